@@ -1,7 +1,8 @@
-"""What an ablation over many prompts shows: paired differences from matched controls, and sentences about them.
+"""What an ablation over many prompts shows: paired differences from its controls, and sentences about them.
 
-A prompt is one item: what a target does to it is compared with what its control does to it. All differences of one
-measure are one family of tests (`differences.in_family`).
+A prompt is one item: what a target does to it is compared with what its controls do to it. Three controls ask three
+questions: as many tokens, equal attention, and the effect per unit of attention. All differences of one measure are one
+family of tests (`differences.in_family`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,63 +12,89 @@ import numpy as np
 
 from analysis.evaluation.differences import Difference, in_family
 from analysis.evaluation.significance import as_json, difference
-from analysis.specs import INTERVENTIONS, TARGETS
+from analysis.readings.words import listed
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
 
 
 class Measure(NamedTuple):
-    """A number per prompt. axis: with its unit. percent: a share. tested: differences in it are tested and drawn; if
-    not, it stands in tables alone.
+    """A number per prompt. axis: with its unit. percent: a share. untouched: its value where nothing is acted on, or
+    the name of the numbers that hold it. tested: differences in it are tested and drawn; if not, it stands in tables
+    alone.
     """
 
     title: str
     axis: str
     percent: bool
+    untouched: float | str
     tested: bool = True
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
-    "divergence": Measure("Change of the predictions", "KL divergence from the untouched prediction (nats)", False),
-    "aligned": Measure("Agreement with the untouched text", "share of tokens in common, aligned", True),
-    "agreement": Measure(
-        "Agreement by position", "share of tokens that stayed the same at their position", True, tested=False
+    "divergence": Measure(
+        "Change of the predictions", "KL divergence from the untouched prediction (nats)", False, 0.0
     ),
-    "confidence": Measure("Confidence", "mean probability of the tokens chosen", True),
+    "aligned": Measure("Agreement with the untouched text", "share of tokens in common, aligned", True, 1.0),
+    "agreement": Measure(
+        "Agreement by position", "share of tokens that stayed the same at their position", True, 1.0, tested=False
+    ),
+    "confidence": Measure("Confidence", "mean probability of the tokens chosen", True, "confidence_before"),
 }
 TESTED: Final = tuple(name for name, measure in MEASURES.items() if measure.tested)
 CONTRAST: Final = ("moving", "steady")
 """The two targets that are compared with each other as well: sinks of high and of low temporal variance."""
+COUNT, MASS, UNIT = "matched", "mass", "unit"  # the controls
 
 Row = Mapping[str, Any]
-"""intervention, target, matched; and a list of a number a prompt for each measure, `share` and `count`."""
+"""intervention, target, control; and a list of a number a prompt for each measure, `share` and `count`."""
+
+
+def control_of(row: Row) -> str:
+    """The control that a row is of, of `CONTROLS`; empty for the target itself. Earlier versions had one control."""
+    return str(row["control"]) if "control" in row else COUNT if row["matched"] else ""
 
 
 def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Target minus control for every intervention, target and measure, over the prompts in which both acted on some
-    position, as `Difference` in JSON with intervention, target, against and measure. A prompt is one cluster: interval
-    and p are Student's, p the sign flip's where it is larger and few prompts differ.
+    """Target minus control for every intervention, target, control and measure, over the prompts in which both acted on
+    some position, as `Difference` in JSON with intervention, target, against and measure. A prompt is one cluster:
+    interval and p are Student's, p the sign flip's where it is larger and few prompts differ.
 
-    against: 'matched', or a target: the first of `CONTRAST` is also compared with the second. by_position: beside the
-    aligned agreement, the same difference by position.
+    against: a row of `CONTROLS`, or a target: the first of `CONTRAST` is also compared with the second. Of equal
+    attention only prompts count whose control drew as much, within `MASS_TOLERANCE`. shares: of attention acted on.
+    left_out: prompts in which the target acted on nothing, as there were no sinks. unmatched: further ones that lack
+    this control. by_position: beside the aligned agreement, the same difference by position.
     """
-    by_name = {(row["intervention"], row["target"], row["matched"]): row for row in rows}
-    pairs = [(key, (key[0], key[1], True), "matched") for key in by_name if not key[2]]
+    by_name = {(row["intervention"], row["target"], control_of(row)): row for row in rows}
+    pairs = [
+        (key, (key[0], key[1], control if CONTROLS[control].drawn else COUNT), control)
+        for key in by_name
+        for control in CONTROLS
+        if not key[2] and (key[0], key[1], control if CONTROLS[control].drawn else COUNT) in by_name
+    ]
     pairs += [
-        ((name, CONTRAST[0], False), (name, CONTRAST[1], False), CONTRAST[1])
+        ((name, CONTRAST[0], ""), (name, CONTRAST[1], ""), CONTRAST[1])
         for name in dict.fromkeys(row["intervention"] for row in rows)
-        if all((name, target, False) in by_name for target in CONTRAST)
+        if all((name, target, "") in by_name for target in CONTRAST)
     ]
     found: list[dict[str, Any]] = []
     for measure in (name for name in TESTED if all(name in row for row in rows)):
         family = []
         for first_key, second_key, against in pairs:
             first, second = by_name[first_key], by_name[second_key]
-            acted = (np.array(first["count"]) > 0) & (np.array(second["count"]) > 0)
-            target, control = (np.array(row[measure], float)[acted] for row in (first, second))
+            if against == UNIT and isinstance(MEASURES[measure].untouched, str) and "confidence_before" not in first:
+                continue  # of an earlier version
+            chosen = np.array(first["count"]) > 0
+            acted = chosen & (np.array(second["count"]) > 0)
+            if against == MASS:
+                acted &= _equal(first, second)
+            elif against == UNIT:
+                acted &= np.array(second["share"]) > 0
+            target, control = _compared(first, second, acted, measure, per_unit=against == UNIT)
             shares = [float(np.mean(np.array(row["share"])[acted])) if acted.any() else None for row in (first, second)]
             compared = difference(target, control, np.arange(len(target)), test=len(target) > 1)
             named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
             beside: dict[str, Any] = {"shares": shares}
-            if measure == "aligned" and acted.any():
+            beside |= {"left_out": int((~chosen).sum()), "unmatched": int((chosen & ~acted).sum())}
+            if measure == "aligned" and acted.any() and against != UNIT:
                 beside["by_position"] = float(np.subtract(first["agreement"], second["agreement"])[acted].mean())
             family.append((named, compared, beside))
         adjusted = in_family([compared for _, compared, _ in family])
@@ -75,6 +102,33 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             named | as_json(compared) | beside for (named, _, beside), compared in zip(family, adjusted, strict=True)
         ]
     return found
+
+
+def _equal(first: Row, second: Row) -> np.ndarray:
+    """In which prompts both acted on as much attention, within the tolerance."""
+    target, control = np.array(first["share"]), np.array(second["share"])
+    equal: np.ndarray = np.abs(control - target) <= (MASS_TOLERANCE + 1e-9) * target
+    return equal
+
+
+def _compared(
+    first: Row, second: Row, acted: np.ndarray, measure: str, per_unit: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the prompts acted on, of a target and of its control, (prompts,) each.
+
+    per_unit: the control's change is scaled up to the target's attention: the mean change times s̄ / s̄', with s̄ and s̄'
+    the mean shares of attention of target and control. The interval is that of the ratio by its linear part (the delta
+    method): prompt i counts r·d'_i + R·(s_i − r·s'_i), with d' the change under the control, r = s̄/s̄' and R = d̄'/s̄'.
+    """
+    target, control = (np.array(row[measure], float)[acted] for row in (first, second))
+    if not per_unit or not len(target):
+        return target, control
+    named = MEASURES[measure].untouched
+    before = np.array(first[named], float)[acted] if isinstance(named, str) else named
+    change, control_change = target - before, control - before
+    share, control_share = (np.array(row["share"], float)[acted] for row in (first, second))
+    scale, rate = share.mean() / control_share.mean(), control_change.mean() / control_share.mean()
+    return change, scale * control_change + rate * (share - scale * control_share)
 
 
 def effect_of(row: Row) -> Difference:
@@ -89,18 +143,59 @@ def shown(effect: Row) -> bool:
 
 
 def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
-    """What the effects on a measure show against matched controls, in one sentence; nothing where none is shown."""
-    those = [effect for effect in rows if effect["measure"] == measure and effect["against"] == "matched"]
+    """What the effects on a measure show against as many tokens, and whether that holds at equal attention and per unit
+    of it; nothing where none is shown.
+    """
+    those = [effect for effect in rows if effect["measure"] == measure and effect["against"] == COUNT]
     told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
     if not told:
         return ""
     strongest = told[0]
-    others = "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are shown, this is the largest."
+    others = (
+        "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are significant, this is the largest."
+    )
     return (
         f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} beside as many random positions of "
         f"the same state, over {strongest['n']} prompts. They and their control held {_shares(strongest)} of the "
-        f"attention.{others} Intervals are of the choice of prompts alone: sampler and controls have one seed."
+        f"attention.{_by_attention(rows, strongest)}{others}{without_sinks(strongest)} Intervals are of the choice of "
+        "prompts alone: sampler and controls have one seed."
     )
+
+
+def _by_attention(rows: Sequence[Row], effect: Row) -> str:
+    """Whether an effect holds against the other controls as well, in a sentence."""
+    measure, clauses = effect["measure"], []
+    for control, words in ((MASS, "at equal attention"), (UNIT, "per unit of attention, scaled to what they held")):
+        other = next((row for row in rows if _alike(row, effect) and row["against"] == control), None)
+        if other is None:
+            continue
+        if other["low"] is None:
+            clauses.append(f"{words} nothing can be said, as no other tokens hold as much")
+            continue
+        holds = shown(other) and (other["value"] > 0) == (effect["value"] > 0)
+        clauses.append(f"{words} {'it is' if holds else 'it does not hold:'} {_number(other, measure)}")
+    told = listed(clauses)
+    return f" {told[0].upper()}{told[1:]}." if told else ""
+
+
+def _alike(row: Row, other: Row) -> bool:
+    return all(row[name] == other[name] for name in ("intervention", "target", "measure"))
+
+
+def without_sinks(effect: Row) -> str:
+    """A sentence on the prompts that are left out; nothing where none is."""
+    count = effect.get("left_out", 0)
+    if not count:
+        return ""
+    return f" {count} prompt{'s' if count > 1 else ''} had no sinks and {'are' if count > 1 else 'is'} left out."
+
+
+def no_sinks(rows: Sequence[Row]) -> str:
+    """A sentence where no prompt had a sink by the definition in use; else nothing."""
+    targets = [row for row in rows if row["target"] == "sinks" and not control_of(row)]
+    if not targets or any(any(row["count"]) for row in targets):
+        return ""
+    return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
 
 
 def contrast_sentence(rows: Sequence[Row], intervention: str, measure: str = "divergence") -> str:

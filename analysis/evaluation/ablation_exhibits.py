@@ -6,11 +6,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, sentence, shown
+from analysis.evaluation.ablation_effects import (
+    MEASURES,
+    contrast_sentence,
+    control_of,
+    no_sinks,
+    sentence,
+    shown,
+    without_sinks,
+)
 from analysis.figures.causes import effect_intervals
 from analysis.readings import reading
 from analysis.recording.set_exhibits import Formulas, Shown
-from analysis.specs import INTERVENTIONS, TARGETS
+from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 
 Summary = Mapping[str, Any]
 """What an `ablate_set` job says when it is done, or of the prompts that are done."""
@@ -20,7 +28,9 @@ METHOD = Formulas(
     "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
     "minus control, with its 95 % interval over prompts; filled where the interval leaves out 0 and p after "
     "Holm, over all effects drawn, is below 0.05 (Student's, and the sign flip's where it is larger and few prompts "
-    "differ)."
+    "differ). Controls: "
+    + "; ".join(f"{control.title}: {control.help}" for control in CONTROLS.values())
+    + ". Prompts without a position to act on are left out."
 )
 
 
@@ -36,9 +46,8 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
     return Shown(
         f"effects-{name}",
         f"{measure.title}: target minus control",
-        f"Right of the line: more than the control. Filled: a difference is shown; hollow: none is shown after Holm "
-        f"over all {len(drawn)}, also where an interval leaves out 0. {summary['prompts']} prompts, layers {first} to "
-        f"{last}.",
+        f"Right of the line: more than the control. Filled: significant after Holm correction over all {len(drawn)}. "
+        f"{summary['prompts']} prompts, layers {first} to {last}.{without_sinks(drawn[0])}",
         METHOD,
         effect_intervals(
             [_named(effect) for effect in drawn],
@@ -54,13 +63,15 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
             [
                 {"positions": _named(effect), "done to them": INTERVENTIONS[effect["intervention"]].title}
                 | {end: effect[end] for end in ("value", "low", "high", "n", "p", "p_holm")}
+                | dict(zip(("attention, target", "attention, control"), effect["shares"], strict=True))
+                | {"prompts without sinks": effect.get("left_out"), "prompts without control": effect.get("unmatched")}
                 | ({"by position": effect["by_position"]} if "by_position" in effect else {})
                 for effect in drawn
             ]
         ),
         reading(
             "differences",
-            [f"{_named(effect)}, {INTERVENTIONS[effect['intervention']].title}" for effect in drawn],
+            [f"{_named(effect)} ({INTERVENTIONS[effect['intervention']].title})" for effect in drawn],
             (100 if measure.percent else 1) * np.stack([values, low, high], axis=1),
             tested,
             "points" if measure.percent else "",
@@ -72,7 +83,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
 def in_words(summary: Summary) -> list[str]:
     """What the ablation shows beside its controls, a sentence each."""
     effects = summary["effects"]
-    said = (sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS))
+    said = (no_sinks(summary["rows"]), sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS))
     return [told for told in said if told]
 
 
@@ -102,7 +113,7 @@ def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) ->
 def _condition(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "positions": TARGETS[row["target"]].title,
-        "which": "matched control" if row["matched"] else "target",
+        "which": f"control: {CONTROLS[control_of(row)].title}" if control_of(row) else "target",
         "done to them": INTERVENTIONS[row["intervention"]].title,
     }
 
@@ -113,5 +124,7 @@ def _numbers() -> dict[str, str]:
 
 
 def _named(effect: Mapping[str, Any]) -> str:
-    against = "" if effect["against"] == "matched" else f" − {TARGETS[effect['against']].title}"
-    return TARGETS[effect["target"]].title + against
+    target, against = TARGETS[effect["target"]].title, effect["against"]
+    if against in CONTROLS and not CONTROLS[against].drawn:
+        return f"{target}, {CONTROLS[against].title}"
+    return f"{target}, against {CONTROLS[against].title if against in CONTROLS else TARGETS[against].title}"

@@ -15,7 +15,7 @@ from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
 from analysis.sinks.definitions import attention_share, mean_mass
 from analysis.sinks.metrics import position_variance
-from analysis.specs import AblateSetSpec
+from analysis.specs import CONTROLS, AblateSetSpec
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -162,7 +162,7 @@ def _one_prompt(
     """A row for every intervention and condition, with the measures of this prompt."""
     import torch
 
-    from analysis.recording.ablation import Ablation, Condition, compare
+    from analysis.recording.ablation import Ablation, Condition, Drawn, compare
     from analysis.recording.denoising import denoise
 
     def told(steps: "Iterator[Step]") -> "list[Step]":
@@ -177,14 +177,18 @@ def _one_prompt(
     prompt = torch.tensor([ids], dtype=torch.long)
     untouched = told(denoise(model, prompt, spec.sampling, spec.seed))
     variance = _variance([step.mass[:1, layers.start : layers.stop].numpy() for step in untouched])
-    conditions = [Condition(target, matched) for target in spec.targets for matched in (False, True)]
+    drawn = [name for name, control in CONTROLS.items() if control.drawn]
+    conditions = [Condition(target, control) for target in spec.targets for control in ("", *drawn)]
+    before = compare(untouched, untouched, len(ids))["confidence"]
     at_once = _rows_at_once(spec, model, len(untouched[-1].choice.output[0]))
     rows = []
     for intervention in spec.interventions:
+        shared: dict[str, list[Drawn]] = {}
         for first in range(0, len(conditions), at_once):
             batch = conditions[first : first + at_once]
             ablation = Ablation(
-                model, len(ids), batch, spec.count, spec.sinks, spec.seed, intervention, layers, spec.window, variance
+                *(model, len(ids), batch, spec.count, spec.sinks, spec.seed, intervention),
+                *(layers, spec.window, variance, shared),
             )
             steps = told(denoise(model, prompt.expand(len(batch), -1), spec.sampling, spec.seed, ablation))
             for row, condition in enumerate(batch):
@@ -192,9 +196,8 @@ def _one_prompt(
                 measured = {name: changed[name] for name in ("aligned", "agreement", "confidence")} | ablation.told[
                     row
                 ].means()
-                rows.append(
-                    {"intervention": intervention, "target": condition.target, "matched": condition.matched} | measured
-                )
+                named = {"intervention": intervention, "target": condition.target, "control": condition.control}
+                rows.append(named | measured | {"confidence_before": before})
     return rows
 
 
@@ -222,5 +225,5 @@ def _joined_all(done: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def _joined(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The rows of one condition, a prompt each, as one row with lists."""
-    named = {name: rows[0][name] for name in ("intervention", "target", "matched")}
+    named = {name: rows[0][name] for name in ("intervention", "target", "control")}
     return named | {name: [round(row[name], 6) for row in rows] for name in rows[0] if name not in named}

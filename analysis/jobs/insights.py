@@ -19,7 +19,18 @@ from analysis.jobs.summaries import (
     LensSummary,
 )
 from analysis.models.resident import resident_model
-from analysis.specs import TARGETS, AblateSpec, AlternativesSpec, AttentionMapSpec, GeometrySpec, KeptForward, LensSpec
+from analysis.specs import (
+    CONTROLS,
+    TARGETS,
+    AblateSpec,
+    AlternativesSpec,
+    AttentionMapSpec,
+    GeometrySpec,
+    KeptForward,
+    LensSpec,
+)
+
+SINKS = "sinks"  # the target that the controls of one text are of
 
 if TYPE_CHECKING:
     import torch
@@ -214,8 +225,10 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
     from analysis.recording.denoising import denoise, stop_tokens
 
     prompt = torch.tensor([spec.prompt], dtype=torch.long)
-    targets = {name: target for name, target in TARGETS.items() if not target.for_sets}
-    total = len(targets) + 1
+    choices = [(name, "", row.title) for name, row in TARGETS.items() if not row.for_sets]
+    first, others = choices[:1], choices[1:]
+    choices = [*first, *((SINKS, name, row.title) for name, row in CONTROLS.items() if row.drawn), *others]
+    total = len(choices) + 1
     context.progress("denoising untouched", 0, total)
     untouched = list(denoise(model, prompt, spec.sampling, spec.seed))
     ends = stop_tokens(model)
@@ -227,18 +240,28 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
             **ablation.compare(untouched, untouched, len(spec.prompt)),
         }
     ]
-    for index, (name, target) in enumerate(targets.items(), start=1):
-        context.progress(f"blocking {target.title}", index, total)
-        conditions = [ablation.Condition(name)]
-        blocking = ablation.Ablation(model, len(spec.prompt), conditions, spec.count, spec.sinks, spec.seed)
+    drawn: dict[str, list[ablation.Drawn]] = {}
+    for index, (name, control, title) in enumerate(choices, start=1):
+        context.progress(f"blocking {title}", index, total)
+        conditions = [ablation.Condition(name, control)]
+        blocking = ablation.Ablation(
+            model, len(spec.prompt), conditions, spec.count, spec.sinks, spec.seed, drawn=drawn
+        )
         steps = list(denoise(model, prompt, spec.sampling, spec.seed, blocking))
         changed = ablation.compare(steps, untouched, len(spec.prompt))
         share = blocking.told[0].means()["share"]
-        rows.append({"target": name, "title": target.title, "blocked_share": share, **changed})
+        rows.append({"target": control or name, "title": title, "blocked_share": share, **changed})
+    with_sinks = sum(like.count > 0 for like in drawn[SINKS])
     for row in rows:
         tokens = row.pop("tokens")
         names = token_strings(model.tokenizer, set(tokens))
         row["words"], row["text"] = [names[token] for token in tokens], written(model, tokens, ends)
     context.progress("done", total, total)
-    summary: AblateSummary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
+    summary: AblateSummary = {
+        "rows": rows,
+        "steps": len(untouched),
+        "steps_with_sinks": with_sinks,
+        "architecture": model.architecture.name,
+        "fingerprint": model.fingerprint,
+    }
     return Outcome(summary, None, result_key(ablate, spec, model.fingerprint))

@@ -142,15 +142,20 @@ class LensSummary(TypedDict):
 
 
 class AblateSummary(TypedDict):
-    """rows: one a target, 'untouched' first."""
+    """rows: one a target, 'untouched' first. steps, steps_with_sinks: how many steps there were, and how many of them
+    had a sink by the definition in use.
+    """
 
     rows: list[dict[str, Any]]
+    steps: NotRequired[int]
+    steps_with_sinks: NotRequired[int]
     architecture: str
     fingerprint: str
 
 
 class AblateSetSummary(TypedDict):
-    """rows: one an intervention, target and control, with a list of a number a prompt for each measure. effects: paired
+    """rows: one an intervention, target and control (empty for the target itself; earlier versions wrote `matched`, a
+    flag), with a list of a number a prompt for each measure. effects: paired
     differences (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, where one was
     asked for. prompts: how many were done of those planned, fewer where it was stopped: then nothing is tested. layers:
     first and last. environment: see `machine/provenance.py`.

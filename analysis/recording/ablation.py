@@ -25,7 +25,7 @@ from analysis.sinks.agreement import agreement
 from analysis.sinks.attention_pattern import seeing_queries
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.token_states import TokenState
-from analysis.specs import INTERVENTIONS, TARGETS, SinkParams
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, SinkParams
 
 # --- choosing ---------------------------------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ from analysis.specs import INTERVENTIONS, TARGETS, SinkParams
 class Candidates:
     """The positions of one step among which to choose, (S,) each: total mass, which are sinks, the `TokenState`, the
     kind as an index into `KINDS`; variance: of the position's share over the steps of the untouched run. allowed: which
-    may be chosen. count: how many to choose.
+    may be chosen. count: how many to choose, no more than there are sinks among these.
     """
 
     total: np.ndarray
@@ -46,29 +46,17 @@ class Candidates:
     count: int
     rng: np.random.Generator
 
-    def heaviest(self, among: np.ndarray | None = None, count: int | None = None) -> np.ndarray:
-        """The allowed positions with most mass, among those of a mask (S,): so many, or fewer where fewer are there."""
-        positions = np.flatnonzero(self.allowed if among is None else self.allowed & among)
-        return positions[np.argsort(-self.total[positions], kind="stable")][: self.count if count is None else count]
+    def heaviest(self, among: np.ndarray) -> np.ndarray:
+        """The positions with most mass of those of a mask (S,) that may be chosen: `count`, or fewer where fewer are
+        there.
+        """
+        positions = np.flatnonzero(self.allowed & among)
+        return positions[np.argsort(-self.total[positions], kind="stable")][: self.count]
 
     def most_varying(self, sign: int) -> np.ndarray:
-        """Of the sinks, or of twice as many heaviest positions where there are fewer, those whose share varies most
-        (sign 1) or least (−1).
-        """
-        pool = self.heaviest(count=max(2 * self.count, int((self.sinks & self.allowed).sum())))
-        return pool[np.argsort(-sign * self.variance[pool], kind="stable")][: self.count]
-
-
-def _random(at: Candidates) -> np.ndarray:
-    positions = np.flatnonzero(at.allowed)
-    return at.rng.choice(positions, size=min(at.count, len(positions)), replace=False)
-
-
-def _heaviest_others(at: Candidates) -> np.ndarray:
-    """The non-sinks whose mass comes nearest to the sinks': the heaviest of them."""
-    taken = at.sinks.copy()
-    taken[at.heaviest()] = True
-    return at.heaviest(~taken)
+        """The half of the sinks whose share varies most (sign 1) or least (−1), no more than `count`."""
+        pool = np.flatnonzero(self.allowed & self.sinks)
+        return pool[np.argsort(-sign * self.variance[pool], kind="stable")][: min(self.count, len(pool) // 2)]
 
 
 def _of_kind(kind: str) -> "Chooser":
@@ -81,10 +69,10 @@ Chooser = Callable[[Candidates], np.ndarray]
 CHOOSERS: Attached[Chooser] = Attached(
     TARGETS,
     {
-        "sinks": lambda at: at.heaviest(),
-        "random": _random,
-        "others": _heaviest_others,
-        "first": lambda at: np.flatnonzero(at.allowed)[:1],
+        "sinks": lambda at: at.heaviest(at.sinks),
+        "random": lambda at: matched(at, at.heaviest(at.sinks), at.count),
+        "others": lambda at: at.heaviest(~at.sinks),
+        "first": lambda at: np.flatnonzero(at.allowed)[: min(1, at.count)],
         "moving": lambda at: at.most_varying(1),
         "steady": lambda at: at.most_varying(-1),
         "undecided": lambda at: at.heaviest(at.state == TokenState.UNDECIDED),
@@ -94,8 +82,8 @@ CHOOSERS: Attached[Chooser] = Attached(
 )
 
 
-def matched(at: Candidates, chosen: np.ndarray) -> np.ndarray:
-    """As many random positions of the same states as those chosen, which are neither chosen nor, where there are
+def matched(at: Candidates, chosen: np.ndarray, count: int) -> np.ndarray:
+    """So many random positions of the same states as those chosen, which are neither chosen nor, where there are
     enough others, sinks. Where a state has too few, as the last undecided token has no other, the rest is of any state.
     """
     free = at.allowed.copy()
@@ -110,10 +98,56 @@ def matched(at: Candidates, chosen: np.ndarray) -> np.ndarray:
         free[positions] = False
         drawn.extend(positions.tolist())
 
-    for state in np.unique(at.state[chosen]):
-        draw(at.state == state, int((at.state[chosen] == state).sum()))
-    draw(np.ones(len(free), bool), len(chosen) - len(drawn))
+    for state in np.unique(at.state[chosen[:count]]):
+        draw(at.state == state, int((at.state[chosen[:count]] == state).sum()))
+    draw(np.ones(len(free), bool), count - len(drawn))
     return np.array(drawn, np.int64)
+
+
+_TRIES = 64  # orders in which positions are drawn; of those that miss the tolerance the nearest is taken
+
+
+def equal_mass(at: Candidates, chosen: np.ndarray, wanted: float) -> np.ndarray:
+    """Random positions that draw so much mass, within `MASS_TOLERANCE` of it, and are neither chosen nor sinks: of the
+    states of those chosen where they hold enough, else of any. The nearest found where none fits, as where sinks draw
+    more than all others together.
+    """
+    if not wanted:
+        return np.empty(0, np.int64)
+    others = at.allowed & ~at.sinks
+    others[chosen] = False
+    best, miss = np.empty(0, np.int64), np.inf
+    for pool in (others & np.isin(at.state, at.state[chosen]), others):
+        for _ in range(_TRIES):
+            order = at.rng.permutation(np.flatnonzero(pool))
+            masses = np.cumsum(at.total[order])
+            count = int(np.searchsorted(masses, wanted))  # so many draw less, and one more draws enough
+            for end in (count, count + 1):
+                if 0 < end <= len(order) and abs(masses[end - 1] - wanted) < miss:
+                    best, miss = order[:end], abs(float(masses[end - 1]) - wanted)
+            if miss <= MASS_TOLERANCE * wanted:
+                return best
+    return best
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a target chose in a step: how many positions, and their share of attention."""
+
+    count: int
+    share: float
+
+
+CONTROL_CHOOSERS: Attached[Callable[[Candidates, np.ndarray, Drawn], np.ndarray]] = Attached(
+    CONTROLS,
+    {
+        "matched": lambda at, chosen, like: matched(at, chosen, like.count),
+        "mass": lambda at, chosen, like: equal_mass(at, chosen, like.share * float(at.total.sum())),
+    },
+)
+"""The positions of a control, like those that its target chose in the same step of its own text. chosen: what the
+target would be in the control's text, which soon is another.
+"""
 
 
 # --- ablating ---------------------------------------------------------------------------------------------------
@@ -121,10 +155,12 @@ def matched(at: Candidates, chosen: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Condition:
-    """Which positions are chosen in one row of a batch. matched: their control (`matched`) in their place."""
+    """Which positions are chosen in one row of a batch. control: the name of the control in their place, of
+    `CONTROLS`; none where it is empty.
+    """
 
     target: str
-    matched: bool = False
+    control: str = ""
 
 
 @dataclass
@@ -146,8 +182,10 @@ class Told:
 class Ablation:
     """A `Rerun` that acts on chosen positions, row by row under a condition of its own, and notes what that did.
 
-    prompt_length: tokens given. layers: where sinks are judged and acted on; all when None. window: the last tokens of
-    the prefix that stay, where an intervention keeps some. variance (S,): see `Candidates`.
+    prompt_length: tokens given. count: positions chosen in a step at most; None for as many as there are sinks. layers:
+    where sinks are judged and acted on; all when None. window: the last tokens of the prefix that stay, where an
+    intervention keeps some. variance (S,): see `Candidates`. drawn: by target, what it chose in each step, to which
+    this adds; a control's target comes before it, in a row before or in an ablation with the same mapping.
     """
 
     def __init__(
@@ -155,19 +193,21 @@ class Ablation:
         model: LoadedModel,
         prompt_length: int,
         conditions: Sequence[Condition],
-        count: int,
+        count: int | None,
         params: SinkParams,
         seed: int,
         intervention: str = "attention",
         layers: range | None = None,
         window: int = 1,
         variance: np.ndarray | None = None,
+        drawn: dict[str, list[Drawn]] | None = None,
     ) -> None:
         self.model, self.prompt_length, self.conditions = model, prompt_length, conditions
         self.count, self.params, self.layers, self.window = count, params, layers, window
         self.intervention = INTERVENTIONS[intervention]
         self.variance = np.zeros(0) if variance is None else variance
         self.told = [Told() for _ in conditions]
+        self.drawn = {} if drawn is None else drawn
         self._rngs = [np.random.default_rng(seed) for _ in conditions]
         self._ends, self._names = stop_tokens(model), dict[int, str]()
         self._edit: Edit | None = None
@@ -185,8 +225,9 @@ class Ablation:
         total = sink_analysis.total_mass(mass)
         at = self._candidates(forward.tokens[:rows].cpu().numpy(), total, sinks)
         if self._edit is None or not self.intervention.first_step:
+            step = len(self.told[0].share)
             self._positions = np.stack(
-                [self._acted(row, condition) for row, condition in zip(at, self.conditions, strict=True)]
+                [self._acted(row, condition, step) for row, condition in zip(at, self.conditions, strict=True)]
             )
             # Under guidance the rows stand twice, with the prompt and without.
             repeated = torch.from_numpy(self._positions).repeat(len(forward.tokens) // rows, 1)
@@ -215,26 +256,33 @@ class Ablation:
         known = min(length, len(self.variance))
         variance[:known] = np.nan_to_num(self.variance[:known])
         everywhere = np.ones(length, bool)
+        most = length if self.count is None else self.count
+        counts = np.minimum(sinks.sum(axis=1), most).tolist()
         return [
             Candidates(
-                total[row], sinks[row], state[row], kinds[row], variance, everywhere, self.count, self._rngs[row]
+                *(total[row], sinks[row], state[row], kinds[row]), variance, everywhere, counts[row], self._rngs[row]
             )
             for row in range(len(tokens))
         ]
 
-    def _acted(self, at: Candidates, condition: Condition) -> np.ndarray:
-        """Which positions are acted on, (S,) bool."""
+    def _acted(self, at: Candidates, condition: Condition, step: int) -> np.ndarray:
+        """Which positions are acted on, (S,) bool. step: how many were before."""
         if self.intervention.keeps:
             undecided = np.flatnonzero(at.state == TokenState.UNDECIDED)
             prefix = np.arange(len(at.state)) < (undecided[0] if len(undecided) else len(at.state))
             prefix[max(0, int(prefix.sum()) - self.window) :] = False
-            at = replace(at, allowed=prefix)
+            at = replace(at, allowed=prefix, count=min(at.count, int((at.sinks & prefix).sum())))
         chosen = CHOOSERS[condition.target](at)
-        if condition.matched:
-            chosen = matched(at, chosen)
+        like = Drawn(len(chosen), float(at.total[chosen].sum() / at.total.sum()))
+        if condition.control:
+            before = self.drawn.get(condition.target, [])[step : step + 1]
+            chosen = CONTROL_CHOOSERS[condition.control](at, chosen, *(before or [like]))
+        else:
+            self.drawn.setdefault(condition.target, []).append(like)
         acted = np.zeros(len(at.state), bool)
         acted[chosen] = True
-        return at.allowed & ~acted if self.intervention.keeps else acted
+        # A step in which nothing is chosen is left alone, also where all else would go.
+        return at.allowed & ~acted if self.intervention.keeps and len(chosen) else acted
 
 
 def _divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:

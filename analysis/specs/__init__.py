@@ -96,7 +96,7 @@ from analysis.specs.sweep import (
     step_range,
     without_seed,
 )
-from analysis.specs.targets import INTERVENTIONS, TARGETS, Intervention, Target
+from analysis.specs.targets import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, Control, Intervention, Target
 from analysis.specs.tuning import PRESETS, CalibrateSpec, HeldoutSpec, SeedFloorSpec, StatisticsParams, TuneParams
 
 __all__ = [
@@ -104,11 +104,13 @@ __all__ = [
     "BUNDLED_PROMPTS",
     "CALIBRATION_PRESETS",
     "CANVAS_SCORES",
+    "CONTROLS",
     "DEFINITIONS",
     "DREAM_SOURCE",
     "INSIGHTS",
     "INTERVENTIONS",
     "LLADA_SOURCE",
+    "MASS_TOLERANCE",
     "METHODS",
     "NOISES",
     "NO_MASKED_ESTIMATE",
@@ -135,6 +137,7 @@ __all__ = [
     "Branch",
     "CalibrateSpec",
     "CalibrationParams",
+    "Control",
     "DenseStatisticsSpec",
     "DiffusionGemmaSampling",
     "DiscountParams",

@@ -33,13 +33,21 @@ class AblateSetSpec(JobSpec):
     targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = parameter(
         ("sinks", "moving", "steady"),
         "Positions",
-        "Which positions are acted on. Each stands beside as many random positions of the same state.",
+        "Which positions are acted on. Each stands beside as many random tokens of the same state, and beside random "
+        "tokens that draw as much attention.",
         min_length=1,
     )
     interventions: tuple[Annotated[str, OneOf(INTERVENTIONS)], ...] = parameter(
         ("attention",), "What is done to them", "Each is done to each choice of positions.", min_length=1
     )
-    count: int = parameter(2, "Positions a step", "How many positions are chosen in every step.", ge=1, le=32)
+    count: int | None = parameter(
+        None,
+        "Positions a step at most",
+        "How many positions are chosen in a step at most. Empty: as many as there are sinks.",
+        empty="all sinks",
+        ge=1,
+        le=32,
+    )
     first_layer: int = parameter(
         0, "From layer", "The first layer in which sinks are judged and acted on, counted from 0.", ge=0
     )

@@ -276,8 +276,13 @@ class AblateSpec(JobSpec):
 
     prompt: tuple[int, ...] = parameter(..., "Prompt", "Token ids of the prompt.")
     sampling: Sampling = LLaDASampling()
-    count: int = parameter(
-        1, "Positions blocked", "How many of the strongest sinks no token may attend to, in every step.", ge=1, le=3
+    count: int | None = parameter(
+        None,
+        "Positions blocked at most",
+        "How many of the strongest sinks no token may attend to, in every step. Empty: all sinks of the step.",
+        empty="all sinks",
+        ge=1,
+        le=32,
     )
     sinks: SinkParams = SinkParams()
     seed: int = parameter(0, "Seed", "Fixes the sampler and the random control.", ge=0, le=2**31 - 1)

@@ -22,27 +22,73 @@ class Target:
 
 
 TARGETS: Registry[Target] = Registry(
-    Target("sinks", "strongest sinks", "the strongest sinks of each step", control=False),
-    Target("random", "random positions", "as many random positions"),
+    Target("sinks", "sinks", "the sinks of each step, by the definition in use", control=False),
+    Target("random", "random positions", "as many random positions of the same state", for_sets=True),
     Target("others", "heaviest non-sinks", "as many of the heaviest non-sinks"),
     Target("first", "first token alone", "the first token alone"),
     Target(
         "moving",
         "sinks that vary most",
-        "of the heaviest positions of a step, those whose share varies most over the steps of the untouched run",
+        "of the sinks of a step, the half whose share varies most over the steps of the untouched run",
         control=False,
         for_sets=True,
     ),
     Target(
         "steady",
         "sinks that vary least",
-        "of the heaviest positions of a step, those whose share varies least over the steps of the untouched run",
+        "of the sinks of a step, the half whose share varies least over the steps of the untouched run",
         control=False,
         for_sets=True,
     ),
-    Target("undecided", "heaviest [MASK] tokens", "the heaviest undecided positions", control=False, for_sets=True),
-    Target("punctuation", "heaviest punctuation", "the heaviest punctuation marks", control=False, for_sets=True),
-    Target("words", "heaviest words", "the heaviest words", control=False, for_sets=True),
+    Target(
+        "undecided",
+        "heaviest [MASK] tokens",
+        "as many of the heaviest undecided positions",
+        control=False,
+        for_sets=True,
+    ),
+    Target(
+        "punctuation", "heaviest punctuation", "as many of the heaviest punctuation marks", control=False, for_sets=True
+    ),
+    Target("words", "heaviest words", "as many of the heaviest words", control=False, for_sets=True),
+)
+
+
+MASS_TOLERANCE = 0.1  # how far the attention of positions of equal mass may lie from that of the target, as a share
+
+
+@dataclass(frozen=True)
+class Control:
+    """Random positions that a target is compared with.
+
+    title: ends 'against …'. help: which positions these are. drawn: whether positions of its own are acted on, chosen
+    in `CONTROL_CHOOSERS` (analysis/recording/ablation.py); else it is computed from another control's.
+    """
+
+    name: str
+    title: str
+    help: str
+    drawn: bool = True
+
+
+CONTROLS: Registry[Control] = Registry(
+    Control(
+        "matched",
+        "as many random tokens",
+        "as many random tokens of the same state, and no sinks where there are enough others",
+    ),
+    Control(
+        "mass",
+        "random tokens of equal attention",
+        f"random tokens that draw as much attention, within {MASS_TOLERANCE:.0%}: no sinks, and of the same states "
+        "where there are enough",
+    ),
+    Control(
+        "unit",
+        "per unit of attention",
+        "as many random tokens of the same state, with their effect scaled up to the attention that the target draws",
+        drawn=False,
+    ),
 )
 
 

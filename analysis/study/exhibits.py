@@ -14,7 +14,7 @@ from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
-from analysis.specs import METHODS, StudySpec
+from analysis.specs import CONTROLS, METHODS, StudySpec
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 
@@ -111,21 +111,25 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
     measure, unit = MEASURES[name], unit_of(name)
     rows = []
     for cause in causes:
-        rows.append((cause.model, cause.model, cause.effect, cause.shares))
+        against = CONTROLS[cause.control].title
+        rows.append((f"{cause.model}, {against}", cause.model, cause.effect, cause.shares))
         if cause.untrained is not None:
-            rows.append((f"{cause.model}, random weights", cause.model, cause.untrained, (None, None)))
+            rows.append((f"{cause.model}, {against}, random weights", cause.model, cause.untrained, (None, None)))
     names, models, effects, shares = (list(column) for column in zip(*rows, strict=True))
     values = np.array([[effect.value, effect.low, effect.high] for effect in effects])
     value, low, high = values.T
     trained = [cause.effect for cause in causes]
+    tested = max(effect.tests for effect in trained)
+    untested = any(effect.p is None and effect.final for effect in trained)
     significant = [effect in trained and effect.shown for effect in effects]
     figure = effect_intervals(
-        names, models, value, low, high, significant, f"{measure.axis}, sinks minus matched tokens", measure.percent
+        names, models, value, low, high, significant, f"{measure.axis}, sinks minus control", measure.percent
     )
     return Exhibit(
-        f"{measure.title}: sinks hidden, minus as many matched tokens",
+        f"{measure.title}: sinks hidden, minus each control",
         f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "
-        f"filled: significant {family_words(trained[0].tests)}."
+        f"filled: significant {family_words(tested)}."
+        + (" Against the controls by attention, secondary outcomes are not tested." if untested else "")
         + (" Random weights are shown for comparison and not tested." if len(effects) > len(trained) else ""),
         figure,
         pd.DataFrame(
@@ -138,14 +142,14 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
                     "prompts": effect.n,
                     "p (Holm)": effect.adjusted if effect in trained else None,
                     "attention hidden, sinks": held[0],
-                    "attention hidden, matched": held[1],
+                    "attention hidden, control": held[1],
                 }
                 for name, effect, held in zip(names, effects, shares, strict=True)
             ]
         ),
         finding=reading(
             "differences",
-            [cause.model for cause in causes],
+            [f"{cause.model}, {CONTROLS[cause.control].title}" for cause in causes],
             unit.scale * np.array([[effect.value, effect.low, effect.high] for effect in trained]),
             [effect.shown for effect in trained],
             unit.name,

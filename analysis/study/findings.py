@@ -108,13 +108,17 @@ class Saying(Found):
 
 
 class Cause(Found):
-    """What hiding a model's sinks changes beyond hiding as many matched tokens. measure: a row of `MEASURES`. effect:
-    over prompts, in its unit. shares: of the attention that was hidden, at the sinks and at the matched tokens.
-    untrained: the same in a model with random weights, None where none was asked.
+    """What hiding a model's sinks changes beyond a control. measure: a row of `MEASURES`. control: a row of `CONTROLS`.
+    effect: over prompts, in its unit. shares: of the attention that was hidden, at the sinks and at the control.
+    left_out: prompts without sinks. unmatched: further ones that lack this control. untrained: the same in a model with
+    random weights, None where none was asked.
     """
 
     model: str
     measure: str
+    control: str = "matched"
+    left_out: int = 0
+    unmatched: int = 0
     effect: Difference
     shares: tuple[float | None, float | None]
     untrained: Difference | None = None

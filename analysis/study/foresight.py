@@ -13,7 +13,7 @@ from analysis.engine.studies import Child, children_of, sweep_of
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find
-from analysis.specs import AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
+from analysis.specs import CONTROLS, AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
 from analysis.study.findings import Findings, Took
 
 _STATE_BYTES = 4  # of float32
@@ -80,8 +80,9 @@ def forwards(spec: Spec) -> int:
             nulls = spec.random_models * min(spec.null_prompts, spec.count)
             return spec.sampling.forwards() * (spec.count + nulls)
         case AblateSetSpec():
-            # Untouched once; each condition and its matched control take a forward that chooses and one that predicts.
-            conditions = 2 * len(spec.targets) * len(spec.interventions)
+            # Untouched once; each target and its controls take a forward that chooses and one that predicts.
+            drawn = sum(control.drawn for control in CONTROLS.values())
+            conditions = (1 + drawn) * len(spec.targets) * len(spec.interventions)
             return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
     raise TypeError(f"{type(spec).__name__} is no job of a study.")
 

@@ -1,4 +1,4 @@
-"""What the ablations of a study show: the effects of hiding sinks beside matched tokens. Nothing is run."""
+"""What the ablations of a study show: the effects of hiding sinks beside their controls. Nothing is run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,18 +6,25 @@ from typing import Any
 
 from analysis.engine import JobRecord
 from analysis.engine.studies import Part
-from analysis.evaluation.ablation_effects import TESTED, effect_of, effects
-from analysis.specs import StudySpec
+from analysis.evaluation.ablation_effects import COUNT, TESTED, effect_of, effects
+from analysis.evaluation.differences import Difference
+from analysis.specs import CONTROLS, StudySpec
 from analysis.study.findings import Cause
 
 
-def causes_of(ablations: Mapping[str, JobRecord]) -> tuple[Cause, ...]:
-    """What hiding each model's sinks changes against matched tokens, in every measure, not adjusted yet."""
+def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, ...]:
+    """What hiding each model's sinks changes against each control, in every measure, not adjusted yet.
+
+    primary: the outcome that is tested against every control; others are tested against as many tokens alone.
+    """
     return tuple(
         Cause(
             model=model,
             measure=row["measure"],
-            effect=effect_of(row) if _whole(job) else replace(effect_of(row), p=None, final=False),
+            control=row["against"],
+            left_out=row.get("left_out", 0),
+            unmatched=row.get("unmatched", 0),
+            effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
             shares=tuple(row["shares"]),
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
@@ -28,24 +35,31 @@ def causes_of(ablations: Mapping[str, JobRecord]) -> tuple[Cause, ...]:
     )
 
 
+def _tested(row: Mapping[str, Any], primary: str) -> Difference:
+    effect = effect_of(row)
+    return effect if row["against"] == COUNT or row["measure"] == primary else replace(effect, p=None)
+
+
 def _whole(job: JobRecord) -> bool:
     """Whether all prompts that were planned are done: else nothing is tested."""
     return bool(job.summary.get("prompts", 0) == job.summary.get("planned", job.summary.get("prompts", 0)))
 
 
 def _hidden(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The effects of hiding sinks against matched tokens."""
-    return [row for row in rows if row["target"] == "sinks" and row["against"] == "matched" and row["low"] is not None]
+    """The effects of hiding sinks against each control."""
+    return [row for row in rows if row["target"] == "sinks" and row["against"] in CONTROLS and row["low"] is not None]
 
 
 def _same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return bool(row["measure"] == other["measure"])
+    return all(row[name] == other[name] for name in ("measure", "against"))
 
 
 def planned_causes(spec: StudySpec, parts: Sequence[Part]) -> int:
-    """How many comparisons the ablations of a study make once all of them are done."""
+    """How many comparisons the ablations of a study make once all of them are done: of each model every outcome against
+    as many tokens, and the primary one against the other controls.
+    """
     part = next((part for part in parts if part.name == "causes"), None)
     if part is None or part.state == "not asked":
         return 0
     models = len(part.jobs) if part.state == "done" else len(spec.models)
-    return models * len(TESTED)
+    return models * (len(TESTED) + len(CONTROLS) - 1)

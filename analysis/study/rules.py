@@ -8,7 +8,7 @@ question.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.evaluation.ablation_effects import MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
 from analysis.evaluation.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -27,8 +27,8 @@ from analysis.evaluation.decisions import (
     seen,
     tests_in_words,
 )
-from analysis.evaluation.differences import Difference, p_words
-from analysis.readings.words import listed
+from analysis.evaluation.differences import SHOWN, Difference, p_words
+from analysis.readings.words import counted, listed
 from analysis.registry import Registry
 from analysis.specs import METHODS, StudySpec
 from analysis.study.findings import Cause, Contrast, Findings, Pruning
@@ -134,7 +134,7 @@ def asked(findings: Findings) -> str:
 
 def rule_help(outcome: str) -> str:
     """The rule behind an outcome, in words."""
-    return "Sparsities differ; each has its own." if outcome == MIXED else DECISIONS[outcome].help
+    return "The comparisons differ; each has its own decision." if outcome == MIXED else DECISIONS[outcome].help
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------
@@ -253,59 +253,130 @@ def shift_of(spec: StudySpec, measure: str) -> float:
 
 
 def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
-    """Whether hiding a model's sinks changes more than hiding matched tokens: by the primary outcome alone."""
-    by_measure = {cause.measure: cause for cause in causes}
+    """Whether hiding a model's sinks changes more than hiding its controls does: by the primary outcome alone, against
+    as many tokens and at equal attention.
+    """
+    by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
     primary = by_measure.get(spec.primary, causes[0])
-    effect, margin = primary.effect, shift_of(spec, primary.measure)
-    decision = decide(effect, margin)
+    by_control = {cause.control: cause for cause in causes if cause.measure == primary.measure}
+    effect, margin, unit = primary.effect, shift_of(spec, primary.measure), unit_of(primary.measure)
+    decision, equal = decide(effect, margin), by_control.get(MASS)
+    at_equal = decision if equal is None else decide(equal.effect, margin)
     secondary = [
         f"{_title(name)} {_tested(cause.effect, unit_of(name))}"
         for name, cause in by_measure.items()
         if cause is not primary
     ]
-    sinks, matched = ("no" if share is None else f"{share:.1%} of" for share in primary.shares)
-    numbers = [f"Primary outcome, {_title(primary.measure)}: {_tested(effect, unit_of(primary.measure))}."]
+    numbers = [f"Primary outcome, {_title(primary.measure)}: {_tested(effect, unit)}."]
+    if equal is not None:
+        numbers.append(f"At equal attention: {_tested(equal.effect, unit)}.")
+    if UNIT in by_control:
+        numbers.append(
+            f"Per unit of attention, scaled to what the sinks held: {_tested(by_control[UNIT].effect, unit)}."
+        )
     if primary.untrained is not None:
-        numbers.append(f"With random weights: {interval_words(primary.untrained, unit_of(primary.measure))}.")
+        numbers.append(f"With random weights: {interval_words(primary.untrained, unit)}.")
     numbers += [f"Secondary: {'; '.join(secondary)}."] if secondary else []
     numbers += [f"Every p is {family_words(effect.tests)}."] if effect.adjusted is not None else []
     return Verdict(
         "matter",
         "Do sinks matter?",
-        decision,
-        _matter_sentence(primary, decision, margin),
+        overall([decision, at_equal]),
+        _matter_sentence(primary, decision, margin, equal),
         " ".join(numbers),
-        f"As many tokens of the same state are hidden in every step, in all layers. The sinks held {sinks} "
-        f"attention, the matched tokens {matched} it: part of a difference can be that more attention is hidden.",
-        f"The interval covers the choice of {effect.n} prompts; one seed of the sampler and of the matched tokens was "
-        "used. Not covered: other texts, other samplers, the quality of the text.",
+        _controlled(primary, equal),
+        f"The interval covers the choice of {effect.n} prompts; one seed of the sampler and of the controls was "
+        f"used.{_left_out(primary, equal)} Not covered: other texts, other samplers, the quality of the text.",
         "",
     )
 
 
-def _matter_sentence(cause: Cause, decision: str, margin: float) -> str:
-    """The sentence of the primary outcome: its direction, its interval, and yes or no where the margin is cleared."""
+def _controlled(cause: Cause, equal: Cause | None) -> str:
+    """What the comparisons hold equal."""
+
+    def share(value: float | None) -> str:
+        return "no" if value is None else f"{value:.1%} of"
+
+    sinks, matched = map(share, cause.shares)
+    told = (
+        "All sinks of a step are hidden in all layers, and in their place as many tokens of the same state. The sinks "
+        f"held {sinks} attention, these tokens {matched} it."
+    )
+    if equal is None:
+        return f"{told} Part of a difference can be that more attention is hidden."
+    return (
+        f"{told} So they are also compared with random other tokens that held as much attention "
+        f"({share(equal.shares[0])} all at the sinks, {share(equal.shares[1])} it at these tokens)."
+    )
+
+
+def _left_out(cause: Cause, equal: Cause | None) -> str:
+    """The prompts that a comparison leaves out."""
+    told = f" {counted(cause.left_out, 'prompt')} had no sinks by this definition." if cause.left_out else ""
+    if equal is not None and equal.unmatched:
+        told += f" On {counted(equal.unmatched, 'prompt')} no other tokens held as much attention."
+    return told
+
+
+def _matter_sentence(cause: Cause, decision: str, margin: float, equal: Cause | None = None) -> str:
+    """The sentence of the primary outcome: its direction, its interval, yes or no where the margin is cleared against
+    as many tokens and at equal attention, and what holds at equal attention.
+    """
     effect, unit, words = cause.effect, unit_of(cause.measure), _HIDING[cause.measure]
     subject, interval = f"hiding the sinks of {cause.model}", interval_words(effect, unit)
     least = f"±{unit.margin(margin)}"
     if decision == WAITING:
         return f"Not known yet for {cause.model}."
     does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_MATCHED}"
+    beside = _at_equal_attention(cause, equal, decision, margin)
     if decision == EQUIVALENT:
-        return f"No: {subject} differs from {_MATCHED} by less than {least} ({interval})."
+        return f"No: {subject} differs from {_MATCHED} by less than {least} ({interval}).{beside}"
     if decision == CANNOT_TELL:
-        return f"This study cannot tell whether {subject} differs from {_MATCHED} ({interval}{seen(effect, unit)})."
+        told = f"This study cannot tell whether {subject} differs from {_MATCHED} ({interval}{seen(effect, unit)})."
+        return f"{told}{beside}"
     if (effect.value > 0) != (words.matters > 0):
-        return f"No: {does} ({interval})."
-    least_effect, untrained = min(abs(effect.low), abs(effect.high)), cause.untrained
+        return f"No: {does} ({interval}).{beside}"
+    least_effect, untrained = _least(effect), cause.untrained
     if untrained is not None and least_effect <= max(words.matters * end for end in (untrained.low, untrained.high)):
         with_random = interval_words(untrained, unit)
         return (
             f"{does[0].upper()}{does[1:]} ({interval}), but perhaps no more than with random weights ({with_random})."
+            f"{beside}"
         )
     if least_effect > margin:
-        return f"Yes: {does} ({interval})."
-    return f"{does[0].upper()}{does[1:]}, perhaps by less than {unit.margin(margin)} ({interval})."
+        clear = equal is None or (_agrees(cause, equal, margin) and _least(equal.effect) > margin)
+        return f"{f'Yes: {does}' if clear else f'{does[0].upper()}{does[1:]}'} ({interval}).{beside}"
+    return f"{does[0].upper()}{does[1:]}, perhaps by less than {unit.margin(margin)} ({interval}).{beside}"
+
+
+def _least(effect: Difference) -> float:
+    """The end of an interval on one side of 0 that is nearer to it."""
+    return min(abs(effect.low), abs(effect.high))
+
+
+def _agrees(cause: Cause, equal: Cause, margin: float) -> bool:
+    """Whether the decision at equal attention is that against as many tokens."""
+    return decide(equal.effect, margin) == decide(cause.effect, margin)
+
+
+def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin: float) -> str:
+    """A sentence on what holds at equal attention; nothing where that was not compared."""
+    if equal is None:
+        return ""
+    unit, effect = unit_of(cause.measure), equal.effect
+    interval, there = interval_words(effect, unit), decide(effect, margin)
+    if there == decision and decision != CANNOT_TELL:
+        perhaps = (
+            f", perhaps by less than {unit.margin(margin)}" if decision in SHOWN and _least(effect) <= margin else ""
+        )
+        return f" The same holds at equal attention{perhaps} ({interval})."
+    if there == CANNOT_TELL:
+        open_too = " either" if decision == CANNOT_TELL else ""
+        return f" At equal attention it cannot tell{open_too} ({interval}{seen(effect, unit)})."
+    if there == EQUIVALENT:
+        return f" It does not hold at equal attention: the difference is less than ±{unit.margin(margin)} ({interval})."
+    words = _HIDING[cause.measure]
+    return f" At equal attention it {words.higher if effect.value > 0 else words.lower} ({interval})."
 
 
 def _tested(effect: Difference, unit: Unit) -> str:

@@ -28,9 +28,12 @@ def test_ablate_writes_effects_means_and_every_prompt(tmp_path: Path, capsys, pr
     said = json.loads(capsys.readouterr().out)
     assert said["prompts"] == 3 and said["layers"] == [0, 0] and said["spec"]["interventions"] == ["attention", "value"]
     effects = pd.read_csv(out / "effects-divergence.csv")
-    assert len(effects) == 2 * 4, "three targets and the contrast of two of them, for each intervention"
+    assert set(effects["positions"].str.partition(", ")[2]) >= {
+        "against as many random tokens",
+        "per unit of attention",
+    }
     single, means = pd.read_csv(out / "prompts.csv"), pd.read_csv(out / "means.csv")
-    assert len(means) == 12 and len(single) == 36
+    assert len(means) == 18 and len(single) == 54
     column = "KL divergence from the untouched prediction (nats)"
     of_first = single[(single[["positions", "which", "done to them"]] == means.iloc[0, :3]).all(axis=1)]
     assert of_first[column].mean() == pytest.approx(means.iloc[0][column], abs=1e-6)

@@ -6,19 +6,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, effects, sentence, shown
+from analysis.evaluation.ablation_effects import (
+    MEASURES,
+    contrast_sentence,
+    effects,
+    no_sinks,
+    sentence,
+    shown,
+    without_sinks,
+)
 from analysis.evaluation.ablation_exhibits import effects_of
-from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, matched
+from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.token_states import TokenState
 from analysis.specs import (
+    CONTROLS,
     INTERVENTIONS,
+    MASS_TOLERANCE,
     TARGETS,
     AblateSetSpec,
     AutoregressiveSampling,
@@ -43,15 +55,23 @@ def at_step(**changes) -> Candidates:
     return replace(made, **changes)
 
 
-def test_targets_of_a_set_look_at_variance_and_kind():
-    at = at_step(count=1)
+def test_targets_are_the_sinks_by_definition_and_what_stands_beside_them():
+    at = at_step(count=3)
+    assert CHOOSERS["sinks"](at).tolist() == [0, 5, 9], "all of them, the heaviest first"
+    assert CHOOSERS["sinks"](at_step()).tolist() == [0, 5], "no more than asked for"
+    assert CHOOSERS["others"](at).tolist() == [2, 1, 4] and CHOOSERS["first"](at).tolist() == [0]
+    assert not at.sinks[CHOOSERS["random"](at)].any()
+    assert len(CHOOSERS["random"](at)) == 3
     assert CHOOSERS["moving"](at).tolist() == [5], "of the sinks alone, though others vary more"
     assert CHOOSERS["steady"](at).tolist() == [0]
-    assert CHOOSERS["undecided"](at).tolist() == [5]
-    assert CHOOSERS["words"](at).tolist() == [0]
+    assert CHOOSERS["undecided"](at).tolist() == [5, 9, 7]
+    assert CHOOSERS["words"](at).tolist() == [0, 2, 1]
     assert CHOOSERS["punctuation"](at).tolist() == [4]
-    none = at_step(sinks=np.zeros(10, bool))
-    assert set(CHOOSERS["moving"](none)) | set(CHOOSERS["steady"](none)) == set(none.heaviest(count=4)), "two halves"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_without_sinks_nothing_is_chosen(target):
+    assert len(CHOOSERS[target](at_step(sinks=np.zeros(10, bool), count=0))) == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -64,14 +84,37 @@ def test_nothing_is_chosen_that_may_not_be(target):
 def test_controls_have_the_states_of_what_they_stand_beside():
     at = at_step()
     for _ in range(20):
-        drawn = matched(at, np.array([0, 5]))
+        drawn = matched(at, np.array([0, 5]), 2)
         assert len(set(drawn)) == 2
         assert sorted(at.state[drawn]) == [TokenState.GIVEN, TokenState.UNDECIDED]
         assert not at.sinks[drawn].any(), "there are enough others"
     few = at_step(allowed=np.array([True, True] + [False] * 6 + [True, True]))
-    assert set(matched(few, np.array([0, 1]))) == {8, 9}, "there is no other given token"
-    assert matched(at, np.array([0])).tolist() not in ([0], [5], [9])
-    assert matched(at, np.empty(0, int)).tolist() == []
+    assert set(matched(few, np.array([0, 1]), 2)) == {8, 9}, "there is no other given token"
+    assert matched(at, np.array([0]), 1).tolist() not in ([0], [5], [9])
+    assert matched(at, np.empty(0, int), 0).tolist() == []
+    assert len(matched(at, np.array([0, 5]), 1)) == 1 and len(matched(at, np.array([0]), 3)) == 3, "as its target drew"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 40), st.integers(1, 4))
+def test_positions_of_equal_mass_are_no_sinks_and_draw_as_much_where_that_can_be(seed, length, sinks):
+    rng = np.random.default_rng(seed)
+    total = rng.lognormal(sigma=rng.uniform(0.1, 1.5), size=length)
+    is_sink = np.zeros(length, bool)
+    is_sink[np.argsort(-total)[:sinks]] = True
+    state = rng.choice([TokenState.GIVEN, TokenState.UNDECIDED], length)
+    at = Candidates(total, is_sink, state, state, total, np.ones(length, bool), sinks, rng)
+    chosen = np.flatnonzero(is_sink)
+    drawn = equal_mass(at, chosen, float(total[chosen].sum()))
+    assert len(set(drawn)) == len(drawn) and not is_sink[drawn].any()
+    wanted, others = total[chosen].sum(), total[~is_sink]
+    if others.sum() < (1 - MASS_TOLERANCE) * wanted:
+        assert abs(total[drawn].sum() - others.sum()) < 1e-9, "all there are"
+    elif others.max() < MASS_TOLERANCE * wanted:
+        assert abs(total[drawn].sum() - wanted) <= MASS_TOLERANCE * wanted
+    same = others[np.isin(state[~is_sink], state[chosen])]
+    if len(same) and same.max() < MASS_TOLERANCE * wanted and same.sum() >= wanted:
+        assert set(state[drawn]) <= set(state[chosen])
 
 
 # --- what is done -----------------------------------------------------------------------------------------------
@@ -147,20 +190,21 @@ def test_acting_on_nothing_changes_nothing_and_on_sinks_something(bundled, inter
 
 def test_rows_of_a_batch_come_out_as_they_do_alone(bundled):
     prompt = torch.tensor([bundled.encode(PROMPTS[0], "auto")[0]])
-    conditions = [Condition("sinks"), Condition("sinks", matched=True), Condition("first")]
+    conditions = [Condition("sinks"), Condition("sinks", control="matched"), Condition("first")]
 
-    def run(rows: list[Condition]) -> tuple[torch.Tensor, list[dict[str, float]]]:
-        ablation = Ablation(bundled, prompt.shape[1], rows, 2, SinkParams(), 3)
+    def run(rows: list[Condition], drawn: dict) -> tuple[torch.Tensor, list[dict[str, float]]]:
+        ablation = Ablation(bundled, prompt.shape[1], rows, None, SinkParams(), 3, drawn=drawn)
         *_, last = denoise(bundled, prompt.expand(len(rows), -1), SAMPLING, 0, ablation)
         return last.choice.output, [told.means() for told in ablation.told]
 
-    together, told = run(conditions)
+    together, told = run(conditions, {})
+    before: dict = {}
     for row, condition in enumerate(conditions):
-        alone, told_alone = run([condition])
+        alone, told_alone = run([condition], before)
         assert together[row].tolist() == alone[0].tolist()
         assert told[row] == pytest.approx(told_alone[0], rel=1e-3)
     assert told[0]["share"] > told[1]["share"] > 0
-    assert told[0]["count"] == told[1]["count"] == 2 and told[2]["count"] == 1
+    assert told[0]["count"] == told[1]["count"] >= 1 >= told[2]["count"] > 0
 
 
 def test_guidance_is_acted_on_in_both_of_its_halves(bundled):
@@ -182,10 +226,12 @@ def test_guidance_is_acted_on_in_both_of_its_halves(bundled):
 
 def test_keeping_acts_on_the_prefix_without_what_is_kept_and_its_last_tokens(bundled):
     ablation = Ablation(bundled, 5, [Condition("sinks")], 2, SinkParams(), 0, "keep", window=1)
-    acted = ablation._acted(at_step(), Condition("sinks"))
-    assert np.flatnonzero(acted).tolist() == [1, 3], "0 and 2 are kept as heaviest, 4 as the last of the prefix"
-    control = ablation._acted(at_step(), Condition("sinks", matched=True))
-    assert np.flatnonzero(control).tolist() == [0, 2]
+    acted = ablation._acted(at_step(), Condition("sinks"), 0)
+    assert np.flatnonzero(acted).tolist() == [1, 2, 3], "0 is kept as the sink of the prefix, 4 as its last"
+    control = ablation._acted(at_step(), Condition("sinks", control="matched"), 0)
+    assert np.flatnonzero(control)[0] == 0 and control.sum() == 3
+    nothing = ablation._acted(at_step(sinks=np.zeros(10, bool)), Condition("sinks"), 1)
+    assert not nothing.any(), "without sinks a step is left alone"
 
 
 # --- over a set -------------------------------------------------------------------------------------------------
@@ -207,19 +253,21 @@ def study(tmp_path_factory):
 
 
 def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
-    _, _, outcome = study
+    spec, _, outcome = study
     summary = outcome.summary
     assert json.loads(json.dumps(summary)) == summary
-    assert len(summary["rows"]) == 3 * 3 * 2 and summary["prompts"] == 3
+    assert len(summary["rows"]) == 3 * 3 * 3 and summary["prompts"] == 3
     for row in summary["rows"]:
         assert all(len(row[name]) == 3 for name in (*MEASURES, "share", "count"))
         assert all(0 <= value <= 1 for name in ("aligned", "agreement", "confidence", "share") for value in row[name])
         assert all(value >= -1e-6 for value in row["divergence"])
-    by_name = {(row["intervention"], row["target"], row["matched"]): row for row in summary["rows"]}
-    sinks, control = (by_name["attention", "sinks", matched] for matched in (False, True))
+    by_name = {(row["intervention"], row["target"], row["control"]): row for row in summary["rows"]}
+    sinks, control, equal = (by_name["attention", "sinks", control] for control in ("", "matched", "mass"))
+    assert equal["share"] == pytest.approx(sinks["share"], rel=MASS_TOLERANCE)
     assert all(first > second for first, second in zip(sinks["share"], control["share"], strict=True))
     named = {(effect["target"], effect["against"]) for effect in summary["effects"]}
-    assert named == {("sinks", "matched"), ("moving", "matched"), ("steady", "matched"), ("moving", "steady")}
+    beside = {(target, control) for target in spec.targets for control in CONTROLS}
+    assert named == beside | {("moving", "steady")}
     effect = next(e for e in summary["effects"] if e["measure"] == "divergence" and e["target"] == "sinks")
     expected = np.mean(np.subtract(sinks["divergence"], control["divergence"]))
     assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["low"] < effect["value"] < effect["high"]
@@ -233,7 +281,7 @@ def test_random_weights_stand_beside_on_the_same_prompts(study):
         next(one for one in summary[name] if one["measure"] == "divergence" and one["target"] == "sinks")
         for name in ("effects", "untrained")
     )
-    assert untrained["n"] == trained["n"] == 3
+    assert trained["n"] == 3 == untrained["n"] + untrained["left_out"] + untrained["unmatched"]
     assert abs(untrained["value"]) < 0.1 * abs(trained["value"]), "random weights attend almost uniformly"
 
 
@@ -244,7 +292,7 @@ def test_prompts_that_are_done_are_told_while_others_run_and_nothing_is_tested_o
     assert all(len(row["divergence"]) == 1 for row in told[2]["rows"]), "the means alone"
     first_two = np.mean(outcome.summary["rows"][0]["divergence"][:2])
     assert told[2]["rows"][0]["divergence"][0] == pytest.approx(first_two, abs=1e-6)
-    assert all(effect["p"] is None and effect["low"] is not None for effect in told[2]["effects"])
+    assert all(effect["p"] is None for effect in told[2]["effects"]) and told[2]["effects"][0]["low"] is not None
     assert effects_of(told[2], "divergence") is not None and not any(map(shown, told[2]["effects"]))
 
 
@@ -297,51 +345,110 @@ def test_an_autoregressive_model_is_ablated_over_token_ids(tmp_path):
         last_layer=0,
     )
     summary = jobs.ablate_set(spec, QuietContext(tmp_path)).summary
-    assert summary["layers"] == [0, 0] and len(summary["rows"]) == 2
+    assert summary["layers"] == [0, 0] and len(summary["rows"]) == 3
 
 
 # --- what is said -----------------------------------------------------------------------------------------------
 
 
-def rows_of(divergence: dict[tuple[str, bool], np.ndarray]) -> list[dict]:
+def rows_of(divergence: dict[tuple[str, str], np.ndarray], **others: list) -> list[dict]:
     return [
-        {"intervention": "attention", "target": target, "matched": matched, "aligned": [0.5] * len(values)}
-        | {"agreement": [0.4 - 0.1 * matched] * len(values)}
+        {"intervention": "attention", "target": target, "control": control, "aligned": [0.5] * len(values)}
+        | {"agreement": [0.4 - 0.1 * bool(control)] * len(values)}
         | {"confidence": [0.5] * len(values), "divergence": values, "share": [0.1] * len(values)}
-        | {"count": [2] * len(values)}
-        for (target, matched), values in divergence.items()
+        | {"count": [2] * len(values), "confidence_before": [0.9] * len(values)}
+        | {name: given[bool(control)] for name, given in others.items()}
+        for (target, control), values in divergence.items()
     ]
 
 
 def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
     rng = np.random.default_rng(0)
     noise = [rng.normal(0, 0.1, 40).tolist() for _ in range(2)]
-    found = effects(rows_of({("sinks", False): (np.array(noise[0]) + 1).tolist(), ("sinks", True): noise[1]}))
+    found = effects(rows_of({("sinks", ""): (np.array(noise[0]) + 1).tolist(), ("sinks", "matched"): noise[1]}))
     told = sentence(found)
     effect = found[0]
     assert f"({effect['low']:+.3g} to {effect['high']:+.3g})" in told and "40 prompts" in told
+    assert (
+        f"Per unit of attention, scaled to what they held it is {found[1]['value']:+.3g}" in told
+        and "equal attention" not in told
+    )
     assert sentence(found, "aligned") == ""
     assert {effect["measure"] for effect in found} == {"divergence", "aligned", "confidence"}, "by position: no test"
-    assert [row.get("by_position") for row in found] == [None, pytest.approx(0.1), None]
-    same = effects(rows_of({("sinks", False): noise[0], ("sinks", True): noise[1]}))
+    assert [row.get("by_position") for row in found if row["against"] == "matched"] == [None, pytest.approx(0.1), None]
+    same = effects(rows_of({("sinks", ""): noise[0], ("sinks", "matched"): noise[1]}))
     assert sentence(same) == ""
+
+
+def test_prompts_without_sinks_are_left_out_and_counted_and_so_are_those_without_a_match():
+    count = [[2, 2, 0, 2, 2, 2], [2] * 6]
+    share = [[0.1, 0.1, 0.0, 0.1, 0.1, 0.4], [0.1, 0.11, 0.1, 0.095, 0.1, 0.3]]
+    values = [[1.0, 1.2, 0.0, 1.1, 0.9, 5.0], [0.1] * 6]
+    rows = rows_of({("sinks", ""): values[0], ("sinks", "mass"): values[1]}, count=count, share=share)
+    effect = effects(rows)[0]
+    assert (effect["n"], effect["left_out"], effect["unmatched"]) == (4, 1, 1)
+    assert effect["value"] == pytest.approx(np.mean([0.9, 1.1, 1.0, 0.8]))
+    assert without_sinks(effect) == " 1 prompt had no sinks and is left out."
+    assert no_sinks(rows) == ""
+    nothing = rows_of({("sinks", ""): [0.0] * 3, ("sinks", "matched"): [0.0] * 3}, count=[[0] * 3, [0] * 3])
+    assert no_sinks(nothing) == "None of the 3 prompts has a sink by this definition, so nothing was compared."
+    assert all(effect["n"] == 0 for effect in effects(nothing))
+
+
+def test_an_effect_per_unit_of_attention_is_that_of_the_ratio():
+    """A proportional effect is none per unit, and the interval covers the true ratio."""
+    rng = np.random.default_rng(3)
+    covered = rejected = 0
+    kept = {"intervention", "target", "control", "divergence", "share", "count"}
+    for _ in range(60):
+        share = rng.uniform(0.1, 0.2, 40), rng.uniform(0.05, 0.1, 40)
+        change = [0.7 * one + rng.normal(0, 0.01, 40) for one in share]
+        rows = rows_of(
+            {("sinks", ""): change[0], ("sinks", "matched"): change[1]}, share=[one.tolist() for one in share]
+        )
+        counted, unit = effects([{name: row[name] for name in row if name in kept} for row in rows])
+        expected = change[0].mean() - share[0].mean() * change[1].mean() / share[1].mean()
+        assert unit["against"] == "unit" and unit["value"] == pytest.approx(expected)
+        covered += unit["low"] <= 0 <= unit["high"]
+        rejected += counted["low"] > 0
+    assert rejected == 60 and covered >= 52, covered
+
+
+def test_ablations_of_older_versions_are_read_with_their_one_control():
+    older = [
+        {name: value for name, value in row.items() if name not in ("control", "confidence_before")}
+        | {"matched": bool(row["control"])}
+        for row in rows_of({("sinks", ""): [1.0, 1.1, 1.2], ("sinks", "matched"): [0.1, 0.2, 0.1]})
+    ]
+    found = effects(older)
+    assert [(row["measure"], row["against"]) for row in found] == [
+        ("divergence", "matched"),
+        ("divergence", "unit"),
+        ("aligned", "matched"),
+        ("aligned", "unit"),
+        ("confidence", "matched"),
+    ]
 
 
 def test_high_and_low_variance_are_compared_whatever_it_shows():
     rng = np.random.default_rng(1)
     values = {
-        (target, matched): rng.normal(1, 0.1, 30).tolist() for target in ("moving", "steady") for matched in (0, 1)
+        (target, control): rng.normal(1, 0.1, 30).tolist()
+        for target in ("moving", "steady")
+        for control in ("", "matched")
     }
     found = effects(rows_of(values))
     assert "no difference is shown from" in contrast_sentence(found, "attention")
-    values["moving", False] = (np.array(values["moving", False]) + 1).tolist()
+    values["moving", ""] = (np.array(values["moving", ""]) + 1).tolist()
     assert "predictions change more than with" in contrast_sentence(effects(rows_of(values)), "attention")
     assert contrast_sentence(found, "value") == ""
 
 
 def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured():
-    ones = rows_of({("sinks", False): [1.0, 1.2, 0.9, 1.1], ("sinks", True): [0.1, 0.0, 0.2, 0.1]})
+    ones = rows_of({("sinks", ""): [1.0, 1.2, 0.9, 1.1], ("sinks", "matched"): [0.1, 0.0, 0.2, 0.1]})
     now = {"effects": effects(ones), "layers": [0, 3], "prompts": 4}
-    assert effects_of(now, "agreement") is None and effects_of(now, "aligned").table["by position"].notna().all()
+    assert effects_of(now, "agreement") is None and effects_of(now, "aligned").table["by position"].iloc[
+        0
+    ] == pytest.approx(0.1)
     older = [effect | {"measure": "agreement"} for effect in now["effects"] if effect["measure"] == "aligned"]
     assert effects_of(now | {"effects": older}, "agreement").title == "Agreement by position: target minus control"

@@ -25,8 +25,9 @@ class Drawn:
     gains: by method and sparsity, what it answers right beyond `base`; a method alone means every sparsity. spread: of
     a gain over seeds, with alternating sign. flipped: items whose answer the seed draws anew, alike in all methods.
     own: the same for each method by itself. size: items per cluster, answered alike. unscored: calibration seeds still
-    to come. causes: by model and measure, a difference per prompt of sinks minus matched tokens. untrained: the share
-    of it that a model with random weights shows.
+    to come. causes: by model and measure, a difference per prompt of sinks minus matched tokens. equal: the same at
+    equal attention, where it is another. sinkless: prompts beyond these that have no sinks. untrained: the share of it
+    that a model with random weights shows.
     """
 
     gains: Mapping[Any, float] = field(default_factory=dict)
@@ -40,6 +41,8 @@ class Drawn:
     own: float = 0.0
     unscored: tuple[int, ...] = ()
     causes: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+    equal: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+    sinkless: int = 0
     untrained: float | None = None
 
     def gain(self, pruning: PruneSpec) -> float:
@@ -61,19 +64,30 @@ class Drawn:
         return PointScores(pruning, (TaskScores("bundled_story", "Story", keys, clusters, dense, pruned, self.chance),))
 
     def rows(self, model: str) -> list[dict]:
-        """The rows of an ablation's summary: matched tokens at 0.5 everywhere, sinks at that and their difference."""
+        """The rows of an ablation's summary: controls leave the text as it was, sinks change it by their difference."""
         told = {measure: values for (name, measure), values in self.causes.items() if name == model}
         prompts = max(map(len, told.values()), default=0)
         rows = []
-        for matched in (False, True):
-            values = {
-                measure: [0.5 + (0.0 if matched else value) for value in differences]
-                for measure, differences in told.items()
-            }
-            named = {"intervention": "attention", "target": "sinks", "matched": matched}
+        for control in ("", "matched", "mass"):
+            values = {}
+            for measure, differences in told.items():
+                equal = self.equal.get((model, measure), differences)
+                changes = {
+                    "": differences,
+                    "matched": (0.0,) * prompts,
+                    "mass": np.subtract(differences, equal).tolist(),
+                }[control]
+                values[measure] = [UNTOUCHED[measure] + change for change in changes] + [0.0] * self.sinkless
+            named = {"intervention": "attention", "target": "sinks", "control": control}
             values |= {"agreement": values["aligned"]} if "aligned" in values else {}
-            rows.append(named | values | {"count": [2] * prompts, "share": [0.05 if matched else 0.1] * prompts})
+            share = [0.05 if control == "matched" else 0.1] * prompts
+            nothing = [0] * self.sinkless
+            values["confidence_before"] = [UNTOUCHED["confidence"]] * (prompts + self.sinkless)
+            rows.append(named | values | {"count": [2] * prompts + nothing, "share": share + nothing})
         return rows
+
+
+UNTOUCHED = {"divergence": 0.0, "aligned": 1.0, "confidence": 0.5}
 
 
 def spec(**changes) -> StudySpec:
@@ -111,8 +125,15 @@ class Engine:
 
 def _scaled(rows: list[dict], scale: float) -> list[dict]:
     """Rows of an ablation whose differences are this share of those given."""
-    numbers = {*rows[0]} - {"intervention", "target", "matched", "count", "share"}
-    return [row | {name: [0.5 + scale * (value - 0.5) for value in row[name]] for name in numbers} for row in rows]
+    return [
+        row
+        | {
+            name: [UNTOUCHED[name] + scale * (value - UNTOUCHED[name]) for value in row[name]]
+            for name in UNTOUCHED
+            if name in row
+        }
+        for row in rows
+    ]
 
 
 def _job(kind: str, fields: dict, **summary) -> JobRecord:

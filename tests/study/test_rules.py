@@ -42,7 +42,8 @@ def test_one_comparison_has_one_p_wherever_it_stands(monkeypatch):
     causes = {("bundled", name): changes for name in ("divergence", "aligned", "confidence")}
     found = gathered(Drawn({"wanda-noised": 0.02, "sink-wanda": 0.04}, own=0.05, causes=causes))
     effects = [one.effect for one in (*found.causes, *found.pruning.contrasts)]
-    assert len(effects) == found.tests == 3 + 3 * 2
+    tested = [one for one in effects if one.p is not None]
+    assert len(tested) == found.tests == 3 + 2 + 3 * 2, "the primary outcome against two more controls"
     assert [one.p_holm for one in effects] == pytest.approx(holm([one.p for one in effects]))
     for way in found.pruning.waterfalls:
         first, noise, discount, whole = way.stages
@@ -50,7 +51,20 @@ def test_one_comparison_has_one_p_wherever_it_stands(monkeypatch):
         of_kind = {one.kind: one.effect for one in found.pruning.contrasts if one.sparsity == way.sparsity}
         assert (noise.effect, discount.effect) == (of_kind["noise"], of_kind["discount"])
     for said in rules.verdicts(found):
-        assert "after Holm correction over 9 comparisons" in said.numbers.lower().replace("holm", "Holm")
+        assert "after Holm correction over 11 comparisons" in said.numbers.lower().replace("holm", "Holm")
+
+
+def test_prompts_without_sinks_or_without_a_match_are_counted_and_older_studies_have_one_control():
+    changes = (0.03, 0.08, 0.02, 0.05, 0.04, 0.06)
+    found = gathered(Drawn(causes={("bundled", "divergence"): changes}, sinkless=2))
+    (said,) = [one for one in rules.verdicts(found) if one.claim == "matter"]
+    assert "2 prompts had no sinks by this definition" in said.left_out and "6 prompts" in said.left_out
+    assert "random other tokens that held as much attention (10.0% of all at the sinks" in said.controlled
+    one = [cause for cause in found.causes if cause.control == "matched"]
+    (older,) = [
+        said for said in rules.verdicts(found.model_copy(update={"causes": tuple(one)})) if said.claim == "matter"
+    ]
+    assert "equal attention" not in older.sentence and "part of a difference" in older.controlled.lower()
 
 
 def test_what_is_still_to_come_counts_so_that_no_verdict_is_taken_back():

@@ -34,6 +34,11 @@ def hidden(differences: np.ndarray, measure: str = "divergence", **others: np.nd
     return Drawn(causes={("bundled", name): tuple(map(float, values)) for name, values in told.items()})
 
 
+def equal(drawn: Drawn, differences: np.ndarray) -> Drawn:
+    """The same, with these differences at equal attention."""
+    return replace(drawn, equal={("bundled", "divergence"): tuple(map(float, differences))})
+
+
 def around(mean: float, spread: float, prompts: int = 16) -> np.ndarray:
     """Differences of prompts, with exactly this mean and standard deviation, skewed to neither side."""
     scores = np.sin(np.arange(1, prompts + 1) * 2.4)
@@ -220,9 +225,43 @@ STUDIES: dict[str, Study] = {
     # --- hiding sinks ---
     "sinks matter": Study(
         hidden(around(0.05, 0.02)),
-        (r"matter\? Yes: hiding the sinks of bundled changes its predictions more than .* tokens \(\+0\.05",),
-        ("cannot tell whether hiding",),
+        (
+            r"matter\? Yes: hiding the sinks of bundled changes its predictions more than .* tokens \(\+0\.05",
+            r"The same holds at equal attention \(\+0\.05",
+            r"Per unit of attention, scaled to what the sinks held: \+0\.05",
+        ),
+        ("cannot tell whether hiding", "no sinks by"),
         DISCOUNT,
+    ),
+    "sinks matter by their attention alone": Study(
+        equal(hidden(around(0.05, 0.02)), around(0.0005, 0.001)),
+        (
+            r"matter\? Hiding the sinks of bundled changes its predictions more than .* tokens \(\+0\.05",
+            r"It does not hold at equal attention: the difference is less than ±0\.01 nats",
+        ),
+        (r"matter\? (Yes|No)", "The same holds"),
+        DISCOUNT,
+    ),
+    "sinks matter, and at equal attention it is open": Study(
+        equal(hidden(around(0.05, 0.02)), around(0.02, 0.1)),
+        (r"matter\? Hiding .*\. At equal attention it cannot tell \(\+0\.02.*would have been seen\)",),
+        (r"matter\? (Yes|No)", "The same holds"),
+        DISCOUNT,
+    ),
+    "sinks matter less at equal attention than asked about": Study(
+        equal(hidden(around(0.05, 0.02)), around(0.014, 0.01)),
+        (r"The same holds at equal attention, perhaps by less than 0\.01 nats",),
+        (r"matter\? (Yes|No)",),
+        DISCOUNT,
+    ),
+    "sinks matter less than others of equal attention": Study(
+        equal(hidden(around(0.05, 0.02)), around(-0.05, 0.02)),
+        (r"matter\? Hiding .*\. At equal attention it changes its predictions less \(−0\.05",),
+        (r"matter\? (Yes|No)", "The same holds"),
+        DISCOUNT,
+    ),
+    "some prompts have no sinks": Study(
+        replace(hidden(around(0.05, 0.02)), sinkless=3), (r"matter\? Yes: ",), ("cannot tell whether hiding",), DISCOUNT
     ),
     "random weights beside": Study(
         replace(hidden(around(0.05, 0.02)), untrained=0.01),
@@ -262,7 +301,7 @@ STUDIES: dict[str, Study] = {
     ),
     "a secondary outcome alone": Study(
         hidden(around(0.0, 0.2), aligned=around(-0.35, 0.1)),
-        (r"matter\? This study cannot tell", r"Secondary: .*greement .*−35\.0 points .*, p = 0\.002"),
+        (r"matter\? This study cannot tell", r"Secondary: .*greement .*−35\.0 points .*, p = 0\.00\d"),
         (r"matter\? (Yes|No)",),
         DISCOUNT,
     ),

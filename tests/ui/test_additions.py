@@ -103,7 +103,7 @@ def test_an_added_target_is_named_and_blocked(recording):
     assert not test.exception, test.exception
     table = test.dataframe[0].value.set_index("title")
     assert table.index[-1] == additions.TARGET.title
-    assert 0 < table["blocked_share"][additions.TARGET.title] < table["blocked_share"]["strongest sinks"]
+    assert 0 < table["blocked_share"][additions.TARGET.title] < table["blocked_share"]["sinks"]
 
 
 def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):

@@ -40,8 +40,12 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "Change of the predictions: target minus control" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
     means, single = (frame.value for frame in test.dataframe[-2:])
-    assert len(single) == 18 and set(single["prompt"]) == set(job.spec["prompts"])
-    assert len(means) == 6 and set(means["which"]) == {"target", "matched control"}
+    assert len(single) == 27 and set(single["prompt"]) == set(job.spec["prompts"])
+    assert set(means["which"]) == {
+        "target",
+        "control: as many random tokens",
+        "control: random tokens of equal attention",
+    }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
     test.button(key="run_ablate_set").click().run()
     job = engine().jobs("ablate_set")[0]

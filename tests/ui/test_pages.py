@@ -377,10 +377,11 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     test.run()
     assert not test.exception, test.exception
     table = test.dataframe[0].value
-    blocked = ["nothing", "strongest sinks", "random positions", "heaviest non-sinks", "first token alone"]
+    blocked = ["nothing", "sinks", "as many random tokens", "random tokens of equal attention"]
+    blocked += ["heaviest non-sinks", "first token alone"]
     assert table["title"].tolist() == blocked * 2
-    assert table["model"].tolist() == ["bundled"] * 5 + ["bundled-ar"] * 5
-    assert table["aligned"].tolist()[::5] == table["agreement"].tolist()[::5] == [1, 1]
+    assert table["model"].tolist() == ["bundled"] * 6 + ["bundled-ar"] * 6
+    assert table["aligned"].tolist()[::6] == table["agreement"].tolist()[::6] == [1, 1]
     assert (table["aligned"] >= table["agreement"]).all()
     assert "What bundled-ar wrote" in texts(test)
 

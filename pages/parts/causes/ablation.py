@@ -31,8 +31,8 @@ def ablation_over_prompts(recording: Recording, params: SinkParams, side: DeltaG
     """Draws the view; its controls in `side`. Model, sampler and seed are those of the recording shown."""
     st.caption(
         "Is it the sinks that the model needs? Every prompt is denoised again with attention changed at chosen "
-        "positions, beside as many random positions of the same state: given, written or undecided. Model, sampler and "
-        "seed are those of the recording above."
+        "positions, beside controls: as many random tokens of the same state (given, written or undecided), and random "
+        "tokens that draw as much attention. Model, sampler and seed are those of the recording above."
     )
     problem = references.why_no_model(recording)
     if problem:

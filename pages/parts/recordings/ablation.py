@@ -1,18 +1,20 @@
 """The ablation of sinks: what changes where nobody may attend to them, beside controls and an autoregressive model."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
 from analysis.readings import reading
-from analysis.specs import TARGETS, AblateSpec, SinkParams
+from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, csv_button, exhibit_table, heading
 from pages.parts.keyed import keyed_columns
-from pages.parts.plain import plain
+from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.beside import autoregressive_reference
 from pages.parts.recordings.choice import opened
@@ -26,7 +28,8 @@ _METHOD = (
 _SENTENCE = (
     "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of tokens "
     "in common with the untouched text, aligned, so that a shifted text counts as alike; by position, which it does "
-    "not. Confidence: mean probability of the chosen tokens."
+    "not. Lost per 10 %: agreement lost for each tenth of all attention that was blocked. Confidence: mean probability "
+    "of the chosen tokens."
 )
 
 ALIGNED = "The share of tokens that both texts have in the same order: the F1 of their longest common subsequence."
@@ -36,6 +39,7 @@ _CALLED = {
     "blocked_share": "attention blocked",
     "aligned": "agreement",
     "agreement": "by position",
+    "lost_per_tenth": "lost per 10 % of attention",
     "confidence": "mean confidence",
     "text": "what the model wrote",
 }
@@ -44,13 +48,13 @@ _CALLED = {
 
 def ablation(recording: Recording, params: SinkParams) -> None:
     """Draws the view: its controls, and the outcome for each model once asked for."""
-    blocked_in_turn, controls_beside = (
-        "\n".join(f"- {plain(target.help)}" for target in TARGETS.values() if target.control == control)
-        for control in (False, True)
-    )
+    single = [target for target in TARGETS.values() if not target.for_sets]
+    blocked_in_turn = _bullets(target.help for target in single if not target.control)
+    beside_them = [row.help for row in CONTROLS.values() if row.drawn] + [row.help for row in single if row.control]
+    controls_beside = _bullets(beside_them)
     st.caption(
-        "Denoises the prompt again while no token may attend to chosen positions, such as the strongest sinks of each "
-        "step, and compares with controls. Reports say that diffusion models barely care and autoregressive ones "
+        "Denoises the prompt again while no token may attend to chosen positions, such as the sinks of each step, "
+        ", and compares with controls. Reports say that diffusion models barely care and autoregressive ones "
         "break: see whether yours does.",
         help=f"Blocked in turn:\n{blocked_in_turn}\n\nControls:\n{controls_beside}",
     )
@@ -91,7 +95,11 @@ def ablation(recording: Recording, params: SinkParams) -> None:
         _outcome(jobs, blocked)
 
 
-def _spec(recording: Recording, blocked: int, params: SinkParams) -> AblateSpec:
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {plain(line)}" for line in lines)
+
+
+def _spec(recording: Recording, blocked: int | None, params: SinkParams) -> AblateSpec:
     info = recording.info
     return AblateSpec(
         model=recording.model,
@@ -103,11 +111,20 @@ def _spec(recording: Recording, blocked: int, params: SinkParams) -> AblateSpec:
     )
 
 
-def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
+def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
     table = pd.concat([pd.DataFrame(job.summary["rows"]).assign(model=source) for source, job in jobs])
-    numbers = table[["model", "title", "blocked_share", "aligned", "agreement", "confidence", "text"]]
+    table["lost_per_tenth"] = (1 - table["aligned"]) / (10 * table["blocked_share"]).where(table["blocked_share"] > 0)
+    shown = ("model", "title", "blocked_share", "aligned", "lost_per_tenth", "agreement", "confidence", "text")
+    numbers = table[list(shown)]
+    for source, job in jobs:
+        steps, with_sinks = job.summary.get("steps", 0), job.summary.get("steps_with_sinks")
+        if with_sinks == 0:
+            st.info(f"No sinks here: by this definition, no step of {code(source)} has one, so nothing was blocked.")
+        elif with_sinks is not None and with_sinks < steps:
+            st.caption(f"{code(source)}: {with_sinks:d} of {steps:d} steps have sinks; in the others nothing was blocked.")
     _bars(table)
-    heading(f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked", _SENTENCE, _METHOD)
+    at_most = f", {blocked} at most" if blocked else ""
+    heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
     st.dataframe(
         numbers,
         hide_index=True,
@@ -119,6 +136,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
                 _CALLED["aligned"], min_value=0, max_value=1, format="percent", help=ALIGNED
             ),
             "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format="percent"),
+            "lost_per_tenth": st.column_config.NumberColumn(_CALLED["lost_per_tenth"], format="percent"),
             "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
             "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
         },
@@ -161,7 +179,7 @@ def _bars(table: pd.DataFrame) -> None:
 
 def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
     """What blocking does beside its controls, of every model a sentence."""
-    controls = [target.title for target in TARGETS.values() if target.control]
+    controls = [row.title for row in CONTROLS.values()] + [row.title for row in TARGETS.values() if row.control]
     told = []
     for source, rows in table.groupby("model", sort=False):
         outcomes = dict(zip(rows["title"], rows[name], strict=True))
