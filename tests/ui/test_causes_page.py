@@ -60,7 +60,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     whole = engine().wait(engine().jobs("ablate_set")[0].id, 300)
     assert whole.summary["prompts"] == 3 and whole.id != job.id
     test.run()
-    assert "They held" in texts(test) and "Stopped after" not in texts(test)
+    assert "3 prompts, layers 0 to" in texts(test) and "Stopped after" not in texts(test)
 
 
 def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path_factory):
