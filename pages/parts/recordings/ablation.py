@@ -121,7 +121,9 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
         if with_sinks == 0:
             st.info(f"No sinks here: by this definition, no step of {code(source)} has one, so nothing was blocked.")
         elif with_sinks is not None and with_sinks < steps:
-            st.caption(f"{code(source)}: {with_sinks:d} of {steps:d} steps have sinks; in the others nothing was blocked.")
+            st.caption(
+                f"{code(source)}: {with_sinks:d} of {steps:d} steps have sinks; in the others nothing was blocked."
+            )
     _bars(table)
     at_most = f", {blocked} at most" if blocked else ""
     heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
