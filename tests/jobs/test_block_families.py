@@ -122,7 +122,8 @@ def test_random_weights_see_the_same_blocks(spec, recording, tmp_path):
 
 
 def test_sinks_are_ablated_in_every_step(spec, sampling, tmp_path):
-    outcome = ablate(AblateSpec(model=spec, prompt=(10, 14, 25), sampling=sampling), QuietContext(tmp_path))
+    asked = AblateSpec(model=spec, prompt=(10, 14, 25), sampling=sampling, sinks={"k": 0.5})
+    outcome = ablate(asked, QuietContext(tmp_path))
     rows = {row["target"]: row for row in outcome.summary["rows"]}
     assert rows["untouched"]["agreement"] == 1.0
     assert 0 < rows["sinks"]["blocked_share"] < 1
