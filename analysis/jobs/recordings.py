@@ -176,6 +176,8 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         "mass_error": info.mass_error,
         "fingerprint": model.fingerprint,
     }
+    if model.architecture.caveat:
+        summary["caveat"] = model.architecture.caveat
     return Outcome(summary, path, key)
 
 

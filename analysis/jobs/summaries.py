@@ -32,7 +32,7 @@ class LoadSummary(TypedDict):
 
 class RecordSummary(TypedDict):
     """A recorded generation. steps_asked: most steps there could have been. written: tokens that each of the steps
-    wrote. mass_error: bound of what rounding did.
+    wrote. mass_error: bound of what rounding did. caveat: of a model that was not trained as a diffusion model.
     """
 
     source: str
@@ -52,6 +52,7 @@ class RecordSummary(TypedDict):
     mass_dtype: NotRequired[str]
     mass_error: NotRequired[float]
     imported: NotRequired[bool]
+    caveat: NotRequired[str]
 
 
 class RecordPartial(TypedDict, total=False):

@@ -14,7 +14,9 @@ from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECT
 from analysis.models.foreign import Foreign, foreign
 
 # What a causal reference can never be, whatever its config: named, so that the refusal can be too.
-_ENCODERS = {"bert", "roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2", "modernbert", "xlm-roberta"}
+_ENCODERS = {"albert", "electra", "deberta", "deberta-v2", "xlm-roberta"}
+# Names of checkpoints whose class is a masked language model's and whose training is a diffusion model's.
+_WRITERS = re.compile(r"mdlm|diffusion|(?<![a-z])chat(?![a-z])", re.IGNORECASE)
 
 # Fields of models that are trained to write block by block, whatever their class is called; the first give the size.
 _BLOCK_SIZES = re.compile(r"block_size|bd_size")
@@ -45,12 +47,18 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
         if model_type == row.model_type and (not classes or set(classes) & set(row.classes))
     ]
     if rows:
-        family = rows[0] if rows[0].paradigm is None else _by_training(rows, config, classes, names, paradigm)
+        several = any(row.paradigm is not None for row in rows)
+        family = _by_training(rows, config, classes, names, paradigm) if several else rows[0]
         return _as_configured(family, config, classes)
     known = foreign([*classes, model_type])
     if known is not None:
         raise _refused_by_name(known, classes, model_type)
     for row in ARCHITECTURES.values():
+        if row.encoder and model_type == row.model_type:
+            raise UserError(
+                f"The class {_called(classes)} of type '{model_type}' is not supported: of this type {row.classes[0]} "
+                f"alone is run, whose head fills in masks. Supported: {SUPPORTED}."
+            )
         if model_type == row.model_type or set(classes) & set(row.classes):
             raise _contradiction(row, classes, model_type)
     if config.get("is_causal") is False:
@@ -190,12 +198,17 @@ def _by_training(
     Raises UserError where nothing says, and where what was asked contradicts them.
     """
     stated = stated_paradigm(config, names)
+    plain = next((row for row in rows if row.paradigm is None), None)  # the class as it is usually trained
+    if plain is not None and stated is None and any(_WRITERS.search(_last_part(text)) for text in names):
+        stated = "mdlm"
     if stated is not None and paradigm not in ("auto", stated):
         raise UserError(
             f"This {rows[0].name} ({_called(classes)}) was trained as {stated.upper()} by its config or name, and "
             f"{paradigm.upper()} was asked for. Leave the training at auto, or rename the folder."
         )
     training = stated if paradigm == "auto" else paradigm
+    if training is None and plain is not None:
+        return plain
     if training is None:
         raise UserError(
             f"Neither config nor name of this {rows[0].name} ({_called(classes)}) says how it was trained: on whole "

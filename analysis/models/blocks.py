@@ -46,7 +46,7 @@ def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None 
         states, shared = pair_input(model.network, tokens.to(model.device), start)
         return BlockInput(states, (), shared, start)
     kinds = set(getattr(model.network.config, "layer_types", None) or ())
-    if len(kinds) > 1:
+    if len(kinds) > 1 and not model.architecture.encoder:  # whose blocks know their own kind
         raise UserError(
             f"The blocks of this {model.architecture.name} model attend in different ways "
             f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose "

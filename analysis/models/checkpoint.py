@@ -32,12 +32,15 @@ _TEXT_FILES = (
     "tokenizer_config.json",
     "tokenizer.model",
     "vocab.json",
+    "vocab.txt",
     "merges.txt",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
     "generation_config.json",
 )
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model")
+"""One of which a folder with a tokenizer holds."""
 _SAMPLED_ABOVE = 2**30  # bytes; larger files are fingerprinted by samples
 _JSON_LIMIT = 16 * 2**20  # bytes; an index of a hundred thousand tensors takes less
 
@@ -194,7 +197,7 @@ def text_folder(checkpoint: Checkpoint) -> Path:
 
 
 def _has_text_files(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model"))
+    return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
 def remote_bytes(source: str, bytes_per_parameter: int | None, paradigm: str = "auto") -> int:

@@ -12,7 +12,7 @@ from analysis.models.checkpoint import Checkpoint
 from analysis.models.folding import folded
 from analysis.models.loaded import LoadedModel
 from analysis.models.names import native_name
-from analysis.models.projection_names import FUSED, FUSED_IN_FILES, FUSED_PARTS, PACKED, parts_of_packed
+from analysis.models.projection_names import PACKED, fused_of, part_of_fused, parts_of_packed
 from analysis.models.stored_tensor import StoredTensor
 
 
@@ -33,7 +33,7 @@ def tensors_of(checkpoint: Checkpoint, network: PreTrainedModel) -> dict[str, St
                 native = native_name(family, name)
                 # Some checkpoints were saved from the body alone, without the head's prefix.
                 native = prefix + native if native not in known and prefix + native in known else native
-                if family.fused and f".{FUSED}." in native:
+                if family.fused and fused_of(native):
                     tensors |= _split(file, name, native, known)
                 elif PACKED.search(native) and native in every:
                     tensors |= _by_expert(file, name, native, every[native])
@@ -42,13 +42,24 @@ def tensors_of(checkpoint: Checkpoint, network: PreTrainedModel) -> dict[str, St
     return folded(tensors, checkpoint.geometry.layers) if family.conditioned else tensors
 
 
+def names_in_files(checkpoint: Checkpoint, network: PreTrainedModel) -> list[str]:
+    """The native names under which the files hold the parameters of a network: of those that modules share, one."""
+    stored = tensors_of(checkpoint, network)
+    groups: dict[int, list[str]] = {}
+    for name, weight in network.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(weight), []).append(name)
+    return [next((name for name in names if name in stored), names[0]) for names in groups.values()]
+
+
 def _split(file: Path, name: str, native: str, rows: dict[str, int]) -> dict[str, StoredTensor]:
     """The parts of a tensor that a file holds as one, by their native names. rows: of every native tensor."""
     parts, start = {}, 0
-    for part in FUSED_PARTS:
-        whole = native.replace(FUSED, part)
+    found = fused_of(native)
+    assert found is not None
+    for part in found[1]:
+        whole = part_of_fused(native, part)
         end = start + rows[whole]
-        parts[whole] = StoredTensor(file, name, (start, end), FUSED_IN_FILES.sub(part, name))
+        parts[whole] = StoredTensor(file, name, (start, end), part_of_fused(name, part))
         start = end
     return parts
 

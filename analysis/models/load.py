@@ -24,13 +24,13 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from analysis import attention, outputs
 from analysis.errors import ModelChanged, UserError
-from analysis.models import blockwise, canvas, converted, devices, dream, llada, mdlm, mixtures, sliced
+from analysis.models import blockwise, canvas, converted, devices, dream, encoders, llada, mdlm, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import attach_readers
 from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.config_types import check_types, refused_field, shown
 from analysis.models.families import ARCHITECTURES
-from analysis.models.files import require, tensors_of
+from analysis.models.files import names_in_files, require, tensors_of
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.memory import need_of
 from analysis.models.soundness import check_finite, check_fits, state
@@ -38,7 +38,7 @@ from analysis.models.tokenizer import tokenizer_of
 from analysis.specs import ModelSpec
 from cache.sizes import gigabytes
 
-_NATIVE_CLASSES = (
+_NATIVE_CLASSES: tuple[tuple[Any, Any], ...] = (
     (llada.LLaDAConfig, llada.LLaDAModelLM),
     (llada.MMaDAConfig, llada.MMadaModelLM),
     (dream.DreamConfig, dream.DreamModel),
@@ -55,6 +55,7 @@ _NATIVE_CLASSES = (
     (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
     (mdlm.MDLMConfig, mdlm.MDLM),
     (mdlm.BD3LMConfig, mdlm.BD3LM),
+    *encoders.CLASSES,
     (sliced.LlamaConfig, sliced.LlamaForCausalLM),
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
@@ -77,7 +78,8 @@ def register() -> None:
     for class_name, conversions in mixtures.CONVERSIONS.items():
         register_checkpoint_conversion_mapping(class_name, conversions, overwrite=True)
     for config, network in _NATIVE_CLASSES:
-        shared = config is mixtures.LLaDAMoEConfig  # its type stays the dense LLaDA's
+        # Their types stay the dense LLaDA's, and those of transformers' own classes.
+        shared = config is mixtures.LLaDAMoEConfig or (config, network) in encoders.CLASSES
         if not shared and any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)
@@ -185,7 +187,8 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
 
     fits False: for a folder that holds a config and no weights.
     """
-    own = sliced.config_class(checkpoint.config) or mixtures.config_class(checkpoint.architecture)
+    family = checkpoint.architecture
+    own = sliced.config_class(checkpoint.config) or mixtures.config_class(family) or encoders.config_class(family)
     model_type = checkpoint.config["model_type"]
     reader: Any = own
     if own is None and model_type in CONFIG_MAPPING:  # its `get` knows only what was asked for before
@@ -220,8 +223,8 @@ def _network(
     device: str = "",
 ) -> PreTrainedModel:
     """The network where the device map says. room: bytes free on the device, where only a part of it fits."""
-    if checkpoint.architecture.conditioned:
-        return _folded_network(checkpoint, config, width, device_map)
+    if checkpoint.architecture.conditioned or checkpoint.architecture.encoder:
+        return _assembled_network(checkpoint, config, width, device_map)
     dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
     spread: dict[str, Any] = {}
     if device_map == "auto":
@@ -249,27 +252,34 @@ def _network(
         ) from error
     # transformers' annotation knows the call without `output_loading_info` only.
     network, report = cast(tuple[PreTrainedModel, dict[str, set[Any]]], loaded)
-    problems = {
-        "missing_keys": "its files lack '{}', which its config asks for",
-        "mismatched_keys": "'{}' is of another shape than its config asks for",
-        "unexpected_keys": "its files hold '{}', for which its config has no place",
-    }
-    for kind, problem in problems.items():
+    for kind in _PROBLEMS:
         # Rotary frequencies are computed from the config; old checkpoints carry them all the same.
-        names = sorted(str(name) for name in report[kind] if "inv_freq" not in str(name))
-        if names:
-            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise UserError(
-                f"The weights in '{checkpoint.folder}' do not fit its config: {problem.format(names[0])}{more}. The "
-                "checkpoint is incomplete, changed, or of another architecture."
-            )
+        _refuse_names(checkpoint, kind, {str(name) for name in report[kind] if "inv_freq" not in str(name)})
     return network.eval()
 
 
-def _folded_network(
+_PROBLEMS = {
+    "missing_keys": "its files lack '{}', which its config asks for",
+    "mismatched_keys": "'{}' is of another shape than its config asks for",
+    "unexpected_keys": "its files hold '{}', for which its config has no place",
+}
+
+
+def _refuse_names(checkpoint: Checkpoint, kind: str, names: set[str]) -> None:
+    """Raises UserError, for a kind of problem, where there are names of tensors that have it."""
+    if names:
+        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        raise UserError(
+            f"The weights in '{checkpoint.folder}' do not fit its config: {_PROBLEMS[kind].format(min(names))}{more}. "
+            "The checkpoint is incomplete, changed, or of another architecture."
+        )
+
+
+def _assembled_network(
     checkpoint: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]
 ) -> PreTrainedModel:
-    """The network of a conditioned checkpoint, its conditioning folded into the weights in float32.
+    """The network of a checkpoint whose tensors are not read one by one as they are: a conditioned one, its
+    conditioning folded into the weights in float32, and one whose blocks go by other names or hold fused matrices.
 
     Raises UserError where the files lack a tensor, and where it does not fit one device.
     """
@@ -282,12 +292,18 @@ def _folded_network(
     dtype = {2: torch.bfloat16, 4: torch.float32, None: _STORED.get(checkpoints.main_dtype(checkpoint))}[width]
     with init_empty_weights(include_buffers=False):
         network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.IMPLEMENTATION)
-    stored, wanted = tensors_of(checkpoint, network), [name for name, _ in network.named_parameters()]
+    network.tie_weights()  # which making it without memory has undone
+    stored, wanted = tensors_of(checkpoint, network), names_in_files(checkpoint, network)
     require(stored, wanted)
+    if checkpoint.architecture.encoder:
+        known = {name for name, _ in (*network.named_parameters(remove_duplicate=False), *network.named_buffers())}
+        others = {name for name in stored if name not in known and not encoders.left_out(name)}
+        _refuse_names(checkpoint, "unexpected_keys", others)
     if device != "meta":
         # Buffers stay as they are: rotary frequencies in half precision would be others.
         state = {name: stored[name].native().to(dtype or torch.float32) for name in wanted}
         network.load_state_dict(state, strict=False, assign=True)
+        network.tie_weights()
         network.to(device)
     made: PreTrainedModel = network.eval()
     return made

@@ -2,7 +2,7 @@
 
 import re
 
-from analysis.models import blockwise, llada, mdlm, mixtures
+from analysis.models import blockwise, encoders, llada, mdlm, mixtures
 from analysis.models.families import Architecture
 
 # By class: how the authors' parameter names become native ones. Other families use the native names.
@@ -13,6 +13,7 @@ _NAMES = {
     mixtures.LLaDA2MoeModelLM.__name__: mixtures.LLADA2_NAMES,
     mdlm.MDLM.__name__: mdlm.NAMES,
     mdlm.BD3LM.__name__: mdlm.NAMES,
+    **encoders.NAMES,
 }
 
 

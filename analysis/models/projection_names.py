@@ -2,15 +2,33 @@
 
 import re
 
-FUSED, FUSED_PARTS = "query_key_value", ("q_proj", "k_proj", "v_proj")
-"""A matrix that some files hold in place of three, and their rows in it, one after the other."""
-FUSED_IN_FILES = re.compile(rf"(?<=\.)({FUSED}|attn_qkv)(?=\.)")
-"""What files call it."""
+FUSED = {"query_key_value": ("q_proj", "k_proj", "v_proj"), "gate_and_up": ("gate_proj", "up_proj")}
+"""Matrices that some files hold in place of several, by their native names, and whose rows lie in each, one after the
+other."""
+_FUSED_IN_FILES = {"query_key_value": "query_key_value", "attn_qkv": "query_key_value", "Wqkv": "query_key_value"} | {
+    "Wi": "gate_and_up"
+}
 _GATE_AND_UP = "gate_up_proj"
 PACKED = re.compile(r"(?:^|\.)experts\.(gate_up_proj|down_proj)$")
 """The tensors of a block that hold all experts, where a file has such."""
 _EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.(\w+)$")
 _SETS = ("experts", "shared_experts")
+
+
+def fused_of(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """The part of a tensor's name by which a file, or the running model, calls a matrix that holds several, and what
+    those are called, in order; None for any other tensor.
+    """
+    words = name.split(".")
+    word = next((word for word in words if word in _FUSED_IN_FILES or word in FUSED), None)
+    return None if word is None else (word, FUSED[_FUSED_IN_FILES.get(word, word)])
+
+
+def part_of_fused(name: str, part: str) -> str:
+    """What a part of a fused tensor would be called by itself, in place of the whole."""
+    found = fused_of(name)
+    assert found is not None
+    return ".".join(part if word == found[0] else word for word in name.split("."))
 
 
 def parts_of_packed(name: str, rows: int) -> list[tuple[str, int, int]]:

@@ -12,7 +12,7 @@ from analysis import attention
 from analysis.errors import UserError, shorten
 from analysis.models.checkpoint import Checkpoint, stored_shapes
 from analysis.models.names import native_name
-from analysis.models.projection_names import FUSED, FUSED_PARTS, packed_of
+from analysis.models.projection_names import fused_of, packed_of, part_of_fused
 from analysis.models.weight_files import same_tensor
 
 
@@ -79,8 +79,9 @@ def _asked_shape(native: str, asked: dict[str, tuple[int, ...]]) -> tuple[int, .
     """The shape of a tensor of the files by those of the network; None for one that it knows under no such name."""
     if native in asked:
         return asked[native]
-    if f".{FUSED}." in native:
-        parts = [asked.get(native.replace(FUSED, part)) for part in FUSED_PARTS]
+    found = fused_of(native)
+    if found is not None:
+        parts = [asked.get(part_of_fused(native, part)) for part in found[1]]
         known = [part for part in parts if part is not None]
         return (sum(part[0] for part in known), *known[0][1:]) if len(known) == len(parts) else None
     packed = packed_of(native)

@@ -9,7 +9,7 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from analysis.errors import UserError, first_line, shorten
-from analysis.models.checkpoint import Checkpoint, read_json, text_folder
+from analysis.models.checkpoint import VOCABULARY_FILES, Checkpoint, read_json, text_folder
 from analysis.models.registry import entry
 from analysis.models.templates import TemplateTooBig, bounded_chat
 
@@ -22,7 +22,7 @@ def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreT
     with _one_sentence(
         f"The tokenizer in '{folder}' cannot be read", "SinkScope runs no code that comes with a model."
     ):
-        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        if not any((folder / name).is_file() for name in VOCABULARY_FILES):
             return None
         # Dream's own class is remote code; its vocabulary is Qwen2's and gives identical ids there.
         if _class_name(folder) == "DreamTokenizer":

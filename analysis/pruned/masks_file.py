@@ -18,11 +18,12 @@ from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
 from analysis.models.families import Geometry
 from analysis.models.projection_names import (
-    FUSED_IN_FILES,
-    FUSED_PARTS,
+    FUSED,
     PACKED,
     expert_of,
+    fused_of,
     of_any_expert,
+    part_of_fused,
     parts_of_packed,
 )
 from analysis.models.weight_files import Entry, header
@@ -31,12 +32,18 @@ MASK_FILE = "masks.safetensors"
 _SHAPES = "shapes"  # the metadata that holds the shape of every matrix, as JSON
 _PACKED_DTYPE = "U8"
 _CHUNK = 32 * 2**20  # bytes of weights read at a time
-_BLOCK_WEIGHT = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.(.+)\.weight$")
+_BLOCK_WEIGHT = re.compile(r"(?:^|\.)(?:layers|layer|blocks|h)\.(\d+)\.(.+)\.weight$")
 _INNER = re.compile(r"^(?:self_attn\.|mlp\.)?((?:shared_experts\.|experts\.\d+\.)?\w+)$")
 # LLaDA's own names, and LLaDA2's; Dream's and Llama's are the native ones.
 _NATIVE = {"attn_out": "o_proj", "ff_proj": "gate_proj", "ff_out": "down_proj"}
-_NATIVE_FUSED = {f"attention.{part}": part for part in FUSED_PARTS} | {"attention.dense": "o_proj"}
-_NATIVE_FUSED |= {"mlp.0": "up_proj", "mlp.2": "down_proj"}  # MDLM's
+_NATIVE_PATHS = {f"attention.{part}": part for part in FUSED["query_key_value"]} | {"attention.dense": "o_proj"}
+_NATIVE_PATHS |= {"mlp.0": "up_proj", "mlp.2": "down_proj"}  # MDLM's
+_NATIVE_PATHS |= {f"attn.{part}": part for part in FUSED["query_key_value"]}  # ModernBERT's
+_NATIVE_PATHS |= {"attn.Wo": "o_proj", "mlp.Wo": "down_proj"}
+_NATIVE_PATHS |= {"attention.self.query": "q_proj", "attention.self.key": "k_proj", "attention.self.value": "v_proj"}
+_NATIVE_PATHS |= {"attention.output.dense": "o_proj", "intermediate.dense": "up_proj", "output.dense": "down_proj"}
+_NATIVE_PATHS |= {f"attention.{part}_lin": f"{part}_proj" for part in "qkv"} | {"attention.out_lin": "o_proj"}
+_NATIVE_PATHS |= {"ffn.lin1": "up_proj", "ffn.lin2": "down_proj"}  # DistilBERT's, as those of the line before
 _CONDITIONING = "adaLN_modulation"  # is no projection either
 _ROUTERS = ("gate", "router.proj")  # are no projections: they are never pruned
 _SETS = ("", "shared_experts", "experts")
@@ -203,14 +210,17 @@ def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[st
     if PACKED.search(full) and len(entry.shape) == 3:
         yield from _of_experts(full, entry)
         return
-    if not family.fused or not FUSED_IN_FILES.search(full) or len(entry.shape) != 2:
+    fused = fused_of(full) if family.fused and len(entry.shape) == 2 else None
+    if fused is None:
         yield full, entry
         return
     size = config.get("head_dim") or geometry.hidden // geometry.heads
     columns, start = entry.shape[1], entry.start
-    for part, heads in zip(FUSED_PARTS, (geometry.heads, geometry.kv_heads, geometry.kv_heads), strict=True):
-        rows = Entry(entry.dtype, (heads * size, columns), start)
-        yield FUSED_IN_FILES.sub(part, full), rows
+    heads = {"q_proj": geometry.heads, "k_proj": geometry.kv_heads, "v_proj": geometry.kv_heads}
+    for part in fused[1]:
+        count = heads[part] * size if part in heads else entry.shape[0] // len(fused[1])
+        rows = Entry(entry.dtype, (count, columns), start)
+        yield part_of_fused(full, part), rows
         start += rows.bytes
 
 
@@ -266,8 +276,8 @@ def projection(weight: str) -> Key | None:
     if match is None:
         return None
     layer, inner = int(match[1]), match[2]
-    if inner in _NATIVE_FUSED:
-        return layer, _NATIVE_FUSED[inner]
+    if inner in _NATIVE_PATHS:
+        return layer, _NATIVE_PATHS[inner]
     plain = _INNER.match(inner)
     return layer, _NATIVE.get(plain[1], plain[1]) if plain else inner
 

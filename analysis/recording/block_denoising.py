@@ -17,7 +17,14 @@ import torch
 from analysis.models.families import Architecture
 from analysis.models.layout import Layout, layout_of
 from analysis.recording.steps import Choice, best, draw, gumbel_argmax, probability, written_once
-from analysis.specs import BD3LMSampling, FastDLLMSampling, LLaDA2Sampling, NemotronSampling, SDARSampling
+from analysis.specs import (
+    BD3LMSampling,
+    FastDLLMSampling,
+    LLaDA2Sampling,
+    NemotronSampling,
+    SDARSampling,
+    linear_shares,
+)
 
 
 class BlockPredict(Protocol):
@@ -207,16 +214,6 @@ def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSamp
             tokens = choice.output
         if torch.isin(tokens[:, start:], frame.ends).any(dim=1).all():
             return
-
-
-def linear_shares(count: int, steps: int) -> list[int]:
-    """How many of `count` tokens each step of a block writes: round(left / steps left), half to even, without zeros."""
-    shares, left = [], count
-    for step in range(steps, 0, -1):
-        share = min(left, round(left / step))
-        left -= share
-        shares.append(share)
-    return [share for share in shares if share]
 
 
 def _guided(predict: BlockPredict, canvas: Canvas, layout: Layout, scale: float) -> torch.Tensor:

@@ -24,6 +24,7 @@ from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch
 from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_steps, reading_steps
+from analysis.recording.dllm_denoising import dllm_steps
 from analysis.recording.dream_denoising import dream_steps
 from analysis.recording.first_hitting import first_hitting_steps
 from analysis.recording.mdlm_denoising import mdlm_steps
@@ -34,6 +35,7 @@ from analysis.recording.steps import (
     best,
     cached_queries,
     draw,
+    guided,
     gumbel_argmax,
     probability,
     sure_enough,
@@ -255,7 +257,8 @@ def llada_steps(
                 break
             queries = cached_queries(sampling.cache, step, (end - block, end), tokens.shape[1])
             span = slice(*queries) if queries else slice(None)
-            logits = _guided(predict, tokens, given, sampling.cfg, mask_token, queries)
+            some = partial(predict, queries=queries) if queries else predict  # logits of the queries alone
+            logits = guided(some, tokens, given, sampling.cfg, mask_token)
             predicted, certainty = tokens.clone(), torch.zeros(tokens.shape, device=tokens.device)
             predicted[:, span] = gumbel_argmax(logits, sampling.temperature, generator)
             certainty[:, span] = probability(logits, predicted[:, span])
@@ -298,23 +301,6 @@ def _chosen(
     return best(certainty.masked_fill(~open_, -math.inf), share)
 
 
-def _guided(
-    predict: Predict,
-    tokens: torch.Tensor,
-    given: torch.Tensor,
-    scale: float,
-    mask_token: int,
-    queries: tuple[int, int] | None,
-) -> torch.Tensor:
-    """Logits of the queries, all tokens where none are named."""
-    some = predict if queries is None else partial(predict, queries=queries)
-    if scale == 0:
-        return some(tokens, len(tokens))
-    unconditional = tokens.masked_fill(given, mask_token)
-    with_prompt, without = some(torch.cat([tokens, unconditional]), len(tokens)).chunk(2)
-    return without + (scale + 1) * (with_prompt - without)
-
-
 # --- autoregressive ---------------------------------------------------------------------------------------------
 
 
@@ -344,6 +330,7 @@ def autoregressive_steps(
 SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "llada": llada_steps,
     "dream": dream_steps,
+    "dllm": dllm_steps,
     "mdlm": mdlm_steps,
     "autoregressive": autoregressive_steps,
     **BLOCK_SAMPLERS,
@@ -357,11 +344,17 @@ _TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end_of_turn|>", "<end_of_turn>", "<
 
 def stop_tokens(model: LoadedModel) -> set[int]:
     """Ids that end a text or a turn, at which autoregressive decoding ends."""
-    sources: tuple[Any, ...] = (model.network.generation_config, model.network.config, model.tokenizer)
+    sources: tuple[Any, ...] = (
+        getattr(model.network, "generation_config", None),  # none where the class has no way of writing
+        model.network.config,
+        model.tokenizer,
+    )
     ids: set[int] = set()
     for source in sources:
         value = getattr(source, "eos_token_id", None)
         ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    if model.architecture.encoder and model.tokenizer is not None and model.tokenizer.sep_token_id is not None:
+        ids.add(model.tokenizer.sep_token_id)
     if model.tokenizer is not None:
         vocabulary = model.tokenizer.get_vocab()
         ids.update(vocabulary[name] for name in _TURN_ENDS if name in vocabulary)

@@ -1,6 +1,7 @@
 """One step of writing text: what went in and what was chosen; how tokens are drawn and ranked. Shared by samplers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,3 +163,18 @@ def draw(
     flat = probabilities.flatten(0, -2)
     tokens = torch.multinomial(flat, 1, generator=generator).view(logits.shape[:-1])
     return tokens, probabilities
+
+
+def guided(
+    predict: Callable[[torch.Tensor, int], torch.Tensor],
+    tokens: torch.Tensor,
+    given: torch.Tensor,
+    scale: float,
+    mask_token: int,
+) -> torch.Tensor:
+    """Logits u + (g + 1)(c − u) of tokens (B, S): c with the prompt (`given`), u with it masked; c where g is 0."""
+    if scale == 0:
+        return predict(tokens, len(tokens))
+    unconditional = tokens.masked_fill(given, mask_token)
+    with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens)).chunk(2)
+    return without + (scale + 1) * (with_prompt - without)

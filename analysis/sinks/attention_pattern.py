@@ -1,8 +1,9 @@
 """Which keys the queries of each step see, and what attention spread evenly over them would give each key. NumPy only.
 
 Whatever the model's mask, a query sees the keys up to the end of a block of its own: of the whole text where attention
-is bidirectional, of itself where it is causal, else of the block it stands in. Shapes: T steps, L layers, S positions,
-Q queries.
+is bidirectional, of itself where it is causal, else of the block it stands in. Through a window it sees fewer: those
+shortly before the block, and where attention is bidirectional as many on either side of it. Shapes: T steps, L layers,
+S positions, Q queries.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,10 +50,11 @@ def key_ranges(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first key each query sees and one past its last, (Q,) each; end: where the keys end.
 
-    window: how many tokens a layer sees back from the start of the query's block, that token included; 0 for all.
+    window: how many tokens a layer sees back from the start of the query's block, that token included; 0 for all. Where
+    attention is bidirectional, back and ahead from the query itself.
     """
     if kind == "bidirectional":
-        start, last = np.zeros_like(queries), np.full_like(queries, end)
+        start, last = queries, queries + window if window else np.full_like(queries, end)
     else:
         starts = np.unique([0, *block_starts])
         block = np.searchsorted(starts, queries, side="right") - 1

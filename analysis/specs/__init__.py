@@ -75,6 +75,7 @@ from analysis.specs.registration import Registration
 from analysis.specs.sampling import (
     SAMPLINGS,
     AutoregressiveSampling,
+    DLLMSampling,
     DreamSampling,
     LLaDASampling,
     MDLMSampling,
@@ -98,6 +99,7 @@ from analysis.specs.sweep import (
 )
 from analysis.specs.targets import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, Control, Intervention, Target
 from analysis.specs.tuning import PRESETS, CalibrateSpec, HeldoutSpec, SeedFloorSpec, StatisticsParams, TuneParams
+from analysis.specs.writing import linear_shares
 
 __all__ = [
     "ALLOCATIONS",
@@ -138,6 +140,7 @@ __all__ = [
     "CalibrateSpec",
     "CalibrationParams",
     "Control",
+    "DLLMSampling",
     "DenseStatisticsSpec",
     "DiffusionGemmaSampling",
     "DiscountParams",
@@ -201,6 +204,7 @@ __all__ = [
     "grid",
     "help_text",
     "in_words",
+    "linear_shares",
     "named_fields",
     "normalised",
     "parameter",

@@ -27,6 +27,7 @@ from cache.sizes import parse_size
 
 LLADA_SOURCE = "LLaDA, arXiv 2502.09992"
 DREAM_SOURCE = "Dream 7B, arXiv 2508.15487"
+DLLM_SOURCE = "the dLLM project's sampler of masked diffusion models"
 MDLM_SOURCE = "MDLM, arXiv 2406.07524"
 SDAR_SOURCE = "SDAR, arXiv 2510.06303"
 BD3LM_SOURCE = "BD3LM, arXiv 2503.09573, as in the dLLM project"

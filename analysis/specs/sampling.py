@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from analysis.specs import writing
-from analysis.specs.base import DREAM_SOURCE, FAST_DLLM_SOURCE, LLADA_SOURCE, MDLM_SOURCE, Spec, parameter
+from analysis.specs.base import DLLM_SOURCE, DREAM_SOURCE, FAST_DLLM_SOURCE, LLADA_SOURCE, MDLM_SOURCE, Spec, parameter
 from analysis.specs.block_sampling import (
     BD3LMSampling,
     DiffusionGemmaSampling,
@@ -234,6 +234,59 @@ class DreamSampling(writing.Writing):
         return min(self.steps, self.gen_length + open_before)
 
 
+class DLLMSampling(writing.Writing):
+    """The dLLM project's sampler of whole texts: LLaDA's rule, with a linear schedule for each block."""
+
+    sampler: Literal["dllm"] = "dllm"
+    steps: int = parameter(
+        64,
+        "Denoising steps",
+        "Shared out among the blocks, rounded up. A step in which the schedule writes nothing takes no forward pass.",
+        ge=1,
+        le=4096,
+        source=DLLM_SOURCE,
+    )
+    block_length: int | None = parameter(
+        None,
+        "Block length",
+        "Blocks are denoised from left to right; the last may be short. Empty: one block.",
+        unit="tokens",
+        empty="one block",
+        ge=1,
+        source=DLLM_SOURCE,
+    )
+    temperature: float = writing.temperature()
+    cfg: float = writing.guidance(DLLM_SOURCE)
+    remasking: Literal["low-confidence", "random"] = parameter(
+        "low-confidence",
+        "Remasking",
+        "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
+        source=DLLM_SOURCE,
+    )
+
+    @property
+    def same_alone(self) -> bool:
+        """Whether a text comes out the same in a batch as alone."""
+        return self.temperature == 0 and self.remasking == "low-confidence"
+
+    def blocks(self) -> list[int]:
+        """Tokens of each block."""
+        block = self.block_length or self.gen_length
+        return [min(block, self.gen_length - start) for start in range(0, self.gen_length, block)]
+
+    @property
+    def steps_per_block(self) -> int:
+        """Steps that each block may take."""
+        return -(-self.steps // len(self.blocks()))
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes until nothing is left to decide. open_before: [MASK] tokens in the prompt, which the first
+        block fills too.
+        """
+        first, *others = self.blocks()
+        return sum(len(writing.linear_shares(count, self.steps_per_block)) for count in (first + open_before, *others))
+
+
 class MDLMSampling(writing.Writing):
     """MDLM's sampler: every step each [MASK] is written by chance, and its token is drawn."""
 
@@ -289,6 +342,7 @@ class AutoregressiveSampling(writing.Writing):
 AnySampling = (
     LLaDASampling
     | DreamSampling
+    | DLLMSampling
     | MDLMSampling
     | AutoregressiveSampling
     | SDARSampling
@@ -302,6 +356,7 @@ AnySampling = (
 SAMPLINGS: dict[str, type[AnySampling]] = {
     "llada": LLaDASampling,
     "dream": DreamSampling,
+    "dllm": DLLMSampling,
     "mdlm": MDLMSampling,
     "autoregressive": AutoregressiveSampling,
     "sdar": SDARSampling,

@@ -121,3 +121,13 @@ class Writing(Spec):
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text, at most, after a prompt of so many."""
         return prompt_length + self.gen_length
+
+
+def linear_shares(count: int, steps: int) -> list[int]:
+    """How many of `count` tokens each step of a block writes: round(left / steps left), half to even, without zeros."""
+    shares, left = [], count
+    for step in range(steps, 0, -1):
+        share = min(left, round(left / step))
+        left -= share
+        shares.append(share)
+    return [share for share in shares if share]

@@ -112,6 +112,8 @@ def _about(used: ModelSpec) -> None:
         "Longest text": f"{geometry.max_length:,} tokens",
         **_memory(used.source, used.device, used.dtype, used.paradigm),
     }
+    if architecture.caveat:
+        st.caption(f":material/info: {plain(architecture.caveat)}")
     with st.expander("About this model"):
         told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
         st.table(told, border="horizontal", hide_index=True, hide_header=True)

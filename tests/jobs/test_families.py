@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
+from transformers.models.distilbert.modeling_distilbert import DistilBertForMaskedLM
 
 from analysis import jobs
 from analysis.models import converted, mixtures
@@ -30,11 +32,12 @@ MIXTURE: dict[str, Any] = {
 
 
 def golden(name: str, words: int = 100, **changes: Any) -> Callable[[Path], None]:
-    """Makes a folder of a golden checkpoint, with a tokenizer and changes of its config."""
+    """Makes a folder of a golden checkpoint, its config changed; with a tokenizer of so many words, or its own."""
 
     def make(folder: Path) -> None:
         shutil.copytree(GOLDEN / name, folder, ignore=shutil.ignore_patterns("g*e*.safetensors", "extra.safetensors"))
-        save_tokenizer(folder, size=words, mask=False)
+        if words:
+            save_tokenizer(folder, size=words, mask=False)
         edit_config(folder, **changes)
 
     return make
@@ -50,6 +53,13 @@ def tiny(kind: str, **changes: Any) -> Callable[[Path], None]:
         save_tiny(folder, getattr(module, kind), config, **changes)
 
     return make
+
+
+def distilbert(folder: Path) -> None:
+    """Makes a folder of a tiny random DistilBERT."""
+    config = DistilBertConfig(vocab_size=64, dim=32, hidden_dim=48, n_layers=2, n_heads=4, max_position_embeddings=128)
+    DistilBertForMaskedLM(config).save_pretrained(folder)
+    save_tokenizer(folder)
 
 
 MMADA: dict[str, Any] = {"model_type": "mmada", "architectures": ["MMadaModelLM"]}
@@ -74,6 +84,11 @@ MADE: dict[str, Callable[[Path], None]] = {
     "llada2": golden("llada2", block_size=4),
     "llada21": golden("llada21", block_size=4, model_type="llada21_moe"),
     "diffusion-gemma": golden("diffusion-gemma", words=90),
+    "bert": golden("bert-mlm", words=0),
+    "roberta": golden("roberta-mlm", words=0),
+    "distilbert": distilbert,
+    "modernbert": golden("modernbert-mdlm", words=0),
+    "modernbert-mdlm": golden("modernbert-mdlm", words=0, dlm_paradigm="mdlm"),
     "sdar-moe": tiny("SDARMoeForCausalLM", **MIXTURE, mask_token_id=1),
 }
 

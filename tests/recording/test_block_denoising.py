@@ -14,7 +14,7 @@ from analysis.attention import MassObserver
 from analysis.errors import UserError
 from analysis.models.layout import Layout, visible
 from analysis.models.load import load
-from analysis.recording.block_denoising import linear_shares, sdar_choice, sdar_draw
+from analysis.recording.block_denoising import sdar_choice, sdar_draw
 from analysis.recording.denoising import check_prompt, choices, denoise, own_sampling
 from analysis.sinks.token_states import TokenState
 from analysis.specs import (
@@ -25,6 +25,7 @@ from analysis.specs import (
     ModelSpec,
     NemotronSampling,
     SDARSampling,
+    linear_shares,
 )
 from tests.conftest import GOLDEN
 from tests.helpers import edit_config

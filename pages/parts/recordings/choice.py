@@ -81,8 +81,9 @@ def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:
     label, automatic = recording_labels(engine()).get(shown.id, Label()), recording_title(shown)
     with row.popover("Tags", icon=":material/label:", width="content"):
         label_form(shown.id, label.name, label, lambda said: save_recording_label(engine(), shown, said, automatic))
-    if label.note:
-        st.caption(plain(label.note))
+    caveat = shown.summary.get("caveat")
+    for remark in filter(None, (label.note, caveat)):
+        st.caption(plain(str(remark)))
 
 
 def _download(shown: JobRecord | None) -> None:

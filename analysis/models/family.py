@@ -1,0 +1,221 @@
+"""The types of the rows in `families.py`, and of the sizes that a config says. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from analysis.errors import UserError, shorten
+from analysis.specs.attention_kinds import AttentionKind
+
+Anchor = Literal["start", "padded-prompt", "prompt-end"]
+"""Where blocks begin. start: at multiples of the block from position 0. padded-prompt: the prompt is padded on its left
+to whole blocks, so a block begins where it ends and the first may be short. prompt-end: at the prompt's end; the prompt
+itself has none."""
+
+Noise = Literal["mask", "uniform"]
+"""What an undecided position holds: the mask token, or a random one."""
+
+Paradigm = Literal["mdlm", "bd3lm"]
+"""How a class that does not say it was trained: on whole texts (arXiv 2406.07524), or block by block (2503.09573)."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of a checkpoint. heads: query heads a layer; kv_heads: key/value heads they share; max_length in tokens.
+
+    vocabulary: rows of the embedding, which is what token ids must stay below. experts: of a layer that has some, of
+    which each token is sent to `experts_per_token`; 0 where no layer has.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    vocabulary: int
+    max_length: int
+    experts: int = 0
+    experts_per_token: int = 0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family, as one checkpoint of it is run.
+
+    sampler: key of `analysis.specs.SAMPLINGS`. noise None: autoregressive.
+    block_size: tokens a block of a family that attends by blocks, where its config does not say; block_fields: config
+    fields that say it, the first that is there. anchor: where blocks begin.
+    shift: how many positions before a token its logits lie: 0 or 1. edits: whether committed tokens can change.
+    opened: whether the first token of every block is the likeliest after the text so far.
+    mask_token: its id where neither config, generation config nor tokenizer names one; last: that of the vocabulary.
+    fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
+    model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
+    paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
+    fused: whether the files hold one matrix for query, key and value, their rows one after the other.
+    mixture: whether layers have experts. text: the field under which the config holds that of its text model, if not
+    at the top.
+    calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
+    conditioned: whether its files hold a conditioning on the noise level, which is folded into the weights that run.
+    encoder: whether it is a masked language model of transformers, run by `encoders.py`. caveat: of one that was not
+    trained as a diffusion model, what a page that shows it must say.
+    subs: whether its probabilities leave out [MASK] (SUBS, arXiv 2406.07524). tokenizer: the hub id of that which it
+    reads text with, where its own folder holds none. note: what was not checked, for pages and docs.
+    """
+
+    name: str
+    sampler: str
+    attention: AttentionKind = "bidirectional"
+    noise: Noise | None = "mask"
+    block_size: int | None = None
+    block_fields: tuple[str, ...] = ()
+    anchor: Anchor | None = None
+    shift: int = 0
+    edits: bool = False
+    opened: bool = False
+    mask_token: int | Literal["last"] | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    blocks: str = "model.layers"
+    model_type: str = ""
+    classes: tuple[str, ...] = ()
+    native: str = ""
+    paradigm: Paradigm | None = None
+    requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    fused: bool = False
+    mixture: bool = False
+    text: str = ""
+    calibration_noise: str = "steps"
+    conditioned: bool = False
+    encoder: bool = False
+    caveat: str = ""
+    subs: bool = False
+    tokenizer: str = ""
+    note: str = ""
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether every query sees every key."""
+        return self.attention == "bidirectional"
+
+    @property
+    def why_no_ablation(self) -> str:
+        """Why none of its tokens can be blocked, in a sentence, or nothing."""
+        different = self.noise == "uniform"  # a layer of windows holds other tokens than one that sees all
+        return f"Keys of {self.name} cannot be blocked: its layers hold different ones." if different else ""
+
+    @property
+    def why_no_cache(self) -> str:
+        """Why its forwards cannot go on from keys kept of an earlier one, in a sentence, or nothing."""
+        if self.mixture:
+            return (
+                f"Keys cannot be kept for {self.name}: where every token was sent is recorded, which takes whole "
+                "forwards. Leave caching off."
+            )
+        if self.encoder:
+            return f"Keys cannot be kept for {self.name}: transformers' {self.native} has no cache. Leave caching off."
+        return ""
+
+    @property
+    def attends(self) -> str:
+        """How it attends, in one line for pages."""
+        return {
+            "bidirectional": "every token sees every other",
+            "block-causal": f"a token sees its own block of {self.block_size} and those before it",
+            "open-block": f"the open block of {self.block_size} sees all of itself and what was read before it"
+            if self.noise == "uniform"
+            else f"causal, but the open block of {self.block_size} sees all of itself",
+            "causal": "a token sees those before it",
+        }[self.attention]
+
+    @property
+    def opens_causally(self) -> bool:
+        """Whether it writes some tokens as the likeliest after the text so far, for which there must be one."""
+        return self.noise is None or self.opened
+
+    @property
+    def by_blocks(self) -> bool:
+        """Whether it attends and writes block by block."""
+        return self.anchor is not None
+
+    @property
+    def beside_clean(self) -> bool:
+        """Whether noised text lies beside its clean copy in a forward, as where a family was trained so."""
+        return self.by_blocks and self.noise == "mask"
+
+    def field(self, size: str) -> str:
+        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows, max_length, experts or
+        experts_per_token.
+        """
+        return {**_LLAMA_FIELDS, **self.fields}[size]
+
+    def geometry(self, config: Mapping[str, Any]) -> Geometry:
+        """Reads the sizes. Raises UserError naming the field a config lacks."""
+
+        if self.text:
+            inner = config.get(self.text)
+            config = inner if isinstance(inner, Mapping) else {}
+
+        def read(size: str, default: int | None = None) -> int:
+            name = self.field(size)
+            value = config.get(name)
+            value = default if value is None else value
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(
+                    f"This {self.name} config has no usable '{name}' ({shorten(repr(config.get(name)))}). It is "
+                    f"incomplete, or of a variant that is not supported. Supported: {SUPPORTED}."
+                )
+            return value
+
+        heads = read("heads")
+        layers, kv_heads, hidden = read("layers"), read("kv_heads", heads), read("hidden")
+        vocabulary = read("vocabulary")
+        # A LLaDA's embedding may have more rows than its vocabulary has tokens; its logits are about all of them.
+        rows = config.get(self.field("rows"))
+        if isinstance(rows, int) and not isinstance(rows, bool):
+            vocabulary = max(vocabulary, rows)
+        experts = (read("experts"), read("experts_per_token")) if self.mixture else (0, 0)
+        if heads % kv_heads:
+            raise self._misfit("kv_heads", kv_heads, "heads", heads, "must divide")
+        if experts[1] > experts[0]:
+            raise self._misfit("experts_per_token", experts[1], "experts", experts[0], "must be at most")
+        longest = read("max_length", 2**31) - self._positions_kept_free(config)
+        return Geometry(layers, heads, kv_heads, hidden, vocabulary, longest, *experts)
+
+    def _positions_kept_free(self, config: Mapping[str, Any]) -> int:
+        """Position embeddings that no text gets: RoBERTa counts from behind that of its padding token."""
+        if self.model_type != "roberta":
+            return 0
+        padding = config.get("pad_token_id")
+        return 2 if not isinstance(padding, int) or isinstance(padding, bool) else padding + 1
+
+    def _misfit(self, size: str, value: int, other: str, than: int, must: str) -> UserError:
+        return UserError(
+            f"'{self.field(size)}' of the config is {value:,}; it {must} '{self.field(other)}', which is {than:,}. "
+            "Correct its config.json."
+        )
+
+
+def why_no_experts_are_cut(family: Architecture) -> str:
+    """Why whole experts cannot be cut out of models of this family, as a sentence; '' where they can."""
+    if not family.mixture:
+        return f"{family.name} models have no experts to cut out. Choose another pattern."
+    return ""
+
+
+_LLAMA_FIELDS = {
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "hidden": "hidden_size",
+    "mlp": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "rows": "",
+    "max_length": "max_position_embeddings",
+    "experts": "num_experts",
+    "experts_per_token": "num_experts_per_tok",
+}
+
+SUPPORTED = (
+    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, MDLM, BD3LM, DiffusionGemma, SDAR, Fast-dLLM v2 and "
+    "Nemotron-Labs-Diffusion, Llama/Qwen2/Qwen3 turned into diffusion models (a2d-*, or with is_causal: false and a "
+    "mask token), masked language models (BERT, RoBERTa, DistilBERT, "
+    "ModernBERT) and causal language models of transformers"
+)

@@ -1,0 +1,51 @@
+"""The dLLM project's sampler of whole texts (`core/samplers/mdlm.py` there): LLaDA's rule, shared out otherwise.
+
+In each step of a block it writes round(masks left / steps left) tokens, half to even; steps that write none are left
+out. The last block may be short. Nothing stops it before the end of the text.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+
+from analysis.recording.steps import Choice, append_masks, best, guided, gumbel_argmax, probability, written_once
+from analysis.specs import DLLMSampling, linear_shares
+
+Predict = Callable[[torch.Tensor, int], torch.Tensor]
+
+
+def dllm_steps(
+    predict: Predict, prompt: torch.Tensor, sampling: DLLMSampling, mask_token: int, generator: torch.Generator
+) -> Iterator[Choice]:
+    """Writes `gen_length` tokens after prompt (B, P); [MASK] tokens inside the prompt are filled with the first block.
+
+    Guidance masks the whole prompt, as there.
+    """
+    tokens = append_masks(prompt, sampling.gen_length, mask_token)
+    given, blocks, end = tokens != mask_token, sampling.blocks(), prompt.shape[1]
+    for number, length in enumerate(blocks, start=1):
+        start, end = end, end + length
+        for share in _shares(tokens[:, :end] == mask_token, sampling.steps_per_block):
+            open_ = tokens == mask_token
+            open_[:, end:] = False
+            if not open_.any():  # as where more was written than was shared out
+                break
+            logits = guided(predict, tokens, given, sampling.cfg, mask_token)
+            predicted = gumbel_argmax(logits, sampling.temperature, generator)
+            confidence = probability(logits, predicted)
+            ranking = confidence
+            if sampling.remasking == "random":
+                ranking = torch.rand(tokens.shape, generator=generator, device=tokens.device)
+            chosen = best(ranking.masked_fill(~open_, -math.inf), share)
+            output = torch.where(chosen, predicted, tokens)
+            state, sure = written_once(tokens, given, mask_token), confidence.masked_fill(~chosen, math.nan)
+            yield Choice(tokens, state, chosen, sure, output, (start, end), number, len(blocks))
+            tokens = output
+
+
+def _shares(open_: torch.Tensor, steps: int) -> Iterator[torch.Tensor]:
+    """How many tokens of each row (B,) every step writes. open_: which tokens are still [MASK], (B, S)."""
+    rows = [linear_shares(int(count), steps) for count in open_.sum(dim=1)]
+    for step in range(max(map(len, rows))):
+        yield torch.tensor([row[step] if step < len(row) else 0 for row in rows], device=open_.device)
