@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    BertConfig,
-    BertForMaskedLM,
+    ElectraConfig,
+    ElectraForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -193,9 +193,9 @@ def test_a_file_is_refused(tmp_path):
 def test_an_unsupported_architecture_is_named_with_what_is_supported(tmp_path):
     torch.manual_seed(0)
     small = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertForMaskedLM(BertConfig(**small, intermediate_size=32)).save_pretrained(tmp_path)
+    ElectraForMaskedLM(ElectraConfig(**small, intermediate_size=32)).save_pretrained(tmp_path)
     message = refusal(tmp_path)
-    assert "'bert'" in message
+    assert "'electra'" in message
     assert "LLaDA" in message
 
 
