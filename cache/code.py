@@ -30,6 +30,7 @@ NO_NUMBERS = (
     "analysis.jobs.summaries",
     "analysis.outputs",
     "analysis.program",
+    "analysis.pruning.card",
     "analysis.readings",
     "analysis.study",
 )

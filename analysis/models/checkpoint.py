@@ -173,7 +173,7 @@ def download(source: str, paradigm: str = "auto") -> Checkpoint:
     try:
         weights = [name for name in HfApi().list_repo_files(target) if name in (_WHOLE, _INDEX)]
         shards = ["model-*.safetensors"] if _INDEX in weights else [_WHOLE]
-        folder = snapshot_download(target, allow_patterns=[CONFIG_FILE, _INDEX, *shards, *_TEXT_FILES])
+        folder = snapshot_download(target, allow_patterns=[CONFIG_FILE, _INDEX, "README.md", *shards, *_TEXT_FILES])
         checkpoint = open_folder(Path(folder), target, paradigm)
         other = checkpoint.architecture.tokenizer
         if other and text_folder(checkpoint) == checkpoint.folder and not _has_text_files(checkpoint.folder):

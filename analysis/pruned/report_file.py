@@ -12,6 +12,7 @@ from analysis.pruned.naming import run_name
 from analysis.specs import METHODS, PruneSpec, with_current_names
 
 REPORT_FILE = "report.json"
+CARD_FILE = "README.md"
 FORMAT = "sinkscope-prune-1"
 # What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
 COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
@@ -140,7 +141,8 @@ def refusal(folder: Path) -> str:
     """Why a folder may not be replaced by a pruned checkpoint, as the end of a sentence; nothing where it may."""
     suffixes = {*COMPANION_SUFFIXES, ".safetensors"}
     return outputs.folder_refusal(
-        wrote=lambda path: bool(read_report(path).settings), names=lambda name: Path(name).suffix in suffixes
+        wrote=lambda path: bool(read_report(path).settings),
+        names=lambda name: name == CARD_FILE or Path(name).suffix in suffixes,
     )(folder)
 
 

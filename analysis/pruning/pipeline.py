@@ -4,7 +4,7 @@ The model is only read. Blocks are pruned on private copies, so that nothing els
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,8 +25,9 @@ from analysis.models.load import require_opens
 from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
-from analysis.pruned.report_file import write_report
+from analysis.pruned.report_file import CARD_FILE, Report, write_report
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
+from analysis.pruning.card import licence_in, model_card
 from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey
 from analysis.pruning.expert_removal import reads_text, refuse
 from analysis.pruning.layer_by_layer import blocks, layer_batches
@@ -71,6 +72,8 @@ def prune(
     with finished_folder(out, spec.overwrite, context.log) as folder:
         report = _prune_blocks(run, text, prepared, sparsities, folder)
         write_report(report, folder)
+        card = model_card(cast(Report, report), licence_in(model.checkpoint.folder))
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
     return report
 
 

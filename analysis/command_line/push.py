@@ -1,0 +1,49 @@
+"""`python -m analysis push`: upload a pruned folder, a recording or results to the Hugging Face hub."""
+
+import argparse
+import json
+
+from analysis.command_line.flags import a_path
+from cache.sizes import gigabytes
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
+    verb.add_argument(
+        "source", type=a_path, metavar="FOLDER", help="a pruned folder, a recording or a folder of results"
+    )
+    verb.add_argument("--to", required=True, metavar="NAME", help="the repository, as me/my-model")
+    verb.add_argument("--upload", action="store_true", help="upload; without it, only say what would go")
+    verb.add_argument("--public", action="store_true", help="make a new repository public. Default: private")
+    verb.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Says what would go, and uploads it where asked."""
+    from analysis.engine import Engine
+    from analysis.engine.publishing import planned_upload, upload
+    from cache.store import Store
+
+    store = Store()
+    try:
+        engine = Engine(store, alone=True)
+        try:
+            plan = planned_upload(options.source, options.to, engine)
+        finally:
+            engine.close()
+    finally:
+        store.close()
+    address = upload(plan, private=not options.public) if options.upload else ""
+    if options.json:
+        told = {"repository": plan.repository, "kind": plan.kind, "files": sorted(plan.files), "bytes": plan.bytes}
+        print(json.dumps({**told, "uploaded": options.upload, "address": address}, ensure_ascii=False))
+        return 0
+    if options.upload:
+        print(f"{address}: {len(plan.files) + 1} files, {gigabytes(plan.bytes)}")
+        return 0
+    kept = "public" if options.public else "private"
+    print(f"Would go to the {kept} {plan.kind} repository {plan.repository} ({gigabytes(plan.bytes)}):")
+    for name in (*sorted(plan.files), "README.md"):
+        print(f"  {name}")
+    print(f"\n{plan.card}\nNothing was uploaded. Add --upload to do it.")
+    return 0

@@ -1,0 +1,175 @@
+"""The model card of a pruned folder: README.md as the Hugging Face hub reads it. Every number in it is read.
+
+A card is written with the checkpoint, and anew with the accuracies that were measured when the folder is pushed.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.calibration.text import SOURCES
+from analysis.models.registry import BUNDLED_PAIR, MODELS
+from analysis.pruned.report_file import CARD_FILE, Report
+from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec, Spec, StepParams
+from analysis.specs.what_is_read import only_read
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_NOT_TOLD = ("model", "out", "overwrite", "byte_budget", "streaming")  # told elsewhere, or without a bearing
+
+
+@dataclass(frozen=True)
+class MeasuredTask:
+    """A task's accuracies in one evaluation: of the pruned model, of the dense one, and their difference with its 95 %
+    interval, as shares; None where it was not measured. `items` in `clusters`. chance: of a choice at random.
+    """
+
+    title: str
+    accuracy: float
+    low: float
+    high: float
+    items: int
+    clusters: int
+    chance: float | None
+    dense: float | None = None
+    difference: tuple[float, float, float] | None = None
+
+
+def model_card(report: Report, licence: str | None, measured: Sequence[MeasuredTask] = ()) -> str:
+    """Return the text of README.md. licence: of the dense model, None where it is not known."""
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        base_model=base_model(report["model"]["source"]),
+        license=licence,
+        library_name="transformers",
+        tags=["sinkscope", "pruned", report["method"], *_sink_tags(report)],
+        datasets=_datasets(report),
+        pipeline_tag="text-generation",
+    )
+    parts = ["---", data.to_yaml(), "---", "", *_what_it_is(report), *_settings(report), *_sparsity(report)]
+    parts += _accuracies(measured)
+    parts += ["", "## Make it again", "", "```", report["command"], "```"]
+    versions = report["environment"].get("versions", {})
+    told = ", ".join(f"{name} {versions[name]}" for name in ("sinkscope", "torch", "transformers") if name in versions)
+    parts += ["", f"Made on {report['created'][:10]} with {told}. `report.json` has every parameter and measurement."]
+    return "\n".join(parts) + "\n"
+
+
+def base_model(source: str) -> str | None:
+    """Return the hub id of the dense model; None where it comes from a folder, or with SinkScope."""
+    if source in MODELS:
+        source = MODELS[source].source
+    return source if _HUB_ID.fullmatch(source) and not Path(source).exists() else None
+
+
+def licence_in(folder: Path) -> str | None:
+    """Return the licence that the card in a folder names; None where it names none."""
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    try:
+        licence = ModelCard((folder / CARD_FILE).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
+    except (OSError, ValueError, TypeError, YAMLError):
+        return None
+    return licence if isinstance(licence, str) else None
+
+
+def _sink_tags(report: Report) -> list[str]:
+    row = METHODS.get(report["method"])
+    return ["attention-sinks"] if row is not None and row.discounted else []
+
+
+def _datasets(report: Report) -> list[str] | None:
+    source = SOURCES.get(str(_calibration(report).get("data")))
+    return [source.dataset] if _is_calibrated(report) and source is not None and source.dataset else None
+
+
+def _calibration(report: Report) -> dict[str, Any]:
+    return CalibrationParams().model_dump() | dict(report["parameters"].get("calibration") or {})
+
+
+def _is_calibrated(report: Report) -> bool:
+    row = METHODS.get(report["method"])
+    return row is None or row.calibrated
+
+
+def _name(source: str) -> str:
+    if source in BUNDLED_PAIR:
+        return f"{source}, a small model that ships with SinkScope"
+    return base_model(source) or Path(source).name
+
+
+def _what_it_is(report: Report) -> list[str]:
+    row, sparsity = METHODS.get(report["method"]), report["sparsity"]
+    title = report["method"] if row is None else row.title
+    name = _name(report["model"]["source"])
+    removed, weights = sparsity["pruned_weights"], sparsity["weights"]
+    share = f"{removed:,} of the {weights:,} weights of its transformer blocks removed ({sparsity['overall']:.2%})"
+    lines = [f"# {name.partition(',')[0]}, {sparsity['overall']:.1%} pruned by {title}", ""]
+    lines += [f"This is {name}, with {share} by SinkScope.", ""]
+    lines += [] if row is None else [f"Method: {row.title}. {row.help}", ""]
+    if _is_cut(report):
+        return [*lines, "Whole units are cut out, and the config has the new shapes."]
+    return [
+        *lines,
+        "Names, shapes and precision are those of the dense model, so it loads as the dense model does. Removed "
+        "weights are stored as zeros: the files are as large as before, and nothing runs faster by itself.",
+    ]
+
+
+def _is_cut(report: Report) -> bool:
+    return report["parameters"].get("pattern") in ("structured", "experts")
+
+
+def _settings(report: Report) -> list[str]:
+    nested = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
+    rows: list[tuple[str, Any]] = []
+    for name, value in only_read({**report["parameters"]}).items():
+        if name in nested and isinstance(value, dict):
+            rows += [(_title(nested[name], inner), told) for inner, told in value.items()]
+        elif name not in _NOT_TOLD and not isinstance(value, dict):
+            rows.append((_title(PruneSpec, name), value))
+    model = report["model"]
+    rows.append(("Dense model", f"fingerprint {model['fingerprint']}, run in {model['dtype']} on {model['device']}"))
+    lines = [f"| {_cell(title)} | {_cell(value)} |" for title, value in rows]
+    return ["", "## Settings", "", "| setting | value |", "| --- | --- |", *lines]
+
+
+def _title(spec: type[Spec], name: str) -> str:
+    return (spec.model_fields[name].title or name) if name in spec.model_fields else name
+
+
+def _sparsity(report: Report) -> list[str]:
+    rows = [f"| {name} | {share:.2%} |" for name, share in report["sparsity"]["by_projection"].items()]
+    return ["", "## Removed, by projection", "", "| projection | removed |", "| --- | --- |", *rows]
+
+
+def _accuracies(measured: Sequence[MeasuredTask]) -> list[str]:
+    if not measured:
+        return ["", "## Accuracy", "", "Not measured when this card was written."]
+    lines = []
+    for task in measured:
+        items = f"{task.items:,}" if task.items == task.clusters else f"{task.items:,} in {task.clusters:,} clusters"
+        value = f"{task.accuracy:.1%} [{task.low:.1%}, {task.high:.1%}]"
+        change = [] if task.difference is None else [f"{100 * part:+.1f}" for part in task.difference]
+        difference = f"{change[0]} [{change[1]}, {change[2]}]" if change else ""
+        cells = (_cell(task.title), _percent(task.dense), value, difference, _percent(task.chance), items)
+        lines.append(f"| {' | '.join(cells)} |")
+    head = "| task | dense | pruned [95 %] | difference in points [95 %] | chance | items |"
+    told = (
+        "The intervals cover the choice of items, clustered where items share a passage or key. This is one pruning: "
+        "what another calibration seed would change is left out."
+    )
+    return ["", "## Accuracy", "", head, "| --- | --- | --- | --- | --- | --- |", *lines, "", told]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _cell(value: Any) -> str:
+    """Return a value as it may stand in a table of Markdown."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
