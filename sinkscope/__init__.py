@@ -29,3 +29,19 @@ def _make_importable() -> None:
 
 
 _make_importable()
+
+from sinkscope.face import (  # noqa: E402, I001  the folders must be importable first
+    compare,
+    evaluate,
+    explore,
+    figure,
+    figures,
+    models,
+    prune,
+    read,
+    record,
+    run,
+    sinks,
+)
+
+__all__ = ["compare", "evaluate", "explore", "figure", "figures", "models", "prune", "read", "record", "run", "sinks"]

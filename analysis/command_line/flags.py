@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from analysis import outputs
+from analysis.command_line.progress import Progress
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
 from analysis.machine import heap, threads
@@ -110,30 +110,23 @@ class Terminal(SilentContext):
     """A job's context in the command line: progress on stderr, the stores of the environment. Entering it says how many
     threads compute, before torch is loaded, and keeps freed memory; leaving it ends the line and closes the stores."""
 
-    _line = ""
-
     def __enter__(self) -> "Terminal":
         threads.prepare()
         heap.keep_freed_memory()
+        self._progress = Progress()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None and sys.stderr.isatty():
-            print(file=sys.stderr)
+        self._progress.close()
         self.stores.close()
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        line = f"{phase} {done}/{total}" if total else phase
-        if sys.stderr.isatty():
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-        elif phase != self._line or (total and done == total):
-            print(line, file=sys.stderr, flush=True)
-        self._line = phase
+        self._progress.tell(phase, done, total)
 
     def log(self, text: str) -> None:
-        print(f"\r\033[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+        self._progress.note(text)
 
 
 def add_set_flags(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, folder_beside
+from analysis.command_line.progress import Progress
 from analysis.errors import UserError
 from analysis.models.registry import entry
 from analysis.specs import JobSpec, Spec
@@ -144,6 +145,7 @@ def _linked(source: str, target: str) -> None:
 
 def follow(engine: "Engine", record: "JobRecord") -> "JobRecord":
     """Wait for a job to end, and say how far it is. Interrupted, the job is cancelled and may be asked again."""
+    progress = Progress()
     told: tuple[int, str] = (-1, "")
     notices: list[str] = []
     last = 0.0
@@ -152,20 +154,22 @@ def follow(engine: "Engine", record: "JobRecord") -> "JobRecord":
             now = engine.progress(record.id)
             if (now.done, now.phase) != told and now.total:
                 told = (now.done, now.phase)
-                say(f"{now.phase} {now.done}/{now.total}")
+                progress.tell(now.phase, now.done, now.total)
             for line in engine.log(record.id):
                 if line.time > last:
                     last = line.time
-                    say(line.text)
+                    progress.note(line.text)
             for notice in engine.notices():
                 if notice not in notices:
-                    say(notice)
+                    progress.note(notice)
             notices = engine.notices()
             time.sleep(_LOOK)
             record = engine.job(record.id) or record
     except KeyboardInterrupt:
         engine.cancel(record.id)
         raise
+    finally:
+        progress.close()
     return record
 
 

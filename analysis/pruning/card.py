@@ -16,6 +16,7 @@ from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec
 from analysis.specs.what_is_read import only_read
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_METADATA = re.compile(r"---\n(.*?)\n---\s*$", re.DOTALL | re.MULTILINE)
 _NOT_TOLD = ("model", "out", "overwrite", "byte_budget", "streaming")  # told elsewhere, or without a bearing
 
 
@@ -66,13 +67,14 @@ def base_model(source: str) -> str | None:
 
 def licence_in(folder: Path) -> str | None:
     """Return the licence that the card in a folder names; None where it names none."""
-    from huggingface_hub import ModelCard
-    from yaml import YAMLError
+    import yaml
 
     try:
-        licence = ModelCard((folder / CARD_FILE).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
-    except (OSError, ValueError, TypeError, YAMLError):
+        found = _METADATA.match((folder / CARD_FILE).read_text(encoding="utf-8"))
+        data = yaml.safe_load(found[1]) if found else None
+    except (OSError, ValueError, yaml.YAMLError):
         return None
+    licence = data.get("license") if isinstance(data, dict) else None
     return licence if isinstance(licence, str) else None
 
 
@@ -124,7 +126,7 @@ def _is_cut(report: Report) -> bool:
 
 
 def _settings(report: Report) -> list[str]:
-    nested = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
+    nested: dict[str, type[Spec]] = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
     rows: list[tuple[str, Any]] = []
     for name, value in only_read({**report["parameters"]}).items():
         if name in nested and isinstance(value, dict):
