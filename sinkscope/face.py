@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +50,7 @@ def record(prompt: str, model: str = "bundled", out: str | Path | None = None, *
     """
     with _kept(out, "recording.safetensors") as file:
         run("record", file, prompt=prompt, model=model, **flags)
-        recording: Trajectory = read(file)
-    return recording
+        return cast("Trajectory", read(file))
 
 
 def prune(out: str | Path, model: str = "bundled", **flags: Any) -> Path:
@@ -71,8 +70,7 @@ def evaluate(
     with _kept(out, "accuracy.json") as file:
         given = {"compare": list(map(str, compare))} if compare else {}
         run("evaluate", file, model=str(model), **given, **flags)
-        results: Results = read(file)
-    return results
+        return cast("Results", read(file))
 
 
 def read(path: str | Path) -> "Result":
