@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 LIMIT = 1_500_000  # bytes, all together
 PAGES = {
-    "study": "",
+    "start": "",
     "denoise": "denoise",
     "sinks": "sinks",
     "dynamics": "dynamics?dynamics_view=Positions",

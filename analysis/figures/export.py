@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,8 +18,6 @@ from plotly.offline import get_plotlyjs
 
 from analysis.figures import tool_bar
 from analysis.figures.explorer import explorer_html, explorer_script
-from analysis.figures.player import player_html, player_script
-from analysis.figures.presentation import larger, presenter_js
 from analysis.figures.style import CLICK_HINT, PHONE_TICKS
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
@@ -30,27 +28,15 @@ h2{margin:2rem 0 .2rem}pre{background:var(--soft);padding:1rem;white-space:pre-w
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;width:max-content;max-width:max(100%,60rem)}
 summary{cursor:pointer}
 td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}td:first-child{min-width:8rem}
-.lead{font-size:1.15rem;font-weight:600}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem 1rem}
 .card b{display:block;font-size:1.6rem;overflow-wrap:anywhere}.card small{color:var(--dim)}
-.how{font-size:.85rem;color:var(--dim)}.subject{color:var(--dim);overflow-wrap:anywhere}
-.present{font:inherit;color:inherit;background:none;border:1px solid var(--line);border-radius:.5rem;
-padding:.3rem .8rem;cursor:pointer}
-:root:has(.presenting){font-size:clamp(17px,1.75vw,30px)}
-.presenting{max-width:none;margin:0;padding:0 4vw;font-size:1rem}
-.presenting .slide{min-height:100vh;box-sizing:border-box;display:flex;flex-direction:column;justify-content:center;
-padding:1rem 0;--player-size:.72rem}.presenting .lead{font-size:1.1rem}.presenting .cards{margin-top:.6rem}
-.presenting :is(.present,.how,details,.modebar,.end,.said li:nth-child(n+4)){display:none!important}
-.presenting table{font-size:.6em}.presenting p{margin:.4rem 0}
-.said{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:0 2rem}
-.said ul{margin:.3rem 0;padding-left:1.2rem}.said li{margin:.3rem 0}
+.subject{color:var(--dim);overflow-wrap:anywhere}
 @media print{:root{--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577;color-scheme:light}
 body{margin:0!important;max-width:none!important;font-size:13px}section{break-inside:avoid}
 h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
 table{font-size:9px;width:100%;max-width:none}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
-details,.present,.modebar{display:none!important}}"""
+details,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
-_OF_SLIDE, _LEAST = 0.68, 0.8  # of a slide's height and its own, what a plot takes at most: as `pages/parts/plot.js`
 # Plotly's script is 4.8 MB; packed it is 1.9, and figures a fifth to a half. Browsers unpack them without a network.
 _UNPACK = tool_bar.with_tool_bar(
     """(async () => {
@@ -85,11 +71,8 @@ _UNPACK = tool_bar.with_tool_bar(
     };
   };
   const recolor = (isDark) => plots.forEach((plot) => Plotly.relayout(plot, colors(isDark)(plot._fullLayout)));
-  const at = (layout, path) => path.split(/[.[\\]]+/).reduce((part, name) => part?.[name], layout) ?? null;
   for (const element of document.querySelectorAll("script.figure")) {
     const figure = JSON.parse(await unpacked(element)), place = element.previousElementSibling;
-    place.larger = figure.larger;
-    place.usual = Object.fromEntries(Object.keys(figure.larger ?? {}).map((path) => [path, at(figure.layout, path)]));
     const saves = (format, icon) => ({name: format, title: `Save as ${format.toUpperCase()}`, icon,
       click: (plot) => Plotly.downloadImage(plot, {format, filename: element.dataset.name, scale: 3})});
     const own = [saves("png", Plotly.Icons.camera), saves("svg", Plotly.Icons.disk)];
@@ -105,35 +88,8 @@ _UNPACK = tool_bar.with_tool_bar(
   };
   addEventListener("beforeprint", () => paper(true));
   addEventListener("afterprint", () => paper(false));
-  const presenting = () => document.body.classList.contains("presenting");
-  const fit = () => plots.forEach((plot) => {
-    const tall = Math.max(OF_SLIDE * innerHeight, LEAST * plot.larger.height);
-    const larger = {...plot.larger, height: Math.min(plot.larger.height, tall)};
-    Plotly.relayout(plot, {...(presenting() ? larger : plot.usual), width: null, autosize: true});
-  });
-  addEventListener("presenting", fit);
-  addEventListener("resize", () => presenting() && fit());
-  if (presenting()) fit();  // it began before they were drawn
 })();""".replace("PAPER", str(_PAPER))
-    .replace("OF_SLIDE", str(_OF_SLIDE))
-    .replace("LEAST", str(_LEAST))
 )
-# A button, and the address ending in #present, show the sections as slides.
-_SLIDES = """
-const slides = () => [...document.querySelectorAll(".slide")];
-let stop = null;
-const lead = (on) => {
-  if (on === Boolean(stop)) return;
-  document.body.classList.toggle("presenting", on);
-  dispatchEvent(new CustomEvent("presenting", {detail: on}));
-  if (on) stop = present(slides, document.body, () => lead(false));
-  else stop = void stop();
-  if (on) scrollTo(0, 0);
-};
-document.querySelector(".present").addEventListener("click", () => lead(true));
-if (location.hash === "#present") lead(true);
-"""
-
 # Beneath a plot the numbers are folded, as they are on the page; a table of its own is open.
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -145,17 +101,10 @@ _PAGE = """<!doctype html>
 <style>{{ style }}</style>
 </head>
 <body>
-<div class="slide">
 <h1>{{ title }}</h1>
 {% if subject %}
 <p class="subject">{{ subject }}</p>
 {% endif %}
-{% if slides %}
-<button class="present" type="button" title="Arrow keys or a clicker lead on, Esc leaves">Present</button>
-{% endif %}
-{% for sentence in lead %}
-<p class="lead">{{ sentence }}</p>
-{% endfor %}
 {% if cards %}
 <div class="cards">
 {% for card in cards %}
@@ -163,28 +112,16 @@ _PAGE = """<!doctype html>
 {% endfor %}
 </div>
 {% endif %}
-</div>
 {% for exhibit in exhibits %}
-<section class="slide">
+<section>
 <h2>{{ exhibit.title }}</h2>
 <p>{{ exhibit.sentence }}</p>
 {% for note in exhibit.notes %}
 <p>{{ note }}</p>
 {% endfor %}
-{% if exhibit.said %}
-<div class="said">
-{% for name, sentences in exhibit.said.items() %}
-<div><b>{{ name }}</b><ul>
-{% for told in sentences %}
-<li>{{ told }}</li>
-{% endfor %}
-</ul></div>
-{% endfor %}
-</div>
+{% if exhibit.explorer %}
+{{ exhibit.explorer }}
 {% endif %}
-{% for drawn in (exhibit.player, exhibit.explorer) if drawn %}
-{{ drawn }}
-{% endfor %}
 {% if exhibit.figure %}
 <div></div><script class="figure" data-name="{{ exhibit.name }}" type="text/plain" data-size="{{ exhibit.size }}">
 {{- exhibit.figure }}</script>
@@ -193,9 +130,6 @@ _PAGE = """<!doctype html>
 <details><summary>Table</summary>{{ exhibit.table }}</details>
 {% elif exhibit.table %}
 {{ exhibit.table }}
-{% endif %}
-{% if exhibit.how %}
-<p class="how">{{ exhibit.how }}</p>
 {% endif %}
 </section>
 {% endfor %}
@@ -207,9 +141,6 @@ _PAGE = """<!doctype html>
 <script id="packed" type="text/plain" data-size="{{ size }}">{{ packed }}</script>
 <script>{{ unpack }}</script>
 {% endif %}
-{% if slides %}
-<script type="module">{{ slides }}</script>
-{% endif %}
 </body>
 </html>
 """
@@ -218,10 +149,8 @@ _PAGE = """<!doctype html>
 @dataclass(frozen=True)
 class Exhibit:
     """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
-    playback: data of a player (`analysis.figures.player`) below the notes; explorer: returns the bytes of an explorer
-    (`analysis.figures.explorer`). how: how its numbers
-    were made, for a reviewer. finding: what it shows, a row of `READINGS`. said: sentences beneath the notes, by what
-    they are of; a slide shows the first three of each.
+    explorer: returns the bytes of an explorer (`analysis.figures.explorer`). finding: what it shows, a row of
+    `READINGS`.
     """
 
     title: str
@@ -229,10 +158,7 @@ class Exhibit:
     figure: go.Figure | None
     table: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
-    playback: Mapping[str, Any] | None = None
-    how: str = ""
     finding: str = ""
-    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
     explorer: Callable[[], bytes] | None = None
 
     @property
@@ -251,38 +177,26 @@ class Card:
 
 
 def page_html(
-    title: str,
-    settings: Mapping[str, Any],
-    exhibits: Sequence[Exhibit],
-    cards: Sequence[Card] = (),
-    lead: Sequence[str] = (),
-    slides: bool = False,
-    subject: str = "",
+    title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = (), subject: str = ""
 ) -> str:
-    """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. lead: sentences
-    that stand first. slides: whether it can be presented, its sections as slides. subject: what it is about, such as a
-    prompt, for beneath the title."""
+    """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. subject: what it is
+    about, such as a prompt, for beneath the title.
+    """
     figures = [exhibit.figure for exhibit in exhibits if exhibit.figure is not None]
     size, packed = _plotly() if figures else (0, "")
-    slides_script = f"\n{presenter_js()}{_SLIDES}\n" if slides else ""
-    scripts = [slides_script] if slides else []
-    scripts += [_UNPACK, get_plotlyjs()] if figures else []
-    scripts += [player_script()] if any(exhibit.playback is not None for exhibit in exhibits) else []
+    scripts = [_UNPACK, get_plotlyjs()] if figures else []
     scripts += [explorer_script()] if any(exhibit.explorer is not None for exhibit in exhibits) else []
-    drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure, slides)) for exhibit in exhibits]
+    drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure)) for exhibit in exhibits]
     shown = [
         {
             "title": exhibit.title,
             "sentence": exhibit.told,
             "notes": exhibit.notes,
-            "said": exhibit.said,
-            "how": exhibit.how,
             "name": figure_name(exhibit.title),
             "size": size_packed,
             "figure": Markup(text),
-            "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
+            "table": None if exhibit.table is None else Markup(table_html(exhibit.table)),
             "explorer": None if exhibit.explorer is None else Markup(explorer_html(exhibit.explorer())),
-            "player": None if exhibit.playback is None else Markup(player_html(dict(exhibit.playback))),
         }
         for exhibit, (size_packed, text) in zip(exhibits, drawn, strict=True)
     ]
@@ -290,15 +204,13 @@ def page_html(
         title=title,
         style=Markup(_STYLE + PHONE_TICKS + tool_bar.STYLE),
         cards=cards,
-        lead=lead,
         subject=subject,
-        policy=Markup(_policy(scripts, figures)),
+        policy=Markup(policy(scripts, figures)),
         exhibits=shown,
         settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
         size=size,
         packed=Markup(packed),
         unpack=Markup(_UNPACK),
-        slides=Markup(slides_script),
     )
 
 
@@ -307,7 +219,7 @@ def _template() -> Template:
     return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
 
 
-def _policy(scripts: Sequence[str], figures: Sequence[go.Figure]) -> str:
+def policy(scripts: Sequence[str], figures: Sequence[go.Figure] = ()) -> str:
     """The Content-Security-Policy: all that is needed is inside, so nothing may be fetched or sent, and no script runs
     but these. WebGL traces compile functions."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
@@ -319,7 +231,7 @@ def _policy(scripts: Sequence[str], figures: Sequence[go.Figure]) -> str:
     )
 
 
-def _table(table: pd.DataFrame) -> str:
+def table_html(table: pd.DataFrame) -> str:
     """A table as HTML; pandas escapes what its cells hold."""
     shown = table.astype(object).where(table.notna(), "")
     for name in table.select_dtypes("datetime").columns:
@@ -339,14 +251,13 @@ def file_name(page: str, subject: str) -> str:
     return f"{name[:80].rstrip('-')}.html"
 
 
-def _json(figure: go.Figure, slides: bool) -> str:
-    """A figure without what only a page's visitor can do; with what is larger where it can be presented."""
+def _json(figure: go.Figure) -> str:
+    """A figure without what only a page's visitor can do."""
     shown = go.Figure(figure)
     for trace in shown.data:
         if "hovertemplate" in trace and isinstance(trace.hovertemplate, str):
             trace.hovertemplate = trace.hovertemplate.replace(CLICK_HINT, "")
-    text = str(shown.to_json())
-    return f'{text.removesuffix("}")},"larger":{json.dumps(larger(figure))}}}' if slides else text
+    return str(shown.to_json())
 
 
 @cache

@@ -212,3 +212,9 @@ def _luminance(colors: np.ndarray) -> np.ndarray:
     """Relative luminance of sRGB colours (…, 3), WCAG 2.2."""
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     return linear @ np.array((0.2126, 0.7152, 0.0722))
+
+
+def ink_on(color: str) -> str:
+    """Return black or white, whichever contrasts more with a colour, `#rrggbb`."""
+    channels = np.array([int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return "#000" if _luminance(channels) > _EVEN else "#fff"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over
 LEAST = 2  # prompts that are finished before it ends early: an interval is over prompts
+_CONDITION = ("intervention", "target", "control")
+_TEXT = ("words", "untouched")  # of the first prompt
 
 
 class _Stopped(Exception):
@@ -58,6 +60,8 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     summary: AblateSetSummary = {
         "rows": rows,
         "effects": _untested(rows) if cut else effects(rows),
+        "untouched": done[0][0]["untouched"],
+        "texts": [{name: row[name] for name in (*_CONDITION, "words")} for row in done[0]],
         "untrained": beside or [],
         "prompts": len(done),
         "planned": len(prompts),
@@ -159,9 +163,10 @@ def _encoded(prompt: str | tuple[int, ...], spec: AblateSetSpec, model: "OpenedM
 def _one_prompt(
     spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
 ) -> list[dict[str, Any]]:
-    """A row for every intervention and condition, with the measures of this prompt."""
+    """A row for every intervention and condition with the measures of this prompt; with its text of the first one."""
     import torch
 
+    from analysis.models.tokenizer import token_strings
     from analysis.recording.ablation import Ablation, Condition, Drawn, compare
     from analysis.recording.denoising import denoise
 
@@ -174,9 +179,14 @@ def _one_prompt(
             context.progress("ablating", index, _in_all(spec))
         return kept
 
+    def written(tokens: list[int]) -> list[str]:
+        names = token_strings(model.tokenizer, tokens)
+        return [names[token] for token in tokens]
+
     prompt = torch.tensor([ids], dtype=torch.long)
     untouched = told(denoise(model, prompt, spec.sampling, spec.seed))
     variance = _variance([step.mass[:1, layers.start : layers.stop].numpy() for step in untouched])
+    plain = untouched[-1].choice.output[0, len(ids) :].tolist()
     drawn = [name for name, control in CONTROLS.items() if control.drawn]
     conditions = [Condition(target, control) for target in spec.targets for control in ("", *drawn)]
     before = compare(untouched, untouched, len(ids))["confidence"]
@@ -197,7 +207,8 @@ def _one_prompt(
                     row
                 ].means()
                 named = {"intervention": intervention, "target": condition.target, "control": condition.control}
-                rows.append(named | measured | {"confidence_before": before})
+                text = {} if index else {"words": written(changed["tokens"]), "untouched": written(plain)}
+                rows.append(named | measured | {"confidence_before": before} | text)
     return rows
 
 
@@ -225,5 +236,6 @@ def _joined_all(done: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def _joined(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The rows of one condition, a prompt each, as one row with lists."""
-    named = {name: rows[0][name] for name in ("intervention", "target", "control")}
-    return named | {name: [round(row[name], 6) for row in rows] for name in rows[0] if name not in named}
+    named = {name: rows[0][name] for name in _CONDITION}
+    measures = [name for name in rows[0] if name not in (*_CONDITION, *_TEXT)]
+    return named | {name: [round(row[name], 6) for row in rows] for name in measures}

@@ -159,11 +159,14 @@ class AblateSetSummary(TypedDict):
     flag), with a list of a number a prompt for each measure. effects: paired
     differences (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, where one was
     asked for. prompts: how many were done of those planned, fewer where it was stopped: then nothing is tested. layers:
-    first and last. environment: see `machine/provenance.py`.
+    first and last. environment: see `machine/provenance.py`. untouched: the tokens written after the first prompt;
+    texts: those written under each condition (`words`), with its intervention, target and control.
     """
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
+    untouched: NotRequired[list[str]]
+    texts: NotRequired[list[dict[str, Any]]]
     untrained: NotRequired[list[dict[str, Any]]]
     prompts: int
     planned: NotRequired[int]

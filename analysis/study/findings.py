@@ -124,6 +124,32 @@ class Cause(Found):
     untrained: Difference | None = None
 
 
+class Continuation(Found):
+    """What a model writes after one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
+    The texts are tuples of tokens.
+    """
+
+    model: str
+    prompt: str
+    untouched: tuple[str, ...]
+    hidden: tuple[str, ...]
+    matched: tuple[str, ...]
+
+
+class MaskChange(Found):
+    """Shares of the weights that two masks do not prune alike. changed: a sink-aware method and its control, one per
+    calibration seed. floor: two seeds of the control, one per pair, none with one seed. chance: independent masks.
+    """
+
+    method: str
+    against: str
+    sparsity: float
+    seeds: tuple[int, ...]
+    changed: tuple[float, ...]
+    floor: tuple[float, ...]
+    chance: float
+
+
 class Took(Found):
     """What a job took. name: among the children of its study; of what its sweep asked for, `evaluate` or `prune`
     with the method. memory_bytes: of the
@@ -175,6 +201,8 @@ class Findings(Found):
     and hardware, None until something was scored. command: that repeats it. playback: what the player takes of the
     recordings to watch, None until they are there. took: every job that was done for it. tests: the comparisons that
     it plans, which are one family of tests. registered: its plan, None where there was none.
+    continuations, mask_changes: empty in studies of earlier versions. explorer: the recordings to watch as
+    `explorer_html` takes them, empty where they are not there or too large.
     """
 
     format: Literal["sinkscope-study-2"] = "sinkscope-study-2"
@@ -193,6 +221,9 @@ class Findings(Found):
     took: tuple[Took, ...] = ()
     tests: int = 0
     registered: Registered | None = None
+    continuations: tuple[Continuation, ...] = ()
+    mask_changes: tuple[MaskChange, ...] = ()
+    explorer: str = ""
 
     def part(self, name: str) -> PartFound:
         """A part by its name."""

@@ -16,12 +16,14 @@ from analysis.evaluation.differences import in_family
 from analysis.program import PROGRAM
 from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
+from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
 from analysis.study.findings import PROMPTS_FILE, Findings, PartFound, Took
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
 from analysis.study.gather_sets import sayings_of, shown_of
+from analysis.study.gather_story import Kept, continuations_of, explorer_of, mask_changes_of
 from analysis.study.registration import registered
 
 
@@ -31,6 +33,7 @@ class Asked(Protocol):
     def study_parts(self, record: JobRecord) -> list[Part]: ...
     def sweep_points(self, record: JobRecord) -> list[Point]: ...
     def result_file(self, record: JobRecord) -> Path | None: ...
+    def result(self, record: JobRecord) -> Kept | None: ...
 
 
 def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores) -> Findings:
@@ -51,6 +54,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     causes, steps = causes_of(ablations, spec.primary), steps_of(settings)
     tests = planned_causes(spec, parts) + planned_steps(grid(spec.sweep()).prunings)
     family = in_family([*(cause.effect for cause in causes), *(step.difference for step in steps)], tests)
+    watched = _watched(spec, parts, engine.result_file)
     of_causes, of_steps = family[: len(causes)], family[len(causes) :]
     found = Findings(
         spec=spec.model_dump(mode="json"),
@@ -73,7 +77,10 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
             cause.model_copy(update={"effect": effect}) for cause, effect in zip(causes, of_causes, strict=True)
         ),
         sayings=sayings_of(sets),
-        playback=_playback(spec, parts, engine.result_file),
+        playback=played(watched, SinkParams()) if watched else None,
+        continuations=continuations_of(ablations),
+        mask_changes=mask_changes_of(points, engine),
+        explorer=explorer_of(watched),
         took=_took(parts, points),
         tests=tests,
         pruning=None if sweep is None else pruning_of(spec, sweep, points, settings, adjusted(steps, of_steps)),
@@ -81,18 +88,15 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     return registered(found, [job.finished for job in {job.id: job for job in worked}.values() if job.finished])
 
 
-def _playback(
-    spec: StudySpec, parts: Sequence[Part], file_of: Callable[[JobRecord], Path | None]
-) -> dict[str, object] | None:
-    """What the player takes of the finished recordings, the model's and its reference's beside it."""
+def _watched(spec: StudySpec, parts: Sequence[Part], file_of: Callable[[JobRecord], Path | None]) -> list[Trajectory]:
+    """The finished recordings to watch with their relative mass: the model's, and its reference's beside it."""
     jobs = next((part.jobs for part in parts if part.name == "watch"), {})
     recorded = [
         job for model in spec.models if (job := jobs.get(watch_name(model))) is not None and job.state == "done"
     ]
     files = [file for job in recorded if (file := file_of(job)) is not None]
     opened = [open_trajectory(file) for file in files[:2]]
-    relative = [replace(trajectory, mass=trajectory.relative_mass()) for trajectory in opened]
-    return played(relative, SinkParams()) if relative else None
+    return [replace(trajectory, mass=trajectory.relative_mass()) for trajectory in opened]
 
 
 def _ablations(spec: StudySpec, parts: Sequence[Part]) -> dict[str, JobRecord]:

@@ -4,16 +4,19 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from analysis.csv_files import csv_of_table
 from analysis.evaluation.decisions import family_words
-from analysis.figures.export import Card, Exhibit, page_html
+from analysis.figures.export import page_html
 from analysis.figures.pictures import pictures
+from analysis.figures.story.document import Appendix, document_html
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
 from analysis.specs.recording_sets import CLUSTER
 from analysis.study import exhibits, rules
 from analysis.study.findings import PROMPTS_FILE, Findings
 from analysis.study.methods import how, how_compared
+from analysis.study.story import playback_of, story_of
 
 NOTHING = "Nothing lies beyond its nulls."
 REPORT, NUMBERS, MISSING = "report.html", "study.json", "pictures.txt"
@@ -21,7 +24,6 @@ REPORT, NUMBERS, MISSING = "report.html", "study.json", "pictures.txt"
 
 def report_html(findings: Findings) -> str:
     """The whole study as one HTML document."""
-    spec = StudySpec.model_validate(findings.spec)
     settings = {
         "command": findings.command,
         "made": findings.created,
@@ -29,20 +31,15 @@ def report_html(findings: Findings) -> str:
         "parameters": findings.spec,
         "environment": findings.environment,
     }
-    cards = [Card("Model", spec.model.source), Card("Made", findings.created[:10])]
-    if findings.pruning is not None:
-        dense = findings.pruning
-        noted = f"[{dense.dense_low:.1%}, {dense.dense_high:.1%}], {dense.items:,} items in {dense.clusters:,} clusters"
-        cards.append(Card("Dense accuracy", f"{dense.dense:.1%}", noted))
-    return page_html(
-        QUESTION,
-        settings,
-        _exhibits(findings),
-        cards,
-        rules.answer(findings),
-        slides=True,
-        subject=exhibits.strongest_sinks(findings),
+    return document_html(
+        story_of(findings), playback_of(findings), findings.explorer, _appendix(findings), settings, _numbers(findings)
     )
+
+
+def _numbers(findings: Findings) -> dict[str, Any]:
+    """All numbers without what is drawn of them."""
+    numbers = findings.model_dump(mode="json", exclude={"explorer", "playback", "shown"})
+    return numbers | {"shown": [figure.model_dump(mode="json", exclude={"figure"}) for figure in findings.shown]}
 
 
 def report_folder(findings: Findings, with_pictures: bool = True) -> bytes:
@@ -105,24 +102,27 @@ def _prompt_lines(spec: StudySpec) -> str:
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 
-def _exhibits(findings: Findings) -> list[Exhibit]:
-    shown = []
+def _appendix(findings: Findings) -> list[Appendix]:
+    """What the findings rest on, part by part, the verdict with every test, and all differences."""
+    parts = []
     standings = {part.name: part.standing for part in findings.parts}
     for name, part in STUDY_PARTS.items():
-        said_of = exhibits.sayings(findings, name)
-        standing = standings.get(name)
-        said = {model: sentences or (NOTHING,) for model, sentences in said_of.items()}
-        notes = (standing,) if standing else ()
-        figures = exhibits.part_exhibits(findings, name).values()
-        playback = findings.playback if name == "watch" else None
-        if figures or notes or said or playback:
-            opening = Exhibit(
-                part.title, part.question, None, notes=notes, playback=playback, how=how(findings, name), said=said
+        said = [
+            f"{model}: {sentence}"
+            for model, sentences in exhibits.sayings(findings, name).items()
+            for sentence in sentences or (NOTHING,)
+        ]
+        shown = exhibits.part_exhibits(findings, name).values()
+        figures = [f"{exhibit.title}. {exhibit.told}" for exhibit in shown]
+        tables = {exhibit.title: exhibit.table for exhibit in shown if exhibit.table is not None}
+        lines = [standings.get(name, ""), *said, *figures]
+        if any(lines) or tables:
+            parts.append(
+                Appendix(part.title, tuple(filter(None, (part.question, *lines, how(findings, name)))), tables)
             )
-            shown += [opening, *figures]
     verdicts = rules.verdicts(findings)
     if verdicts:
-        shown.append(Exhibit("Verdict", rules.asked(findings), None))
+        parts.append(Appendix("All tests, and what they control", (rules.asked(findings),)))
     for verdict in verdicts:
         lines = [
             verdict.sentence,
@@ -131,13 +131,13 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
             f"Controlled: {verdict.controlled}",
             f"Left out: {verdict.left_out}",
         ]
-        shown.append(Exhibit(verdict.title, "", None, notes=tuple(filter(None, lines))))
+        parts.append(Appendix(verdict.title, tuple(filter(None, lines))))
     if findings.pruning is not None:
         family = family_words(findings.tests)
         sentence = f"Points of accuracy, the first method minus the other, with the 95 % interval; p {family}."
         table = exhibits.differences_table(findings)
-        shown.append(Exhibit("All differences", sentence, None, table, how=how_compared(findings)))
-    return shown
+        parts.append(Appendix("All differences", (sentence, how_compared(findings)), {"All differences": table}))
+    return parts
 
 
 def _verdict_lines(findings: Findings) -> list[str]:

@@ -107,7 +107,7 @@ def answer(findings: Findings) -> list[str]:
         told = " ".join(verdict.sentence for verdict in discounts)
         sentences.append(f"Does discounting sinks help pruning? {lead}{told}")
     if findings.pruning is not None:
-        sentences += _gains(findings.pruning, margin_of(findings))
+        sentences += gains(findings.pruning, margin_of(findings))
     return sentences
 
 
@@ -188,7 +188,7 @@ _GAINS = {
 }
 
 
-def _gains(pruning: Pruning, margin: float) -> list[str]:
+def gains(pruning: Pruning, margin: float) -> list[str]:
     """What a gain of the whole recipe comes with, at the sparsities where it is shown; a sentence per method and
     reason.
     """
@@ -233,7 +233,7 @@ class Hiding:
     matters: int
 
 
-_HIDING: Mapping[str, Hiding] = {
+HIDING: Mapping[str, Hiding] = {
     "divergence": Hiding("changes its predictions more", "changes its predictions less", 1),
     "aligned": Hiding("changes less of its text", "changes more of its text", -1),
     "agreement": Hiding("changes less of its text by position", "changes more of its text by position", -1),
@@ -322,7 +322,7 @@ def _matter_sentence(cause: Cause, decision: str, margin: float, equal: Cause | 
     """The sentence of the primary outcome: its direction, its interval, yes or no where the margin is cleared against
     as many tokens and at equal attention, and what holds at equal attention.
     """
-    effect, unit, words = cause.effect, unit_of(cause.measure), _HIDING[cause.measure]
+    effect, unit, words = cause.effect, unit_of(cause.measure), HIDING[cause.measure]
     subject, interval = f"hiding the sinks of {cause.model}", interval_words(effect, unit)
     least = f"±{unit.margin(margin)}"
     if decision == WAITING:
@@ -375,7 +375,7 @@ def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin
         return f" At equal attention it cannot tell{open_too} ({interval}{seen(effect, unit)})."
     if there == EQUIVALENT:
         return f" It does not hold at equal attention: the difference is less than ±{unit.margin(margin)} ({interval})."
-    words = _HIDING[cause.measure]
+    words = HIDING[cause.measure]
     return f" At equal attention it {words.higher if effect.value > 0 else words.lower} ({interval})."
 
 

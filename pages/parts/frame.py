@@ -46,10 +46,15 @@ white-space:normal!important;overflow:visible!important}
 [data-testid='stProgress'] *{transition:none!important}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo'])::after{content:'SinkScope';font-size:1.4rem;font-weight:700}
+#skip-to-page{position:fixed;left:.5rem;top:-5rem;z-index:1000002;padding:.6rem 1rem;border-radius:.5rem;
+background:#1f5fbf;color:#fff}
+#skip-to-page:focus{top:.5rem}
+[data-testid='stMain']:focus{outline:none}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 )
 
+_mount = st.components.v2.component("sinkscope_frame", js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"))
 _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 
 
@@ -59,6 +64,7 @@ def show() -> None:
     page = st.navigation(_pages())
     st.logo(str(ICON), size="large")
     st.html(STYLE)
+    _mount(key="frame")
     if door.wants_log_in():
         visitor, session = who(), get_script_run_ctx()
         if session is not None:
@@ -117,7 +123,7 @@ def _pages() -> dict[str, list[StreamlitPage]]:
     )
     return {
         "The story": [
-            st.Page("pages/study.py", title="Study", icon=":material/auto_stories:", default=True),
+            st.Page("pages/start.py", title="Start", icon=":material/auto_stories:", default=True),
             st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
             st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
             st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),

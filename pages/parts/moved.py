@@ -32,6 +32,7 @@ class Moved:
 
 MOVED: tuple[Moved, ...] = (
     Moved("overview", ""),
+    Moved("study", ""),
     Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
     Moved("masks", "runs", {}, {"runs_view": "Masks"}),
 )

@@ -8,9 +8,6 @@ const NEAR = "800px 0px";
 const WHILE = 2000; // ms
 const HEIGHT = 450; // pixels, of a figure that does not say its own
 const BAR = 32; // pixels above a figure that fills the screen, for its tool bar
-const SLIDE = "[class*='st-key-slide_']";
-const OF_SLIDE = 0.68; // of the window's height, so that a title and what the plot shows stand above it
-const LEAST = 0.8; // of a figure's own height: titles of panels lie on other panels below that
 const FULL = {
   width: 512,
   height: 512,
@@ -104,8 +101,7 @@ class Plot {
 
   size() {
     const isFull = document.fullscreenElement === this.host;
-    const most = this.host.closest(SLIDE) ? Math.max(OF_SLIDE * window.innerHeight, LEAST * this.height) : Infinity;
-    return { width: this.host.clientWidth, height: isFull ? window.innerHeight - BAR : Math.min(this.height, most) };
+    return { width: this.host.clientWidth, height: isFull ? window.innerHeight - BAR : this.height };
   }
 
   draw() {
@@ -243,7 +239,7 @@ function themeOf(element) {
   });
 }
 
-// size: of the ticks in pixels, after which all texts go; a figure on a slide has larger ones.
+// size: of the ticks in pixels, after which all texts go.
 function template({ text, background, line, font, headings, series, sequential, diverging }, size = 12) {
   const ink = mixed(text, background, 0.78);
   const ticks = { color: ink, size };

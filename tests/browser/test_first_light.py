@@ -198,7 +198,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
         record(page)
         expect(page.get_by_text("Denoising now")).to_be_visible()
     page.reload()
-    page.get_by_role("link", name="Study", exact=True).click()
+    page.get_by_role("link", name="Start", exact=True).click()
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     page.get_by_role("link", name="Denoise").click()
     expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")

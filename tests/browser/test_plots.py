@@ -3,17 +3,43 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
+from analysis.specs import QUESTION
 from tests.browser.helpers import NAVIGATING, all_drawn, tools
 
 pytestmark = pytest.mark.slow
+# By how many pixels a slide's parts leave it or lie upon each other.
+OVERFLOWS = """slide => {
+  const [head, body, foot] = [...slide.children].map((part) => part.getBoundingClientRect());
+  const over = [slide.scrollHeight - slide.clientHeight, head.bottom - body.top, body.bottom - foot.top];
+  return Math.max(0, ...over.map(Math.floor));
+}"""
+# The size of its smallest letters.
+SMALLEST = """slide => {
+  const walker = document.createTreeWalker(slide, NodeFilter.SHOW_TEXT), sizes = [];
+  while (walker.nextNode()) {
+    const { nodeValue, parentElement } = walker.currentNode;
+    const isSeen = nodeValue.trim() && parentElement.checkVisibility();
+    if (isSeen) sizes.push(parseFloat(getComputedStyle(parentElement).fontSize));
+  }
+  return Math.min(...sizes);
+}"""
+BEHIND = ("Where the sinks live", "Do they move?", "Do they matter?")
+
+
+def open_plots(page: Page, address: str) -> None:
+    """Open the plots behind the findings of the first page."""
+    page.goto(address)
+    for title in BEHIND:
+        page.get_by_test_id("stExpander").get_by_text(title, exact=True).click()
+    expect(page.locator(".sinkscope-plot").nth(4)).to_be_attached()
+    all_drawn(page)
 
 
 def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed(page, address):
     page.set_viewport_size({"width": 1280, "height": 600})
-    page.goto(address)
-    all_drawn(page)
+    open_plots(page, address)
     places = page.locator(".sinkscope-plot")
     expect(places.nth(3)).to_be_attached()
     first, last = places.first, places.last
@@ -34,8 +60,7 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed
 
 
 def test_the_tool_bar_has_only_tools_that_stay_on_this_machine(page, address):
-    page.goto(address)
-    all_drawn(page)
+    open_plots(page, address)
     place = page.locator(".sinkscope-plot").first
     place.scroll_into_view_if_needed()
     expect(place).to_have_class(re.compile("js-plotly-plot"))
@@ -52,8 +77,7 @@ def test_the_tool_bar_has_only_tools_that_stay_on_this_machine(page, address):
 def test_a_plot_that_is_touched_has_no_tool_bar(chromium, address):
     context = chromium.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
     page = context.new_page()
-    page.goto(address)
-    all_drawn(page)
+    open_plots(page, address)
     place = page.locator(".sinkscope-plot").first
     place.scroll_into_view_if_needed()
     expect(place.locator(".main-svg").first).to_be_visible()
@@ -61,21 +85,32 @@ def test_a_plot_that_is_touched_has_no_tool_bar(chromium, address):
     context.close()
 
 
-def test_plots_on_slides_are_read_from_afar_and_fit_the_screen(page, address):
-    page.set_viewport_size({"width": 1600, "height": 1080})
+def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_buttons_and_address(page, address):
+    page.set_viewport_size({"width": 1280, "height": 720})
     page.goto(f"{address}/?study=example&present=true")
-    all_drawn(page)
-    tallest = page.locator(".sinkscope-plot").nth(1)  # of the movement of sinks, in three rows of panels
-    tallest.scroll_into_view_if_needed()
-    expect(tallest).to_have_class(re.compile("js-plotly-plot"))
-    size = tallest.locator(".xtick text").first.evaluate("tick => parseFloat(getComputedStyle(tick).fontSize)")
-    assert size > 12, "larger than on a page"
-    assert tallest.evaluate("plot => plot.offsetHeight") <= 0.7 * 1080
+    deck, shown = page.locator(".deck"), page.locator(".slide.shown")
+    where = deck.get_by_role("status")
+    expect(where).to_have_text(re.compile(r"^1 / [78]$"))
+    for number in range(1, int(where.inner_text().split("/")[1]) + 1):
+        expect(where).to_have_text(re.compile(f"^{number} /"))
+        assert shown.evaluate(OVERFLOWS) == 0, f"slide {number} scrolls"
+        assert shown.evaluate(SMALLEST) >= 20, f"slide {number} has small letters"
+        page.keyboard.press("ArrowRight")
+    page.wait_for_url(re.compile("slide=[78]"))
+    deck.get_by_role("button", name="Previous slide").click()
+    page.wait_for_url(re.compile("slide=[67]"))
+    page.keyboard.press("n")
+    expect(shown.locator(".speaker")).to_be_visible()
+    page.reload()
+    expect(where).to_have_text(re.compile("^[67] /"))
+    deck.get_by_role("button", name="Close the slides").click()
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    assert "present" not in page.url and "slide" not in page.url
 
 
 def test_a_plot_that_cannot_be_drawn_says_so(page, address):
     page.route("**/scripts/plotly*", lambda route: route.abort())
-    page.goto(address)
+    open_plots(page, address)
     place = page.locator(".sinkscope-plot").first
     place.scroll_into_view_if_needed()
     expect(place).to_have_text(re.compile("could not be drawn"))

@@ -1,68 +1,107 @@
-"""The report of a study in a real browser: it opens from the disk, draws everything and asks for nothing."""
+"""The report of a study in a real browser: it opens from the disk, tells the story and asks for nothing."""
+
+import itertools
+import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.report import report_html
-from tests.browser.helpers import NAVIGATING, moving, tools
+from analysis.study.story import story_of
+from tests.browser.helpers import moving
 
 pytestmark = pytest.mark.slow
-USUAL = 12  # pixels of a figure's ticks where it is not on a slide
+MOST_BYTES = 3 * 2**20
+LEVELS = """() => [...document.querySelectorAll("main h1, main h2, main h3")].map((head) => Number(head.tagName[1]))"""
 
 
-def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(page, tmp_path):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(report_html(read(EXAMPLE)), encoding="utf-8")
+    return path
+
+
+def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(page, report):
     errors, asked = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: asked.append(request.url))
-    found = read(EXAMPLE)
-    path = tmp_path / "report.html"
-    path.write_text(report_html(found), encoding="utf-8")
     page.emulate_media(color_scheme="dark")
-    moving(page).goto(path.as_uri())
-    figures = page.locator("script.figure").count()
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(figures)
-    assert figures >= 3
-    assert tools(page.locator(".js-plotly-plot").first) == [*NAVIGATING, "Save as PNG", "Save as SVG"]
-    asking = "[...document.querySelectorAll('.js-plotly-plot')].filter((plot) => plot._context.plotlyServerURL)"
-    assert page.evaluate(f"{asking}.length") == 0
-    assert page.locator("[data-title*='Share'], [data-title*='Edit']").count() == 0
-    assert found.playback is not None
-    expect(page.locator(".sinkscope-player input[type=range]")).to_be_visible()
-    for sentence in rules.answer(found):
-        expect(page.locator(".lead").get_by_text(sentence, exact=True)).to_be_visible()
-    expect(page.get_by_text("Does the discount help?").first).to_be_visible()
-    page.get_by_role("button", name="Present").click()
-    counter = page.get_by_role("status").filter(has_text=f"1 / {page.locator('.slide').count()}")
-    expect(counter).to_be_visible()
-    expect(page.get_by_role("button", name="Present")).to_be_hidden()
-    page.keyboard.press("PageDown")
-    status = page.locator(".sinkscope-player").get_by_role("status")
-    expect(status).to_contain_text("Finished text")  # it played by itself
-    expect(page.locator(".said li:nth-child(4)").first).to_be_hidden()
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name="Present")).to_be_visible()
-    expect(page.locator(".said li:nth-child(4)").first).to_be_visible()
+    moving(page).goto(report.as_uri())
+    story = story_of(read(EXAMPLE))
+    main = page.get_by_role("main")
+    for answer in story.answers:
+        expect(main.locator(".answers")).to_contain_text(answer.sentence)
+    for finding in story.findings:
+        expect(main.get_by_role("heading", name=finding.title, exact=True)).to_be_visible()
+    levels = page.evaluate(LEVELS)
+    assert levels[0] == 1 and all(second <= first + 1 for first, second in itertools.pairwise(levels))
+    expect(page.get_by_role("group", name="Player.")).to_be_visible()
+    violations = Axe().run(page, {"exclude": [["#appendix"]]}, {"resultTypes": ["violations"]}).response["violations"]
+    assert [one["id"] for one in violations if one["impact"] in ("serious", "critical")] == []
+    expect(main.locator("table").first).to_be_hidden()
+    page.get_by_role("link", name="Appendix").click()
+    expect(main.get_by_text("All numbers as JSON")).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 800})
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
-    page.emulate_media(media="print", color_scheme="light")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    expect(page.locator(".sinkscope-player input[type=range]")).to_be_hidden()
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("document.querySelector('.main-svg').getBoundingClientRect().width == 680")
-    assert errors == [] and asked == [path.as_uri()]
-    assert path.stat().st_size < 6 * 2**20
+    assert errors == [] and asked == [report.as_uri()]
+    assert report.stat().st_size < MOST_BYTES
 
 
-def test_slides_that_an_address_opens_are_written_as_large_as_those_of_the_button(page, tmp_path):
-    """The slides begin before the figures are drawn."""
-    path = tmp_path / "report.html"
-    path.write_text(report_html(read(EXAMPLE)), encoding="utf-8")
-    size = "[...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout?.font.size)"
-    page.goto(f"{path.as_uri()}#present")
-    expect(page.get_by_role("button", name="Present")).to_be_hidden()
-    expect(page.locator(".js-plotly-plot")).to_have_count(page.locator("script.figure").count())
-    page.wait_for_function(f"Math.min(...{size}) > {USUAL}")
+def test_scrolling_steps_the_player_and_lights_up_what_is_read_but_not_under_reduced_motion(page, report):
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(report.as_uri())
+    status = page.locator(".sinkscope-player").get_by_role("status")
+    expect(status).to_contain_text(re.compile("^Step [1-9]"))
+    opened = status.inner_text()
+    page.locator("#movement h2").scroll_into_view_if_needed()
+    page.keyboard.press("PageDown")
+    expect(page.locator(".finding .now")).to_have_count(0)
+    assert status.inner_text() == opened
+    moving(page).goto(f"{report.as_uri()}?moving")
+    expect(status).to_have_text(opened)
+    page.locator("body").press("PageDown")
+    page.locator("#place h2").evaluate("head => scrollTo(0, head.getBoundingClientRect().top + scrollY - 300)")
+    expect(status).to_contain_text(re.compile(r"^Step \d of"))
+    page.locator("#movement").evaluate("part => scrollTo(0, part.getBoundingClientRect().top + scrollY)")
+    expect(status).not_to_have_text(opened)
+    page.locator("#hidden .beat").last.evaluate("beat => beat.scrollIntoView({ block: 'center' })")
+    expect(page.locator("#hidden .now").first).to_be_visible()
+
+
+def test_its_slides_follow_keys_swipes_buttons_and_the_address(page, report):
+    page.goto(report.as_uri())
+    page.get_by_role("link", name="Present").click()
+    deck = page.get_by_role("region", name="Slides")
+    where = deck.get_by_role("status")
+    expect(where).to_have_text(re.compile("^1 / [78]$"))
+    expect(page.get_by_role("main")).to_be_hidden()
+    page.keyboard.press("PageDown")
+    page.wait_for_url(re.compile("#slide-2$"))
+    deck.get_by_role("button", name="Next slide").click()
+    expect(where).to_have_text(re.compile("^3 /"))
+    for kind, x in (("pointerdown", 300), ("pointerup", 600)):
+        deck.dispatch_event(kind, {"pointerType": "touch", "clientX": x, "clientY": 300})
+    page.wait_for_url(re.compile("#slide-2$"))
+    page.go_back()
+    expect(page.get_by_role("main")).to_be_visible()
+    page.goto(f"{report.as_uri()}#slide-4")
+    expect(where).to_have_text(re.compile("^4 /"))
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("main")).to_be_visible()
+    assert "slide" not in page.url
+
+
+def test_it_prints_on_a4_and_its_slides_a_page_each(page, report):
+    page.goto(report.as_uri())
+    sizes = {b"594.95996 841.91998", b"595 842", b"595.2756 841.8898"}
+    pages = re.findall(rb"/MediaBox \[0 0 ([\d. ]+)\]", page.pdf(prefer_css_page_size=True))
+    assert 4 <= len(pages) <= 10 and set(pages) <= sizes
+    page.goto(f"{report.as_uri()}#slide-1")
+    page.reload()
+    slides = re.findall(rb"/MediaBox \[0 0 ([\d. ]+)\]", page.pdf(prefer_css_page_size=True))
+    assert slides == [b"960 540"] * page.locator(".slide").count()

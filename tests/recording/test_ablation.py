@@ -273,6 +273,17 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["low"] < effect["value"] < effect["high"]
 
 
+def test_the_texts_of_the_first_prompt_are_kept(study):
+    summary = study[2].summary
+    named = [(row["intervention"], row["target"], row["control"]) for row in summary["rows"]]
+    assert [(text["intervention"], text["target"], text["control"]) for text in summary["texts"]] == named
+    untouched = summary["untouched"]
+    assert len(untouched) == SAMPLING.gen_length
+    for text, row in zip(summary["texts"], summary["rows"], strict=True):
+        same = [one == other for one, other in zip(untouched, text["words"], strict=True)]
+        assert np.mean(same) == pytest.approx(row["agreement"][0], abs=1e-6)
+
+
 def test_random_weights_stand_beside_on_the_same_prompts(study):
     summary = study[2].summary
     named = [(effect["target"], effect["against"], effect["measure"]) for effect in summary["effects"]]

@@ -122,6 +122,9 @@ class Engine:
     def result_file(self, record: JobRecord) -> Path | None:
         return Path("drawn")
 
+    def result(self, record: JobRecord) -> None:
+        """No pruning has left a folder."""
+
 
 def _scaled(rows: list[dict], scale: float) -> list[dict]:
     """Rows of an ablation whose differences are this share of those given."""

@@ -72,6 +72,12 @@ def shown_box(test: AppTest, label: str = "Recording") -> Any:
     return next(box for box in test.selectbox if box.label == label)
 
 
+def story_pieces(test: AppTest) -> str:
+    """Return the HTML of all pieces of the story that a page shows."""
+    told = [json.loads(data) for element in test.get("bidi_component") if (data := element.proto.json)]
+    return "".join(each["html"] for each in told if isinstance(each, dict) and "html" in each)
+
+
 def charts(test: AppTest) -> list[dict[str, Any]]:
     """What the browser is given of each plot on a page: its figure, its config, and its text for those who do not see
     it."""

@@ -14,7 +14,7 @@ from tests.ui.test_door import ask, inside
 
 pytestmark = pytest.mark.slow
 PAGES = {
-    "study": {},
+    "start": {"ask": "true"},
     "denoise": {},
     "sinks": {"sinks_view": "Ablation"},
     "dynamics": {"dynamics_view": "Over the steps"},
@@ -59,7 +59,7 @@ def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
     assert state() == before
 
 
-@pytest.mark.parametrize("name", ["pruning", "sweep", "study", "runs", "sinks"])
+@pytest.mark.parametrize("name", ["pruning", "sweep", "start", "runs", "sinks"])
 def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
     said = texts(app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name]))
     assert "Switched off in this demonstration" in said and "This is a demonstration" in said
@@ -70,7 +70,7 @@ def test_a_page_says_at_its_top_that_this_is_a_demonstration_and_nothing_that_ca
     test = app(f"pages/{name}.py", **PAGES[name])
     assert "This is a demonstration" in test.main.caption[0].value, "before everything else"
     said = "\n".join([texts(test), *(block.value for block in test.code)])
-    assert str(engine().store.root) not in said and (name == "study" or "python -m analysis" not in said)
+    assert str(engine().store.root) not in said and (name == "start" or "python -m analysis" not in said)
     assert "press **Prune**" not in said and "type the path" not in said
 
 

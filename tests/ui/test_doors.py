@@ -16,7 +16,7 @@ from tests.ui.helpers import another_model, prompt_box, texts
 
 pytestmark = pytest.mark.slow
 
-PAGES = [f"pages/{name}.py" for name in ("study", "denoise", "sinks", "dynamics", "tuning", "pruning", "runs")]
+PAGES = [f"pages/{name}.py" for name in ("start", "denoise", "sinks", "dynamics", "tuning", "pruning", "runs")]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
     "picture": PICTURE,
@@ -74,8 +74,8 @@ def told(test: AppTest) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_any_model_in_the_address_ends_in_a_sentence(page, recording):
-    for name in NAMES if page == "pages/study.py" else ("picture", "NUL", "folder"):
-        test = visit(page, source=NAMES[name])
+    for name in NAMES if page == "pages/start.py" else ("picture", "NUL", "folder"):
+        test = visit(page, source=NAMES[name], ask="true")
         assert told(test) or page in ("pages/sinks.py", "pages/dynamics.py", "pages/denoise.py"), name
 
 

@@ -37,9 +37,9 @@ def asked_of_statistics() -> str:
 
 
 ADDRESSES = {
-    "study of another": ("pages/study.py", {"source": "bundled-ar"}),
-    "study": ("pages/study.py", {"study": "0123456789ab", "study_size": "standard"}),
-    "example of a study": ("pages/study.py", {"study": "example"}),
+    "study of another": ("pages/start.py", {"source": "bundled-ar"}),
+    "study": ("pages/start.py", {"study": "0123456789ab", "study_size": "standard"}),
+    "example of a study": ("pages/start.py", {"study": "example"}),
     "denoise": ("pages/denoise.py", {"source": "bundled-ar", "dtype": "float32"}),
     "pruning": ("pages/pruning.py", {"source": "bundled", "prune_samples": "3", "prune_sparsity": "0.7"}),
     "pruning of another": ("pages/pruning.py", {"source": "bundled-ar", "prune_samples": "3"}),

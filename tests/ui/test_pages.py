@@ -557,7 +557,7 @@ def test_a_page_is_exported_with_everything_that_was_chosen(recording, monkeypat
 
 def test_a_download_runs_no_page_anew(recording):
     """The end of a run takes away the file that was made for the click, before the browser has fetched it."""
-    for page in ("pages/denoise.py", "pages/sinks.py", "pages/study.py"):
+    for page in ("pages/denoise.py", "pages/sinks.py", "pages/start.py"):
         downloads = app(page, recording=recording.id).get("download_button")
         assert downloads and all(button.proto.ignore_rerun for button in downloads)
 

@@ -38,7 +38,7 @@ def recording(asked_by, _own_engine):
     return engine().wait(engine().submit("record", spec).id, 240)
 
 
-PAGES = ("study", "denoise", "sinks", "causes", "tuning", "pruning", "sweep", "runs")
+PAGES = ("start", "denoise", "sinks", "causes", "tuning", "pruning", "sweep", "runs")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -4,15 +4,15 @@ import json
 from urllib.parse import parse_qs
 
 import pytest
+from markupsafe import escape
 from streamlit.testing.v1 import AppTest
 
-from analysis.specs import ModelSpec, StudySpec
-from analysis.study import rules
+from analysis.specs import STUDY_PARTS, ModelSpec, StudySpec
 from analysis.study.gather import gather
-from pages.parts.plain import plain
+from analysis.study.story import story_of
 from pages.parts.session import engine
 from tests.helpers import tiny_llada
-from tests.ui.helpers import app, charts, shown_box, texts
+from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,10 @@ def ways(test: AppTest) -> dict[str, dict[str, list[str]]]:
 
 def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     found = gather(study, engine())
-    named = ways(app("pages/study.py", study=study.id))
+    start = app("pages/start.py", study=study.id)
+    for name in STUDY_PARTS:
+        unfold(start, f"fold_behind_{name}")
+    named = ways(start)
     jobs = {part.name: list(part.jobs.values()) for part in found.parts}
     runs = [one.prunings[0] for one in found.pruning.settings]
     assert named["denoise"]["recording"] == jobs["watch"]
@@ -60,7 +63,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert named["causes"]["ablation_job"] == jobs["causes"]
     assert named["sweep"]["sweep"] == jobs["pruning"]
     scored = next(one for one in found.pruning.settings if one.method == "sink-wanda")
-    to_runs = named_in(app("pages/study.py", study=study.id), "runs")
+    to_runs = named_in(start, "runs")
     assert any(sorted(query.get("run", [])) == sorted(runs) for query in to_runs)
     assert {"evaluation": list(scored.evaluations), "runs_view": ["Accuracy"]} in to_runs
 
@@ -95,12 +98,13 @@ def test_an_ablation_that_is_not_here_is_said():
     assert "an ablation that is not in the store" in texts(app("pages/causes.py", ablation_job="0123456789ab"))
 
 
-def test_slides_hold_the_answer_every_figure_and_the_verdict_and_no_controls(study):
-    found = gather(study, engine())
-    test = app("pages/study.py", study=study.id, present="true")
-    told = "\n".join([texts(test), *(head.value for head in [*test.header, *test.subheader])])
-    for sentence in [*rules.answer(found), *(one.numbers for one in rules.verdicts(found))]:
-        assert plain(sentence) in told
-    page = app("pages/study.py", study=study.id)
-    assert len(charts(test)) == len(charts(page))
+def test_slides_hold_the_answer_and_every_finding_and_no_controls(study):
+    story = story_of(gather(study, engine()))
+    test = app("pages/start.py", study=study.id, present="true", slide="2")
+    pieces = story_pieces(test)
+    for answer in story.answers:
+        assert escape(answer.sentence) in pieces
+    for finding in story.findings:
+        assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
+    assert pieces.count('<section class="slide">') == len(story.findings) + 2
     assert not list(test.main.button) and not test.get("download_button")

@@ -1,20 +1,22 @@
-"""The page Study: the example that ships is the first screen, and its words are those of its numbers."""
+"""The page Start: the example that ships is the first screen, and its words are those of its numbers."""
 
 from urllib.parse import parse_qs
 
 import pytest
+from markupsafe import escape
 from streamlit.testing.v1 import AppTest
 
 from analysis import hub
 from analysis.specs import QUESTION, StudySpec
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
+from analysis.study.story import story_of
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from tests.ui.helpers import app, shown_box, texts
+from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold
 
 pytestmark = pytest.mark.slow
-PAGE = "pages/study.py"
+PAGE = "pages/start.py"
 
 
 def in_hand(test: AppTest) -> tuple[str, str]:
@@ -27,9 +29,14 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     test = app()
     told, found = texts(test), read(EXAMPLE)
     assert test.title[0].value == QUESTION
-    assert "An example that comes with SinkScope" in told
-    for sentence in rules.answer(found):
+    story = story_of(found)
+    for sentence in (story.about, *(answer.sentence for answer in story.answers)):
         assert plain(sentence) in told
+    pieces = story_pieces(test)
+    for finding in story.findings:
+        assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
+    unfold(test, "fold_behind_verdict")
+    told = texts(test)
     for one in rules.verdicts(found):
         assert plain(one.numbers) in told and plain(one.sentence) in told
     assert not engine().jobs()
@@ -37,7 +44,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
-    test = app(PAGE)
+    test = app(PAGE, ask="true")
     assert "prunings to do and to score" in texts(test)
     test.text_input(key="study_quick_sparsities").set_value("0.5, 1.5").run()
     assert "Sparsity must be at most 0.95" in texts(test)
@@ -46,14 +53,14 @@ def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off
 
 def test_what_the_hub_would_have_to_give_is_said_and_the_button_is_off(monkeypatch):
     monkeypatch.setattr(hub, "reachable", lambda: False)
-    test = app(PAGE)
+    test = app(PAGE, ask="true")
     test.segmented_control(key="study_size").set_value("paper").run()
     assert "needs WikiText-2, MMLU, ARC-C" in texts(test) and "the Hugging Face hub cannot be reached" in texts(test)
     assert test.button(key="study_start").disabled and not test.exception
 
 
 def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
-    test = app(PAGE)
+    test = app(PAGE, ask="true")
     test.text_input(key="study_quick_seeds").set_value("0").run()
     test.button(key="study_start").click().run()
     (record,) = engine().jobs("study")

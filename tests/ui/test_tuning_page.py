@@ -377,7 +377,7 @@ def test_a_kept_setting_is_still_there_after_another_page(statistics):
     test.button(key="tuning_keep").click().run()
     test.slider(key="tune_sink_std").set_value(3.0).run()
     assert "**A** k 1" in texts(test)
-    test.switch_page("pages/study.py").run()
+    test.switch_page("pages/start.py").run()
     test.query_params.clear()
     test.switch_page("pages/tuning.py").run()
     for name, value in QUERY.items():

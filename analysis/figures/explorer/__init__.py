@@ -16,6 +16,7 @@ from analysis.figures.explorer.fragment import (
     explorer_js,
     explorer_script,
     feed_js,
+    packed_text,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "explorer_script",
     "feed_bytes",
     "feed_js",
+    "packed_text",
 ]

@@ -48,15 +48,19 @@ def explorer_script() -> str:
     return f"\n{explorer_js()}\nconst STYLE = {style};\n{file}\n"
 
 
-def explorer_html(packed: bytes) -> str:
-    """Return the explorer of `explorer_bytes` for a place in the body of an HTML file, everything inline.
+def packed_text(packed: bytes) -> str:
+    """Return the bytes of an explorer as text: deflated and in Base64, which holds nothing that HTML would read."""
+    words = np.frombuffer(packed + bytes(-len(packed) % 4), np.uint8).reshape(-1, 4)
+    return base64.b64encode(zlib.compress(words.T.tobytes(), 9)).decode()  # first bytes of all numbers first: smaller
+
+
+def explorer_html(packed: bytes | str) -> str:
+    """Return the explorer of `explorer_bytes`, or of their `packed_text`, for a place in the body of an HTML file,
+    everything inline.
 
     Any text inside is shown as text, whatever it holds.
     """
-    words = np.frombuffer(packed + bytes(-len(packed) % 4), np.uint8).reshape(-1, 4)
-    content = base64.b64encode(
-        zlib.compress(words.T.tobytes(), 9)
-    ).decode()  # first bytes of all numbers first: smaller
+    content = packed if isinstance(packed, str) else packed_text(packed)
     return f"""<div class="sinkscope-explorer"></div>
 <script type="text/plain">{content}</script>
 <script type="module">{explorer_script()}</script>"""

@@ -5,7 +5,7 @@ Shapes: T steps, S positions. A frame is the input of a step; the last one is th
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -61,6 +61,66 @@ def playback(tracks: list[Track], step: int = 0, telling: int | None = None, pla
     packed = [_packed(track) for track in tracks]
     content = sha256("".join(f"{each['cells']}{each['branch']}" for each in packed).encode()).hexdigest()[:16]
     return {"content": content, "tracks": packed, "step": step, "telling": telling, "play": play}
+
+
+@dataclass(frozen=True)
+class Played:
+    """A track as it was sent. Frames (n,): the step of each; mass (n, S), of which uniform attention gives 1; flags
+    (n, S): the bits above; words (n, S) of str, empty where nothing stands. The last frame is the finished text.
+    """
+
+    title: str
+    frames: np.ndarray
+    mass: np.ndarray
+    flags: np.ndarray
+    words: np.ndarray
+
+    @property
+    def sinks(self) -> np.ndarray:
+        """Which tokens are sinks, (n, S) bool."""
+        return (self.flags & SINK) > 0
+
+    @property
+    def strength(self) -> np.ndarray:
+        """Return the share of each frame's attention that its sinks take, (n,); 0 in the finished text."""
+        total = self.mass.sum(axis=1)
+        return np.divide((self.mass * self.sinks).sum(axis=1), total, out=np.zeros(len(total)), where=total > 0)
+
+
+def unpacked(track: Mapping[str, Any]) -> Played:
+    """Read a track of `playback` back, as the player does."""
+    frames, positions = np.asarray(track["frames"]), track["positions"]
+    data, cells = zlib.decompress(base64.b64decode(track["cells"])), len(frames) * positions
+    token = np.frombuffer(data, "<u4", cells)
+    mass = np.frombuffer(data, "<u2", cells, 4 * cells) / _FULL * (track["highest"] or 1.0)
+    flags = np.frombuffer(data, np.uint8, cells, 10 * cells)
+    shape = len(frames), positions
+    words = np.array(track["names"], dtype=object)[token]
+    return Played(track["title"], frames, mass.reshape(shape), flags.reshape(shape), words.reshape(shape))
+
+
+def frame_beside(frame: int, last: int, own_last: int) -> int:
+    """Return the frame that a recording of `own_last` + 1 frames shows beside frame `frame` of one of `last` + 1: as
+    far in its own writing, as player.js has it."""
+    return int(frame * own_last / max(last, 1) + 0.5)
+
+
+def opening_frame(tracks: Sequence[Played]) -> int | None:
+    """Return the frame of the first recording to open at: that of its strongest sinks among those beside which every
+    other one has some, else its strongest of all. None where it has no sinks.
+    """
+    first = tracks[0]
+    last = len(first.frames) - 1
+    if not first.strength.any():
+        return None
+    beside = np.array(
+        [
+            all(track.strength[frame_beside(frame, last, len(track.frames) - 1)] > 0 for track in tracks[1:])
+            for frame in range(last + 1)
+        ]
+    )
+    both = first.strength * beside
+    return int(np.argmax(both if both.any() else first.strength))
 
 
 def _packed(track: Track) -> dict[str, Any]:

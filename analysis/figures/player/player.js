@@ -68,7 +68,7 @@ class TrackView {
     this.root = make("section", "track");
     this.told = make("span", "told");
     if (titled) {
-      const title = make("h4", "", track.title);
+      const title = make("div", "title", track.title);
       title.append(this.told);
       this.root.append(title);
     }
@@ -122,7 +122,7 @@ class TrackView {
 
   show(frame) {
     this.showing = frame;
-    const { track } = this, at = Math.min(frame, track.last), row = at * track.positions, before = this.shown * track.positions;
+    const { track } = this, at = this.own(frame), row = at * track.positions, before = this.shown * track.positions;
     const block = track.blocks && at < track.last ? track.blocks[at] : null;
     let first = -1;
     for (let position = 0; position < track.positions; position++) {
@@ -134,9 +134,16 @@ class TrackView {
       this.slots[position].state = state;
     }
     this.shown = at;
-    this.told.textContent = this.summary();
+    const step = this.player.views.length > 1 && !this.player.branches && at < track.last ? `Step ${track.frames[at]} of ${track.frames.at(-1)}: ` : "";
+    this.told.textContent = step + this.summary();
     this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
     if (first >= 0) this.follow(this.slots[first]);
+  }
+
+  // The frame of this recording beside one of the player's: as far in its own writing; of a branch, the same step.
+  own(frame) {
+    const { track, player } = this;
+    return player.branches ? Math.min(frame, track.last) : Math.floor((frame * track.last) / Math.max(player.last, 1) + 0.5);
   }
 
   dress(position, cell, flags, open) {
@@ -342,7 +349,7 @@ class Player {
     };
     addEventListener("beforeprint", printed(true));
     addEventListener("afterprint", printed(false));
-    document.addEventListener("sinkscope-player", (event) => this.obey(event.detail)); // of a presentation
+    document.addEventListener("sinkscope-player", (event) => this.seek(event.detail.seek)); // of a story that is read
     this.back = button("Previous step", () => this.jump(this.frame - 1));
     this.toggle = button("Play", () => this.turn());
     this.forth = button("Next step", () => this.jump(this.frame + 1));
@@ -373,6 +380,7 @@ class Player {
 
   async update(data, send) {
     Object.assign(this, { send, telling: data.telling, picked: data.picked });
+    this.branches = data.tracks.length > 1 && data.tracks.some((track) => track.branch);
     if (data.content !== this.content) {
       const tracks = await Promise.all(data.tracks.map(unpacked));
       const branch = String(tracks[0].branch);
@@ -384,7 +392,6 @@ class Player {
       this.last = Math.max(...tracks.map((track) => track.last));
       this.views = tracks.map((track) => new TrackView(track, this.tracks, this, tracks.length > 1));
       this.tracks.classList.toggle("two", tracks.length > 1);
-      this.branches = tracks.length > 1 && tracks.some((track) => track.branch);
       this.scrub.max = this.last;
       this.explain(tracks);
       if (other) {
@@ -469,13 +476,12 @@ class Player {
     setTimeout(() => (this.leaving = false), 5000);
   }
 
-  // What a presentation wants, by its slides: start from the first step, stop, toggle, leave.
-  obey(wish) {
-    if (!this.views.length || !this.root.isConnected) return;
-    this.root.classList.toggle("bare", wish !== "leave");
-    if (wish === "toggle") this.turn();
-    else if (wish === "start" && !still() && !this.playing) (this.frame = 0), this.turn(true);
-    else if (wish !== "start" && this.playing) this.turn(false);
+  // Goes along with what is read: to the step it opens at, or as far as the reader is, from 0 to 1. It stays where it
+  // plays, and where the keys are with it.
+  seek(to) {
+    if (!this.views.length || this.playing || this.root.matches(":focus-within")) return;
+    const frame = to === "rest" ? this.frameOf(this.telling ?? 0) : Math.round(to * this.last);
+    if (frame !== this.frame) (this.frame = frame), this.show();
   }
 
   show() {

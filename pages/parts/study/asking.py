@@ -6,13 +6,14 @@ from analysis.engine.studies import new_study
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study.foresight import foresee_study, lines
 from analysis.study.needs import why_not
-from pages.parts import controls, permission
+from pages.parts import address, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.folds import settings_of, titled
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
+from pages.parts.study.first_screen import ASKING
 from pages.parts.study.found import example
 from pages.parts.study.sizes import sizes
 from pages.parts.trouble import EXPECTED, why
@@ -22,8 +23,7 @@ _REFUSED = "study_refused"
 
 def ask_study(model: ModelSpec) -> None:
     """Draws the settings of a study of the model in use, what it will take, and its button."""
-    st.subheader("Ask it of your own model", anchor=False)
-    st.caption(f"The model in use is {code(model.source)}; another one is chosen in the sidebar.")
+    st.caption(f"Model: {code(model.source)}. Choose another one in the sidebar.")
     size = st.segmented_control(
         "Size",
         list(SIZES),
@@ -108,5 +108,6 @@ def _launch(spec: StudySpec) -> None:
     try:
         permission.allow(*(model.source for model in spec.models))
         choice.show(submit("study", spec).id)
+        address.drop(ASKING)
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)

@@ -49,12 +49,12 @@ def study_panel() -> None:
     there = studies()
     name = study_in_hand(there)
     record = there.get(name or "")
-    st.markdown("**Study in hand**")
+    st.markdown("**Current study**")
     if name is None:
         st.caption("There is none yet.")
         return
     st.page_link(
-        "pages/study.py",
+        "pages/start.py",
         label=plain(_EXAMPLE_SHORT if record is None else study_title(record)),
         icon=":material/auto_stories:",
         query_params={ADDRESS: name},

@@ -1,65 +1,97 @@
-"""The story of a study: the answer, the parts it rests on, the verdict with its numbers, and what can be taken away."""
+"""The story of a study: the answer, its findings, what they rest on, and what can be taken away."""
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import streamlit as st
 
 from analysis.evaluation.decisions import DECISIONS
 from analysis.figures.export import Exhibit
+from analysis.figures.story import findings_html
+from analysis.readings.words import counted
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
 from analysis.study.findings import Findings
 from analysis.study.report import NOTHING, report_folder, report_html
-from pages.parts.charts import chart
+from analysis.study.story import playback_of, story_of
+from pages.parts.charts import chart, exhibit_table
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
+from pages.parts.study import first_screen, html_parts
 from pages.parts.study.links import draw_token, draw_ways, in_this_store
 
-_TERMS = (
-    "Attention sink: a token that draws several times its share of attention. Pruning: removing weights. Wanda: a "
-    "way of choosing which weights go, by their size and what they see in a calibration text. Control: the same with "
-    "everything but the discount. Calibration seed: which text and noise the method happened to see. Interval: where "
-    "the true difference lies with 95 % confidence."
-)
-_FIRST = 4  # sentences of a part that are not folded away
+
+def story(findings: Findings, name: str) -> None:
+    """Draw the first screen beside the player, and the findings. name: of the study in the address."""
+    told, playback = story_of(findings), playback_of(findings)
+    total = len(told.findings)
+    beside = [one for one in told.findings if one.plays] if playback is not None else []
+    rest = told.findings[len(beside) :]
+    st.html(first_screen.STYLE)
+    if playback is None:
+        with st.container(key="story_first"):
+            first_screen.first_screen(findings, told, name)
+    else:
+        left, right = st.columns(2, gap="medium")
+        with left:
+            with st.container(key="story_first"):
+                first_screen.first_screen(findings, told, name)
+            with st.container(key="story_seen"):
+                html_parts.mount(findings_html(beside, 1, total), "story_findings")
+        with right, st.container(key="story_stage"):
+            stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
+    if rest:
+        html_parts.mount(findings_html(rest, 1 + len(beside), total), "story_more_findings")
 
 
-def answer(findings: Findings) -> None:
-    """What it comes to, in the first lines of the page."""
-    sentences, runs = rules.answer(findings), findings.state in ("queued", "running")
-    nothing = "yet: the first parts are under way." if runs else "by what is there: it ended before the first parts."
-    strongest = exhibits.strongest_sinks(findings)
-    if strongest:
-        st.caption(plain(strongest))
-    with st.container(border=True, key="study_answer"):
-        st.markdown("**The answer so far**" if runs else "**The answer**", help=_TERMS)
-        for sentence in sentences or [f"Nothing can be said {nothing}"]:
-            st.markdown(plain(sentence))
+def behind(findings: Findings) -> None:
+    """Draw what the findings rest on, each part in a fold that is filled once it is opened."""
+    st.header("Behind the findings", anchor=False)
+    with st.container(key="story_behind"):
+        _folds(findings)
 
 
-def story(findings: Findings) -> None:
-    """Every part of the study, in order."""
-    for number, (name, part) in enumerate(STUDY_PARTS.items(), start=1):
+def _folds(findings: Findings) -> None:
+    for name, part in STUDY_PARTS.items():
         there = findings.part(name)
         if there.state == "not asked" and not there.reason:
             continue
-        st.header(f"{number} · {part.title}", anchor=name)
-        st.caption(part.question)
-        if there.standing:
-            icon = "info" if there.state in ("done", "not asked") else "hourglass_empty"
-            st.caption(f":material/{icon}: {plain(there.standing)}")
-        for model, sentences in exhibits.sayings(findings, name).items():
-            st.markdown(f"**{plain(model)}**")
-            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[:_FIRST] or (NOTHING,)))
-            if sentences[_FIRST:]:
-                with st.expander(f"{len(sentences) - _FIRST} more"):
-                    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[_FIRST:]))
-        for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
-            _show(exhibit, key)
-            draw_ways(findings, name, key)
-        if name in _BODIES:
-            _BODIES[name](findings)
+        if there.standing and there.state not in ("done", "not asked"):
+            st.caption(f":material/hourglass_empty: {plain(part.title)}: {plain(there.standing)}")
+        with _fold(part.title, name) as opened:
+            if opened:
+                _part(findings, name)
+    verdicts = rules.verdicts(findings)
+    if verdicts:
+        with _fold("All tests, and what they control", "verdict") as opened:
+            if opened:
+                _verdict(findings, verdicts)
+
+
+@contextmanager
+def _fold(title: str, name: str) -> Iterator[bool]:
+    """A fold, and whether it is open."""
+    place = st.expander(plain(title), key=f"fold_behind_{name}", on_change="rerun")
+    with place:
+        yield bool(place.open)
+
+
+def _part(findings: Findings, name: str) -> None:
+    """What a part shows: its sentences by model, its figures, and the ways to the pages behind them."""
+    part, there = STUDY_PARTS[name], findings.part(name)
+    st.caption(part.question)
+    if there.standing:
+        st.caption(f":material/info: {plain(there.standing)}")
+    for model, sentences in exhibits.sayings(findings, name).items():
+        st.markdown(f"**{plain(model)}**")
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences or (NOTHING,)))
+    for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
+        _show(exhibit, key)
+        draw_ways(findings, name, key)
+    if name in _BODIES:
+        _BODIES[name](findings)
 
 
 def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
@@ -75,10 +107,8 @@ def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
 
 
 def _watch(findings: Findings) -> None:
-    if findings.playback is not None:
-        stored_player(findings.playback, "study_player", lambda chosen: draw_token(findings, chosen))
-    elif not in_this_store(findings):
-        st.caption(f"Its prompt: “{plain(StudySpec.model_validate(findings.spec).prompt)}”")
+    st.caption(f"Its prompt: “{plain(StudySpec.model_validate(findings.spec).prompt)}”")
+    if findings.playback is None and not in_this_store(findings):
         st.page_link("pages/denoise.py", label="**Record it and watch**", icon=":material/play_circle:")
     draw_ways(findings, "watch")
 
@@ -100,12 +130,8 @@ def _pruning(findings: Findings) -> None:
 _BODIES = {"watch": _watch, "pruning": _pruning}
 
 
-def verdict(findings: Findings) -> None:
-    """What rules say of the numbers, with what was controlled and what was not."""
-    verdicts = rules.verdicts(findings)
-    if not verdicts:
-        return
-    st.header(f"{len(STUDY_PARTS) + 1} · Verdict", anchor="verdict")
+def _verdict(findings: Findings, verdicts: Sequence[rules.Verdict]) -> None:
+    """What rules say of the numbers, with what was controlled and what was not, and every comparison."""
     st.caption(plain(rules.asked(findings)))
     for verdict in verdicts:
         with st.container(border=True):
@@ -118,9 +144,11 @@ def verdict(findings: Findings) -> None:
                 st.caption(f":material/calculate: {plain(verdict.needs)}")
             st.caption(f"Controlled: {plain(verdict.controlled)}")
             st.caption(f"Left out: {plain(verdict.left_out)}")
-    with st.expander("The rules"):
-        lines = [f"- **{plain(rule.title)}**: {plain(rule.help)}" for rule in DECISIONS.values()]
-        st.markdown("\n".join(lines))
+    if findings.pruning is not None:
+        table = exhibits.differences_table(findings)
+        exhibit_table("All differences", "Points of accuracy, the first method minus the other.", table, "study_all")
+    st.markdown("**The rules**")
+    st.markdown("\n".join(f"- **{plain(rule.title)}**: {plain(rule.help)}" for rule in DECISIONS.values()))
 
 
 def share(findings: Findings) -> None:
@@ -160,15 +188,14 @@ def share(findings: Findings) -> None:
             icon=":material/data_object:",
             on_click="ignore",
         )
-    st.markdown("**The command that repeats it**")
-    st.code(findings.command, language="bash", wrap_lines=True)
-    minutes = max(1, round(findings.seconds / 60))
-    methods = ", ".join(METHODS[method].title for method in spec.methods)
-    st.caption(
-        f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {minutes:d} {'minutes' if minutes > 1 else 'minute'} of "
-        f"work in all. "
-        f"{plain(_environment(findings))}"
-    )
+    with st.expander("Reproduce from the command line", key="fold_reproduce"):
+        st.code(findings.command, language="bash", wrap_lines=True)
+        minutes = max(1, round(findings.seconds / 60))
+        methods = ", ".join(METHODS[method].title for method in spec.methods)
+        st.caption(
+            f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {plain(counted(minutes, 'minute'))} of work in all. "
+            f"{plain(_environment(findings))}"
+        )
 
 
 def _environment(findings: Findings) -> str:

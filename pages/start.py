@@ -1,69 +1,51 @@
-"""Do sinks matter in this model, and does discounting them help pruning? One story, and what it comes to."""
+"""Start: what attention sinks are, whether they matter in this model, and what discounting them does, as one story."""
 
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
+from analysis.specs import STUDY_PARTS
 from analysis.study.findings import Findings
 from pages.parts import address
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
-from pages.parts.plain import code, plain
+from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use
-from pages.parts.study import choice, found, in_hand, presentation
+from pages.parts.study import choice, first_screen, found, in_hand, presentation
 from pages.parts.study.asking import ask_study
-from pages.parts.study.story import answer, share, story, verdict
+from pages.parts.study.story import behind, share, story
 from pages.parts.trouble import EXPECTED, told, why
 
-_INTRODUCTION = (
-    "Diffusion language models write by filling in a masked text, step by step. A few tokens draw several times their "
-    "share of attention: attention sinks."
-)
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 
 
 def main() -> None:
-    """Draws the page."""
+    """Draw the page: the story of a study, its slides, or what a new study asks."""
     start_exhibits()
     if address.presenting():
         _present()
         return
-    st.title(QUESTION)
-    st.caption(_INTRODUCTION)
-    model = model_in_use()
+    if address.named(first_screen.ASKING) == "true":
+        _ask()
+        return
     shown = choice.shown_study()
     if shown is None:
-        st.info("Nothing was studied yet. Choose a size and press **Start the study**; every part shows as it comes.")
-        ask_study(model)
-        _by_hand()
-        return
-    if isinstance(shown, JobRecord):
+        first_screen.without_study()
+    elif isinstance(shown, JobRecord):
         _state(shown)
         if shown.ended:
             _draw(shown.id)
         else:
             st.fragment(_draw, run_every=REDRAW)(shown.id)
     else:
-        st.caption(
-            f"An example that comes with SinkScope, made on {plain(shown.created[:10])} with "
-            f"{code(StudySpec.model_validate(shown.spec).model.source)}. Nothing runs to show it; the figures of a "
-            "study of your own lead on to the pages behind them."
-        )
         _told(shown, in_hand.EXAMPLE)
-    st.divider()
-    ask_study(model)
-    _by_hand()
 
 
-def _by_hand() -> None:
-    """The ways to the pages for those who ask step by step."""
-    st.subheader("Or step by step", anchor=False)
-    with st.container(horizontal=True):
-        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
-        st.page_link("pages/tuning.py", label="**Tune the discount**", icon=":material/tune:")
-        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
-        st.page_link("pages/runs.py", label="**Compare runs**", icon=":material/table_view:")
+def _ask() -> None:
+    """What a study of the model in use asks, and its button."""
+    st.title("Run this study on your model", anchor=False)
+    st.page_link("pages/start.py", label="Back to the story", icon=":material/arrow_back:")
+    ask_study(model_in_use())
 
 
 def _present() -> None:
@@ -109,11 +91,11 @@ def _draw(study_id: str) -> None:
 
 
 def _told(findings: Findings, name: str) -> None:
-    """The answer first, then the story it comes from, and what it comes to. name: of the study in the address."""
-    answer(findings)
-    presentation.present_link(name)
-    story(findings)
-    verdict(findings)
+    """The answer first, then the findings it comes from, what is behind them, and what can be taken away. name: of the
+    study in the address.
+    """
+    story(findings, name)
+    behind(findings)
     share(findings)
 
 

@@ -1,0 +1,25 @@
+"""The story of a study as HTML, for page, slides and report alike."""
+
+from analysis.figures.story.fragment import (
+    Answer,
+    Story,
+    Told,
+    file_script,
+    findings_html,
+    page_js,
+    picture_html,
+    slides_html,
+    story_css,
+)
+
+__all__ = [
+    "Answer",
+    "Story",
+    "Told",
+    "file_script",
+    "findings_html",
+    "page_js",
+    "picture_html",
+    "slides_html",
+    "story_css",
+]

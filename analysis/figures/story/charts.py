@@ -1,0 +1,219 @@
+"""The story's figures as HTML: they keep their letters' size at any width, print, and follow the page's theme.
+
+Data in, markup out; every text is escaped.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+from markupsafe import Markup, escape
+
+from analysis.figures.style import ink_on
+
+MODEL, REFERENCE, NULL = "model", "reference", "null"
+"""What a mark is of: the model, the one beside it, or what it is held against."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as they are read, to the right.
+
+    tone: MODEL, REFERENCE or NULL. low, high: of its interval, None where there is none. dots: single runs. filled:
+    whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
+    """
+
+    label: str
+    value: float
+    told: str
+    tone: str = MODEL
+    low: float | None = None
+    high: float | None = None
+    dots: tuple[float, ...] = ()
+    filled: bool = True
+    beat: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows beneath a heading."""
+
+    title: str
+    marks: tuple[Mark, ...]
+
+
+def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Markup:
+    """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit."""
+    ends = [end for mark in _marks(groups) for end in (mark.value, mark.high or 0.0, *mark.dots)]
+    most = max(ends, default=0.0) or 1.0
+    return _chart(groups, axis, scale, 0.0, 1.04 * most, bar=True)
+
+
+def intervals(
+    groups: Sequence[Group], axis: str, scale: float = 1.0, margin: float | None = None, margin_told: str = ""
+) -> Markup:
+    """Draw differences from zero with their intervals, all on one scale. margin: the band of what would not matter."""
+    ends = [abs(end) for mark in _marks(groups) for end in (mark.value, mark.low, mark.high, margin) if end is not None]
+    most = 1.08 * (max(ends, default=0.0) or 1.0)
+    return _chart(groups, axis, scale, -most, most, bar=False, margin=margin, margin_told=margin_told)
+
+
+def _marks(groups: Sequence[Group]) -> list[Mark]:
+    return [mark for group in groups for mark in group.marks]
+
+
+def _chart(
+    groups: Sequence[Group],
+    axis: str,
+    scale: float,
+    low: float,
+    high: float,
+    bar: bool,
+    margin: float | None = None,
+    margin_told: str = "",
+) -> Markup:
+    def at(value: float) -> str:
+        return f"{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
+
+    def wide(first: float, last: float) -> str:
+        return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
+
+    band = "" if margin is None else Markup('<i class="band" style="{}"></i>').format(wide(-margin, margin))
+    panels = []
+    for group in groups:
+        rows = [Markup('<div class="group">{}</div>').format(group.title)] if group.title else []
+        for mark in group.marks:
+            drawn = Markup('<i class="bar" style="{}"></i>').format(wide(0.0, mark.value)) if bar else Markup()
+            if mark.low is not None and mark.high is not None:
+                drawn += Markup('<i class="whisker" style="{}"></i>').format(wide(mark.low, mark.high))
+            drawn += Markup().join(Markup('<i class="run" style="left:{}"></i>').format(at(dot)) for dot in mark.dots)
+            if not bar:
+                hollow = "" if mark.filled else " hollow"
+                drawn += Markup('<i class="dot{}" style="left:{}"></i>').format(hollow, at(mark.value))
+            zero = Markup() if bar else Markup('<i class="zero" style="left:{}"></i>').format(at(0.0))
+            rows.append(
+                Markup(
+                    '<div class="row {}" data-beat="{}"><span class="label">{}</span><span class="track" '
+                    'aria-hidden="true">{}{}{}</span><span class="told">{}</span></div>'
+                ).format(mark.tone, mark.beat, mark.label, band, zero, drawn, mark.told)
+            )
+        panels.append(_panel(rows))
+    ticks = Markup().join(
+        Markup('<i style="left:{}">{}</i>').format(at(tick / scale), f"{tick:g}".replace("-", "−"))
+        for tick in _ticks(scale * low, scale * high)
+    )
+    band_told = Markup(' · <i class="key band"></i> {}').format(margin_told) if margin_told else ""
+    foot = Markup(
+        '<div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">{}</span>'
+        '</div><div class="axis">{}{}</div>'
+    ).format(ticks, axis, band_told)
+    return Markup('<div class="chart">{}{}</div>').format(Markup().join(panels), foot)
+
+
+def _panel(rows: Sequence[Markup]) -> Markup:
+    return Markup('<div class="panel">{}</div>').format(Markup().join(rows))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round values from low to high, at most five of them."""
+    rough = (high - low) / 4
+    power = 10.0 ** floor(log10(rough))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
+    return [float(f"{step * count:.6g}") for count in range(ceil(low / step), floor(high / step) + 1)]
+
+
+# --- kinds of tokens ----------------------------------------------------------------------------------------------
+
+
+def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapping[str, str], axis: str) -> Markup:
+    """Draw the parts of each row as one bar of full length. groups: title -> row -> part -> share of the row."""
+    panels, named = [], []
+    for beat, (title, by_row) in enumerate(groups.items()):
+        rows = [Markup('<div class="group">{}</div>').format(title)]
+        for label, parts in by_row.items():
+            drawn = []
+            for name, share in parts.items():
+                if share < 0.005:
+                    continue
+                named += [name] if name not in named else []
+                text = f"{share:.0%}".replace("%", " %") if share >= 0.15 else ""
+                drawn.append(
+                    Markup(
+                        '<i class="part" style="width:{:.2f}%;background:{};color:{}" title="{}"><b>{}</b></i>'
+                    ).format(100 * share, colors[name], ink_on(colors[name]), f"{name}: {share:.0%}", text)
+                )
+            rows.append(
+                Markup(
+                    '<div class="row stack" data-beat="{}"><span class="label">{}</span><span class="track">{}'
+                    "</span></div>"
+                ).format(beat, label, Markup().join(drawn))
+            )
+        panels.append(_panel(rows))
+    legend = Markup().join(
+        Markup('<span><i class="key" style="background:{}"></i>{}</span>').format(colors[name], name) for name in named
+    )
+    return Markup('<div class="chart stacks"><div class="legend">{}</div>{}<div class="axis">{}</div></div>').format(
+        legend, Markup().join(panels), axis
+    )
+
+
+# --- texts --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token with the attention it draws. share: in multiples of an even split. masked: nothing stands there yet."""
+
+    text: str
+    share: float
+    sink: bool
+    masked: bool
+
+
+def skyline(tokens: Sequence[Token], told: str) -> Markup:
+    """Draw a bar over each token of a text, and the line of an even split. told: what stands over the highest bar."""
+    most = max((token.share for token in tokens), default=1.0) or 1.0
+    top = max(range(len(tokens)), key=lambda at: tokens[at].share) if tokens else -1
+    even = f"{1 / max(most, 1.0):.3f}"
+    columns = []
+    for at, token in enumerate(tokens):
+        kind = " ".join(name for name, holds in (("sink", token.sink), ("masked", token.masked)) if holds)
+        label = Markup("<b>{}</b>").format(told) if at == top and told else ""
+        columns.append(
+            Markup(
+                '<span class="column {}"><span class="space"><i style="height:{:.1f}%">{}</i></span><span class="word">'
+                "{}</span></span>"
+            ).format(kind, 100 * token.share / max(most, 1.0), label, "" if token.masked else _shown(token.text))
+        )
+    return Markup('<div class="skyline" style="--even:{}"><span class="even">an even split</span>{}</div>').format(
+        even, Markup().join(columns)
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A text beneath its title. same: which tokens it has in common with the first one, None for that one itself."""
+
+    title: str
+    tokens: tuple[str, ...]
+    same: tuple[bool, ...] | None
+    beat: int = 0
+
+
+def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
+    """Draw texts that go on after one prompt, shaded where they do not hold what the first one holds."""
+    shown = Markup()
+    for line in lines:
+        words = Markup()
+        for at, token in enumerate(line.tokens):
+            other = line.same is not None and not line.same[at]
+            words += Markup("<mark>{}</mark> " if other else "<span>{}</span> ").format(_shown(token))
+        shown += Markup('<div class="line" data-beat="{}"><p class="of">{}</p><p>{}</p></div>').format(
+            line.beat, line.title, words
+        )
+    return Markup('<div class="texts"><p class="prompt">{}</p>{}</div>').format(f"… {prompt[-90:]}", shown)
+
+
+def _shown(token: str) -> Markup:
+    """Return a token as it is read; breaks are marks, as they would be lost."""
+    return escape(token.replace("\n", "⏎").strip() or "␣")

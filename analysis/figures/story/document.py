@@ -1,0 +1,173 @@
+"""The story as one HTML file: findings beside the player, slides, the explorer, and an appendix behind a link.
+
+It needs no server and no network, and no script runs in it but its own.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, Template
+from markupsafe import Markup
+
+from analysis.figures.explorer import explorer_html, explorer_script
+from analysis.figures.export import policy, table_html
+from analysis.figures.player import player_html, player_script
+from analysis.figures.story.fragment import Story, file_script, findings_html, picture_html, slides_html, story_css
+
+_STYLE = """:root{color-scheme:light dark;--page-ink:#1c2433;--page-paper:#fff;--page-line:#d5dbe5;--page-dim:#566073}
+@media (prefers-color-scheme:dark){:root{--page-ink:#e4e9f2;--page-paper:#10141d;--page-line:#3a4456;
+--page-dim:#a3aebf}}
+*{box-sizing:border-box}
+body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--page-ink);background:var(--page-paper)}
+main{max-width:1240px;margin:0 auto;padding:1.5rem 2rem 3rem}
+h1{font-size:1.75rem;line-height:1.15;margin:0 0 .7rem;text-wrap:balance}h2{line-height:1.25;margin:0 0 .6rem}
+.what{margin:0 0 .6rem;text-wrap:pretty}.fine{color:var(--page-dim);font-size:.9rem}
+.answers{border:1px solid var(--page-line);border-radius:.5rem;padding:.8rem 1rem;margin:.6rem 0}
+.answers p{margin:0 0 .5rem}.answers p:last-child{margin:0}
+nav a{display:inline-block;border:1px solid var(--page-line);border-radius:.5rem;padding:.4rem .8rem;
+margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
+nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
+:focus-visible{outline:2px solid currentColor;outline-offset:2px}
+.scene{display:grid;gap:0 2rem;grid-template-columns:minmax(0,1fr);--player-size:.84rem;--strip:84px}
+.first{grid-area:1/1}.stage{margin:1rem 0}
+@media (min-width:1000px){.scene{grid-template-columns:repeat(2,minmax(0,1fr));grid-template-rows:auto 1fr}
+.stage{grid-area:1/2/3/3;margin:0}.stage>div{position:sticky;top:1.5rem}.seen{grid-area:2/1}}
+#explore,#appendix{border-top:1px solid var(--page-line);padding-top:2rem;margin-top:1rem}
+#appendix>summary h2{display:inline;font-size:1.35rem}
+summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid var(--page-line);
+padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
+.presents main{display:none}
+@page{size:A4;margin:14mm}
+@media print{:root{--page-ink:#1c2433;--page-paper:#fff;--page-line:#ccc;--page-dim:#555;color-scheme:light}
+main{max-width:none;padding:0}body{font-size:10.5pt}.scene{display:block}.stage>div{position:static}
+nav,#explore,#appendix:not([open]){display:none}tr{break-inside:avoid}h2,h3{break-after:avoid}table{font-size:7pt}}"""
+_PRINTED_SLIDES = "@page{size:1280px 720px;margin:0}"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ story.question }}</title>
+<style>{{ style }}</style>
+<style id="printed-slides" media="not all">{{ printed_slides }}</style>
+</head>
+<body>
+<main>
+<div class="scene">
+<header class="first">
+<h1>{{ story.question }}</h1>
+<p class="what">{{ story.what }}</p>
+{% if story.picture %}
+{{ picture }}
+<p class="fine">{{ story.picture_told }}</p>
+{% endif %}
+<p class="fine">{{ story.about }} {{ story.thin }}</p>
+<div class="answers">
+{% for answer in story.answers %}
+<p><b>{{ answer.question }} {{ answer.lead }}</b> {{ answer.sentence }}</p>
+{% else %}
+<p>Nothing can be said by what is there.</p>
+{% endfor %}
+</div>
+<nav aria-label="This report"><a href="#slide-1">Present</a>
+{%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix: tables and numbers</a></nav>
+</header>
+{% if player %}
+<div class="stage"><div>{{ player }}</div></div>
+{% endif %}
+<div class="seen">{{ beside }}</div>
+</div>
+{{ rest }}
+{% if explorer %}
+<section id="explore">
+<h2>Explore the recording</h2>
+<p>Point at a token, a head or a step: every part answers. Click keeps it, Esc lets go, ? lists the keys.</p>
+{{ explorer }}
+</section>
+{% endif %}
+<details id="appendix">
+<summary><h2>Appendix: tables and numbers</h2></summary>
+{% for part in appendix %}
+<section>
+<h3>{{ part.title }}</h3>
+{% for line in part.lines %}
+<p>{{ line }}</p>
+{% endfor %}
+{% for name, table in part.tables %}
+<details><summary>{{ name }}</summary>{{ table }}</details>
+{% endfor %}
+</section>
+{% endfor %}
+<h3>Settings</h3>
+<pre>{{ settings }}</pre>
+<p><a download="study.json" href="data:application/json;base64,{{ numbers }}">All numbers as JSON</a></p>
+</details>
+</main>
+{{ slides }}
+<script type="module">{{ script }}</script>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Appendix:
+    """A part of the appendix: its title, paragraphs, and tables by their titles."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def document_html(
+    story: Story,
+    playback: Mapping[str, Any] | None,
+    explorer: str,
+    appendix: Sequence[Appendix],
+    settings: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+) -> str:
+    """Return the whole document. playback: what the player takes, None without recordings. explorer: `packed_text` of
+    the recordings, empty without. settings: what the study asked; numbers: all of it, for the link to them.
+    """
+    scripts = [file_script()]
+    scripts += [player_script()] if playback is not None else []
+    scripts += [explorer_script()] if explorer else []
+    beside = [told for told in story.findings if told.plays] if playback is not None else []
+    rest, total = story.findings[len(beside) :], len(story.findings)
+    return _template().render(
+        story=story,
+        style=Markup(_STYLE + story_css()),
+        printed_slides=Markup(_PRINTED_SLIDES),
+        policy=Markup(policy(scripts)),
+        picture=picture_html(story),
+        player="" if playback is None else Markup(player_html(dict(playback))),
+        beside=findings_html(beside, 1, total) if beside else "",
+        rest=findings_html(rest, 1 + len(beside), total) if rest else "",
+        explorer=Markup(explorer_html(explorer)) if explorer else "",
+        appendix=[
+            {
+                "title": part.title,
+                "lines": part.lines,
+                "tables": [(name, Markup(table_html(table))) for name, table in part.tables.items()],
+            }
+            for part in appendix
+        ],
+        settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
+        numbers=base64.b64encode(json.dumps(numbers, ensure_ascii=False).encode()).decode(),
+        slides=slides_html(story, hidden=True),
+        script=Markup(file_script()),
+    )
+
+
+@cache
+def _template() -> Template:
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)

@@ -1,0 +1,175 @@
+"""The story as HTML: its findings, its slides, and the scripts and style of both, for a page and for a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, Template
+from markupsafe import Markup
+
+from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN
+
+_FOLDER = Path(__file__).parent
+
+_FINDINGS = """{% for told in findings %}
+<section class="finding" id="{{ told.name }}" {% if told.plays %}data-plays="1"{% endif %}
+ aria-labelledby="title-{{ told.name }}">
+<div class="words">
+<p class="count">{{ first + loop.index0 }} of {{ total }}</p>
+<h2 id="title-{{ told.name }}">{{ told.title }}</h2>
+<div class="steps">
+{% for beat in told.beats %}
+<p class="beat" data-beat="{{ loop.index0 }}">{{ beat }}</p>
+{% endfor %}
+</div>
+<p class="caveat"><b>Not shown:</b> {{ told.caveat }}</p>
+{% if told.notes %}
+<details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}</details>
+{% endif %}
+</div>
+<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
+</section>
+{% endfor %}
+"""
+
+_SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription="slides" aria-label="Slides"
+ {% if hidden %}hidden{% endif %}>
+<section class="slide">
+<h1>{{ question }}</h1>
+<div class="body">
+<p class="caveat">{{ about }} {{ thin }}</p>
+{% for answer in answers %}
+<p class="answer"><b>{{ answer.question }} {{ answer.lead }}</b>{{ answer.sentence }}</p>
+{% endfor %}
+</div>
+<p class="caveat">{{ what }}</p>
+<aside class="speaker">{% for told in findings %}<p>{{ told.title }}.</p>{% endfor %}</aside>
+</section>
+{% for told in findings %}
+<section class="slide">
+<h2>{{ told.title }}</h2>
+<div class="body">
+<figure aria-label="{{ told.alt }}">{% if loop.first %}{{ picture }}{% endif %}{{ told.figure }}</figure>
+</div>
+<p class="caveat"><b>Not shown:</b> {{ told.caveat }}</p>
+<aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}</aside>
+</section>
+{% endfor %}
+<section class="slide">
+<h2>What this study does not say</h2>
+<div class="body"><ul>{% for line in closing %}<li>{{ line }}</li>{% endfor %}</ul></div>
+<p class="caveat">{{ command }}</p>
+<aside class="speaker">
+<p>Arrow keys, a clicker or a swipe lead on. N shows notes, F fills the screen, Esc leaves.</p>
+</aside>
+</section>
+<nav class="controls" aria-label="Slides">
+<button type="button" data-do="back" aria-label="Previous slide">‹ <span class="long">Previous</span></button>
+<button type="button" data-do="next" aria-label="Next slide"><span class="long">Next</span> ›</button>
+<span class="where" role="status"></span>
+<button type="button" data-do="notes" aria-pressed="false" title="Speaker notes (N)">Notes</button>
+<button type="button" data-do="close" aria-label="Close the slides" title="Close (Esc)">
+<span class="long">Close</span> ×</button>
+</nav>
+</div>
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
+    other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
+    the player steps along with it.
+    """
+
+    name: str
+    title: str
+    figure: Markup
+    alt: str
+    beats: tuple[str, ...]
+    caveat: str
+    notes: tuple[str, ...] = ()
+    plays: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question of the study with its answer. lead: the first word or two of it, empty where there is no short one."""
+
+    question: str
+    lead: str
+    sentence: str
+
+    @property
+    def words(self) -> str:
+        """The answer as one sentence after another."""
+        return f"{self.lead} {self.sentence}".strip()
+
+
+@dataclass(frozen=True)
+class Story:
+    """All of it. question: its heading; what: what this is about, for a stranger; about: the model, as what it is.
+    thin: that the study is a small one, and the size that is planned for an answer; empty where it is not. picture: of
+    one sink, and what it shows. closing: what the study as a whole does not say. command: that repeats it.
+    """
+
+    question: str
+    what: str
+    about: str
+    answers: tuple[Answer, ...]
+    thin: str
+    picture: Markup
+    picture_told: str
+    findings: tuple[Told, ...]
+    closing: tuple[str, ...]
+    command: str
+
+
+@cache
+def story_css() -> str:
+    """Return the style of findings and slides."""
+    style = "".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("story", "deck"))
+    colors = {"SINK_COLOR": SINK, "MODEL_COLOR": TOKEN, "REFERENCE_COLOR": SERIES_COLORS[2], "NULL_COLOR": REFERENCE}
+    for name, color in colors.items():
+        style = style.replace(name, color)
+    return style
+
+
+def _script(name: str) -> str:
+    return (_FOLDER / f"{name}.js").read_text(encoding="utf-8")
+
+
+@cache
+def page_js() -> str:
+    """Return the module of the component that a page mounts: `data` holds html, content and, of slides, the slide."""
+    return "\n".join(map(_script, ("story", "deck", "page")))
+
+
+@cache
+def file_script() -> str:
+    """Return the script of an HTML file that holds findings in its `main`, and slides."""
+    return "\n" + "\n".join(map(_script, ("story", "deck", "file")))
+
+
+def findings_html(findings: Sequence[Told], first: int = 1, total: int | None = None) -> Markup:
+    """Return findings as HTML. first: the number of the first one of `total`."""
+    made = _template(_FINDINGS).render(findings=findings, first=first, total=total or len(findings))
+    return Markup('<div class="story">{}</div>').format(Markup(made))
+
+
+def slides_html(story: Story, hidden: bool = False) -> Markup:
+    """Return the slides: the question with its answer, a slide per finding, and what is not said."""
+    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden))
+
+
+def picture_html(story: Story) -> Markup:
+    """Return the picture of a sink by itself."""
+    return Markup('<div class="story"><figure style="margin:0" aria-label="{}">{}</figure></div>').format(
+        story.picture_told, story.picture
+    )
+
+
+@cache
+def _template(text: str) -> Template:
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)

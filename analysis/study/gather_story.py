@@ -1,0 +1,120 @@
+"""What only the story shows: one text with and without its sinks hidden, masks beside those of two calibration seeds,
+and the recordings as the explorer takes them. Nothing is run."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from analysis.engine import JobRecord
+from analysis.engine.sweeps import Point
+from analysis.errors import UserError
+from analysis.evaluation.ablation_effects import COUNT
+from analysis.figures.explorer import packed_text
+from analysis.pruned import masks_file
+from analysis.pruned.compare import disagreement, independent_disagreement, overlap, pairs_of
+from analysis.recording.exploring import explored
+from analysis.recording.trajectory import Trajectory
+from analysis.specs import METHODS
+from analysis.study.findings import Continuation, MaskChange
+
+MOST_SEEDS = 3  # whose masks are compared, so that those of large models are read in a reasonable time
+MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of three megabytes has room for
+
+
+class Kept(Protocol):
+    """A finished result; `folder` of a pruning holds its masks."""
+
+    @property
+    def folder(self) -> Path | None: ...
+
+
+class Results(Protocol):
+    """What is asked of the engine."""
+
+    def result(self, record: JobRecord) -> Kept | None: ...
+
+
+def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
+    """Return the texts of the first prompt of each model: untouched, with its sinks and with matched tokens hidden.
+
+    Ablations of earlier versions kept no text.
+    """
+    found = []
+    for model, job in ablations.items():
+        written = {
+            row["control"]: tuple(row["words"])
+            for row in job.summary.get("texts", ())
+            if row["intervention"] == "attention" and row["target"] == "sinks"
+        }
+        if {"", COUNT} <= written.keys():
+            untouched = tuple(job.summary["untouched"])
+            prompt = str(job.spec["prompts"][0]) if job.spec.get("prompts") else ""
+            found.append(
+                Continuation(
+                    model=model, prompt=prompt, untouched=untouched, hidden=written[""], matched=written[COUNT]
+                )
+            )
+    return tuple(found)
+
+
+def mask_changes_of(points: Sequence[Point], engine: Results) -> tuple[MaskChange, ...]:
+    """Return how many weights each sink-aware method prunes otherwise than its control, at each sparsity, beside two
+    calibration seeds of the control; of prunings whose masks are still in the store.
+
+    Raises UserError for a damaged mask.
+    """
+    folders: dict[tuple[str, float], dict[int, Path]] = {}
+    for point in points:
+        result = None if point.pruned is None or point.pruned.state != "done" else engine.result(point.pruned)
+        if result is not None and result.folder is not None:
+            pruning = point.pruning
+            folders.setdefault((pruning.method, pruning.sparsity), {})[pruning.calibration.seed] = result.folder
+    changes = []
+    for (method, sparsity), first in folders.items():
+        control = METHODS[method].control
+        second = folders.get((control or "", sparsity), {})
+        seeds = [seed for seed in sorted(first) if seed in second][:MOST_SEEDS]
+        if control and seeds:
+            changes.append(_mask_change(method, control, sparsity, seeds, first, second))
+    return tuple(changes)
+
+
+def _mask_change(
+    method: str,
+    control: str,
+    sparsity: float,
+    seeds: Sequence[int],
+    first: Mapping[int, Path],
+    second: Mapping[int, Path],
+) -> MaskChange:
+    """Compare the masks of a method and its control on these seeds, all in one pass."""
+    opened = [masks_file.open_masks(str(folders[seed])) for folders in (first, second) for seed in seeds]
+    for other in opened[1:]:
+        problem = masks_file.why_not_comparable(opened[0], other)
+        if problem:
+            raise UserError(problem)
+    counts = pairs_of(*overlap(masks_file.groups(opened), len(opened)))
+    differ, chance, own = disagreement(counts), independent_disagreement(counts), len(seeds)
+    return MaskChange(
+        method=method,
+        against=control,
+        sparsity=sparsity,
+        seeds=tuple(seeds),
+        changed=tuple(float(differ[at, own + at]) for at in range(own)),
+        floor=tuple(float(differ[own + one, own + other]) for one, other in combinations(range(own), 2)),
+        chance=float(np.mean([chance[at, own + at] for at in range(own)])),
+    )
+
+
+def explorer_of(recordings: Sequence[Trajectory]) -> str:
+    """Return the explorer of the recordings to watch as text, empty where it is too large for a report.
+
+    recordings: their mass is the relative one.
+    """
+    if not recordings:
+        return ""
+    packed = packed_text(explored(recordings, [each.info.model.source for each in recordings]))
+    return packed if len(packed) <= MOST_BYTES * 4 // 3 else ""

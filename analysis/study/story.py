@@ -1,0 +1,171 @@
+"""The story of a study: what it is about, the answer, and six findings, each with one figure and what it does not show.
+
+The page, the slides and the report read this one table. Every sentence is made of the study's own numbers; a finding
+whose numbers a study lacks is left out.
+"""
+
+from collections.abc import Callable
+
+from markupsafe import Markup
+
+from analysis.evaluation.decisions import (
+    AT_CHANCE,
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    interval_words,
+)
+from analysis.figures.player import opening_frame
+from analysis.figures.story import Answer, Story, Told, charts
+from analysis.readings.words import counted, listed
+from analysis.specs import QUESTION, SIZES
+from analysis.study import rules, story_effects, story_sinks
+from analysis.study.findings import Findings
+from analysis.study.story_parts import about, discounts, needs, outcomes_of, position, recordings, spec_of
+
+_FEW_PROMPTS, _FEW_SEEDS = 30, 8  # with fewer the story says first that it is a small study
+_SHOWN = 9  # tokens in the picture of a sink
+WHAT = (
+    "A diffusion language model fills in a masked text step by step. In each step every token spreads its attention "
+    "over all the others. A few of them, the attention sinks, draw several times an even split."
+)
+
+
+def story_of(findings: Findings) -> Story:
+    """Return the story of what a study has found by now."""
+    picture, told = _picture(findings)
+    return Story(
+        question=QUESTION,
+        what=WHAT,
+        command=findings.command,
+        about=about(findings),
+        answers=tuple(filter(None, (_matter(findings), _discount(findings)))),
+        thin=thin(findings),
+        picture=picture,
+        picture_told=told,
+        findings=tuple(filter(None, (finding(findings) for finding in FINDINGS.values()))),
+        closing=_closing(findings),
+    )
+
+
+def playback_of(findings: Findings) -> dict[str, object] | None:
+    """Return what the player takes; it opens where all its recordings have sinks."""
+    if findings.playback is None:
+        return None
+    played = recordings(findings)
+    frame = opening_frame(played)
+    step = None if frame is None else int(played[0].frames[frame])
+    return {**findings.playback, "step": step or 0, "telling": step}
+
+
+def _picture(findings: Findings) -> tuple[Markup, str]:
+    """The neighbourhood of the strongest sink at the step at which the player opens, and what it shows."""
+    played = recordings(findings)
+    at = opening_frame(played) if played else None
+    if at is None:
+        return Markup(), ""
+    track = played[0]
+    strongest = int((track.mass[at] * track.sinks[at]).argmax())
+    first = max(0, min(strongest - _SHOWN // 2, track.mass.shape[1] - _SHOWN))
+    tokens = [position(track, at, place) for place in range(first, min(first + _SHOWN, track.mass.shape[1]))]
+    times = f"{track.mass[at, strongest]:.1f} ×"
+    name = f"‘{tokens[strongest - first].text.strip()}’"
+    who = "A position that is still masked" if tokens[strongest - first].masked else name
+    return charts.skyline(tokens, times), f"{who} draws {times.rstrip(' ×')} times an even split of the attention."
+
+
+# --- the answer -------------------------------------------------------------------------------------------------
+
+_YES_NO = ("Yes: ", "No: ")
+
+
+def _matter(findings: Findings) -> Answer | None:
+    verdict = next((one for one in rules.verdicts(findings) if one.claim == "matter"), None)
+    if verdict is None:
+        return None
+    sentence, lead = verdict.sentence, ""
+    for word in _YES_NO:
+        if sentence.startswith(word):
+            lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
+    return Answer(verdict.title, lead, f"{sentence[0].upper()}{sentence[1:]}")
+
+
+_LEADS = {
+    BETTER: "Yes.",
+    WORSE: "No, it hurts.",
+    EQUIVALENT: "No.",
+    CANNOT_TELL: "This study cannot tell.",
+    ONE_SEED: "One calibration seed cannot tell.",
+    AT_CHANCE: "It cannot be judged: the dense model is at chance.",
+    WAITING: "Not known yet.",
+}
+
+
+def _discount(findings: Findings) -> Answer | None:
+    by_setting = discounts(findings)
+    if not by_setting:
+        return None
+    outcomes = outcomes_of(findings, by_setting)
+    effects = {name: contrast.effect for name, contrast in by_setting.items()}
+    told = listed([f"{interval_words(effect)} at {name}" for name, effect in effects.items()])
+    sentence = f"The discount changes accuracy by {told}, against the same pruning without it."
+    open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
+    seen = [size for effect in open_ones if (size := effect.detectable()) == size]
+    if seen:
+        sizes = dict.fromkeys(POINTS.size(size).removesuffix(" points") for size in seen)
+        sentence += f" It would have seen ±{listed(list(sizes))} points."
+    return Answer("Does discounting them help pruning?", lead_of(set(outcomes.values())), sentence)
+
+
+def lead_of(outcomes: set[str]) -> str:
+    """Return the first words of the answer to whether the discount helps, by its outcomes at all settings."""
+    if len(outcomes) == 1:
+        return _LEADS[next(iter(outcomes))]
+    if {BETTER, WORSE} <= outcomes:
+        return "It helps at some settings and hurts at others."
+    if BETTER in outcomes:
+        return "At some settings."
+    if WORSE in outcomes:
+        return "It hurts at some settings."
+    return "No gain is shown."
+
+
+# --- what is thin -----------------------------------------------------------------------------------------------
+
+
+def thin(findings: Findings) -> str:
+    """Return that a study is small, beside the size of a larger one, or under way; nothing where neither is so."""
+    if findings.state in ("queued", "running"):
+        return "This study is under way: what follows is what it has found so far."
+    spec = spec_of(findings)
+    if spec.prompts >= _FEW_PROMPTS and len(spec.seeds) >= _FEW_SEEDS:
+        return ""
+    planned = SIZES["standard"].values
+    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
+    items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
+    larger = f" The size Standard takes {planned['prompts']} prompts, {len(planned['seeds'])} seeds and all items."
+    return f"A small study: {size}{items}.{larger}"
+
+
+def _closing(findings: Findings) -> tuple[str, ...]:
+    spec, pruning = spec_of(findings), findings.pruning
+    lines = [f"One model of one size: it says nothing about others. {about(findings)}"]
+    lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
+    if pruning is not None:
+        lines.append(pruning.noise)
+    return (*filter(None, lines), *needs(findings))
+
+
+FINDINGS: dict[str, Callable[[Findings], Told | None]] = {
+    "sink": story_sinks.sink,
+    "place": story_sinks.place,
+    "movement": story_sinks.movement,
+    "hidden": story_effects.hidden,
+    "masks": story_effects.masks,
+    "accuracy": story_effects.accuracy,
+}
+"""The findings in the story's order."""

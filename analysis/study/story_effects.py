@@ -1,0 +1,313 @@
+"""The story's findings on effects: what hiding sinks changes, and what discounting them does to masks and accuracy."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.decisions import (
+    AT_CHANCE,
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    conclusions,
+    decide,
+    interval_words,
+    seen,
+    tests_in_words,
+)
+from analysis.figures.story import Told, charts
+from analysis.figures.story.charts import Group, Line, Mark
+from analysis.readings.words import counted, listed, times
+from analysis.sinks.agreement import agreement
+from analysis.specs import METHODS
+from analysis.study import rules
+from analysis.study.findings import Cause, Findings, MaskChange
+from analysis.study.story_parts import called, discounts, needs, outcomes_of, share, spec_of, spread, tone
+
+# --- what hiding them does --------------------------------------------------------------------------------------
+
+
+def hidden(findings: Findings) -> Told | None:
+    """Tell what changes when the sinks are hidden: one text first, then the mean over prompts."""
+    spec = spec_of(findings)
+    against = [cause for cause in findings.causes if cause.control == COUNT]
+    primary = [cause for cause in against if cause.measure == spec.primary] or against[:1]
+    if not primary:
+        return None
+    equal = {cause.model: cause for cause in findings.causes if (cause.control, cause.measure) == (MASS, spec.primary)}
+    own = next((cause for cause in primary if cause.model == spec.model.source), primary[0])
+    models = list(dict.fromkeys(cause.model for cause in findings.causes))
+    verdict = rules.verdicts(findings)[models.index(own.model)]
+    margin, unit = rules.shift_of(spec, own.measure), rules.unit_of(own.measure)
+    text = next((one for one in findings.continuations if one.model == own.model), None)
+    beats, notes = [], [verdict.numbers]
+    if text is None:
+        figure, alt = _effects(findings, primary, equal, 0), verdict.numbers
+    else:
+        variants = {"Its sinks hidden": text.hidden, "As many matched tokens hidden": text.matched}
+        same = {name: _kept(text.untouched, words) for name, words in variants.items()}
+        changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
+        lines = [Line("Untouched", text.untouched, None)]
+        lines += [
+            Line(
+                f"{name}: {changed[name]} of {len(words)} tokens differ{_left_out(text.untouched, words)}",
+                words,
+                same[name],
+            )
+            for name, words in variants.items()
+        ]
+        figure = charts.aligned(text.prompt, lines) + _effects(findings, primary, equal, 1)
+        alt = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
+        sinks, matched = changed.values()
+        change = f"{counted(sinks, 'token changes', 'tokens change')}, with as many others hidden {matched}"
+        beats.append(f"One text: with its sinks hidden {change}.")
+    beats.append(_over_prompts(own, [cause for cause in against if cause.model == own.model]))
+    at_equal = equal.get(own.model)
+    if at_equal is not None:
+        beats.append(f"Beside other tokens that held as much attention: {interval_words(at_equal.effect, unit)}.")
+    beats += [
+        f"{called(findings).get(cause.model, cause.model)}: {interval_words(cause.effect, unit)}."
+        for cause in primary
+        if cause is not own
+    ]
+    held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
+    return Told(
+        "hidden",
+        _hidden_title(own, decide(own.effect, margin))
+        + ("" if at_equal is None else _at_equal(decide(own.effect, margin), decide(at_equal.effect, margin))),
+        figure,
+        alt,
+        tuple(beats),
+        _not_shown(held, at_equal),
+        tuple(filter(None, notes)),
+    )
+
+
+def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
+    """What the comparisons leave open."""
+    if at_equal is not None:
+        return "Whether its text gets worse: this measures change. One seed of the sampler was used."
+    if len(held) < 2:
+        return "Part of a difference can be that more attention is hidden."
+    return f"Sinks hold {held[0]} of the attention, matched tokens {held[1]}: part of a difference can come from that."
+
+
+def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
+    """How many tokens a text is shorter, as the end of its title."""
+    shorter = len(untouched) - len(words)
+    return f", {shorter} fewer are written" if shorter > 0 else ""
+
+
+def _over_prompts(own: Cause, causes: Sequence[Cause]) -> str:
+    """The primary outcome over all prompts, and how much of the text stays."""
+    unit = rules.unit_of(own.measure)
+    named = MEASURES[own.measure].title.lower()
+    told = f"Over {own.effect.n} prompts, sinks minus matched tokens: {named} {interval_words(own.effect, unit)}"
+    text = next((cause.effect for cause in causes if cause.measure == "aligned" and cause is not own), None)
+    if text is None:
+        return f"{told}."
+    shown = "significant" if text.shown else f"not significant{seen(text, POINTS)}"
+    return f"{told}; {MEASURES['aligned'].title.lower()} {interval_words(text, POINTS)}, {shown}."
+
+
+def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
+    """Which tokens of the second text are part of its alignment with the first."""
+    ids = {word: number for number, word in enumerate(dict.fromkeys((*first, *second)))}
+    before, after = (np.array([ids[word] for word in words], np.int64) for words in (first, second))
+    return tuple(agreement(before, after).kept[1].tolist())
+
+
+def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Cause], beat: int) -> Markup:
+    """The effects of hiding sinks in each model against as many tokens and at equal attention, beside random weights."""
+    names, unit = called(findings), rules.unit_of(causes[0].measure)
+    groups = []
+    for cause in causes:
+        rows = [("as many tokens", cause.effect, tone(findings, cause.model))]
+        if cause.model in equal:
+            rows.append(("equal attention", equal[cause.model].effect, tone(findings, cause.model)))
+        rows += [("random weights", cause.untrained, charts.NULL)] if cause.untrained is not None else []
+        marks = tuple(
+            Mark(
+                label,
+                effect.value,
+                interval_words(effect, unit),
+                of,
+                effect.low,
+                effect.high,
+                filled=effect.shown,
+                beat=beat,
+            )
+            for label, effect, of in rows
+            if effect.low == effect.low
+        )
+        groups.append(Group(names.get(cause.model, cause.model), marks))
+    measure = MEASURES[causes[0].measure]
+    axis = f"{measure.title}, sinks minus others ({unit.name})"
+    band = rules.shift_of(spec_of(findings), causes[0].measure)
+    return charts.intervals(groups, axis, unit.scale, band, f"±{unit.margin(band)}: would not matter")
+
+
+def _hidden_title(cause: Cause, outcome: str) -> str:
+    words = rules.HIDING[cause.measure]
+    other = "hiding as many matched tokens"
+    if outcome == WAITING:
+        return "What hiding the sinks changes is not known yet"
+    if outcome == EQUIVALENT:
+        return f"Hiding the sinks changes about as much as {other}"
+    if outcome == CANNOT_TELL:
+        return f"This study cannot tell whether hiding the sinks changes more than {other}"
+    return f"Hiding the sinks {words.higher if cause.effect.value > 0 else words.lower} than {other}"
+
+
+def _at_equal(outcome: str, equal: str) -> str:
+    """What holds at equal attention, as the end of the title."""
+    if outcome not in (BETTER, WORSE) or equal == WAITING:
+        return ""
+    if equal == outcome:
+        return ", also at equal attention"
+    return "; at equal attention this study cannot tell" if equal == CANNOT_TELL else "; not at equal attention"
+
+
+# --- what the discount does -------------------------------------------------------------------------------------
+
+
+def masks(findings: Findings) -> Told | None:
+    """Tell how many weights the discount prunes otherwise, beside two calibration seeds."""
+    changes = [one for one in findings.mask_changes if one.changed]
+    if not changes:
+        return None
+    told = max(changes, key=_beside_seeds)  # at the setting where it changes most beside the seeds
+    value, floor = float(np.mean(told.changed)), float(np.mean(told.floor)) if told.floor else 0.0
+    several = len({one.method for one in changes}) > 1
+    groups = []
+    for change in changes:
+        named = f" ({METHODS[change.method].title})" if several else ""
+        marks = [Mark("discount on or off", float(np.mean(change.changed)), _runs(change.changed), dots=change.changed)]
+        if change.floor:
+            marks.append(
+                Mark(
+                    "another calibration seed",
+                    float(np.mean(change.floor)),
+                    _runs(change.floor),
+                    charts.NULL,
+                    dots=change.floor,
+                    beat=1,
+                )
+            )
+        groups.append(Group(f"{100 * change.sparsity:g} % sparsity{named}", tuple(marks)))
+    title = f"Mask disagreement is {share(value)}"
+    if floor:
+        title += f", {times(value, floor)} that of two calibration seeds" if value else "; two seeds differ by more"
+    at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
+    beats = [f"Switching the discount on changes {share(value)} of the decisions to keep or prune a weight{at}."]
+    if floor:
+        chance = f"masks drawn independently would differ by {share(told.chance)}"
+        beats.append(f"Another calibration text with other noise changes {share(floor)}; {chance}.")
+    return Told(
+        "masks",
+        title,
+        charts.bars(groups, "mask disagreement: weights that one mask prunes and the other keeps (%)", 100),
+        f"The discount changes {share(value)} of the mask{at}; two seeds of its control differ by {share(floor)}.",
+        tuple(beats),
+        "A small change of masks can still matter: the next finding measures accuracy.",
+        tuple(
+            f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
+            f"chance {share(one.chance)}."
+            for one in changes
+        ),
+    )
+
+
+def _beside_seeds(change: MaskChange) -> float:
+    floor = float(np.mean(change.floor)) if change.floor else 0.0
+    return float(np.mean(change.changed)) / floor if floor else 0.0
+
+
+def _runs(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    told = share(float(np.mean(values)))
+    return told if len(values) == 1 else f"{told} ({spread(min(values), max(values), share)})"
+
+
+def accuracy(findings: Findings) -> Told | None:
+    """Tell what the discount does to accuracy, beside what noise, order and norm do."""
+    by_setting, pruning = discounts(findings), findings.pruning
+    if not by_setting or pruning is None:
+        return None
+    outcomes, margin, above = outcomes_of(findings, by_setting), rules.margin_of(findings), rules.above_chance(pruning)
+    noise = discounts(findings, "noise")
+    kinds = (
+        ("The discount alone", by_setting, charts.MODEL),
+        ("Noise, order and norm, no discount", noise, charts.NULL),
+    )
+    groups = [
+        Group(
+            title,
+            tuple(
+                Mark(
+                    name,
+                    one.effect.value,
+                    interval_words(one.effect),
+                    of,
+                    one.effect.low,
+                    one.effect.high,
+                    filled=one.effect.shown,
+                    beat=beat,
+                )
+                for name, one in rows.items()
+            ),
+        )
+        for beat, (title, rows, of) in enumerate(kinds)
+        if rows
+    ]
+    of_discount = {name: one.effect for name, one in by_setting.items()}
+    of_noise = {name: one.effect for name, one in noise.items()}
+    beats = [f"The discount alone: {conclusions(of_discount, margin, above)}."]
+    if of_noise:
+        beats.append(f"Noise, order and norm together, without it: {conclusions(of_noise, margin, above)}.")
+    beats += [f"{said[0].upper()}{said[1:]}" for said in rules.gains(pruning, margin)]
+    return Told(
+        "accuracy",
+        _accuracy_title(outcomes, margin),
+        charts.intervals(
+            groups, "change of accuracy (points)", 100, margin, f"±{POINTS.margin(margin)}: would not matter"
+        ),
+        " ".join(beats),
+        tuple(beats),
+        f"{pruning.items:,} items, dense accuracy {share(pruning.dense)}; no other models, tasks or calibration texts.",
+        (*filter(None, (tests_in_words(of_discount), pruning.noise)), *needs(findings)),
+    )
+
+
+_VERBS = {BETTER: "raises accuracy", WORSE: "lowers accuracy"}
+
+
+def _accuracy_title(outcomes: Mapping[str, str], margin: float) -> str:
+    """The title by the decisions at all settings."""
+    by_outcome: dict[str, list[str]] = {}
+    for name, outcome in outcomes.items():
+        by_outcome.setdefault(outcome, []).append(name)
+    least, only = f"±{POINTS.margin(margin)}", next(iter(by_outcome)) if len(by_outcome) == 1 else ""
+    if only == CANNOT_TELL:
+        return "This study cannot tell whether the discount changes accuracy"
+    if only == EQUIVALENT:
+        return f"The discount changes accuracy by less than {least}"
+    if only == ONE_SEED:
+        return "One calibration seed cannot tell whether the discount changes accuracy"
+    if only == AT_CHANCE:
+        return "The dense model is at chance, so its prunings cannot be compared"
+    if only == WAITING:
+        return "What the discount does to accuracy is not known yet"
+    told = [f"{_VERBS[outcome]} at {listed(names)}" for outcome, names in by_outcome.items() if outcome in _VERBS]
+    if EQUIVALENT in by_outcome:
+        told.append(f"changes it by less than {least} at {listed(by_outcome[EQUIVALENT])}")
+    title = f"The discount {listed(told)}" if told else "What the discount does depends on the sparsity"
+    rest = [name for outcome in (CANNOT_TELL, ONE_SEED, WAITING) for name in by_outcome.get(outcome, [])]
+    return f"{title}; this study cannot tell at {listed(rest)}" if rest else title

@@ -1,0 +1,311 @@
+"""The story's findings on sinks: what one is, where they are, how they move."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.figures.player import Played, frame_beside, opening_frame
+from analysis.figures.story import Told, charts
+from analysis.figures.story.charts import Group, Mark
+from analysis.figures.style import KIND_COLORS
+from analysis.readings.words import listed
+from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.study.findings import Findings
+from analysis.study.story_parts import called, number, position, recordings, share, spec_of, spread, tone
+
+_ALL = "all layers together"
+_MASKED = ("[MASK]", "undecided")
+_AT = {
+    "[MASK]": "masked positions",
+    "undecided": "undecided positions",
+    "first": "the first token",
+    "last": "the last token",
+    "end of text": "end-of-text tokens",
+    "punctuation": "punctuation",
+    "word": "words",
+}
+_COLORS = dict(zip((_MASKED[0], *KINDS[1:]), KIND_COLORS, strict=False)) | {_MASKED[1]: KIND_COLORS[0]}
+
+
+def sink(findings: Findings) -> Told | None:
+    """Tell what a sink is, by the recordings to watch."""
+    played = recordings(findings)
+    frame = opening_frame(played) if played else None
+    if frame is None:
+        return None
+    step, last = int(played[0].frames[frame]), len(played[0].frames) - 1
+    groups: list[Group] = []
+    beats: list[str] = []
+    notes: list[str] = []
+    names = called(findings)
+    for track in played:
+        at = frame_beside(frame, last, len(track.frames) - 1)
+        there = track.mass[at] > 0
+        count, tokens, held = int(track.sinks[at].sum()), int(there.sum()), float(track.strength[at])
+        even = count / tokens
+        top = int((track.mass[at] * track.sinks[at]).argmax())
+        name = names.get(track.title, track.title)
+        groups.append(
+            Group(
+                name,
+                (
+                    Mark(
+                        "its sinks", held, f"{share(held)} of attention", tone(findings, track.title), beat=len(beats)
+                    ),
+                    Mark(
+                        "an even split",
+                        even,
+                        f"{share(even)} ({count} of {tokens} tokens)",
+                        charts.NULL,
+                        beat=len(beats),
+                    ),
+                ),
+            )
+        )
+        token = position(track, at, top)
+        who = f"position {top}, still masked," if token.masked else f"‘{token.text.strip()}’ at {top}"
+        beats.append(f"{name}: {who} draws {number(float(track.mass[at, top]))} × an even split.")
+        notes.append(
+            f"{name}, step {int(track.frames[at])}: {count} of {tokens} tokens take {share(held)}; an even split is "
+            f"{share(even)}."
+        )
+    first = groups[0].marks
+    return Told(
+        "sink",
+        f"{_sinks_take(played[0], frame)} take {share(first[0].value)} of the attention; an even split would give them "
+        f"{share(first[1].value)}",
+        charts.bars(groups, f"share of all attention in step {step} (%)", 100),
+        " ".join(notes),
+        tuple(beats),
+        "One text and one step, averaged over all layers and heads.",
+        tuple(notes),
+        plays=True,
+    )
+
+
+def _sinks_take(track: Played, at: int) -> str:
+    count, tokens = int(track.sinks[at].sum()), int((track.mass[at] > 0).sum())
+    return f"{count} of {tokens} tokens"
+
+
+# --- where they are ---------------------------------------------------------------------------------------------
+
+
+def place(findings: Findings) -> Told | None:
+    """Tell which tokens are sinks, layer by layer, and whether they go as these are written."""
+    portions = _portions(findings)
+    source = spec_of(findings).model.source
+    if source not in portions:
+        return None
+    names = called(findings)
+    groups = {
+        names.get(model, model): {
+            layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()
+        }
+        for model, layers in portions.items()
+    }
+    masked, held = _where_masked(portions[source])
+    written = _written(findings, source)
+    title = f"In {masked} the sinks are masked positions" if masked else _commonest(portions[source])
+    if written and written[0]["low"] > written[1]["high"]:
+        title += f", and {'most' if written[0]['low'] > 0.5 else 'many'} end as their token is written"
+    beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
+    if written:
+        beats.append(
+            f"They move with the writing: {share(written[0]['value'])} of the sinks that end do so as their own token "
+            f"is written; at random positions it would be {share(written[1]['value'])}."
+        )
+    return Told(
+        "place",
+        title,
+        charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
+        " ".join(beats),
+        tuple(beats),
+        "It does not show why: while most of a text is masked, many sinks would be masked positions by number alone.",
+        (f"{spec_of(findings).prompts} prompts per model. Masked positions hold {held} of the sinks there.",)
+        if held
+        else (),
+        plays=True,
+    )
+
+
+Portions = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
+
+
+def _portions(findings: Findings) -> Portions:
+    """The share of each layer's sinks that is of a kind: by model, layer and kind."""
+    found: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in _table(findings, "layers"):
+        if row["measure"] == KIND_MEASURES["portion"].title and row["weights"] == "trained" and row["layer"] != _ALL:
+            found.setdefault(row["model"], {}).setdefault(row["layer"], {})[row["kind"]] = row
+    return found
+
+
+def _table(findings: Findings, name: str) -> Sequence[Mapping[str, Any]]:
+    return next((shown.table for shown in findings.shown if shown.name == name), ())
+
+
+def _where_masked(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, str]:
+    """The layers most of whose sinks are masked positions, and the share they hold there."""
+    rows = {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in _MASKED}
+    most = [layer for layer, row in rows.items() if row["low"] is not None and row["low"] > 0.5]
+    values = [rows[layer]["value"] for layer in most]
+    return _layer_names(most), spread(min(values), max(values), share) if values else ""
+
+
+def _layer_names(layers: Sequence[str]) -> str:
+    """`layers 0–2 and 5` of `layer 0` and so on."""
+    numbers = [int(layer.rpartition(" ")[2]) for layer in layers]
+    runs: list[list[int]] = []
+    for each in numbers:
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    told = listed([f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs])
+    return f"layer{'s' if len(numbers) > 1 else ''} {told}" if numbers else ""
+
+
+def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The kind that holds more than half of the sinks in most layers, in words."""
+    most = [kind for kinds in layers.values() for kind, row in kinds.items() if (row["low"] or 0.0) > 0.5]
+    if not most:
+        return "No kind of token holds most sinks in any layer"
+    kind = max(most, key=most.count)
+    return f"In {most.count(kind)} of {len(layers)} layers most sinks are {_AT.get(kind, kind)}"
+
+
+def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The kind that leads in each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`."""
+    leading: dict[str, list[str]] = {}
+    for layer, kinds in layers.items():
+        leading.setdefault(max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0), []).append(layer)
+    told = []
+    for kind, those in leading.items():
+        values = [layers[layer][kind]["value"] for layer in those]
+        told.append(f"{_AT.get(kind, kind)} in {_layer_names(those)} ({spread(min(values), max(values), share)})")
+    return listed(told)
+
+
+def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """How many of the sinks that end do so as their token is written, observed and at random positions."""
+    rows = [
+        row
+        for row in _movement(findings, source)
+        if row["measure"] == MOVES["deaths-written"].title and row["layer"] == _ALL and row["value"] is not None
+    ]
+    by_null = {row["of"]: row for row in rows}
+    chance = by_null.get(MOVEMENT_NULLS["shuffled"].title)
+    return (by_null["observed"], chance) if "observed" in by_null and chance else None
+
+
+# --- how they move ----------------------------------------------------------------------------------------------
+
+
+def _movement(findings: Findings, source: str) -> list[Mapping[str, Any]]:
+    return [
+        row
+        for shown in findings.shown
+        if shown.name.startswith("movement_")
+        for row in shown.table
+        if row["model"] == source
+    ]
+
+
+def movement(findings: Findings) -> Told | None:
+    """Tell how many sinks are born per step, beside the nulls and the other model."""
+    names, source = called(findings), spec_of(findings).model.source
+    groups, by_model = [], {}
+    for beat, (model, name) in enumerate(names.items()):
+        births = _births(findings, model)
+        if "observed" not in births:
+            continue
+        by_model[model] = births
+        marks = [_births_mark("observed", births["observed"], tone(findings, model), beat)]
+        for null in MOVEMENT_NULLS.values():
+            if null.title in births:
+                marks.append(_births_mark(null.title, births[null.title], charts.NULL, beat))
+        groups.append(Group(name, tuple(marks)))
+    if source not in by_model:
+        return None
+    observed = by_model[source]["observed"]
+    fixed, positions = (by_model[source].get(MOVEMENT_NULLS[name].title) for name in ("fixed", "shuffled"))
+    value = float(np.mean([row["value"] for row in observed]))
+    above = [] if fixed is None else _layers_above(observed, fixed)
+    born = f"{number(value)} sinks are born per step and layer"
+    if fixed is None:
+        title = born
+    elif len(above) == len(observed):
+        title = f"Sinks move: {number(value)} are born per step and layer, more than the writing of tokens explains"
+    elif above:
+        title = f"{born}; in {_layer_names(above)} more than the writing of tokens explains"
+    elif len(_layers_above(fixed, observed)) == len(observed):
+        title = f"{born}, fewer than the writing of tokens explains"
+    else:
+        title = f"{born}; no layer shows more than the writing of tokens explains"
+    beats = []
+    if fixed is not None and positions is not None:
+        beats.append(
+            f"Were each share fixed until its token is written, there would be {_mean(fixed)} births; at random "
+            f"positions {_mean(positions)}{_stay(observed, positions)}."
+        )
+    others = [model for model in by_model if model != source]
+    beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
+    if others:
+        title += f"; {_mean(by_model[others[0]]['observed'])} in the autoregressive model"
+    return Told(
+        "movement",
+        title,
+        charts.bars(groups, "births of sinks per step, mean over layers"),
+        "; ".join(
+            f"{names[model]}, {of}: {_mean(rows)}" for model, births in by_model.items() for of, rows in births.items()
+        ),
+        tuple(beats),
+        "A birth counts that a position becomes a sink, not how much attention moves with it.",
+        tuple(
+            f"{names[model]}, {of}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
+            for model, births in by_model.items()
+            for of, rows in births.items()
+        ),
+        plays=True,
+    )
+
+
+def _stay(observed: Sequence[Mapping[str, Any]], positions: Sequence[Mapping[str, Any]]) -> str:
+    """That sinks mostly stay, where every layer has fewer births than at random positions."""
+    lowest = {row["layer"]: row["low"] for row in positions}
+    stay = all(row["high"] < lowest.get(row["layer"], row["high"]) for row in observed)
+    return ", so sinks mostly stay where they are" if stay else ""
+
+
+def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:
+    """Births per step of each layer, observed and of each null."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in _movement(findings, source):
+        if row["measure"] == MOVES["births"].title and row["layer"] != _ALL and row["value"] is not None:
+            found.setdefault(row["of"], []).append(row)
+    return found
+
+
+def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, beat: int) -> Mark:
+    values = [row["value"] for row in rows]
+    return Mark(label, float(np.mean(values)), _births_told(rows), tone_of, min(values), max(values), beat=beat)
+
+
+def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The mean over layers, with the least and the most of a layer."""
+    values = [row["value"] for row in rows]
+    return f"{_mean(rows)} (layers {spread(min(values), max(values), number)})"
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> str:
+    return number(float(np.mean([row["value"] for row in rows])))
+
+
+def _layers_above(observed: Sequence[Mapping[str, Any]], null: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The layers whose interval lies above that of the null."""
+    highest = {row["layer"]: row["high"] for row in null}
+    return [row["layer"] for row in observed if row["layer"] in highest and row["low"] > highest[row["layer"]]]

@@ -1,0 +1,93 @@
+"""The first screen: what this is, the answer of the study, and the three ways on."""
+
+import streamlit as st
+
+from analysis.figures.story import Story, picture_html
+from analysis.specs import QUESTION
+from analysis.study.findings import Findings
+from analysis.study.story import WHAT
+from pages.parts import address
+from pages.parts.plain import plain
+from pages.parts.primary_link import primary_link
+from pages.parts.session import engine
+from pages.parts.study import html_parts
+from pages.parts.study.in_hand import ADDRESS
+
+ASKING = "ask"  # in the address: that what a study asks is shown
+STYLE = """<style>
+[data-testid='stMainBlockContainer']{padding-top:4.2rem}
+.st-key-story_stage{--player-size:.84rem;--strip:84px}
+[data-testid='stMain'] h1{text-wrap:balance;font-size:1.75rem;line-height:1.15;padding:0 0 .5rem}
+.st-key-story_first p{margin-bottom:.2rem}
+.st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
+.st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
+.st-key-story_ways .st-key-primary_link a{background:#1f5fbf;border-color:#1f5fbf!important}
+.st-key-story_ways [data-testid='stPageLink'] a{border:1px solid color-mix(in srgb,currentColor 25%,transparent);
+border-radius:.5rem;padding:.3rem .45rem;min-height:2.4rem}
+.st-key-story_ways [data-testid='stPageLink'] p{font-size:.86rem;white-space:nowrap}
+@media (min-width:1100.1px){[data-testid='stColumn']:has(.st-key-story_stage){position:sticky;top:4.2rem;
+align-self:flex-start}}
+@media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
+[data-testid='stMainBlockContainer']{padding-top:3.6rem;padding-bottom:1rem}
+.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.6rem}.st-key-story_behind{gap:.4rem}
+.st-key-story_stage{--player-size:.78rem;--strip:54px}}
+@media (max-width:1100px){
+[data-testid='stHorizontalBlock']:has(.st-key-story_stage){flex-direction:column}
+[data-testid='stHorizontalBlock']:has(.st-key-story_stage)>[data-testid='stColumn']{width:100%;min-width:100%;flex:none}
+[data-testid='stColumn']:has(.st-key-story_first),[data-testid='stColumn']:has(.st-key-story_first)>div,
+[data-testid='stColumn']:has(.st-key-story_first)>div>[data-testid='stVerticalBlock']{display:contents}
+[data-testid='stHorizontalBlock'] :has(>.st-key-story_first){order:1}
+[data-testid='stColumn']:has(.st-key-story_stage){order:2}
+[data-testid='stHorizontalBlock'] :has(>.st-key-story_seen){order:3;width:100%}
+}
+</style>"""
+
+
+def without_study() -> None:
+    """Draw the first screen where there is no study, not even the example."""
+    st.title(QUESTION, anchor=False)
+    st.caption(WHAT)
+    st.info("No study here yet. **Run this study on your model**, and every part shows as it comes.")
+    _ways("")
+
+
+def first_screen(findings: Findings, told: Story, name: str) -> None:
+    """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
+    st.title(QUESTION, anchor=False)
+    st.markdown(WHAT)
+    if told.picture:
+        html_parts.mount(picture_html(told), "story_picture")
+        st.caption(plain(told.picture_told))
+    st.caption(plain(f"{told.about} {told.thin}"))
+    with st.container(border=True, key="study_answer"):
+        runs = findings.state in ("queued", "running")
+        if not told.answers:
+            nothing = (
+                "yet: the first parts are under way." if runs else "by what is there: it ended before the first parts."
+            )
+            st.markdown(f"Nothing can be said {nothing}")
+        for answer in told.answers:
+            st.markdown(f"**{plain(answer.question)} {plain(answer.lead)}** {plain(answer.sentence)}")
+    _ways(name)
+
+
+def _ways(name: str) -> None:
+    """The three buttons. name: of the study in the address, empty where there is none to present."""
+    study = {ADDRESS: name} if name else {}
+    with st.container(horizontal=True, key="story_ways"):
+        primary_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        if not engine().gate.demo:
+            st.page_link(
+                "pages/start.py",
+                label="**Run this study on your model**",
+                icon=":material/science:",
+                query_params={**study, ASKING: "true"},
+            )
+        if name:
+            st.page_link(
+                "pages/start.py",
+                label="**Present**",
+                icon=":material/slideshow:",
+                query_params=address.to_slides(study=name),
+                help="The story as slides. Arrow keys, a clicker or a swipe lead on; Esc leaves.",
+            )

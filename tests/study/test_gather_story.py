@@ -1,0 +1,102 @@
+"""What the story gathers beside the rest: masks beside those of two calibration seeds, and texts of ablations."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from analysis.engine import JobRecord
+from analysis.engine.sweeps import Point
+from analysis.pruned.masks_file import MaskWriter
+from analysis.specs import CalibrationParams, PruneSpec
+from analysis.study.gather_story import continuations_of, mask_changes_of
+from tests.helpers import tiny_llada
+
+CHANGED, OWN = 0.1, 0.3  # shares of the weights that the discount prunes otherwise, and another seed
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a pruning left."""
+
+    folder: Path
+
+
+class Results:
+    """The folders of finished prunings, by their job's id."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+
+    def result(self, record: JobRecord) -> Left | None:
+        return Left(self.folders[record.id]) if record.id in self.folders else None
+
+
+def job(name: str, **summary) -> JobRecord:
+    return JobRecord(id=name, kind="prune", spec={"prompts": ["One day"]}, state="done", created=0.0, summary=summary)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """Pruned models whose masks differ by known shares: a method against its control, and two seeds of each."""
+    home = tmp_path_factory.mktemp("pruned")
+    dense = Path(tiny_llada(home / "dense", 0))
+    weights = load_file(dense / "model.safetensors")
+    found = {}
+    for method in ("wanda-noised", "sink-wanda"):
+        for seed in (0, 1):
+            folder = found[f"{method} {seed}"] = home / f"{method}-{seed}"
+            shutil.copytree(dense, folder)
+            masks, pruned = MaskWriter(), {}
+            for number, (name, weight) in enumerate(sorted(weights.items())):
+                if weight.ndim != 2 or ".blocks." not in name:
+                    continue
+                draws = np.random.default_rng(number).random((3, *weight.shape))
+                kept = draws[0] < 0.5
+                kept ^= (draws[1] < OWN) & (seed == 1)
+                kept ^= (draws[2] < CHANGED) & (method == "sink-wanda")
+                masks.add(name, kept)
+                pruned[name] = np.where(kept, weight, 0).astype(weight.dtype)
+            save_file(weights | pruned, folder / "model.safetensors", {"format": "pt"})
+            masks.save(folder)
+    return found
+
+
+def points(names: list[str], sparsity: float = 0.5) -> list[Point]:
+    """Finished prunings of these names, `method seed`."""
+    made = []
+    for name in names:
+        method, seed = name.rsplit(" ", 1)
+        pruning = PruneSpec(method=method, sparsity=sparsity, calibration=CalibrationParams(seed=int(seed)), out="")
+        made.append(Point(pruning, None, job(name), None, None, "done"))
+    return made
+
+
+def test_masks_are_compared_with_the_control_and_between_seeds(folders):
+    (change,) = mask_changes_of(points(list(folders)), Results(folders))
+    assert (change.method, change.against, change.seeds) == ("sink-wanda", "wanda-noised", (0, 1))
+    assert change.changed == pytest.approx((CHANGED, CHANGED), abs=0.02)
+    assert change.floor == pytest.approx((OWN,), abs=0.02) and change.chance == pytest.approx(0.5, abs=0.01)
+
+
+def test_nothing_is_said_where_a_mask_or_the_control_is_gone(folders):
+    alone = {name: folder for name, folder in folders.items() if name.startswith("sink")}
+    assert mask_changes_of(points(list(folders)), Results(alone)) == ()
+    one_seed = [name for name in folders if name.endswith("0")]
+    (change,) = mask_changes_of(points(one_seed), Results(folders))
+    assert change.floor == () and len(change.changed) == 1
+
+
+def test_texts_are_those_of_hidden_sinks_and_of_the_matched_tokens():
+    texts = [
+        {"intervention": intervention, "target": "sinks", "control": control, "words": [intervention, control]}
+        for intervention in ("value", "attention")
+        for control in ("matched", "", "mass")
+    ]
+    (text,) = continuations_of({"bundled": job("a", texts=texts, untouched=["as", "it", "was"])})
+    assert (text.hidden, text.matched) == (("attention", ""), ("attention", "matched"))
+    assert (text.prompt, text.untouched) == ("One day", ("as", "it", "was"))
+    assert continuations_of({"bundled": job("a")}) == (), "an ablation of an earlier version"
