@@ -124,7 +124,7 @@ def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
 
 
 def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Cause], beat: int) -> Markup:
-    """The effects of hiding sinks against as many tokens and at equal attention, in each model and its random weights."""
+    """The effects of hiding sinks against as many tokens and at equal attention, per model, beside random weights."""
     names, unit = called(findings), rules.unit_of(causes[0].measure)
     groups = []
     for cause in causes:
