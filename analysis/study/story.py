@@ -27,7 +27,6 @@ from analysis.study import rules, story_effects, story_sinks
 from analysis.study.findings import Findings
 from analysis.study.story_parts import about, discounts, needs, outcomes_of, position, recordings, spec_of
 
-_FEW_PROMPTS, _FEW_SEEDS = 30, 8  # with fewer the story says first that it is a small study
 _SHOWN = 9  # tokens in the picture of a sink
 WHAT = (
     "A diffusion language model fills in a masked text step by step. In each step every token spreads its attention "
@@ -142,9 +141,9 @@ def thin(findings: Findings) -> str:
     if findings.state in ("queued", "running"):
         return "This study is under way: what follows is what it has found so far."
     spec = spec_of(findings)
-    if spec.prompts >= _FEW_PROMPTS and len(spec.seeds) >= _FEW_SEEDS:
-        return ""
     planned = SIZES["standard"].values
+    if spec.prompts >= planned["prompts"] and len(spec.seeds) >= len(planned["seeds"]):
+        return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
     items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
     larger = f" The size Standard takes {planned['prompts']} prompts, {len(planned['seeds'])} seeds and all items."

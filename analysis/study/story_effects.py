@@ -86,6 +86,7 @@ def hidden(findings: Findings) -> Told | None:
         tuple(beats),
         _not_shown(held, at_equal),
         tuple(filter(None, notes)),
+        summary="" if text is None else beats[1],
     )
 
 

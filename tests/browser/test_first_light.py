@@ -205,6 +205,29 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
 
 
+def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_sidebar_folded_on_small_screens(
+    page, address
+):
+    page.goto(address)
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    all_drawn(page)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Record a prompt")).to_be_focused()
+    for width, height in ((820, 1180), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.reload()
+        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+        expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
+        expect(page.get_by_role("group", name="Player.")).to_be_visible()
+        all_drawn(page)
+        expect(page.locator("html")).to_have_js_property("scrollWidth", width)
+    expect(page.locator(".finding")).to_have_count(6)
+    assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
+
+
 def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
     moving(page).goto(f"{address}/denoise?step=0")
     explorer = page.get_by_role("group", name="Explorer")

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.figures.player import frame_beside, opening_frame, playback, unpacked
 from analysis.figures.story import Story, findings_html, slides_html
+from analysis.specs import SIZES
 from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
 from analysis.study.report import report_html
 from analysis.study.story import playback_of, story_of
@@ -133,8 +134,11 @@ def test_titles_and_answers_follow_the_numbers(name):
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     small, large = supports(), supports()
-    assert "16 prompts, 6 calibration seeds" in story_of(small).thin and "50 prompts" in story_of(small).thin
-    spec = {**large.spec, "prompts": 50, "seeds": tuple(range(8))}
+    assert (
+        "16 prompts, 6 calibration seeds" in story_of(small).thin and "The size Standard takes" in story_of(small).thin
+    )
+    planned = SIZES["standard"].values
+    spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
     assert story_of(large.model_copy(update={"spec": spec})).thin == ""
     assert "under way" in story_of(large.model_copy(update={"state": "running"})).thin
 

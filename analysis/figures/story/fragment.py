@@ -51,6 +51,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h2>{{ told.title }}</h2>
 <div class="body">
 <figure aria-label="{{ told.alt }}">{% if loop.first %}{{ picture }}{% endif %}{{ told.figure }}</figure>
+{% if told.summary %}<p class="summary">{{ told.summary }}</p>{% endif %}
 </div>
 <p class="caveat"><b>Not shown:</b> {{ told.caveat }}</p>
 <aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}</aside>
@@ -80,7 +81,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 class Told:
     """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
-    the player steps along with it.
+    the player steps along with it. summary: a sentence that stands beneath the figure on a slide.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Told:
     caveat: str
     notes: tuple[str, ...] = ()
     plays: bool = False
+    summary: str = ""
 
 
 @dataclass(frozen=True)
