@@ -13,6 +13,7 @@ from analysis.figures.style import ink_on
 
 MODEL, REFERENCE, NULL = "model", "reference", "null"
 """What a mark is of: the model, the one beside it, or what it is held against."""
+_PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,12 @@ def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
         shown += Markup('<div class="line" data-beat="{}"><p class="of">{}</p><p>{}</p></div>').format(
             line.beat, line.title, words
         )
-    return Markup('<div class="texts"><p class="prompt">{}</p>{}</div>').format(f"… {prompt[-90:]}", shown)
+    return Markup('<div class="texts"><p class="prompt">{}</p>{}</div>').format(_end(prompt), shown)
+
+
+def _end(prompt: str) -> str:
+    """Return the last words of a prompt."""
+    return prompt if len(prompt) <= _PROMPT else f"… {prompt[-_PROMPT:].partition(' ')[2]}"
 
 
 def _shown(token: str) -> Markup:
