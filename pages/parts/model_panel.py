@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.checkpoint import find
 from analysis.models.memory import need_of
 from analysis.models.registry import MODELS
+from analysis.recording.fits import fit_of
+from analysis.recording.offers import offers
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from cache.sizes import gigabytes
 from pages.parts import controls, permission
@@ -35,6 +38,7 @@ def model_panel() -> None:
     st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
     _about(used)
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
+        _offers()
         chosen: str | None = st.selectbox(
             "Model",
             list(MODELS),
@@ -47,10 +51,12 @@ def model_panel() -> None:
             help="A model of this list, any hub id (owner/name), or a local folder. Names are looked up on this disk "
             "first, then on the Hugging Face hub.",
         )
-        if chosen in MODELS:
-            st.caption(MODELS[chosen].summary)
+        about = st.container()
         device = controls.draw(ModelSpec, "device", "model_device")
         dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
+        if chosen in MODELS:
+            about.caption(MODELS[chosen].summary)
+            _fit(chosen, device, dtype, about)
         # The registry's names say how their models were trained.
         typed = chosen is not None and chosen not in MODELS
         paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
@@ -74,6 +80,41 @@ def model_panel() -> None:
             for _ in range(max(1, engine().models_held())):
                 submit("unload", UnloadSpec())
             st.rerun()
+
+
+def _offers() -> None:
+    """Offer real models that run on this machine, until one is chosen: a button each, which chooses it."""
+    if st.session_state.get("model_choice") is not None:
+        return
+    for name, sentence in _offered():
+        st.button(
+            plain(sentence),
+            key=f"offer_{name}",
+            width="stretch",
+            help=f"{plain(MODELS[name].summary)} Chooses it; *Load* downloads it from the Hugging Face hub.",
+            on_click=lambda name=name: st.session_state.update({"model_choice": name}),
+        )
+
+
+@st.cache_data(ttl=60, max_entries=1, show_spinner=False)
+def _offered() -> list[tuple[str, str]]:
+    """The names of the two quickest real models, each with what it is and what it takes."""
+    return [(offer.model.name, f"{offer.model.name}. {offer.sentence}") for offer in offers(2)]
+
+
+def _fit(name: str, device: str, dtype: str, where: DeltaGenerator) -> None:
+    """Say what a model of the registry needs here, before it is downloaded or read."""
+    verdict, sentence = _fits(name, device, dtype)
+    icon = {"fits": "check_circle", "tight": "warning", "does not fit": "block"}.get(verdict)
+    if icon is not None:
+        where.caption(f":material/{icon}: {plain(sentence)}")
+
+
+@st.cache_data(ttl=60, max_entries=128, show_spinner=False)
+def _fits(name: str, device: str, dtype: str) -> tuple[str, str]:
+    """Verdict and sentence of a model's fit; empty where its size is not known."""
+    fit = fit_of(MODELS[name], device, dtype)
+    return ("", "") if fit is None else (fit.verdict, fit.sentence)
 
 
 def _demo_panel(used: ModelSpec) -> None:

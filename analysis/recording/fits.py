@@ -1,0 +1,112 @@
+"""Whether a model fits this machine, said before anything is downloaded: memory and disk. Imports no torch.
+
+Memory: the weights in the precision they run in, a twentieth more for activations, the logits of a forward as a sampler
+holds them, and a recording of the default size. Disk: the weights as published, where they are still to be downloaded.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from analysis.errors import UserError
+from analysis.machine.room import Room, room
+from analysis.models.checkpoint import find
+from analysis.models.registry import Model
+from analysis.models.sizes import SIZES, Size, size_of
+from analysis.recording.collecting import recording_bytes
+from analysis.specs import LLaDASampling
+from cache.sizes import gigabytes
+
+Verdict = Literal["fits", "tight", "does not fit"]
+TIGHT = 0.8  # of a device's memory, or of what is free on it now
+PROMPT = 16  # tokens
+_HEADROOM = 1.05  # as when a model is loaded
+_LOGIT_COPIES = 3  # logits, their probabilities and what is ranked by
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a model takes here. memory, disk: bytes needed; disk is 0 for one that is here. dtype: precision it runs in.
+    counted: whether the parameters were counted by the published config, and are not those of the model's name.
+    """
+
+    verdict: Verdict
+    memory: int
+    disk: int
+    free_disk: int
+    room: Room
+    dtype: str
+    counted: bool
+    advice: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its numbers, for pages and the command line."""
+        about = "" if self.counted else "about "
+        where = {"cpu": "memory", "mps": "memory", "cuda": "GPU memory"}[self.room.device]
+        need = f"{about}{gigabytes(self.memory)} of {gigabytes(self.room.total)} {where} in {self.dtype}"
+        disk = f", {about}{gigabytes(self.disk)} to download ({gigabytes(self.free_disk)} free)" if self.disk else ""
+        more = f" {self.advice}" if self.advice else ""
+        return f"{self.verdict.capitalize()}: {need}{disk}.{more}"
+
+
+def fit_of(model: Model, device: str = "auto", dtype: str = "auto") -> Fit | None:
+    """Whether a model of the registry fits a device of `ModelSpec`, in a precision of it; None for a size not known."""
+    size, here = known_size(model)
+    if size is None:
+        return None
+    there = room(device)
+    disk, free_disk = 0 if here else size.parameters * size.stored, free_on_disk()
+    width = _width(size, there.device, dtype)
+    memory = memory_needed(size, width, model)
+    verdict = _verdict(memory, there)
+    advice = ""
+    if width > 2 and verdict != "fits" and _verdict(memory_needed(size, 2, model), there) != "does not fit":
+        advice = f"In bfloat16 it takes {gigabytes(memory_needed(size, 2, model))}."
+    if disk > free_disk:
+        verdict, advice = "does not fit", "The disk is too full for its download."
+    return Fit(verdict, memory, disk, free_disk, there, {2: "bfloat16", 4: "float32"}[width], size.counted, advice)
+
+
+def known_size(model: Model) -> tuple[Size | None, bool]:
+    """The size of a model, and whether it is on this disk, where its files say it."""
+    try:
+        checkpoint = find(model.name)
+    except UserError:  # a damaged or foreign copy
+        checkpoint = None
+    return (SIZES.get(model.source), False) if checkpoint is None else (size_of(checkpoint), True)
+
+
+def memory_needed(size: Size, width: int, model: Model) -> int:
+    """Bytes of the weights and of a recording of the default size. width: bytes of a weight."""
+    sampling = default_sampling(model)
+    positions = sampling.length(PROMPT)
+    recording = recording_bytes(sampling.forwards(), size.layers, size.heads, size.kv_heads, positions, "auto")
+    logits = _LOGIT_COPIES * 4 * positions * size.vocabulary
+    return int(_HEADROOM * size.parameters * width) + recording + logits
+
+
+def default_sampling(model: Model) -> LLaDASampling:
+    """How long a text the pages begin with is. Samplers differ in their rules; their default sizes are the same."""
+    fields = {name: value for name, value in model.sampling if name in LLaDASampling.model_fields}
+    return LLaDASampling.model_validate(fields)
+
+
+def _width(size: Size, device: str, dtype: str) -> int:
+    return {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else max(2, min(4, size.stored))}[dtype]
+
+
+def _verdict(memory: int, there: Room) -> Verdict:
+    if memory > there.total:
+        return "does not fit"
+    return "tight" if memory > TIGHT * there.total or memory > there.free else "fits"
+
+
+def free_on_disk() -> int:
+    """Bytes free where the hub's downloads go."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE).absolute()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    return shutil.disk_usage(existing).free
