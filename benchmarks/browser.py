@@ -64,13 +64,9 @@ window.clock = (title, inside, fromHere) => {
 for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE", 60)):
     _CLOCK = _CLOCK.replace(_name, f"{1000 * _seconds:.0f}")
 _PLOTS = ".js-plotly-plot"
-SLIDERS = (
-    ("sinks", "k (standard deviations)"),
-    ("sinks?sinks_view=Ranking", "k (standard deviations)"),
-    ("dynamics?dynamics_view=Positions", "k (standard deviations)"),
-)
+SLIDERS = (("explore?tab=Dynamics&dynamics_view=Positions", "k ="), ("explore?tab=Heads&metric=Sink+lifetime", "k ="))
 """Addresses, and a slider of each that its plots depend on."""
-PAGES = ("Denoise", "Sinks", "Dynamics", "Causes", "Tuning", "Pruning", "Runs", "Sweep")
+PAGES = ("Explore", "Evidence", "Causes", "Tuning", "Pruning", "Runs", "Sweep")
 
 
 def main() -> None:
@@ -125,10 +121,10 @@ def main() -> None:
                 page, f"{path}: {label} to plots redrawn", (partial(slider.press, key) for key in keys), options.rounds
             )
 
-        page.goto(f"{address}/sinks")
+        page.goto(f"{address}/explore?tab=Heads&metric=Entropy")
         rest(page)
         points = (partial(point, page, *divmod(7 * number % 48, 6)) for number in itertools.count(1))
-        tell_changes(page, "sinks: a click on a head to its plots", points, options.rounds)
+        tell_changes(page, "explore: a click on a head of the tab to the explorer", points, options.rounds, ".sx")
         print(f"\nload {os.getloadavg()[0]:.1f}")
         browser.close()
 
@@ -143,12 +139,12 @@ def point(page: Page, layer: int, head: int) -> None:
     page.mouse.click(*at)
 
 
-def tell_changes(page: Page, what: str, acts: Iterable[Callable[[], None]], rounds: int) -> None:
-    """Prints how long acts took to redraw plots, of as many as rounds that did, among MOST at most."""
+def tell_changes(page: Page, what: str, acts: Iterable[Callable[[], None]], rounds: int, of: str = _PLOTS) -> None:
+    """Prints how long acts took to redraw plots, of as many as rounds that did, among MOST at most. of: a selector."""
     seconds: list[float] = []
     acted = 0
     for act in itertools.islice(acts, MOST):
-        answer = timed(page, act, None, _PLOTS)
+        answer = timed(page, act, None, of)
         rest(page)
         acted += 1
         if answer is not None:

@@ -122,46 +122,43 @@ def run(folder: Path, rounds: int) -> None:
     # All over the range of k, and none asked for shortly before.
     fresh = (round(1.3 * n % 6, 1) for n in itertools.count(1))
 
-    def k_moves(test: AppTest) -> list:
-        return [lambda: test.slider(key="k").set_value(next(fresh)) for _ in numbers]
+    def named(test: AppTest, name: str, values) -> list:
+        """Moves of the explorer, which tells the page of them by the address."""
 
-    test = opened("pages/sinks.py")
-    timed("sinks: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
-    timed("sinks: layer", [lambda n=n: test.selectbox(key="layer").set_value(3 * n) for n in numbers])
-    timed("sinks: head", [lambda n=n: test.selectbox(key="head").set_value(3 * n) for n in numbers])
-    timed("sinks: one step", [lambda: test.segmented_control(key="view").set_value("One step")])
-    timed("sinks: step, one step", [lambda n=n: test.slider(key="step").set_value(5 * n) for n in numbers])
-    for view in ("Heads", "Chosen steps", "Ranking"):
-        timed(f"sinks: {view}", [lambda v=view: test.segmented_control(key="sinks_view").set_value(v)])
-        metrics = HEAD_METRICS if view == "Heads" else ("strength",)
-        for metric in metrics:
-            timed(f"sinks: {view}, {metric}", [lambda m=metric: test.selectbox(key="metric").set_value(m)])
-            timed(f"sinks: {view}, k with {metric}", k_moves(test))
-        timed(
-            f"sinks: {view}, split",
-            [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(list(SPLITS))],
-        )
-    timed("sinks: pinned", [lambda: test.multiselect(key="pinned").set_value(["layer 1, head 2", "layer 3, head 4"])])
-    test.segmented_control(key="sinks_view").set_value("Heads").run()
+        def move(value) -> AppTest:
+            test.query_params[name] = str(value)
+            return test
+
+        return [lambda value=value: move(value) for value in values]
+
+    def k_moves(test: AppTest) -> list:
+        return named(test, "k", itertools.islice(fresh, rounds))
+
+    test = opened("pages/explore.py")
+    splits = list(reversed(list(SPLITS)))
+    timed("explore: k", k_moves(test))
+    timed("heads", [lambda: test.segmented_control(key="tab").set_value("Heads")])
+    for metric in HEAD_METRICS:
+        timed(f"heads: {metric}", [lambda m=metric: test.selectbox(key="metric").set_value(m)])
+        timed(f"heads: k with {metric}", k_moves(test))
+    timed("heads: split", named(test, "split", splits))
+    test.selectbox(key="metric").set_value("entropy").run()
+    timed("heads: chosen steps", [lambda: test.segmented_control(key="heads_view").set_value("Chosen steps")])
     first, *others = DEFINITIONS
+    test.segmented_control(key="heads_view").set_value("All steps").run()
     for metric in (name for name, row in HEAD_METRICS.items() if not row.per_step):
         test.selectbox(key="metric").set_value(metric).run()
-        for definition in (*others, first):
-            move = [lambda d=definition: test.selectbox(key="definition").set_value(d)]
-            timed(f"sinks: {definition}, {metric}", move)
+        timed(f"heads: definitions, {metric}", named(test, "definition", (*others, first)))
 
-    test = opened("pages/dynamics.py")
+    timed("dynamics", [lambda: test.segmented_control(key="tab").set_value("Dynamics")])
     timed("dynamics: k", k_moves(test))
     timed("dynamics: layer", [lambda n=n: test.selectbox(key="scope").set_value(f"layer {n}") for n in numbers])
     timed("dynamics: head", [lambda n=n: test.selectbox(key="scope_head").set_value(f"head {n}") for n in numbers])
-    timed("dynamics: split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(list(SPLITS))])
+    timed("dynamics: split", named(test, "split", splits))
     for view in ("Stable or moving", "Positions"):
-        timed(f"dynamics: {view}", [lambda v=view: test.segmented_control(key="dynamics_view").set_value(v)])
+        timed(f"dynamics: {view}", [lambda v=view: test.selectbox(key="dynamics_view").set_value(v)])
         timed(f"dynamics: {view}, k", k_moves(test))
-        timed(
-            f"dynamics: {view}, split",
-            [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(list(SPLITS))],
-        )
+        timed(f"dynamics: {view}, split", named(test, "split", splits))
         if view == "Stable or moving":
             timed(f"dynamics: {view}, heads", [lambda: test.segmented_control(key="point").set_value("head")])
             timed(f"dynamics: {view}, k of heads", k_moves(test))

@@ -22,9 +22,8 @@ FOLDER = ROOT / "docs" / "pictures"
 LIMIT = 1_500_000  # bytes, all together
 PAGES = {
     "start": "",
-    "denoise": "denoise",
-    "sinks": "sinks",
-    "dynamics": "dynamics?dynamics_view=Positions",
+    "explore": "explore",
+    "evidence": "evidence",
     "causes": "causes",
     "tuning": "tuning",
     "pruning": "pruning",
@@ -91,7 +90,7 @@ def fill_by_hand(page: Page, address: str) -> float:
     """Records a prompt and stores statistics, as a visitor does. Returns the seconds from the button of the latter to
     the first plot; the worker holds the model by then.
     """
-    page.goto(f"{address}/denoise")
+    page.goto(f"{address}/explore")
     page.get_by_role("button", name="Record", exact=True).click()
     page.get_by_role("combobox", name="Recording").wait_for()
     page.goto(f"{address}/tuning")

@@ -1,37 +1,27 @@
-"""What sinks do: what a model loses where they are taken away, and what goes on inside it where they stand."""
+"""What sinks do: what a model loses where they are hidden, in one prompt or many; and what pruning does to them."""
 
 import streamlit as st
 
 from pages.parts.causes.ablation import ablation_over_prompts, ablation_settings, ablation_shown
 from pages.parts.causes.beside import beside_another
-from pages.parts.causes.geometry import geometry
-from pages.parts.causes.lens import logit_lens
-from pages.parts.causes.massive import massive_activations
 from pages.parts.causes.stated import stated_ablation
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
+from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_to_look_at, sink_controls
 from pages.parts.side import plots_and_controls
 
-VIEWS = {
-    "Ablation over prompts": ablation_over_prompts,
-    "Dense against pruned": beside_another,
-    "Massive activations": massive_activations,
-    "Logit lens": logit_lens,
-    "Geometry": geometry,
-}
-WITHOUT_SINKS = ("Geometry",)
-"""Views of which nothing depends on what counts as a sink."""
-
+VIEWS = {"Many prompts": ablation_over_prompts, "One prompt": ablation, "Dense against pruned": beside_another}
 SHOWS = (
-    "Once a prompt is recorded, this page shows what sinks do: how far the text changes where they are taken away, "
-    "what pruning does to them, and what goes on inside the model where they stand."
+    "This page hides a recording's sinks and shows how far the text changes, beside hiding as many other tokens; and "
+    "it compares the sinks of a dense and a pruned model."
 )
 
 
 def main() -> None:
     """Draws the page."""
     st.title("Causes")
+    st.caption("What sinks do for a model: hide them, and compare with hiding as many other tokens.")
     start_exhibits()
     ablation = stated_ablation()
     if ablation is not None:
@@ -47,7 +37,7 @@ def main() -> None:
     plots, side = plots_and_controls()
     with side:
         first = st.container()  # what a view asks stands above the definition of a sink
-        params = sink_controls(stacked=True, disabled=view in WITHOUT_SINKS)
+        params = sink_controls(stacked=True)
     with plots:
         VIEWS[view](recording, params, first)
     export_button(

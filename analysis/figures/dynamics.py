@@ -8,7 +8,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import (
-    FEW_MARKS,
     KIND_COLORS,
     MASS_SCALE,
     NARROW_TICK_LABELS,
@@ -200,38 +199,6 @@ def _log_axis(values: Sequence[np.ndarray]) -> dict:
     numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
     decades = np.ptp(np.log10(numbers)) if len(numbers) else 0
     return {"type": "log", "dtick": "D1" if decades < 1 else "D2" if decades < 4 else 1, "tickformat": "~g"}
-
-
-def raster(
-    sinks: np.ndarray, kinds: np.ndarray, names: Sequence[str], labels: list[str], at_step: Sequence[Sequence[str]]
-) -> go.Figure:
-    """Which positions are sinks in which step, (T, S), coloured by what the token was. labels (S,): the finished text,
-    for the axis. at_step (T, S): the names of the positions in each step, for the hover.
-    """
-    figure = go.Figure()
-    marks = go.Scatter if np.count_nonzero(sinks) <= FEW_MARKS else go.Scattergl
-    for kind, name in enumerate(names):
-        steps, positions = np.nonzero(sinks & (kinds == kind))
-        if len(steps):
-            figure.add_trace(
-                marks(
-                    x=positions,
-                    y=steps,
-                    mode="markers",
-                    name=name,
-                    text=[
-                        as_text(at_step[step][at]) for step, at in zip(steps.tolist(), positions.tolist(), strict=True)
-                    ],
-                    marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
-                    hovertemplate=f"step %{{y}}, %{{text}}<extra>{name}</extra>",
-                )
-            )
-    layout(figure, "position (finished text)", "denoising step", height=max(300, min(620, 150 + 8 * len(sinks))))
-    figure.update_layout(showlegend=True)
-    beyond = np.array(sinks.shape) * 0.012 + 0.5  # so that marks at the edges are whole
-    figure.update_xaxes(range=[-beyond[1], sinks.shape[1] - 1 + beyond[1]], zeroline=False, **token_axis(labels))
-    figure.update_yaxes(range=[len(sinks) - 1 + beyond[0], -beyond[0]], zeroline=False)
-    return figure
 
 
 def position_bars(

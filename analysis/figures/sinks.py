@@ -1,4 +1,4 @@
-"""Figures of sinks: the grid of heads, one head over the steps, one attention map, one step's mass, their number."""
+"""Figures of heads: the grid of all of them, and one attention map."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,6 @@ from analysis.figures.style import (
     DIFFERENCE_SCALE,
     FLAT_BAR,
     MASS_SCALE,
-    NARROW_TICK_LABELS,
-    SELECTED,
-    SINK,
     as_text,
     block_reduce,
     color_bar,
@@ -28,12 +25,11 @@ _WRITTEN = 64  # up to this many cells carry their numbers
 def head_grid(
     values: np.ndarray,
     name: str,
-    selected: tuple[int, int] | None = None,
     percent: bool = True,
     names: Sequence[Sequence[str]] | None = None,
     centre: float | None = None,
 ) -> go.Figure:
-    """A layer × head heatmap of one number a head, (L, H): x is the head, y the layer. selected: the cell to outline.
+    """A layer × head heatmap of one number a head, (L, H): x is the head, y the layer.
     names (L, H): the position each head attends to most, by name, for the hover. centre: where the colours diverge
     from.
     """
@@ -60,16 +56,6 @@ def head_grid(
             ygap=1 if layers * heads <= 256 else 0,
         )
     )
-    if selected is not None:
-        row, column = selected
-        figure.add_shape(
-            type="rect",
-            x0=column - 0.5,
-            x1=column + 0.5,
-            y0=row - 0.5,
-            y1=row + 0.5,
-            line={"color": SELECTED, "width": 3},
-        )
     layout(figure, "head", "layer", height=max(300, min(640, 90 + 44 * layers)) + FLAT_BAR * written)
     figure.update_layout(margin_t=FLAT_BAR if written else 10, dragmode=False)
     figure.update_xaxes(range=[-0.5, heads - 0.5], dtick=1 if heads <= 16 else 4, showgrid=False, zeroline=False)
@@ -96,62 +82,6 @@ def _heatmap(values: np.ndarray, title: str, top: float | None = None) -> go.Hea
         zmax=top if top > 0 else None,
         colorbar=color_bar(title),
     )
-
-
-def mass_over_steps(
-    mass: np.ndarray,
-    labels: list[str],
-    sinks: np.ndarray,
-    names: list[list[str]] | None,
-    step: int | None = None,
-    position: int | None = None,
-    top: float | None = None,
-) -> go.Figure:
-    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked; x is the position, y the step.
-
-    labels: the finished text, for the axis. names: of each cell's position in its step, for the hover; None where
-    there are too many cells. step, position: the row and the column to outline. top: where the colours end, so that
-    heads compare.
-    """
-    heatmap = _heatmap(mass, "mass (uniform = 1)", top)
-    named = names is not None and heatmap.z.shape == mass.shape
-    # Written as a number, the position has not the name that the axis gives it, of the finished text.
-    who = "%{text}" if named else "position %{x:d}"
-    heatmap.update(
-        text=[[as_text(name) for name in row] for row in names or ()] if named else None,
-        hovertemplate="step %{y}, " + who + "<br>mass %{z:.2f}" + CLICK_HINT + "<extra></extra>",
-        hoverongaps=False,
-    )
-    figure = go.Figure(heatmap)
-    at_step, at_position = np.nonzero(sinks)
-    if 0 < len(at_step) <= 20_000:
-        figure.add_trace(
-            go.Scatter(
-                x=at_position,
-                y=at_step,
-                mode="markers",
-                name="sink of this head",
-                marker={
-                    "symbol": "square-open",
-                    "size": 7 if len(mass) <= 64 else 5,
-                    "color": SINK,
-                    "line": {"width": 1.5},
-                },
-                hoverinfo="skip",
-                showlegend=True,
-            )
-        )
-    if step is not None:
-        figure.add_hrect(y0=step - 0.5, y1=step + 0.5, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
-    if position is not None:
-        ends = {"x0": position - 0.5, "x1": position + 0.5}
-        figure.add_vrect(**ends, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
-    layout(figure, "position (finished text)", "denoising step", height=max(340, min(500, 150 + 7 * len(mass))))
-    figure.update_xaxes(
-        range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
-    )
-    figure.update_yaxes(range=[len(mass) - 0.5, -0.5], showgrid=False, zeroline=False)
-    return figure
 
 
 def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:

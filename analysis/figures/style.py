@@ -41,13 +41,10 @@ _NEARLY = 1e-6  # of a power that is computed from its logarithm
 _EVEN = 0.179  # the luminance that contrasts as much with black as with white
 CLICK_HINT = "<br><i>click to open</i>"
 
-# Setting WebGL up takes longer than drawing so few marks without it, several times as long without a graphics card.
-FEW_MARKS = 1500
 FLAT_BAR = 54  # pixels of an upper margin that holds a colour bar
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
 MAX_TICK_LABELS = 64  # of tokens along the whole width of a page
 NARROW_TICK_LABELS = 28  # the same along half of it
-MAX_NAMED_CELLS = 30_000  # a heatmap's cells whose own tokens are sent for the hover
 
 
 def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:

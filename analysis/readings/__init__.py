@@ -20,7 +20,6 @@ class Reading:
 
 READINGS: Registry[Reading] = Registry(
     Reading("kinds of sinks", recordings.kinds_of_sinks),
-    Reading("attention of a head", recordings.attention_of_head),
     Reading("heads", recordings.heads),
     Reading("curve", recordings.curve),
     Reading("lifetimes", recordings.lifetimes),
@@ -46,7 +45,6 @@ READINGS: Registry[Reading] = Registry(
     Reading("parallel writing", texts.parallel_writing),
     Reading("parallel sinks", texts.parallel_sinks),
     Reading("attention map", inside.attention_map),
-    Reading("attention from a token", inside.attention_from),
     Reading("chosen steps", inside.chosen_steps),
     Reading("common sinks", inside.common_sinks),
     Reading("flips", inside.flips),

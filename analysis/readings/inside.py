@@ -34,25 +34,6 @@ def attention_map(pattern: np.ndarray, names: Sequence[str], uniform: np.ndarray
     )
 
 
-def attention_from(pattern: np.ndarray, titles: Sequence[str], names: Sequence[str], at: int, seen: int) -> str:
-    """To what one token pays most, over several heads: pattern (N, S), a row a head. names (S,): of the keys in that
-    step. seen: how many keys it sees.
-    """
-    if not len(pattern) or seen < 1:
-        return ""
-    shares = np.nan_to_num(pattern)
-    head, to = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
-    if shares[head, to] < _STRONG / seen:
-        return ""
-    who = "itself" if to == at else names[to]
-    same = int((shares.argmax(axis=1) == to).sum())
-    beside = f" It is what {same} of these {len(pattern)} heads attend to most." if len(pattern) > 1 else ""
-    return (
-        f"{titles[head][0].upper()}{titles[head][1:]} pays {percent(float(shares[head, to]))} of its attention to "
-        f"{who}; uniform attention would pay {percent(1 / seen)}.{beside}"
-    )
-
-
 def chosen_steps(values: np.ndarray, steps: Sequence[int], as_percent: bool, null: np.ndarray | None = None) -> str:
     """Which head changes most between steps, (N, L, H). null (N, L, H): the same of random weights.
 
@@ -101,13 +82,13 @@ def common_sinks(shared: np.ndarray, chance: np.ndarray, positions: int) -> str:
 
 
 def flips(low: float, value: float, high: float, by_step: np.ndarray) -> str:
-    """How many tokens a text come to differ, with its interval over prompts; one model against itself has none.
+    """How many tokens per text come to differ, with its interval over prompts; one model against itself has none.
     by_step (T,): the mean of each step.
     """
     if not np.isfinite(low) or low <= 0:
         return ""
     return (
-        f"{value:.1f} tokens a text come to differ ({low:.1f} to {high:.1f}), most of them in step "
+        f"{value:.1f} tokens per text come to differ ({low:.1f} to {high:.1f}), most of them in step "
         f"{int(np.nanargmax(by_step))}."
     )
 

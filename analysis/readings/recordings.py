@@ -44,21 +44,6 @@ def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str])
     return f"{said}."
 
 
-def attention_of_head(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str]) -> str:
-    """Name the position that one head attends to most: mass (T, S), uniform = 1, and its sinks (T, S) bool. names (S,):
-    of the positions over all steps (`TokenNames.over_steps`).
-    """
-    steps = np.isfinite(mass).sum(axis=0)
-    mean = np.nansum(mass, axis=0) / np.where(steps > 0, steps, np.nan)
-    at = int(np.nanargmax(mean))
-    if not sinks[:, at].any() or mean[at] < _STRONG:
-        return ""
-    return (
-        f"This head attends most to {names[at]}: {mean[at]:.2g} times what uniform attention gives, on average. "
-        f"It is a sink in {int(sinks[:, at].sum())} of {counted(int(steps[at]), 'step')}."
-    )
-
-
 def heads(
     values: np.ndarray, as_percent: bool, null: np.ndarray | None = None, floor: float | None = None, name: str = ""
 ) -> str:

@@ -186,7 +186,7 @@ def filled_in(parting: Parting, labels: tuple[list[str], list[str]], differ: np.
     return Shown(
         "filled",
         "When each position is filled",
-        "Two marks a position, joined where the steps differ; orange where the tokens differ in the end.",
+        "Two marks per position, joined where the steps differ; orange where the tokens differ in the end.",
         Formulas(
             "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
             "one step are ties."
@@ -272,11 +272,11 @@ def flips_over_prompts(flips: Sequence[np.ndarray]) -> Shown:
     value, least, most = (float(end[0]) for end in mean_with_interval([row.sum(keepdims=True) for row in flips]))
     few = FEW_PROMPTS if len(flips) < LEAST_PROMPTS else ""
     finding = reading("flips", least, value, most, mean)
-    number = "" if finding else f"{value:.1f} tokens a text come to differ ({least:.1f} to {most:.1f}). "
+    number = "" if finding else f"{value:.1f} tokens per text come to differ ({least:.1f} to {most:.1f}). "
     return Shown(
         "flips",
-        f"Flips a step over {len(flips)} prompts",
-        f"{number}The interval is of the choice of prompts, with one seed of the sampler and one pruned model.{few}",
+        f"Flips per step over {len(flips)} prompts",
+        f"{number}The interval covers the choice of prompts; one sampler seed and one pruned model were used.{few}",
         Formulas(
             "A flip: both texts have decided a position and its tokens differ, which was not so a step before. "
             + OVER_PROMPTS.format(axis="step")

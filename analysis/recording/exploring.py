@@ -63,7 +63,17 @@ def explorer_track(trajectory: Trajectory, name: str, random_weights: np.ndarray
         random_weights=random_weights,
         open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
         branch=None if info.branch is None else (info.branch.step, info.branch.position),
+        experts=_experts(trajectory),
+        expert_layers=info.model.expert_layers,
     )
+
+
+def _experts(trajectory: Trajectory) -> np.ndarray | None:
+    """The experts of each token by layer with experts and step, (M, T, K, S), −1 where it was not routed."""
+    if trajectory.experts is None or trajectory.expert_weights is None:
+        return None
+    routed = np.isfinite(trajectory.expert_weights)
+    return np.moveaxis(np.where(routed, trajectory.experts.astype(np.int32), -1), 1, 0)
 
 
 def head_map(trajectory: Trajectory, index: int) -> np.ndarray:

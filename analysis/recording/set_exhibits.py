@@ -23,7 +23,7 @@ PANELS = ("change", "births", "deaths", "births-written", "deaths-written", "cen
 """The rows of `MOVES` that the figure shows; the tables hold all."""
 SUMS_LAYERS = (
     "This sums the layers: those with the heaviest sinks decide, and the sinks of the others are hidden. Which tokens "
-    "a layer rests on is told layer by layer."
+    "are the sinks of a layer is told layer by layer."
 )
 CENTROID_CAVEAT = (
     "The temporal variance of the centroid is the published measure. It tells how far the sinks' centre moves. It does "
@@ -72,7 +72,7 @@ def layers_by_kind(sets: Sets) -> Shown:
     )
     return Shown(
         "layers-by-kind",
-        "Which tokens each layer rests on",
+        "Which tokens are the sinks of each layer",
         "Bars: sinks a step by what the token was. Dots: their corrected share and life, with 95 % bootstrap intervals "
         f"over prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
         "Grey: random weights on the same inputs. Dotted: uniform attention.",

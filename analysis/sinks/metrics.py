@@ -19,7 +19,6 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
 
 _T = TypeVar("_T")
-SAMPLED = 1_000_000
 
 
 def _each_step(function: Callable[[int], _T], steps: int) -> list[_T]:
@@ -95,15 +94,6 @@ def strongest_position(mass: np.ndarray) -> np.ndarray:
     if np.isnan(total).any():
         total = np.nansum(mass, axis=0)
     return total.argmax(axis=-1)
-
-
-def ceiling(mass: np.ndarray) -> float:
-    """The 99.5th percentile of the mass of all heads, on at most `SAMPLED` values evenly taken: where the colours of
-    maps of single heads end, so that heads compare. 1 where there is none.
-    """
-    every = -(-mass.size // SAMPLED)
-    taken = mass.reshape(-1)[:: max(every, 1)]
-    return float(np.nanpercentile(taken, 99.5)) if np.isfinite(taken).any() else 1.0
 
 
 def highest(values: np.ndarray, layer: int | None = None, head: int | None = None) -> tuple[int, int]:

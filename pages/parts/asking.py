@@ -1,6 +1,6 @@
 """Questions that pages ask of a model as jobs: asking, and following until the answer is there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -15,7 +15,7 @@ from pages.parts.progress import cancel_button, progress_bar, stop_button
 from pages.parts.session import engine, leave, model_name, submit
 from pages.parts.trouble import EXPECTED, why
 
-_ASKED, _REFUSED = "comparison_jobs", "questions_refused"
+_ASKED, _REFUSED, _BY_HAND = "comparison_jobs", "questions_refused", "questions_by_hand"
 
 
 def at_hand(kind: str, spec: JobSpec) -> bool:
@@ -92,6 +92,34 @@ def ask(
         del questions[question]
         st.rerun()
     return None
+
+
+def ask_by_hand(
+    kind: str, specs: Sequence[JobSpec], what: str, label: str, cost: str, place: str = ""
+) -> list[JobRecord] | None:
+    """Return the finished jobs that answer questions of one kind, which nothing but a button asks; None until then.
+
+    label: of the button. cost: what it takes, as a sentence beside it. A question whose answer is stored needs none.
+    """
+    places = [f"{place}{number or ''}" for number in range(len(specs))]
+    questions = [_question(kind, spec, at) for spec, at in zip(specs, places, strict=True)]
+    asked = st.session_state.get(_BY_HAND, set())
+    if not all(question in asked or at_hand(kind, spec) for question, spec in zip(questions, specs, strict=True)):
+        st.caption(plain(cost))
+        acting_button(
+            label, f"ask_{kind}_{place}", type="primary", icon=":material/play_arrow:", on_click=_ask, args=(questions,)
+        )
+        return None
+    answers = [
+        ask(kind, spec, what, at, by_hand=question in asked)
+        for question, spec, at in zip(questions, specs, places, strict=True)
+    ]
+    jobs = [job for job in answers if job is not None]
+    return jobs if len(jobs) == len(specs) else None
+
+
+def _ask(questions: Sequence[str]) -> None:
+    st.session_state.setdefault(_BY_HAND, set()).update(questions)
 
 
 def go_on(kind: str, spec: JobSpec, label: str, place: str = "") -> None:

@@ -18,7 +18,7 @@ from pages.parts.folds import TITLES
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
-from pages.parts.trouble import EXPECTED, told
+from pages.parts.trouble import told
 from pages.parts.who import is_verified, who
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
@@ -112,23 +112,13 @@ def _ask_log_in() -> None:
 
 
 def _pages() -> dict[str, list[StreamlitPage]]:
-    """The pages, in two groups. That of experts is in the navigation once something of a model with experts was
-    recorded; till then a link to it finds it all the same.
-    """
-    experts = st.Page(
-        "pages/experts.py",
-        title="Experts",
-        icon=":material/alt_route:",
-        visibility="visible" if _has_routes() else "hidden",
-    )
+    """The pages, in two groups."""
     return {
         "The story": [
             st.Page("pages/start.py", title="Start", icon=":material/auto_stories:", default=True),
-            st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
-            st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
-            st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
+            st.Page("pages/explore.py", title="Explore", icon=":material/blur_on:"),
+            st.Page("pages/evidence.py", title="Evidence", icon=":material/timeline:"),
             st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
-            experts,
         ],
         "The workshop": [
             st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
@@ -137,15 +127,6 @@ def _pages() -> dict[str, list[StreamlitPage]]:
             st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
         ],
     }
-
-
-def _has_routes() -> bool:
-    if (door.wants_log_in() and who() == NOBODY) or why_no_engine():
-        return False
-    try:
-        return any(job.summary.get("experts") for job in engine().jobs("record"))
-    except EXPECTED:
-        return False  # said by the page
 
 
 def run(body: Callable[[], None]) -> None:

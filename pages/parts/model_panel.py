@@ -29,12 +29,12 @@ def model_panel() -> None:
         _demo_panel(used)
         return
     if not engine().gate.may("run"):
-        st.markdown("**Model in use**")
+        st.markdown("**Model**")
         st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
         _about(used)
         st.caption(LOOKS_ONLY)
         return
-    st.markdown("**Model in use**")
+    st.markdown("**Model**")
     st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
     _about(used)
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
@@ -122,7 +122,7 @@ def _demo_panel(used: ModelSpec) -> None:
     models = {spec.source: spec for spec in demo_models()}
     st.session_state["demo_model"] = used.source
     st.segmented_control(
-        "Model in use",
+        "Model",
         list(models),
         format_func=lambda source: plain(source),
         required=True,

@@ -21,7 +21,7 @@ ANY = "*"
 @dataclass(frozen=True)
 class Moved:
     """One view. page: its old address; names: what the old address must name, as parameter -> value, for this row to
-    hold. to: the new address, '' for the first page; adds: what the new address names beside what the old one did.
+    hold, which the new address leaves out. to: the new page, '' for the first one; adds: what its address also names.
     """
 
     page: str
@@ -30,9 +30,36 @@ class Moved:
     adds: Mapping[str, str] = field(default_factory=dict)
 
 
+def _tab(name: str) -> dict[str, str]:
+    return {"tab": name}
+
+
 MOVED: tuple[Moved, ...] = (
     Moved("overview", ""),
     Moved("study", ""),
+    Moved("denoise", "explore"),
+    Moved("sinks", "causes", {"sinks_view": "Ablation"}, {"causes_view": "One prompt"}),
+    Moved("sinks", "explore", {"sinks_view": "Chosen steps"}, {"heads_view": "Chosen steps", **_tab("Heads")}),
+    Moved("sinks", "explore", {"sinks_view": "Ranking"}, _tab("Heads")),
+    Moved("sinks", "explore", {"full_map": "true"}, _tab("Attention map")),
+    Moved("sinks", "explore", {"token_lines": "true"}, _tab("Attention map")),
+    Moved("sinks", "explore", {"metric": ANY}, _tab("Heads")),
+    Moved("sinks", "explore", {"view": "One step"}),
+    Moved("sinks", "explore", {}, {"over": "all"}),
+    Moved("dynamics", "evidence", {"dynamics_view": "By layer"}),
+    Moved("dynamics", "explore", {"dynamics_view": ANY}, _tab("Dynamics")),
+    Moved("dynamics", "evidence", {"set_metric": ANY}, {"evidence_view": "Head by head"}),
+    Moved("dynamics", "evidence", {"set_scope": ANY}, {"evidence_view": "Over the steps"}),
+    Moved("dynamics", "evidence", {"set_split": ANY}, {"evidence_view": "Over the steps"}),
+    Moved("dynamics", "evidence", {"set": ANY}),
+    Moved("dynamics", "explore", {"recording": ANY}, _tab("Dynamics")),
+    Moved("dynamics", "evidence"),
+    Moved("experts", "explore", {}, _tab("Experts")),
+    Moved("causes", "causes", {"causes_view": "Ablation over prompts"}, {"causes_view": "Many prompts"}),
+    *(
+        Moved("causes", "explore", {"causes_view": name}, _tab(name))
+        for name in ("Massive activations", "Logit lens", "Geometry")
+    ),
     Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
     Moved("masks", "runs", {}, {"runs_view": "Masks"}),
 )
@@ -48,7 +75,8 @@ def new_address(page: str, query: str) -> str | None:
     for row in MOVED:
         if row.page == page and all(_names(named, name, value) for name, value in row.names.items()):
             called = RENAMED.get(page, {})
-            kept = [(called.get(name, name), value) for name, value in named if name not in row.adds]
+            gone = {*row.adds, *(name for name, value in row.names.items() if value != ANY)}
+            kept = [(called.get(name, name), value) for name, value in named if name not in gone]
             there = urlencode([*kept, *row.adds.items()])
             return f"{row.to}?{there}" if there else row.to
     return None

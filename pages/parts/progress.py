@@ -43,7 +43,7 @@ def progress_bar(record: JobRecord) -> None:
         if record.waits_for:
             text = f"waits for {record.waits_for}"
         elif place:
-            text = f"waiting, {place} before it"
+            text = f"Queued ({place} ahead)"
         else:
             text = "next in the queue" if engine().has_worker() else "starting the worker"
         again = f"; {len(record.losses)} tries ended with their worker" if record.losses else ""

@@ -82,7 +82,7 @@ def _jobs(was_busy: bool, in_hand: str | None) -> None:
     if len(waiting) == 1:
         _waiting(waiting[0])
     elif waiting:
-        with st.expander(f"{len(waiting)} jobs wait", icon=":material/hourglass_empty:", key="jobs_waiting"):
+        with st.expander(f"{len(waiting)} jobs queued", icon=":material/hourglass_empty:", key="jobs_waiting"):
             for record in waiting:
                 _waiting(record)
     if not active:
@@ -108,7 +108,7 @@ def _running(record: JobRecord) -> None:
 def _waiting(record: JobRecord) -> None:
     st.caption(f"**{plain(job_title(record))}**")
     progress_bar(record)
-    cancel_button(record, f"stop_{record.id}", "Take out")
+    cancel_button(record, f"stop_{record.id}", "Remove")
 
 
 def _trouble(record: JobRecord) -> None:

@@ -84,22 +84,12 @@ def enter_number(page: Page, label: str, value: int) -> None:
     raise AssertionError(f"{label} does not take {value}")
 
 
-def open_the_prompt(page: Page) -> None:
-    """Opens the fold of Denoise with the prompt and its settings, where a recording is shown."""
-    button, fold = page.get_by_role("button", name="Record", exact=True), page.get_by_text("Record another prompt")
-    expect(button.or_(fold).first).to_be_visible()
-    all_drawn(page)
-    if not button.is_visible():
-        fold.click()
-
-
 def record(page: Page) -> None:
     """Presses Record and waits for the address of the new recording; again where the press fell on nothing, as the
     browser was drawing the button anew. What is asked twice is recorded once."""
     all_drawn(page)
     if page.get_by_role("combobox", name="Recording").count():  # one recorded before is shown
         page.wait_for_url(re.compile("recording="))
-    open_the_prompt(page)
     before = recording_in(page.url)
     for patience in (20_000, 20_000, 60_000, PATIENCE):
         all_drawn(page)

@@ -22,9 +22,9 @@ from tests.helpers import server
 
 pytestmark = pytest.mark.slow
 
-STORY = ("", "denoise", "sinks", "dynamics", "causes")
+STORY = ("", "explore", "explore?tab=Dynamics", "evidence", "causes")
 WORKSHOP = ("tuning", "pruning", "runs", "runs?runs_view=Accuracy", "runs?runs_view=Masks", "sweep")
-SHOWING = ("denoise", "sinks")  # pages that show a recording's words at once
+SHOWING = ("explore", "causes")  # pages that show a recording's words at once
 HELD = """document.body.innerText.includes("onerror") ||
 [...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
 PICTURE = "![x](http://evil.test/a.png)"
@@ -47,7 +47,7 @@ BORDERS = """() => [...document.querySelectorAll(
   const style = getComputedStyle(choice);
   return new Set(["Top", "Right", "Bottom", "Left"].map((side) => style[`border${side}Color`])).size;
 })"""
-PLOTTED = ("sinks",)
+PLOTTED = ("explore?tab=Dynamics",)
 # Rules that a theme can break; names, roles and labels are the same in both.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 
@@ -108,7 +108,7 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     asked = strangers(page)
     named = f"source={quote(PICTURE)}&evaluation=hostile"  # and the recording is the newest one
     page.goto(f"{address}/{path}{'&' if '?' in path else '?'}{named}")
-    expect(page.get_by_text("Model in use").first).to_be_visible()
+    expect(page.get_by_text("About this model").first).to_be_visible()
     all_drawn(page)
     expect(page.get_by_text(PICTURE).first).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
@@ -123,7 +123,7 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
         page.emulate_media(color_scheme=scheme)
         expect(app).to_have_css("background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 20, 29)"}[scheme])
         page.wait_for_function(NAMED_IN, arg=NAME_COLOUR[scheme])
-        if path == "denoise":
+        if path.startswith("explore"):
             expect(page.get_by_role("group", name="Explorer")).to_have_attribute("data-theme", scheme)
         assert serious(page, **rules) == [], scheme
         color = app.evaluate("app => getComputedStyle(app).backgroundColor")
@@ -135,8 +135,8 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
 
 def test_every_choice_of_a_broken_row_has_its_whole_border(page: Page, address: str) -> None:
     page.set_viewport_size({"width": 390, "height": 900})
-    page.goto(f"{address}/causes?causes_view=Massive+activations")
-    expect(page.get_by_role("radio", name="Massive activations")).to_be_visible()
+    page.goto(f"{address}/explore?tab=Geometry")
+    expect(page.get_by_role("radio", name="Geometry")).to_be_visible()
     all_drawn(page)
     borders = page.evaluate(BORDERS)
     assert len(borders) >= 4 and set(borders) == {1}
@@ -155,7 +155,7 @@ def test_an_open_fold_shows_its_name_alone_as_its_title_tells_how_it_was_set(pag
 def test_links_that_have_the_focus_are_outlined_and_boxes_of_several_have_large_enough_buttons(
     page: Page, address: str
 ) -> None:
-    page.goto(f"{address}/sinks?sinks_view=Chosen+steps")
+    page.goto(f"{address}/explore?tab=Heads&heads_view=Chosen+steps")
     expect(page.locator("[data-testid=stMultiSelect]").first).to_be_visible()
     all_drawn(page)
     page.locator("[data-testid=stSidebarNavLink]").first.focus()

@@ -1,19 +1,36 @@
 """The explorer in a real browser: it counts the sinks that Python counts, and its views answer each other."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from analysis import jobs
 from analysis.figures.explorer import explorer_html, feed_bytes
+from analysis.models.resident import release_resident
 from analysis.recording import exploring
 from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
 from analysis.sinks.token_states import SPLITS
-from analysis.specs import DEFINITIONS, SinkParams
+from analysis.specs import (
+    DEFINITIONS,
+    DiffusionGemmaSampling,
+    DreamSampling,
+    LLaDA2Sampling,
+    LLaDASampling,
+    ModelSpec,
+    RecordSpec,
+    SDARSampling,
+    SinkParams,
+)
 from tests.browser.helpers import HOSTILE
+from tests.conftest import GOLDEN
+from tests.helpers import QuietContext, edit_config, save_tokenizer
 from tests.recording.block_texts import block_trajectory
 
 pytestmark = pytest.mark.slow
@@ -32,6 +49,17 @@ def attending(trajectory, attention, windows=()):
     return replace(trajectory, info=trajectory.info.model_copy(update={"model": model}))
 
 
+def routed(trajectory):
+    """A recording as if layer 1 had four experts and sent every token to the experts 2 and 0."""
+    steps, positions = trajectory.state.shape
+    model = trajectory.info.model.model_copy(update={"expert_layers": (1,), "expert_count": 4})
+    experts = np.broadcast_to(np.array([2, 0], np.uint8)[None, None, :, None], (steps, 1, 2, positions))
+    weights = np.full(experts.shape, 0.5, np.float16)
+    info = trajectory.info.model_copy(update={"model": model})
+    return replace(trajectory, info=info, experts=experts, expert_weights=weights)
+
+
+RECEIVE = "bytes => document.querySelector('.sinkscope-explorer').explorer.receive(new Uint8Array(bytes))"
 RECORDINGS = {
     "blocks": lambda: block_trajectory(),
     "cached blocks": lambda: block_trajectory(cached=True),
@@ -44,6 +72,30 @@ RECORDINGS = {
 }
 
 
+GOLDENS = {
+    "llada-gqa": LLaDASampling(gen_length=8, steps=8),
+    "dream-gqa": DreamSampling(gen_length=8, steps=8),
+    "sdar": SDARSampling(gen_length=8),
+    "llada2": LLaDA2Sampling(gen_length=16, block_length=8),
+    "diffusion-gemma": DiffusionGemmaSampling(gen_length=16, steps_per_canvas=3, entropy_bound=2),
+}
+"""Golden checkpoints, one of each way of attending and writing, with how each is recorded."""
+
+
+def recorded(name, tmp_path):
+    """A recording of a golden checkpoint."""
+    folder = shutil.copytree(GOLDEN / name, tmp_path / name)
+    save_tokenizer(folder, size=90, mask=False)
+    if name == "sdar":
+        edit_config(folder, block_size=4)
+    spec = RecordSpec(
+        model=ModelSpec(source=str(folder), device="cpu"), prompt="w10 w38 w70 w67 w12", sampling=GOLDENS[name]
+    )
+    outcome = jobs.record(spec, QuietContext(tmp_path))
+    release_resident()
+    return open_trajectory(outcome.file)
+
+
 def opened(page, tmp_path, packed, query=""):
     path = tmp_path / "explorer.html"
     path.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer_html(packed)}")
@@ -53,9 +105,9 @@ def opened(page, tmp_path, packed, query=""):
     return page
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("name", [*RECORDINGS, *GOLDENS])
 def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
-    trajectory = relative(RECORDINGS[name]())
+    trajectory = relative(RECORDINGS[name]() if name in RECORDINGS else recorded(name, tmp_path))
     opened(page, tmp_path, explored([trajectory], ["model"]))
     scopes = [(None, None), *((layer, None) for layer in range(trajectory.layers))]
     scopes += [(layer, head) for layer in range(trajectory.layers) for head in range(trajectory.heads)]
@@ -111,9 +163,7 @@ def test_shares_of_all_heads_are_those_that_python_answers_where_heads_are_too_m
     index = trajectory.heads + 2
     request = json.dumps(asked[0], separators=(",", ":"))
     sent = feed_bytes(content, {(0, index): head_map(trajectory, index)}, {(0, request): np.full(8, 0.25)})
-    page.evaluate(
-        "bytes => document.querySelector('.sinkscope-explorer').explorer.receive(new Uint8Array(bytes))", list(sent)
-    )
+    page.evaluate(RECEIVE, list(sent))
     expect(page.get_by_role("group", name="Explorer")).not_to_contain_text("Fetching")
 
 
@@ -121,7 +171,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     errors, requests = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
-    first = relative(block_trajectory())
+    first = routed(relative(block_trajectory()))
     second = relative(attending(block_trajectory(), "causal"))
     opened(page, tmp_path, explored([first, second], ["dense", "pruned"]), "#step=3")
     explorer, slider = page.get_by_role("group", name="Explorer"), page.get_by_role("slider", name="Denoising step")
@@ -138,6 +188,16 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", "Step 4 of 9")
     page.wait_for_function("location.hash.includes('position=0') && location.hash.includes('step=4')")
+    spoken = explorer.locator("[data-out=live]")
+    expect(spoken).to_contain_text("Layer 1 sends it to experts 2, 0.")
+    expect(spoken).not_to_contain_text("It attends most to")
+    size = int(first.present[4].sum())
+    attention = np.full((size, size), 0.5 / (size - 1))
+    attention[0, 1] = 0.5
+    content = page.evaluate("document.querySelector('.sinkscope-explorer').explorer.content")
+    sent = feed_bytes(content, attention={(0, 4, 1, 3): attention})
+    page.evaluate(RECEIVE, list(sent))
+    expect(spoken).to_contain_text(re.compile(r"It attends most to position 1, ‘w\d+’ of the prompt \(50"))
     reloaded = page.url
     page.goto("about:blank")
     page.goto(reloaded)

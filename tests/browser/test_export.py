@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.figures import sinks as figures
-from analysis.figures.dynamics import raster as raster_of
+from analysis.figures.dynamics import position_bars
 from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.player import Track, playback
 from tests.browser.helpers import HOSTILE, NAVIGATING, tools
@@ -26,7 +26,7 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     errors, asked = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    grid = figures.head_grid(np.random.default_rng(0).random((6, 6)), "strength", (1, 2))
+    grid = figures.head_grid(np.random.default_rng(0).random((6, 6)), "strength")
     numbers = pd.DataFrame({f"a long name of column {index}": [index] for index in range(12)})
     exhibits = [Exhibit("Grid", "A grid.", grid, numbers), Exhibit("Bars", "Bars.", go.Figure(go.Bar(y=[1, 2])))]
     html = page_html("Title", {"prompt": "</script><b>x"}, exhibits, [Card("Sinks", "2.50", "Random weights: 1.00")])
@@ -50,10 +50,10 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
 
 
 def test_many_tokens_beneath_a_plot_are_named_on_a_phone_without_touching(page, tmp_path):
-    flags, labels = np.random.default_rng(0).random((6, 48)) < 0.2, [f"token{index}" for index in range(48)]
-    raster = raster_of(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 6)
+    labels = [f"token{index}" for index in range(48)]
+    bars = position_bars(np.random.default_rng(0).random(48), labels, labels, "variance")
     path = tmp_path / "export.html"
-    path.write_text(page_html("Title", {}, [Exhibit("Raster", "A raster.", raster)]), encoding="utf-8")
+    path.write_text(page_html("Title", {}, [Exhibit("Bars", "Bars.", bars)]), encoding="utf-8")
     page.goto(path.as_uri())
     expect(page.locator(".xtick text:visible")).to_have_count(48)
     page.set_viewport_size({"width": 390, "height": 844})

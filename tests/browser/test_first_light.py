@@ -6,20 +6,9 @@ import time
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
-from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import (
-    all_drawn,
-    click_cell,
-    enter_number,
-    held,
-    moving,
-    open_the_prompt,
-    played,
-    plot,
-    record,
-)
+from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +33,6 @@ window.WebSocket = class extends Direct {
 """
 
 
-# Of a plot: that it is this one, and how often its cells change.
-MARKED = """
-plot => {
-  plot.marked = true;
-  plot.redrawn = 0;
-  const observer = new MutationObserver((changes) => { plot.redrawn += changes.length });
-  observer.observe(plot.querySelector(".heatmaplayer"), { subtree: true, childList: true, attributes: true });
-}
-"""
-
-
 # As browsers have it on plain HTTP from another machine.
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
 
@@ -70,9 +48,9 @@ def errors(page) -> list[str]:
 
 def has_the_app_around_it_and_no_error(page: Page, errors: list[str]) -> None:
     """Of a page that was just opened by its address."""
-    expect(page.get_by_text("Model in use").first).to_be_visible()
+    expect(page.get_by_text("About this model").first).to_be_visible()
     sidebar = page.get_by_test_id("stSidebarNav")
-    expect(sidebar.get_by_role("link", name="Sinks")).to_be_visible()
+    expect(sidebar.get_by_role("link", name="Explore")).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
     all_drawn(page)
     page.get_by_role("button", name="Copy the link to this page").click()
@@ -84,7 +62,7 @@ def has_the_app_around_it_and_no_error(page: Page, errors: list[str]) -> None:
     assert errors == []
 
 
-def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address, errors):
+def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address, errors):
     page.goto(f"{address}/overview")  # which was once a page
     page.wait_for_url(lambda url: "overview" not in url)
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
@@ -93,10 +71,8 @@ def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, 
     page.get_by_role("link", name="Record a prompt").click()
     page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
     record(page)
-    page.get_by_role("link", name="Show its sinks").click()
-    expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
-    expect(page.locator(".st-key-head_grid .heatmaplayer image, .st-key-head_grid .hm image").first).to_be_attached()
-    print(f"three clicks took {time.monotonic() - began:.1f} s on a cold server")
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+    print(f"two clicks took {time.monotonic() - began:.1f} s on a cold server")
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("mia goes to the park"))
     page.goto(address)
     has_the_app_around_it_and_no_error(page, errors)
@@ -110,8 +86,7 @@ def told(received: list[bytes | str], words: str) -> bool:
 def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, errors):
     received: list[bytes | str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
-    moving(page).goto(f"{address}/denoise")
-    open_the_prompt(page)
+    moving(page).goto(f"{address}/explore")
     page.get_by_text(re.compile("^Settings")).click()
     enter_number(page, "New tokens", 16)
     enter_number(page, "Denoising steps", 16)
@@ -159,36 +134,35 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
         except TimeoutError:
             continue
 
-    page.get_by_role("link", name="Show its sinks").click()
-    expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
-    shape = find("bundled").geometry.layers, find("bundled").geometry.heads
-    all_drawn(page)
     assert told(received, "About this model")
-    grid = plot(page, "head_grid")
-    grid.evaluate(MARKED)
     received.clear()
-    click_cell(page, "head_grid", 3, 4, shape)
-    expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
-    plot(page, "mass_over_steps")
-    outlined = "plot => plot.marked && plot.layout.shapes[0].x0 === 3.5 && plot.layout.shapes[0].y0 === 2.5"
-    page.wait_for_function(outlined, arg=grid.element_handle())  # changed in place, not made anew
-    assert grid.evaluate("plot => plot.redrawn") == 0, "only another cell is outlined"
-    page.wait_for_url(re.compile("layer=3&head=4"))
-    assert told(received, "Layer 3, head 4")
-    assert not told(received, "About this model"), "a click drew the sidebar anew as well"
-
-    page.get_by_text("Full attention map", exact=True).click()
-    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 0")).to_be_visible()
-
+    page.get_by_role("radio", name="Attention map").or_(page.get_by_role("button", name="Attention map")).first.click()
+    fetch = page.get_by_role("button", name="Fetch the map")
+    expect(fetch).to_be_visible()
+    heads = explorer.locator(".sx-heads canvas")
+    box = heads.bounding_box()
+    assert box is not None
+    heads.click(position={"x": box["width"] - 12, "y": box["height"] - 12})
+    page.wait_for_url(re.compile("layer=7&head=5"))
+    expect(page.get_by_text("layer 7, head 5 at step 0")).to_be_visible()
+    all_drawn(page)
+    fetch.click()
+    shown = page.get_by_text("Full attention map of layer 7, head 5 at step 0")
+    expect(shown).to_be_visible()
     page.reload()
-    expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
-    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 0")).to_be_visible()
+    expect(shown).to_be_visible()
+    page.goto(page.url.replace("tab=Attention+map", "tab=Heads&metric=Entropy"))
+    all_drawn(page)
+    click_cell(page, "head_grid", 3, 4, (8, 6))
+    expect(explorer).to_contain_text("layer 3 head 4’s attention")  # it has moved there
+    page.get_by_role("link", name="Hide these sinks").click()
+    expect(page.get_by_role("heading", name="Causes")).to_be_visible()
+    expect(page.get_by_role("button", name="Run ablation")).to_be_visible()
     has_the_app_around_it_and_no_error(page, errors)
 
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
-    page.goto(f"{address}/denoise")
-    open_the_prompt(page)
+    page.goto(f"{address}/explore")
     page.get_by_text(re.compile("^Settings")).click()
     enter_number(page, "New tokens", 100)
     enter_number(page, "Denoising steps", 100)
@@ -196,11 +170,11 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     all_drawn(page)
     with held(address):
         record(page)
-        expect(page.get_by_text("Denoising now")).to_be_visible()
+        expect(page.get_by_text("Recording now")).to_be_visible()
     page.reload()
     page.get_by_role("link", name="Start", exact=True).click()
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
-    page.get_by_role("link", name="Denoise").click()
+    page.get_by_role("link", name="Explore").click()
     expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
 
@@ -229,7 +203,7 @@ def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_side
 
 
 def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
-    moving(page).goto(f"{address}/denoise?step=0")
+    moving(page).goto(f"{address}/explore?step=0")
     explorer = page.get_by_role("group", name="Explorer")
     slider = explorer.get_by_role("slider", name="Denoising step")
     expect(slider).to_have_attribute("aria-valuetext", re.compile("Step 0 of"))
@@ -247,14 +221,13 @@ def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page,
 
 def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_emptied(page, address):
     page.add_init_script(LAGGING)
-    page.goto(f"{address}/denoise")
-    open_the_prompt(page)
+    page.goto(f"{address}/explore")
     page.get_by_role("textbox", name="Prompt").fill("Sue was at the river.")
     record(page)
-    expect(page.get_by_text("Denoising now")).to_be_visible()
+    expect(page.get_by_text("Recording now")).to_be_visible()
     page.evaluate("window.lag = 700")
-    page.get_by_role("link", name="Sinks", exact=True).click()
-    title = page.get_by_role("heading", name="Sinks", exact=True)
+    page.get_by_role("link", name="Causes", exact=True).click()
+    title = page.get_by_role("heading", name="Causes", exact=True)
     expect(title).to_be_visible()
     page.evaluate("window.lag = 0")
     for _ in range(6):  # over some refreshes of the sidebar

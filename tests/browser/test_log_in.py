@@ -72,21 +72,21 @@ def logged_in(page: Page, name: str):
 
 def test_a_log_in_gives_each_account_its_role(page, address):
     record = page.get_by_role("button", name="Record", exact=True)
-    page.goto(f"{address}/denoise")
+    page.goto(f"{address}/explore")
     expect(page.get_by_text("This server asks you to log in.")).to_be_visible()
     expect(record).to_have_count(0)
     assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
     with logged_in(page, "ada"):
         expect(page.get_by_text(re.compile("^Logged in as Ada.?@example.org$"))).to_be_visible()
-        page.get_by_role("link", name="Denoise").click()
+        page.get_by_role("link", name="Explore").click()
         expect(record).to_be_enabled()
-        page.get_by_role("link", name="Sinks").click()
+        page.get_by_role("link", name="Causes").click()
         page.locator("input[type=file]").set_input_files(
             {"name": "a.safetensors", "mimeType": "application/octet-stream", "buffer": b"no recording"}
         )
         expect(page.get_by_text(re.compile("is not a (whole )?recording"))).to_be_visible()
     with logged_in(page, "bob"):
-        page.get_by_role("link", name="Denoise").click()
+        page.get_by_role("link", name="Explore").click()
         expect(page.get_by_text("You may look at this server").first).to_be_visible()
         expect(record).to_be_disabled()
     for stranger, why in (("eve", "is on no list"), ("mallory", "does not say that the address is verified")):

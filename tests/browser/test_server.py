@@ -18,7 +18,7 @@ from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
 from tests.browser.conftest import visitor
-from tests.browser.helpers import enter_number, held, open_the_prompt, record, worker_of
+from tests.browser.helpers import enter_number, held, record, worker_of
 from tests.engine.helpers import until
 from tests.helpers import server
 
@@ -50,15 +50,16 @@ def another_service():
 def test_the_printed_address_opens_every_page_and_no_other_port_is_sent_the_token(page, tmp_path):
     token = "a-token-for-this-test"
     with server(tmp_path, token=token) as address, another_service() as (other, received):
-        page.goto(f"{address}/sinks")
+        page.goto(f"{address}/causes")
         expect(page.get_by_text("The access token is missing in this address.")).to_be_visible()
-        page.goto(f"{address}/sinks?token={token}")
+        page.goto(f"{address}/causes?token={token}")
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
-        assert re.fullmatch(rf"{address}/~[\w-]{{16}}/sinks", page.url)
-        page.goto(f"{address}/denoise?x=1")
+        assert re.fullmatch(rf"{address}/~[\w-]{{16}}/causes", page.url)
+        page.goto(f"{address}/denoise?x=1")  # which was once a page
+        page.wait_for_url(re.compile(r"/~[\w-]{16}/explore\?x=1"))
         expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
         assert any(token in cookie["value"] for cookie in page.context.cookies())
-        for path in ("/", "/denoise", "/_stcore/stream", "/media/a.png"):
+        for path in ("/", "/explore", "/_stcore/stream", "/media/a.png"):
             page.goto(f"{other}{path}")
         opened = page.evaluate(
             "address => new Promise(end => { const socket = new WebSocket(address, ['streamlit']);"
@@ -75,7 +76,7 @@ def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
     with server(tmp_path, "none", "--secrets.files", str(secrets)) as address:
 
         def give(password: str) -> None:
-            page.goto(f"{address}/denoise")
+            page.goto(f"{address}/explore")
             page.get_by_label("Password").fill(password)
             page.get_by_role("button", name="Log in").click()
 
@@ -98,7 +99,7 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
     with server(tmp_path, token="a-token-that-nobody-needs") as address:
         with visitor(chromium) as first:
             page = first.new_page()
-            page.goto(f"{address}/denoise")
+            page.goto(f"{address}/explore")
             record(page)
             recorded = page.url
         with visitor(chromium) as second:
@@ -113,22 +114,17 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
 def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
     """Straight to a page first, and not to the first one."""
     with server(tmp_path) as address:
-        page.goto(f"{address}/sinks")
-        expect(page.get_by_role("link", name="Denoise")).to_be_visible()
-        expect(page.get_by_text("Model in use").first).to_be_visible()
+        page.goto(f"{address}/causes")
+        expect(page.get_by_role("link", name="Explore")).to_be_visible()
+        expect(page.get_by_text("About this model").first).to_be_visible()
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
-        page.goto(f"{address}/experts")  # is in the navigation once something with experts was recorded
-        expect(page.get_by_role("heading", name="Experts")).to_be_visible()
-        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
-        expect(page.get_by_role("link", name="Experts")).to_have_count(0)
-        page.goto(f"{address}/denoise")
+        page.goto(f"{address}/explore")
         record(page)
         expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.05)
-        open_the_prompt(page)
         settings = page.get_by_text(re.compile("^Settings"))
         expect(settings).to_have_count(1)  # those of the page before are taken away as the new one is drawn
         settings.click()
@@ -174,7 +170,7 @@ def test_the_queue_runs_before_anybody_visits_and_its_panel_survives_a_refresh_a
         until(lambda: store.job("job0")["state"] == "done")
         page.goto(f"{address}/runs")
         panel = page.get_by_test_id("stSidebar")
-        expect(panel.get_by_text(re.compile("jobs wait"))).to_be_visible()
+        expect(panel.get_by_text(re.compile("jobs queued"))).to_be_visible()
         expect(panel.get_by_text(denoising)).to_be_visible()
         until(lambda: far_from_its_end(store))
         store.close()

@@ -18,15 +18,14 @@ LIMIT = 2_000_000  # bytes
 
 
 def exhibits() -> list[Exhibit]:
-    """As many figures of a recording's shape as the page Sinks draws, of numbers that pack worse than real ones."""
+    """As many figures of a recording's shape as the page Explore draws, of numbers that pack worse than real ones."""
     rng = np.random.default_rng(0)
     mass = rng.gamma(0.5, size=(STEPS, POSITIONS)).astype(np.float32)
     labels = [f"word{position}" for position in range(POSITIONS)]
-    tokens = [labels] * STEPS
     steps = np.arange(STEPS)
     return [
         Exhibit("Heads", "A grid.", figures.head_grid(rng.random((LAYERS, HEADS)), "strength")),
-        Exhibit("Head", "Its mass.", figures.mass_over_steps(mass, labels, mass > 3, tokens, 3, 5)),
+        Exhibit("Head", "Its map.", figures.attention_map(mass, labels)),
         Exhibit("Token", "Its mass.", curves([Series("mass", steps, mass.T)], "step", "mass")),
         Exhibit("Map", "A map.", figures.attention_map(rng.dirichlet(np.ones(POSITIONS), POSITIONS), labels)),
     ]

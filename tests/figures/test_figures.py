@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.style import CLICK_HINT, MAX_CELLS, REFERENCE, as_text, block_reduce, shorten, token_axis
-from analysis.sinks.metrics import ceiling
+from analysis.figures.style import REFERENCE, as_text, block_reduce, shorten, token_axis
 from pages.parts.plot import Point
 
 
@@ -19,12 +18,10 @@ def every_figure():
     labels = [f"t{index}" for index in range(9)]
     flags = mass > 0.8
     return {
-        "head_grid": figures.head_grid(rng.random((3, 4)), "sink strength", (1, 2)),
-        "mass_over_steps": figures.mass_over_steps(mass, labels, flags, [labels] * 5, 2),
+        "head_grid": figures.head_grid(rng.random((3, 4)), "sink strength"),
         "attention_map": figures.attention_map(rng.random((9, 9)), labels),
         "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
         "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels, range(len(labels)))], True),
-        "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 5),
         "position_bars": dynamics.position_bars(mass[0], labels, labels, "variance"),
         "kinds_over_steps": dynamics.kinds_over_steps({"one": flags[:, :2].astype(int)}, ("a", "b")),
         "outcome_bars": outcome_bars({"a": {"nothing": 1.0, "sinks": 0.4}}, "agreement", True),
@@ -47,18 +44,17 @@ def test_axes_are_named_and_arrays_are_not_half_precision(name):
 
 def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     grid = np.arange(6).reshape(2, 3) / 10
-    assert figures.head_grid(grid, "strength", None).data[0].text[1][1] == "40.0%"
-    figure = figures.head_grid(grid, "strength", None, names=[["a", "b", "c"], ["d", "<b>", "f"]])
+    assert figures.head_grid(grid, "strength").data[0].text[1][1] == "40.0%"
+    figure = figures.head_grid(grid, "strength", names=[["a", "b", "c"], ["d", "<b>", "f"]])
     assert figure.data[0].text[1][1] == "40.0%<br>most attention: &lt;b&gt;"
 
 
 def test_maps_and_grids_stand_as_their_arrays_do():
     """The first row is on top and the first column on the left, whatever is drawn."""
     rng = np.random.default_rng(0)
-    attention, mass, heads = rng.random((4, 4)), rng.random((5, 4)), rng.random((2, 3))
+    attention, heads = rng.random((4, 4)), rng.random((2, 3))
     drawn = {
         "attention map": (attention, figures.attention_map(attention, list("abcd"))),
-        "mass over steps": (mass, figures.mass_over_steps(mass, list("abcd"), mass > 2, None)),
         "heads": (heads, figures.head_grid(heads, "strength")),
     }
     for name, (array, figure) in drawn.items():
@@ -75,15 +71,6 @@ def test_a_clicked_cell_is_its_layer_and_head():
     assert (drawn.layout.yaxis.title.text, drawn.layout.xaxis.title.text) == ("layer", "head")
     layer, head = Point(x=2, y=1, customdata=None).cell  # the column and the row that Plotly names
     assert heads[layer, head] == heads[1, 2] == pytest.approx(float(drawn.data[0].z[1][2]))
-
-
-def test_padding_leaves_gaps_in_a_heads_heatmap():
-    mass = np.full((3, 4), np.nan, np.float32)
-    mass[:, :2] = 1
-    figure = figures.mass_over_steps(mass, list("abcd"), np.zeros((3, 4), bool), None)
-    assert np.isnan(figure.data[0].z[:, 2:]).all()
-    assert figure.data[0].hoverongaps is False
-    assert len(figure.data) == 1, "no legend for sinks that are not there"
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30))
@@ -161,26 +148,6 @@ def test_the_colours_of_layers_are_named_by_whole_numbers():
     assert ticks == {1: (0, 1), 3: (0, 1), 8: (0, 1), 32: (0, 4)}
 
 
-def test_few_marks_are_drawn_without_webgl_and_many_with_it():
-    labels = [f"t{index}" for index in range(60)]
-    for share, kind in ((0.1, "scatter"), (0.9, "scattergl")):
-        flags = np.random.default_rng(0).random((60, 60)) < share
-        figure = dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 60)
-        assert figure.data[0].type == kind
-        assert len(figure.data[0].x) == flags.sum()
-
-
-def test_the_raster_colours_sinks_by_kind():
-    sinks = np.array([[True, False], [False, True]])
-    names = [["", "at 1"], ["", "‘b’ at 1"]]
-    figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"], names)
-    assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
-        ("[MASK]", [0], [0]),
-        ("word", [1], [1]),
-    ]
-    assert list(figure.data[1].text) == ["‘b’ at 1"], "named as in its step"
-
-
 # --- text from outside ------------------------------------------------------------------------------------------
 
 HOSTILE = "<a href='http://evil.test'>x</a> <b>%{x}</b> &lt;"
@@ -191,16 +158,14 @@ def hostile_figures():
     from analysis.evaluation.curves import RunningMean
     from analysis.figures import accuracy, masks, pruning, suggestion
 
-    mass, grid, flags = np.ones((2, 3), np.float32), np.full((2, 2), 0.5), np.ones((2, 3), bool)
+    mass, grid = np.ones((2, 3), np.float32), np.full((2, 2), 0.5)
     labels, line = [HOSTILE] * 3, np.linspace(0, 1, 3)
     curve = RunningMean(HOSTILE, np.arange(1, 4), line, line, line)
     return [
-        figures.head_grid(grid, "strength", None, names=[labels[:2]] * 2),
-        figures.mass_over_steps(mass, labels, flags, [labels] * 2),
+        figures.head_grid(grid, "strength", names=[labels[:2]] * 2),
         figures.attention_map(np.ones((3, 3)), labels),
         dynamics.curves([dynamics.Series(HOSTILE, line, mass)], "step", "count"),
         dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels, range(len(labels)))], False),
-        dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 2),
         dynamics.position_bars(mass[0], labels, labels, "variance"),
         dynamics.kinds_over_steps({HOSTILE: np.ones((2, 1), int), "b": np.ones((2, 1), int)}, ("word",)),
         outcome_bars({HOSTILE: {"nothing": 1.0}}, "agreement", True),
@@ -227,24 +192,3 @@ def test_names_and_tokens_are_drawn_as_text():
         assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
         for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
-
-
-def test_a_heads_map_outlines_the_step_and_the_token_looked_at_and_names_tokens_only_where_cells_are_not_averaged():
-    mass, flags = np.ones((5, 4), np.float32), np.zeros((5, 4), bool)
-    tokens = [list("abcd")] * 5
-    figure = figures.mass_over_steps(mass, list("abcd"), flags, tokens, step=3, position=2, top=9.0)
-    assert figure.data[0].zmax == 9.0 and [list(row) for row in figure.data[0].text] == tokens
-    assert figure.data[0].hovertemplate.endswith(CLICK_HINT + "<extra></extra>")
-    outlined = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.yref == "y domain"}
-    assert outlined == {(1.5, 2.5)}
-    many = np.ones((3, MAX_CELLS + 1), np.float32)
-    averaged = figures.mass_over_steps(many, ["x"] * many.shape[1], many > 2, [["x"] * many.shape[1]] * 3).data[0]
-    assert averaged.text is None and "%{text}" not in averaged.hovertemplate
-
-
-def test_heads_share_a_ceiling_that_a_few_strong_cells_do_not_set():
-    mass = np.ones((10, 4, 4, 50), np.float32)
-    mass[0, 0, 0, 0] = 500
-    mass[1] = np.nan
-    assert ceiling(mass) == 1
-    assert ceiling(np.full((1, 1, 1, 2), np.nan)) == 1

@@ -22,15 +22,6 @@ def test_a_map_names_the_token_that_its_queries_rest_on():
     assert reading("attention map", causal, NAMES, causal.mean(axis=0)) == ""
 
 
-def test_from_a_token_the_head_that_pays_most_is_named():
-    pattern = np.array([[0.1, 0.1, 0.7, 0.1], [0.25, 0.25, 0.25, 0.25]])
-    said = reading("attention from a token", pattern, ["layer 0, head 1", "layer 1, head 0"], NAMES, 1, 4)
-    assert said.startswith("Layer 0, head 1 pays 70% of its attention to ‘.’ at 2; uniform attention would pay 25%.")
-    assert "1 of these 2 heads" in said
-    assert "to itself" in reading("attention from a token", pattern[:1], ["layer 0, head 1"], NAMES, 2, 4)
-    assert reading("attention from a token", pattern[1:], ["layer 1, head 0"], NAMES, 1, 4) == ""
-
-
 def test_the_head_that_changes_most_is_held_against_random_weights_or_the_median_head():
     values = np.array([[[0.1, 0.2]], [[0.6, 0.21]], [[0.3, 0.2]]])
     said = reading("chosen steps", values, [0, 5, 9], True)
@@ -48,7 +39,7 @@ def test_common_sinks_and_flips_beyond_chance():
     assert reading("common sinks", chance, chance, 9) == "" == reading("common sinks", shared, chance, 0)
     assert reading("common sinks", np.array([0.3]), np.array([0.25]), 9) == ""
     said = reading("flips", 1.2, 3.0, 4.8, np.array([0, 2.5, 0.5]))
-    assert said == "3.0 tokens a text come to differ (1.2 to 4.8), most of them in step 1."
+    assert said == "3.0 tokens per text come to differ (1.2 to 4.8), most of them in step 1."
     assert reading("flips", 0.0, 0.5, 1.0, np.array([0.5])) == ""
 
 

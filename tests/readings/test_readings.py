@@ -76,18 +76,6 @@ def test_sinks_at_random_positions_say_nothing_of_kinds():
     assert said.count("") >= 19
 
 
-def test_what_a_head_attends_to():
-    mass, sinks = np.array([0.4, 0.2, 3.0, 0.4]), np.array([False, False, True, False])
-    over_steps, flags = np.tile(mass, (6, 1)), np.tile(sinks, (6, 1))
-    flags[0] = False
-    said = reading("attention of a head", over_steps, flags, NAMES)
-    assert "‘.’ at 2: 3 times" in said and "in 5 of 6 steps" in said
-    assert reading("attention of a head", np.ones((6, 4)), flags, NAMES) == ""
-    masked = [position_name(at, "[MASK]", "still masked", "shop") for at in range(4)]
-    said = reading("attention of a head", over_steps, flags, masked)
-    assert said.startswith("This head attends most to position 2, still masked (later ‘shop’): 3 times what")
-
-
 def test_heads_are_spoken_of_beyond_random_weights_or_a_floor():
     values = np.array([[0.1, 0.2], [0.62, 0.3]])
     null = np.array([[0.25, 0.1], [0.2, 0.15]])
@@ -219,7 +207,6 @@ def test_sinks_that_last_are_told_where_more_do_than_at_random_positions():
 def test_no_sentence_holds_a_number_that_is_none(mass, sinks):
     mass[0, 0] = np.nan
     said = [
-        reading("attention of a head", mass, sinks, LABELS),
         reading("lifetimes", sinks, LABELS),
         reading("long-lived sinks", sinks),
         reading("heads", mass, False),

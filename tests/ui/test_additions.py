@@ -45,16 +45,13 @@ def test_an_added_definition_is_offered_explained_and_counts(recording, trajecto
     levels = np.float32(1.5) * mean.mean(axis=1, keepdims=True)
     sinks = mean > levels
     assert sinks[3].any() and not sinks[3].all()
-    for page in ("pages/sinks.py", "pages/dynamics.py"):
-        test = app(page, recording=recording.id, step="3")
-        box = test.selectbox(key="definition")
-        assert additions.DEFINITION.title in box.options and additions.DEFINITION.help in box.help
-        assert "Gaussian reference" in shown(test)
-        choose(test, "selectbox", "definition", "multiple")
-        choose(test, "slider", "epsilon", 1.5)
-        assert "Gaussian reference" not in shown(test), "the definition counts no standard deviations"
-        if page == "pages/sinks.py":
-            assert test.metric[0].value == f"{sinks.sum(axis=1).mean():.2f}"
+    box = app("pages/causes.py", recording=recording.id).selectbox(key="definition")
+    assert additions.DEFINITION.title in box.options and additions.DEFINITION.help in box.help
+    view = {"recording": recording.id, "tab": "Dynamics", "curve_count_table": "true"}
+    assert "Gaussian reference" in shown(app("pages/explore.py", **view))
+    test = app("pages/explore.py", **view, definition="multiple", epsilon="1.5")
+    assert "Gaussian reference" not in shown(test), "the definition counts no standard deviations"
+    assert test.dataframe[0].value["number of sinks"].tolist() == sinks.sum(axis=1).tolist()
 
 
 def shown(test) -> str:
@@ -64,10 +61,9 @@ def shown(test) -> str:
 
 
 def test_an_added_head_metric_is_laid_over_the_heads_and_ranks_them(recording, trajectory):
-    test = app("pages/sinks.py", recording=recording.id)
+    test = app("pages/explore.py", recording=recording.id, tab="Heads")
     choose(test, "selectbox", "metric", "value-span")
     assert "Span of the values by layer and head" in texts(test)
-    test.segmented_control(key="sinks_view").set_value("Ranking").run()
     table = test.dataframe[0].value
     values = np.ptp(value_totals(trajectory.value_norm), axis=0)
     for row in table.itertuples():
@@ -75,17 +71,16 @@ def test_an_added_head_metric_is_laid_over_the_heads_and_ranks_them(recording, t
 
 
 def test_an_added_curve_is_drawn_and_its_row_is_asked(recording, trajectory):
-    test = app("pages/dynamics.py", recording=recording.id)
+    test = app("pages/explore.py", recording=recording.id, tab="Dynamics")
     assert additions.CURVE.sentence in texts(test)
     choose(test, "toggle", "curve_heaviest_table", True)
     table = test.dataframe[0].value
     own = table[table["series"] == "bundled"]["mass"].to_numpy()
     np.testing.assert_allclose(own, mean_mass(trajectory.mass).max(axis=1), rtol=1e-6)
-    choose(test, "selectbox", "split", "[MASK] only")
+    test = app("pages/explore.py", recording=recording.id, tab="Dynamics", split="[MASK] only")
     assert additions.CURVE.title in texts(test), "it can be split"
-    choose(test, "segmented_control", "dynamics_view", "Noised against real")
-    asked = next(button for button in test.button if button.key and button.key.startswith("offer_"))
-    asked.click().run()
+    choose(test, "selectbox", "dynamics_view", "Noised against real")
+    test.button(key="ask_noise_").click().run()
     for job in engine().jobs("noise"):
         assert engine().wait(job.id, 300).state == "done"
     test.run()
@@ -94,7 +89,9 @@ def test_an_added_curve_is_drawn_and_its_row_is_asked(recording, trajectory):
 
 
 def test_an_added_target_is_named_and_blocked(recording):
-    test = app("pages/sinks.py", recording=recording.id, definition="multiple", epsilon="1.5", sinks_view="Ablation")
+    test = app(
+        "pages/causes.py", recording=recording.id, definition="multiple", epsilon="1.5", causes_view="One prompt"
+    )
     assert any(f"- the first token alone\n- {additions.TARGET.help}" in caption.help for caption in test.caption)
     test.button(key="run_ablation").click().run()
     job = engine().wait(engine().jobs("ablate")[0].id, 300)

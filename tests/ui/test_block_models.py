@@ -94,13 +94,13 @@ def test_the_sidebar_says_how_it_attends(made):
     assert attends in test.sidebar.table[0].value.to_string()
 
 
-@pytest.mark.parametrize("page", ["pages/denoise.py", "pages/sinks.py", "pages/dynamics.py"])
-def test_its_recording_is_looked_at(made, page, explorer_sent):
-    test = check(opened(page, made, recording=made.recording.id, k="1"))
-    if page == "pages/denoise.py":
-        assert explorer_sent[-1][0]["tracks"][0]["steps"] == made.recording.summary["steps"]
-    else:
-        every_view(test, "sinks_view" if page == "pages/sinks.py" else "dynamics_view")
+def test_its_recording_is_looked_at(made, explorer_sent):
+    test = check(opened("pages/explore.py", made, recording=made.recording.id, k="1"))
+    assert explorer_sent[-1][0]["tracks"][0]["steps"] == made.recording.summary["steps"]
+    every_view(test, "tab")
+    test.segmented_control(key="tab").set_value("Dynamics").run()
+    for view in test.selectbox(key="dynamics_view").options:
+        check(test.selectbox(key="dynamics_view").set_value(view).run())
 
 
 def test_its_discount_is_tuned(made):

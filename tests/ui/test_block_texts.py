@@ -6,8 +6,9 @@ import pytest
 from analysis.figures.player import data
 from analysis.recording.playing import played
 from analysis.recording.trajectory_file import save
-from analysis.sinks.token_states import REGIONS, SPLITS
+from analysis.sinks.token_states import ALL, REGIONS, SPLITS
 from analysis.specs import SinkParams
+from pages.parts.explore.dynamics import VIEWS
 from pages.parts.recordings.recording import open_recording
 from pages.parts.session import engine
 from tests.figures.test_player import unpacked
@@ -44,7 +45,7 @@ def test_playback_shows_drafts_edits_take_backs_and_the_open_block(recording):
 
 def test_dynamics_counts_what_steps_change_and_where_sinks_stand(recording):
     shown = {f"{name}_table": "true" for name in ("regions_over_steps", "kinds_over_steps", "changes_over_steps")}
-    test = app("pages/dynamics.py", recording=recording.id, k="1", **shown)
+    test = app("pages/explore.py", recording=recording.id, tab="Dynamics", k="1", **shown)
     said = texts(test)
     assert "13 tokens written, 2 tokens edited and 1 token taken back in all." in said
     tables = [frame.value for frame in test.dataframe]
@@ -56,14 +57,9 @@ def test_dynamics_counts_what_steps_change_and_where_sinks_stand(recording):
     assert changes["written"].sum() == BLOCK * BLOCKS + 1, "one token is written, taken back and written again"
 
 
-@pytest.mark.parametrize("page", ["pages/sinks.py", "pages/dynamics.py"])
-def test_every_split_and_view_can_be_looked_at(recording, page):
-    test = app(page, recording=recording.id, k="1")
-    view = "sinks_view" if page == "pages/sinks.py" else "dynamics_view"
-    for name in SPLITS:
-        test.selectbox(key="split").set_value(name).run()
-        assert not test.exception and not test.error, name
-    for name in test.segmented_control(key=view).options:
-        if "Ablation" not in str(name) and "Noised" not in str(name):
-            test.segmented_control(key=view).set_value(getattr(name, "content", name)).run()
-            assert not test.exception and not test.error, name
+@pytest.mark.parametrize("tab", [{"tab": "Heads"}, *({"tab": "Dynamics", "dynamics_view": name} for name in VIEWS)])
+def test_every_split_and_tab_can_be_looked_at(recording, tab):
+    splits = SPLITS if tab == {"tab": "Heads"} else [ALL, "open block"]
+    for split in splits:
+        test = app("pages/explore.py", recording=recording.id, k="1", split=split, **tab)
+        assert not test.exception and not test.error, split

@@ -46,29 +46,18 @@ def recording(folder, tmp_path_factory):
     return engine().add_recording(outcome.file)
 
 
-def test_splits_and_kinds_say_undecided_where_there_is_no_mask(recording):
-    test = app(
-        "pages/dynamics.py", recording=recording.id, kinds_over_steps_table="true", regions_over_steps_table="true"
-    )
-    options = test.selectbox(key="split").options
-    assert {"undecided only", "without undecided"} <= set(options)
-    assert not any("[MASK]" in option for option in options)
-    assert "random tokens here" in texts(test) and "[MASK]" not in texts(test)
-    columns = {column for frame in test.dataframe for column in frame.value.columns}
-    assert "undecided" in columns and "[MASK]" not in columns
-    test.selectbox(key="split").set_value("[MASK] only").run()
-    assert not test.exception
-
-
-def test_kinds_of_positions_say_undecided_too(recording):
-    test = app("pages/dynamics.py", recording=recording.id, dynamics_view="Positions", raster_table="true")
-    kinds = next(set(frame.value["kind"]) for frame in test.dataframe if "kind" in frame.value)
-    assert "undecided" in kinds and "[MASK]" not in kinds
-    assert "[MASK]" not in _legend(test)
+def test_kinds_say_undecided_where_there_is_no_mask(recording):
+    tables = {f"{name}_table": "true" for name in ("kinds_over_steps", "regions_over_steps")}
+    for split in ({}, {"split": "[MASK] only"}, {"split": "undecided only"}):
+        test = app("pages/explore.py", recording=recording.id, tab="Dynamics", **tables, **split)
+        assert "random tokens here" in texts(test) and "[MASK]" not in texts(test)
+        columns = {column for frame in test.dataframe for column in frame.value.columns}
+        assert "undecided" in columns and "[MASK]" not in columns
+        assert not test.exception
 
 
 def test_curves_of_a_model_in_a_folder_are_called_after_the_folder(recording, folder):
-    names = _legend(app("pages/dynamics.py", recording=recording.id, dynamics_view="Over the steps"))
+    names = _legend(app("pages/explore.py", recording=recording.id, tab="Dynamics"))
     assert folder.name in names and str(folder) not in names
 
 

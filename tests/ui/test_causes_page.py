@@ -67,7 +67,7 @@ def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path
     folder = tmp_path_factory.mktemp("pruned") / "half"
     save_pruned(pruned_copy(bundled, "magnitude", 0.7, []), folder)
     alone = app("pages/causes.py", recording=recording.id, causes_view="Dense against pruned")
-    assert "no other recording of this prompt" in texts(alone)
+    assert "No other recording of this prompt" in texts(alone)
     for source, prompt in ((str(folder), "mia has a dog ."), ("bundled", OTHER), (str(folder), OTHER)):
         template = "off" if source != "bundled" else "auto"  # as Masks asks of pruned models
         spec = RecordSpec(model=ModelSpec(source=source), prompt=prompt, sampling=SAMPLING, chat_template=template)
@@ -77,11 +77,11 @@ def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path
     assert len(test.selectbox(key="beside").options) == 1, "of the same prompt alone"
     assert "This is one prompt: it says nothing of others." in said
     assert "When each position is filled" in said and "sinks in common" in said.lower()
-    assert "Flips a step over 2 prompts" in said and "tokens a text come to differ" in said
+    assert "Flips per step over 2 prompts" in said and "tokens per text come to differ" in said
 
 
 def test_the_largest_channels_are_recorded_by_hand_and_shown(recording):
-    test = app("pages/causes.py", recording=recording.id, causes_view="Massive activations")
+    test = app("pages/explore.py", recording=recording.id, tab="Massive activations")
     assert "without its residual channels" in texts(test)
     test.button(key="record_channels").click().run()
     job = engine().wait(engine().jobs("record")[0].id, 300)
@@ -94,9 +94,9 @@ def test_the_largest_channels_are_recorded_by_hand_and_shown(recording):
 
 @pytest.mark.parametrize(("view", "kind", "says"), [("Logit lens", "lens", "become"), ("Geometry", "geometry", "rank")])
 def test_what_looks_inside_is_asked_by_hand(recording, view, kind, says):
-    test = app("pages/causes.py", recording=recording.id, causes_view=view)
+    test = app("pages/explore.py", recording=recording.id, tab=view)
     assert not engine().jobs(kind)
-    next(button for button in test.button if button.key and button.key.startswith(f"offer_{kind}_")).click().run()
+    test.button(key=f"ask_{kind}_").click().run()
     job = engine().wait(engine().jobs(kind)[0].id, 300)
     assert job.state == "done", job.reason
     test.run()

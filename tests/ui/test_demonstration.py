@@ -15,16 +15,15 @@ from tests.ui.test_door import ask, inside
 pytestmark = pytest.mark.slow
 PAGES = {
     "start": {"ask": "true"},
-    "denoise": {},
-    "sinks": {"sinks_view": "Ablation"},
-    "dynamics": {"dynamics_view": "Over the steps"},
-    "causes": {},
+    "explore": {"tab": "Dynamics"},
+    "evidence": {},
+    "causes": {"causes_view": "One prompt"},
     "tuning": {},
     "pruning": {},
     "sweep": {},
     "runs": {"runs_view": "Masks"},
 }
-STARTING = ("record", "try_again")  # keys of buttons that record
+STARTING = ("record", "try_again", "record_with_0")  # keys of buttons that record
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,7 +58,7 @@ def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
     assert state() == before
 
 
-@pytest.mark.parametrize("name", ["pruning", "sweep", "start", "runs", "sinks"])
+@pytest.mark.parametrize("name", ["pruning", "sweep", "start", "runs", "causes"])
 def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
     said = texts(app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name]))
     assert "Switched off in this demonstration" in said and "This is a demonstration" in said
@@ -77,7 +76,7 @@ def test_a_page_says_at_its_top_that_this_is_a_demonstration_and_nothing_that_ca
 def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration):
     spec = RecordSpec(prompt="kate is in the car .", sampling=LLaDASampling(gen_length=48, steps=48), seed=9)
     running = engine().submit("record", spec, "another visitor")
-    fresh = app("pages/sinks.py")
+    fresh = app("pages/causes.py")
     assert not engine().job(running.id).ended
     assert fresh.query_params["recording"] in (demonstration.id, [demonstration.id])
     engine().wait(running.id, 300)
@@ -100,7 +99,7 @@ def test_another_model_in_the_address_is_not_looked_for(demonstration):
 
 
 def test_a_recording_is_made_and_one_beyond_the_bounds_is_refused(demonstration):
-    test = app("pages/denoise.py")
+    test = app("pages/explore.py")
     before = len(engine().jobs("record"))
     test.number_input(key="bundled_gen_length").set_value(80).run()
     test.button(key="record").click().run()
@@ -117,9 +116,9 @@ def test_a_token_is_branched_within_the_bounds_and_refused_before_the_click_beyo
     record = engine().jobs("record")[0]
     first = record.parameters(RecordSpec)
     position = len(open_trajectory(engine().result(record).file).labels()) - 1
-    linked = app("pages/denoise.py", recording=record.id, picked=f"{record.id}.0.{position}.end")
+    linked = app("pages/explore.py", recording=record.id, picked=f"{record.id}.0.{position}.end")
     assert [button.key for button in linked.button if button.key == "read_alternatives"], "a link starts nothing"
-    test = app("pages/denoise.py", recording=record.id)
+    test = app("pages/explore.py", recording=record.id)
     test.selectbox(key="denoise_token_box").set_value(position).run()
     assert engine().wait(engine().jobs("alternatives")[0].id, 300).state == "done"
     test.run()

@@ -9,6 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.specs import LLaDASampling, RecordSpec
+from pages.explore import TABS
+from pages.parts.explore.dynamics import VIEWS
 from pages.parts.session import engine
 from pages.parts.trouble import why
 from tests.helpers import ROOT
@@ -16,7 +18,7 @@ from tests.ui.helpers import another_model, prompt_box, texts
 
 pytestmark = pytest.mark.slow
 
-PAGES = [f"pages/{name}.py" for name in ("start", "denoise", "sinks", "dynamics", "tuning", "pruning", "runs")]
+PAGES = [f"pages/{name}.py" for name in ("start", "explore", "evidence", "causes", "tuning", "pruning", "runs")]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
     "picture": PICTURE,
@@ -76,7 +78,7 @@ def told(test: AppTest) -> str:
 def test_any_model_in_the_address_ends_in_a_sentence(page, recording):
     for name in NAMES if page == "pages/start.py" else ("picture", "NUL", "folder"):
         test = visit(page, source=NAMES[name], ask="true")
-        assert told(test) or page in ("pages/sinks.py", "pages/dynamics.py", "pages/denoise.py"), name
+        assert told(test) or page in ("pages/evidence.py", "pages/explore.py"), name
 
 
 def test_unknown_choices_in_the_address_of_a_model_are_said():
@@ -103,7 +105,7 @@ PROMPTS = {"long": "x " * 30_000, "NUL": "a\0b", "empty": "", "blank": "  ", "pi
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
-    test = visit("pages/denoise.py", recording=recording.id)
+    test = visit("pages/explore.py", recording=recording.id)
     prompt_box(test).set_value(prompt).run()
     before = len(engine().jobs("record"))
     if test.button(key="record").disabled:  # what speaks against it is said beforehand
@@ -150,16 +152,18 @@ def test_any_pruned_model_that_is_named_ends_in_a_sentence(name):
 
 
 def test_ids_that_are_not_in_the_store_are_said(recording):
-    test = visit("pages/dynamics.py", recording=recording.id, compare=f"nothing,{PICTURE}", reference="nobody")
+    test = visit(
+        "pages/explore.py", tab="Dynamics", recording=recording.id, compare=f"nothing,{PICTURE}", reference="nobody"
+    )
     assert "no recording nothing" in told(test) and "no autoregressive recording nobody" in told(test)
-    assert "not in the store" in told(visit("pages/sinks.py", recording=PICTURE))
-    assert "newest one instead" in told(visit("pages/denoise.py", recording="nothing"))
+    assert "not in the store" in told(visit("pages/causes.py", recording=PICTURE))
+    assert "newest one instead" in told(visit("pages/explore.py", recording="nothing"))
 
 
 def test_nothing_is_promised_instead_where_the_store_has_none(monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda *_: [])
     for path, query in (
-        ("pages/denoise.py", {"recording": "nothing"}),
+        ("pages/explore.py", {"recording": "nothing"}),
         ("pages/runs.py", {"runs_view": "Accuracy", "evaluation": "nothing"}),
     ):
         warned = told(visit(path, **query))
@@ -178,13 +182,13 @@ def test_a_recording_full_of_markup_is_shown_as_text(recording, tmp_path):
     hostile = info.model_copy(update={"model": model, "prompt": PICTURE, "tokens": tokens, "final_text": PICTURE})
     save(replace(trajectory, info=hostile), path)
     record = engine().add_recording(path)
-    sinks = [{"sinks_view": view} for view in ("Heads", "Chosen steps", "Ranking", "Ablation")]
-    dynamics = [{"dynamics_view": view} for view in ("Over the steps", "Stable or moving", "Positions")]
-    views = {"pages/sinks.py": sinks, "pages/dynamics.py": [*dynamics, {"dynamics_view": "Noised against real"}]}
+    dynamics = [{"tab": "Dynamics", "dynamics_view": view} for view in VIEWS]
+    causes = [{"causes_view": view} for view in ("Many prompts", "One prompt", "Dense against pruned")]
+    views = {"pages/explore.py": [*({"tab": tab} for tab in TABS), *dynamics], "pages/causes.py": causes}
     for page in PAGES:
         for view in views.get(page, [{}]):
             test = visit(page, recording=record.id, compare=recording.id, **view)
-            if page in ("pages/denoise.py", *views):
+            if page in views:
                 assert "evil" in texts(test) + str([box.options for box in test.selectbox]), page
 
 
@@ -209,7 +213,7 @@ def test_any_file_that_is_dropped_on_a_page_ends_in_a_sentence(recording):
         ("long" * 60 + ".safetensors", b"{}"),
         ("short.safetensors", whole[:-100]),
     ):
-        test = visit("pages/denoise.py", recording=recording.id)
+        test = visit("pages/explore.py", recording=recording.id)
         checked(test.file_uploader[0].upload(name, content).run())
         assert test.error, name
 

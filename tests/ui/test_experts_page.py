@@ -1,4 +1,4 @@
-"""The page of experts: only where there are routes; its sentences and tables say what the recording holds."""
+"""The tab of experts: only where there are routes; its sentences and tables say what the recording holds."""
 
 import shutil
 
@@ -36,12 +36,12 @@ def recording(tmp_path_factory):
 def test_the_page_shows_loads_sinks_turnover_and_a_route(recording):
     assert recording.summary["experts"] == 8
     shown = {f"{name}_table": "true" for name in TABLES}
-    test = app("pages/experts.py", recording=recording.id, k="1", expert_layer="2", **shown)
+    test = app("pages/explore.py", tab="Experts", recording=recording.id, k="1", expert_layer="2", **shown)
     assert not test.exception
     said = texts(test)
     assert "each of 8 experts gets" in said
     beside = [{box.key for box in column.selectbox} for column in test.columns]
-    assert {"definition", "split", "expert_layer"} in beside, "the controls stand beside the plots"
+    assert {"expert_layer"} in beside, "the controls stand beside the plots"
     assert "The load of the sinks of layer 2" in said
     tables = [frame.value for frame in test.dataframe]
     load = next(table for table in tables if "share of choices" in table.columns)
@@ -57,7 +57,13 @@ def test_the_page_shows_loads_sinks_turnover_and_a_route(recording):
 def test_a_route_of_another_position_is_another(recording):
     tables = []
     for position in ("3", "12"):
-        test = app("pages/experts.py", recording=recording.id, expert_position=position, expert_route_table="true")
+        test = app(
+            "pages/explore.py",
+            tab="Experts",
+            recording=recording.id,
+            expert_position=position,
+            expert_route_table="true",
+        )
         assert f"most of position {position}" in texts(test)
         tables.append(next(frame.value for frame in test.dataframe if "first expert" in frame.value.columns))
     assert not tables[0].equals(tables[1])
@@ -66,5 +72,5 @@ def test_a_route_of_another_position_is_another(recording):
 def test_a_recording_without_experts_says_so(tmp_path):
     path = tmp_path / "recording.safetensors"
     save(block_trajectory(), path)
-    test = app("pages/experts.py", recording=engine().add_recording(path).id)
-    assert "its model has no experts" in texts(test)
+    test = app("pages/explore.py", tab="Experts", recording=engine().add_recording(path).id)
+    assert "has no experts" in texts(test) and "Experts" not in test.segmented_control(key="tab").options

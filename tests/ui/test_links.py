@@ -6,7 +6,7 @@ from analysis.specs import CalibrateSpec, LLaDASampling, ModelSpec, RecordSpec
 from cache.keys import content_key
 from pages.parts.session import engine
 from tests.helpers import save_pruned
-from tests.ui.helpers import app, prompt_box, texts
+from tests.ui.helpers import app, texts
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -40,19 +40,22 @@ ADDRESSES = {
     "study of another": ("pages/start.py", {"source": "bundled-ar"}),
     "study": ("pages/start.py", {"study": "0123456789ab", "study_size": "standard"}),
     "example of a study": ("pages/start.py", {"study": "example"}),
-    "denoise": ("pages/denoise.py", {"source": "bundled-ar", "dtype": "float32"}),
+    "denoise": ("pages/explore.py", {"source": "bundled-ar", "dtype": "float32"}),
     "pruning": ("pages/pruning.py", {"source": "bundled", "prune_samples": "3", "prune_sparsity": "0.7"}),
     "pruning of another": ("pages/pruning.py", {"source": "bundled-ar", "prune_samples": "3"}),
     "tuning": ("pages/tuning.py", {"calibrate_samples": "3", "calibrate_seq_len": "16"}),
     "tuning as it was asked": ("pages/tuning.py", {"statistics": asked_of_statistics()}),
     "suggesting": ("pages/tuning.py", {"tuning_view": "Suggest", "suggest_trials": "5"}),
-    "map": ("pages/sinks.py", {"full_map": "true", "layer": "1", "head": "1", "step": "2"}),
-    "ablation": ("pages/sinks.py", {"sinks_view": "Ablation", "ablate_count": "2", "ablation": "0123456789ab"}),
+    "map": ("pages/explore.py", {"tab": "Attention map", "layer": "1", "head": "1", "step": "2"}),
+    "lens": ("pages/explore.py", {"tab": "Logit lens"}),
+    "geometry": ("pages/explore.py", {"tab": "Geometry"}),
+    "channels": ("pages/explore.py", {"tab": "Massive activations"}),
+    "ablation": ("pages/causes.py", {"causes_view": "One prompt", "ablate_count": "2", "ablation": "0123456789ab"}),
     "ablation over prompts": ("pages/causes.py", {"ablate_set_count": "2", "ablate_set_targets": "sinks"}),
-    "random weights": ("pages/dynamics.py", {"random_reference": "true"}),
-    "random weights by themselves": ("pages/dynamics.py", {}),
-    "noised text": ("pages/dynamics.py", {"dynamics_view": "Noised against real"}),
-    "movement": ("pages/dynamics.py", {"dynamics_view": "Stable or moving"}),
+    "random weights": ("pages/explore.py", {"tab": "Dynamics", "random_reference": "true"}),
+    "noised text": ("pages/explore.py", {"tab": "Dynamics", "dynamics_view": "Noised against real"}),
+    "movement": ("pages/explore.py", {"tab": "Dynamics", "dynamics_view": "Stable or moving"}),
+    "many prompts": ("pages/evidence.py", {}),
     "accuracy": ("pages/runs.py", {"runs_view": "Accuracy", "accuracy_base": "control"}),
     "accuracy beside prunings": ("pages/pruning.py", {"evaluation": "0123456789ab", "accuracy_limit": "3"}),
     "sweep": ("pages/sweep.py", {"sweep_seeds": "0-7", "sweep_limit": "9", "sweep": "0123456789ab"}),
@@ -85,9 +88,9 @@ def test_following_a_link_starts_nothing(recording, folders, name):
 
 
 OFFERS = {
-    "map": ("offer_attention_map_", "attention_map", 1),
+    "map": ("ask_attention_map_", "attention_map", 1),
     "random weights": ("offer_reference_", "reference", 1),
-    "noised text": ("offer_noise_", "noise", 1),
+    "noised text": ("ask_noise_", "noise", 1),
     "ablation": ("run_ablation", "ablate", 1),
     "pruning": ("prune_estimate", "estimate", 3),
 }
@@ -112,25 +115,13 @@ def test_what_a_link_shows_runs_when_its_button_is_pressed(recording, name):
         assert again.dataframe
 
 
-def test_what_has_been_run_by_hand_is_followed_from_then_on(recording):
-    test = app("pages/sinks.py", full_map="true", layer="2", head="0", step="0", recording=recording.id)
-    test.button(key="offer_attention_map_").click().run()
-    before = len(engine().jobs("attention_map"))
-    test.selectbox(key="layer").set_value(3).run()
-    assert len(engine().jobs("attention_map")) == before + 1
-
-
-def test_recording_by_hand_is_enough_to_see_it_beside_random_weights():
-    test = app("pages/denoise.py")
-    prompt_box(test).set_value("kate is in the car .").run()
-    test.button(key="record").click().run()
-    record = engine().wait(engine().jobs("record")[0].id, 300)
-    before = len(engine().jobs("reference"))
-    test.switch_page("pages/dynamics.py")
-    test.query_params["recording"] = record.id
-    test.run()
-    assert not test.exception
-    assert len(engine().jobs("reference")) == before + 1
+@pytest.mark.parametrize("tab", ["Dynamics", "Attention map", "Logit lens", "Geometry", "Massive activations"])
+def test_opening_a_tab_starts_nothing_even_of_a_model_that_was_run_by_hand(recording, tab):
+    test = app("pages/explore.py", recording=recording.id)
+    test.session_state["models_run_by_hand"] = {"bundled"}
+    before = started()
+    test.segmented_control(key="tab").set_value(tab).run()
+    assert not test.exception and started() == before
 
 
 def test_statistics_are_stored_when_asked_by_hand_and_found_by_a_link():

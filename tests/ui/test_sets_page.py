@@ -1,4 +1,4 @@
-"""The opening view of Dynamics: sets of recordings by layer, beside their nulls."""
+"""The page Evidence: sets of recordings by layer, beside their nulls."""
 
 from types import SimpleNamespace
 
@@ -33,14 +33,14 @@ def jobs(tmp_path_factory):
 
 
 def test_without_a_set_the_page_offers_to_record_one_and_runs_nothing():
-    test = app("pages/dynamics.py")
-    assert "There is no set of recordings yet" in texts(test)
+    test = app("pages/evidence.py")
+    assert "No set of recordings yet" in texts(test)
     button = test.button(key="record_set")
     assert button.label == "Record 50 prompts" and not engine().jobs("record_set")
 
 
 def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
-    test = unfold(app("pages/dynamics.py"), "fold_set")
+    test = unfold(app("pages/evidence.py"), "fold_set")
     test.selectbox(key="set_prompts").set_value("your own").run()
     test.text_area(key="set_own").set_value("only one").run()
     test.button(key="record_set").click().run()
@@ -52,7 +52,7 @@ def test_the_form_has_what_a_set_is_made_of(monkeypatch):
     monkeypatch.setattr(
         "pages.parts.recordings.sets.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id="")
     )
-    test = app("pages/dynamics.py")
+    test = app("pages/evidence.py")
     assert "Settings · 50 prompts, 3 random-weight models, 64 new tokens" in folds(test)
     unfold(test, "fold_set")
     test.number_input(key="set_count").set_value(7)
@@ -74,26 +74,29 @@ def test_the_form_has_what_a_set_is_made_of(monkeypatch):
 
 
 def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs):
-    test = app("pages/dynamics.py")
+    test = app("pages/evidence.py")
     assert not test.exception
     said = texts(test)
     assert test.multiselect[0].value == [jobs[1].id, jobs[0].id]
     assert test.query_params["set"] == [f"{jobs[1].id},{jobs[0].id}"] or test.query_params["set"] == ",".join(
         [jobs[1].id, jobs[0].id]
     )
-    assert "Which tokens each layer rests on" in said
+    assert "Which tokens are the sinks of each layer" in said
     for name in ("bundled", "bundled-ar"):
-        assert f"What {name} shows beyond its nulls" in said.replace("\\", "")
+        assert f"What else {name} shows beyond its nulls" in said.replace("\\", "")
     assert f"All {LAYERS} layers: more sinks are born than in random weights" in said.replace("\\", "")
-    assert "This sums the layers" in said.replace("\\", "")
+    for view in ("How sinks move", "Head by head", "Single prompts", "Over the steps"):
+        test.segmented_control(key="evidence_view").set_value(view).run()
+        assert not test.exception, view
+    assert "This sums the layers" in texts(test).replace("\\", "")
     test.selectbox(key="set_scope").set_value("layer 1").run()
     assert not test.exception and "This sums the layers" not in texts(test)
 
 
 def test_an_address_of_one_set_shows_that_one_and_an_unknown_one_is_named(jobs):
-    test = app("pages/dynamics.py", set=jobs[0].id)
+    test = app("pages/evidence.py", set=jobs[0].id)
     assert test.multiselect[0].value == [jobs[0].id]
-    test = app("pages/dynamics.py", set="nothing")
+    test = app("pages/evidence.py", set="nothing")
     assert "no set of recordings nothing" in texts(test)
 
 
@@ -103,7 +106,7 @@ def test_splits_and_kinds_of_a_set_say_undecided_where_there_is_no_mask(tmp_path
     engine().store.add_result(known_key("record_set", spec), {"prompts": 20}, tmp_path / "set.safetensors")
     record = engine().submit("record_set", spec)
     for named in ("[MASK] only", "undecided only"):
-        test = app("pages/dynamics.py", set=record.id, set_split=named)
+        test = app("pages/evidence.py", set=record.id, set_split=named, evidence_view="Over the steps")
         split = test.selectbox(key="set_split")
         assert split.value == "[MASK] only", f"an address says {named}"
     assert {"undecided only", "without undecided"} <= set(split.options) and "random ones" in split.help

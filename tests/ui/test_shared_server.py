@@ -38,7 +38,7 @@ def recording(asked_by, _own_engine):
     return engine().wait(engine().submit("record", spec).id, 240)
 
 
-PAGES = ("start", "denoise", "sinks", "causes", "tuning", "pruning", "sweep", "runs")
+PAGES = ("start", "explore", "evidence", "causes", "tuning", "pruning", "sweep", "runs")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -58,12 +58,12 @@ def test_a_recording_is_listed_to_others_once_it_is_shared(recording, asked_by):
     asked_by["is"] = EVE
     assert engine().jobs("record") == []
     asked_by["is"] = ADA
-    test = app("pages/denoise.py", recording=recording.id)
+    test = app("pages/explore.py", recording=recording.id)
     test.toggle(key=f"shared_{recording.id}").set_value(True).run()
     assert not test.exception and engine().job(recording.id).shared
     asked_by["is"] = EVE
     assert [job.id for job in engine().jobs("record")] == [recording.id]
-    assert not [one for one in app("pages/denoise.py", recording=recording.id).toggle if "shared" in str(one.key)]
+    assert not [one for one in app("pages/explore.py", recording=recording.id).toggle if "shared" in str(one.key)]
 
 
 def test_a_model_that_is_not_listed_is_not_opened_by_an_address_or_the_sidebar(asked_by, recording):

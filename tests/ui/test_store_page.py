@@ -10,7 +10,7 @@ from tests.cache.test_store_opening import DAMAGES, fill, read_only
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.slow
-PAGES = ("start", "denoise", "sinks", "dynamics", "tuning", "pruning", "runs")
+PAGES = ("start", "explore", "evidence", "causes", "tuning", "pruning", "runs")
 
 
 @pytest.fixture

@@ -58,8 +58,8 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     named = ways(start)
     jobs = {part.name: list(part.jobs.values()) for part in found.parts}
     runs = [one.prunings[0] for one in found.pruning.settings]
-    assert named["denoise"]["recording"] == jobs["watch"]
-    assert named["dynamics"]["set"] == jobs["sinks"]
+    assert named["explore"]["recording"] == jobs["watch"]
+    assert named["evidence"]["set"] == jobs["sinks"]
     assert named["causes"]["ablation_job"] == jobs["causes"]
     assert named["sweep"]["sweep"] == jobs["pruning"]
     scored = next(one for one in found.pruning.settings if one.method == "sink-wanda")
@@ -67,11 +67,11 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert any(sorted(query.get("run", [])) == sorted(runs) for query in to_runs)
     assert {"evaluation": list(scored.evaluations), "runs_view": ["Accuracy"]} in to_runs
 
-    test = app("pages/denoise.py", recording=jobs["watch"][0])
+    test = app("pages/explore.py", recording=jobs["watch"][0])
     assert shown_box(test).value == jobs["watch"][0]
-    test = app("pages/dynamics.py", set=jobs["sinks"][0])
+    test = app("pages/evidence.py", set=jobs["sinks"][0])
     assert test.multiselect(key="sets_chosen").value == jobs["sinks"]
-    assert "Which tokens each layer rests on" in texts(test)
+    assert "Which tokens are the sinks of each layer" in texts(test)
     test = app("pages/causes.py", ablation_job=jobs["causes"][0])
     spec = engine().job(jobs["causes"][0]).spec
     assert json.loads(test.json[0].value) == spec and "2 prompts, layers 0 to" in texts(test)
@@ -85,7 +85,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
 
 
 def test_a_link_shows_its_set_whatever_was_chosen_before(study):
-    test = app("pages/dynamics.py")
+    test = app("pages/evidence.py")
     test.multiselect(key="sets_chosen").set_value([]).run()
     assert "set" not in test.query_params
     (job,) = [job.id for job in engine().jobs("record_set")]

@@ -28,6 +28,9 @@ export default function component({ parentElement, data, setTriggerValue }) {
   });
   mounted.set(parentElement, { app, given });
   explorers.set(content, app);
+  const waiting = globalThis.sinkscopeFeeds?.get(content);
+  if (waiting) app.receive(waiting);
+  globalThis.sinkscopeFeeds?.delete(content);
   return () => {
     explorers.delete(content);
     mounted.delete(parentElement);

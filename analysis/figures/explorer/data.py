@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,9 @@ class ExplorerTrack:
     chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
     open_block (T, 2): positions that each step writes in, None where there is one block. random_weights: the mean mass
     (T, S) of the same shape with random weights on the same inputs. branch: step and position of a token that was
-    written by hand. even: whether uniform attention gives every key the same. noise: whether undecided tokens are
-    random ones. autoregressive: whether tokens are absent until they are written.
+    written by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1 where it was not
+    routed; None without experts. even: whether uniform attention gives every key the same. noise: whether undecided
+    tokens are random ones. autoregressive: whether tokens are absent until they are written.
     """
 
     name: str
@@ -72,6 +74,8 @@ class ExplorerTrack:
     open_block: np.ndarray | None = None
     random_weights: np.ndarray | None = None
     branch: tuple[int, int] | None = None
+    experts: np.ndarray | None = None
+    expert_layers: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,20 @@ def explorer_bytes(
 
 
 def feed_bytes(
-    content: str, heads: Mapping[tuple[int, int], np.ndarray], shares: Mapping[tuple[int, str], np.ndarray]
+    content: str,
+    heads: Mapping[tuple[int, int], np.ndarray] = MappingProxyType({}),
+    shares: Mapping[tuple[int, str], np.ndarray] = MappingProxyType({}),
+    attention: Mapping[tuple[int, int, int, int], np.ndarray] = MappingProxyType({}),
 ) -> bytes:
-    """Pack what the explorer of this content asked for: maps of heads (T, S) by track and index l·H + h, and shares of
-    all heads (L·H,) by track and the request they answer."""
+    """Pack what the explorer of this content lacks: mass of heads (T, S) by track and index l·H + h, shares of all
+    heads (L·H,) by track and the request they answer, and full attention maps (P, P) of the P tokens that are in a
+    step, query × key, by track, step, layer and head."""
     keys = sorted({request for _, request in shares})
     arrays = {f"{track}|head|{index}": _mass(values) for (track, index), values in heads.items()}
+    arrays |= {
+        f"{track}|attention|{step} {layer} {head}": np.ascontiguousarray(values, "<f4").ravel()
+        for (track, step, layer, head), values in attention.items()
+    }
     arrays |= {f"{track}|cells|{keys.index(key)}": values.astype("<f4") for (track, key), values in shares.items()}
     body = b"".join(_padded(values.tobytes()) for values in arrays.values())
     return _packed({"content": content, "keys": keys}, arrays, body)
@@ -147,6 +159,8 @@ def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> 
         sent["randomWeights"] = track.random_weights.astype("<f4")
     if track.open_block is not None:
         sent["openBlock"] = track.open_block.astype("<i4")
+    if track.experts is not None:
+        sent["experts"] = track.experts.astype("<i4")
     arrays |= {prefix + name: values for name, values in sent.items()}
     steps, positions = track.state.shape
     return {
@@ -161,6 +175,7 @@ def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> 
         "noise": track.noise,
         "autoregressive": track.autoregressive,
         "branch": None if track.branch is None else list(track.branch),
+        "expertLayers": list(track.expert_layers),
     }
 
 

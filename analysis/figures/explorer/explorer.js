@@ -44,7 +44,7 @@ function mount(root, packed, options = {}) {
       const second = finding(several[1], view, definitions);
       parts = [`${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
-    say(parts);
+    say(parts, attending(first, view));
     const of = !to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`, over = t0 !== t1;
     put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} positions`).join(" · "));
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} of ${app.steps}`);
@@ -64,8 +64,9 @@ function mount(root, packed, options = {}) {
     for (const [name, value] of Object.entries({ valuemin: 0, valuemax: app.steps, valuenow: app.state.step, valuetext: out("step").textContent })) slider.setAttribute(`aria-${name}`, value);
     drawBars(shareOf(first, view).even, Boolean(to));
   }
-  function say(parts) {
-    const element = out("finding"), text = parts.join("");
+  // more: is drawn elsewhere, and spoken here
+  function say(parts, more) {
+    const element = out("finding"), text = `${parts.join("")} ${more}`.trim();
     if (element.dataset.text === text) return;
     element.dataset.text = text;
     element.replaceChildren(...parts.map((part, n) => (n % 2 ? make("strong", part) : part)));
@@ -181,6 +182,7 @@ function mount(root, packed, options = {}) {
     for (const [name, values] of Object.entries(sent)) {
       const [track, kind, key] = name.split("|");
       if (kind === "head") recordings[track].receive({ [key]: values });
+      else if (kind === "attention") recordings[track].attention.set(key, values);
       else recordings[track].cells.set(told.keys[key], values);
     }
     invalidate();

@@ -6,6 +6,7 @@ const WRITTEN = 1, EDITED = 2, TAKEN_BACK = 4; // as in data.py
 const f32 = Math.fround;
 const TYPES = { f4: Float32Array, u4: Uint32Array, i4: Int32Array, i1: Int8Array, u1: Uint8Array, f2: Uint16Array };
 const KEPT = 400; // results that are remembered
+const MOST_LINES = 12; // from a token to what it attends to
 
 // The header and the arrays of what `data.py` packed.
 function unpacked(bytes) {
@@ -32,11 +33,12 @@ class Recording {
   constructor(told, arrays, prefix) {
     const of = (name) => arrays[prefix + name];
     Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
-    for (const name of ["model", "mean", "std", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomWeights", "openBlock"]) this[name] = of(name);
+    for (const name of ["model", "mean", "std", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomWeights", "openBlock", "experts"]) this[name] = of(name);
     const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
     this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
     this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));
     this.whole = this.headMaps.size === L * this.H; // whether every head is here
+    this.attention = new Map(); // full maps that were fetched, by step, layer and head
     this.cells = new Map(); // shares of all heads that were asked for, by what they are of
     this.cache = new Map();
     this.keys = new Uint32Array(T);
@@ -63,6 +65,29 @@ class Recording {
     for (const [index, values] of Object.entries(arrays)) this.headMaps.set(Number(index), values);
   }
 
+  // The tokens that the one looked at attends to above an even split, as [position, share], most first; null where the map
+  // of this head in this step was not fetched, or the token asked nothing in it.
+  attends(view) {
+    const map = view.over === "step" && !view.area && view.position != null ? this.attention.get(`${view.step} ${view.layer} ${view.head}`) : null;
+    if (!map) return null;
+    const there = [];
+    for (let s = 0; s < this.S; s++) if (this.stateAt(view.step, s) !== ABSENT) there.push(s);
+    const at = there.indexOf(view.position), row = map.subarray(at * there.length, (at + 1) * there.length);
+    if (at < 0 || map.length !== there.length ** 2 || row[at] !== row[at]) return null;
+    const even = 1 / row.reduce((seen, share) => seen + (share > 0), 0);
+    return [...row].map((share, i) => [there[i], share]).filter(([, share]) => share > even).sort((a, b) => b[1] - a[1]).slice(0, MOST_LINES);
+  }
+  // The experts of a token in a layer and step; null where the layer has none or the token was not routed.
+  expertsOf(step, layer, position) {
+    const place = this.expertLayers.indexOf(layer);
+    if (!this.experts || place < 0) return null;
+    const { T, S } = this, K = this.experts.length / (this.expertLayers.length * T * S), found = [];
+    for (let k = 0; k < K; k++) {
+      const expert = this.experts[((place * T + step) * K + k) * S + position];
+      if (expert >= 0) found.push(expert);
+    }
+    return found.length ? found : null;
+  }
   word(step, position) { return this.words[this.tokens[step * this.S + position]] ?? ""; }
   finalWord(position) { return this.words[this.tokens[this.T * this.S + position]] ?? ""; }
   // The last step before this one that chose the token there, and with which probability; null where the model chose none.

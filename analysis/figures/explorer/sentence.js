@@ -30,6 +30,14 @@ function chosenWhen(recording, step, position) {
   const choice = recording.stateAt(step, position) === UNDECIDED ? null : recording.chosen(step, position);
   return choice === null ? "" : ` The model chose it at step ${choice.step} with probability ${choice.sure.toFixed(2)}.`;
 }
+// What the token looked at attends to where its head's map was fetched, and its experts where the layer has some.
+function attending(recording, view) {
+  const [step, last] = stepRange(view, recording);
+  if (view.position == null || step !== last || finished(view, recording)) return "";
+  const most = recording.attends(view)?.[0], experts = recording.expertsOf(step, view.layer, view.position);
+  const attends = most ? `It attends most to ${most[0] === view.position ? "itself" : tokenName(recording, step, most[0])} (${percent(most[1])}).` : "";
+  return attends + (experts ? `${most ? " " : ""}Layer ${view.layer} sends it to expert${experts.length > 1 ? "s" : ""} ${experts.join(", ")}.` : "");
+}
 function during(view, recording) {
   const [t0, t1] = stepRange(view, recording);
   if (t0 === t1) return `at step ${t0}`;

@@ -1,9 +1,11 @@
 // The text of the step: every token shaded by the attention it gets, sinks outlined, masks hatched. Every place is as wide
 // as the finished token, so that no line moves while it plays; a text too long for words becomes squares.
 
+const NOTE = 22; // pixels beneath the text for what a token attends to
+
 class TextView extends View {
   plan() {
-    const { app, w, h } = this, recordings = app.shown(), key = `${recordings.map((each) => each.name)} ${w} ${h}`;
+    const { app, w, h } = this, recordings = app.shown(), key = `${recordings.map((each) => `${each.name} ${each.attention.size > 0}`)} ${w} ${h}`;
     if (this.layout?.key === key) return this.layout;
     const titled = recordings.length > 1;
     for (let size = 25; size >= 9; size--) {
@@ -23,7 +25,7 @@ class TextView extends View {
         y += row + (titled ? 8 : 0);
         boxes.push(places);
       }
-      if (y <= h + 4) return (this.layout = { key, size, boxes, recordings, titles });
+      if (y <= h + 4 - (recordings.some((each) => each.experts || each.attention.size) ? NOTE : 0)) return (this.layout = { key, size, boxes, recordings, titles });
     }
     return (this.layout = this.squares(key, recordings, titled));
   }
@@ -47,8 +49,15 @@ class TextView extends View {
     g.fillStyle = theme.soft;
     g.textAlign = "left";
     for (const { recording, y } of plan.titles) g.fillText(recording.name + (finished(view, recording) ? " · finished" : ""), 2, y + 9);
-    plan.recordings.forEach((recording, n) => this.drawText(view, recording, plan.boxes[n], plan));
+    plan.recordings.forEach((recording, n) => {
+      this.drawText(view, recording, plan.boxes[n], plan);
+      this.lines(view, recording, plan.boxes[n]);
+    });
     if (plan.small) this.words(view, plan);
+    this.font(13);
+    g.fillStyle = theme.ink;
+    g.textAlign = "left";
+    g.fillText(attending(plan.recordings[0], view), 2, this.h - NOTE / 2, this.w - 4);
   }
   drawText(view, recording, boxes, plan) {
     const { g } = this, { theme } = this.app, { S } = recording, done = finished(view, recording), [t0, t1] = stepRange(view, recording), one = t0 === t1;
@@ -82,6 +91,28 @@ class TextView extends View {
       rounded(g, x - 2.5, y - 2.5, w + 5, h + 5, plan.small ? 2 : 6);
       g.stroke();
     }
+  }
+  // Lines from the token looked at to those it attends to, the wider the more; a ring where it attends to itself.
+  lines(view, recording, boxes) {
+    const attended = recording.attends(view), { g } = this, { theme } = this.app;
+    if (!attended) return;
+    const centre = ([x, y, w, h]) => [x + w / 2, y + h / 2], [fromX, fromY] = centre(boxes[view.position]);
+    g.save();
+    g.strokeStyle = theme.second;
+    g.lineCap = "round";
+    for (const [position, share] of attended.toReversed()) {
+      const [x, y] = centre(boxes[position]);
+      g.globalAlpha = 0.35 + 0.6 * Math.sqrt(share);
+      g.lineWidth = 1.2 + 9 * share;
+      g.beginPath();
+      if (position === view.position) g.arc(x, boxes[position][1] - 3, 5, 0, 2 * Math.PI);
+      else {
+        g.moveTo(fromX, fromY);
+        g.quadraticCurveTo((fromX + x) / 2, Math.min(fromY, y) - 14 - Math.abs(x - fromX) / 8, x, y);
+      }
+      g.stroke();
+    }
+    g.restore();
   }
   // What is shown of a position: multiples of uniform attention, in which part of the steps it is a sink, its state.
   cell(view, recording, s, t0, t1, times, flags, done) {

@@ -11,7 +11,7 @@ from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
 from analysis.evaluation.ablation_exhibits import effects_of, in_words, means, single_prompts
 from analysis.models.registry import BUNDLED_PAIR
-from analysis.specs import INTERVENTIONS, TARGETS, AblateSetSpec, SinkParams
+from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
 from cache.keys import content_key
 from pages.parts import asking, controls
@@ -21,6 +21,7 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording, finished_recordings
+from pages.parts.recordings.references import seconds_of
 
 _ASKED = "ablate_set_asked"
 BUNDLED_PROMPTS = 50
@@ -30,24 +31,27 @@ NUMBERS = ("count", "window", "first_layer", "last_layer")  # two a row
 def ablation_over_prompts(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
     """Draws the view; its controls in `side`. Model, sampler and seed are those of the recording shown."""
     st.caption(
-        "Is it the sinks that the model needs? Every prompt is denoised again with attention changed at chosen "
-        "positions, beside controls: as many random tokens of the same state (given, written or undecided), and random "
-        "tokens that draw as much attention. Model, sampler and seed are those of the recording above."
+        "Does the model need its sinks? Each prompt is written again with the sinks hidden, and with matched tokens "
+        "hidden: as many, and as much attention. Model, sampler and seed are those of the recording above."
     )
     problem = references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
     with side:
+        place = st.container()  # above what is asked, as it is in view
         spec = _spec(recording, params)
         if spec is None:
             return
         question = content_key(spec=spec.model_dump(mode="json"))[:12]
-        if acting_button("Run over the prompts", "run_ablate_set", icon=":material/science:", type="primary"):
+        if acting_button("Run ablation", "run_ablate_set", place, icon=":material/science:", type="primary"):
             st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not asking.at_hand("ablate_set", spec):
-        st.info("This was not asked yet. Press **Run over the prompts**; effects show here as prompts end.")
+        st.info("Not run yet. Press **Run ablation**: effects show as prompts finish.")
+        drawn = sum(row.drawn for row in CONTROLS.values())
+        written = len(spec.prompts) * (1 + (1 + drawn) * len(spec.targets) * len(spec.interventions))
+        st.caption(f"Writes {written:,} texts, in batches. Recording one took {seconds_of(recording)}.")
         return
     what = f"Ablating over {len(spec.prompts)} prompts"
     job = asking.ask("ablate_set", spec, what, by_hand=by_hand, meanwhile=_so_far)
@@ -68,7 +72,7 @@ def ablation_shown(job: JobRecord) -> None:
     with st.expander("Its prompts and settings"):
         st.json(ablation_settings(job))
     _finished(job, spec, may_go_on=False)
-    st.page_link("pages/causes.py", label="**Ask about other positions or prompts**", icon=":material/science:")
+    st.page_link("pages/causes.py", label="**Run another ablation**", icon=":material/science:")
 
 
 def ablation_settings(job: JobRecord) -> dict[str, Any]:
@@ -90,13 +94,12 @@ def _first_prompts(recording: Recording) -> str:
 def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
     """The question as the controls have it; None after saying what is wrong with it."""
     text = st.text_area(
-        "Prompts, one a line",
+        "Prompts, one per line",
         value=_first_prompts(recording),
         key="ablate_set_prompts",
         persist_state="session",
         height=120,
-        help="Intervals are over prompts: with few of them they are wide. The bundled pair begins with prompts of "
-        "its own, other models with those recorded.",
+        help="Intervals cover the choice of prompts: few prompts give wide ones.",
     )
     lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     targets = st.multiselect(
@@ -145,7 +148,7 @@ def _finished(job: JobRecord, spec: AblateSetSpec, may_go_on: bool = True) -> No
     if done < planned:
         st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
         if may_go_on:
-            asking.go_on("ablate_set", spec, "Go on with the others")
+            asking.go_on("ablate_set", spec, "Continue")
     else:
         for said in in_words(job.summary):
             st.markdown(plain(said))

@@ -24,16 +24,17 @@ from pages.parts.session import engine
 def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
     """Draws the view; its controls in `side`."""
     st.caption(
-        "Two recordings of the same prompt, such as a dense model's and a pruned one's: where their texts part, in "
-        "which order they fill the positions, and whether they rest on the same sinks."
+        "Two recordings of one prompt, such as a dense and a pruned model's: where their texts diverge, the order in "
+        "which they fill positions, and whether they share their sinks."
     )
     jobs = {job.id: job for job in finished_recordings() if _same_question(job, recording.job)}
     if not jobs:
         st.info(
-            "There is no other recording of this prompt with the same sampler and seed. Choose the pruned model in the "
-            "sidebar and record the prompt with it."
+            "No other recording of this prompt with the same sampler and seed. Press **Record this prompt with…** on "
+            "Explore to record it with a pruned copy."
         )
-        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        query = {"recording": recording.job.id}
+        st.page_link("pages/explore.py", label="**Open it in Explore**", icon=":material/blur_on:", query_params=query)
         return
     titles = recording_titles(list(jobs.values()))
     newest = next(iter(jobs))
@@ -87,7 +88,7 @@ def _over_prompts(recording: Recording, other: Recording) -> None:
     """Flips step by step, over all prompts that were recorded of both models with one sampler and seed."""
     pairs = _pairs(recording.model.source, other.model.source)
     if recording.model.source == other.model.source or len(pairs) < 2:
-        st.caption("With two or more prompts recorded of both models, their flips stand here step by step.")
+        st.caption("Record two or more prompts with both models to see their flips step by step.")
         return
     flips = [flips for first, second in pairs if (flips := _flips(*first, *second)) is not None]
     if len(flips) < 2:

@@ -22,6 +22,8 @@ from pages.parts.recordings.measures import Scope, SplitName
 from pages.parts.recordings.recording import Recording, model_name, recording_title
 
 _GAUSSIAN = "Gaussian reference"
+EXPLORED = ("strength", "entropy")
+"""Curves that the explorer draws with all their baselines."""
 
 
 def over_steps(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -36,13 +38,13 @@ def over_steps(recording: Recording, params: SinkParams, split: SplitName, side:
         groups[RANDOM] = [drawn]
     panels = {"this recording": recording} | ({RANDOM: drawn} if drawn is not None else {})
     kinds_of_sinks(panels, params, scope, split, "denoising step")
-    left, right = st.columns(2, gap="large")
-    with left:
+    if recording.info.by_blocks:  # else the parts of the text are the kinds above
         _regions(recording, params, scope)
-    with right:
-        _writing(recording)
+    _writing(recording)
     several = len({member.trajectory.steps for members in groups.values() for member in members}) > 1
-    for column, name in in_pairs(curve_names(split)):
+    alone = sum(map(len, groups.values())) == 1
+    names = [name for name in curve_names(split) if not (alone and name in EXPLORED)]
+    for column, name in in_pairs(names):
         series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
         if CURVES[name].counts_sinks and split == ALL:
             expected = gaussian_reference(recording.trajectory.present.sum(axis=1), params)
@@ -107,13 +109,15 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
 
 
 def _writing(recording: Recording) -> None:
-    """How many tokens each step wrote, edited and took back."""
+    """How many tokens each step wrote, edited and took back; nothing where each step writes as many as the others."""
     changes = measures.changes(recording)
     counts = {
         "written": changes.written.sum(axis=1),
         "edited": changes.edited.sum(axis=1),
         "taken back": changes.taken_back.sum(axis=1),
     }
+    if all(len(set(count.tolist())) == 1 for count in counts.values()):
+        return
     steps = np.arange(recording.trajectory.steps)
     chart(
         "What each step changes",

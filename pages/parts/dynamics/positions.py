@@ -1,4 +1,4 @@
-"""Where the sinks of one recording are, and how long each stays."""
+"""How long each position is a sink, and how much its share of attention varies."""
 
 import numpy as np
 import pandas as pd
@@ -7,20 +7,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
 from analysis.readings import reading
-from analysis.sinks.definitions import KINDS, attention_share
+from analysis.sinks.definitions import attention_share
 from analysis.sinks.metrics import lifetimes, position_variance
-from analysis.sinks.token_states import undecided_named
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.dynamics.curves import RANDOM, scope_boxes
-from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.measures import SplitName
-from pages.parts.recordings.one_token import to_sinks
 from pages.parts.recordings.recording import Recording
-
-_CLICKED = "raster_clicked"
 
 
 def positions(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -31,41 +26,6 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
     trajectory = recording.trajectory
     flags = measures.counted_sinks(recording, params, scope, split)
     labels, over_steps = trajectory.labels(), trajectory.names.over_steps()
-    step, position = np.nonzero(flags)
-    kinds = measures.kinds(recording)
-    names = recording.info.tokens
-    called = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
-
-    def clicked(point: Point) -> None:
-        st.session_state[_CLICKED] = recording.key, *point.cell
-
-    chart(
-        "Where the sinks are",
-        "Each row is a step, each square a sink, coloured by what the token was in that step. "
-        "Dots: where a step writes.",
-        definition_formula(params),
-        measures.with_writing(
-            recording,
-            figures.raster(flags, kinds, called, labels, [trajectory.names.at(at) for at in range(trajectory.steps)]),
-        ),
-        "raster",
-        pd.DataFrame(
-            {
-                "step": step,
-                "position": position,
-                "token": [names[token] for token in trajectory.tokens[step, position].tolist()],
-                "kind": [called[kind] for kind in kinds[step, position]],
-            }
-        ),
-        finding=reading("lifetimes", flags, over_steps),
-        hint="Click a square for a way to its step and token.",
-        on_click=clicked,
-    )
-    of, at, where = st.session_state.get(_CLICKED, ("", 0, 0))
-    if of == recording.key:
-        chosen = {"layer": scope[0], "head": scope[1]}
-        named = {name: str(value) for name, value in chosen.items() if value is not None}
-        to_sinks(recording, f"Open step {at}, position {where} on Sinks", step=str(at), position=str(where), **named)
 
     def alive(member: Recording) -> np.ndarray:
         return lifetimes(measures.counted_sinks(member, params, scope, split))
@@ -108,7 +68,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                 figures.position_bars(values, labels, over_steps, unit, measure is alive, random),
                 name,
                 table,
-                finding=reading("long-lived sinks", flags)
+                finding=f"{reading('lifetimes', flags, over_steps)} {reading('long-lived sinks', flags)}".strip()
                 if measure is alive
                 else reading("varying positions", values, over_steps, random),
             )

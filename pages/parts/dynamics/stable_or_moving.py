@@ -14,11 +14,9 @@ from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import opened
+from pages.parts.recordings.explorer import go_to
 from pages.parts.recordings.measures import SplitName
-from pages.parts.recordings.one_token import to_sinks
 from pages.parts.recordings.recording import Recording, short_title
-
-_CLICKED = "variances_clicked"
 
 
 def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -26,7 +24,7 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName,
     with side:
         by_head = (
             st.segmented_control(
-                "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
+                "One point per", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
             )
             == "head"
         )
@@ -40,23 +38,23 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName,
         recordings.append((RANDOM, drawn))
     variances(recordings, params, split, by_head, log)
     if beside is None and recording.info.model.mask_token is not None:
-        st.caption("For the autoregressive model beside it, choose or record its reference at the side.")
+        st.caption("To compare with the autoregressive model, choose or record its reference.")
 
 
 def variances(
     recordings: list[tuple[str, Recording]], params: SinkParams, split: SplitName, by_head: bool, log: bool
 ) -> None:
-    """Draws spatial against temporal variance. recordings: with titles. by_head: a point a head, else one a layer."""
+    """Draws spatial against temporal variance. recordings: with titles. by_head: a point per head, else per layer."""
     clouds, tables = [], []
     for title, recording in recordings:
         spatial, temporal, names = measures.variances(recording, params, by_head, split)
         layers = np.arange(len(names)) // (len(names) // recording.trajectory.layers)
         clouds.append(figures.Cloud(title, spatial, temporal, names, layers.tolist(), reference=title == RANDOM))
         tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
-    drawn = by_head, [(title, recording.key) for title, recording in recordings]
 
     def clicked(point: Point) -> None:
-        st.session_state[_CLICKED] = drawn, point.customdata
+        if point.customdata:
+            _open(recordings, by_head, *point.customdata)
 
     null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
     said = reading("variances", clouds[0].temporal, clouds[0].labels, null)
@@ -73,13 +71,10 @@ def variances(
         figures.variances(clouds, log),
         "variances",
         pd.concat(tables),
-        hint="Click a point for a way to it.",
+        hint="Click a point of this recording to open it in the explorer.",
         on_click=clicked,
         finding=finding,
     )
-    of, place = st.session_state.get(_CLICKED, (None, None))
-    if of == drawn and place:
-        _point_chosen(recordings, by_head, *place)
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
     still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0
     if missing:
@@ -88,15 +83,12 @@ def variances(
         st.caption(f"Not on log axes, with sinks that never move and so a temporal variance of 0: {_points(still)}.")
 
 
-def _point_chosen(recordings: list[tuple[str, Recording]], by_head: bool, which: int, point: int) -> None:
-    """The way to the layer or head of a point that was clicked, of a recording."""
-    title, recording = recordings[which]
-    if title == RANDOM:
+def _open(recordings: list[tuple[str, Recording]], by_head: bool, which: int, point: int) -> None:
+    """Show the layer or head of a point in the explorer, where it is one of the recording there: the first one."""
+    if which != 0:
         return
-    layer, head = divmod(point, recording.trajectory.heads if by_head else 1)
-    at = {"layer": str(layer), "head": str(head)} if by_head else {"layer": str(layer)}
-    name = f"layer {layer}, head {head}" if by_head else f"layer {layer}"
-    to_sinks(recording, f"Open {name} on Sinks", **at)
+    layer, head = divmod(point, recordings[0][1].trajectory.heads if by_head else 1)
+    go_to(layer=layer, head=head if by_head else None)
 
 
 def _points(count: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
@@ -46,17 +47,16 @@ _CALLED = {
 """Columns as they are read."""
 
 
-def ablation(recording: Recording, params: SinkParams) -> None:
-    """Draws the view: its controls, and the outcome for each model once asked for."""
+def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+    """Draws the view: its controls, and the outcome for each model once asked for. side: stays without its own."""
     single = [target for target in TARGETS.values() if not target.for_sets]
     blocked_in_turn = _bullets(target.help for target in single if not target.control)
     beside_them = [row.help for row in CONTROLS.values() if row.drawn] + [row.help for row in single if row.control]
     controls_beside = _bullets(beside_them)
     st.caption(
-        "Denoises the prompt again while no token may attend to chosen positions, such as the sinks of each step, "
-        ", and compares with controls. Reports say that diffusion models barely care and autoregressive ones "
-        "break: see whether yours does.",
-        help=f"Blocked in turn:\n{blocked_in_turn}\n\nControls:\n{controls_beside}",
+        "Writes this prompt's text again while no token attends to the sinks of each step, then with other tokens "
+        "hidden as controls.",
+        help=f"Hidden in turn:\n{blocked_in_turn}\n\nControls:\n{controls_beside}",
     )
     problem = references.why_no_model(recording)
     if problem:
@@ -79,12 +79,14 @@ def ablation(recording: Recording, params: SinkParams) -> None:
     # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
     if acting_button(
-        "Run the ablation", "run_ablation", button, icon=":material/science:", width="stretch", type="primary"
+        "Run ablation", "run_ablation", button, icon=":material/science:", width="stretch", type="primary"
     ):
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
-        st.info("This was not asked yet. Press **Run the ablation**; what each model writes then shows here.")
+        st.info("Not run yet. Press **Run ablation** to see what each model writes.")
+        texts = 1 + len(single) + sum(row.drawn for row in CONTROLS.values())
+        st.caption(f"Writes {texts} texts per model, {references.seconds_of(recording, texts)}.")
         return
     answers = [
         asking.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)

@@ -1,14 +1,23 @@
 """Choosing which other recordings stand beside the one shown: any to compare, and the autoregressive reference."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
 from pages.parts import address, asking
 from pages.parts.acting import acting_button
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import among
-from pages.parts.recordings.recording import Recording, finished_recordings, open_recording, recording_titles
+from pages.parts.recordings.recording import (
+    Recording,
+    finished_recordings,
+    model_name,
+    open_recording,
+    recording_titles,
+)
 from pages.parts.session import engine, not_in_address, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
@@ -102,7 +111,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         key=key,
         persist_state="session",
         format_func=lambda job_id: titles.get(job_id, "being recorded"),
-        help="Any causal language model: load it in the sidebar, record a prompt on the Denoise page, choose it here.",
+        help="Any causal language model: load it in the sidebar, record a prompt on Explore, choose it here.",
     )
     if not same_prompt and wanted not in options[len(jobs) + 1 :]:
         acting_button(
@@ -126,10 +135,13 @@ def _to_address(name: str, value: str) -> None:
         del st.query_params[name]
 
 
-def beside_choice(recording: Recording, preset: Recording | None) -> Recording | None:
+def beside_choice(
+    recording: Recording, preset: Recording | None, record: Callable[[Recording, str], None]
+) -> Recording | None:
     """Draw the box of recordings to stand beside this one, and return the one chosen; preset: where none was chosen.
 
-    An autoregressive recording of the same prompt is the preset where there is no other.
+    An autoregressive recording of the same prompt is the preset where there is no other. record: draws what records
+    another one, which the address then names as this parameter; it is followed until it is there.
     """
     jobs = {job.id: job for job in finished_recordings() if job.id != recording.job.id}
     if preset is not None:
@@ -140,6 +152,25 @@ def beside_choice(recording: Recording, preset: Recording | None) -> Recording |
     named = address.named(_BESIDE)
     chosen = named if named in (NONE, *jobs) else wanted
     titles = {NONE: "none"} | recording_titles([*jobs.values()], short=True)
+    box, more = keyed_columns(2, "beside", vertical_alignment="bottom")
+    with more:
+        record(recording, _BESIDE)
+    with box:
+        _beside_box(chosen, titles)
+    running = engine().job(named) if named and named not in titles else None
+    if running is not None and running.kind == "record" and not running.ended:
+        asking.follow(running.id, f"Recording the prompt with {model_name(running.spec['model']['source'])}")
+    elif running is not None and running.state in ("failed", "cancelled"):
+        st.error(plain(running.reason) or "The recording to stand beside this one was cancelled.")
+    job = jobs.get(chosen)
+    try:
+        return None if job is None else open_recording(job)
+    except EXPECTED as error:
+        st.warning(plain(why(error)))
+        return None
+
+
+def _beside_box(chosen: str, titles: dict[str, str]) -> None:
     shown_box(
         "Beside it",
         "beside_choice",
@@ -149,9 +180,3 @@ def beside_choice(recording: Recording, preset: Recording | None) -> Recording |
         lambda job_id: address.write(_BESIDE, job_id),
         help="A recording that stands beside this one on the same scale: another model, a pruned copy, another prompt.",
     )
-    job = jobs.get(chosen)
-    try:
-        return None if job is None else open_recording(job)
-    except EXPECTED as error:
-        st.warning(plain(why(error)))
-        return None

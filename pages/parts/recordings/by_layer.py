@@ -1,5 +1,6 @@
-"""The opening view of Dynamics: which tokens each layer rests on over many prompts, and how its sinks move."""
+"""Many prompts: which tokens are the sinks of each layer, and how sinks move, beside their nulls."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +12,19 @@ from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
-from pages.parts import permission
+from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import heading, show
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
-from pages.parts.recordings.recording import show_recording
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
-from pages.parts.session import submit
+from pages.parts.session import engine, submit
 from pages.parts.trouble import refusal_kept, say_refusal
 
-_PLACE = "record_prompt_of_set"
+_PLACE, _RECORDED = "record_prompt_of_set", "recorded_prompt_of_set"
+_FIRST = 4  # sentences that are not folded away
+_RECORD_ICON = ":material/fiber_manual_record:"
 
 
 def by_layer() -> dict[str, Any] | None:
@@ -31,41 +33,16 @@ def by_layer() -> dict[str, Any] | None:
     if not opened:
         return None
     sets = _named(opened)
-    _chart(_layers(sets))
-    _words(sets)
-    st.subheader("How the sinks move")
-    st.caption(CENTROID_CAVEAT)
-    for one_set in sets:
-        _chart(_movement(one_set), f"movement_{one_set.key}")
-    st.subheader("Over the steps")
-    scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
-    of_layer, of_tokens, toggle = keyed_columns([2, 2, 1], "sets_by_layer", vertical_alignment="bottom")
-    scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
-    noise = set_exhibits.noise_of(one_set.recordings for one_set in sets)
-    read_split("set_split", noise)
-    split = of_tokens.selectbox(
-        "Count sinks on",
-        [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
-        key="set_split",
+    view = st.segmented_control(
+        "View",
+        list(_VIEWS),
+        default=next(iter(_VIEWS)),
+        required=True,
+        key="evidence_view",
         bind="query-params",
-        format_func=lambda name: undecided_named(name, noise),
-        help=f"{why_apart(noise)} Sets recorded by an earlier version tell of all tokens alone.",
+        label_visibility="collapsed",
     )
-    singles = toggle.toggle(
-        "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."
-    )
-    _chart(_kinds(sets, scope))
-    names = [
-        name
-        for name in sets[0].recordings.info.curves
-        if name in CURVES and split in set_measures.parts_of(sets[0].recordings, name)
-    ]
-    for index in range(0, len(names), 2):
-        for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
-            with column:
-                _chart(_curve(sets, name, scope, split, singles))
-    _by_head(sets)
-    _prompts(sets)
+    _VIEWS[view](sets)
     return {
         set_.name: {
             "model": set_.recordings.info.model.model_dump(),
@@ -88,23 +65,72 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
     return [replace(one_set, name=name) for one_set, name in zip(opened, names, strict=True)]
 
 
+def _of_layers(sets: list[OpenSet]) -> None:
+    sentences = _sentences(sets)
+    for name, said in sentences.items():
+        st.markdown(f"**{plain(name)}** · {plain(said[0] if said else 'Nothing lies beyond its nulls.')}")
+    _chart(_layers(sets))
+    _words(sets, {name: said[1:] for name, said in sentences.items() if said[1:]})
+
+
+def _moves(sets: list[OpenSet]) -> None:
+    st.caption(CENTROID_CAVEAT)
+    for one_set in sets:
+        _chart(_movement(one_set), f"movement_{one_set.key}")
+
+
+def _over_steps(sets: list[OpenSet]) -> None:
+    scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
+    of_layer, of_tokens, toggle = keyed_columns([2, 2, 1], "sets_by_layer", vertical_alignment="bottom")
+    scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
+    noise = set_exhibits.noise_of(one_set.recordings for one_set in sets)
+    read_split("set_split", noise)
+    split = of_tokens.selectbox(
+        "Count sinks on",
+        [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
+        key="set_split",
+        bind="query-params",
+        format_func=lambda name: undecided_named(name, noise),
+        help=f"{why_apart(noise)} Sets recorded by an earlier version hold all tokens together.",
+    )
+    singles = toggle.toggle(
+        "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."
+    )
+    _chart(_kinds(sets, scope))
+    names = [
+        name
+        for name in sets[0].recordings.info.curves
+        if name in CURVES and split in set_measures.parts_of(sets[0].recordings, name)
+    ]
+    for index in range(0, len(names), 2):
+        for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
+            with column:
+                _chart(_curve(sets, name, scope, split, singles))
+
+
 def _chart(shown: Shown, key: str | None = None) -> None:
     show(shown, key or f"set_{shown.name}")
 
 
-def _words(sets: list[OpenSet]) -> None:
-    """What lies beyond the nulls, and what the sentences leave out."""
-    for name, sentences in _sentences(sets).items():
-        heading(f"What {name} shows beyond its nulls", NOISE, None)
-        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences) or "Nothing lies beyond its nulls.")
+def _words(sets: list[OpenSet], said: Mapping[str, list[str]]) -> None:
+    """What else lies beyond the nulls, by set, and what the sentences leave out."""
+    for name, sentences in said.items():
+        heading(f"What else {name} shows beyond its nulls", NOISE, None)
+        st.markdown(_listed(sentences[:_FIRST]))
+        if sentences[_FIRST:]:
+            with st.expander(f"{len(sentences) - _FIRST} more"):
+                st.markdown(_listed(sentences[_FIRST:]))
     for one_set in sets:
         for note in one_set.recordings.info.notes:
             st.caption(f"{plain(one_set.name)}: {plain(note)}")
 
 
+def _listed(sentences: list[str]) -> str:
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+
+
 def _by_head(sets: list[OpenSet]) -> None:
     """Every head of the sets that were recorded with them."""
-    st.subheader("Head by head")
     metric = st.selectbox(
         "Metric",
         of_mass(),
@@ -124,7 +150,6 @@ def _by_head(sets: list[OpenSet]) -> None:
 
 def _prompts(sets: list[OpenSet]) -> None:
     """One prompt of the set, and the click that records it on its own."""
-    st.subheader("Single prompts")
     one_set = sets[0]
     prompts = one_set.recordings.info.prompts
     st.dataframe(
@@ -137,7 +162,7 @@ def _prompts(sets: list[OpenSet]) -> None:
         range(len(prompts)),
         key="set_prompt",
         format_func=lambda index: f"{index + 1}. {prompts[index].text}",
-        help="Its recording is made again with every head, so that it can be looked at on every page.",
+        help="Records it again with every head. A set keeps only its numbers.",
     )
 
     def record() -> None:
@@ -150,11 +175,27 @@ def _prompts(sets: list[OpenSet]) -> None:
                 chat_template="on" if one_set.recordings.info.chat_template else "off",
             )
             permission.allow(spec.model.source)
-            show_recording(submit("record", spec).id)
-            st.session_state["dynamics_view"] = "Over the steps"
+            st.session_state[_RECORDED] = submit("record", spec).id
 
-    acting_button("Look at it", "look_at_prompt", button, on_click=record, icon=":material/search:", width="stretch")
+    acting_button("Record it", "look_at_prompt", button, on_click=record, icon=_RECORD_ICON, width="stretch")
     say_refusal(_PLACE)
+    job = engine().job(st.session_state.get(_RECORDED, ""))
+    if job is not None and not job.ended:
+        asking.follow(job.id, "Recording the prompt with every head")
+    elif job is not None and job.state == "done":
+        query = {"recording": job.id}
+        st.page_link("pages/explore.py", label="**Open it in Explore**", icon=":material/blur_on:", query_params=query)
+    elif job is not None:
+        st.error(plain(job.reason) or "The recording was cancelled.")
+
+
+_VIEWS: dict[str, Callable[[list[OpenSet]], None]] = {
+    "By layer": _of_layers,
+    "How sinks move": _moves,
+    "Over the steps": _over_steps,
+    "Head by head": _by_head,
+    "Single prompts": _prompts,
+}
 
 
 def _layer_counts(sets: list[OpenSet]) -> list[int]:

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.engine.recording_labels import recording_labels, save_recording_label
 from analysis.engine.runs import Label
-from analysis.sinks.token_states import SPLITS, Split, undecided_named
+from analysis.sinks.token_states import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
@@ -18,7 +18,6 @@ from pages.parts.labels import label_form
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
 from pages.parts.recordings.explorer import forget_place
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
     Recording,
     finished_recordings,
@@ -177,7 +176,7 @@ def opened(job: JobRecord) -> Recording | None:
         )
         return None
     if recording is None:
-        st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
+        st.warning("This recording is no longer in the store. Record it again on Explore.")
     return recording
 
 
@@ -199,7 +198,7 @@ def recording_to_look_at(shows: str = "") -> Recording | None:
         return None
     if job is None or job.state != "done":
         st.info(f"There is no recording to look at yet. {shows}".strip())
-        primary_link("pages/denoise.py", "**Record a prompt**", ":material/play_circle:")
+        primary_link("pages/explore.py", "**Record a prompt**", ":material/play_circle:")
         choose_recording(job)
         return None
     choose_recording(job)
@@ -229,38 +228,6 @@ def show_anew(job_id: str) -> None:
     forget_place()
 
 
-def step_slider(recording: Recording) -> int:
-    """The denoising step looked at, counted from 0."""
-    last = recording.trajectory.steps - 1
-    if last == 0:
-        return 0
-    within("step", last)
-    return st.slider(
-        "Denoising step",
-        0,
-        last,
-        key="step",
-        bind="query-params",
-        help="Step 0 is the first forward. What is shown is what went INTO the step.",
-    )
-
-
-def sink_and_split_controls(recording: Recording) -> tuple[SinkParams, SplitName]:
-    """The sink definition and its threshold; and on which tokens sinks count: one above the other."""
-    params = sink_controls(stacked=True)
-    noise = recording.info.model.noise
-    read_split("split", noise)
-    split = st.selectbox(
-        "Count sinks on",
-        list(SPLITS),
-        key="split",
-        bind="query-params",
-        format_func=lambda name: undecided_named(name, noise),
-        help=f"{why_apart(noise)}\n\n" + "\n".join(_described(row, noise) for row in SPLITS.values()),
-    )
-    return params, split
-
-
 def read_split(key: str, noise: str | None) -> None:
     """Sets the split of an address that was made where undecided tokens are called otherwise, which its widget of this
     key would not know: an address holds what a widget shows. noise: of `Architecture`.
@@ -279,13 +246,6 @@ def why_apart(noise: str | None) -> str:
             "apart."
         )
     return "Sinks on [MASK] tokens move simply because masks get filled, so look at them apart."
-
-
-def _described(split: Split, noise: str | None) -> str:
-    told = (
-        "tokens that are not decided yet: random ones" if noise == "uniform" and "[MASK]" in split.help else split.help
-    )
-    return f"- {plain(undecided_named(split.name, noise))}: {told}"
 
 
 def sink_controls(stacked: bool = False, key: str = "", disabled: bool = False) -> SinkParams:

@@ -1,6 +1,7 @@
 """The explorer on a page: a recording in the browser, which tells the page where the visitor is and what it lacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
@@ -9,13 +10,14 @@ from pydantic import ValidationError
 
 from analysis.figures.explorer import component_js, content_of, explorer_css, feed_bytes, feed_js
 from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
+from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import address
 from pages.parts.recordings import measures
 from pages.parts.recordings.recording import BY_KEY, Recording, model_name
 from pages.parts.recordings.references import stored_reference
 
-_PLAYED = "denoise_play"
+_PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
 _PLACES = ("step", "layer", "head", "position", "area", "show")
 NAMED = (*_PLACES, "definition", "split", "judged", "over", "measure", *(row.parameter for row in DEFINITIONS.values()))
 """What an explorer names in the address."""
@@ -80,6 +82,7 @@ def explorer(
             st.session_state[asked] = told
 
     _mount(key=key, data=packed, on_view_change=moved, on_token_change=chosen, on_need_change=needs)
+    st.session_state[_CONTENT] = content
     needed = st.session_state.get(asked)
     if needed is not None and needed["content"] == content:
         _feed(key=f"{key}_feed", data=_answer(needed, recording, beside))
@@ -93,6 +96,70 @@ def play_once(job_id: str) -> None:
 def to_play(recording: Recording) -> str:
     """Return what `explorer` takes as `play`: the job's id where it was asked to play, else nothing."""
     return recording.job.id if st.session_state.get(_PLAYED) == recording.job.id else ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an explorer is. step: of a forward. layer, head, position: None where none is chosen."""
+
+    step: int
+    layer: int | None
+    head: int | None
+    position: int | None
+
+
+def place_in(recording: Recording) -> Place:
+    """Return where in a recording the explorer is, by the address; of the finished text the last forward."""
+    trajectory = recording.trajectory
+    sizes = {"step": trajectory.steps + 1, "layer": trajectory.layers, "head": trajectory.heads}
+    at: dict[str, int | None] = {}
+    for name, size in (sizes | {"position": trajectory.positions}).items():
+        named = address.named(name) or ""
+        at[name] = int(named) if named.isdecimal() and int(named) < size else None
+    return Place(min(at["step"] or 0, trajectory.steps - 1), at["layer"], at["head"], at["position"])
+
+
+def go_to(**place: int | None) -> None:
+    """Show a step, layer, head or position in the explorer; of None, none. For callbacks: then `gone` draws anew."""
+    for name, value in place.items():
+        if value is None:
+            address.drop(name, stays=True)
+        else:
+            address.write(name, str(value))
+    st.session_state[_GOES] = True
+
+
+def gone() -> None:
+    """Draw the whole page anew after `go_to`. Called first in a part of the page that is drawn alone."""
+    if st.session_state.pop(_GOES, False):
+        st.rerun()
+
+
+def show_attention(maps: Mapping[tuple[int, int, int], np.ndarray]) -> None:
+    """Hand the explorer on the page full attention maps of its recording, (P, P) by step, layer and head: it then draws
+    lines from a token to those it attends to."""
+    content = st.session_state.get(_CONTENT)
+    if content is not None:
+        attention = {(0, *place): values for place, values in maps.items()}
+        _feed(key="explorer_attention", data=feed_bytes(content, attention=attention))
+
+
+def note_drawn(names: Collection[str]) -> None:
+    """Note which of the explorer's choices the page beneath it was drawn with; `redraw_beneath` then keeps it so."""
+    st.session_state[_FOLLOWED] = {name: st.query_params.get(name) for name in names}
+
+
+def redraw_beneath() -> None:
+    """Draw the whole page anew where the explorer has changed a choice that the page beneath it reads."""
+    drawn_with = st.session_state.get(_FOLLOWED, {})
+    if any(st.query_params.get(name) != value for name, value in drawn_with.items()):
+        st.rerun()
+
+
+def split_in(recording: Recording) -> str:
+    """Return the tokens on which sinks are counted, a name of `SPLITS`, by the address."""
+    named, noise = st.query_params.get("split"), recording.info.model.noise
+    return next((name for name in SPLITS if named in (name, undecided_named(name, noise))), ALL)
 
 
 def forget_place() -> None:

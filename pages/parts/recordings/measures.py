@@ -1,10 +1,8 @@
 """Measures of a recording, computed once and kept: pages ask for numbers here and do no maths of their own."""
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.figures.writing import mark_writing
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics, token_states
 from analysis.sinks.token_states import ALL, REGIONS, SPLITS, Changes
@@ -78,12 +76,6 @@ def changes(recording: Recording) -> Changes:
     """What each step changed."""
     trajectory, mask_token = recording.trajectory, recording.info.model.mask_token
     return token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
-
-
-def with_writing(recording: Recording, figure: go.Figure) -> go.Figure:
-    """A figure of steps and positions with the open block and what each step wrote, edited and took back."""
-    done = changes(recording)
-    return mark_writing(figure, recording.trajectory.open_block, done.written, done.edited, done.taken_back)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
@@ -178,21 +170,6 @@ def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
     """The position each head pays most attention to, in a step or over all of them, (L, H)."""
     mass = recording.trajectory.mass
     return metrics.strongest_position(mass if step is None else mass[step : step + 1])
-
-
-def sinks_of_head(
-    recording: Recording, params: SinkParams, layer: int, head: int, split: SplitName = ALL
-) -> np.ndarray:
-    """The sinks of one head by its own mass, (T, S). split: as in `curve`."""
-    mass = recording.trajectory.mass[:, layer, head]
-    flags = sink_analysis.find_sinks(mass, params, _visible(recording, layer))
-    return _where(flags, counted(recording, split))
-
-
-@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
-def ceiling(recording: Recording) -> float:
-    """Where the colours of all heads' maps end."""
-    return metrics.ceiling(recording.trajectory.mass)
 
 
 def over_steps(values: np.ndarray) -> np.ndarray:

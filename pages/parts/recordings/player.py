@@ -7,7 +7,6 @@ import streamlit as st
 
 from analysis.figures.player import player_css, player_js
 
-_PLAYED = "denoise_play"
 _mount = st.components.v2.component("sinkscope_player", css=player_css(), js=player_js())
 
 

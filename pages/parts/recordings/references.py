@@ -7,7 +7,7 @@ from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec
 from pages.parts import permission
-from pages.parts.asking import ask
+from pages.parts.asking import ask, ask_by_hand
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.session import engine
@@ -31,27 +31,36 @@ def why_no_model(recording: Recording) -> str:
     return ""
 
 
+def seconds_of(recording: Recording, share: float = 1.0) -> str:
+    """How long so many times the forwards of a recording take, as words: as measured when it was recorded."""
+    seconds = recording.info.seconds * share
+    if seconds < 1:
+        return "less than a second"
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
+
+
 # --- random weights ---------------------------------------------------------------------------------------------
 
 
 def reference_toggle(recording: Recording) -> Recording | None:
     """The switch for the random-weight reference, and the reference; None where it is off or not there (yet).
 
-    It is on by default for a small model, whose reference takes a moment.
+    It is on at first where the reference is stored; else switching it on is what asks for it.
     """
-    source = recording.model.source
     problem = why_no_model(recording)
+    stored = stored_reference(recording)
     wanted = st.toggle(
-        "Random-weight reference",
-        value=not problem and is_small(recording.model),
+        "Random weights",
+        value=stored is not None,
         key="random_reference",
         bind="query-params",
         on_change=permission.allow,
-        args=(source,),
-        help="The same inputs through the same shape of model with random weights: what untrained attention shows.",
+        args=(recording.model.source,),
+        help="The same inputs through the same shape of model with random weights: what an untrained model shows. "
+        f"Takes {seconds_of(recording)} where it is not stored.",
     )
-    if not wanted:
-        return None
+    if not wanted or stored is not None:
+        return stored if wanted else None
     if problem:
         st.info(plain(problem))
         return None
@@ -100,7 +109,7 @@ def _reference_key(recording: Recording, model: ModelSpec, content: str) -> str 
 
 
 def noised(recording: Recording) -> Recording | None:
-    """The finished text noised forward, or None while it is not there."""
+    """The finished text noised forward, once its button is pressed; None until it is there."""
     spec = NoiseSpec(
         model=recording.model,
         tokens=tuple(recording.trajectory.final.tolist()),
@@ -108,7 +117,14 @@ def noised(recording: Recording) -> Recording | None:
         step_interval=2,
         seed=recording.job.spec["seed"],
     )
-    return _opened(ask("noise", spec, "Observing the noised text"))
+    jobs = ask_by_hand(
+        "noise",
+        [spec],
+        "Observing the noised text",
+        "Observe the noised text",
+        f"Masks random tokens of the finished text and runs one forward per noise level: {seconds_of(recording)}.",
+    )
+    return None if jobs is None else _opened(jobs[0])
 
 
 def _opened(job: JobRecord | None) -> Recording | None:

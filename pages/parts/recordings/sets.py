@@ -74,7 +74,10 @@ def sets_to_look_at() -> list[OpenSet]:
             _ask()
     else:
         chosen = []
-        st.info("There is no set of recordings yet. Record many prompts to see which tokens each layer rests on.")
+        st.info(
+            "No set of recordings yet. Record many prompts to see which tokens are the sinks of each layer, and how "
+            "sinks move."
+        )
         _ask()
     say_refusal(_PLACE)
     if chosen:
@@ -152,7 +155,7 @@ def _ask() -> None:
     )
     st.caption(
         f"With {' and '.join(code(source) for source in sources)}, and {random_models:d} random-weight models each. "
-        "Every recording is reduced as soon as it is there; the log of the job says how much memory a batch takes."
+        "Stopped early, a set keeps the prompts that are done."
     )
 
 

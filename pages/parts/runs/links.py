@@ -36,13 +36,13 @@ def to_recordings(run: Run) -> None:
     recording = next((job for job in finished_recordings() if job.spec["model"]["source"] == run.source), None)
     if recording is not None:
         st.page_link(
-            "pages/sinks.py",
-            label="**Sinks of its newest recording**",
-            icon=":material/grid_view:",
+            "pages/explore.py",
+            label="**Its newest recording**",
+            icon=":material/blur_on:",
             query_params={"recording": recording.id, "source": run.source},
         )
     st.page_link(
-        "pages/denoise.py",
+        "pages/explore.py",
         label="**Record a prompt with it**",
         icon=":material/play_circle:",
         query_params={"source": run.source},

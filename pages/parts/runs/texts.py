@@ -53,7 +53,7 @@ def _dense(source: str) -> Recording | None:
     if not jobs:
         st.info(f"No prompt is recorded with {plain(source)} yet. Record one, and these runs write the same prompt.")
         primary_link(
-            "pages/denoise.py", "**Record a prompt**", ":material/play_circle:", query_params={"source": source}
+            "pages/explore.py", "**Record a prompt**", ":material/play_circle:", query_params={"source": source}
         )
         return None
     titles = recording_titles(list(jobs.values()))

@@ -76,7 +76,7 @@ def _ways(name: str) -> None:
     """The three buttons. name: of the study in the address, empty where there is none to present."""
     study = {ADDRESS: name} if name else {}
     with st.container(horizontal=True, key="story_ways"):
-        primary_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        primary_link("pages/explore.py", label="**Record a prompt**", icon=":material/play_circle:")
         if not engine().gate.demo:
             st.page_link(
                 "pages/start.py",

@@ -51,7 +51,7 @@ def study_panel() -> None:
     record = there.get(name or "")
     st.markdown("**Current study**")
     if name is None:
-        st.caption("There is none yet.")
+        st.caption("No study yet.")
         return
     st.page_link(
         "pages/start.py",

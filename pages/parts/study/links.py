@@ -10,7 +10,7 @@ from analysis.specs import METHODS, StudySpec
 from analysis.study import exhibits
 from analysis.study.findings import Findings, Setting, Waterfall
 from pages.parts.causes.stated import ABLATION_ASKED
-from pages.parts.denoise.token_picked import at_token
+from pages.parts.explore.token_picked import at_token
 from pages.parts.plain import plain
 from pages.parts.recordings.player import Chosen
 from pages.parts.runs.table import MOST as MOST_RUNS
@@ -46,7 +46,7 @@ def draw_token(findings: Findings, chosen: Chosen) -> None:
     job = next((jobs.get(watch_name(model)) for model in _spec(findings).models if model.source == source), None)
     if job is not None:
         st.page_link(
-            "pages/denoise.py",
+            "pages/explore.py",
             label=f"**{plain(source)}: what else could stand at position {plain(chosen['position'])}?**",
             icon=":material/call_split:",
             query_params=at_token(job, chosen["step"], chosen["position"], chosen["finished"]),
@@ -56,7 +56,7 @@ def draw_token(findings: Findings, chosen: Chosen) -> None:
         f"This recording is not in this store. Record its prompt with {plain(source)}, and a click on a token shows "
         "what else could stand there and how the text would go on."
     )
-    st.page_link("pages/denoise.py", label="**Record it**", icon=":material/play_circle:")
+    st.page_link("pages/explore.py", label="**Record it**", icon=":material/play_circle:")
 
 
 def in_this_store(findings: Findings) -> bool:
@@ -68,7 +68,7 @@ def _watch(findings: Findings, figure: str) -> list[Way]:
     jobs = _there(findings, "watch")
     return [
         Way(
-            "pages/denoise.py",
+            "pages/explore.py",
             f"Watch {model.source} write",
             ":material/play_circle:",
             {"recording": jobs[watch_name(model)]},
@@ -88,7 +88,7 @@ def _sets(findings: Findings, figure: str) -> list[Way]:
     if not sets:
         return []
     label = "This set by layer and step" if len(sets) == 1 else "These sets by layer and step"
-    return [Way("pages/dynamics.py", label, ":material/timeline:", {"set": ",".join(sets)})]
+    return [Way("pages/evidence.py", label, ":material/timeline:", {"set": ",".join(sets)})]
 
 
 def _causes(findings: Findings, figure: str) -> list[Way]:

@@ -109,7 +109,7 @@ def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
 def _watch(findings: Findings) -> None:
     st.caption(f"Its prompt: “{plain(StudySpec.model_validate(findings.spec).prompt)}”")
     if findings.playback is None and not in_this_store(findings):
-        st.page_link("pages/denoise.py", label="**Record it and watch**", icon=":material/play_circle:")
+        st.page_link("pages/explore.py", label="**Record it and watch**", icon=":material/play_circle:")
     draw_ways(findings, "watch")
 
 

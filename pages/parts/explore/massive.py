@@ -11,6 +11,7 @@ from pages.parts.charts import show, table
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
+from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording
 from pages.parts.session import submit
 from pages.parts.trouble import refusal_kept, say_refusal
@@ -19,8 +20,8 @@ KEPT = 4
 _PLACE = "record_channels"
 
 
-def massive_activations(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
-    """Draws the view, which has no controls of its own."""
+def massive_activations(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab, which has no controls of its own."""
     st.caption(
         "A few channels of the residual stream grow far beyond all others on a few tokens. See which they are in every "
         "layer and step, and whether those tokens are the sinks."
@@ -50,12 +51,13 @@ def _record_again(recording: Recording) -> None:
     if problem:
         st.info(plain(problem))
         return
-    st.info("This recording was made without its residual channels. They take a few bytes a layer and step.")
+    st.info("This recording was made without its residual channels.")
 
     def again() -> None:
         permission.allow(recording.model.source)
         with refusal_kept(_PLACE):
             show_recording(submit("record", recording.request().model_copy(update={"channels": KEPT})).id)
 
-    acting_button("Record it again with them", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
+    st.caption(f"Recording it again takes {references.seconds_of(recording)}, and a few bytes more per layer and step.")
+    acting_button("Record with channels", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
     say_refusal(_PLACE)

@@ -17,8 +17,8 @@ from analysis.specs import AlternativesSpec, Branch, SinkParams
 from pages.parts import asking, permission, tokens
 from pages.parts.acting import kept_button
 from pages.parts.charts import chart, heading
-from pages.parts.denoise import token_picked
-from pages.parts.denoise.token_picked import Picked
+from pages.parts.explore import token_picked
+from pages.parts.explore.token_picked import Picked
 from pages.parts.plain import as_written, plain, shortened
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew

@@ -3,60 +3,38 @@
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import experts as figures
 from analysis.readings import reading
 from analysis.sinks import routing
-from pages.parts.charts import chart, export_button, start_exhibits
-from pages.parts.frame import run
+from analysis.specs import SinkParams
+from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.recordings import routes
-from pages.parts.recordings.choice import definition_formula, recording_to_look_at, sink_and_split_controls, within
+from pages.parts.recordings.choice import definition_formula, within
+from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
-from pages.parts.side import plots_and_controls
 
 MOST_BARS = 32
-SHOWS = (
-    "Once a prompt is recorded with a mixture of experts, this page shows how evenly its experts are used and which of "
-    "them the sinks go to."
-)
 
 
-def main() -> None:
-    """Draws the page."""
-    st.title("Experts")
-    start_exhibits()
-    recording = recording_to_look_at(SHOWS)
-    if recording is None:
-        return
+def experts(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab; its controls in `side`."""
     layers = recording.info.model.expert_layers
-    if not layers:
-        st.info("This recording holds no routes: its model has no experts. Choose one of a mixture of experts.")
-        return
-    plots, side = plots_and_controls()
-    with side:
-        params, split = sink_and_split_controls(recording)
-        layer = st.selectbox(
-            "Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts."
-        )
-    with plots:
-        _load(recording)
-        index = layers.index(layer)
-        left, right = keyed_columns(2, "experts", gap="medium")
-        with left:
-            loads = routes.sink_loads(recording, params, split)
-            if loads is None:
-                st.info("No step has both sinks and other tokens here. Lower the threshold, or count sinks elsewhere.")
-            else:
-                _sinks(loads, index, layer, definition_formula(params))
-        with right:
-            _turnover(recording, index, layer)
-        _route(recording)
-    export_button(
-        "SinkScope: experts",
-        {**recording.settings(), "sinks": params.model_dump(), "random_tokens_seed": routes.SEED},
-        recording.info.prompt,
-    )
+    layer = side.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")
+    _load(recording)
+    index = layers.index(layer)
+    left, right = keyed_columns(2, "experts", gap="medium")
+    with left:
+        loads = routes.sink_loads(recording, params, split)
+        if loads is None:
+            st.info("No step has both sinks and other tokens here. Lower the threshold, or count sinks elsewhere.")
+        else:
+            _sinks(loads, index, layer, definition_formula(params))
+    with right:
+        _turnover(recording, index, layer)
+    _route(recording)
 
 
 def _load(recording: Recording) -> None:
@@ -173,7 +151,3 @@ def _route(recording: Recording) -> None:
         ),
         finding=reading("route of a token", experts, recording.info.model.expert_count),
     )
-
-
-if __name__ == "__main__":
-    run(main)

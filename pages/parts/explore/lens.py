@@ -10,12 +10,14 @@ from pages.parts import asking
 from pages.parts.charts import show
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
-from pages.parts.recordings.choice import definition_formula, step_slider
+from pages.parts.recordings.choice import definition_formula
+from pages.parts.recordings.explorer import place_in
+from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 
-def logit_lens(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
-    """Draws the view; its controls in `side`."""
+def logit_lens(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab, at the step of the explorer."""
     st.caption(
         "What does an undecided sink already know? The states behind every layer are read by the model's own last norm "
         "and head: which token each undecided position would become, sinks beside the others."
@@ -24,15 +26,20 @@ def logit_lens(recording: Recording, params: SinkParams, side: DeltaGenerator) -
     if problem:
         st.info(plain(problem))
         return
-    with side:
-        step = step_slider(recording)
-    trajectory = recording.trajectory
+    trajectory, step = recording.trajectory, place_in(recording).step
     at = undecided(trajectory, step)
     if not len(at):
-        st.info("No token of this step is undecided. Choose an earlier one.")
+        st.info(f"No token of step {step:d} is undecided. Choose an earlier step in the explorer.")
         return
-    job = asking.ask("lens", lens_spec(trajectory, recording.model, step), "Reading every layer")
-    if job is None:
+    jobs = asking.ask_by_hand(
+        "lens",
+        [lens_spec(trajectory, recording.model, step)],
+        f"Reading every layer at step {step:d}",
+        f"Read every layer at step {step:d}",
+        f"One forward of the model: {references.seconds_of(recording, 1 / trajectory.steps)}.",
+    )
+    if jobs is None:
         return
+    (job,) = jobs
     sinks = measures.sinks(recording, params)[step][at]
     show(lens_by_layer(trajectory, step, at, job.summary, sinks, definition_formula(params)), "lens")

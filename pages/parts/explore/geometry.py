@@ -16,14 +16,15 @@ from pages.parts.linked import linked_box
 from pages.parts.masks.pruned_models import known_pruned, read_address, titled
 from pages.parts.plain import plain
 from pages.parts.recordings import references
+from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine
 
 OWN = "this model"
 
 
-def geometry(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
-    """Draws the view; its controls in `side`. Nothing of it depends on what counts as a sink."""
+def geometry(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab; its controls in `side`. Nothing of it depends on what counts as a sink."""
     st.caption(
         f"How many dimensions each head's attention map and outputs take up, and the token states behind each layer, "
         f"at up to {GEOMETRY_STEPS} steps of this recording: beside models of the same shape with random weights, and "
@@ -48,15 +49,21 @@ def geometry(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
     )
     trajectory = recording.trajectory
     steps = geometry_steps(trajectory)
-    job = asking.ask("geometry", geometry_spec(trajectory, recording.model), "Measuring the geometry of this model")
-    other = None
+    specs = [geometry_spec(trajectory, recording.model)]
     if beside:
-        spec = geometry_spec(trajectory, recording.model.model_copy(update={"source": pruned[beside].source}))
-        other = asking.ask("geometry", spec, "Measuring the geometry of the pruned model", "2")
-    if job is not None:
-        _show(
-            name, steps, _arrays(job), None if other is None else _arrays(other), pruned[beside].name if beside else ""
-        )
+        specs.append(geometry_spec(trajectory, recording.model.model_copy(update={"source": pruned[beside].source})))
+    forwards = sum(len(steps) * (1 + spec.random_models) for spec in specs) / trajectory.steps
+    jobs = asking.ask_by_hand(
+        "geometry",
+        specs,
+        "Measuring the geometry",
+        "Measure the geometry",
+        f"Runs {len(steps)} steps through the model and through models with random weights: "
+        f"{references.seconds_of(recording, forwards)}, or several times that on long texts.",
+    )
+    if jobs is not None:
+        first, *second = [_arrays(job) for job in jobs]
+        _show(name, steps, first, second[0] if second else None, pruned[beside].name if beside else "")
 
 
 def _arrays(job: JobRecord) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
 from pages.parts.folds import settings_of, titled
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once
@@ -37,22 +38,29 @@ _SHOWN_WORDS = 6
 _SHOWN_LETTERS = 64  # of a prompt in the gallery
 
 
-def ask(shown: JobRecord | None, narrow: bool) -> None:
-    """Draws the prompt, its settings and the button. shown: the recording on the page, whose prompt the box takes over
-    while nothing else was typed. narrow: in a column beside the recording.
+def ask(shown: JobRecord | None, narrow: bool = False) -> None:
+    """Draws the prompt with its button, and the settings in a fold. shown: the recording on the page, whose prompt the
+    box takes over while nothing else was typed. narrow: beside a recording; prompts to begin with then lie in the fold.
     """
     model = model_in_use()
     known = model_entry(model)
     checkpoint = _checkpoint(model)
-    prompt = _prompt(model, known, shown, narrow)
+    box, place = keyed_columns([7, 3] if narrow else [6, 1], "ask", vertical_alignment="bottom")
+    with box:
+        prompt = _prompt(model, known, shown, narrow)
+    if not narrow:
+        _examples(model, known, narrow)
     sampling_type = _sampling_type(model)
-    with _settings_fold(sampling_type, model.source, dict(known.sampling)):
+    fold = _settings_fold(sampling_type, model.source, dict(known.sampling))
+    with fold:
+        if narrow:
+            _examples(model, known, narrow)
         problem, sampling = "", None
         try:
-            sampling = _sampling(sampling_type, model.source, dict(known.sampling), 1 if narrow else 3)
+            sampling = _sampling(sampling_type, model.source, dict(known.sampling))
         except ValidationError as error:
             problem = sentence(error)
-        columns = [st.container()] * 3 if narrow else st.columns(3)
+        columns = st.columns(3)
         with columns[0]:
             seed = controls.draw(RecordSpec, "seed", "seed", persist_state="session")
         with columns[1]:
@@ -70,18 +78,17 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
         st.error(plain(problem))
     for remark in _remarks(prompt, known, checkpoint):
         st.warning(plain(remark))
-    button, note = (st.container(), st.container()) if narrow else st.columns([1, 5], vertical_alignment="center")
     pressed = kept_button(
         "Record",
         "record",
-        button,
+        place,
         type="primary",
         icon=":material/fiber_manual_record:",
         width="stretch",
         disabled=bool(problem) or not may_record(),
     )
     if sampling is not None:
-        note.caption(_plan(sampling, model, checkpoint, seed, given, stored))
+        (fold if narrow else st).caption(_plan(sampling, model, checkpoint, seed, given, stored))
     if pressed and sampling is not None:
         with told():
             spec = RecordSpec(
@@ -129,25 +136,25 @@ def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None, narrow: boo
     prompt = st.text_area(
         RecordSpec.model_fields["prompt"].title or "Prompt",
         key=key,
-        height=110,
+        height=68 if narrow else 110,
         persist_state="session",
         help=RecordSpec.model_fields["prompt"].description,
     )
+    return prompt
 
-    def take() -> None:
-        chosen = st.session_state.pop(f"{key}_example", None)
-        if chosen:
-            st.session_state[key] = st.session_state[_FILLED_IN] = chosen
 
+def _examples(model: ModelSpec, known: Model, narrow: bool) -> None:
+    """Prompts to begin with."""
+    key = f"prompt_{model.source}"
     if narrow:
         st.selectbox(
             "Prompts it can follow",
             known.examples(),
             index=None,
             key=f"{key}_example",
-            on_change=take,
-            placeholder="Prompts it can follow",
-            label_visibility="collapsed",
+            on_change=_take_example,
+            args=(key,),
+            placeholder="Choose one",
             format_func=as_written,
         )
     else:
@@ -155,10 +162,16 @@ def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None, narrow: boo
             "Prompts it can follow",
             known.examples(),
             key=f"{key}_example",
-            on_change=take,
+            on_change=_take_example,
+            args=(key,),
             format_func=lambda text: plain(shortened(text, _SHOWN_LETTERS)),
         )
-    return prompt
+
+
+def _take_example(key: str) -> None:
+    chosen = st.session_state.pop(f"{key}_example", None)
+    if chosen:
+        st.session_state[key] = st.session_state[_FILLED_IN] = chosen
 
 
 def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[str]:
@@ -221,13 +234,13 @@ def _sampler(source: str, paradigm: str) -> str | None:
         return None
 
 
-def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int], in_a_row: int) -> Sampling:
+def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int]) -> Sampling:
     """Draws the sampler's parameters. Raises ValidationError where they do not fit together."""
     names = [name for name in kind.model_fields if name != "sampler"]
     values = {}
-    columns = st.columns(in_a_row)
+    columns = st.columns(3)
     for index, name in enumerate(names):
-        with columns[index % in_a_row]:
+        with columns[index % 3]:
             values[name] = controls.draw(
                 kind, name, f"{source}_{name}", default=defaults.get(name), persist_state="session"
             )

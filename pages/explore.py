@@ -1,0 +1,181 @@
+"""One recording, from its text down to a single head; and in tabs what needs more than one number per head."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.engine import JobRecord
+from analysis.jobs import RecordPartial
+from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
+from pages.parts import permission, tokens
+from pages.parts.alone import alone
+from pages.parts.charts import export_button, heading, start_exhibits
+from pages.parts.explore import branches
+from pages.parts.explore.asking import ask
+from pages.parts.explore.attention_maps import attention_map
+from pages.parts.explore.dynamics import dynamics
+from pages.parts.explore.experts import experts
+from pages.parts.explore.geometry import geometry
+from pages.parts.explore.heads import heads
+from pages.parts.explore.lens import logit_lens
+from pages.parts.explore.massive import massive_activations
+from pages.parts.explore.record_with import record_with
+from pages.parts.explore.replay import replay
+from pages.parts.explore.text import text
+from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
+from pages.parts.plain import plain
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.recordings.beside import beside_choice
+from pages.parts.recordings.choice import choose_recording, opened
+from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in
+from pages.parts.recordings.measures import SplitName
+from pages.parts.recordings.recording import Recording, show_recording, shown_recording
+from pages.parts.session import engine, submit
+from pages.parts.side import plots_and_controls
+from pages.parts.trouble import told
+
+_SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()))
+
+
+@dataclass(frozen=True)
+class Tab:
+    """What stands beneath the explorer. draw: with the recording, the definition of a sink, the tokens on which sinks
+    are counted, and the place of its controls. reads: the explorer's choices that it depends on, as the address names
+    them.
+    """
+
+    draw: Callable[[Recording, SinkParams, SplitName, DeltaGenerator], None]
+    reads: tuple[str, ...] = _SINKS
+
+
+TABS = {
+    "Text": Tab(text, ()),
+    "Heads": Tab(heads),
+    "Dynamics": Tab(dynamics),
+    "Attention map": Tab(attention_map, (*_SINKS, "step", "layer", "head")),
+    "Experts": Tab(experts),
+    "Logit lens": Tab(logit_lens, (*_SINKS, "step")),
+    "Massive activations": Tab(massive_activations),
+    "Geometry": Tab(geometry, ()),
+}
+_TAB, _KEPT, _TOP = "tab", "tab_kept", "explore_top"
+# What is asked and what is shown stand one beneath the other where the page is narrow, beside the sidebar too.
+_STYLE = f"""<style>.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:min(24rem,100%)}}
+</style>"""
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Explore")
+    start_exhibits()
+    record = shown_recording()
+    if record is not None and record.state == "done":
+        _look_at(record)
+        return
+    ask(record)
+    if record is None:
+        st.info("No recording yet. Press **Record**: the text fills in, and its sinks show in every step and head.")
+        choose_recording(None)
+    elif not record.ended:
+        _follow(record.id)
+    else:
+        _ended_badly(record)
+
+
+def _look_at(record: JobRecord) -> None:
+    """A finished recording in the explorer, with the tabs beneath it."""
+    st.html(_STYLE)
+    new, shown = keyed_columns([1, 1], _TOP, gap="medium")
+    with new:
+        ask(record, narrow=True)
+    with shown:
+        choose_recording(record)
+        recording = opened(record)
+        if recording is None:
+            return
+        beside = beside_choice(recording, branches.parent_of(recording), record_with)
+    info = recording.info
+    if info.unknown_tokens:
+        st.warning(
+            f"The model does not know {info.unknown_tokens:d} token{'s' if info.unknown_tokens > 1 else ''} of the "
+            "prompt and read its unknown token instead."
+        )
+    note_drawn(())  # the page beneath the explorer is drawn anew
+    replay(recording, beside)
+    names = [name for name in TABS if name != "Experts" or info.model.expert_layers]
+    if _TAB not in st.session_state and st.session_state.get(_KEPT) in names and _TAB not in st.query_params:
+        st.session_state[_TAB] = st.session_state[_KEPT]  # the tab is not drawn while a recording runs
+    if st.query_params.get(_TAB) == "Experts" and "Experts" not in names:
+        st.info("This model has no experts. Choose a recording of a mixture of experts.")
+    tab = st.segmented_control(
+        "Details", names, default=names[0], required=True, key=_TAB, bind="query-params", label_visibility="collapsed"
+    )
+    st.session_state[_KEPT] = tab
+    note_drawn(TABS[tab].reads)
+    _tab(recording, tab)
+
+
+@alone
+def _tab(recording: Recording, name: str) -> None:
+    """The tab, whose controls draw it alone anew."""
+    gone()
+    params, split = sink_params(), split_in(recording)
+    plots, side = plots_and_controls()
+    with plots:
+        TABS[name].draw(recording, params, split, side)
+    settings = {**recording.settings(), "sinks": params.model_dump()}
+    export_button(f"SinkScope: {name.lower()}", settings, recording.info.prompt)
+
+
+# --- following --------------------------------------------------------------------------------------------------
+
+
+@st.fragment(run_every=0.3)
+def _follow(job_id: str) -> None:
+    record = engine().job(job_id)
+    if record is None or record.ended:
+        st.rerun()
+    heading("Recording now", "The text fills in as the model writes it. Shade: the probability of each token.", None)
+    progress_bar(record)
+    live = engine().progress(job_id).details_as(RecordPartial)
+    if live.get("tokens"):
+        noise = isinstance(record.parameters(RecordSpec).sampling, DiffusionGemmaSampling)
+        chosen = [value is not None for value in live["confidence"]]
+        tokens.show(
+            tokens.token_text(
+                live["tokens"],
+                tokens.states_of(live["undecided"], live["prompt_length"]),
+                live["confidence"],
+                new=chosen,
+                open_block=live.get("open_block"),
+                random_tokens=noise,
+            ),
+            tokens.legend(blocks=live.get("open_block") is not None, random_tokens=noise),
+        )
+    cancel_button(record, "cancel_recording")
+
+
+def _ended_badly(record: JobRecord) -> None:
+    texts = {
+        "failed": plain(record.reason) or "The recording failed.",
+        "cancelled": "This recording was cancelled.",
+        "interrupted": "SinkScope was stopped while this recording ran.",
+    }
+    (st.error if record.state == "failed" else st.warning)(texts[record.state])
+    if record.traceback:
+        with st.expander("Traceback"):
+            st.code(record.traceback)
+    if st.button("Try again", key="try_again", icon=":material/refresh:"):
+        with told():
+            permission.allow(record.spec["model"]["source"])
+            show_recording(submit("record", record.parameters()).id)
+            st.rerun()
+    choose_recording(record)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,1 +1,0 @@
-"""Parts of the page Denoise: asking for a recording, and playing it."""

@@ -1,0 +1,196 @@
+"""Heads by a metric: ranked in a table, and as layers × heads over all steps or at chosen ones."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.figures import sinks as figures
+from analysis.figures.dynamics import small_multiples
+from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
+from analysis.readings import reading
+from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
+from analysis.specs import SinkParams
+from pages.parts.charts import chart, table
+from pages.parts.plot import Point
+from pages.parts.recordings import measures
+from pages.parts.recordings.choice import among, definition_formula
+from pages.parts.recordings.explorer import go_to
+from pages.parts.recordings.measures import SplitName
+from pages.parts.recordings.recording import Recording
+from pages.parts.recordings.references import stored_reference
+
+ALL_STEPS, CHOSEN = "All steps", "Chosen steps"
+_EXPLORER_DRAWS = "strength"
+
+
+def heads(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab; its controls in `side`."""
+    with side:
+        metric = HEAD_METRICS[
+            st.selectbox(
+                "Metric",
+                _metrics(recording),
+                key="metric",
+                bind="query-params",
+                format_func=lambda name: HEAD_METRICS[name].title,
+            )
+        ]
+        choices = [ALL_STEPS, CHOSEN] if metric.per_step else [ALL_STEPS]
+        view = st.segmented_control(
+            "Steps", choices, default=ALL_STEPS, required=True, key="heads_view", bind="query-params"
+        )
+    if view == CHOSEN:
+        _chosen_steps(recording, params, split, metric, side)
+        return
+    if metric.name != _EXPLORER_DRAWS:
+        _grid(recording, params, split, metric)
+    _ranking(recording, params, split, metric)
+
+
+def _metrics(recording: Recording) -> list[str]:
+    """The metrics of heads that can be computed: those of values need their norms, which not every family's tell."""
+    norms = recording.info.model.value_norms
+    return [name for name, metric in HEAD_METRICS.items() if norms or not metric.reads_values]
+
+
+def _formula(metric: HeadMetric, params: SinkParams) -> str:
+    judged = "The sinks of a step are judged on mass averaged over all heads; a head's own sinks on its own mass."
+    return f"$${metric.formula}$$\n\n{judged}\n\n{definition_formula(params)}"
+
+
+def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
+    """A grid of heads as a table."""
+    layer, head = (axis.ravel() for axis in np.indices(values.shape))
+    return pd.DataFrame({"layer": layer, "head": head, name: values.ravel()})
+
+
+def _by_head(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> np.ndarray:
+    """A metric of every head over all steps, (L, H)."""
+    values = measures.head_metric(recording, metric.name, params, split)
+    return measures.over_steps(values) if metric.per_step else values
+
+
+def _grid(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> None:
+    def clicked(point: Point) -> None:
+        layer, head = point.cell
+        go_to(layer=layer, head=head)
+
+    values = _by_head(recording, params, split, metric)
+    names = recording.trajectory.names.over_steps()
+    strongest = [[names[position] for position in row] for row in measures.strongest_position(recording, None).tolist()]
+    chart(
+        f"{metric.title} by layer and head",
+        f"{metric.sentence}, over all steps.",
+        _formula(metric, params),
+        figures.head_grid(values, metric.title.lower(), metric.percent, strongest, metric.centre),
+        "head_grid",
+        _cells(values, metric.title),
+        hint="Click a cell to open its head in the explorer.",
+        finding=reading("heads", values, metric.percent, **_floor(recording, metric, params, split)),
+        on_click=clicked,
+    )
+
+
+def _floor(recording: Recording, metric: HeadMetric, params: SinkParams, split: SplitName) -> dict[str, Any]:
+    """The baseline of a grid of heads, as `READINGS` takes it: random weights where they were observed; of sink
+    strength else what uniform attention gives.
+    """
+    values = _random_by_step(recording, metric, params, split)
+    if values is not None:
+        return {"null": measures.over_steps(values) if metric.per_step else values}
+    if metric.name != "strength":
+        return {}
+    uniform = measures.uniform_strength(recording, measures.counted_sinks(recording, params, split=split))
+    return {"floor": float(uniform.mean()), "name": "uniform attention"}
+
+
+def _random_by_step(
+    recording: Recording, metric: HeadMetric, params: SinkParams, split: SplitName
+) -> np.ndarray | None:
+    """A metric of the same shape with random weights, (T, L, H) or (L, H); None where they were not observed."""
+    drawn = stored_reference(recording)
+    if drawn is None or (metric.reads_values and not drawn.info.model.value_norms):
+        return None
+    return measures.head_metric(drawn, metric.name, params, split)
+
+
+def _chosen_steps(
+    recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric, side: DeltaGenerator
+) -> None:
+    every_step = range(recording.trajectory.steps)
+    default = sorted({round(share * (len(every_step) - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
+    among("steps", every_step)
+    steps = side.multiselect(
+        "Steps side by side", every_step, default=default, key="steps", bind="query-params", max_selections=12
+    )
+    if not steps:
+        st.info("Choose at least one step.")
+        return
+    values = measures.head_metric(recording, metric.name, params, split)
+    steps = sorted(steps)
+    grids = {f"step {step}": values[step] for step in steps}
+    drawn = _random_by_step(recording, metric, params, split)
+    frame = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
+    chart(
+        f"{metric.title} at chosen steps",
+        f"{metric.sentence}, step by step on one colour scale.",
+        _formula(metric, params),
+        small_multiples(
+            grids,
+            metric.title.lower(),
+            MASS_SCALE if metric.centre is None else DIFFERENCE_SCALE,
+            metric.percent,
+            metric.centre,
+        ),
+        "chosen_steps",
+        frame,
+        finding=reading("chosen steps", values[steps], steps, metric.percent, None if drawn is None else drawn[steps]),
+    )
+
+
+def _ranking(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> None:
+    numbers = {
+        HEAD_METRICS[name].title: _by_head(recording, params, split, HEAD_METRICS[name]).ravel()
+        for name in _metrics(recording)
+    }
+    grid = np.zeros((recording.trajectory.layers, recording.trajectory.heads))
+    frame = _cells(grid, "unused").drop(columns="unused").assign(**numbers)
+    frame = frame.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
+
+    def chosen() -> None:
+        rows = st.session_state["ranking"].selection.rows
+        if rows and rows[0] < len(frame):
+            go_to(layer=int(frame["layer"][rows[0]]), head=int(frame["head"][rows[0]]))
+
+    table(
+        f"Heads by {metric.title.lower()}",
+        f"{metric.sentence}. Means over all steps.",
+        frame,
+        "ranking",
+        _formula(metric, params),
+        finding=reading(
+            "heads",
+            numbers[metric.title].reshape(grid.shape),
+            metric.percent,
+            **_floor(recording, metric, params, split),
+        ),
+        hint="Click a column to sort by it, a row to open its head in the explorer. Bars reach the highest head.",
+        height=320,
+        on_select=chosen,
+        selection_mode="single-row",
+        column_config={
+            HEAD_METRICS[name].title: _bar(HEAD_METRICS[name], frame[HEAD_METRICS[name].title])
+            for name in _metrics(recording)
+        },
+    )
+
+
+def _bar(metric: HeadMetric, values: pd.Series) -> Any:
+    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers."""
+    if metric.centre is not None or not (values > 0).any():
+        return st.column_config.NumberColumn(format="%.3g")
+    form = "percent" if metric.percent else "%.3g"
+    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()))

@@ -1,0 +1,110 @@
+"""Recording the prompt shown with another model: the autoregressive twin, a pruned copy, the model of the sidebar."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from analysis.engine.runs import known_runs
+from analysis.models.checkpoint import find
+from analysis.specs import SAMPLINGS, AutoregressiveSampling, ModelSpec, RecordSpec, Sampling
+from pages.parts import address, permission
+from pages.parts.plain import plain, shortened
+from pages.parts.recordings.recording import Recording, finished_recordings, model_name
+from pages.parts.recordings.references import seconds_of
+from pages.parts.session import engine, model_in_use, submit
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
+
+_PLACE, _MOST = "record_with", 8
+TWINS = {"bundled": "bundled-ar", "bundled-ar": "bundled"}
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """A model that can record the prompt. title: what the button calls it."""
+
+    title: str
+    spec: RecordSpec
+
+
+def record_with(recording: Recording, parameter: str) -> None:
+    """Draw the button for the first model that has not recorded the prompt, and a list of the others.
+
+    parameter: what the address calls the recording beside this one; it then names the new one.
+    """
+    offers = _offers(recording) if engine().gate.may("record") else []
+    say_refusal(_PLACE)
+    if not offers:
+        return
+    if len(offers) == 1:
+        _button(offers[0], f"Record with {offers[0].title}", 0, parameter, recording)
+        return
+    with st.popover("Record this prompt with…", icon=":material/fiber_manual_record:", width="stretch"):
+        for number, offer in enumerate(offers):
+            _button(offer, offer.title, number, parameter, recording)
+
+
+def _button(offer: _Offer, label: str, number: int, parameter: str, recording: Recording) -> None:
+    def record() -> None:
+        with refusal_kept(_PLACE):
+            permission.allow(offer.spec.model.source)
+            address.write(parameter, submit("record", offer.spec).id)
+
+    st.button(
+        plain(shortened(label, 60)),
+        key=f"record_with_{number}",
+        on_click=record,
+        icon=":material/fiber_manual_record:" if label.startswith("Record") else None,
+        width="stretch",
+        help=f"Same prompt, seed and length; {seconds_of(recording)} at this recording's speed, shown beside it.",
+    )
+
+
+def _offers(recording: Recording) -> list[_Offer]:
+    """What can be recorded beside this one and was not yet."""
+    shown = recording.model
+    models = (
+        {TWINS[shown.source]: shown.model_copy(update={"source": TWINS[shown.source]})} if shown.source in TWINS else {}
+    )
+    for run in known_runs(engine()) if engine().gate.may("run") else ():
+        if run.has_masks and run.runs and run.model == shown.source and len(models) < _MOST:
+            models[run.name] = shown.model_copy(update={"source": run.source})
+    used = model_in_use()
+    if engine().gate.may("run") and used.source not in {shown.source, *(model.source for model in models.values())}:
+        models[model_name(used.source)] = used
+    known = {(job.spec["model"]["source"], job.spec["prompt"], job.spec["seed"]) for job in finished_recordings()}
+    offers = []
+    for title, model in models.items():
+        spec = _spec(recording, model)
+        if spec is not None and (model.source, recording.job.spec["prompt"], spec.seed) not in known:
+            offers.append(_Offer(title, spec))
+    return offers
+
+
+def _spec(recording: Recording, model: ModelSpec) -> RecordSpec | None:
+    """The same prompt and seed for another model, with its own sampler; None where it cannot be recorded."""
+    try:
+        request = recording.request()
+        engine().gate.check_source(model.source)
+        checkpoint = find(model.source, model.paradigm)
+        if checkpoint is None:
+            return None
+        sampling = _like(SAMPLINGS[checkpoint.architecture.sampler], request.sampling)
+        return RecordSpec(
+            model=model,
+            prompt=request.prompt,
+            sampling=sampling,
+            seed=request.seed,
+            chat_template=request.chat_template,
+        )
+    except (TypeError, ValueError, *EXPECTED):
+        return None  # noised text and references are no prompts
+
+
+def _like(kind: type[Sampling], sampling: Sampling) -> Sampling:
+    """The same sampling; for another sampler as many tokens, and what else both have."""
+    if isinstance(sampling, kind):
+        return sampling
+    if kind is AutoregressiveSampling:
+        return AutoregressiveSampling(gen_length=sampling.gen_length)
+    shared = {name: value for name, value in sampling.model_dump().items() if name in kind.model_fields}
+    return kind(**{**shared, "sampler": kind.model_fields["sampler"].default})

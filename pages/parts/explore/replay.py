@@ -1,0 +1,67 @@
+"""Playing a recording in the explorer, what could stand at a token of it, and the text beside the one it left."""
+
+import streamlit as st
+
+from analysis.specs import DEFINITIONS
+from pages.parts import address
+from pages.parts.charts import exhibit_explorer
+from pages.parts.explore import branches
+from pages.parts.recordings.explorer import NAMED, Token, explorer, explorer_data, redraw_beneath, sink_params, to_play
+from pages.parts.recordings.recording import Recording
+from pages.parts.recordings.references import stored_reference
+
+_DEFINITION = ("definition", *(row.parameter for row in DEFINITIONS.values()))
+
+
+@st.fragment
+def replay(recording: Recording, beside: Recording | None) -> None:
+    """Draw the explorer, and beneath it what its sinks and a chosen token lead to."""
+    address.keep()
+    change, parent = recording.info.branch, branches.parent_of(recording)
+
+    def choose(token: Token) -> None:
+        of = recording if token["track"] == 0 else beside
+        if of is not None:
+            branches.choose(of, token["step"], token["position"], token["finished"])
+
+    explorer(
+        recording,
+        "explorer",
+        beside,
+        play=to_play(recording),
+        play_from=None if change is None else change.step,
+        on_token=choose if branches.why_none(recording) == "" else None,
+    )
+    redraw_beneath()
+    named = tuple((name, str(st.query_params[name])) for name in NAMED if name in st.query_params)
+    exhibit_explorer(
+        "The recording, step by step",
+        "Point to look, click to pin, drag to select steps and positions.",
+        lambda: explorer_data(recording, beside, stored_reference(recording), named),
+        "explorer",
+    )
+    _hand_over(recording, {name: value for name, value in named if name in _DEFINITION})
+    branches.alternatives(recording, beside)
+    branches.compared(recording, parent, sink_params())
+
+
+def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
+    """Links to what can be done with these sinks, by the definition that the explorer shows."""
+    with st.container(horizontal=True):
+        st.page_link(
+            "pages/causes.py",
+            label="**Hide these sinks**",
+            icon=":material/visibility_off:",
+            query_params={"recording": recording.job.id, "causes_view": "One prompt", **definition},
+            help="Denoises the prompt again while no token attends to them.",
+        )
+        st.page_link(
+            "pages/tuning.py",
+            label="**Discount these sinks**",
+            icon=":material/tune:",
+            query_params={
+                "source": recording.model.source,
+                "tune_sink_std": definition.get("k", f"{sink_params().k:g}"),
+            },
+            help="Prunes with weights that count less where only sinks use them, from the same threshold k.",
+        )

@@ -1,0 +1,47 @@
+"""The finished text of a recording, how sure the model was of it, and how it was recorded."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.readings import reading
+from analysis.sinks.token_names import position_name
+from analysis.specs import SinkParams
+from pages.parts.charts import exhibit_text, heading
+from pages.parts.recordings.measures import SplitName
+from pages.parts.recordings.recording import Recording
+
+
+def text(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab, which has no controls."""
+    info, trajectory = recording.info, recording.trajectory
+    span = trajectory.written
+    names = [position_name(at, label) for at, label in enumerate(trajectory.labels())]
+    heading(
+        "What the model wrote",
+        "The finished text, up to where the model ended it.",
+        "The model's probability of each token, at temperature 1, in the step that chose it last.",
+        reading("written text", trajectory.confidence[:, span], names[span]),
+    )
+    st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
+    exhibit_text(
+        "What the model wrote",
+        "The finished text, up to where the model ended it.",
+        info.final_text or "(nothing)",
+        "written_text",
+    )
+    with st.expander("How this was recorded"):
+        st.json(
+            {
+                "model": info.model.model_dump(),
+                "prompt": info.prompt,
+                "chat template applied": info.chat_template,
+                "sampling": info.sampling.model_dump(),
+                "seed": info.seed,
+                "recorded": info.created,
+                "seconds": round(info.seconds, 3),
+                "attention mass (steps, layers, heads, positions)": list(trajectory.mass.shape),
+                "stored precision": info.mass_dtype,
+                "largest rounding error of a stored mass": info.mass_error,
+                **info.environment,
+            }
+        )

@@ -1,0 +1,56 @@
+"""What the current study claims, as a table: each claim with its outcome and the numbers that it stands on."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis.study import rules
+from pages.parts.charts import table
+from pages.parts.plain import plain
+from pages.parts.session import engine
+from pages.parts.study.found import example, of_record
+from pages.parts.study.in_hand import ADDRESS, studies, study_in_hand
+from pages.parts.trouble import EXPECTED, why
+
+
+def claims(expanded: bool) -> None:
+    """Draws the table in a fold, which is open or not; nothing where there is no study."""
+    there = studies()
+    name = study_in_hand(there)
+    if name is None:
+        return
+    record = there[name]
+    with st.expander("Claims of the current study", icon=":material/fact_check:", key="claims", expanded=expanded):
+        try:
+            findings = example() if record is None else of_record(record)
+        except EXPECTED as error:
+            st.error(plain(why(error)))
+            return
+        verdicts = [] if findings is None else rules.verdicts(findings)
+        if findings is None or not verdicts:
+            st.caption("No claims yet: a study makes them once its parts are done.")
+        else:
+            model = findings.spec["model"]["source"]
+            table(
+                f"{len(verdicts)} claims about {model}",
+                "Each claim by its rule, with the numbers it stands on and what they leave out.",
+                pd.DataFrame(
+                    [
+                        {
+                            "claim": one.title,
+                            "what the study shows": one.sentence,
+                            "numbers": one.numbers,
+                            "left out": one.left_out,
+                        }
+                        for one in verdicts
+                    ]
+                ),
+                "study_claims",
+                column_config={"what the study shows": st.column_config.TextColumn(width="large")},
+            )
+        if record is None or engine().job(record.id) is not None:
+            st.page_link(
+                "pages/start.py",
+                label="**Open the study**",
+                icon=":material/auto_stories:",
+                query_params={ADDRESS: name},
+            )
