@@ -67,7 +67,9 @@ def test_the_form_has_what_a_set_is_made_of(monkeypatch):
     assert isinstance(twin.sampling, AutoregressiveSampling) and twin.sampling.gen_length == 16
     assert dlm.sinks == twin.sinks == SinkParams(definition="above-others", epsilon=2.0)
     fields = {
-        field for field in RecordSetSpec.model_fields if field not in ("model", "own_prompts", "sampling", "sinks")
+        field
+        for field in RecordSetSpec.model_fields
+        if field not in ("model", "own_prompts", "own_keys", "sampling", "sinks")
     }
     widgets = {widget.key for widget in (*test.number_input, *test.selectbox)}
     assert {f"set_{field}" for field in fields} <= widgets, "every parameter of a set has its control"
