@@ -1,1 +1,1 @@
-"""How sinks move: views of the page Dynamics."""
+"""How the sinks of a recording move: views of a tab of Explore."""
