@@ -38,7 +38,7 @@ from cache.stores import Stores
 
 SHARD = 10**9  # bytes
 NEW_TOKENS, STEPS = 8, 4
-CALIBRATION = {"samples": 2, "seq_len": 64, "diffusion_steps": 50, "step_interval": 5}
+CALIBRATION: dict[str, Any] = {"samples": 2, "seq_len": 64, "diffusion_steps": 50, "step_interval": 5}
 PROMPT = "It was a sunny day, and Sue was at the river."
 
 

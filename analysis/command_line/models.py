@@ -25,7 +25,12 @@ def run(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     for name, model in MODELS.items():
         fit = fit_of(model, options.device, options.dtype)
-        row = {"name": name, "source": model.source, "here": find(name) is not None, "summary": model.summary}
+        row: dict[str, Any] = {
+            "name": name,
+            "source": model.source,
+            "here": find(name) is not None,
+            "summary": model.summary,
+        }
         if fit is not None:
             row["fit"] = {
                 "verdict": fit.verdict,

@@ -87,19 +87,20 @@ def _offers() -> None:
     if st.session_state.get("model_choice") is not None:
         return
     for name, sentence in _offered():
+        st.caption(plain(sentence))
         st.button(
-            plain(sentence),
+            f"Choose {plain(name)}",
             key=f"offer_{name}",
             width="stretch",
-            help=f"{plain(MODELS[name].summary)} Chooses it; *Load* downloads it from the Hugging Face hub.",
+            help=f"{plain(MODELS[name].summary)} *Load* then downloads it from the Hugging Face hub.",
             on_click=lambda name=name: st.session_state.update({"model_choice": name}),
         )
 
 
 @st.cache_data(ttl=60, max_entries=1, show_spinner=False)
 def _offered() -> list[tuple[str, str]]:
-    """The names of the two quickest real models, each with what it is and what it takes."""
-    return [(offer.model.name, f"{offer.model.name}. {offer.sentence}") for offer in offers(2)]
+    """The names of the two quickest real models, each with what it takes."""
+    return [(offer.model.name, f"{offer.sentence}.") for offer in offers(2)]
 
 
 def _fit(name: str, device: str, dtype: str, where: DeltaGenerator) -> None:
