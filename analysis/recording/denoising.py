@@ -37,6 +37,7 @@ from analysis.recording.steps import (
     draw,
     guided,
     gumbel_argmax,
+    precise_certainty,
     probability,
     sure_enough,
     surest_by_factor,
@@ -245,8 +246,7 @@ def llada_steps(
     tokens = append_masks(prompt, sampling.gen_length, mask_token)
     given = tokens != mask_token
     block, blocks = sampling.block, sampling.gen_length // sampling.block
-    # As precisely as Fast-dLLM ranks, so that what is almost sure stays apart.
-    precise = (sampling.open_ended or sampling.keeps_keys) and tokens.device.type != "mps"
+    precise = sampling.open_ended or sampling.keeps_keys
     for number, end in enumerate(range(prompt.shape[1] + block, tokens.shape[1] + 1, block), start=1):
         count = (tokens[:, :end] == mask_token).sum(dim=1)
         steps = int(count.max()) if sampling.open_ended else sampling.steps // blocks
@@ -264,9 +264,8 @@ def llada_steps(
             certainty[:, span] = probability(logits, predicted[:, span])
             confidence = certainty
             if precise:
-                places = open_[:, span].any(dim=0)
-                certainty = torch.zeros(tokens.shape, dtype=torch.float64, device=tokens.device)
-                certainty[:, span][:, places] = probability(logits[:, places].double(), predicted[:, span][:, places])
+                certainty = certainty.double() if tokens.device.type != "mps" else certainty.clone()
+                certainty[:, span] = precise_certainty(logits, predicted[:, span], open_[:, span])
             chosen = _chosen(open_, certainty, sampling, count // steps + (step < count % steps), generator)
             output = torch.where(chosen, predicted, tokens)
             yield Choice(

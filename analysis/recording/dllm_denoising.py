@@ -1,7 +1,8 @@
 """The dLLM project's sampler of whole texts (`core/samplers/mdlm.py` there): LLaDA's rule, shared out otherwise.
 
 In each step of a block it writes round(masks left / steps left) tokens, half to even; steps that write none are left
-out. The last block may be short. Nothing stops it before the end of the text.
+out. With a threshold (Fast-dLLM, arXiv 2505.22618) it writes what is sure enough. The last block may be short. Nothing
+stops it before the end of the text.
 """
 
 import math
@@ -9,7 +10,17 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from analysis.recording.steps import Choice, append_masks, best, guided, gumbel_argmax, probability, written_once
+from analysis.recording.steps import (
+    Choice,
+    append_masks,
+    best,
+    guided,
+    gumbel_argmax,
+    precise_certainty,
+    probability,
+    sure_enough,
+    written_once,
+)
 from analysis.specs import DLLMSampling, linear_shares
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -26,7 +37,7 @@ def dllm_steps(
     given, blocks, end = tokens != mask_token, sampling.blocks(), prompt.shape[1]
     for number, length in enumerate(blocks, start=1):
         start, end = end, end + length
-        for share in _shares(tokens[:, :end] == mask_token, sampling.steps_per_block):
+        for share in _shares(tokens[:, :end] == mask_token, sampling):
             open_ = tokens == mask_token
             open_[:, end:] = False
             if not open_.any():  # as where more was written than was shared out
@@ -38,14 +49,20 @@ def dllm_steps(
             if sampling.remasking == "random":
                 ranking = torch.rand(tokens.shape, generator=generator, device=tokens.device)
             chosen = best(ranking.masked_fill(~open_, -math.inf), share)
+            if sampling.threshold is not None:
+                chosen = sure_enough(open_, precise_certainty(logits, predicted, open_), sampling.threshold)
             output = torch.where(chosen, predicted, tokens)
             state, sure = written_once(tokens, given, mask_token), confidence.masked_fill(~chosen, math.nan)
             yield Choice(tokens, state, chosen, sure, output, (start, end), number, len(blocks))
             tokens = output
 
 
-def _shares(open_: torch.Tensor, steps: int) -> Iterator[torch.Tensor]:
-    """How many tokens of each row (B,) every step writes. open_: which tokens are still [MASK], (B, S)."""
-    rows = [linear_shares(int(count), steps) for count in open_.sum(dim=1)]
+def _shares(open_: torch.Tensor, sampling: DLLMSampling) -> Iterator[torch.Tensor]:
+    """How many tokens of each row (B,) every step writes, at least one by a threshold. open_: which tokens are still
+    [MASK], (B, S).
+    """
+    counts = [int(count) for count in open_.sum(dim=1)]
+    steps = sampling.steps_per_block if sampling.threshold is None else max(counts)
+    rows = [linear_shares(count, steps) for count in counts]
     for step in range(max(map(len, rows))):
         yield torch.tensor([row[step] if step < len(row) else 0 for row in rows], device=open_.device)

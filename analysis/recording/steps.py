@@ -103,6 +103,17 @@ def probability(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return (logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(dim=-1)).exp()
 
 
+def precise_certainty(logits: torch.Tensor, predicted: torch.Tensor, open_: torch.Tensor) -> torch.Tensor:
+    """The probability of `predicted` where a position is undecided in some row, (B, S) float64; 0 elsewhere.
+
+    As precisely as Fast-dLLM ranks, so that what is almost sure stays apart. Apple's MPS takes float32.
+    """
+    places, precise = open_.any(dim=0), torch.float32 if logits.device.type == "mps" else torch.float64
+    certainty = torch.zeros(predicted.shape, dtype=precise, device=logits.device)
+    certainty[:, places] = probability(logits[:, places].to(precise), predicted[:, places])
+    return certainty
+
+
 def best(ranking: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """(B, S) True at the counts[b] highest entries of each row that are not −inf."""
     chosen = torch.zeros_like(ranking, dtype=torch.bool)

@@ -263,11 +263,37 @@ class DLLMSampling(writing.Writing):
         "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
         source=DLLM_SOURCE,
     )
+    threshold: float | None = writing.threshold(
+        None, FAST_DLLM_SOURCE, " In place of the schedule: the number of steps is not read."
+    )
+
+    @model_validator(mode="after")
+    def _threshold_ranks(self) -> "DLLMSampling":
+        if self.threshold is not None and self.remasking == "random":
+            raise ValueError("A confidence threshold needs the remasking 'low-confidence'.")
+        return self
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether what is written decides how many forwards a text takes."""
+        return self.threshold is not None
 
     @property
     def same_alone(self) -> bool:
-        """Whether a text comes out the same in a batch as alone."""
-        return self.temperature == 0 and self.remasking == "low-confidence"
+        """Whether the same text is written in a batch as alone, in as many forwards."""
+        return self.temperature == 0 and self.remasking == "low-confidence" and not self.open_ended
+
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same, each forward of every prediction at least this sure."""
+        return self._whole(threshold=threshold)
+
+    def one_by_one(self) -> Self | None:
+        """The same by forwards of one token each, the surest."""
+        return self._whole(threshold=None)
+
+    def _whole(self, **fields: Any) -> Self:
+        steps = min(4096, self.blocks()[0] * len(self.blocks()))
+        return self._changed(steps=steps, remasking="low-confidence", **fields)
 
     def blocks(self) -> list[int]:
         """Tokens of each block."""
@@ -283,6 +309,8 @@ class DLLMSampling(writing.Writing):
         """Forward passes until nothing is left to decide. open_before: [MASK] tokens in the prompt, which the first
         block fills too.
         """
+        if self.open_ended:
+            return self.gen_length + open_before
         first, *others = self.blocks()
         return sum(len(writing.linear_shares(count, self.steps_per_block)) for count in (first + open_before, *others))
 

@@ -20,7 +20,8 @@ from analysis.models.families import ARCHITECTURES
 from analysis.models.load import load
 from analysis.recording.batches import recorded as recorded_prompts
 from analysis.recording.batches import replayed
-from analysis.recording.denoising import denoise, own_sampling
+from analysis.recording.denoising import denoise, llada_steps, own_sampling
+from analysis.recording.dllm_denoising import dllm_steps
 from analysis.recording.inside_specs import lens_spec
 from analysis.recording.steps import sure_enough, surest_by_factor
 from analysis.recording.trajectory_file import open_trajectory
@@ -28,6 +29,7 @@ from analysis.specs import (
     AblateSpec,
     AlternativesSpec,
     AttentionMapSpec,
+    DLLMSampling,
     DreamSampling,
     LLaDASampling,
     ModelSpec,
@@ -145,6 +147,24 @@ def test_rows_of_a_batch_are_written_as_alone(name, cached):
     alone = [list(denoise(model, row[None], params, seed=0))[-1].choice.output for row in prompts]
     assert torch.equal(together, torch.cat(alone))
     assert not params.same_alone, "they take forwards of their own number"
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+def test_the_sampler_of_encoders_has_the_same_threshold(threshold):
+    """By a threshold both samplers write block by block what is sure enough, so on one network they write alike."""
+    model, prompt = sharpened("llada-gqa"), torch.arange(10, 18)[None]
+    generator = torch.Generator().manual_seed(0)
+
+    def predict(tokens, observed):
+        return model.predict(tokens)
+
+    asked = {"gen_length": 16, "block_length": 8, "threshold": threshold}
+    ours = list(dllm_steps(predict, prompt, DLLMSampling(**asked), model.mask_token, generator))
+    theirs = list(llada_steps(predict, prompt, LLaDASampling(**asked), model.mask_token, generator))
+    assert len(ours) == len(theirs) < 16
+    for step, other in zip(ours, theirs, strict=True):
+        assert torch.equal(step.output, other.output) and torch.equal(step.chosen, other.chosen)
+        assert step.open_block == other.open_block
 
 
 def test_dream_leaves_no_mask_behind_whatever_the_number_of_steps():

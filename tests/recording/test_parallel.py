@@ -15,7 +15,7 @@ from tests.helpers import QuietContext, save_tokenizer
 from tests.recording.test_fast_dllm import sharpened
 
 PROMPT = "w54 w58 w10 w38 w70 w67"
-BY_THRESHOLD = {"llada", "dream", "sdar", "fast-dllm-v2", "llada2", "nemotron"}
+BY_THRESHOLD = {"llada", "dream", "dllm", "sdar", "fast-dllm-v2", "llada2", "nemotron"}
 
 
 def pair(sampling, threshold=None):
