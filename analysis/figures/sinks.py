@@ -1,4 +1,4 @@
-"""Figures of heads: the grid of all of them, and one attention map."""
+"""Figures of heads: the grid of all of them, one head over the steps, and one attention map."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,8 @@ from analysis.figures.style import (
     DIFFERENCE_SCALE,
     FLAT_BAR,
     MASS_SCALE,
+    NARROW_TICK_LABELS,
+    SINK,
     as_text,
     block_reduce,
     color_bar,
@@ -20,6 +22,7 @@ from analysis.figures.style import (
 )
 
 _WRITTEN = 64  # up to this many cells carry their numbers
+_MOST_MARKS = 20_000
 
 
 def head_grid(
@@ -96,4 +99,37 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     figure.update_yaxes(scaleanchor="x", constrain="domain")
     figure.update_xaxes(constrain="domain")
     figure.update_layout(margin_t=10)
+    return figure
+
+
+def mass_over_steps(mass: np.ndarray, labels: list[str], sinks: np.ndarray, names: list[list[str]] | None) -> go.Figure:
+    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked; x is the position, y the step.
+
+    labels: the finished text, for the axis. names: of each cell's position in its step, for the hover; None where
+    there are too many cells.
+    """
+    heatmap = _heatmap(mass, "mass (uniform = 1)")
+    named = names is not None and heatmap.z.shape == mass.shape
+    # Written as a number, the position has not the name that the axis gives it, of the finished text.
+    who = "%{text}" if named else "position %{x:d}"
+    heatmap.update(
+        text=[[as_text(name) for name in row] for row in names or ()] if named else None,
+        hovertemplate="step %{y}, " + who + "<br>mass %{z:.2f}<extra></extra>",
+        hoverongaps=False,
+    )
+    figure = go.Figure(heatmap)
+    at_step, at_position = np.nonzero(sinks)
+    if 0 < len(at_step) <= _MOST_MARKS:
+        marker = {"symbol": "square-open", "size": 7 if len(mass) <= 64 else 5, "color": SINK, "line": {"width": 1.5}}
+        figure.add_trace(
+            go.Scatter(
+                x=at_position, y=at_step, mode="markers", name="sink of this head", marker=marker, hoverinfo="skip"
+            )
+        )
+    layout(figure, "position (finished text)", "denoising step", height=max(340, min(500, 150 + 7 * len(mass))))
+    figure.update_layout(showlegend=len(figure.data) > 1)
+    figure.update_xaxes(
+        range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
+    )
+    figure.update_yaxes(range=[len(mass) - 0.5, -0.5], showgrid=False, zeroline=False)
     return figure

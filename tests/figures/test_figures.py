@@ -19,6 +19,7 @@ def every_figure():
     flags = mass > 0.8
     return {
         "head_grid": figures.head_grid(rng.random((3, 4)), "sink strength"),
+        "mass_over_steps": figures.mass_over_steps(mass, labels, flags, [labels] * 5),
         "attention_map": figures.attention_map(rng.random((9, 9)), labels),
         "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
         "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels, range(len(labels)))], True),
@@ -71,6 +72,15 @@ def test_a_clicked_cell_is_its_layer_and_head():
     assert (drawn.layout.yaxis.title.text, drawn.layout.xaxis.title.text) == ("layer", "head")
     layer, head = Point(x=2, y=1, customdata=None).cell  # the column and the row that Plotly names
     assert heads[layer, head] == heads[1, 2] == pytest.approx(float(drawn.data[0].z[1][2]))
+
+
+def test_padding_leaves_gaps_in_a_heads_heatmap():
+    mass = np.full((3, 4), np.nan, np.float32)
+    mass[:, :2] = 1
+    figure = figures.mass_over_steps(mass, list("abcd"), np.zeros((3, 4), bool), None)
+    assert np.isnan(figure.data[0].z[:, 2:]).all()
+    assert figure.data[0].hoverongaps is False
+    assert len(figure.data) == 1, "no legend for sinks that are not there"
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30))
@@ -163,6 +173,7 @@ def hostile_figures():
     curve = RunningMean(HOSTILE, np.arange(1, 4), line, line, line)
     return [
         figures.head_grid(grid, "strength", names=[labels[:2]] * 2),
+        figures.mass_over_steps(mass, labels, mass > 0, [labels] * 2),
         figures.attention_map(np.ones((3, 3)), labels),
         dynamics.curves([dynamics.Series(HOSTILE, line, mass)], "step", "count"),
         dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels, range(len(labels)))], False),
