@@ -9,7 +9,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytes
 # pip compiles what it installs in one process; this does in as many as there are CPUs. What cannot be compiled is left.
 COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
-.PHONY: run test all-tests fast-test lint quick-lint types docs bench soak fuzz audit clean
+.PHONY: run demo test all-tests fast-test lint quick-lint types docs bench soak fuzz audit clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -37,6 +37,11 @@ types: $(VENV)/.dev-installed
 docs: $(VENV)/.run-installed
 	$(BIN)/python -m docs.parameters
 	$(BIN)/python -m docs.shapes
+
+# A public demonstration with something on every page; the store is SINKSCOPE_HOME's.
+demo: $(VENV)/.run-installed
+	$(BIN)/python -m analysis demo
+	SINKSCOPE_DEMO=1 $(BIN)/streamlit run app.py --server.port $(PORT)
 
 # What compares two ways of doing the same, into docs/performance.md: on an otherwise idle machine.
 bench: $(VENV)/.dev-installed

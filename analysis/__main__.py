@@ -51,6 +51,7 @@ VERBS = {
     "sweep": Verb("prune with many settings and evaluate every pruned model", "analysis.command_line.sweep"),
     "merge": Verb("merge the shards of a sweep into one", "analysis.command_line.merge", False),
     "export": Verb("write everything a store knows as Parquet tables", "analysis.command_line.export", False),
+    "demo": Verb("fill the store with examples for a demonstration", "analysis.command_line.demo"),
     "push": Verb(
         "upload a pruned folder, a recording or results to the Hugging Face hub", "analysis.command_line.push", False
     ),

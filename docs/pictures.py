@@ -1,7 +1,6 @@
 """Makes the pictures of the README: `python -m docs.pictures`, with the system's Chromium, some minutes.
 
-A server of its own, at a store of its own, is visited page by page. There are a small sweep of the bundled model,
-which every page of prunings and accuracies shows, statistics for tuning, and a recording.
+A server of its own is visited page by page, at a store that `python -m analysis demo` has filled.
 """
 
 import os
@@ -35,11 +34,6 @@ PAGES = {
 """Addresses by the names of the pictures."""
 _SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
 _PATIENCE = 300_000  # ms
-_SWEEP = (
-    *("--model", "bundled", "--methods", "wanda,wanda-noised,sink-wanda", "--sparsities", "0.5,0.6,0.7"),
-    *("--seeds", "0,1", "--samples", "32", "--seq-len", "64", "--tasks", "bundled", "--limit", "60"),
-    *("--keep", "checkpoints"),
-)
 
 
 def main() -> None:
@@ -55,13 +49,13 @@ def main() -> None:
 
 @contextmanager
 def filled_server(home: Path) -> Iterator[str]:
-    """The address of a server at a store in which a small sweep of the bundled model was run."""
+    """The address of a server at a store that was filled as for a demonstration."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_TOKEN": "none"}
-    sweep = [sys.executable, "-m", "analysis", "sweep", *_SWEEP, "--out", str(home / "swept")]
-    subprocess.run(sweep, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    fill = [sys.executable, "-m", "analysis", "demo", "--no-study"]
+    subprocess.run(fill, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:

@@ -21,13 +21,15 @@ def main() -> int:
 def _serve(words: list[str]) -> int:
     """Serve the dashboard until it is interrupted."""
     parser = argparse.ArgumentParser(
-        prog=f"sinkscope {DASHBOARD}", description="Start the dashboard and print its address."
+        prog=f"sinkscope {DASHBOARD}",
+        description="Start the dashboard and print its address. Further flags are those of `streamlit run`.",
     )
     parser.add_argument("--port", type=int, default=8501, help="Default: 8501.")
-    options = parser.parse_args(words)
+    options, others = parser.parse_known_args(words)
     from streamlit.web import cli
 
-    code: int = cli.main(["run", str(ROOT / "app.py"), f"--server.port={options.port}"], standalone_mode=False) or 0
+    command = ["run", str(ROOT / "app.py"), f"--server.port={options.port}", *others]
+    code: int = cli.main(command, standalone_mode=False) or 0
     return code
 
 

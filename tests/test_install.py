@@ -1,11 +1,15 @@
 """The package that `pip install .` makes: complete, out of the way of other packages, and the same program."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import urllib.request
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +66,66 @@ def test_its_requirements_are_those_of_requirements_txt(site):
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
+def test_the_container_copies_all_that_the_package_is_made_of(site, tmp_path):
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = [line.split()[1:] for line in lines if line.startswith("COPY ")]
+    for *sources, target in copied:
+        for source in sources:
+            into = tmp_path / target.strip("/") / ("" if (ROOT / source).is_file() else ".")
+            into.mkdir(parents=True, exist_ok=True)
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, into)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path / "src", check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert names == {
+        str(path.relative_to(site))
+        for path in site.rglob("*")
+        if path.is_file() and ".dist-info" not in str(path) and "__pycache__" not in str(path)
+    }
+
+
+@pytest.mark.slow
+def test_the_containers_command_serves_a_demonstration_and_is_healthy(site, tmp_path):
+    """As the Dockerfile says it, at another port, with what its health check asks."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    entry = json.loads(next(line for line in lines if line.startswith("ENTRYPOINT ")).removeprefix("ENTRYPOINT "))
+    asked = json.loads(next(line for line in lines if line.startswith("HEALTHCHECK ")).partition(" CMD ")[2])
+    port = free_port()
+    with serving(site, tmp_path, [word.replace("8501", port) for word in entry[1:]], SINKSCOPE_DEMO="1"):
+        health = [sys.executable, "-c", asked[2].replace("8501", port)]
+        assert subprocess.run(health, timeout=60).returncode == 0
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def serving(site: Path, home: Path, words: list[str], **changes: str) -> Iterator[str]:
+    """The address that an installed server prints."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "sinkscope", *words],
+        cwd=home,
+        env=environment(site, home, **changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        line = next(line for line in server.stdout if line.startswith("SinkScope is at "))
+        yield line.removeprefix("SinkScope is at ").strip()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def test_help_names_the_verbs_and_the_installed_command(site, tmp_path):
     done = installed(site, ["-m", "sinkscope", "--help"], tmp_path)
     assert done.returncode == 0 and "usage: sinkscope" in done.stdout
@@ -103,22 +167,8 @@ def test_installed_and_checkout_give_equal_recordings(site, tmp_path):
 
 @pytest.mark.slow
 def test_the_installed_command_serves_the_first_page(site, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "sinkscope", "dashboard", "--port", str(port)],
-        cwd=tmp_path,
-        env=environment(site, tmp_path, SINKSCOPE_TOKEN="none"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        line = next(line for line in server.stdout if line.startswith("SinkScope is at "))
-        with urllib.request.urlopen(line.removeprefix("SinkScope is at ").strip(), timeout=60) as answer:
-            assert answer.status == 200 and "default-src 'self'" in answer.headers["content-security-policy"]
-    finally:
-        server.terminate()
-        server.wait(30)
+    with (
+        serving(site, tmp_path, ["dashboard", "--port", free_port()], SINKSCOPE_TOKEN="none") as address,
+        urllib.request.urlopen(address, timeout=60) as answer,
+    ):
+        assert answer.status == 200 and "default-src 'self'" in answer.headers["content-security-policy"]

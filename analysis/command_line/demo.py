@@ -1,0 +1,63 @@
+"""`python -m analysis demo`: fill the store with examples, so that no page of a demonstration is empty."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from analysis.command_line.running import engine_of, follow, say
+from analysis.errors import UserError
+from analysis.machine import threads
+from analysis.models.registry import BUNDLED_PAIR, MODELS
+from analysis.specs import CalibrateSpec, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, RecordSpec, SweepSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analysis.specs import JobSpec
+
+_SWEEP = SweepSpec(
+    methods=("wanda", "wanda-noised", "sink-wanda"),
+    sparsities=(0.5, 0.6, 0.7),
+    seeds=(0, 1),
+    keep="checkpoints",
+    pruning=PruneSpec(calibration=CalibrationParams(samples=32, seq_len=64)),
+    evaluation=EvaluateSpec(tasks=("bundled",), limit=60),
+)
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
+    verb.add_argument("--no-study", action="store_true", help="leave the study out, which takes most of the time")
+    verb.add_argument("--json", action="store_true", help="print the jobs as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Records prompts with the bundled pair, stores statistics, sweeps and studies; what is there is not run again."""
+    threads.prepare()
+    jobs = {}
+    with engine_of(options) as engine:
+        for kind, spec in _asked(not options.no_study):
+            record = follow(engine, engine.submit(kind, spec))
+            if record.state != "done":
+                raise UserError(record.reason or f"The {kind} was {record.state}.")
+            jobs[record.id] = kind
+            say(f"{kind}: done")
+    if options.json:
+        print(json.dumps(jobs))
+    else:
+        print(f"{len(jobs)} jobs are in the store. Start the dashboard with SINKSCOPE_DEMO=1 to show them.")
+    return 0
+
+
+def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
+    from analysis.engine.studies import new_study, sampling_of
+
+    models = [ModelSpec(source=source) for source in BUNDLED_PAIR]
+    whole = new_study(models[0])
+    for prompt in MODELS[BUNDLED_PAIR[0]].examples():
+        for model in models:
+            yield "record", RecordSpec(model=model, prompt=prompt, sampling=sampling_of(model, whole))
+    yield "calibrate", CalibrateSpec()
+    yield "sweep", _SWEEP
+    if study:
+        yield "study", whole
