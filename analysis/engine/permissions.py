@@ -95,6 +95,7 @@ PERMISSIONS: dict[str, Permission] = {
     "upload": Permission("open a recording from a file", YES, "within SINKSCOPE_VISITOR_LIMITS", NO, NO),
     "cancel": Permission("stop jobs", YES, _OWN, NO, NO),
     "label": Permission("name, tag and annotate runs", YES, YES, NO, NO),
+    "push": Permission("push pruned models to the Hugging Face hub with the server's token", YES, NO, NO, NO),
     "remove": Permission("remove what is stored", YES, _OWN, NO, NO),
 }
 """What may be done, by name."""

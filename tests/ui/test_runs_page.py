@@ -9,6 +9,7 @@ from analysis.pruned.naming import run_name
 from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.session import engine
+from tests.engine.fake_hub import fake_hub
 from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
@@ -72,6 +73,25 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()
     assert "0 of 4 runs" in texts(test)
+
+
+def test_a_run_is_pushed_to_the_hub_after_what_would_go_was_shown(pruned, monkeypatch):
+    token = "hf_" + "a" * 20
+    monkeypatch.setenv("HF_TOKEN", token)
+    with fake_hub(token) as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+        monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", hub.address, raising=False)
+        test = app(PAGE, run=pruned[0].id)
+        name = test.text_input(key=f"push_to_{pruned[0].id}")
+        name.set_value("no name").run()
+        assert "is no repository of the hub" in texts(test) and not hub.requests
+        name.set_value("me/small").run()
+        assert "into a private repository" in texts(test) and not hub.requests
+        accuracy = engine().jobs("evaluate")[1].summary["tasks"][0]["models"][1]["value"]
+        assert f"{accuracy:.1%} [" in next(one.value for one in test.code if "base" in one.value or "# " in one.value)
+        check(test.button(key=f"push_{pruned[0].id}").click().run())
+        assert "Uploaded" in test.success[0].value and hub.address.rpartition(":")[2] in test.success[0].value
+        assert "model.safetensors" in hub.files["me/small"] and hub.created[0]["visibility"] == "private"
 
 
 def test_one_run_shows_everything_about_it(pruned):

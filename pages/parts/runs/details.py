@@ -22,6 +22,7 @@ from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.runs import links
+from pages.parts.runs.pushing import push_fold
 from pages.parts.session import engine
 
 _SAID = "run_label_said"
@@ -49,6 +50,7 @@ def open_run(run: Run) -> None:
     _evaluations(run)
     if run.report is not None:
         _report(run)
+    push_fold(run)
     if run.kind != "dense":
         _remove(run)
 
