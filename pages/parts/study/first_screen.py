@@ -29,8 +29,8 @@ border-radius:.5rem;padding:.3rem .45rem;min-height:2.4rem}
 @media (min-width:1100.1px){[data-testid='stColumn']:has(.st-key-story_stage){position:sticky;top:4.2rem;
 align-self:flex-start}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
-[data-testid='stMainBlockContainer']{padding-top:3.6rem;padding-bottom:1rem}
-.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.6rem}.st-key-story_behind{gap:.4rem}
+[data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
+.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.4rem}.st-key-story_behind{gap:.4rem}
 .st-key-story_stage{--player-size:.78rem;--strip:54px}}
 @media (max-width:1100px){
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage){flex-direction:column}
