@@ -53,9 +53,10 @@ def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
 def test_maps_and_grids_stand_as_their_arrays_do():
     """The first row is on top and the first column on the left, whatever is drawn."""
     rng = np.random.default_rng(0)
-    attention, heads = rng.random((4, 4)), rng.random((2, 3))
+    attention, mass, heads = rng.random((4, 4)), rng.random((5, 4)), rng.random((2, 3))
     drawn = {
         "attention map": (attention, figures.attention_map(attention, list("abcd"))),
+        "mass over steps": (mass, figures.mass_over_steps(mass, list("abcd"), mass > 2, None)),
         "heads": (heads, figures.head_grid(heads, "strength")),
     }
     for name, (array, figure) in drawn.items():
