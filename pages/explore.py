@@ -21,6 +21,7 @@ from pages.parts.explore.geometry import geometry
 from pages.parts.explore.heads import heads
 from pages.parts.explore.lens import logit_lens
 from pages.parts.explore.massive import massive_activations
+from pages.parts.explore.parallel import parallel_writing
 from pages.parts.explore.record_with import record_with
 from pages.parts.explore.replay import replay
 from pages.parts.explore.text import text
@@ -55,6 +56,7 @@ TABS = {
     "Text": Tab(text, ()),
     "Heads": Tab(heads),
     "Dynamics": Tab(dynamics),
+    "Parallel writing": Tab(parallel_writing),
     "Attention map": Tab(attention_map, (*_SINKS, "step", "layer", "head")),
     "Experts": Tab(experts),
     "Logit lens": Tab(logit_lens, (*_SINKS, "step")),

@@ -76,11 +76,11 @@ def parallel_writing(threshold: float, written: np.ndarray, alone: np.ndarray, a
     """What a threshold saves, and whether the text stays: written (T,), alone (T',), the tokens that each forward wrote
     by it and one at a time. aligned: agreement of the two texts; chance: with the tokens of one in random orders.
     """
+    shared = f"The texts share {percent(aligned)} of their tokens, aligned ({percent(chance)} in random order)."
     return (
         f"Threshold {threshold:g}: {counted(int(written.sum()), 'token')} in {counted(len(written), 'forward')}, "
         f"{written.mean():.2g} per forward and {int(written.max())} at most; one by one it took "
-        f"{counted(len(alone), 'forward')}. The texts share {percent(aligned)} of their tokens, aligned "
-        f"({percent(chance)} in random order)."
+        f"{counted(len(alone), 'forward')}. {'Both texts are the same.' if aligned == 1 else shared}"
     )
 
 

@@ -11,7 +11,7 @@ from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, token_states
 from analysis.sinks.agreement import agreement, agreement_by_chance
-from analysis.specs import RecordSpec, SinkParams
+from analysis.specs import RecordSpec, SinkParams, Spec
 from analysis.specs.writing import THRESHOLD, Writing
 
 ONE_TEXT = "This is one prompt with one seed: it shows these two texts, not what parallel writing does on average."
@@ -35,11 +35,12 @@ def parallel_pair(spec: RecordSpec, threshold: float | None = None) -> tuple[Rec
     return plain.model_copy(update={"sampling": sure}), plain.model_copy(update={"sampling": one})
 
 
-def is_pair(first: Writing, second: Writing) -> bool:
+def is_pair(first: Spec, second: Spec) -> bool:
     """Whether one text was written by a threshold and the other one token per forward, in this order."""
     threshold = getattr(first, "threshold", None)
-    if type(first) is not type(second) or threshold is None:
+    if not isinstance(first, Writing) or type(first) is not type(second) or threshold is None:
         return False
+    assert isinstance(second, Writing)
     return first == first.at_threshold(threshold) and second == first.one_by_one() != first
 
 

@@ -90,7 +90,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     page.get_by_text(re.compile("^Settings")).click()
     enter_number(page, "New tokens", 16)
     enter_number(page, "Denoising steps", 16)
-    expect(page.get_by_text("16 new tokens in 16 steps")).to_be_visible()
+    expect(page.get_by_text("16 new tokens in 16 forwards")).to_be_visible()
     record(page)
     recording = page.get_by_role("combobox", name="Recording")
     expect(recording).to_have_value(re.compile("16 steps"))  # and not one recorded before
@@ -166,7 +166,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     page.get_by_text(re.compile("^Settings")).click()
     enter_number(page, "New tokens", 100)
     enter_number(page, "Denoising steps", 100)
-    expect(page.get_by_text("100 new tokens in 100 steps")).to_be_visible()
+    expect(page.get_by_text("100 new tokens in 100 forwards")).to_be_visible()
     all_drawn(page)
     with held(address):
         record(page)

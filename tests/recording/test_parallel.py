@@ -89,7 +89,11 @@ def test_what_is_said_of_it(recorded):
     effect = parallel_effect(*recorded[0], SinkParams(k=1))
     said = reading("parallel writing", 0.5, effect.written, effect.alone, effect.aligned, effect.chance)
     assert said.startswith(f"Threshold 0.5: 16 tokens in {len(effect.written)} forwards, ")
-    assert "one by one it took 16 forwards" in said and "in random order" in said
+    assert "one by one it took 16 forwards" in said
+    assert "share 60% of their tokens, aligned (30% in random order)" in reading(
+        "parallel writing", 0.5, effect.written, effect.alone, 0.6, 0.3
+    )
+    assert reading("parallel writing", 0.5, effect.written, effect.alone, 1.0, 0.3).endswith("Both texts are the same.")
     sinks = reading(
         "parallel sinks", effect.strength, effect.even, effect.strength_alone, effect.even_alone, effect.common
     )

@@ -53,7 +53,7 @@ def test_a_prompt_is_recorded_and_shown():
     test.number_input(key="bundled_gen_length").set_value(10).run()
     test.number_input(key="bundled_steps").set_value(5).run()
     test.number_input(key="seed").set_value(7).run()
-    assert "10 new tokens in 5 steps" in texts(test)
+    assert "10 new tokens in 5 forwards" in texts(test)
     test.button(key="record").click().run()
     record = engine().jobs("record")[0]
     spec = record.parameters()
@@ -555,3 +555,39 @@ def test_an_export_has_neither_large_tables_nor_hints_and_a_name_of_its_own(reco
     widest = max(html[at:].split("</tr>")[0].count("<th") for at in range(len(html)) if html.startswith("<tr", at))
     assert widest <= 12
     assert "Click a cell to open its head" in texts(test)
+
+
+# --- several tokens per forward ---------------------------------------------------------------------------------
+
+
+def test_parallel_writing_is_compared_in_one_click(recording, explorer_sent):
+    test = app("pages/explore.py", recording=recording.id, tab="Parallel writing")
+    assert "12 tokens in 6 forwards" in texts(test)
+    before = {job.id for job in engine().jobs("record")}
+    test.button(key="compare_parallel").click().run()
+    started = [job for job in engine().jobs("record") if job.id not in before]
+    assert {job.spec["sampling"]["threshold"] for job in started} == {0.9, None} and len(started) == 2
+    ended = [engine().wait(job.id, 300) for job in started]
+    assert {job.state for job in ended} == {"done"}
+    test.run()
+    assert not test.exception
+    header, _ = explorer_sent[-1]
+    assert [track["name"] for track in header["tracks"]] == ["Threshold", "One per forward"]
+    assert header["tracks"][1]["steps"] == 12
+    said = texts(test)
+    assert "one by one it took 12 forwards" in said and "With as many tokens written, sinks take" in said
+    assert "One prompt" in said or "one prompt with one seed" in said
+    assert not [button for button in test.button if button.key == "compare_parallel"]
+
+
+def test_a_recording_under_a_cache_says_what_ran(recording):
+    sampling = LLaDASampling(gen_length=8, steps=8, block_length=4, cache="dual")
+    record = engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling))
+    assert engine().wait(record.id, 300).state == "done"
+    said = texts(app("pages/explore.py", recording=record.id, tab="Parallel writing"))
+    assert "6 of 8 forwards ran 4 to 4 of" in said and "another text is written than without a cache" in said
+    for tab in ("Logit lens", "Geometry"):
+        assert "cache set to none" in texts(app("pages/explore.py", recording=record.id, tab=tab)), tab
+    test = app("pages/explore.py")
+    test.selectbox(key="bundled_cache").set_value("prefix").run()
+    assert "another text than without a cache" in texts(test)

@@ -4,6 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
+from analysis.recording.inside_specs import why_not_inside
 from analysis.sinks.metrics import CURVES
 from analysis.specs import SinkParams
 from pages.parts.dynamics.curves import curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
@@ -31,7 +32,7 @@ def noised_against_real(recording: Recording, params: SinkParams, split: SplitNa
     if recording.info.by_blocks:
         st.info("This model was trained on noise inside a block over clean text, which its recording shows already.")
         return
-    problem = references.why_no_model(recording)
+    problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return

@@ -112,7 +112,9 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
 def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int]) -> DeltaGenerator:
     """The fold of the settings, with the sampler and what it is set to in its title."""
     keys = {name: f"{source}_{name}" for name in kind.model_fields if name != "sampler"}
-    words = {"gen_length": "{} new tokens", "steps": "{} steps"}
+    words = {"gen_length": "{} new tokens", "steps": "{} steps of time" if kind().open_ended else "{} steps"}
+    if any(st.session_state.get(f"{source}_{rule}") is not None for rule in ("threshold", "factor") if rule in keys):
+        words["gen_length"] = "{} new tokens, as many per forward as are sure enough"
     settings = settings_of(kind, keys, words, words, linked=False, **defaults)
     settings += settings_of(RecordSpec, {"seed": "seed"}, ("seed",), linked=False)
     settings += settings_of(RecordSpec, {name: name for name in ("chat_template", "mass_dtype")}, linked=False)
@@ -193,6 +195,8 @@ def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[s
 
 def _misfit(sampling: Sampling, checkpoint: Checkpoint, given: int | None) -> str:
     """Why a prompt of so many tokens cannot be recorded with these parameters, or nothing."""
+    if sampling.keeps_keys and checkpoint.architecture.why_no_cache:
+        return checkpoint.architecture.why_no_cache
     if given is None:
         return ""
     most, family = checkpoint.geometry.max_length, checkpoint.architecture
@@ -251,14 +255,17 @@ def _plan(
     sampling: Sampling, model: ModelSpec, checkpoint: Checkpoint | None, seed: int, given: int | None, stored: str
 ) -> str:
     """What will be recorded, in a sentence, as Markdown."""
-    steps = sampling.forwards()
-    planned = getattr(sampling, "steps", steps if isinstance(sampling, BlockWriting) else sampling.gen_length)
-    rest = f" (the rest of {planned:d} would decide nothing)" if steps < planned else ""
+    forwards = sampling.forwards()
+    planned = getattr(sampling, "steps", forwards if isinstance(sampling, BlockWriting) else sampling.gen_length)
+    at_most = sampling.open_ended or isinstance(sampling, BlockWriting)
+    rest = f" (the rest of {planned:d} would decide nothing)" if forwards < planned and not at_most else ""
     size = ""
+    if sampling.keeps_keys and not isinstance(sampling, BlockWriting):
+        size = " Kept keys go stale, so this is another text than without a cache, not the same one sooner."
     if checkpoint is not None and given is not None:
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, stored) / 1e6
-        size = f" The recording takes about {megabytes:,.1f} MB."
+        size += f" The recording takes about {megabytes:,.1f} MB."
         need = need_of(checkpoint, model, sampling.length(given))
         if need.beside:
             weights, cache, logits = map(gigabytes, (need.weights, need.cache, need.logits))
@@ -267,5 +274,6 @@ def _plan(
                 f"{plain(logits)}: computed from shapes."
             )
     return (
-        f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, seed {seed:d}.{size}"
+        f"{sampling.gen_length:d} new tokens in {'at most ' if at_most else ''}{forwards:d} forwards{rest} with "
+        f"{code(model.source)}, seed {seed:d}.{size}"
     )

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from analysis.figures.explorer import component_js, content_of, explorer_css, feed_bytes, feed_js
 from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
+from analysis.recording.parallel import is_pair
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import address
@@ -200,6 +201,11 @@ def _names(recordings: list[Recording]) -> list[str]:
     change = recordings[0].info.branch
     if change is not None and len(recordings) == 2 and recordings[1].key == change.parent:
         return ["Branch", "Original"]
+    ways = [each.info.sampling for each in recordings]
+    if len(ways) == 2 and is_pair(ways[0], ways[1]):
+        return ["Threshold", "One per forward"]
+    if len(ways) == 2 and is_pair(ways[1], ways[0]):
+        return ["One per forward", "Threshold"]
     names = [model_name(each.job.spec["model"]["source"]) for each in recordings]
     if len(set(names)) < len(names):
         names = [f"{name}, seed {each.info.seed}" for name, each in zip(names, recordings, strict=True)]

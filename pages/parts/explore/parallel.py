@@ -1,0 +1,188 @@
+"""Tokens written per forward, and a prompt written by a threshold beside the same of one token per forward."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.errors import UserError
+from analysis.figures.dynamics import Series, curves
+from analysis.readings import reading
+from analysis.recording.parallel import (
+    ONE_TEXT,
+    ParallelEffect,
+    is_pair,
+    parallel_effect,
+    parallel_pair,
+    tokens_written,
+)
+from analysis.specs import SinkParams
+from analysis.specs.writing import THRESHOLD
+from pages.parts import address, permission
+from pages.parts.acting import kept_button, may_record
+from pages.parts.charts import chart, heading
+from pages.parts.plain import plain
+from pages.parts.recordings.choice import definition_formula, show_anew
+from pages.parts.recordings.measures import SplitName
+from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
+from pages.parts.session import engine, submit
+from pages.parts.trouble import EXPECTED, told
+
+_BESIDE = "beside"  # what the address calls the recording beside the one shown
+
+
+def parallel_writing(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the tab, which has no controls: tokens written per forward, what queries ran, and what several tokens per
+    forward do to sinks beside one.
+    """
+    pair = _pair(recording, _beside())
+    _kept_keys(recording)
+    if pair is not None:
+        _compared(*pair, params)
+        return
+    _button(recording)
+    _written(recording)
+
+
+def _kept_keys(recording: Recording) -> None:
+    """A sentence on the queries of a recording whose steps went on from kept keys."""
+    trajectory = recording.trajectory
+    if not trajectory.goes_stale:
+        return
+    counts = np.diff(trajectory.queries, axis=1)[:, 0]
+    part = counts < trajectory.present.sum(axis=1)
+    st.info(
+        f"{part.sum():d} of {len(part):d} forwards ran {counts[part].min():d} to {counts[part].max():d} of "
+        f"{trajectory.positions:d} tokens, over keys kept from the forward that opened their block. Those keys are "
+        "stale, so another text is written than without a cache. Attention and sinks are those of the tokens that ran."
+    )
+
+
+def _written(recording: Recording) -> None:
+    written = tokens_written(recording.trajectory)
+    forwards, title = np.arange(len(written)), f"{written.sum()} tokens in {len(written)} forwards"
+    if (written == 1).all():
+        heading(title, "Every forward wrote a single token.", None)
+        return
+    chart(
+        title,
+        "How many tokens each forward wrote.",
+        "A token is written when it stops being undecided.",
+        curves([Series("this recording", forwards, written[None].astype(float))], "forward", "tokens written"),
+        "tokens_written",
+        pd.DataFrame({"forward": forwards, "tokens written": written}),
+    )
+
+
+# --- beside one token per forward -------------------------------------------------------------------------------
+
+
+def _beside() -> Recording | None:
+    """The recording that the address names beside the one shown, if it can be opened."""
+    named = address.named(_BESIDE)
+    job = engine().job(named) if named else None
+    if job is None or job.kind != "record" or job.state != "done":
+        return None
+    try:
+        return open_recording(job)
+    except EXPECTED:
+        return None
+
+
+def _pair(shown: Recording, beside: Recording | None) -> tuple[Recording, Recording] | None:
+    """The recording by a threshold and the one of one token per forward, where these two are such a pair."""
+    if beside is None:
+        return None
+    for first, second in ((shown, beside), (beside, shown)):
+        alike = [
+            (each.info.prompt, each.info.prompt_length, each.info.seed, each.info.model.fingerprint, each.info.branch)
+            for each in (first, second)
+        ]
+        if alike[0] == alike[1] and is_pair(first.info.sampling, second.info.sampling):
+            return first, second
+    return None
+
+
+@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+def _effect(parallel: Recording, alone: Recording, params: SinkParams) -> ParallelEffect:
+    return parallel_effect(parallel.trajectory, alone.trajectory, params)
+
+
+def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None:
+    effect, threshold = _effect(parallel, alone, params), parallel.info.sampling.model_dump()["threshold"]
+    names = f"threshold {threshold:g}", "one token per forward"
+    left, right = st.columns(2, gap="large")
+    with left:
+        chart(
+            "Tokens written per forward",
+            f"Both texts by whole forwards, with the same prompt and seed. {ONE_TEXT}",
+            "Aligned: the F1 of the longest common subsequence of tokens.",
+            curves(
+                [
+                    Series(name, np.arange(len(counts)), counts[None].astype(float))
+                    for name, counts in zip(names, (effect.written, effect.alone), strict=True)
+                ],
+                "forward",
+                "tokens written",
+            ),
+            "tokens_written",
+            pd.DataFrame({names[0]: pd.Series(effect.written), names[1]: pd.Series(effect.alone)})
+            .rename_axis("forward")
+            .reset_index(),
+            finding=reading("parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance),
+        )
+    with right:
+        shares = {names[0]: effect.strength, names[1]: effect.strength_alone, "even split over its sinks": effect.even}
+        chart(
+            "What sinks take, at as many tokens written",
+            "Share of all attention that goes to the sinks of a forward, where both texts have one with as many tokens "
+            "written.",
+            definition_formula(params),
+            curves(
+                [
+                    Series(name, effect.before, values[None], reference=name.startswith("even"))
+                    for name, values in shares.items()
+                ],
+                "tokens already written",
+                "attention to sinks",
+                percent=True,
+            ),
+            "parallel_sinks",
+            pd.DataFrame({"tokens written": effect.before, **shares}),
+            finding=reading(
+                "parallel sinks", effect.strength, effect.even, effect.strength_alone, effect.even_alone, effect.common
+            ),
+        )
+
+
+def _button(recording: Recording) -> None:
+    """The button that records both ways, each where it is not in the store yet, and shows them beside each other."""
+    try:
+        request = recording.request()
+        parallel, alone = parallel_pair(request)
+    except UserError as error:
+        st.caption(plain(str(error)))
+        return
+    except TypeError:  # forwards over given inputs are no prompt
+        return
+    if recording.info.branch is not None or not may_record():
+        return
+    threshold = parallel.sampling.model_dump()["threshold"]
+    pressed = kept_button(
+        f"Compare threshold {threshold:g} with one token per forward",
+        "compare_parallel",
+        icon=":material/compare_arrows:",
+        type="primary",
+        help="Records this prompt twice with the same seed, by whole forwards: every prediction at least "
+        f"{threshold:g} sure in one forward ({THRESHOLD:g} is Fast-dLLM's), and one token per forward. Both then stand "
+        "beside each other.",
+    )
+    if pressed:
+        with told():
+            permission.allow(recording.model.source)
+            beside = submit("record", alone)
+            shown = submit("record", parallel)
+            show_anew(shown.id)
+            address.write(_BESIDE, beside.id)
+            address.write("show", "both")
+            st.rerun()
