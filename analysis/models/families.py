@@ -294,7 +294,9 @@ ARCHITECTURES |= {
         "distilbert.transformer.layer",
         fields={"layers": "n_layers", "heads": "n_heads", "hidden": "dim", "mlp": "hidden_dim"},
     ),
-    "modernbert": _encoder("ModernBERT", "ModernBertForMaskedLM", "modernbert", "model.layers", fused=True),
+    "modernbert": _encoder(
+        "ModernBERT", "ModernBertForMaskedLM", "modernbert", "model.layers", fused=True, windowed=True
+    ),
 }
 ARCHITECTURES["modernbert-mdlm"] = replace(
     ARCHITECTURES["modernbert"],

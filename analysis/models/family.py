@@ -55,8 +55,8 @@ class Architecture:
     at the top.
     calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
     conditioned: whether its files hold a conditioning on the noise level, which is folded into the weights that run.
-    encoder: whether it is a masked language model of transformers, run by `encoders.py`. caveat: of one that was not
-    trained as a diffusion model, what a page that shows it must say.
+    encoder: whether it is a masked language model of transformers, run by `encoders.py`. windowed: whether some layers
+    see only what is near. caveat: of one that was not trained as a diffusion model, what a page that shows it must say.
     subs: whether its probabilities leave out [MASK] (SUBS, arXiv 2406.07524). tokenizer: the hub id of that which it
     reads text with, where its own folder holds none. note: what was not checked, for pages and docs.
     """
@@ -85,6 +85,7 @@ class Architecture:
     calibration_noise: str = "steps"
     conditioned: bool = False
     encoder: bool = False
+    windowed: bool = False
     caveat: str = ""
     subs: bool = False
     tokenizer: str = ""
@@ -116,8 +117,9 @@ class Architecture:
     @property
     def attends(self) -> str:
         """How it attends, in one line for pages."""
+        near = ", in some layers only those near it" if self.windowed else ""
         return {
-            "bidirectional": "every token sees every other",
+            "bidirectional": f"every token sees every other{near}",
             "block-causal": f"a token sees its own block of {self.block_size} and those before it",
             "open-block": f"the open block of {self.block_size} sees all of itself and what was read before it"
             if self.noise == "uniform"

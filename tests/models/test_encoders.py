@@ -92,6 +92,7 @@ def test_logits_and_attention_mass_equal_transformers(named):
     with safe_open(GOLDEN / name / "golden.safetensors", "pt") as file:
         assert model.mask_token == int(file.metadata()["mask_id"])
     assert model.architecture.bidirectional
+    assert ("near it" in model.architecture.attends) == bool(model.windows)
     assert (model.architecture.caveat == "") == (name == "modernbert-mdlm")
 
 
