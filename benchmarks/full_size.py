@@ -215,6 +215,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.folder is None:
         parser.error("name a folder with --folder")
     options.folder.mkdir(parents=True, exist_ok=True)
+    others = [path.name for path in options.folder.iterdir() if path.name != "checkpoint"]
+    if others:
+        parser.error(
+            f"'{options.folder}' holds '{others[0]}', and what is in it is removed at the end: name an empty folder"
+        )
     need = 0 if options.quick else 36 * 10**9 - _size(options.folder)
     free = shutil.disk_usage(options.folder).free
     if free < need:
