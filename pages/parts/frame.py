@@ -46,10 +46,6 @@ white-space:normal!important;overflow:visible!important}
 [data-testid='stProgress'] *{transition:none!important}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo'])::after{content:'SinkScope';font-size:1.4rem;font-weight:700}
-#skip-to-page{position:fixed;left:.5rem;top:-5rem;z-index:1000002;padding:.6rem 1rem;border-radius:.5rem;
-background:#1f5fbf;color:#fff}
-#skip-to-page:focus{top:.5rem}
-[data-testid='stMain']:focus{outline:none}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 )

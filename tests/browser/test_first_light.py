@@ -186,7 +186,7 @@ def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_side
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     all_drawn(page)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Record a prompt")).to_be_focused()
