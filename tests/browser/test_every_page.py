@@ -108,7 +108,7 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     asked = strangers(page)
     named = f"source={quote(PICTURE)}&evaluation=hostile"  # and the recording is the newest one
     page.goto(f"{address}/{path}{'&' if '?' in path else '?'}{named}")
-    expect(page.get_by_text("About this model").first).to_be_visible()
+    expect(page.get_by_text("Current study").first).to_be_visible()
     all_drawn(page)
     expect(page.get_by_text(PICTURE).first).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
