@@ -233,7 +233,7 @@ def _cheapest(asks: str, spec: StudySpec, change: dict[str, Any], noise: Noise) 
     if unknown:
         return None
     settings = len(grid(changed.sweep()).prunings) // len(changed.seeds)
-    by_cost = sorted(asked, key=lambda one: _seconds(one, changed, CARDS[0]))
+    by_cost = sorted(asked, key=lambda one: _seconds(one, changed, CARDS[0]) / one.items)
     best: Design | None = None
     for count in range(1, len(by_cost) + 1):
         some = by_cost[:count]

@@ -1,5 +1,7 @@
 """What sizes of a study are said to show, rule out and cost, and the cheapest that reach their power."""
 
+from itertools import pairwise
+
 import pytest
 
 from analysis import __version__, hub
@@ -12,9 +14,11 @@ from analysis.evaluation.scoring_cost import SHAPES, scorings
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.machine.cards import CARDS
 from analysis.specs import SIZES, ModelSpec, PlanParams
+from analysis.specs.sweep import written_out
 from analysis.study import plans, registration, report, rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.gather_causes import planned_causes
+from tests.helpers import ROOT
 from tests.study.test_foresight import ALIKE
 
 ASSUMED = planning.assumed(PlanParams())
@@ -175,3 +179,19 @@ def test_the_report_names_the_plan_by_its_hash_and_lists_every_departure():
     )
     assert registration.registered(example, []) is example, "no plan, nothing to depart from"
     assert plan.digest in "".join(report._verdict_lines(same)) + rules.asked(same)
+
+
+def test_the_sweep_of_the_walk_through_can_tell_half_a_point_in_the_hours_it_names():
+    """What docs/llada-8b.md says of its own command."""
+    text = (ROOT / "docs" / "llada-8b.md").read_text(encoding="utf-8")
+    words = next(line for line in text.splitlines() if "analysis sweep" in line).split()
+    flags = dict(pairwise(words))
+    seeds, tasks = written_out([flags["--seeds"]]), tuple(flags["--tasks"].split(","))
+    limit, methods = int(flags["--limit"]), flags["--methods"].split(",")
+    sizes, _ = known_sizes(tasks)
+    assert planning.plan(sizes, ASSUMED, limit, len(seeds)).detectable <= 0.005
+    few = planning.plan(known_sizes(("arc_challenge",))[0], ASSUMED, 300, 4)
+    assert "300 items of one benchmark with 4 seeds show 2.2 points" in text and round(100 * few.detectable, 1) == 2.2
+    models = len(methods) * len(seeds) + 1
+    hours = models * sum(one.seconds(plans.WEIGHTS, CARDS[0]) for one in scorings(tasks, limit, None)[0]) / 3600
+    assert f"Scoring its {models} models takes about {hours:.0f} hours of one H100" in text
