@@ -29,6 +29,7 @@ from analysis.specs import PlanParams
 MOST_SEEDS = 32
 FEW_SEEDS = 4  # fewer say too little about their spread to plan by it alone
 ASSUMED = "assumed"
+RECURRING = 0.4  # assumed; 0.3 to 0.5 between Sink-Wanda and its control on the bundled model
 _DRAWS = 4096  # studies that are drawn
 
 
@@ -39,7 +40,8 @@ class Noise:
     disagreement: of items on which the two score differently, the mean square of an item's difference. alike: how
     correlated the differences of a cluster's items are, 0 to 1. changing: share of the disagreement that another seed
     changes. seed_spread: standard deviation, over seeds, of the mean difference that seeds alone make. source: words.
-    alike_in_subject: as alike, where clusters are subjects.
+    alike_in_subject: as alike, where clusters are subjects. recurring: how correlated it is over seeds whether an item
+    is scored differently, 0 to 1: the larger it is, the fewer items ever are.
     """
 
     disagreement: float
@@ -48,6 +50,15 @@ class Noise:
     seed_spread: float
     source: str
     alike_in_subject: float = PlanParams().alike_in_subject
+    recurring: float = RECURRING
+
+    def ever(self, seeds: int) -> float:
+        """The share of items that are scored differently with some of so many seeds: beta-binomial."""
+        if not 0 < self.recurring < 1:
+            return self.disagreement if self.recurring else 1 - (1 - self.disagreement) ** seeds
+        whole = (1 - self.recurring) / self.recurring
+        at = np.arange(seeds)
+        return float(1 - np.prod(((1 - self.disagreement) * whole + at) / (whole + at)))
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,8 @@ class Plan:
 class _Sizes:
     """What a number of items a task comes to. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
     clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
-    unrelated, (2, tasks).
+    unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs, (tasks,), as
+    `significance.mean_of_means` has it.
     """
 
     items: int
@@ -127,6 +139,7 @@ class _Sizes:
     noise: float
     freedom: float
     each: np.ndarray
+    blank: np.ndarray
 
     @classmethod
     def of(cls, tasks: Sequence[TaskItems], items_a_task: int | None, noise: Noise) -> "_Sizes":
@@ -138,12 +151,17 @@ class _Sizes:
         freedom = noises.sum() ** 2 / (noises**2 / np.maximum(clusters - 1, 1)).sum()
         within = taken / clusters
         each = np.stack([clusters, within / (1 + alike * (within - 1))])
-        return cls(int(taken.sum()), float(clusters.sum()), float(noises.sum()), float(freedom), each)
+        alike_at_most = taken / np.array(
+            [1 + (count - 1) * task.sharing for task, count in zip(tasks, taken, strict=True)]
+        )
+        blank = (significance.reach(alike_at_most) / significance.normal_quantile() / len(tasks)) ** 2
+        return cls(int(taken.sum()), float(clusters.sum()), float(noises.sum()), float(freedom), each, blank)
 
-    def differing(self, share: float) -> float:
-        """How many clusters hold an item that differs, where so large a share of the items does."""
+    def differing(self, share: float) -> np.ndarray:
+        """How many clusters of each task hold an item that differs, where so large a share of items does, (tasks,)."""
         clusters, unrelated = self.each
-        return max(float((clusters * (1 - (1 - share) ** unrelated)).sum()), 1e-9)
+        expected: np.ndarray = np.maximum(clusters * (1 - (1 - share) ** unrelated), 1e-9)
+        return expected
 
 
 @dataclass(frozen=True)
@@ -221,10 +239,12 @@ def _studies(sizes: _Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
     alone, shared = whole * (1 - changing), whole * changing / seeds
     of_seeds = (noise.seed_spread**2 / seeds if seeds > 1 else 0.0) + shared
     # Clusters that differ under some seed: few of them say little about a variance, and a sign flip has few signs.
-    differ = 1 - (1 - noise.disagreement * (1 - changing)) * (1 - noise.disagreement * changing) ** seeds
-    differing = sizes.differing(differ)
+    of_tasks = sizes.differing(noise.ever(seeds))
+    differing = float(of_tasks.sum())
     freedom = max(min(sizes.freedom, 2 * differing), 1.0)
     seen = np.maximum((alone + shared) * _seen(2, freedom) - shared, 0.0)
+    for number, (expected, blank) in enumerate(zip(of_tasks, sizes.blank, strict=True)):
+        seen = seen + blank * (_uniform(5 + number) < np.exp(-expected))  # none of the task's items differs
     half = stdtrit(sizes.freedom, level / 2) ** 2 * seen
     if seeds > 1:
         half = half + stdtrit(seeds - 1, level / 2) ** 2 * of_seeds * _seeds_seen(seeds)
@@ -372,7 +392,13 @@ def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
     freedoms = [each.cluster_freedom for each in crossed if each.cluster_freedom is not None]
     if freedoms and cautious:
         disagreement = min(disagreement * _at_most(max(freedoms)), 1.0)
-    noise = replace(assumed(PlanParams()), disagreement=disagreement, alike=_alike(samples), source=_source_of(samples))
+    noise = replace(
+        assumed(PlanParams()),
+        disagreement=disagreement,
+        alike=_alike(samples),
+        source=_source_of(samples),
+        recurring=_recurring(samples),
+    )
     # Variances of one seed's difference, of samples with several: of seeds, of seeds and items together, of items.
     rows = [
         (
@@ -444,6 +470,20 @@ def _at_most(freedom: float) -> float:
     from scipy import stats
 
     return float(freedom / stats.chi2.ppf(1 - POWER, freedom)) if isfinite(freedom) else 1.0
+
+
+def _recurring(samples: Sequence[Sample]) -> float:
+    """How correlated it is over seeds whether an item is scored differently, 0 to 1; as assumed with one seed."""
+    both, either, once = 0.0, 0.0, 0.0
+    for one in samples:
+        differs = np.concatenate([left != other for left, other in zip(one.first, one.second, strict=True)], axis=1)
+        seeds, share = len(differs), float(differs.mean())
+        if seeds > 1:
+            times = differs.sum(axis=0)
+            both += float((times * (times - 1)).mean()) / (seeds * (seeds - 1)) - share**2
+            either += share - share**2
+            once += share
+    return min(max(both / either, 0.0), 1.0) if once and either else RECURRING
 
 
 def _alike(samples: Sequence[Sample]) -> float:

@@ -197,7 +197,7 @@ def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test
         only_second,
         p,
         final=test,
-        cluster_variance=mean.variance if np.isfinite(mean.variance) else (mean.half / _normal()) ** 2,
+        cluster_variance=mean.variance if np.isfinite(mean.variance) else (mean.half / normal_quantile()) ** 2,
         cluster_freedom=finite(mean.freedom),
     )
 
@@ -333,7 +333,10 @@ def mean_of_means(means: Sequence[ClusteredMean]) -> MeanOfMeans:
     """
     spread = [not np.isnan(mean.variance) for mean in means]
     variances = np.array(
-        [mean.variance if known else (mean.half / _normal()) ** 2 for mean, known in zip(means, spread, strict=True)]
+        [
+            mean.variance if known else (mean.half / normal_quantile()) ** 2
+            for mean, known in zip(means, spread, strict=True)
+        ]
     )
     estimated = sum(
         variance**2 / (mean.clusters - 1)
@@ -353,7 +356,8 @@ def _several(values: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> li
     return [clustered_mean(row, of) for row, of in zip(values, clusters, strict=True) if len(row) > 1]
 
 
-def _normal() -> float:
+def normal_quantile() -> float:
+    """The quantile of the standard normal distribution that half a 95 % interval has."""
     from scipy import stats
 
     return float(stats.norm.ppf(0.5 + LEVEL / 2))

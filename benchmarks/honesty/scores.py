@@ -93,18 +93,21 @@ def exchanged(study: Scored, rng: np.random.Generator) -> list[Task]:
 
 
 def planted(study: Scored, rng: np.random.Generator, effect: float) -> list[Task]:
-    """The study with an effect of the discount: Sink-Wanda takes over enough of the items that its control alone has
-    right, in all seeds. Raises ValueError where these are too few.
+    """The study with an effect of the discount on every task: Sink-Wanda takes over items that its control alone has
+    right, and where these are too few, others; in all seeds.
     """
     first, second = DISCOUNT
     with_effect = []
     for task in study:
-        lost = (task.scores[first] < task.scores[second]).mean()
-        if effect > 2 * lost:
-            raise ValueError(f"An effect of {effect:.3f} needs more items that differ than {2 * lost:.3f}")
-        turned = (rng.random(task.scores.shape[-1]) < effect / (2 * lost)) & (task.scores[first] < task.scores[second])
         scores = task.scores.copy()
+        behind = scores[first] < scores[second]
+        taken = min(effect / (2 * behind.mean()), 1.0) if behind.any() else 0.0
+        turned = (rng.random(scores.shape[-1]) < taken) & behind
         scores[first][turned], scores[second][turned] = 1.0, 0.0
+        missing = effect - 2 * taken * behind.mean()
+        if missing > 0:
+            others = rng.random(scores.shape[-1]) < missing / (1 - (scores[first] - scores[second]).mean())
+            scores[first][:, others], scores[second][:, others] = 1.0, 0.0
         with_effect.append(Task(scores, task.clusters))
     return with_effect
 
