@@ -45,7 +45,8 @@ CONTRAST: Final = ("moving", "steady")
 COUNT, MASS, UNIT = "matched", "mass", "unit"  # the controls
 
 Row = Mapping[str, Any]
-"""intervention, target, control; and a list of a number a prompt for each measure, `share` and `count`."""
+"""intervention, target, control; a list of a number a prompt for each measure, `share` and `count`; and `keys`, one a
+prompt, where some are alike."""
 
 
 def control_of(row: Row) -> str:
@@ -55,8 +56,8 @@ def control_of(row: Row) -> str:
 
 def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Target minus control for every intervention, target, control and measure, over the prompts in which both acted on
-    some position, as `Difference` in JSON with intervention, target, against and measure. A prompt is one cluster:
-    interval and p are Student's, p the sign flip's where it is larger and few prompts differ.
+    some position, as `Difference` in JSON with intervention, target, against and measure. Prompts of one key
+    are one cluster: interval and p are Student's, p the sign flip's where it is larger and few prompts differ.
 
     against: a row of `CONTROLS`, or a target: the first of `CONTRAST` is also compared with the second. Of equal
     attention only prompts count whose control drew as much, within `MASS_TOLERANCE`. shares: of attention acted on.
@@ -90,7 +91,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 acted &= np.array(second["share"]) > 0
             target, control = _compared(first, second, acted, measure, per_unit=against == UNIT)
             shares = [float(np.mean(np.array(row["share"])[acted])) if acted.any() else None for row in (first, second)]
-            compared = difference(target, control, np.arange(len(target)), test=len(target) > 1)
+            compared = difference(target, control, _clusters(first, acted), test=len(target) > 1)
             named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
             beside: dict[str, Any] = {"shares": shares}
             beside |= {"left_out": int((~chosen).sum()), "unmatched": int((chosen & ~acted).sum())}
@@ -102,6 +103,13 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             named | as_json(compared) | beside for (named, _, beside), compared in zip(family, adjusted, strict=True)
         ]
     return found
+
+
+def _clusters(row: Row, acted: np.ndarray) -> np.ndarray:
+    """The number of the cluster of each prompt acted on, (prompts,): its own where it shares no key."""
+    keys = row.get("keys") or list(range(len(acted)))
+    numbers: np.ndarray = np.unique(keys, return_inverse=True)[1]
+    return numbers[acted]
 
 
 def _equal(first: Row, second: Row) -> np.ndarray:

@@ -26,9 +26,9 @@ Summary = Mapping[str, Any]
 METHOD = Formulas(
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
     "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
-    "minus control, with its 95 % interval over prompts; filled where the interval leaves out 0 and p after "
-    "Holm, over all effects drawn, is below 0.05 (Student's, and the sign flip's where it is larger and few prompts "
-    "differ). Controls: "
+    "minus control, with its 95 % interval over prompts, those of one template or key together; filled where the "
+    "interval leaves out 0 and p after Holm, over all effects drawn, is below 0.05 (Student's, and the sign flip's "
+    "where it is larger and few prompts differ). Controls: "
     + "; ".join(f"{control.title}: {control.help}" for control in CONTROLS.values())
     + ". Prompts without a position to act on are left out."
 )
@@ -62,7 +62,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
         pd.DataFrame(
             [
                 {"positions": _named(effect), "done to them": INTERVENTIONS[effect["intervention"]].title}
-                | {end: effect[end] for end in ("value", "low", "high", "n", "p", "p_holm")}
+                | {end: effect[end] for end in ("value", "low", "high", "n", "clusters", "p_holm")}
                 | dict(zip(("attention, target", "attention, control"), effect["shares"], strict=True))
                 | {"prompts without sinks": effect.get("left_out"), "prompts without control": effect.get("unmatched")}
                 | ({"by position": effect["by_position"]} if "by_position" in effect else {})

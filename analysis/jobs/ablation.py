@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,8 +53,8 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
             done.append(_kept(f"prompt-{index}", spec, model, ids, layers, context, index))
         except _Stopped:
             break
-        _tell(context, done, len(prompts), _in_all(spec), layers)
-    rows, cut = _joined_all(done), len(done) < len(prompts)
+        _tell(context, done, spec, layers)
+    rows, cut = _joined_all(done, spec.keys), len(done) < len(prompts)
     beside = _untrained(spec, model, prompts, layers, context) if spec.random_model and not cut else []
     stopped = cut or (spec.random_model and beside is None)
     summary: AblateSetSummary = {
@@ -108,20 +108,24 @@ def _untrained(
             done.append(_kept(f"untrained-{index}", spec, drawn, ids, layers, context, len(prompts) + index))
         except _Stopped:
             return None
-    return effects(_joined_all(done))
+    return effects(_joined_all(done, spec.keys))
 
 
-def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, total: int, layers: range) -> None:
+def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpec, layers: range) -> None:
     """Says what the prompts that are done show; between the first and the last not after every one, as with many of
     them the effects take longer to tell.
     """
-    count = len(done)
-    if count < prompts and (count < 2 or count % (1 + count // 20)):
+    count, total = len(done), _in_all(spec)
+    if count < len(spec.prompts) and (count < 2 or count % (1 + count // 20)):
         context.progress("ablating", count, total)
         return
-    rows = _joined_all(done)
+    rows = _joined_all(done, spec.keys)
     means = [
-        {name: [float(np.mean(value))] if isinstance(value, list) else value for name, value in row.items()}
+        {
+            name: [float(np.mean(value))] if isinstance(value, list) else value
+            for name, value in row.items()
+            if name != "keys"
+        }
         for row in rows
     ]
     partial: AblateSetPartial = {
@@ -229,9 +233,10 @@ def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int
     return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
 
 
-def _joined_all(done: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows of every prompt as one row a condition."""
-    return [_joined([rows[number] for rows in done]) for number in range(len(done[0]))]
+def _joined_all(done: list[list[dict[str, Any]]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of every prompt as one row a condition. keys: of all prompts, or none."""
+    alike = {"keys": list(keys[: len(done)])} if keys else {}
+    return [_joined([rows[number] for rows in done]) | alike for number in range(len(done[0]))]
 
 
 def _joined(rows: list[dict[str, Any]]) -> dict[str, Any]:

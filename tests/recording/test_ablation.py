@@ -463,3 +463,22 @@ def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured(
     ] == pytest.approx(0.1)
     older = [effect | {"measure": "agreement"} for effect in now["effects"] if effect["measure"] == "aligned"]
     assert effects_of(now | {"effects": older}, "agreement").title == "Agreement by position: target minus control"
+
+
+def test_prompts_of_one_key_count_as_one_cluster():
+    """Twenty prompts, each of them four times: as sure as twenty, not as eighty."""
+    rng = np.random.default_rng(0)
+    one, other = rng.random(20) + 0.3, rng.random(20)
+    four = {("sinks", ""): np.repeat(one, 4), ("sinks", "matched"): np.repeat(other, 4)}
+    keys = [f"key {number // 4}" for number in range(80)]
+    once, alone, keyed = (
+        next(effect for effect in effects(rows) if (effect["measure"], effect["against"]) == ("divergence", "matched"))
+        for rows in (
+            rows_of({("sinks", ""): one, ("sinks", "matched"): other}),
+            rows_of(four),
+            [row | {"keys": keys} for row in rows_of(four)],
+        )
+    )
+    assert (keyed["n"], keyed["clusters"], alone["clusters"]) == (80, 20, 80)
+    assert (keyed["low"], keyed["high"]) == pytest.approx((once["low"], once["high"]))
+    assert alone["high"] - alone["low"] < 0.6 * (keyed["high"] - keyed["low"])
