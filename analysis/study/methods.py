@@ -59,8 +59,8 @@ def _causes(findings: Findings) -> str:
     return (
         f"{told} prompts per model, those of one template or key one cluster, one seed. Paired: sinks hidden minus "
         "other tokens hidden on the same prompt: as many of the same state, or others that draw as much attention, "
-        f"within {MASS_TOLERANCE:.0%}. Per unit of attention, the first control's effect is scaled to the sinks' attention "
-        "(delta method). Intervals: 95 %, Student's, over prompts. p: two-sided, Student's, "
+        f"within {MASS_TOLERANCE:.0%}. Per unit of attention, the first control's effect is scaled to the sinks' "
+        "attention (delta method). Intervals: 95 %, Student's, over prompts. p: two-sided, Student's, "
         f"and the sign flip's where it is larger and few prompts differ. {_family(findings)}"
     )
 
