@@ -30,6 +30,7 @@ MOST_SEEDS = 32
 FEW_SEEDS = 4  # fewer say too little about their spread to plan by it alone
 ASSUMED = "assumed"
 RECURRING = 0.4  # assumed; 0.3 to 0.5 between Sink-Wanda and its control on the bundled model
+AIM = 0.83  # the power that sizes are chosen for, as a plan is up to 4 points off (benchmarks.honesty)
 _DRAWS = 4096  # studies that are drawn
 
 
@@ -290,7 +291,7 @@ def _planned(
         detectable = high if high < 1 else np.inf
     power = exclusion = np.nan
     if target is not None:
-        larger = noise if target <= noise.disagreement else replace(noise, disagreement=min(target, 1.0))
+        larger = _with_effect(noise, target)
         power = (studies if larger is noise else _studies(sizes, larger, seeds, tests)).power(target)
         exclusion = studies.exclusion(target)
     return Plan(
@@ -307,6 +308,11 @@ def _planned(
     )
 
 
+def _with_effect(noise: Noise, effect: float) -> Noise:
+    """The noise where there is an effect, which is no larger than the share of items that are scored differently."""
+    return noise if effect <= noise.disagreement else replace(noise, disagreement=min(effect, 1.0))
+
+
 def needed(
     tasks: Sequence[TaskItems],
     noise: Noise,
@@ -316,13 +322,14 @@ def needed(
     excluding: bool = False,
     cost: Callable[[int, int], float] | None = None,
 ) -> Plan | None:
-    """The cheapest plan that shows a difference of `target`, or, `excluding`, that shows that there is none as large;
-    None where none does.
+    """The cheapest plan that shows a difference of `target`, or, `excluding`, that shows that there is none as large,
+    reckoned with a probability of `AIM`; None where none does.
 
     seeds: the numbers of seeds that may be used, 2 to `MOST_SEEDS` if not given. cost: of so many items a task and
     seeds; answers, items times seeds, if not given. Arguments else as of `plan`.
     """
     most = max(task.items for task in tasks)
+    larger = noise if excluding else _with_effect(noise, target)
     known: dict[int, _Sizes] = {}
 
     def sizes(items_a_task: int) -> _Sizes:
@@ -331,8 +338,8 @@ def needed(
         return known[items_a_task]
 
     def enough(items_a_task: int, count: int) -> bool:
-        studies = _studies(sizes(items_a_task), noise, count, tests)
-        return (studies.excluded if excluding else studies.detectable) <= target
+        studies = _studies(sizes(items_a_task), larger, count, tests)
+        return (studies.exclusion(target) if excluding else studies.power(target)) >= AIM
 
     def price(items_a_task: int, count: int) -> tuple[float, int]:
         return (sizes(items_a_task).items * count if cost is None else cost(items_a_task, count)), count

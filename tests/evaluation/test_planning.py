@@ -106,7 +106,8 @@ def test_more_items_clusters_and_seeds_show_less_and_more_tests_more():
 def test_what_is_needed_is_enough_and_one_item_less_is_not():
     found = needed(TASKS, NOISE, 0.02)
     assert found.detectable <= 0.02
-    assert plan(TASKS, NOISE, found.items_a_task - 1, found.seeds).detectable > 0.02
+    assert plan(TASKS, NOISE, found.items_a_task, found.seeds, target=0.02).power >= planning.AIM
+    assert plan(TASKS, NOISE, found.items_a_task - 1, found.seeds, target=0.02).power < planning.AIM
     assert found.seeds >= 2
     assert needed(TASKS, NOISE, 0.0005) is None
     found, excluding = needed(TASKS, NOISE, 0.03), needed(TASKS, NOISE, 0.03, excluding=True)
