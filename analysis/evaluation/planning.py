@@ -29,8 +29,8 @@ from analysis.specs import PlanParams
 MOST_SEEDS = 32
 FEW_SEEDS = 4  # fewer say too little about their spread to plan by it alone
 ASSUMED = "assumed"
-RECURRING = 0.4  # assumed; 0.3 to 0.5 between Sink-Wanda and its control on the bundled model
-AIM = 0.83  # the power that sizes are chosen for, as a plan is up to 4 points off (benchmarks.honesty)
+RECURRING = 0.4  # assumed; on the bundled model 0.1 between Sink-Wanda and its control, 0.4 to 0.5 between it and Wanda
+AIM = 0.83  # the power that sizes are chosen for, as a plan is a few points off (benchmarks.honesty)
 _DRAWS = 4096  # studies that are drawn
 
 
@@ -42,7 +42,8 @@ class Noise:
     correlated the differences of a cluster's items are, 0 to 1. changing: share of the disagreement that another seed
     changes. seed_spread: standard deviation, over seeds, of the mean difference that seeds alone make. source: words.
     alike_in_subject: as alike, where clusters are subjects. recurring: how correlated it is over seeds whether an item
-    is scored differently, 0 to 1: the larger it is, the fewer items ever are.
+    is scored differently, 0 to 1: the larger it is, the fewer items ever are. shares: by task, its disagreement as a
+    multiple of the mean one; empty where all tasks are taken alike.
     """
 
     disagreement: float
@@ -52,14 +53,23 @@ class Noise:
     source: str
     alike_in_subject: float = PlanParams().alike_in_subject
     recurring: float = RECURRING
+    shares: tuple[float, ...] = ()
 
-    def ever(self, seeds: int) -> float:
-        """The share of items that are scored differently with some of so many seeds: beta-binomial."""
+    def of_tasks(self, count: int) -> np.ndarray:
+        """The disagreement of each of so many tasks as a multiple of the mean one, (tasks,)."""
+        return np.array(self.shares) if len(self.shares) == count else np.ones(count)
+
+    def ever(self, seeds: int, shares: np.ndarray) -> np.ndarray:
+        """By task, the share of items that are scored differently with some of so many seeds: beta-binomial. shares: as
+        of `of_tasks`.
+        """
+        alone: np.ndarray = np.minimum(self.disagreement * shares, 1.0)
         if not 0 < self.recurring < 1:
-            return self.disagreement if self.recurring else 1 - (1 - self.disagreement) ** seeds
+            return alone if self.recurring else 1 - (1 - alone) ** seeds
         whole = (1 - self.recurring) / self.recurring
-        at = np.arange(seeds)
-        return float(1 - np.prod(((1 - self.disagreement) * whole + at) / (whole + at)))
+        at = np.arange(seeds)[:, None]
+        never: np.ndarray = np.prod(((1 - alone) * whole + at) / (whole + at), axis=0)
+        return 1 - never
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,15 @@ class TaskItems:
     @cached_property
     def _counted(self) -> tuple[np.ndarray, np.ndarray]:
         return np.unique(self.sizes, return_counts=True)
+
+    def evenness(self, items: int, alike: float) -> float:
+        """How evenly the clusters of a random subset of so many items add to a variance, 1 where all are of one size:
+        (Σ v)² / (G · Σ v²) with v = s (1 + alike (s − 1)) of clusters of s items.
+        """
+        sizes, counts = self._counted
+        taken = 1 + (sizes - 1) * min(items / self.items, 1.0)
+        each = taken * (1 + alike * (taken - 1))
+        return float((counts * each).sum() ** 2 / (counts.sum() * (counts * each**2).sum()))
 
     def clusters(self, items: int) -> float:
         """How many clusters a random subset of so many items is expected to have."""
@@ -132,7 +151,9 @@ class _Sizes:
     """What a number of items a task comes to. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
     clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
     unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs, (tasks,), as
-    `significance.mean_of_means` has it.
+    `significance.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of the noise, and how
+    many clusters of equal size would tell as much of a variance as one of its own, as few large ones make it uncertain,
+    (2, tasks).
     """
 
     items: int
@@ -141,6 +162,8 @@ class _Sizes:
     freedom: float
     each: np.ndarray
     blank: np.ndarray
+    shares: np.ndarray
+    parts: np.ndarray
 
     @classmethod
     def of(cls, tasks: Sequence[TaskItems], items_a_task: int | None, noise: Noise) -> "_Sizes":
@@ -148,20 +171,31 @@ class _Sizes:
         clusters = np.array([task.clusters(count) for task, count in zip(tasks, taken.tolist(), strict=True)])
         alike = np.array([noise.alike_in_subject if task.subjects else noise.alike for task in tasks])
         design = 1 + alike * (taken - 1) * np.array([task.sharing for task in tasks])
-        noises = design / taken / len(tasks) ** 2
+        shares = noise.of_tasks(len(tasks))
+        noises = shares * design / taken / len(tasks) ** 2
         freedom = noises.sum() ** 2 / (noises**2 / np.maximum(clusters - 1, 1)).sum()
+        even = [task.evenness(count, of) for task, count, of in zip(tasks, taken.tolist(), alike, strict=True)]
+        parts = np.stack([noises / max(noises.sum(), 1e-12), even])
         within = taken / clusters
         each = np.stack([clusters, within / (1 + alike * (within - 1))])
         alike_at_most = taken / np.array(
             [1 + (count - 1) * task.sharing for task, count in zip(tasks, taken, strict=True)]
         )
         blank = (significance.reach(alike_at_most) / significance.normal_quantile() / len(tasks)) ** 2
-        return cls(int(taken.sum()), float(clusters.sum()), float(noises.sum()), float(freedom), each, blank)
+        return cls(
+            int(taken.sum()), float(clusters.sum()), float(noises.sum()), float(freedom), each, blank, shares, parts
+        )
 
-    def differing(self, share: float) -> np.ndarray:
-        """How many clusters of each task hold an item that differs, where so large a share of items does, (tasks,)."""
+    def known_by(self, differing: np.ndarray) -> float:
+        """Degrees of freedom of the estimated variance, where so many clusters of each task differ."""
+        part, even = self.parts
+        each = np.clip(2 * differing * even, 1.0, np.maximum(self.each[0] - 1, 1.0))
+        return float(1 / np.maximum((part**2 / each).sum(), 1e-12))
+
+    def differing(self, ever: np.ndarray) -> np.ndarray:
+        """How many clusters of each task hold an item that differs, (tasks,). ever: the share of its items that do."""
         clusters, unrelated = self.each
-        expected: np.ndarray = np.maximum(clusters * (1 - (1 - share) ** unrelated), 1e-9)
+        expected: np.ndarray = np.maximum(clusters * (1 - (1 - ever) ** unrelated), 1e-9)
         return expected
 
 
@@ -240,9 +274,10 @@ def _studies(sizes: _Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
     alone, shared = whole * (1 - changing), whole * changing / seeds
     of_seeds = (noise.seed_spread**2 / seeds if seeds > 1 else 0.0) + shared
     # Clusters that differ under some seed: few of them say little about a variance, and a sign flip has few signs.
-    of_tasks = sizes.differing(noise.ever(seeds))
+    of_tasks = sizes.differing(noise.ever(seeds, sizes.shares))
     differing = float(of_tasks.sum())
-    freedom = max(min(sizes.freedom, 2 * differing), 1.0)
+    # An item that differs under few seeds adds little, so that those of one seed say how well the variance is known.
+    freedom = max(sizes.known_by(sizes.differing(noise.ever(1, sizes.shares))), 1.0)
     seen = np.maximum((alone + shared) * _seen(2, freedom) - shared, 0.0)
     for number, (expected, blank) in enumerate(zip(of_tasks, sizes.blank, strict=True)):
         seen = seen + blank * (_uniform(5 + number) < np.exp(-expected))  # none of the task's items differs
@@ -405,6 +440,7 @@ def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
         alike=_alike(samples),
         source=_source_of(samples),
         recurring=_recurring(samples),
+        shares=_shares(samples),
     )
     # Variances of one seed's difference, of samples with several: of seeds, of seeds and items together, of items.
     rows = [
@@ -477,6 +513,17 @@ def _at_most(freedom: float) -> float:
     from scipy import stats
 
     return float(freedom / stats.chi2.ppf(1 - POWER, freedom)) if isfinite(freedom) else 1.0
+
+
+def _shares(samples: Sequence[Sample]) -> tuple[float, ...]:
+    """By task, its disagreement as a multiple of the mean one; none where samples are of other tasks."""
+    if len({len(one.first) for one in samples}) > 1:
+        return ()
+    by_task = np.mean(
+        [[np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)] for one in samples],
+        axis=0,
+    )
+    return tuple((by_task / by_task.mean()).tolist()) if by_task.any() else ()
 
 
 def _recurring(samples: Sequence[Sample]) -> float:

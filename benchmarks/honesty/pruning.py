@@ -30,6 +30,7 @@ from benchmarks.honesty.scores import DISCOUNT, NOISE, RECIPE, Scored, Task
 SETS = 1000
 TESTS = 12  # of a quick study: three pairs at two sparsities, and the outcomes of hiding sinks in two models
 MARGIN = 0.01
+PILOTS = 40  # large studies whose noise is taken for the true one
 SIZES = ((3, 64), (6, 64), (6, None))  # calibration seeds and items a task, None: all
 PAIRS = {"discount": DISCOUNT, "recipe": RECIPE, "noise": NOISE}
 
@@ -168,7 +169,7 @@ def true_noise(scored: Scored, effect: float) -> Noise:
     little of.
     """
     samples = []
-    for number in range(40):
+    for number in range(PILOTS):
         rng = np.random.default_rng((6, number))
         study = scores.exchanged(scores.drawn(scored, rng, 32), rng)
         study = scores.planted(study, rng, effect) if effect else study

@@ -3,7 +3,7 @@
 `scores.npz` holds Wanda, its noised control and Sink-Wanda on the bundled model at two sparsities, on all items of the
 bundled tasks. `python -m benchmarks.honesty.scores FOLDER` makes it from the folder of a sweep:
 
-    python -m analysis sweep --methods wanda,wanda-noised,sink-wanda --sparsities 0.5,0.7 --seeds 0-7 \\
+    python -m analysis sweep --methods wanda,wanda-noised,sink-wanda --sparsities 0.5,0.7 --seeds 0-5 \\
         --samples 16 --seq-len 128 --tasks bundled --out FOLDER
 """
 
