@@ -108,8 +108,8 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _clusters(row: Row, acted: np.ndarray) -> np.ndarray:
     """The number of the cluster of each prompt acted on, (prompts,): its own where it shares no key."""
     keys = row.get("keys") or list(range(len(acted)))
-    numbers: np.ndarray = np.unique(keys, return_inverse=True)[1]
-    return numbers[acted]
+    numbers: np.ndarray = np.unique(keys, return_inverse=True)[1][acted]
+    return numbers
 
 
 def _equal(first: Row, second: Row) -> np.ndarray:

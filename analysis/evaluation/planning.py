@@ -63,13 +63,15 @@ class Noise:
         """By task, the share of items that are scored differently with some of so many seeds: beta-binomial. shares: as
         of `of_tasks`.
         """
-        alone: np.ndarray = np.minimum(self.disagreement * shares, 1.0)
-        if not 0 < self.recurring < 1:
-            return alone if self.recurring else 1 - (1 - alone) ** seeds
-        whole = (1 - self.recurring) / self.recurring
-        at = np.arange(seeds)[:, None]
-        never: np.ndarray = np.prod(((1 - alone) * whole + at) / (whole + at), axis=0)
-        return 1 - never
+        alone = np.minimum(self.disagreement * shares, 1.0)
+        if 0 < self.recurring < 1:
+            whole = (1 - self.recurring) / self.recurring
+            at = np.arange(seeds)[:, None]
+            never = np.prod(((1 - alone) * whole + at) / (whole + at), axis=0)
+        else:
+            never = 1 - alone if self.recurring else (1 - alone) ** seeds
+        found: np.ndarray = 1 - never
+        return found
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,7 @@ def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int
 
 def _joined_all(done: list[list[dict[str, Any]]], keys: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of every prompt as one row a condition. keys: of all prompts, or none."""
-    alike = {"keys": list(keys[: len(done)])} if keys else {}
+    alike: dict[str, Any] = {"keys": list(keys[: len(done)])} if keys else {}
     return [_joined([rows[number] for rows in done]) | alike for number in range(len(done[0]))]
 
 
