@@ -24,6 +24,7 @@ from analysis.models.experts import ExpertMatrix, Routed, packed_name
 from analysis.models.loaded import Projection
 from analysis.models.projection_names import expert_of, kind_of
 from analysis.sinks.discount import token_weights
+from analysis.sinks.sham import Moved
 from analysis.specs import DiscountParams
 
 # Fixed, never taken from free memory: the size of a batch decides the last bits. More is no faster on a CPU, and a GPU
@@ -81,17 +82,20 @@ def feature_scores(
     budget: int,
     on_forward: Callable[[int, int], None] = lambda done, total: None,
     steps: np.ndarray | None = None,
+    pooled: bool = False,
+    moved: Moved | None = None,
 ) -> Collected:
     """s of every projection over token rows (N, T, S) int64. discount None counts every token fully.
 
     budget: bytes that kept block inputs may take. on_forward: told how many of the planned forwards are done. steps: c
-    of every level (T,), 1 without.
+    of every level (T,), 1 without. pooled: one norm over all rows in place of the sum of theirs, (Σ c ‖ω ⊙ X‖²)^½.
+    moved: discounts other tokens.
     """
     size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
     batches = level_rows(inputs, steps)
     tokens = [rows.tokens for rows in batches]
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
-    sums = _Sums()
+    sums = _Sums(pooled)
     once = discount is None or runner.known_masses(tokens) is not None
     if (
         not once
@@ -104,12 +108,12 @@ def feature_scores(
         masses = []
         for rows in batches:
             masses.append(runner.mass_and_inputs(rows.tokens, kept.keep))
-            kept.show(partial(sums.add, _row_weights(masses[-1], rows, discount)))
+            kept.show(partial(sums.add, _row_weights(masses[-1], rows, discount, moved)))
             count.step()
         runner.keep_masses(tokens, masses)
         return Collected(*sums.done(runner), "one forward", count.done, size, need)
     count = _Counter((1 if once else 2) * len(batches), on_forward)
-    by_batch = row_weights(runner, batches, discount, inputs.shape, count.step)
+    by_batch = row_weights(runner, batches, discount, inputs, count.step, moved)
 
     def take(batch: int, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
         sums.add(by_batch[batch], layer, name, given, positions)
@@ -124,29 +128,34 @@ def row_weights(
     runner: Runner,
     batches: list[Rows],
     discount: DiscountParams | None,
-    shape: tuple[int, ...],
+    inputs: np.ndarray,
     on_forward: Callable[[], None],
+    moved: Moved | None = None,
 ) -> list[Weights]:
-    """Token weights of every row of `level_rows` of inputs of this shape (N, T, S).
+    """Token weights of every row of `level_rows` of inputs (N, T, S).
 
     Without a discount all are 1; else a forward a batch finds the sinks, none where their mass is known.
     """
     if discount is None:
         return [_unit_weights(rows) for rows in batches]
     masses = runner.masses([rows.tokens for rows in batches], on_forward)
-    return _two_pass_weights(masses, batches, discount, shape)
+    return _two_pass_weights(masses, batches, discount, inputs, moved)
 
 
 @torch.no_grad()
 def step_token_weights(
-    runner: Runner, inputs: np.ndarray, discount: DiscountParams | None, on_forward: Callable[[int, int], None]
+    runner: Runner,
+    inputs: np.ndarray,
+    discount: DiscountParams | None,
+    on_forward: Callable[[int, int], None],
+    moved: Moved | None = None,
 ) -> np.ndarray:
     """ω (N, T or 1, L or 1, S) float32 of every token of rows (N, T, S); (1, 1, 1, S) of ones without a discount."""
     if discount is None:
         return np.ones((1, 1, 1, inputs.shape[-1]), np.float32)
     batches = level_rows(inputs)
     masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
-    return token_weights(_by_sequence(masses, batches, inputs.shape), discount)
+    return token_weights(_by_sequence(masses, batches, inputs.shape), discount, _of(moved, inputs))
 
 
 def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows]:
@@ -178,12 +187,16 @@ def mean_token_weights(
 
 
 def _two_pass_weights(
-    masses: list[np.ndarray], batches: list[Rows], discount: DiscountParams, shape: tuple[int, ...]
+    masses: list[np.ndarray],
+    batches: list[Rows],
+    discount: DiscountParams,
+    inputs: np.ndarray,
+    moved: Moved | None = None,
 ) -> list[Weights]:
     """Token weights of every row of every batch."""
     if discount.sink_steps == "each":
-        return [_row_weights(mass, rows, discount) for mass, rows in zip(masses, batches, strict=True)]
-    weights = token_weights(_by_sequence(masses, batches, shape), discount)
+        return [_row_weights(mass, rows, discount, moved) for mass, rows in zip(masses, batches, strict=True)]
+    weights = token_weights(_by_sequence(masses, batches, inputs.shape), discount, _of(moved, inputs))
     return [[(weights[members, 0], rows.step) for members in rows.members] for rows in batches]
 
 
@@ -278,10 +291,15 @@ def _unit_weights(rows: Rows) -> Weights:
     return [(np.ones((1, 1, rows.tokens.shape[1]), np.float32), times) for times in rows.times]
 
 
-def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams) -> Weights:
+def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams, moved: Moved | None = None) -> Weights:
     _require_finite(mass)
-    weights = token_weights(mass[:, None], discount)
+    weights = token_weights(mass[:, None], discount, _of(moved, rows.tokens.numpy()[:, None]))
     return list(zip(weights, rows.times, strict=True))
+
+
+def _of(moved: Moved | None, tokens: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """What moves the scores of these token rows (N, T, S)."""
+    return None if moved is None else lambda scores, mass: moved(scores, mass, tokens)
 
 
 def _require_finite(mass: np.ndarray) -> None:
@@ -294,18 +312,24 @@ def _require_finite(mass: np.ndarray) -> None:
 
 
 def add_norms(
-    total: torch.Tensor, inputs: torch.Tensor, weights: Weights, layer: int, positions: torch.Tensor | None = None
+    total: torch.Tensor,
+    inputs: torch.Tensor,
+    weights: Weights,
+    layer: int,
+    positions: torch.Tensor | None = None,
+    squared: bool = False,
 ) -> None:
     """Adds Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place.
 
-    positions (B, S): where the tokens stand in the text; None where they are all of it.
+    positions (B, S): where the tokens stand in the text; None where they are all of it. squared: the squares of norms.
     """
     for index, (row, (weight, times)) in enumerate(zip(inputs, weights, strict=True)):
         layer_weight = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
         if positions is not None:
             layer_weight = layer_weight[:, positions[index]]
         squares = row.square() if row.dtype == torch.float32 else row.float().square_()
-        total += times * (layer_weight.square() @ squares).sqrt().sum(dim=0)
+        sums = layer_weight.square() @ squares
+        total += times * (sums if squared else sums.sqrt()).sum(dim=0)
 
 
 def running_sum(inputs: torch.Tensor) -> torch.Tensor:
@@ -327,8 +351,9 @@ class _Counter:
 
 @dataclass
 class _Sums:
-    """Running sums s of every distinct input."""
+    """Running sums s of every distinct input. pooled: of squares, until they are done."""
 
+    pooled: bool = False
     by_input: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
 
     def add(
@@ -339,7 +364,7 @@ class _Sums:
         if total is None:
             total = running_sum(inputs)
             self.by_input[layer, name] = total
-        add_norms(total, inputs, weights, layer, positions)
+        add_norms(total, inputs, weights, layer, positions, self.pooled)
 
     def done(self, runner: Runner) -> tuple[Scores, dict[int, list[int]]]:
         """By layer and projection, on the CPU; and the experts of each layer that no token counted for."""
@@ -347,6 +372,7 @@ class _Sums:
         unreached: dict[int, list[int]] = {}
         for layer, group in enumerate(runner.groups):
             known = {first: self.by_input[layer, first].double().cpu() for first in group}
+            known = {first: score.sqrt() for first, score in known.items()} if self.pooled else known
             missed = unreached_experts([first for first, score in known.items() if not score.any()])
             known = with_even_scores(known, missed)
             scores.append({name: known[first] for first, together in group.items() for name in together})

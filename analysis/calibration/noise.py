@@ -48,7 +48,13 @@ def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: 
     return masked
 
 
-MASKINGS: Attached[Masking] = Attached(NOISES, {"steps": _by_steps, "uniform": _uniformly, "random-tokens": _by_steps})
+def _not_at_all(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros((len(levels), length), bool)
+
+
+MASKINGS: Attached[Masking] = Attached(
+    NOISES, {"steps": _by_steps, "uniform": _uniformly, "random-tokens": _by_steps, "none": _not_at_all}
+)
 
 
 def noised_sequences(

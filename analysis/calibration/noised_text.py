@@ -10,12 +10,30 @@ from analysis.specs import METHODS, NOISES, CalibrationParams, Method, PruneSpec
 
 
 def noised_text(model: LoadedModel, tokens: np.ndarray, params: CalibrationParams) -> np.ndarray:
-    """Every sequence of tokens (N, S) at every noise step, (N, T, S), or (N, T, 2S) beside its clean copy."""
+    """Every sequence of tokens (N, S) at every noise step, (N, T, S), or (N, T, 2S) beside its clean copy. Text that is
+    not noised has one step.
+    """
+    if NOISES[params.noise].clean:
+        copies = 2 if model.architecture.beside_clean else 1
+        return np.concatenate([tokens] * copies, axis=1)[:, None]
     if model.architecture.noise == "uniform":
         start = canvas_start(model.architecture, tokens.shape[1])
         return noised_canvases(tokens, params, model.geometry.vocabulary, start)
     assert model.mask_token is not None
     return noised_sequences(tokens, params, model.mask_token, beside_clean=model.architecture.beside_clean)
+
+
+def calibration_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:
+    """States of calibration tokens (…, S) as numbers of their shape: [MASK] or not, in the noised text or in its clean
+    copy; of a model whose noise is random tokens, in its canvas or before it.
+    """
+    position = np.arange(tokens.shape[-1])
+    if model.architecture.noise == "uniform":
+        start = canvas_start(model.architecture, tokens.shape[-1])
+        return np.broadcast_to((position >= start).astype(np.int8), tokens.shape)
+    copied = (position >= tokens.shape[-1] // 2) & model.architecture.beside_clean
+    states: np.ndarray = (tokens == model.mask_token) + 2 * copied.astype(np.int8)
+    return states
 
 
 def refuse_text(model: LoadedModel, spec: PruneSpec, method: Method) -> None:
@@ -41,7 +59,7 @@ def refuse_text(model: LoadedModel, spec: PruneSpec, method: Method) -> None:
 def refuse_noise(model: LoadedModel, params: CalibrationParams) -> None:
     """Raises UserError for a noise that is not that of the model: [MASK], or random tokens."""
     random_tokens, noise = model.architecture.noise == "uniform", NOISES[params.noise]
-    if noise.random_tokens != random_tokens:
+    if not noise.fits(random_tokens):
         raise UserError(
             f"The noise of {model.architecture.name} is {'random tokens' if random_tokens else '[MASK]'}, and the "
             f"calibration asks for text noised {noise.title}. Choose the noise {either(fitting_noises(random_tokens))}."
@@ -50,4 +68,4 @@ def refuse_noise(model: LoadedModel, params: CalibrationParams) -> None:
 
 def fitting_noises(random_tokens: bool) -> list[str]:
     """The noises for models whose undecided tokens are random ones, or [MASK]."""
-    return [name for name, row in NOISES.items() if row.random_tokens == random_tokens]
+    return [name for name, row in NOISES.items() if row.fits(random_tokens)]

@@ -92,7 +92,9 @@ def spec_of(options: argparse.Namespace) -> SweepSpec:
             if name not in ("out", "overwrite", "steps")
         },
     )
-    axes = {name: getattr(options, name) for name in (*_AXES, "keep", "footprints", "shard") if name in options}
+    axes = {
+        name: getattr(options, name) for name in (*_AXES, "keep", "decompose", "footprints", "shard") if name in options
+    }
     return SweepSpec(
         model=models[0],
         other_models=models[1:],

@@ -12,7 +12,7 @@ from typing import Any
 from analysis import outputs
 from analysis.command_line.flags import folder_beside
 from analysis.csv_files import csv_of_rows
-from analysis.evaluation import sweep_scores
+from analysis.evaluation import dose, sweep_scores
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
@@ -44,7 +44,8 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     """Writes the folder, and prints what was found."""
     settings = sweep_scores.settings(swept.scores, swept.prunings)
     compared = sweep_scores.comparisons(settings)
-    verdicts = sweep_scores.verdicts(compared)
+    doses = dose.dose_responses(settings)
+    verdicts = [*sweep_scores.verdicts(compared), *map(dose.sentence, doses)]
     summary = {
         "format": FORMAT,
         "state": swept.state,
@@ -52,6 +53,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         "points": list(swept.rows),
         "settings": [sweep_scores.setting_row(setting) for setting in settings],
         "differences": [sweep_scores.comparison_row(comparison) for comparison in compared],
+        "doses": [dose.dose_row(response) for response in doses],
         "verdicts": verdicts,
         "parameters": swept.parameters,
         "environment": swept.environment,
@@ -62,7 +64,8 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         (whole / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         found, measured = zip(*map(sweep_scores.parted, swept.rows), strict=True)
         tables = {"points": found, "times": measured, "settings": summary["settings"]}
-        for name, rows in (tables | {"differences": summary["differences"]}).items():
+        tables |= {"differences": summary["differences"]} | ({"doses": summary["doses"]} if doses else {})
+        for name, rows in tables.items():
             (whole / f"{name}.csv").write_text(csv_of_rows(rows), encoding="utf-8", newline="")
         for name, file in swept.files.items():
             shutil.copyfile(file, whole / name)

@@ -54,6 +54,8 @@ _TITLES = {
 }
 RELATIONS = {"control": "control", "published": "published baseline"}
 """What a sink-aware method is held against, by the field of its method's row that names it, and what it is called."""
+PLACEBOS = {"sham": "sham discount", "light": "discount of light tokens"}
+"""Likewise, the methods that discount other tokens in the place of the sinks."""
 
 
 def conditions(run: PrunedRun) -> dict[str, Any]:
@@ -70,7 +72,11 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
         settings |= {f"{part}.{name}": value for name, value in values.items()}
     method = METHODS[settings[METHOD]]
     # What a method does as published is no difference to another that does as it was published.
-    for name, default in (("quota_scope", None if method.rounds else method.scope), ("ranking", method.ranking)):
+    for name, default in (
+        ("quota_scope", None if method.rounds else method.scope),
+        ("ranking", method.ranking),
+        ("norm", method.norm),
+    ):
         if settings[name] == default:
             settings[name] = PUBLISHED
     settings[CALIBRATION_SEED] = run.seed

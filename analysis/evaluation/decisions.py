@@ -58,6 +58,11 @@ def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
     return f"{value} {unit.name} [{low}, {high}]"
 
 
+def percent(sparsity: float) -> str:
+    """A sparsity, as `70 %`."""
+    return f"{100 * sparsity:g} %"
+
+
 def family_words(tests: int) -> str:
     """What a p is adjusted for."""
     return f"after Holm correction over {tests} comparisons" if tests > 1 else "of a single comparison"

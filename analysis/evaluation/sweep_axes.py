@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation.sweep_scores import Setting
-from analysis.specs import METHODS, step_range
+from analysis.specs import METHODS, part_alone, step_range
+from analysis.specs.recipe import baseline_of
 
-SAME_SETTING = ("sparsity", "pattern", "λ", "k", "noise steps")  # columns that two seeds of one setting share
+SAME_SETTING = ("sparsity", "pattern", "λ", "k", "noise steps", "part")  # columns that two seeds of one setting share
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ def detail(setting: Setting) -> str:
 
 def label(setting: Setting) -> str:
     """Its method's title and `detail`."""
-    more = detail(setting)
+    more, part = detail(setting), part_alone(setting.pruning)
+    if part:
+        baseline = METHODS[baseline_of(setting.pruning.method) or setting.pruning.method].title
+        return " · ".join(filter(None, (f"{baseline} + {part}", more.replace(f"{part} alone", "").strip())))
     return METHODS[setting.pruning.method].title + (f" · {more}" if more else "")
 
 
@@ -62,17 +66,19 @@ def by_size(rows: Sequence[Mapping[str, Any]], axis: str) -> list[Along]:
 
     rows: of `point_row`; those without an accuracy or without that column are left out.
     """
-    groups: dict[str, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, Any], dict[tuple[Any, ...], list[Mapping[str, Any]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for row in rows:
         if row[axis] is not None and row["accuracy"] is not None:
-            groups[row["method"]][tuple(row[name] for name in SAME_SETTING)].append(row)
+            groups[row["method"], row.get("part")][tuple(row.get(name) for name in SAME_SETTING)].append(row)
     return [
         _along(
-            METHODS[method].title,
+            METHODS[method].title + (f" · {part} alone" if part else ""),
             method,
             [([row[axis] for row in seeds], [row["accuracy"] for row in seeds]) for seeds in by_setting.values()],
         )
-        for method, by_setting in groups.items()
+        for (method, part), by_setting in groups.items()
     ]
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import planning, results, significance
-from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.conditions import PLACEBOS, RELATIONS
 from analysis.evaluation.decisions import conclusions, decide, tests_in_words
 from analysis.evaluation.differences import SHOWN, Difference, in_family
 from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
-from analysis.specs import METHODS, PruneSpec, against, setting_name, without_seed
+from analysis.specs import METHODS, PruneSpec, against, part_alone, setting_key, setting_name
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,11 @@ def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> li
     """The settings of which any seed is scored, in the order of `prunings`. prunings: all points of the sweep."""
     planned: dict[str, list[PruneSpec]] = defaultdict(list)
     for pruning in prunings:
-        planned[_key(pruning)].append(pruning)
+        planned[setting_key(pruning)].append(pruning)
     by_setting: dict[str, list[PointScores]] = defaultdict(list)
     by_model: dict[str, list[PointScores]] = defaultdict(list)
     for point in points:
-        by_setting[_key(point.pruning)].append(point)
+        by_setting[setting_key(point.pruning)].append(point)
         by_model[point.pruning.model.source].append(point)
     common = {model: _common(scored) for model, scored in by_model.items()}
     settings_scored = []
@@ -173,10 +173,6 @@ def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> li
             )
         )
     return settings_scored
-
-
-def _key(pruning: PruneSpec) -> str:
-    return without_seed(pruning).model_dump_json()
 
 
 def _common(points: Sequence[PointScores]) -> dict[str, tuple[str, ...]]:
@@ -210,15 +206,15 @@ def _aligned(
 def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
     """Every setting against its control and its published baseline where the sweep has them. Those whose seeds are all
     in are tested, and Holm's adjustment is over all of these."""
-    by_key = {_key(setting.pruning): setting for setting in scored}
+    by_key = {setting_key(setting.pruning): setting for setting in scored}
     pairs = []
     for setting in scored:
-        for relation in RELATIONS:
+        for relation in {**RELATIONS, **PLACEBOS}:
             wanted = against(setting.pruning, relation)
             method = METHODS[setting.pruning.method]
-            if relation == "published" and method.published == method.control:
+            if relation == "published" and method.published is not None and method.published == method.control:
                 continue  # the same comparison
-            other = None if wanted is None else by_key.get(_key(wanted))
+            other = None if wanted is None else by_key.get(setting_key(wanted))
             seeds = tuple(seed for seed in setting.seeds if other is not None and seed in other.seeds)
             if other is not None and seeds:
                 pairs.append((setting, other, relation, seeds))
@@ -284,10 +280,12 @@ def floor(setting: Setting) -> SeedFloor | None:
 
 def verdicts(compared: Sequence[Comparison]) -> list[str]:
     """One sentence for each pair of methods of a model: what is shown at which setting, and which noise was counted."""
-    groups: dict[tuple[str, str, str, str], list[Comparison]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str, bool], list[Comparison]] = defaultdict(list)
     for comparison in compared:
         point = comparison.setting.pruning
-        groups[point.model.source, point.method, comparison.other.pruning.method, comparison.relation].append(
+        alone = bool(part_alone(point))  # parts of one recipe stand together, whatever control they are switches of
+        method = "" if alone else point.method
+        groups[point.model.source, method, comparison.other.pruning.method, comparison.relation, alone].append(
             comparison
         )
     return [_verdict(group) for group in groups.values()]
@@ -301,8 +299,10 @@ def _verdict(group: Sequence[Comparison]) -> str:
         point = comparison.setting.pruning
         label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
         told[f"{100 * point.sparsity:g} %{label}"] = comparison.difference
-    called = RELATIONS[first.relation]
+    called = {**RELATIONS, **PLACEBOS}[first.relation]
     named = other if called in other else f"{other} ({called})"
+    if part_alone(first.setting.pruning):
+        title = f"{other} with one part of the recipe"
     return (
         f"{title} against {named} on {first.setting.pruning.model.source}: "
         f"{conclusions(told, 0.0, first.setting.above_chance)}. {tests_in_words(told)} "
@@ -360,7 +360,7 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     return {
         **axes_of(comparison.setting.pruning),
         "against": comparison.other.pruning.method,
-        "as": RELATIONS[comparison.relation],
+        "as": {**RELATIONS, **PLACEBOS}[comparison.relation],
         "difference": told.value,
         "low": float(told.low),
         "high": float(told.high),
@@ -386,7 +386,7 @@ MEASURED = ("ms a forward", "speed beside dense", "seconds to prune", "seconds t
 def parted(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A point's row in two: what was found, the same whenever it is run, and where the point lies with what is not."""
     found = {name: value for name, value in row.items() if name not in MEASURED}
-    place = ("model", "method", "sparsity", "pattern", "λ", "k", "noise steps", "seed")
+    place = ("model", "method", "sparsity", "pattern", "λ", "k", "noise steps", "part", "seed")
     return found, {name: row[name] for name in (*place, *MEASURED) if name in row}
 
 
@@ -401,4 +401,5 @@ def axes_of(point: PruneSpec) -> dict[str, Any]:
         "λ": point.discount.discount_strength if method.discounted else None,
         "k": point.discount.sink_std if method.discounted else None,
         "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if method.weighs_steps else None,
+        "part": part_alone(point) or None,
     }

@@ -123,12 +123,14 @@ class Algorithm:
     same, sparsity, how many weights go exactly or None for the authors' own rounding, spec. prepare: from the dense
     model on noised text, or None; a budget of bytes for kept inputs, and told how many forwards are done. statistic:
     gathered while the blocks are run one after the other, or None; of noised text where the method weighs its steps.
+    pooled: the statistic in its place where the norm is pooled.
     """
 
     score: Score | None = None
     solve: Solve | None = None
     prepare: Prepare | None = None
     statistic: type[Statistic] | None = None
+    pooled: type[Statistic] | None = None
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.solve is None):

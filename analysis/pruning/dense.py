@@ -68,7 +68,7 @@ def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None 
         run.notes.append("The statistics of the dense model were read from the store.")
         run.facts["dense_model"] = prepared.facts
         return prepared
-    asked_of_it = {"method", "calibration", "discount", "steps", "ranking"}
+    asked_of_it = {"method", "calibration", "discount", "steps", "ranking", "norm"}
     if PATTERNS[run.spec.pattern].cuts_experts:
         asked_of_it |= {"pattern", "expert_worth"}
     question = run.spec.model_dump(mode="json", include=asked_of_it)

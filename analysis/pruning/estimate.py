@@ -127,12 +127,12 @@ def _memory(run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prep
     private = sum(weight.numel() * weight.element_size() for weight in block.parameters())
     unwritten = min(weight_bytes(model.checkpoint, None), SHARD_BYTES)
     states = gathered = 0
-    if run.algorithm.statistic is not None and run.gathers:
+    if run.statistic is not None and run.gathers:
         states = tokens * model.geometry.hidden * model.network.dtype.itemsize
         layer = max(range(model.geometry.layers), key=lambda layer: len(run.runner.groups[layer]))
         modules = model.projections(model.blocks[layer])
         features = [input_features(modules[name]) for name in run.runner.groups[layer]]
-        gathered = sum(map(run.algorithm.statistic.bytes_for, features))
-        gathered += max(map(run.algorithm.statistic.bytes_to_finish, features))
+        gathered = sum(map(run.statistic.bytes_for, features))
+        gathered += max(map(run.statistic.bytes_to_finish, features))
     kept = (prepared.facts or {}).get("kept_bytes", 0)
     return max(kept, private + states + gathered + unwritten)

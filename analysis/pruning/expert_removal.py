@@ -25,7 +25,7 @@ from analysis.models.projection_names import expert_of
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.selection import lowest
-from analysis.pruning.wanda import step_weights_of
+from analysis.pruning.wanda import moved_of, step_weights_of
 from analysis.specs import METHODS, PATTERNS, PruneSpec
 
 _OF_EXPERT = re.compile(r"\bexperts\.\d+\.")
@@ -67,7 +67,8 @@ def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Callable[[i
 
     if method.noised:
         assert text.noised is not None
-        weights = row_weights(runner, rows, spec.discount if method.discounted else None, text.noised.shape, count)
+        discount = spec.discount if method.discounted else None
+        weights = row_weights(runner, rows, discount, text.noised, count, moved_of(runner.model, spec))
     else:
         weights = [[(np.ones((1, 1, tokens.shape[1]), np.float32), 1.0)] * len(tokens) for tokens in batches]
     tallies = expert_tallies(runner, batches, weights, count, method.noised)

@@ -24,7 +24,7 @@ def blocks(
     spec ranks by the dense model.
     """
     model, layers = run.model, run.model.geometry.layers
-    if run.algorithm.statistic is None or not run.gathers:
+    if run.statistic is None or not run.gathers:
         for layer, block in run.dense_blocks():
             yield layer, block, {}
         return
@@ -34,7 +34,7 @@ def blocks(
     given = [first_input(model, batch.tokens, layout) for batch in batches]
     for layer in range(layers):
         block = private_block(model, layer, run.stored)
-        gathered = {name: run.algorithm.statistic() for name in run.runner.groups[layer]}
+        gathered = {name: run.statistic() for name in run.runner.groups[layer]}
         for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
             run.tell(PRUNING, layer * len(batches) + number, layers * len(batches))
             weights = batch.weights(layer)

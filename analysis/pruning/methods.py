@@ -14,6 +14,8 @@ ALGORITHMS: Attached[Algorithm] = Attached(
         "wanda": WANDA,
         "wanda-noised": WANDA_NOISED,
         "sink-wanda": SINK_WANDA,
+        "sham-wanda": SINK_WANDA,
+        "light-wanda": SINK_WANDA,
         "sparsegpt": SPARSEGPT,
         "sink-sparsegpt": SINK_SPARSEGPT,
     },

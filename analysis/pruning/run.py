@@ -14,7 +14,7 @@ from analysis.models.blocks import private_block
 from analysis.models.devices import free_bytes
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel
-from analysis.pruning.algorithm import Algorithm
+from analysis.pruning.algorithm import Algorithm, Statistic
 from analysis.pruning.phases import Phases
 from analysis.pruning.removal import Removal
 from analysis.specs import ALLOCATIONS, PATTERNS, Method, PruneSpec
@@ -70,6 +70,11 @@ class PruningRun:
             return sparsities
         sizes = self.sizes()
         return (sparsities * sizes).sum(axis=1) / np.maximum(sizes.sum(axis=1), 1)
+
+    @property
+    def statistic(self) -> type[Statistic] | None:
+        """What is gathered of an input of a block."""
+        return self.algorithm.pooled if self.spec.pooled else self.algorithm.statistic
 
     @property
     def gathers(self) -> bool:

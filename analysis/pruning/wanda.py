@@ -7,7 +7,8 @@ of each row. They differ in s:
     sink-wanda     Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂ of the dense model on noised text
     wanda-noised   the same with ω = 1
 
-Each can also be ranked in the other's order. ω comes from the dense model in both.
+Noise, order and norm of the last two are switches: text that is not noised, layer by layer, one norm over all tokens.
+With all three off and ω = 1 they are Wanda. ω comes from the dense model in any order.
 """
 
 from collections.abc import Callable
@@ -18,12 +19,15 @@ import torch
 
 from analysis.calibration.activations import Weights, add_norms, feature_scores, running_sum, step_token_weights
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
+from analysis.calibration.noised_text import calibration_states
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
+from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import UNREACHED, Algorithm, Calibration, Prepared
 from analysis.pruning.magnitude import magnitude_score
 from analysis.sinks.discount import step_weights
-from analysis.specs import PruneSpec, StepParams
+from analysis.sinks.sham import Moved
+from analysis.specs import METHODS, PruneSpec, StepParams
 
 
 class InputNorms:
@@ -62,6 +66,8 @@ class InputNorms:
 class NoisedNorms:
     """Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂ of an input, (F,) float64, gathered layer by layer."""
 
+    pooled = False
+
     def __init__(self) -> None:
         self.total: torch.Tensor | None = None
         self.empty = False
@@ -71,13 +77,15 @@ class NoisedNorms:
         """Takes in the norms of inputs (B, S, F). weights: by row, ω (m, 1, S) and how often it counts, times c."""
         if self.total is None:
             self.total = running_sum(inputs)
-        add_norms(self.total, inputs, weights, 0, positions)
+        add_norms(self.total, inputs, weights, 0, positions, self.pooled)
 
     def done(self) -> torch.Tensor:
         """The sums. Raises UserError where there was no input."""
         if self.total is None:
             raise UserError("Noised Wanda needs at least one calibration sequence.")
         self.empty = not self.total.any()
+        if self.pooled:
+            self.total = self.total.sqrt()
         return self.total.double().cpu() if self.total.device.type == "mps" else self.total
 
     @staticmethod
@@ -89,6 +97,12 @@ class NoisedNorms:
     def bytes_to_finish(features: int) -> int:
         """The norms of one row."""
         return 4 * features
+
+
+class PooledNorms(NoisedNorms):
+    """(Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖²)^½: one norm over all tokens, as Wanda's but for a constant factor."""
+
+    pooled = True
 
 
 def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Tensor:
@@ -104,10 +118,13 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
     ) -> Prepared:
         assert text.noised is not None
         discount = spec.discount if discounted else None
+        moved = moved_of(runner.model, spec)
         if spec.layerwise:
-            weights = step_token_weights(runner, text.noised, discount, on_forward)
+            weights = step_token_weights(runner, text.noised, discount, on_forward, moved)
             return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
-        collected = feature_scores(runner, text.noised, discount, budget, on_forward, step_weights_of(spec))
+        collected = feature_scores(
+            *(runner, text.noised, discount, budget, on_forward), step_weights_of(spec), spec.pooled, moved
+        )
         facts: dict[str, Any] = {
             "mode": collected.mode,
             "forwards": collected.forwards,
@@ -119,6 +136,14 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
         return Prepared(scores=collected.scores, facts=facts)
 
     return prepare
+
+
+def moved_of(model: LoadedModel, spec: PruneSpec) -> Moved | None:
+    """What moves the discount to other tokens than the sinks, where the method does so."""
+    placebo = METHODS[spec.method].tokens
+    if placebo == "sinks":
+        return None
+    return Moved(placebo, lambda tokens: calibration_states(model, tokens), spec.calibration.seed)
 
 
 def step_weights_of(spec: PruneSpec) -> np.ndarray | None:
@@ -140,5 +165,5 @@ def step_weights_of(spec: PruneSpec) -> np.ndarray | None:
 
 
 WANDA = Algorithm(wanda_score, statistic=InputNorms)
-WANDA_NOISED = Algorithm(wanda_score, prepare=_noised_scores(discounted=False), statistic=NoisedNorms)
-SINK_WANDA = Algorithm(wanda_score, prepare=_noised_scores(discounted=True), statistic=NoisedNorms)
+WANDA_NOISED = Algorithm(wanda_score, None, _noised_scores(discounted=False), NoisedNorms, PooledNorms)
+SINK_WANDA = Algorithm(wanda_score, None, _noised_scores(discounted=True), NoisedNorms, PooledNorms)

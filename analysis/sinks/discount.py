@@ -4,6 +4,8 @@ Every page and every pruning computes φ by `sink_scores` and ω by `discounted`
 L layers, S positions.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from analysis.sinks.definitions import Moments, moments
@@ -33,12 +35,18 @@ def discounted(scores: np.ndarray, params: DiscountParams) -> np.ndarray:
     return np.float32(1) - np.float32(params.discount_strength) * scores
 
 
-def token_weights(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
+def token_weights(
+    mass: np.ndarray, params: DiscountParams, moved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
     """ω of every token, float32: (N, T, 1, S), or (N, T, L, S) where each layer has sinks of its own.
 
     mass (N, T, L, S): attention mass summed over heads. With `sink_steps` mean, T is 1: one weight for all levels.
+    moved: gives φ and mass of the rows φ in other places, for controls (`analysis.sinks.sham`).
     """
-    scores = sink_scores(scored_mass(mass, params.sink_scope), params)
+    scored = scored_mass(mass, params.sink_scope)
+    scores = sink_scores(scored, params)
+    if moved is not None:
+        scores = moved(scores, scored)
     if params.sink_steps == "mean":
         scores = scores.mean(axis=1, keepdims=True, dtype=np.float32)
     return discounted(scores, params)

@@ -70,6 +70,7 @@ from analysis.specs.pruning_choices import (
     Pattern,
     QuotaScope,
 )
+from analysis.specs.recipe import RECIPE, RecipePart, part_alone
 from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
 from analysis.specs.registration import Registration
 from analysis.specs.sampling import (
@@ -92,6 +93,7 @@ from analysis.specs.sweep import (
     grid,
     normalised,
     point_name,
+    setting_key,
     setting_name,
     shard_of,
     step_range,
@@ -123,6 +125,7 @@ __all__ = [
     "PUBLISHED",
     "QUESTION",
     "QUOTA_SCOPES",
+    "RECIPE",
     "SAMPLINGS",
     "SINK_AWARE_SOURCE",
     "SIZES",
@@ -176,6 +179,7 @@ __all__ = [
     "PlanParams",
     "PruneSpec",
     "QuotaScope",
+    "RecipePart",
     "RecordSetSpec",
     "RecordSpec",
     "ReferenceSpec",
@@ -208,8 +212,10 @@ __all__ = [
     "named_fields",
     "normalised",
     "parameter",
+    "part_alone",
     "point_name",
     "sentence",
+    "setting_key",
     "setting_name",
     "shard_of",
     "short_label",

@@ -217,6 +217,12 @@ class PruneSpec(JobSpec):
         "by the pruned ones before it. Token weights always come from the dense model.",
         source=f"{WANDA_SOURCE}; {SINK_AWARE_SOURCE}",
     )
+    norm: Literal["published", "sequence", "pooled"] = parameter(
+        PUBLISHED,
+        "Norm",
+        "Of Sink-Wanda and its control. sequence, as published: norms of sequences are added up. pooled: one norm over "
+        "all tokens, as Wanda's.",
+    )
     expert_worth: Literal["reap", "load", "random"] = parameter(
         "reap",
         "Experts ranked by",
@@ -262,6 +268,11 @@ class PruneSpec(JobSpec):
     def scope(self) -> str | None:
         """The quota's scope, of `QUOTA_SCOPES`; None for a method whose own is none of them."""
         return METHODS[self.method].scope if self.quota_scope == PUBLISHED else self.quota_scope
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the norm runs over all tokens of the text, and not over those of one sequence."""
+        return (METHODS[self.method].norm if self.norm == PUBLISHED else self.norm) == "pooled"
 
     @property
     def layerwise(self) -> bool:
@@ -368,6 +379,7 @@ class DenseStatisticsSpec(JobSpec):
     ranking: Literal["published", "dense", "layerwise"] = parameter(
         PUBLISHED, "Ranked by", "As of a pruning: layer by layer the dense model tells the weights of tokens alone."
     )
+    norm: Literal["published", "sequence", "pooled"] = parameter(PUBLISHED, "Norm", "As of a pruning.")
     calibration: CalibrationParams = CalibrationParams()
     discount: DiscountParams = DiscountParams()
     steps: StepParams = StepParams()
@@ -392,7 +404,7 @@ class DenseStatisticsSpec(JobSpec):
         if not method.discounted:
             fields["discount"] = DiscountParams()
         if not method.weighs_steps:
-            fields["steps"] = StepParams()
+            fields |= {"steps": StepParams(), "norm": PUBLISHED}
         return cls(**fields)
 
     @property

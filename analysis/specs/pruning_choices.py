@@ -58,6 +58,9 @@ class Method:
     discount parameters. weighs_steps: its scores are sums over noise steps, which `StepParams` choose and weigh.
     structured: it scores the features of a projection's input, or asks the weights alone, so that whole units can be
     cut out. control: the method that differs in the discount alone. published: the one that it was published against.
+    norm: how its scores sum over sequences and steps as published; None where it has no such choice. tokens: whose
+    weights the discount lowers: the sinks', or others' in their place. sham, light: the methods that discount random
+    tokens, and those of least mass, in the place of the sinks.
     scope: of `QUOTA_SCOPES`, what `published` is for it; None where it is none of them. rounds: `published` goes up to
     and including a threshold, and not to one weight. scopes: those that are defined for it. ranking: what its scores
     come from as published, the dense model or layer by layer, each layer fed by the pruned ones before it, which needs
@@ -74,6 +77,10 @@ class Method:
     structured: bool = False
     control: str | None = None
     published: str | None = None
+    norm: Literal["sequence", "pooled"] | None = None
+    tokens: Literal["sinks", "sham", "light"] = "sinks"
+    sham: str | None = None
+    light: str | None = None
     scope: str | None = "row"
     rounds: bool = False
     scopes: tuple[str, ...] = ("row", "projection", "layer", "model")
@@ -104,6 +111,7 @@ METHODS: Registry[Method] = Registry(
         noised=True,
         weighs_steps=True,
         structured=True,
+        norm="sequence",
         ranking="dense",
     ),
     Method(
@@ -116,6 +124,35 @@ METHODS: Registry[Method] = Registry(
         structured=True,
         control="wanda-noised",
         published="wanda",
+        norm="sequence",
+        sham="sham-wanda",
+        light="light-wanda",
+        ranking="dense",
+    ),
+    Method(
+        "sham-wanda",
+        "Sham-Wanda (control)",
+        "Sink-Wanda that discounts as many random tokens of the same state by the same weights, and no sinks where "
+        "there are enough others.",
+        noised=True,
+        discounted=True,
+        weighs_steps=True,
+        structured=True,
+        norm="sequence",
+        tokens="sham",
+        ranking="dense",
+    ),
+    Method(
+        "light-wanda",
+        "Light-Wanda (control)",
+        "Sink-Wanda turned around: the token with the least attention mass gets the weight of that with the most, and "
+        "so on.",
+        noised=True,
+        discounted=True,
+        weighs_steps=True,
+        structured=True,
+        norm="sequence",
+        tokens="light",
         ranking="dense",
     ),
     Method(
@@ -261,7 +298,8 @@ ALLOCATIONS: Registry[Allocation] = Registry(
 @dataclass(frozen=True)
 class Noise:
     """How calibration text is noised. title: follows `noised`. by_step: a step says how much is replaced, so that steps
-    can be told apart. random_tokens: replaced tokens are random ones; else they are [MASK].
+    can be told apart. random_tokens: replaced tokens are random ones; else they are [MASK]. clean: nothing is replaced,
+    which fits every model.
     """
 
     name: str
@@ -269,6 +307,11 @@ class Noise:
     help: str
     by_step: bool = True
     random_tokens: bool = False
+    clean: bool = False
+
+    def fits(self, random_tokens: bool) -> bool:
+        """Whether it fits a model whose undecided tokens are random ones, or [MASK]."""
+        return self.clean or self.random_tokens == random_tokens
 
 
 NOISES: Registry[Noise] = Registry(
@@ -287,5 +330,8 @@ NOISES: Registry[Noise] = Registry(
         "end of a sequence, with p = (1 − ε)·t/T + ε by random ones; what comes before is read clean. The command line "
         "takes it for them where no noise is named.",
         random_tokens=True,
+    ),
+    Noise(
+        "none", "not at all", "The text is read clean, once: a switch of the control (ours).", by_step=False, clean=True
     ),
 )

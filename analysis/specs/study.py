@@ -91,6 +91,14 @@ class StudySpec(JobSpec):
     sparsities: tuple[float, ...] = parameter(
         (0.5, 0.7), "Sparsities", "Shares of the weights that are removed.", min_length=1, max_length=16
     )
+    strengths: tuple[float, ...] = parameter(
+        (1.0,),
+        "Discount strengths λ",
+        "Of the methods that discount sinks. Verdicts are of the largest; three or more also give a dose-response.",
+        min_length=1,
+        max_length=16,
+    )
+    decompose: bool = parameter(False, "Take the recipe apart", SweepSpec.model_fields["decompose"].description or "")
     seeds: tuple[int, ...] = parameter(
         tuple(range(6)),
         "Calibration seeds",
@@ -194,6 +202,8 @@ class StudySpec(JobSpec):
             model=self.model,
             methods=self.methods,
             sparsities=self.sparsities,
+            strengths=self.strengths,
+            decompose=self.decompose,
             seeds=self.seeds,
             pruning=PruneSpec(calibration=calibration, out=""),
             evaluation=EvaluateSpec(tasks=self.tasks, limit=self.limit, draws=self.draws, seed=self.seed),
@@ -225,10 +235,12 @@ SIZES: Registry[StudySize] = Registry(
     StudySize(
         "standard",
         "Standard",
-        "Twelve calibration seeds, all items of the bundled tasks and the SparseGPT pair: an hour or two on two cores.",
+        "Twelve calibration seeds, all items of the bundled tasks, the SparseGPT pair, and the recipe taken apart: two "
+        "to three hours on two cores.",
         {
             "prompts": 50,
             "methods": (*SINK_AWARE, "sparsegpt", "sink-sparsegpt"),
+            "decompose": True,
             "sparsities": (0.5, 0.7),
             "seeds": tuple(range(12)),
             "samples": 64,

@@ -3,6 +3,7 @@
 A method that does not look at an axis gets no copies along it; its row in `METHODS` says what it looks at.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import CalibrationParams, DiscountParams, PruneSpec, StepParams
-from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, Method
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, Method
+from analysis.specs.recipe import RECIPE, baseline_of, changes_alone, decomposable, part_alone, why_not_decomposed
+from analysis.specs.what_is_read import only_read
 
 MOST_POINTS = 2000
 MOST_COMBINATIONS = 50_000  # before those that a method does not tell apart are put together
@@ -81,6 +84,12 @@ class SweepSpec(JobSpec):
         "masks: a checkpoint that the sweep made is dropped when it has been scored; its masks, its report and its "
         "answers stay. checkpoints: all stay.",
     )
+    decompose: bool = parameter(
+        False,
+        "Take the recipe apart",
+        "Also prune with noise, order, norm and discount of Sink-Wanda each alone, to tell where a gain of "
+        "the whole recipe comes from: four more prunings per sparsity and seed.",
+    )
     footprints: bool = parameter(
         False, "Measure size and speed", "Bytes and time of a forward of every pruned model, beside the dense one."
     )
@@ -128,6 +137,10 @@ class SweepSpec(JobSpec):
             )
         if self.evaluation.early_draws:
             raise ValueError("Drawing cannot stop early in a sweep: its models need equal draws to be compared.")
+        if self.decompose:
+            problem = why_not_decomposed(self.methods, self.pruning)
+            if problem:
+                raise ValueError(problem)
         if len(self.models) != len({model.source for model in self.models}):
             raise ValueError("A model is named twice. Name each once.")
         axes = (self.models, self.methods, self.sparsities, self.patterns, self.strengths, self.stds, self.step_ranges)
@@ -194,9 +207,14 @@ def _all_points(spec: SweepSpec) -> Grid:
         if PATTERNS[pattern].cuts_units and not method.structured:
             left_out.append(f"{method.title} scores no whole units, so it is left out of {pattern} pruning.")
             continue
+        apart = RECIPE if spec.decompose and decomposable(name) else ()
+        noise = spec.pruning.calibration.noise
         for changes in _settings(spec, pattern):
-            point = normalised(spec.pruning, {"model": model, "method": name, "pattern": pattern, **changes}, seed)
-            prunings.setdefault(point.model_dump_json(), point)
+            of_method: dict[str, object] = {"model": model, "method": name, "pattern": pattern}
+            alone = [changes_alone(name, part, noise) for part in apart]
+            for more in ({}, *alone):
+                point = normalised(spec.pruning, of_method | changes | more, seed)
+                prunings.setdefault(point.model_dump_json(), point)
     return Grid(tuple(prunings.values()), tuple(dict.fromkeys(left_out)))
 
 
@@ -227,12 +245,14 @@ def normalised(base: PruneSpec, changes: dict[str, object], seed: int) -> PruneS
     return PruneSpec.model_validate(values)
 
 
-def _unread(method: Method, allocation: str) -> dict[str, Spec]:
-    unread: dict[str, Spec] = {}
+def _unread(method: Method, allocation: str) -> dict[str, Spec | str]:
+    unread: dict[str, Spec | str] = {}
     if not method.discounted:
         unread["discount"] = DiscountParams()
     if not method.weighs_steps:
         unread["steps"] = StepParams()
+    if method.norm is None:
+        unread["norm"] = PUBLISHED
     if not method.calibrated and not ALLOCATIONS[allocation].needs_outliers:
         unread["calibration"] = CalibrationParams()
     return unread
@@ -242,6 +262,8 @@ def against(point: PruneSpec, relation: str) -> PruneSpec | None:
     """The pruning that this one is held against: `control` or `published`, as its method's row names them, all else
     being equal. None where the row names none."""
     other = getattr(METHODS[point.method], relation)
+    if part_alone(point):  # its control is the baseline of the whole recipe
+        other = baseline_of(point.method) if relation == "published" else None
     if other is None:
         return None
     return normalised(point, {"method": other}, point.calibration.seed)
@@ -250,6 +272,11 @@ def against(point: PruneSpec, relation: str) -> PruneSpec | None:
 def without_seed(point: PruneSpec) -> PruneSpec:
     """A pruning's setting: points of one setting differ in their calibration seed alone."""
     return normalised(point, {}, 0)
+
+
+def setting_key(point: PruneSpec) -> str:
+    """What names a pruning's setting: all that it reads but the seed."""
+    return json.dumps(only_read(without_seed(point).model_dump(mode="json", exclude={"out", "overwrite"})))
 
 
 def setting_name(point: PruneSpec) -> str:
@@ -262,6 +289,8 @@ def setting_name(point: PruneSpec) -> str:
         words.append(f"λ {point.discount.discount_strength:g}")
     if point.discount.sink_std != default.sink_std:
         words.append(f"k {point.discount.sink_std:g}")
+    if part_alone(point):
+        words.append(f"{part_alone(point)} alone")
     if step_range(point) != EVERY_STEP:
         words.append(f"steps {step_range(point)}")
     return " ".join(words)

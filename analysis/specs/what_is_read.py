@@ -33,6 +33,8 @@ def is_read(name: str, settings: Mapping[str, Any]) -> bool:
         return cuts_experts
     if name == "ranking":
         return method.ranking is not None
+    if name == "norm":
+        return method.norm is not None
     if allocation is None:
         return True
     return name in allocation.reads or not any(name in row.reads for row in ALLOCATIONS.values())

@@ -14,7 +14,8 @@ from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
-from analysis.specs import CONTROLS, METHODS, StudySpec
+from analysis.specs import CONTROLS, METHODS, RECIPE, StudySpec
+from analysis.specs.recipe import baseline_of
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 
@@ -44,7 +45,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
     dots = [
         figures.Dots(
             setting.method,
-            METHODS[setting.method].title,
+            _called(setting.method, setting.part),
             setting.sparsity,
             sum(setting.by_seed) / len(setting.by_seed),
             setting.by_seed,
@@ -65,15 +66,22 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
 
 def _seeds_in_words(settings: Sequence[Setting]) -> str:
     """Where all seeds of a method lie above all of every other."""
-    methods, sparsities = (sorted({getattr(each, name) for each in settings}) for name in ("method", "sparsity"))
+    methods = sorted({(each.method, each.part) for each in settings})
+    sparsities = sorted({each.sparsity for each in settings})
     low, high = np.full((2, len(methods), len(sparsities)), np.nan)
     seeds = np.zeros((len(methods), len(sparsities)), int)
     for setting in settings:
-        place = methods.index(setting.method), sparsities.index(setting.sparsity)
+        place = methods.index((setting.method, setting.part)), sparsities.index(setting.sparsity)
         low[place], high[place] = min(setting.by_seed), max(setting.by_seed)
         seeds[place] = len(setting.by_seed)
-    titles = [METHODS[method].title for method in methods]
+    titles = [_called(method, part) for method, part in methods]
     return reading("seeds apart", titles, [f"{sparsity:.0%}" for sparsity in sparsities], low, high, seeds)
+
+
+def _called(method: str, part: str = "") -> str:
+    """The title of a method, or of its baseline with the one part of the recipe that it has."""
+    baseline = baseline_of(method) if part else None
+    return METHODS[method].title if baseline is None else f"{METHODS[baseline].title} + {RECIPE[part].title}"
 
 
 def way_name(waterfall: Waterfall) -> str:
@@ -231,11 +239,17 @@ def settings_table(findings: Findings) -> pd.DataFrame:
     rows = [] if pruning is None else pruning.settings
     return pd.DataFrame(
         [
-            {"method": setting.method, "sparsity": setting.sparsity, "seed": seed, "accuracy": accuracy}
+            {
+                "method": setting.method,
+                "part": setting.part,
+                "sparsity": setting.sparsity,
+                "seed": seed,
+                "accuracy": accuracy,
+            }
             for setting in rows
             for seed, accuracy in zip(setting.seeds, setting.by_seed, strict=True)
         ],
-        columns=["method", "sparsity", "seed", "accuracy"],
+        columns=["method", "part", "sparsity", "seed", "accuracy"],
     )
 
 
@@ -248,7 +262,10 @@ def differences_table(findings: Findings) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "what differs": table["kind"],
-            "method": [METHODS[name].title for name in table["method"]],
+            "method": [
+                _called(name, kind.removesuffix(" alone") if kind.endswith(" alone") else "")
+                for name, kind in zip(table["method"], table["kind"], strict=True)
+            ],
             "less": [METHODS[name].title for name in table["against"]],
             "sparsity": [f"{value:.0%}" for value in table["sparsity"]],
             "points": value,

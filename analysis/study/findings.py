@@ -28,10 +28,13 @@ class Found(BaseModel):
 
 class Contrast(Found):
     """Two methods at one sparsity, all else being equal. kind: what differs: the discount alone; noise, order and norm
-    together; or the whole recipe. needs: what it would take to tell the difference asked about, in a sentence.
+    together; the whole recipe; one part of it alone, `noise alone` and so on; or which tokens are discounted, beside a
+    `sham` discount or one of `light` tokens. needs: what it would take to tell the difference asked about.
     """
 
-    kind: Literal["discount", "noise", "recipe"]
+    kind: Literal[
+        "discount", "noise", "recipe", "noise alone", "order alone", "norm alone", "discount alone", "sham", "light"
+    ]
     method: str
     against: str
     sparsity: float
@@ -58,10 +61,22 @@ class Waterfall(Found):
     floor: float | None
 
 
-class Setting(Found):
-    """A method at one sparsity: the mean accuracy of each seed. prunings, evaluations: ids of the jobs, a seed each."""
+class Dose(Found):
+    """How a method's accuracy changes with λ at one sparsity: shares from no discount to all of it."""
 
     method: str
+    sparsity: float
+    strengths: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    slope: Difference
+
+
+class Setting(Found):
+    """A method at one sparsity: the mean accuracy of each seed. part: the one of the recipe that it has alone, of
+    `RECIPE`. prunings, evaluations: ids of the jobs, a seed each."""
+
+    method: str
+    part: str = ""
     sparsity: float
     seeds: tuple[int, ...]
     planned: int
@@ -83,6 +98,7 @@ class Pruning(Found):
     settings: tuple[Setting, ...]
     contrasts: tuple[Contrast, ...]
     waterfalls: tuple[Waterfall, ...]
+    doses: tuple[Dose, ...] = ()
     noise: str
     waiting: int
     job: str = ""

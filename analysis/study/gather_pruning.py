@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
-from analysis.evaluation import planning, sweep_scores
+from analysis.evaluation import dose, planning, sweep_scores
+from analysis.evaluation.conditions import PLACEBOS
 from analysis.evaluation.decisions import CANNOT_TELL, decide
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.sweep_scores import Setting as Scored
 from analysis.evaluation.task_sizes import known_sizes
-from analysis.specs import METHODS, PruneSpec, StudySpec, against, without_seed
-from analysis.study.findings import Contrast, Pruning, Setting, Stage, Waterfall
+from analysis.specs import METHODS, PruneSpec, StudySpec, against, part_alone, setting_key
+from analysis.study.findings import Contrast, Dose, Pruning, Setting, Stage, Waterfall
 
 DISCOUNT, NOISE, RECIPE = "discount", "noise", "recipe"
 
@@ -29,7 +30,7 @@ class Step:
 
 def steps_of(settings: Sequence[Scored]) -> list[Step]:
     """Every comparison of the study that has scores, not adjusted yet, each once."""
-    by_name = {_key(setting.pruning): setting for setting in settings}
+    by_name = {setting_key(setting.pruning): setting for setting in settings}
     steps = []
     for kind, first, second in _pairs([setting.pruning for setting in settings]):
         one, other = by_name[first], by_name[second]
@@ -46,7 +47,7 @@ def planned_steps(prunings: Sequence[PruneSpec]) -> int:
 
 def compared(prunings: Sequence[PruneSpec]) -> list[tuple[PruneSpec, PruneSpec]]:
     """What these prunings are compared with, a pair each."""
-    by_name = {_key(pruning): pruning for pruning in prunings}
+    by_name = {setting_key(pruning): pruning for pruning in prunings}
     return [(by_name[first], by_name[second]) for _, first, second in _pairs(prunings)]
 
 
@@ -55,15 +56,18 @@ def adjusted(steps: Sequence[Step], differences: Sequence[Difference]) -> list[S
     return [replace(step, difference=difference) for step, difference in zip(steps, differences, strict=True)]
 
 
-def _key(pruning: PruneSpec) -> str:
-    return without_seed(pruning).model_dump_json()
-
-
 def _pairs(prunings: Sequence[PruneSpec]) -> list[tuple[str, str, str]]:
     """What is compared: its kind and both settings. A method that was published against its control makes one pair."""
-    points = {_key(pruning): pruning for pruning in prunings}
+    points = {setting_key(pruning): pruning for pruning in strongest(prunings)}
     pairs: dict[tuple[str, str, str], None] = {}
     for name, pruning in points.items():
+        if part := part_alone(pruning):
+            baseline = _there(points, against(pruning, "published"))
+            pairs |= {(f"{part} alone", name, baseline): None} if baseline else {}
+            continue
+        for placebo in PLACEBOS:
+            other = _there(points, against(pruning, placebo))
+            pairs |= {(placebo, name, other): None} if other else {}
         control, published = (_there(points, against(pruning, relation)) for relation in ("control", "published"))
         if control:
             pairs[DISCOUNT, name, control] = None
@@ -74,9 +78,15 @@ def _pairs(prunings: Sequence[PruneSpec]) -> list[tuple[str, str, str]]:
     return list(pairs)
 
 
+def strongest(prunings: Sequence[PruneSpec]) -> list[PruneSpec]:
+    """The prunings without those that discount less than others do: verdicts are of the largest λ."""
+    most = max((each.discount.discount_strength for each in prunings if METHODS[each.method].discounted), default=1.0)
+    return [each for each in prunings if not METHODS[each.method].discounted or each.discount.discount_strength == most]
+
+
 def _there(points: dict[str, PruneSpec], wanted: PruneSpec | None) -> str:
     """The name of a pruning where it is one of the points, else nothing."""
-    name = "" if wanted is None else _key(wanted)
+    name = "" if wanted is None else setting_key(wanted)
     return name if name in points else ""
 
 
@@ -89,7 +99,7 @@ def pruning_of(
     """The sweep's findings; None while no pruned model is scored. steps: adjusted over their family."""
     if not settings:
         return None
-    dense = settings[0].dense
+    dense, kept = settings[0].dense, strongest([setting.pruning for setting in settings])
     differences = [step.difference for step in steps]
     return Pruning(
         dense=dense.value,
@@ -98,22 +108,37 @@ def pruning_of(
         chance=settings[0].chance,
         items=dense.n,
         clusters=dense.clusters,
-        settings=tuple(_setting(setting, points) for setting in settings),
+        settings=tuple(_setting(setting, points) for setting in settings if setting.pruning in kept),
         contrasts=tuple(_contrast(spec, step) for step in steps),
         waterfalls=tuple(_waterfalls(settings, steps)),
+        doses=tuple(_dose(response) for response in dose.dose_responses(settings)),
         noise=sweep_scores.noise(differences) if differences else "",
         waiting=sum(point.state in ("waiting", "under way") for point in points),
         job=sweep.id,
     )
 
 
+def _dose(response: dose.DoseResponse) -> Dose:
+    point = response.settings[0].pruning
+    return Dose(
+        method=point.method,
+        sparsity=point.sparsity,
+        strengths=response.strengths,
+        accuracies=response.accuracies,
+        slope=response.slope,
+    )
+
+
 def _setting(setting: Scored, points: Sequence[Point]) -> Setting:
     of_seed = {
-        point.pruning.calibration.seed: point for point in points if _key(point.pruning) == _key(setting.pruning)
+        point.pruning.calibration.seed: point
+        for point in points
+        if setting_key(point.pruning) == setting_key(setting.pruning)
     }
     of_setting = [of_seed[seed] for seed in setting.seeds]
     return Setting(
         method=setting.pruning.method,
+        part=part_alone(setting.pruning),
         sparsity=setting.pruning.sparsity,
         seeds=setting.seeds,
         planned=setting.planned,
@@ -155,11 +180,11 @@ def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Water
 
     Its steps are comparisons of the study, with their adjusted p; the rest of the way from the dense model has none.
     """
-    by_name = {_key(setting.pruning): setting for setting in settings}
+    by_name = {setting_key(setting.pruning): setting for setting in settings}
     waterfalls = []
     for last in (step for step in steps if step.kind == DISCOUNT):
         wanted = against(last.setting.pruning, "published")
-        published = by_name.get("" if wanted is None else _key(wanted), last.other)
+        published = by_name.get("" if wanted is None else setting_key(wanted), last.other)
         first = [step for step in steps if (step.kind, step.setting, step.other) == (NOISE, last.other, published)]
         start = published if first else last.other
         stages = [Stage(title=METHODS[start.pruning.method].title, effect=_from_dense(start))]

@@ -24,25 +24,31 @@ from analysis.evaluation.decisions import (
     family_words,
     interval_words,
     overall,
+    percent,
     seen,
     tests_in_words,
 )
 from analysis.evaluation.differences import SHOWN, Difference, p_words
-from analysis.readings.words import counted, listed
+from analysis.evaluation.dose import trend
+from analysis.readings.words import counted
 from analysis.registry import Registry
-from analysis.specs import METHODS, StudySpec
+from analysis.specs import METHODS, RECIPE, StudySpec
 from analysis.study.findings import Cause, Contrast, Findings, Pruning
+from analysis.study.gains import gains, shams
 
 MIXED = "mixed"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is asked of a pair of methods. controlled: what the comparison holds equal, with {method} and {against}."""
+    """What is asked of a pair of methods. controlled: what the comparison holds equal, with {method} and {against}.
+    subject: what the first is called.
+    """
 
     name: str
     title: str
     controlled: str
+    subject: str = "{method}"
 
 
 CLAIMS: Registry[Claim] = Registry(
@@ -63,6 +69,28 @@ CLAIMS: Registry[Claim] = Registry(
         "Does the published recipe help?",
         "{method} and {against} see the same text with the same seeds, and are scored on the same items with the same "
         "masks. Noise, order, norm and discount differ together, so a gain alone says nothing about sinks.",
+    ),
+    Claim(
+        "sham",
+        "Is it the sinks?",
+        "{method} and {against} see the same calibration text with the same seeds and lower as many tokens by the same "
+        "weights. Only which tokens differs: sinks, or random tokens of the same state.",
+    ),
+    Claim(
+        "light",
+        "Is it the tokens with most attention?",
+        "{method} and {against} see the same calibration text with the same seeds and lower as many tokens by the same "
+        "weights. Only which tokens differs: those with most attention mass, or those with least.",
+    ),
+    *(
+        Claim(
+            f"{part.name} alone",
+            f"Does the {part.title} alone help?",
+            "Both see the same text with the same seeds, and are scored on the same items with the same masks. They "
+            f"differ in one part of the recipe: {part.help}.",
+            f"{{against}} with the {part.title} alone",
+        )
+        for part in RECIPE.values()
     ),
 )
 
@@ -107,7 +135,12 @@ def answer(findings: Findings) -> list[str]:
         told = " ".join(verdict.sentence for verdict in discounts)
         sentences.append(f"Does discounting sinks help pruning? {lead}{told}")
     if findings.pruning is not None:
-        sentences += gains(findings.pruning, margin_of(findings))
+        above, margin = above_chance(findings.pruning), margin_of(findings)
+        sentences += [*gains(findings.pruning, margin, above), *shams(findings.pruning, margin, above)]
+        sentences += [
+            trend(METHODS[dose.method].title, dose.sparsity, dose.strengths, dose.slope)
+            for dose in findings.pruning.doses
+        ]
     return sentences
 
 
@@ -151,14 +184,15 @@ def _compared(contrasts: Sequence[Contrast], pruning: Pruning, spec: StudySpec) 
     """What is said of one pair of methods, along the sparsities."""
     first, margin, above = contrasts[0], spec.difference / 100, above_chance(pruning)
     names = {"method": METHODS[first.method].title, "against": METHODS[first.against].title}
-    effects = {_percent(contrast.sparsity): contrast.effect for contrast in contrasts}
+    effects = {percent(contrast.sparsity): contrast.effect for contrast in contrasts}
     outcomes = [decide(effect, margin, above) for effect in effects.values()]
     needs = [contrast.needs for contrast, told in zip(contrasts, outcomes, strict=True) if told == CANNOT_TELL]
     return Verdict(
         first.kind,
         CLAIMS[first.kind].title,
         overall(outcomes),
-        f"{names['method']} against {names['against']}: {conclusions(effects, margin, above)}.",
+        f"{CLAIMS[first.kind].subject.format(**names)} against {names['against']}: "
+        f"{conclusions(effects, margin, above)}.",
         tests_in_words(effects),
         CLAIMS[first.kind].controlled.format(**names),
         f"{pruning.noise} Not covered: other models, tasks, calibration texts and lengths.",
@@ -176,47 +210,6 @@ def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
         sorted(group, key=lambda contrast: contrast.sparsity)
         for _, group in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
     ]
-
-
-_GAINS = {
-    "noise": "the gain of {method} over {against} comes with noise, order and norm together: the discount changes "
-    "accuracy by less than ±{margin}.",
-    "no discount": "{method} beats {against}, and not by its discount, which changes accuracy by less than ±{margin}.",
-    "hurts": "{method} beats {against} although its discount makes it worse.",
-    "discount": "the discount is at least part of the gain of {method} over {against}.",
-    "open": "{method} beats {against}, but this study cannot tell whether the discount is part of that.",
-}
-
-
-def gains(pruning: Pruning, margin: float) -> list[str]:
-    """What a gain of the whole recipe comes with, at the sparsities where it is shown; a sentence per method and
-    reason.
-    """
-    above = above_chance(pruning)
-    decided = {
-        (one.kind, one.method, one.sparsity): decide(one.effect, margin, above)
-        for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity)
-    }
-    where: dict[tuple[str, str, str], list[str]] = {}
-    for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
-        if one.kind != "recipe" or decided[one.kind, one.method, one.sparsity] != BETTER:
-            continue
-        control = METHODS[one.method].control or ""
-        discount = decided.get(("discount", one.method, one.sparsity), WAITING)
-        noise = decided.get(("noise", control, one.sparsity), WAITING)
-        reason = {BETTER: "discount", WORSE: "hurts", EQUIVALENT: "noise" if noise == BETTER else "no discount"}
-        where.setdefault((one.method, one.against, reason.get(discount, "open")), []).append(_percent(one.sparsity))
-    return [
-        f"At {listed(sparsities)} "
-        + _GAINS[reason].format(
-            method=METHODS[method].title, against=METHODS[against].title, margin=POINTS.margin(margin)
-        )
-        for (method, against, reason), sparsities in where.items()
-    ]
-
-
-def _percent(sparsity: float) -> str:
-    return f"{100 * sparsity:g} %"
 
 
 # --- hiding sinks -----------------------------------------------------------------------------------------------

@@ -15,7 +15,13 @@ from analysis.specs import METHODS, DiscountParams, StepParams
 from analysis.tuning.effects import seed_masks
 from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics
 
-_AS_PUBLISHED = {"pattern": "unstructured", "allocation": "uniform", "quota_scope": "published", "ranking": "published"}
+_AS_PUBLISHED = {
+    "pattern": "unstructured",
+    "allocation": "uniform",
+    "quota_scope": "published",
+    "ranking": "published",
+    "norm": "published",
+}
 _EMPTY = ("skip_layers", "skip_projections")
 
 

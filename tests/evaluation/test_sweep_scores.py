@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from analysis.evaluation import sweep_scores
+from analysis.evaluation import dose, sweep_scores
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
-from analysis.specs import METHODS, ModelSpec, SweepSpec, grid
+from analysis.specs import METHODS, RECIPE, ModelSpec, SweepSpec, grid, part_alone, setting_key
 
 ITEMS, A_CLUSTER = 60, 3
 
@@ -163,3 +165,80 @@ def test_published_methods_are_set_beside_what_each_was_published_against():
     average = published_pairs(tables["LLaDA-8B", "unstructured", "average"])
     assert average.errors is None and average.differences[0, 0] == pytest.approx(0.0048)
     assert all(pairs.names for pairs in map(published_pairs, tables.values())), "each table has a pair"
+
+
+# --- the recipe taken apart, and the dose ------------------------------------------------------------------------
+
+
+def test_a_sweep_that_takes_the_recipe_apart_prunes_each_part_alone_beside_its_baseline():
+    spec = SweepSpec(methods=("sink-wanda", "wanda-noised", "wanda"), sparsities=(0.7,), seeds=(0, 1), decompose=True)
+    points = grid(spec).prunings
+    assert len(points) == 2 * (3 + 4) and len({setting_key(point) for point in points}) == 7
+    assert [part_alone(point) for point in points[:7]].count("") == 3
+    found = sweep_scores.comparisons(swept(scored(spec), spec))
+    told = {(one.setting.name, one.other.pruning.method, one.relation) for one in found}
+    alone = {
+        (f"{'sink-wanda' if part == 'discount' else 'wanda-noised'} 0.7 {part} alone", "wanda", "published")
+        for part in RECIPE
+    }
+    assert told == alone | {("sink-wanda 0.7", "wanda-noised", "control"), ("sink-wanda 0.7", "wanda", "published")}
+    said = " ".join(sweep_scores.verdicts(found))
+    assert said.count("Wanda with one part of the recipe against Wanda") == 1
+    assert all(f"70 % {part} alone" in said for part in RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"methods": ("wanda", "wanda-noised")}, "sweep sink-wanda with wanda"),
+        ({"methods": ("sink-wanda", "wanda-noised")}, "sweep sink-wanda with wanda"),
+        ({"pruning": {"norm": "pooled", "out": ""}}, "leave order and norm as published"),
+    ],
+)
+def test_what_cannot_be_taken_apart_is_refused(changes, match):
+    with pytest.raises(ValueError, match=match):
+        SweepSpec(decompose=True, **changes)
+
+
+def test_a_sham_discount_stands_beside_the_discount():
+    spec = SweepSpec(methods=("sink-wanda", "sham-wanda", "light-wanda"), sparsities=(0.7,), seeds=(0, 1))
+    found = sweep_scores.comparisons(swept(scored(spec), spec))
+    assert [(one.setting.pruning.method, one.other.pruning.method, one.relation) for one in found] == [
+        ("sink-wanda", "sham-wanda", "sham"),
+        ("sink-wanda", "light-wanda", "light"),
+    ]
+
+
+def dosed(slope: float, seeds: int = 6) -> list[dose.DoseResponse]:
+    """Dose-responses of drawn scores whose accuracy grows so much from λ = 0 to 1."""
+    spec = SweepSpec(
+        methods=("sink-wanda",), sparsities=(0.7,), strengths=(0, 0.25, 0.5, 0.75, 1), seeds=tuple(range(seeds))
+    )
+    points = []
+    for pruning in grid(spec).prunings:
+        rng = np.random.default_rng([1, pruning.calibration.seed])
+        level = rng.random(4000)
+        right = (level < 0.6 + slope * pruning.discount.discount_strength).astype(float)
+        keys, clusters = (tuple(f"{name} {item}" for item in range(4000)) for name in ("one", "item"))
+        points.append(PointScores(pruning, (TaskScores("one", "One", keys, clusters, np.ones(4000), right, 0.25),)))
+    return dose.dose_responses(swept(points, spec))
+
+
+def test_a_dose_response_is_the_slope_in_the_strength_with_its_interval():
+    (rising,) = dosed(0.1)
+    assert rising.strengths == (0, 0.25, 0.5, 0.75, 1)
+    expected = np.polyfit(rising.strengths, rising.accuracies, 1)[0]
+    assert rising.slope.value == pytest.approx(expected) and rising.slope.low < 0.1 < rising.slope.high
+    assert rising.slope.shown and "accuracy rises with λ, +1" in dose.sentence(rising)
+    (flat,) = dosed(0.0)
+    assert "no trend in λ is shown" in dose.sentence(flat) and dose.dose_row(flat)["slope"] == 0
+    (one,) = dosed(0.1, seeds=1)
+    assert one.slope.p is None and "no verdict from one calibration seed" in dose.sentence(one)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=8, unique_by=lambda value: round(value, 3)), st.floats(-2, 2))
+def test_slope_weights_are_those_of_least_squares(strengths, slope):
+    weights = dose.slope_weights(strengths)
+    assert weights.sum() == pytest.approx(0, abs=1e-6 * np.abs(weights).max())
+    assert weights @ (0.3 + slope * np.array(strengths)) == pytest.approx(slope, abs=1e-6)

@@ -13,7 +13,7 @@ from analysis.engine.studies import Part
 from analysis.engine.sweeps import Point
 from analysis.evaluation.ablation_effects import effects
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
-from analysis.specs import PruneSpec, StudySpec, grid
+from analysis.specs import PruneSpec, StudySpec, grid, part_alone
 from analysis.study.findings import Findings
 from analysis.study.gather import gather
 
@@ -46,7 +46,10 @@ class Drawn:
     untrained: float | None = None
 
     def gain(self, pruning: PruneSpec) -> float:
-        gain = self.gains.get((pruning.method, pruning.sparsity), self.gains.get(pruning.method, 0.0))
+        part = part_alone(pruning)
+        name = f"{part} alone" if part else pruning.method
+        gain = self.gains.get((name, pruning.sparsity), self.gains.get(name, 0.0))
+        gain *= pruning.discount.discount_strength  # 1 but where a study asks for doses
         return gain + (self.spread if pruning.calibration.seed % 2 else -self.spread) * (gain != 0)
 
     def scores(self, pruning: PruneSpec) -> PointScores:

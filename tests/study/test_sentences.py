@@ -16,6 +16,7 @@ CONTROL = re.escape("Sink-Wanda against Wanda, noised (control)")
 TOGETHER = "noise, order and norm together"
 SPARSE = {"methods": ("sparsegpt", "sink-sparsegpt", "wanda-noised", "sink-wanda")}
 DISCOUNT = {"methods": ("wanda-noised", "sink-wanda")}
+SHAM = {"methods": ("wanda-noised", "sink-wanda", "sham-wanda", "light-wanda")}
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,62 @@ STUDIES: dict[str, Study] = {
     ),
     "noise hurts": Study(
         Drawn({"wanda-noised": -0.12, "sink-wanda": -0.12}), ("against Wanda: worse at 50 %",), (TOGETHER, "beats")
+    ),
+    # --- the recipe taken apart, sham discounts, doses ---
+    "taken apart, the norm carries the gain": Study(
+        Drawn({"wanda-noised": 0.12, "sink-wanda": 0.12, "norm alone": 0.12}),
+        (
+            r"At 50 %, of the gain of Sink-Wanda \(\+12\.\d.*\), the norm carries some by itself\. ",
+            r"Alone against Wanda: better: norm \(\+12.*; no difference of ±2 points or more: noise .*, order .* and d",
+            r"Does the norm alone help\? Wanda with the norm alone against Wanda: better at 50 %",
+        ),
+        ("no part alone",),
+        {"decompose": True},
+    ),
+    "taken apart, two parts carry the gain at one sparsity": Study(
+        Drawn({("sink-wanda", 0.7): 0.12, ("noise alone", 0.7): 0.1, ("discount alone", 0.7): 0.1}),
+        (r"At 70 %, of the gain of Sink-Wanda \(\+12.*\), the noise and discount carry some by themselves\. ",),
+        ("At 50 %, of the gain",),
+        {"decompose": True},
+    ),
+    "taken apart, no part alone carries the gain": Study(
+        Drawn({"wanda-noised": 0.12, "sink-wanda": 0.12}),
+        (r"At 70 %, of the gain of Sink-Wanda \(\+12.*\) no part alone is shown to carry any\. ",),
+        ("by itself", "by themselves"),
+        {"decompose": True},
+    ),
+    "taken apart without a gain": Study(Drawn(), (), ("of the gain",), {"decompose": True}),
+    "a sham discount does as much": Study(
+        Drawn({"sink-wanda": 0.12, "sham-wanda": 0.12}),
+        (r"At 50 % it is not the sinks: discounting random tokens of the same state in their place does as much",),
+        ("it is the sinks",),
+        SHAM,
+    ),
+    "a sham discount does more": Study(
+        Drawn({"sink-wanda": 0.06, "sham-wanda": 0.2}), ("At 50 % it is not the sinks: .* does more",), (), SHAM
+    ),
+    "a sham discount does less": Study(
+        Drawn({"sink-wanda": 0.12, "light-wanda": 0.12}),
+        (
+            r"At 50 % it is the sinks: discounting random tokens of the same state in their place does less \(\+12",
+            r"At 50 % it is not the sinks: discounting the tokens with least attention in their place does as much",
+            r"Is it the sinks\? Sink-Wanda against Sham-Wanda \(control\): better at 50 %",
+        ),
+        (),
+        SHAM,
+    ),
+    "a sham discount beside one that does nothing": Study(Drawn(), (), ("the sinks: disc",), SHAM),
+    "a discount that does more the stronger it is": Study(
+        Drawn({"sink-wanda": 0.12}),
+        (
+            r"Dose-response of Sink-Wanda at 50 % \(λ = 0, 0\.5, 1\): accuracy rises with λ, \+1[12]\.",
+            r"Sink-Wanda against Wanda, noised \(control\): better at 50 % \(\+12",
+        ),
+        ("no trend",),
+        DISCOUNT | {"strengths": (0, 0.5, 1)},
+    ),
+    "doses of nothing": Study(
+        Drawn(), ("no trend in λ is shown, 0.0 points",), ("rises", "falls"), DISCOUNT | {"strengths": (0, 0.5, 1)}
     ),
     # --- two pairs of methods ---
     "one pair gains, the other loses": Study(

@@ -1,0 +1,83 @@
+"""The published recipe of Sink-Wanda in its parts: what it changes in Wanda, and prunings that change one part alone.
+
+Noise, order and norm are switches of `wanda-noised` and `sink-wanda` (`calibration.noise`, `ranking` and `norm` of a
+`PruneSpec`), on as published. With all of them off, the control is Wanda.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from analysis.registry import Registry
+from analysis.specs.base import either
+from analysis.specs.pruning import PruneSpec
+from analysis.specs.pruning_choices import METHODS, NOISES, PUBLISHED
+
+
+@dataclass(frozen=True)
+class RecipePart:
+    """One part of the recipe. help: what it changes in Wanda."""
+
+    name: str
+    title: str
+    help: str
+
+
+RECIPE: Registry[RecipePart] = Registry(
+    RecipePart("noise", "noise", "noised calibration text in place of clean text"),
+    RecipePart(
+        "order", "order", "statistics of the dense model, where Wanda feeds each layer by the pruned ones before"
+    ),
+    RecipePart("norm", "norm", "norms of single sequences added up in place of one norm over all tokens"),
+    RecipePart("discount", "discount", "tokens that are sinks count less"),
+)
+
+
+def decomposable(method: str) -> bool:
+    """Whether the gain of a method over its published baseline can be taken apart."""
+    row = METHODS[method]
+    return row.weighs_steps and row.control is not None and row.published not in (None, row.control)
+
+
+def changes_alone(method: str, part: str, noise: str) -> dict[str, object]:
+    """Return what a pruning by the recipe's one part alone changes. method: of `decomposable`. noise: of the recipe."""
+    switches: dict[str, object] = {
+        "calibration": {"noise": noise if part == "noise" else next(name for name, row in NOISES.items() if row.clean)},
+        "ranking": PUBLISHED if part == "order" else "layerwise",
+        "norm": PUBLISHED if part == "norm" else "pooled",
+    }
+    return {"method": method if part == "discount" else METHODS[method].control, **switches}
+
+
+def part_alone(point: PruneSpec) -> str:
+    """Return the one part of the recipe that a pruning has, of `RECIPE`; nothing where it has none or several."""
+    method = METHODS[point.method]
+    if not method.weighs_steps:
+        return ""
+    there = {
+        "noise": not NOISES[point.calibration.noise].clean,
+        "order": not point.layerwise,
+        "norm": not point.pooled,
+        "discount": method.discounted,
+    }
+    parts = [name for name, has in there.items() if has]
+    return parts[0] if len(parts) == 1 else ""
+
+
+def baseline_of(method: str) -> str | None:
+    """Return the published baseline of the recipe that a method or control belongs to."""
+    return next(
+        (row.published for row in METHODS.values() if decomposable(row.name) and method in (row.name, row.control)),
+        None,
+    )
+
+
+def why_not_decomposed(methods: Collection[str], pruning: PruneSpec) -> str:
+    """Return why a sweep of these methods cannot take the recipe apart, in a sentence; nothing where it can."""
+    apart = [name for name in methods if decomposable(name) and METHODS[name].published in methods]
+    if not apart:
+        known = [name for name in METHODS if decomposable(name)]
+        pairs = either(f"{name} with {METHODS[name].published}" for name in known)
+        return f"To take the recipe apart, sweep {pairs}."
+    if (pruning.ranking, pruning.norm) != (PUBLISHED, PUBLISHED) or NOISES[pruning.calibration.noise].clean:
+        return "The recipe is taken apart as published: leave order and norm as published, and the text noised."
+    return ""

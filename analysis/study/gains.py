@@ -1,0 +1,112 @@
+"""Where a gain in pruning comes from: noise, order and norm, the discount, and whether that is by the sinks.
+
+Sentences made by rules from the decisions on single differences (`analysis/evaluation/decisions.py`).
+"""
+
+from analysis.evaluation.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    POINTS,
+    WAITING,
+    WORSE,
+    conclusions,
+    decide,
+    interval_words,
+    percent,
+    seen,
+)
+from analysis.readings.words import listed
+from analysis.specs import METHODS, RECIPE
+from analysis.study.findings import Contrast, Pruning
+
+_GAINS = {
+    "noise": "the gain of {method} over {against} comes with noise, order and norm together: the discount changes "
+    "accuracy by less than ±{margin}.",
+    "no discount": "{method} beats {against}, and not by its discount, which changes accuracy by less than ±{margin}.",
+    "hurts": "{method} beats {against} although its discount makes it worse.",
+    "discount": "the discount is at least part of the gain of {method} over {against}.",
+    "open": "{method} beats {against}, but this study cannot tell whether the discount is part of that.",
+}
+
+
+def gains(pruning: Pruning, margin: float, above: bool) -> list[str]:
+    """What a gain of the whole recipe comes with, at the sparsities where it is shown; a sentence per method and
+    reason.
+    """
+    decided = {
+        (one.kind, one.method, one.sparsity): decide(one.effect, margin, above)
+        for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity)
+    }
+    where: dict[tuple[str, str, str], list[str]] = {}
+    for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
+        if one.kind != "recipe" or decided[one.kind, one.method, one.sparsity] != BETTER:
+            continue
+        control = METHODS[one.method].control or ""
+        discount = decided.get(("discount", one.method, one.sparsity), WAITING)
+        noise = decided.get(("noise", control, one.sparsity), WAITING)
+        reason = {BETTER: "discount", WORSE: "hurts", EQUIVALENT: "noise" if noise == BETTER else "no discount"}
+        where.setdefault((one.method, one.against, reason.get(discount, "open")), []).append(percent(one.sparsity))
+    told = [
+        f"At {listed(sparsities)} "
+        + _GAINS[reason].format(
+            method=METHODS[method].title, against=METHODS[against].title, margin=POINTS.margin(margin)
+        )
+        for (method, against, reason), sparsities in where.items()
+    ]
+    gained = [one for one in pruning.contrasts if one.kind == "recipe"]
+    return told + [
+        carried
+        for one in sorted(gained, key=lambda contrast: contrast.sparsity)
+        if decided[one.kind, one.method, one.sparsity] == BETTER and (carried := _carried(one, pruning, margin, above))
+    ]
+
+
+def _carried(recipe: Contrast, pruning: Pruning, margin: float, above: bool) -> str:
+    """Which parts of a recipe that is better carry its gain by themselves, in a sentence; nothing where it was not
+    taken apart.
+    """
+    parts = {
+        RECIPE[one.kind.removesuffix(" alone")].title: one.effect
+        for one in pruning.contrasts
+        if one.kind.endswith(" alone") and (one.against, one.sparsity) == (recipe.against, recipe.sparsity)
+    }
+    if not parts:
+        return ""
+    whole = interval_words(recipe.effect)
+    decisions = {name: decide(effect, margin, above) for name, effect in parts.items()}
+    carrying = [name for name, decision in decisions.items() if decision == BETTER]
+    subject = f"At {percent(recipe.sparsity)}, of the gain of {METHODS[recipe.method].title} ({whole})"
+    each = f"Alone against {METHODS[recipe.against].title}: {conclusions(parts, margin, above).replace(' at ', ': ')}."
+    if not carrying:
+        return f"{subject} no part alone is shown to carry any. {each}"
+    verb = "carries" if len(carrying) == 1 else "carry"
+    return (
+        f"{subject}, the {listed(carrying)} {verb} some by {'itself' if len(carrying) == 1 else 'themselves'}. {each}"
+    )
+
+
+def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
+    """Whether a discount that helps does so by the sinks, a sentence per method and sparsity with a sham discount.
+
+    Only where, at one sparsity, the discount is better: else there is no gain to ask about.
+    """
+    told = []
+    for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
+        helped = any(
+            (other.kind, other.method, other.sparsity) == ("discount", one.method, one.sparsity)
+            and decide(other.effect, margin, above) == BETTER
+            for other in pruning.contrasts
+        )
+        if one.kind not in ("sham", "light") or not helped:
+            continue
+        decision, least = decide(one.effect, margin, above), POINTS.margin(margin)
+        which = "random tokens of the same state" if one.kind == "sham" else "the tokens with least attention"
+        says = {
+            BETTER: f"it is the sinks: discounting {which} in their place does less",
+            WORSE: f"it is not the sinks: discounting {which} in their place does more",
+            EQUIVALENT: f"it is not the sinks: discounting {which} in their place does as much, within ±{least}",
+        }.get(decision, f"this study cannot tell whether discounting {which} in the sinks' place does as much")
+        ending = seen(one.effect, POINTS) if decision == CANNOT_TELL else ""
+        told.append(f"At {percent(one.sparsity)} {says} ({interval_words(one.effect)}{ending}).")
+    return told
