@@ -56,6 +56,7 @@ RELATIONS = {"control": "control", "published": "published baseline"}
 """What a sink-aware method is held against, by the field of its method's row that names it, and what it is called."""
 PLACEBOS = {"sham": "sham discount", "light": "discount of light tokens"}
 """Likewise, the methods that discount other tokens in the place of the sinks."""
+HELD_AGAINST = RELATIONS | PLACEBOS
 
 
 def conditions(run: PrunedRun) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.evaluation.sweep_scores import Setting
 from analysis.specs import METHODS, part_alone, step_range
-from analysis.specs.recipe import baseline_of
+from analysis.specs.recipe import called
 
 SAME_SETTING = ("sparsity", "pattern", "λ", "k", "noise steps", "part")  # columns that two seeds of one setting share
 
@@ -48,8 +48,8 @@ def label(setting: Setting) -> str:
     """Its method's title and `detail`."""
     more, part = detail(setting), part_alone(setting.pruning)
     if part:
-        baseline = METHODS[baseline_of(setting.pruning.method) or setting.pruning.method].title
-        return " · ".join(filter(None, (f"{baseline} + {part}", more.replace(f"{part} alone", "").strip())))
+        named = called(setting.pruning.method, part)
+        return " · ".join(filter(None, (named, more.replace(f"{part} alone", "").strip())))
     return METHODS[setting.pruning.method].title + (f" · {more}" if more else "")
 
 

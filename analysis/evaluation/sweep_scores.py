@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import planning, results, significance
-from analysis.evaluation.conditions import PLACEBOS, RELATIONS
+from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.decisions import conclusions, decide, tests_in_words
 from analysis.evaluation.differences import SHOWN, Difference, in_family
 from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
@@ -209,7 +209,7 @@ def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
     by_key = {setting_key(setting.pruning): setting for setting in scored}
     pairs = []
     for setting in scored:
-        for relation in {**RELATIONS, **PLACEBOS}:
+        for relation in HELD_AGAINST:
             wanted = against(setting.pruning, relation)
             method = METHODS[setting.pruning.method]
             if relation == "published" and method.published is not None and method.published == method.control:
@@ -299,7 +299,7 @@ def _verdict(group: Sequence[Comparison]) -> str:
         point = comparison.setting.pruning
         label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
         told[f"{100 * point.sparsity:g} %{label}"] = comparison.difference
-    called = {**RELATIONS, **PLACEBOS}[first.relation]
+    called = HELD_AGAINST[first.relation]
     named = other if called in other else f"{other} ({called})"
     if part_alone(first.setting.pruning):
         title = f"{other} with one part of the recipe"
@@ -360,7 +360,7 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     return {
         **axes_of(comparison.setting.pruning),
         "against": comparison.other.pruning.method,
-        "as": {**RELATIONS, **PLACEBOS}[comparison.relation],
+        "as": HELD_AGAINST[comparison.relation],
         "difference": told.value,
         "low": float(told.low),
         "high": float(told.high),

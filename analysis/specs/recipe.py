@@ -71,6 +71,12 @@ def baseline_of(method: str) -> str | None:
     )
 
 
+def called(method: str, part: str = "") -> str:
+    """Return the title of a method, or of its baseline with the one part of the recipe that it has."""
+    baseline = baseline_of(method) if part else None
+    return METHODS[method].title if baseline is None else f"{METHODS[baseline].title} + {RECIPE[part].title}"
+
+
 def why_not_decomposed(methods: Collection[str], pruning: PruneSpec) -> str:
     """Return why a sweep of these methods cannot take the recipe apart, in a sentence; nothing where it can."""
     apart = [name for name in methods if decomposable(name) and METHODS[name].published in methods]

@@ -14,8 +14,8 @@ from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
-from analysis.specs import CONTROLS, METHODS, RECIPE, StudySpec
-from analysis.specs.recipe import baseline_of
+from analysis.specs import CONTROLS, METHODS, StudySpec
+from analysis.specs.recipe import called
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 
@@ -45,7 +45,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
     dots = [
         figures.Dots(
             setting.method,
-            _called(setting.method, setting.part),
+            called(setting.method, setting.part),
             setting.sparsity,
             sum(setting.by_seed) / len(setting.by_seed),
             setting.by_seed,
@@ -74,14 +74,8 @@ def _seeds_in_words(settings: Sequence[Setting]) -> str:
         place = methods.index((setting.method, setting.part)), sparsities.index(setting.sparsity)
         low[place], high[place] = min(setting.by_seed), max(setting.by_seed)
         seeds[place] = len(setting.by_seed)
-    titles = [_called(method, part) for method, part in methods]
+    titles = [called(method, part) for method, part in methods]
     return reading("seeds apart", titles, [f"{sparsity:.0%}" for sparsity in sparsities], low, high, seeds)
-
-
-def _called(method: str, part: str = "") -> str:
-    """The title of a method, or of its baseline with the one part of the recipe that it has."""
-    baseline = baseline_of(method) if part else None
-    return METHODS[method].title if baseline is None else f"{METHODS[baseline].title} + {RECIPE[part].title}"
 
 
 def way_name(waterfall: Waterfall) -> str:
@@ -263,7 +257,7 @@ def differences_table(findings: Findings) -> pd.DataFrame:
         {
             "what differs": table["kind"],
             "method": [
-                _called(name, kind.removesuffix(" alone") if kind.endswith(" alone") else "")
+                called(name, kind.removesuffix(" alone") if kind.endswith(" alone") else "")
                 for name, kind in zip(table["method"], table["kind"], strict=True)
             ],
             "less": [METHODS[name].title for name in table["against"]],

@@ -12,7 +12,8 @@ from analysis.evaluation import planning
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.evaluation.decisions import NATS, POINTS
 from analysis.readings.words import listed
-from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid
+from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid, part_alone
+from analysis.specs.recipe import called
 from analysis.specs.registration import MOST_BYTES
 from analysis.study import plans
 from analysis.study.findings import Findings, Registered
@@ -44,7 +45,7 @@ def _contrasts(spec: StudySpec) -> list[str]:
     return [
         *(f"Hiding the sinks of {model.source} against its controls." for model in spec.models),
         *(
-            f"{METHODS[one.method].title} against {METHODS[other.method].title} at {one.sparsity:.0%}."
+            f"{called(one.method, part_alone(one))} against {METHODS[other.method].title} at {one.sparsity:.0%}."
             for one, other in compared(grid(spec.sweep()).prunings)
         ),
     ]

@@ -45,7 +45,7 @@ def noise_of(prefix: str, checkpoint: Checkpoint | None) -> tuple[str, str]:
 def draw_noise(prefix: str, checkpoint: Checkpoint | None) -> str:
     """Draws the choice among the noises that are the model's own, all of them where it is not known which those are."""
     key, default = noise_of(prefix, checkpoint)
-    others = [name for name, row in NOISES.items() if row.random_tokens != _random_tokens(checkpoint)]
+    others = [name for name, row in NOISES.items() if not row.fits(_random_tokens(checkpoint))]
     without = [] if checkpoint is None else others
     chosen: str = controls.draw(CalibrationParams, "noise", key, default=default, without=without, bind="query-params")
     return chosen
@@ -62,7 +62,7 @@ def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None
         return
     published = checkpoint.architecture.calibration_noise
     random_tokens = _random_tokens(checkpoint)
-    if NOISES[params.noise].random_tokens != random_tokens:
+    if not NOISES[params.noise].fits(random_tokens):
         st.caption(
             f":material/warning: The noise of {plain(checkpoint.architecture.name)} is "
             f"{'random tokens' if random_tokens else 'the mask token'}: methods that read noised text need "

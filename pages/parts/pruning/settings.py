@@ -134,14 +134,20 @@ def _what(checkpoint: Checkpoint | None) -> dict:
 
 def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) -> dict:
     """What is left dense, and how weights are compared and ranked, where it is not as preset."""
-    linked = ["quota_scope", "ranking", *(["expert_worth"] if cuts_experts else []), *ALLOCATIONS[allocation].reads]
+    linked = [
+        "quota_scope",
+        "ranking",
+        "norm",
+        *(["expert_worth"] if cuts_experts else []),
+        *ALLOCATIONS[allocation].reads,
+    ]
     kept = ["skip_layers", "skip_projections", "streaming"]
     keys = {name: f"prune_{name}" for name in [*linked, *kept]}
     settings = [
         *settings_of(PruneSpec, {name: keys[name] for name in linked}, always=ALLOCATIONS[allocation].reads),
         *settings_of(PruneSpec, {name: keys[name] for name in kept}, linked=False),
     ]
-    usually = "quota and ranking as published, nothing left dense"
+    usually = "quota, ranking and norm as published, nothing left dense"
     place, drawn = fold("More", "fold_prune_more", settings, usually)
     if not drawn:
         return {}

@@ -9,14 +9,15 @@ import streamlit as st
 
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
-from analysis.evaluation import sweep_axes, sweep_scores
-from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation import dose, sweep_axes, sweep_scores
+from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
-from analysis.specs import METHODS, PruneSpec
+from analysis.specs import METHODS, PruneSpec, part_alone
+from analysis.specs.recipe import called
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
@@ -95,7 +96,8 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
             "Choose a method together with its control or its published baseline, and their differences show here."
         )
         return
-    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sweep_scores.verdicts(compared)))
+    told = [*sweep_scores.verdicts(compared), *map(dose.sentence, dose.dose_responses(settings))]
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in told))
     floors = [_floor(setting) for setting in _controls(compared)]
     if any(floors):
         st.caption(plain(" ".join(filter(None, floors))))
@@ -149,10 +151,11 @@ def _floor(setting: Setting) -> str:
 
 
 def _pair(comparison: Comparison) -> str:
-    titles = [METHODS[side.pruning.method].title for side in (comparison.setting, comparison.other)]
-    detail = sweep_axes.detail(comparison.setting)
-    called = RELATIONS[comparison.relation]
-    named = titles[1] if called in titles[1] else f"{titles[1]} ({called})"
+    part = part_alone(comparison.setting.pruning)
+    titles = [called(comparison.setting.pruning.method, part), METHODS[comparison.other.pruning.method].title]
+    detail = sweep_axes.detail(comparison.setting).replace(f"{part} alone", "").strip()
+    known = HELD_AGAINST[comparison.relation]
+    named = titles[1] if known in titles[1] else f"{titles[1]} ({known})"
     return f"{titles[0]} − {named}{f' · {detail}' if detail else ''}"
 
 

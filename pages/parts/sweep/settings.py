@@ -149,19 +149,29 @@ def _not_by_axes(spec: type[Spec]) -> list[str]:
 
 def _more(model: ModelSpec) -> dict[str, Any]:
     """What is kept and measured of every point, and other models, where it is not as preset."""
-    keys = {"keep": "sweep_keep", "footprints": "sweep_footprints", "other_models": "sweep_models"}
-    words = {"keep": "keep {}", "footprints": "size and speed {}", "other_models": "other models: {}"}
+    keys = {
+        "keep": "sweep_keep",
+        "decompose": "sweep_decompose",
+        "footprints": "sweep_footprints",
+        "other_models": "sweep_models",
+    }
+    words = {
+        "keep": "keep {}",
+        "decompose": "take the recipe apart: {}",
+        "footprints": "size and speed {}",
+        "other_models": "other models: {}",
+    }
     usually = "keep masks, no size and speed, no other model"
     place, drawn = fold("More", "fold_sweep_more", settings_of(SweepSpec, keys, words=words), usually)
     if not drawn:
         return {}
     more: dict[str, Any] = {}
     with place:
-        columns = keyed_columns(3, "sweep_more", vertical_alignment="bottom")
-        for column, name in zip(columns, ("keep", "footprints"), strict=False):
+        columns = keyed_columns(4, "sweep_more", vertical_alignment="bottom")
+        for column, name in zip(columns, ("keep", "decompose", "footprints"), strict=False):
             with column:
                 more[name] = controls.draw(SweepSpec, name, keys[name], bind="query-params")
-        others = columns[2].multiselect(
+        others = columns[3].multiselect(
             SweepSpec.model_fields["other_models"].title or "",
             [name for name in MODELS if name != model.source],
             key=keys["other_models"],
