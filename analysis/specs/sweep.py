@@ -262,11 +262,12 @@ def against(point: PruneSpec, relation: str) -> PruneSpec | None:
     """The pruning that this one is held against: `control` or `published`, as its method's row names them, all else
     being equal. None where the row names none."""
     other = getattr(METHODS[point.method], relation)
-    if part_alone(point):  # its control is the baseline of the whole recipe
-        other = baseline_of(point.method) if relation == "published" else None
+    changes: dict[str, object] = {}
+    if part_alone(point):  # it is held against the baseline of the whole recipe
+        other, changes = (baseline_of(point.method) if relation == "published" else None), {"ranking": PUBLISHED}
     if other is None:
         return None
-    return normalised(point, {"method": other}, point.calibration.seed)
+    return normalised(point, changes | {"method": other}, point.calibration.seed)
 
 
 def without_seed(point: PruneSpec) -> PruneSpec:

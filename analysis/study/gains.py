@@ -101,12 +101,15 @@ def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
         if one.kind not in ("sham", "light") or not helped:
             continue
         decision, least = decide(one.effect, margin, above), POINTS.margin(margin)
-        which = "random tokens of the same state" if one.kind == "sham" else "the tokens with least attention"
+        asked, others = {
+            "sham": ("the sinks", "random tokens of the same state"),
+            "light": ("the tokens with most attention", "those with least"),
+        }[one.kind]
         says = {
-            BETTER: f"it is the sinks: discounting {which} in their place does less",
-            WORSE: f"it is not the sinks: discounting {which} in their place does more",
-            EQUIVALENT: f"it is not the sinks: discounting {which} in their place does as much, within ±{least}",
-        }.get(decision, f"this study cannot tell whether discounting {which} in the sinks' place does as much")
+            BETTER: f"it is {asked}: discounting {others} in their place does less",
+            WORSE: f"it is not {asked}: discounting {others} in their place does more",
+            EQUIVALENT: f"it is not {asked}: discounting {others} in their place does as much, within ±{least}",
+        }.get(decision, f"this study cannot tell whether discounting {others} in place of {asked} does as much")
         ending = seen(one.effect, POINTS) if decision == CANNOT_TELL else ""
         told.append(f"At {percent(one.sparsity)} {says} ({interval_words(one.effect)}{ending}).")
     return told
