@@ -244,7 +244,7 @@ STUDIES: dict[str, Study] = {
         Drawn({"sink-wanda": 0.12, "light-wanda": 0.12}),
         (
             r"At 50 % it is the sinks: discounting random tokens of the same state in their place does less \(\+12",
-            r"At 50 % it is not the tokens with most attention: discounting those with least in their place does as much",
+            r"At 50 % it is not the tokens with most attention: discounting those with least in their place does as mu",
             r"Is it the sinks\? Sink-Wanda against Sham-Wanda \(control\): better at 50 %",
         ),
         (),
