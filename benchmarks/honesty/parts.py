@@ -66,7 +66,7 @@ PARTS = {
         Part("power", "Pruning: power beside the plan's", "benchmarks.honesty.pruning:power", _DIFFERENCES, 8),
         Part("halves", "Pruning: two halves of one method's seeds", "benchmarks.honesty.pruning:halves",
              _DIFFERENCES, 0.2),
-        Part("weights", "Pruning: a copy of the control with extra weights removed", "benchmarks.planted:found",
+        Part("weights", "Pruning: a copy of the control with extra weights removed", "benchmarks.honesty.planted:found",
              _DIFFERENCES, 1),
     )
 }  # fmt: skip
