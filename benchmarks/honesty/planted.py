@@ -2,9 +2,9 @@
 
 A planted model is a copy of the control (Wanda, noised) in which a stated share of the weights that it kept is removed,
 too, at random in every projection. Its true difference from the control is that over all items and seeds.
-`planted.npz` holds the scores of both; `python -m benchmarks.honesty.planted FOLDER` makes it, seed by seed, and goes on where
-it was cut off. A part of `benchmarks.honesty` draws studies of the size that the plan names, and counts those that find
-the effect.
+`planted.npz` holds the scores of both; `python -m benchmarks.honesty.planted FOLDER` makes it, seed by seed, and goes
+on where it was cut off. A part of the benchmark draws studies of the size that the plan names, and counts those that
+find the effect.
 """
 
 import argparse
