@@ -78,7 +78,7 @@ def reference(model, text, omega, pooled: bool = False) -> dict[str, torch.Tenso
         for name, module in model.projections(block).items():
             total = torch.zeros(module.in_features, dtype=torch.float64)
             for level in range(text.noised.shape[1]):
-                seen = []
+                seen: list[torch.Tensor] = []
                 handle = module.register_forward_pre_hook(lambda module, given, seen=seen: seen.append(given[0]))
                 model.predict(torch.from_numpy(text.noised[:, level]))
                 handle.remove()
