@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from analysis.evaluation.conditions import (
+    PLACEBOS,
     RELATIONS,
     conditions,
     counterpart,
@@ -29,8 +30,11 @@ def of(**changes):
 def test_relations_name_methods_that_there_are():
     for relation in RELATIONS:
         named = {name: getattr(row, relation) for name, row in METHODS.items() if getattr(row, relation)}
-        assert set(named) == {name for name, row in METHODS.items() if row.discounted}
+        assert set(named) == {name for name, row in METHODS.items() if row.discounted and row.tokens == "sinks"}
         assert all(other in METHODS and not METHODS[other].discounted for other in named.values())
+    for placebo in PLACEBOS:
+        named = {name: getattr(row, placebo) for name, row in METHODS.items() if getattr(row, placebo)}
+        assert named == {"sink-wanda": f"{placebo}-wanda"} and METHODS[named["sink-wanda"]].tokens == placebo
     for row in METHODS.values():  # a control reads the same noise, where the noise is in its scores
         assert row.control is None or METHODS[row.control].weighs_steps == row.weighs_steps
 
