@@ -28,6 +28,7 @@ from analysis.sinks.agreement import agreement
 from analysis.specs import METHODS
 from analysis.study import rules
 from analysis.study.findings import Cause, Findings, MaskChange
+from analysis.study.gains import gains, shams
 from analysis.study.story_parts import called, discounts, needs, outcomes_of, share, spec_of, spread, tone
 
 # --- what hiding them does --------------------------------------------------------------------------------------
@@ -273,7 +274,8 @@ def accuracy(findings: Findings) -> Told | None:
     beats = [f"The discount alone: {conclusions(of_discount, margin, above)}."]
     if of_noise:
         beats.append(f"Noise, order and norm together, without it: {conclusions(of_noise, margin, above)}.")
-    beats += [f"{said[0].upper()}{said[1:]}" for said in rules.gains(pruning, margin)]
+    came_with = [*gains(pruning, margin, above), *shams(pruning, margin, above)]
+    beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     return Told(
         "accuracy",
         _accuracy_title(outcomes, margin),
