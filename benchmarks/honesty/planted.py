@@ -20,7 +20,7 @@ from benchmarks.honesty.pruning import SETS, TESTS
 from benchmarks.honesty.scores import Scored, Task, drawn, sizes
 
 FILE = Path(__file__).with_name("planted.npz")
-METHOD, SPARSITY, SHARE, SEEDS = "wanda-noised", 0.5, 0.02, 6
+METHOD, SPARSITY, SHARE, SEEDS = "wanda-noised", 0.5, 0.1, 6
 SAMPLES, LENGTH = 16, 128
 PLANTED, CONTROL = 0, 1  # places of the two in the scores
 
