@@ -66,7 +66,7 @@ for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE",
 _PLOTS = ".js-plotly-plot"
 SLIDERS = (("explore?tab=Dynamics&dynamics_view=Positions", "k ="), ("explore?tab=Heads&metric=Sink+lifetime", "k ="))
 """Addresses, and a slider of each that its plots depend on."""
-PAGES = ("Explore", "Evidence", "Causes", "Tuning", "Pruning", "Runs", "Sweep")
+PAGES = ("Explore", "Evidence", "Causes", "Prune", "Runs", "Sweep")
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         page.set_default_timeout(300_000)
         stored = fill_by_hand(page, address)
         print(f"load {os.getloadavg()[0]:.1f}; {options.rounds} rounds; median and largest, in seconds\n")
-        tell("tuning: Store statistics to its first plot, once", [stored])
+        tell("prune: Store statistics to its first plot, once", [stored])
 
         first = []
         for _ in range(options.rounds):

@@ -24,8 +24,7 @@ PAGES = {
     "explore": "explore",
     "evidence": "evidence",
     "causes": "causes",
-    "tuning": "tuning",
-    "pruning": "pruning",
+    "prune": "prune",
     "sweep": "sweep",
     "runs": "runs",
     "accuracy": "runs?runs_view=Accuracy",
@@ -87,12 +86,12 @@ def fill_by_hand(page: Page, address: str) -> float:
     page.goto(f"{address}/explore")
     page.get_by_role("button", name="Record", exact=True).click()
     page.get_by_role("combobox", name="Recording").wait_for()
-    page.goto(f"{address}/tuning")
+    page.goto(f"{address}/prune")
     page.get_by_role("button", name="Store statistics").click()
     began = time.monotonic()
     page.locator(".js-plotly-plot .main-svg").first.wait_for()
     took = time.monotonic() - began
-    page.get_by_text("Prune with this").first.wait_for()
+    page.get_by_text("Mask bits changed, this setting").first.wait_for()
     page.get_by_test_id("stMetricValue").filter(has_text="%").nth(2).wait_for()  # the floor and the output error, too
     return took
 

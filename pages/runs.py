@@ -27,7 +27,7 @@ def main() -> None:
     runs = known_runs(engine())
     if not runs:
         st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
-        primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
+        primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
     chosen = runs_table(runs) if runs else []
     view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params")
     _view(view, chosen, runs)

@@ -15,15 +15,14 @@ from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.specs import ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
-from pages.parts.acting import acting_button
+from pages.parts.acting import acting_button, may_act
 from pages.parts.below import below
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
-from pages.parts.session import engine, model_in_use, not_in_address, submit
+from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.side import controls_and_results
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
 from pages.parts.trouble import EXPECTED, why
@@ -38,21 +37,25 @@ def main() -> None:
     st.title("Sweep")
     start_exhibits()
     model = model_in_use()
+    records = engine().jobs("sweep")
     st.caption(
-        f"Prunes {code(model.source)} with every combination of these axes and scores each pruned model beside the "
-        "dense one, on the same items with the same masks. A method gets no copies along an axis it does not look at."
+        f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model beside "
+        "the dense one, on the same items with the same masks."
     )
-    asked, results = controls_and_results()
-    with asked:
-        _what_to_sweep(model)
-    with results:
-        records = engine().jobs("sweep")
-        record = _shown(records)
-        if record is None:
-            st.info("Nothing was swept yet. Choose the axes above and press **Sweep**; results show here as they come.")
-            return
+    if engine().gate.may("run"):
+        with st.expander("New sweep", icon=":material/add:", expanded=not records, key="new_sweep"):
+            _what_to_sweep(model)
+    else:
+        may_act()
+    record = _shown(records)
+    if record is None:
+        st.info("No sweeps yet. This page shows which method keeps most accuracy, sparsity by sparsity, as runs end.")
+    else:
         _state(record, alone=len(records) == 1)
         _results(record)
+    st.page_link(
+        "pages/study.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
+    )
 
 
 # --- before it starts -------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ def _what_to_sweep(model: ModelSpec) -> None:
         type="primary",
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
-        help=plain(problem) or "Runs on all devices. It can be stopped and goes on where it was.",
+        help=plain(problem) or "Runs on all devices. Stop it at any time; it resumes where it was.",
         on_click=_launch,
         args=(spec,),
     )
@@ -83,7 +86,6 @@ def _what_to_sweep(model: ModelSpec) -> None:
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
         st.error(plain(refused))
-    st.divider()
 
 
 def _plan(spec: SweepSpec) -> Foresight | None:
@@ -127,7 +129,7 @@ def _await_estimates() -> None:
     waiting = sum(not job.ended for job in engine().jobs("estimate"))
     if not waiting:
         st.rerun()
-    st.caption(f"{waiting} estimates are being measured …")
+    st.caption(f"Measuring {waiting} estimates …")
 
 
 def _launch(spec: SweepSpec) -> None:
@@ -196,7 +198,7 @@ def _running(sweep_id: str) -> None:
         st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
     with st.container(horizontal=True):
         cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
-        if failed and acting_button("Try failed points again", f"retry_{sweep_id}", icon=":material/replay:"):
+        if failed and acting_button("Retry failed points", f"retry_{sweep_id}", icon=":material/replay:"):
             engine().retry_failed(sweep_id)
 
 
@@ -242,7 +244,7 @@ def _scores(path: str, changed: int, pruning: str) -> sweep_scores.PointScores:
 
 def _take_away(record: JobRecord) -> None:
     spec = record.parameters(SweepSpec)
-    st.markdown("**The command that repeats it**")
+    st.markdown("**Reproduce from the command line**")
     st.code(sweep_command(spec), language="bash", wrap_lines=True)
     with st.container(horizontal=True):
         export_button("SinkScope: sweep", record.spec, ", ".join(spec.methods))

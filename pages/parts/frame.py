@@ -117,8 +117,7 @@ def _pages() -> dict[str, list[StreamlitPage]]:
             st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
         ],
         "The workshop": [
-            st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
-            st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
+            st.Page("pages/prune.py", title="Prune", icon=":material/content_cut:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
             st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
         ],

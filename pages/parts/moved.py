@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from analysis.specs import DiscountParams
 from pages.parts.private_path import base_path
 
 ANY = "*"
@@ -60,12 +61,21 @@ MOVED: tuple[Moved, ...] = (
         Moved("causes", "explore", {"causes_view": name}, _tab(name))
         for name in ("Massive activations", "Logit lens", "Geometry")
     ),
+    Moved("tuning", "prune"),
+    Moved("pruning", "prune"),
     Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
     Moved("masks", "runs", {}, {"runs_view": "Masks"}),
 )
 """Old views and where they are now. The first row that holds is taken; a page without one that holds is as it was."""
 
-RENAMED: Mapping[str, Mapping[str, str]] = {"accuracy": {"with": "run"}}
+_CALIBRATED = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
+_TUNED = (*DiscountParams.model_fields, "sparsity", "step_weighting")
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "accuracy": {"with": "run"},
+    "tuning": {"tuning_view": "prune_view"}
+    | {f"calibrate_{name}": f"prune_{name}" for name in _CALIBRATED}
+    | {f"tune_{name}": f"prune_{name}" for name in _TUNED},
+}
 """What parameters of an old page are called now."""
 
 

@@ -23,7 +23,7 @@ from tests.helpers import server
 pytestmark = pytest.mark.slow
 
 STORY = ("", "explore", "explore?tab=Dynamics", "evidence", "causes")
-WORKSHOP = ("tuning", "pruning", "runs", "runs?runs_view=Accuracy", "runs?runs_view=Masks", "sweep")
+WORKSHOP = ("prune", "prune?prune_view=Accuracy", "runs", "runs?runs_view=Accuracy", "runs?runs_view=Masks", "sweep")
 SHOWING = ("explore", "causes")  # pages that show a recording's words at once
 HELD = """document.body.innerText.includes("onerror") ||
 [...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
@@ -146,9 +146,9 @@ def test_an_open_fold_shows_its_name_alone_as_its_title_tells_how_it_was_set(pag
     page.goto(f"{address}/pruning")
     all_drawn(page)
     title = page.locator(".st-key-fold_prune_calibration summary")
-    expect(title).to_have_text(re.compile("128 sequences"), use_inner_text=True)
+    expect(title).to_have_text(re.compile("64 sequences"), use_inner_text=True)
     title.click()
-    expect(title).not_to_have_text(re.compile("128 sequences"), use_inner_text=True)
+    expect(title).not_to_have_text(re.compile("64 sequences"), use_inner_text=True)
     expect(title).to_have_text(re.compile("Calibration"), use_inner_text=True)
 
 

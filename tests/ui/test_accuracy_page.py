@@ -8,7 +8,7 @@ from pages.parts.session import engine
 from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
-PAGE = "pages/pruning.py"
+PAGE = "pages/prune.py"
 SMALL = CalibrationParams(samples=2, seq_len=32)
 
 

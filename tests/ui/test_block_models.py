@@ -89,7 +89,7 @@ def every_view(test, key: str) -> None:
 
 
 def test_the_sidebar_says_how_it_attends(made):
-    test = check(opened("pages/pruning.py", made))
+    test = check(opened("pages/prune.py", made))
     attends = "every token sees every other" if "mdlm" in made.model.source else "block of 4"
     assert attends in test.sidebar.table[0].value.to_string()
 
@@ -105,11 +105,11 @@ def test_its_recording_is_looked_at(made, explorer_sent):
 
 def test_its_discount_is_tuned(made):
     stored = {f"calibrate_{name}": str(value) for name, value in CALIBRATION.items()}
-    test = check(opened("pages/tuning.py", made, calibrate_data=made.text, calibrate_heldout="1", **stored))
+    test = check(opened("pages/prune.py", made, prune_data=made.text, calibrate_heldout="1", **stored))
     beside = "" if "mdlm" in made.model.source else ", each beside its clean copy"
     assert f"2 sequences of 16 tokens{beside}" in texts(test)
-    every_view(test, "tuning_view")
-    test.segmented_control(key="tuning_view").set_value("Text").run()
+    every_view(test, "prune_view")
+    test.segmented_control(key="prune_view").set_value("Text").run()
     test.toggle(key="tuning_text_table").set_value(True).run()
     table = check(test).dataframe[0].value
     if not beside:
@@ -121,7 +121,7 @@ def test_its_discount_is_tuned(made):
 
 
 def test_its_prunings_are_offered_and_compared(made):
-    test = check(opened("pages/pruning.py", made))
+    test = check(opened("pages/prune.py", made))
     assert test.button(key="prune")
     assert len(test.multiselect(key="accuracy_runs").options) == 2
     check(opened("pages/runs.py", made, runs_view="Accuracy", evaluation=made.evaluation.id))

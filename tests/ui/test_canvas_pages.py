@@ -86,7 +86,7 @@ def test_a_text_being_written_shows_its_noise_as_undecided():
 
 
 def test_accuracy_says_who_gives_likelihoods_and_memory_counts_experts_and_canvas(folder):
-    test = app("pages/pruning.py", source=str(folder))
+    test = app("pages/prune.py", source=str(folder))
     for sentence in (CANVAS_SCORES["reader"].sentence, NO_MASKED_ESTIMATE):
         assert sentence in texts(test)
     table = "\n".join(str(frame.value) for frame in test.table)
@@ -98,11 +98,11 @@ def test_accuracy_says_who_gives_likelihoods_and_memory_counts_experts_and_canva
 
 
 def test_only_the_models_own_noise_is_offered_to_prune_with(folder):
-    test = unfold(app("pages/pruning.py", source=str(folder)), "fold_prune_calibration")
+    test = unfold(app("pages/prune.py", source=str(folder)), "fold_prune_calibration")
     assert test.selectbox(key="prune_noise_random").options == ["random-tokens"]
     assert not test.button(key="prune").disabled and "authors' script" not in texts(test)
     assert "experts" in test.selectbox(key="prune_pattern").options
-    masked = unfold(app("pages/pruning.py"), "fold_prune_calibration").selectbox(key="prune_noise").options
+    masked = unfold(app("pages/prune.py"), "fold_prune_calibration").selectbox(key="prune_noise").options
     assert masked == [name for name in NOISES if name != "random-tokens"]
 
 
@@ -114,8 +114,8 @@ def _choice(source: str) -> None:
 
 
 def test_experts_are_cut_only_out_of_models_that_have_some(tmp_path):
-    assert "experts" not in app("pages/pruning.py").selectbox(key="prune_pattern").options
-    test = app("pages/pruning.py", prune_pattern="experts")
+    assert "experts" not in app("pages/prune.py").selectbox(key="prune_pattern").options
+    test = app("pages/prune.py", prune_pattern="experts")
     assert test.button(key="prune").disabled and "have no experts to cut out" in texts(test)
     with pytest.raises(UserError, match="no experts to cut out"):
         jobs.prune(PruneSpec(pattern="experts", method="magnitude"), QuietContext(tmp_path))

@@ -18,8 +18,7 @@ PAGES = {
     "explore": {"tab": "Dynamics"},
     "evidence": {},
     "causes": {"causes_view": "One prompt"},
-    "tuning": {},
-    "pruning": {},
+    "prune": {},
     "sweep": {},
     "runs": {"runs_view": "Masks"},
 }
@@ -58,7 +57,7 @@ def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
     assert state() == before
 
 
-@pytest.mark.parametrize("name", ["pruning", "sweep", "start", "runs", "causes"])
+@pytest.mark.parametrize("name", ["prune", "sweep", "start", "runs", "causes"])
 def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
     said = texts(app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name]))
     assert "Switched off in this demonstration" in said and "This is a demonstration" in said

@@ -18,7 +18,7 @@ from tests.ui.helpers import another_model, prompt_box, texts
 
 pytestmark = pytest.mark.slow
 
-PAGES = [f"pages/{name}.py" for name in ("start", "explore", "evidence", "causes", "tuning", "pruning", "runs")]
+PAGES = [f"pages/{name}.py" for name in ("start", "explore", "evidence", "causes", "prune", "runs")]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
     "picture": PICTURE,
@@ -124,10 +124,8 @@ def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("page", ["pages/tuning.py", "pages/pruning.py"])
-def test_any_calibration_text_ends_in_a_sentence(page, name, tmp_path):
-    key = "calibrate_data" if "tuning" in page else "prune_data"
-    checked(visit(page, **{key: NAMES[name]}))
+def test_any_calibration_text_ends_in_a_sentence(name, tmp_path):
+    checked(visit("pages/prune.py", prune_data=NAMES[name]))
 
 
 def test_calibration_files_that_cannot_be_read_are_said(tmp_path):
@@ -135,7 +133,7 @@ def test_calibration_files_that_cannot_be_read_are_said(tmp_path):
     binary.write_bytes(os.urandom(4096))
     deep.write_text("[" * 100_000)
     for path in (binary, deep, tmp_path / "missing.txt", tmp_path):
-        test = visit("pages/tuning.py", calibrate_data=str(path))
+        test = visit("pages/prune.py", prune_data=str(path))
         buttons = [button for button in test.button if button.key == "tuning_calibrate"]
         if buttons:
             checked(buttons[0].click().run())
@@ -220,4 +218,4 @@ def test_any_file_that_is_dropped_on_a_page_ends_in_a_sentence(recording):
 
 def test_settings_in_an_address_that_cannot_be_read_are_said():
     for broken in ("{", json.dumps({"sparsity": 7}), "null", PICTURE):
-        visit("pages/tuning.py", tuning_a=broken, tune_steps=PICTURE)
+        visit("pages/prune.py", tuning_a=broken, tune_steps=PICTURE)

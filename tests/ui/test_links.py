@@ -31,7 +31,7 @@ def folders(bundled, tmp_path_factory):
 
 
 def asked_of_statistics() -> str:
-    """What the address of the tuning page said when its button had been pressed."""
+    """What the address of the page Prune said when its button had been pressed."""
     spec = CalibrateSpec(model=ModelSpec(source="bundled"))
     return content_key(spec=spec.model_dump(mode="json"))[:12]
 
@@ -41,11 +41,11 @@ ADDRESSES = {
     "study": ("pages/start.py", {"study": "0123456789ab", "study_size": "standard"}),
     "example of a study": ("pages/start.py", {"study": "example"}),
     "denoise": ("pages/explore.py", {"source": "bundled-ar", "dtype": "float32"}),
-    "pruning": ("pages/pruning.py", {"source": "bundled", "prune_samples": "3", "prune_sparsity": "0.7"}),
-    "pruning of another": ("pages/pruning.py", {"source": "bundled-ar", "prune_samples": "3"}),
-    "tuning": ("pages/tuning.py", {"calibrate_samples": "3", "calibrate_seq_len": "16"}),
-    "tuning as it was asked": ("pages/tuning.py", {"statistics": asked_of_statistics()}),
-    "suggesting": ("pages/tuning.py", {"tuning_view": "Suggest", "suggest_trials": "5"}),
+    "pruning": ("pages/prune.py", {"source": "bundled", "prune_samples": "3", "prune_sparsity": "0.7"}),
+    "pruning of another": ("pages/prune.py", {"source": "bundled-ar", "prune_samples": "3"}),
+    "tuning": ("pages/prune.py", {"prune_samples": "3", "prune_seq_len": "16"}),
+    "tuning as it was asked": ("pages/prune.py", {"statistics": asked_of_statistics()}),
+    "suggesting": ("pages/prune.py", {"prune_view": "Suggest", "suggest_trials": "5"}),
     "map": ("pages/explore.py", {"tab": "Attention map", "layer": "1", "head": "1", "step": "2"}),
     "lens": ("pages/explore.py", {"tab": "Logit lens"}),
     "geometry": ("pages/explore.py", {"tab": "Geometry"}),
@@ -57,7 +57,7 @@ ADDRESSES = {
     "movement": ("pages/explore.py", {"tab": "Dynamics", "dynamics_view": "Stable or moving"}),
     "many prompts": ("pages/evidence.py", {}),
     "accuracy": ("pages/runs.py", {"runs_view": "Accuracy", "accuracy_base": "control"}),
-    "accuracy beside prunings": ("pages/pruning.py", {"evaluation": "0123456789ab", "accuracy_limit": "3"}),
+    "accuracy beside prunings": ("pages/prune.py", {"evaluation": "0123456789ab", "accuracy_limit": "3"}),
     "sweep": ("pages/sweep.py", {"sweep_seeds": "0-7", "sweep_limit": "9", "sweep": "0123456789ab"}),
     "runs": ("pages/runs.py", {"run": "0123456789ab", "runs_words": "sink"}),
     "pruned models": (
@@ -92,7 +92,7 @@ OFFERS = {
     "random weights": ("offer_reference_", "reference", 1),
     "noised text": ("ask_noise_", "noise", 1),
     "ablation": ("run_ablation", "ablate", 1),
-    "pruning": ("prune_estimate", "estimate", 3),
+    "pruning": ("prune_estimate", "estimate", 2),
 }
 
 
@@ -125,23 +125,18 @@ def test_opening_a_tab_starts_nothing_even_of_a_model_that_was_run_by_hand(recor
 
 
 def test_statistics_are_stored_when_asked_by_hand_and_found_by_a_link():
-    query = {
-        "calibrate_samples": "2",
-        "calibrate_seq_len": "16",
-        "calibrate_heldout": "1",
-        "calibrate_step_interval": "25",
-    }
-    test = app("pages/tuning.py", **query)
+    query = {"prune_samples": "2", "prune_seq_len": "16", "calibrate_heldout": "1", "prune_step_interval": "25"}
+    test = app("pages/prune.py", **query)
     test.button(key="tuning_calibrate").click().run()
     job = engine().jobs("calibrate")[0]
-    running = app("pages/tuning.py", **query)  # while it runs, a link follows it
+    running = app("pages/prune.py", **query)  # while it runs, a link follows it
     assert len(engine().jobs("calibrate")) == 1
     assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
-    assert "Nothing is stored" not in texts(running.run())
+    assert "No statistics of this calibration" not in texts(running.run())
     assert not engine().jobs("seed_floor"), "a link follows, and asks nothing of its own"
     for _ in range(2):  # drawn; and as the browser, which has drawn it, comes back
         test.run()
     parts = [engine().wait(engine().jobs(part)[0].id, 300) for part in ("seed_floor", "heldout")]
     assert [job.state for job in parts] == ["done", "done"]
-    assert "Nothing is stored" not in texts(app("pages/tuning.py", **query))
+    assert "No statistics of this calibration" not in texts(app("pages/prune.py", **query))
     assert len(engine().jobs("calibrate")) == 1

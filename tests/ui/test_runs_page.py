@@ -124,8 +124,8 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
     assert not test.exception
     assert "my wanda" in list(rows(test)["run"])
     assert "my wanda" in test.multiselect(key="runs_chosen").options
-    assert "**my wanda**" in texts(app("pages/pruning.py"))
-    assert "my wanda" in app("pages/pruning.py").multiselect(key="accuracy_runs").options
+    assert "**my wanda**" in texts(app("pages/prune.py"))
+    assert "my wanda" in app("pages/prune.py").multiselect(key="accuracy_runs").options
     run = next(run for run in known_runs(engine()) if run.id == pruned[2].id)
     assert run.label.tags == ("first", "kept")
     save_label(engine(), run, Label())

@@ -38,7 +38,7 @@ def recording(asked_by, _own_engine):
     return engine().wait(engine().submit("record", spec).id, 240)
 
 
-PAGES = ("start", "explore", "evidence", "causes", "tuning", "pruning", "sweep", "runs")
+PAGES = ("start", "explore", "evidence", "causes", "prune", "sweep", "runs")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -10,7 +10,7 @@ from tests.cache.test_store_opening import DAMAGES, fill, read_only
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.slow
-PAGES = ("start", "explore", "evidence", "causes", "tuning", "pruning", "runs")
+PAGES = ("start", "explore", "evidence", "causes", "prune", "runs")
 
 
 @pytest.fixture

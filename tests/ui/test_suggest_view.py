@@ -11,11 +11,11 @@ from tests.ui.helpers import app, charts, texts
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25), heldout=1)
 QUERY = {
-    "calibrate_samples": "2",
-    "calibrate_seq_len": "32",
-    "calibrate_step_interval": "25",
+    "prune_samples": "2",
+    "prune_seq_len": "32",
+    "prune_step_interval": "25",
     "calibrate_heldout": "1",
-    "tuning_view": "Suggest",
+    "prune_view": "Suggest",
 }
 STATISTICS = StatisticsParams(calibration=SPEC.calibration, heldout=SPEC.heldout)
 
@@ -26,7 +26,7 @@ def _statistics():
 
 
 def page(**query):
-    return check(app("pages/tuning.py", **QUERY, **query))
+    return check(app("pages/prune.py", **QUERY, **query))
 
 
 def check(test):
@@ -90,8 +90,8 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     sliders = {name: check(test).slider(key=f"tune_{name}").value for name in spec.searched}
     assert sliders == {name: chosen["discount"][name] for name in spec.searched}
     test.button(key="tuning_undo").click().run()
-    assert check(test).slider(key="tune_sink_std").value == 2.0
-    assert test.slider(key="tune_discount_strength").value == 1.0
+    assert check(test).slider(key="prune_sink_std").value == 2.0
+    assert test.slider(key="prune_discount_strength").value == 1.0
     test.run()
     assert test.query_params["search"] in (record.id, [record.id])
 
@@ -125,5 +125,5 @@ def test_a_cancelled_search_keeps_its_trials_and_resumes_under_its_name():
 def test_a_failed_search_says_why():
     steps = SuggestSpec(statistics=STATISTICS).setting.model_copy(update={"first_step": 1, "last_step": 2})
     record = engine().wait(engine().submit("suggest", SuggestSpec(statistics=STATISTICS, setting=steps)).id, 300)
-    test = app("pages/tuning.py", **QUERY, search=record.id)
+    test = app("pages/prune.py", **QUERY, search=record.id)
     assert "No stored noise step lies in the range" in texts(test)

@@ -28,7 +28,7 @@ def swept():
 
 def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test = app(PAGE, **SMALL)
-    assert "Nothing was swept yet" in texts(test)
+    assert "No sweeps yet" in texts(test)
     titles = folds(test)
     assert "More · keep masks, no size and speed, no other model" in titles
     shared = "text bundled, 2 sequences, 32 tokens each, step interval 25, sparsity over layers uniform"
@@ -41,7 +41,7 @@ def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test.multiselect(key="sweep_patterns").set_value(["2:4"]).run()
     assert "24 prunings" in texts(test)
     test.multiselect(key="sweep_methods").set_value(["sink-wanda"]).run()
-    assert "cannot be put down to the sinks" in texts(test)
+    assert "cannot be attributed to the sinks" in texts(test)
     assert not engine().jobs(), "looking starts nothing"
 
 

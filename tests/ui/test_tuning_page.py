@@ -1,7 +1,6 @@
-"""The tuning page through Streamlit's own test runner, with statistics really stored by the real engine."""
+"""The preview of the page Prune, in the test runner of Streamlit, with statistics really stored by the real engine."""
 
 import json
-from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -44,12 +43,12 @@ SPEC = CalibrateSpec(
     calibration=CalibrationParams(samples=3, seq_len=32, step_interval=25, seed=4, noise_eps=0.01), heldout=2
 )
 QUERY = {
-    "calibrate_samples": "3",
-    "calibrate_seq_len": "32",
-    "calibrate_step_interval": "25",
+    "prune_samples": "3",
+    "prune_seq_len": "32",
+    "prune_step_interval": "25",
     "calibrate_heldout": "2",
-    "calibrate_seed": "4",
-    "calibrate_noise_eps": "0.01",
+    "prune_seed": "4",
+    "prune_noise_eps": "0.01",
 }
 
 
@@ -70,7 +69,7 @@ def stored(kind, spec):
 
 
 def page(**query):
-    return app("pages/tuning.py", **QUERY, **query)
+    return app("pages/prune.py", **QUERY, **query)
 
 
 def total(statistics, setting):
@@ -92,8 +91,8 @@ def check(test):
 
 
 def test_without_statistics_the_page_offers_to_store_them():
-    test = check(app("pages/tuning.py", calibrate_samples="7", calibrate_seq_len="16"))
-    assert "Nothing is stored" in texts(test)
+    test = check(app("pages/prune.py", prune_samples="7", prune_seq_len="16"))
+    assert "No statistics of this calibration yet" in texts(test)
     assert test.button(key="tuning_calibrate")
 
 
@@ -101,9 +100,9 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     """Of what is not there yet no sentence is said, no number shown; it comes when its job is done, which begins once
     the browser has drawn the plots and comes back."""
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 9})})
-    query = {**QUERY, "calibrate_seed": "9"}
+    query = {**QUERY, "prune_seed": "9"}
     file = stored("calibrate", spec)
-    test = check(app("pages/tuning.py", **query))
+    test = check(app("pages/prune.py", **query))
     changed = f"{total(open_statistics(file), TuneParams()).changed:.3%}"
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 1 and "does not tell a discount from chance" in texts(test)
@@ -113,9 +112,9 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
         return [job for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 9]
 
     assert not asked(), "a link runs nothing"
-    check(test.segmented_control(key="tuning_view").set_value("Output error").run())
-    assert "The output error is not measured" in texts(test) and not charts(test)
-    test.segmented_control(key="tuning_view").set_value("Masks").run()
+    check(test.segmented_control(key="prune_view").set_value("Output error").run())
+    assert "The output error is not measured" in texts(test) and len(charts(test)) == 1
+    test.segmented_control(key="prune_view").set_value("Pruned models").run()
 
     much = spec.calibration.model_copy(update={"samples": 100, "seq_len": 64})
     ahead = engine().submit("calibrate", spec.model_copy(update={"calibration": much}))  # so that the parts wait
@@ -146,14 +145,14 @@ def test_parts_that_the_server_refuses_are_asked_for_once_and_again_by_a_button(
     """Not by every refresh: the reason stands until the visitor acts."""
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 11}), "heldout": 1})
     stored("calibrate", spec)
-    query = {**QUERY, "calibrate_seed": "11", "calibrate_heldout": "1"}
+    query = {**QUERY, "prune_seed": "11", "calibrate_heldout": "1"}
     submitted, reason = [], "9 of your jobs run or wait already, as many as this server takes. Wait for one."
 
     def full(kind, spec):
         submitted.append(kind)
         raise UserError(reason)
 
-    test = check(app("pages/tuning.py", **query))
+    test = check(app("pages/prune.py", **query))
     with monkeypatch.context() as patch:
         patch.setattr("pages.parts.asking.submit", full)
         test.button(key="offer_seed_floor_").click().run()
@@ -171,7 +170,7 @@ def test_parts_that_the_server_refuses_are_asked_for_once_and_again_by_a_button(
 
 
 def test_a_model_that_writes_left_to_right_is_told_why_not():
-    test = app("pages/tuning.py")
+    test = app("pages/prune.py")
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
     check(test.run())
     assert "no noised text" in texts(test)
@@ -181,8 +180,8 @@ def test_a_model_that_writes_left_to_right_is_told_why_not():
 def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
     test = check(page())
     assert test.metric[0].value == f"{total(statistics, TuneParams()).changed:.3%}"
-    test.slider(key="tune_sink_std").set_value(1.0).run()
-    test.slider(key="tune_sparsity").set_value(0.3).run()
+    test.slider(key="prune_sink_std").set_value(1.0).run()
+    test.slider(key="prune_sparsity").set_value(0.3).run()
     expected = total(statistics, TuneParams(discount=DiscountParams(sink_std=1.0), sparsity=0.3))
     check(test)
     assert test.metric[0].value == f"{expected.changed:.3%}"
@@ -192,23 +191,22 @@ def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
     assert "against no discount" in texts(test), "beneath, as it is cut off beside the number"
 
 
-@pytest.mark.parametrize(("view", "title"), [("Masks", "mask bits changed"), ("Output error", "output error")])
-def test_layers_are_shown_as_they_come_in(statistics, monkeypatch, view, title):
+def test_layers_are_shown_as_they_come_in(statistics, monkeypatch):
     """Where it takes longer than a moment: a grid with the layers so far, gone when all are there."""
     seen = []
 
     def grids(shown, name, columns, **options):
-        if name == title and np.isnan(shown[0].values).any():
+        if name == "mask bits changed" and np.isnan(shown[0].values).any():
             seen.append(shown[0].values)
         return original(shown, name, columns, **options)
 
     original = tune_effects.grids.grids
-    whole = check(page(tuning_view=view))
+    whole = check(page())
     whole.run()
     assert not whole.get("empty"), "every refresh of the sidebar would draw it again"
     monkeypatch.setattr(tune_effects, "PATIENCE", 0.0)
     monkeypatch.setattr(tune_effects.grids, "grids", grids)
-    test = check(page(tuning_view=view))
+    test = check(page())
     layers = statistics.info.layers
     assert [int(np.isfinite(values).all(axis=1).sum()) for values in seen] == list(range(1, layers))
     assert all(values.shape == (layers, 7) for values in seen)
@@ -220,14 +218,14 @@ def test_presets_undo_and_a_setting_kept_beside_another(statistics):
     test.selectbox(key="tuning_preset").set_value("no discount").run()
     assert check(test).metric[0].value == "0.000%"
     test.button(key="tuning_undo").click().run()
-    assert check(test).slider(key="tune_discount_strength").value == 1.0
+    assert check(test).slider(key="prune_discount_strength").value == 1.0
     test.button(key="tuning_keep").click().run()
-    test.slider(key="tune_sink_std").set_value(3.0).run()
+    test.slider(key="prune_sink_std").set_value(3.0).run()
     labels = {metric.label: metric.value for metric in check(test).metric}
     assert labels["Mask bits changed, A"] == f"{total(statistics, TuneParams()).changed:.3%}"
     assert "A" in texts(test) and "k 3" in texts(test)
     test.button(key="tuning_swap").click().run()
-    assert check(test).slider(key="tune_sink_std").value == 2.0
+    assert check(test).slider(key="prune_sink_std").value == 2.0
     assert json.loads(test.query_params["tuning_a"])["discount"]["sink_std"] == 3.0
 
 
@@ -264,10 +262,10 @@ def floor(monkeypatch):
         spec.model_rebuild(force=True)
 
 
-def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_computed_and_handed_over(statistics, floor):
-    test = check(page(tune_alpha_unit="std", tune_sink_alpha="1.0"))
+def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_and_computed(statistics, floor):
+    test = check(page(prune_alpha_unit="std", prune_sink_alpha="1.0"))
     test.button(key="tuning_keep").click().run()
-    test.slider(key="tune_floor").set_value(0.5).run()
+    test.slider(key="prune_floor").set_value(0.5).run()
     a = TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0))
     b = TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0, floor=0.5))
     numbers = {metric.label: metric.value for metric in check(test).metric}
@@ -278,16 +276,15 @@ def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_computed_and_ha
     }
     assert shown["A"] != shown["B, this setting"]
     assert "floor of φ 0 · sparsity" in texts(test) and "floor of φ 0.5" in texts(test)
-    assert dict(parse_qsl(prune_link(test).query_string))["prune_floor"] == "0.5"
-    test.segmented_control(key="tuning_view").set_value("Discount").run()
+    test.segmented_control(key="prune_view").set_value("Discount").run()
     test.toggle(key="tuning_curve_table").set_value(True).run()
     curve = check(test).dataframe[0].value
     below = curve["z"] < 1.9  # where φ < 0.5, k = 2
     assert (curve["ω median, B, this setting"][below] == 1).all() and (curve["ω median, A"][below] < 1).all()
-    test.segmented_control(key="tuning_view").set_value("Suggest").run()
+    test.segmented_control(key="prune_view").set_value("Suggest").run()
     assert "Floor of φ" in check(test).multiselect(key="suggest_searched").options
-    pruning = app("pages/pruning.py", prune_floor="0.5")
-    assert not pruning.exception and pruning.number_input(key="prune_floor").value == 0.5
+    pruning = app("pages/prune.py", prune_floor="0.5")
+    assert not pruning.exception and pruning.slider(key="prune_floor").value == 0.5
 
 
 def test_a_parameter_of_the_discount_that_is_added_is_a_flag_and_searched(floor, tmp_path):
@@ -303,7 +300,7 @@ def test_a_parameter_of_the_discount_that_is_added_is_a_flag_and_searched(floor,
 
 @pytest.mark.parametrize("view", ["Output error", "Discount", "Text", "Scores"])
 def test_every_view_opens_by_its_address(statistics, view):
-    test = check(page(tuning_view=view, tune_sink_scope="layer", tune_step_weighting="noisy"))
+    test = check(page(prune_view=view, prune_sink_scope="layer", prune_step_weighting="noisy"))
     if view == "Text":
         markup = " ".join(str(element.proto.body) for element in test.get("html"))
         assert "ss-discount" in markup and "position 31" in markup
@@ -316,30 +313,24 @@ def test_steps_come_from_the_address(statistics):
     assert test.metric[0].value == f"{total(statistics, TuneParams(first_step=25, last_step=25)).changed:.3%}"
 
 
-def prune_link(test):
-    return next((link.proto for link in test.get("page_link") if "Prune with this" in link.proto.label), None)
-
-
-def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
-    link = prune_link(
-        check(
-            page(
-                tune_sink_std="1.5",
-                tune_sink_score="hard",
-                tune_sparsity="0.3",
-                tune_steps="0-25",
-                tune_step_weighting="clean",
-            )
-        )
-    )
-    asked = dict(parse_qsl(link.query_string))
-    test = app("pages/pruning.py", **asked)  # it may show errors of other runs
-    assert not test.exception
-    found = {box.key: box.value for box in [*test.number_input, *test.slider, *test.selectbox, *test.text_input]}
-    assert found["prune_sink_std"] == 1.5 and found["prune_sink_score"] == "hard" and found["prune_sparsity"] == 0.3
-    assert {name: found[f"prune_{name}"] for name in CalibrationParams.model_fields} == SPEC.calibration.model_dump()
-    assert found["prune_last_step"] == 25 and found["prune_step_weighting"] == "clean"
-    assert not any(set(asked) - set(found))
+def test_what_is_pruned_is_what_the_preview_shows(statistics):
+    """One set of settings: calibration, discount, noise steps and sparsity of the preview are those of the prunings."""
+    setting = {"prune_sink_std": "1.5", "prune_sink_score": "hard", "prune_sparsity": "0.3", "tune_steps": "0-25"}
+    test = check(page(**setting, prune_step_weighting="clean"))
+    button = test.button(key="prune")
+    assert button.label == "Prune with and without the discount" and not button.disabled
+    test.toggle(key="prune_then_score").set_value(False).run()
+    check(test.button(key="prune").click().run())
+    jobs = {job.spec["method"]: job.spec for job in engine().jobs("prune")}
+    assert set(jobs) == {"sink-wanda", "wanda-noised"}
+    spec = PruneSpec.model_validate(jobs["sink-wanda"])
+    assert spec.calibration == SPEC.calibration and spec.sparsity == 0.3
+    assert (spec.discount.sink_std, spec.discount.sink_score) == (1.5, "hard")
+    assert (spec.steps.last_step, spec.steps.step_weighting) == (25, "clean")
+    for job in engine().jobs("prune"):
+        assert engine().wait(job.id, 300).state == "done", job.reason
+    assert "mask disagreement is" in texts(check(test.run())).lower(), "without leaving the page"
+    assert not engine().jobs("evaluate"), "as scoring was switched off"
 
 
 def test_bins_say_their_measured_error():
@@ -348,38 +339,37 @@ def test_bins_say_their_measured_error():
     record = engine().wait(engine().submit("calibrate", spec).id, 300)
     assert record.state == "done", record.reason
     found = shares(open_statistics(engine().result(record).file).info.bin_errors)
-    shown = texts(check(app("pages/tuning.py", **{**QUERY, "calibrate_grouping": "bins", "calibrate_seq_len": "96"})))
+    shown = texts(check(app("pages/prune.py", **{**QUERY, "calibrate_grouping": "bins", "prune_seq_len": "96"})))
     assert f"bins miss {found.missed:.1%}, and falsely change {found.false:.1%}" in shown
     assert "in 72 bins of z" in shown
 
 
 def test_under_uniform_noise_no_step_can_be_left_out():
-    query = {**QUERY, "calibrate_noise": "uniform"}
+    query = {**QUERY, "prune_noise": "uniform"}
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"noise": "uniform"})})
     record = engine().wait(engine().submit("calibrate", spec).id, 300)
     assert record.state == "done", record.reason
-    test = check(app("pages/tuning.py", **query, tune_steps="25-25", tune_step_weighting="noisy"))
+    test = check(app("pages/prune.py", **query, tune_steps="25-25", prune_step_weighting="noisy"))
     assert "all steps count alike" in texts(test)
-    assert not any(box.key == "tune_step_weighting" for box in test.selectbox)
+    assert not any(box.key == "prune_step_weighting" for box in test.selectbox)
     statistics = open_statistics(engine().result(record).file)
     assert test.metric[0].value == f"{total(statistics, TuneParams()).changed:.3%}"
-    assert dict(parse_qsl(prune_link(test).query_string))["prune_noise"] == "uniform"
 
 
 def test_an_address_with_nonsense_is_ignored(statistics):
-    check(page(tune_steps="7-what", tuning_a="{", tune_sink_std="99"))
+    check(page(tune_steps="7-what", tuning_a="{", prune_sink_std="99"))
     assert np.isfinite(float(check(page(tune_steps="7-9")).metric[0].value.rstrip("%")))
     assert known_key("calibrate", SPEC)
 
 
 def test_a_kept_setting_is_still_there_after_another_page(statistics):
-    test = page(tune_sink_std="1.0")
+    test = page(prune_sink_std="1.0")
     test.button(key="tuning_keep").click().run()
-    test.slider(key="tune_sink_std").set_value(3.0).run()
+    test.slider(key="prune_sink_std").set_value(3.0).run()
     assert "**A** k 1" in texts(test)
     test.switch_page("pages/start.py").run()
     test.query_params.clear()
-    test.switch_page("pages/tuning.py").run()
+    test.switch_page("pages/prune.py").run()
     for name, value in QUERY.items():
         test.query_params[name] = value
     test.run()

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import Run, known_runs
+from analysis.engine.runs import Run
 from analysis.evaluation import comparing
 from analysis.evaluation.comparing import DENSE
 from analysis.evaluation.conditions import RELATIONS
@@ -16,10 +17,10 @@ from analysis.evaluation.planning import Noise, Sample, measured
 from analysis.evaluation.presets import PRESETS
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, against, without_seed
 from pages.parts import address, controls
-from pages.parts.accuracy.canvas_scores import choose_score, say_scores
-from pages.parts.accuracy.panel import accuracy_in_brief, results_of
+from pages.parts.accuracy.canvas_scores import choose_score
+from pages.parts.accuracy.panel import results_of
 from pages.parts.accuracy.planned import planned
-from pages.parts.acting import acting_button, may_act
+from pages.parts.acting import acting_button
 from pages.parts.folds import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -34,27 +35,10 @@ _LIMIT = 64  # items a task that are preset: minutes on a laptop, and enough to 
 MOST = 6  # models compared at once that are preselected
 
 
-def accuracy_of(model: ModelSpec) -> None:
-    """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
-    pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
-    runs = {run.id: run for run in pruned if run.runs}
-    if not runs:
-        st.info(
-            "No pruned copy of this model yet. Once there is one, this shows what pruning costs in accuracy, task by "
-            "task, as the items come in."
-        )
-        say_scores(model)
-    elif may_act():
-        _question(model, runs)
-    shown = choose_evaluation()
-    if shown is not None:
-        accuracy_in_brief(shown)
-
-
-def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
-    """runs: by id."""
+def choose_runs(runs: dict[str, Run]) -> list[str]:
+    """Draws the box of the pruned copies of a model, and returns the ids of those chosen. runs: by id."""
     _preselect(runs)
-    chosen = st.multiselect(
+    return st.multiselect(
         "Compare the dense model with",
         list(runs),
         key=_RUNS,
@@ -62,15 +46,18 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         persist_state="session",
         help="Every model gets the same items and the same masks, so differences are paired.",
     )
-    ask_scores(model, runs, chosen)
 
 
-def ask_scores(model: ModelSpec, runs: dict[str, Run], chosen: list[str]) -> None:
+def score_settings(
+    model: ModelSpec, runs: dict[str, Run], chosen: list[str], narrow: bool = False
+) -> dict[str, Any] | None:
     """Draws tasks, items and what they can show, and the button that scores the dense model and the chosen runs.
 
-    runs: all pruned copies of the model, by id.
+    Returns the settings as fields of `EvaluateSpec`; None where they do not go together. runs: all pruned copies of the
+    model, by id. narrow: whether there is room for one control beside another, and no more.
     """
-    columns = keyed_columns([2, 1, 1, 1], "accuracy_tasks")
+    first = st.container(key="accuracy_tasks_place")
+    columns = [first, *keyed_columns(3, "accuracy_tasks")] if narrow else keyed_columns([2, 1, 1, 1], "accuracy_tasks")
     tasks = columns[0].multiselect(
         "Tasks",
         ["bundled", "paper", *PRESETS],
@@ -87,17 +74,12 @@ def ask_scores(model: ModelSpec, runs: dict[str, Run], chosen: list[str]) -> Non
         with column:
             default = _LIMIT if name == "limit" else None
             values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
-    values |= choose_score(model) | _more()
+    values |= choose_score(model) | _more(narrow)
     planned(tasks, values["limit"], len(chosen), _measured(chosen, runs))
-    spec, problem = None, "" if tasks else "Choose at least one task."
+    settings = {"model": model, "tasks": tuple(tasks) or ("bundled",), **values}
+    problem = "" if tasks else "Choose at least one task."
     try:
-        spec = EvaluateSpec(
-            model=model,
-            compare=tuple(model.model_copy(update={"source": runs[run_id].source}) for run_id in chosen),
-            names=("dense", *(runs[run_id].name for run_id in chosen)),
-            tasks=tuple(tasks) or ("bundled",),
-            **values,
-        )
+        spec = _spec(settings, runs, chosen)
     except EXPECTED as error:
         problem = why(error)
     if problem:
@@ -105,14 +87,30 @@ def ask_scores(model: ModelSpec, runs: dict[str, Run], chosen: list[str]) -> Non
     acting_button(
         "Compare accuracy",
         "compare_accuracy",
-        type="primary",
+        type="primary" if not narrow else "secondary",
         icon=":material/monitoring:",
         disabled=bool(problem),
         help=plain(problem) or None,
         on_click=_evaluate,
-        args=(spec,),
+        args=(None if problem else spec,),
     )
     say_refusal(_PLACE)
+    return None if problem else settings
+
+
+def score(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
+    """Asks for the accuracy of the dense model and the chosen runs. settings: of `score_settings`."""
+    _evaluate(_spec(settings, runs, chosen))
+
+
+def _spec(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence[str]) -> EvaluateSpec:
+    """Raises ValidationError where settings do not go together."""
+    model: ModelSpec = settings["model"]
+    return EvaluateSpec(
+        compare=tuple(model.model_copy(update={"source": runs[run_id].source}) for run_id in chosen),
+        names=("dense", *(runs[run_id].name for run_id in chosen)),
+        **settings,
+    )
 
 
 def _measured(chosen: Sequence[str], runs: Mapping[str, Run]) -> Noise | None:
@@ -165,7 +163,7 @@ def _samples(
     return comparing.samples(results, relation, models, left_out)
 
 
-def _more() -> dict:
+def _more(narrow: bool) -> dict:
     """How the items are put to the models, where it is not to be as the tasks say."""
     names = ("shots", "guidance", "gen_length", "chat_template")
     keys = {name: f"accuracy_{name}" for name in names}
@@ -178,7 +176,9 @@ def _more() -> dict:
         return {}
     values = {}
     with place:
-        for column, name in zip(keyed_columns(len(names), "accuracy_more"), names, strict=True):
+        for column, name in zip(
+            [place] * len(names) if narrow else keyed_columns(len(names), "accuracy_more"), names, strict=True
+        ):
             with column:
                 values[name] = controls.draw(EvaluateSpec, name, keys[name], bind="query-params")
         own = controls.draw(EvaluateSpec, "include_path", folder["include_path"], persist_state="session")
@@ -201,10 +201,10 @@ def evaluations() -> list[JobRecord]:
     return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
 
 
-def choose_evaluation(default: JobRecord | None = None, none: bool = False) -> JobRecord | None:
+def choose_evaluation(default: JobRecord | None = None, none: bool = False, boxed: bool = True) -> JobRecord | None:
     """Draw the box of evaluations, and return the one in the address, else the default, else the newest.
 
-    none: whether none is shown where the address names none.
+    none: whether none is shown where the address names none. boxed: whether there is a box to choose another one from.
     """
     records = {record.id: record for record in evaluations()}
     evaluation_id = address.named("evaluation")
@@ -216,7 +216,7 @@ def choose_evaluation(default: JobRecord | None = None, none: bool = False) -> J
         return None
     usual = None if none else default.id if default is not None else next(iter(records))
     shown = evaluation_id or usual
-    if len(records) > 1 or shown is None:
+    if boxed and (len(records) > 1 or shown is None):
         shown_box(
             "Evaluation",
             "evaluation_shown",

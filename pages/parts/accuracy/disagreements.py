@@ -21,11 +21,9 @@ def disagreements(results: Results) -> None:
     others = [name for name in names if name != first]
     second = other.selectbox("Second", others, key="disagree_second", bind="query-params")
     titles = {_ALL: "all"} | {benchmark.name: benchmark.title for benchmark in results.accuracies}
-    task = of.selectbox(
-        "Of task", list(titles), format_func=titles.__getitem__, key="disagree_task", bind="query-params"
-    )
-    side = who.selectbox("Right is", [_ANYONE, first, second, _NEITHER], key="disagree_right", bind="query-params")
-    text = words.text_input("With the words", key="disagree_text", placeholder="any", bind="query-params")
+    task = of.selectbox("Task", list(titles), format_func=titles.__getitem__, key="disagree_task", bind="query-params")
+    side = who.selectbox("Right", [_ANYONE, first, second, _NEITHER], key="disagree_right", bind="query-params")
+    text = words.text_input("Search", key="disagree_text", placeholder="Words of the question", bind="query-params")
     models = names.index(first), names.index(second)
     rows = results.once(tables.disagreements, *models, None if task == _ALL else task)
     shown = tables.filtered(rows, side if side != _ANYONE else None, text)
@@ -34,7 +32,7 @@ def disagreements(results: Results) -> None:
         return
     picked = table(
         f"{len(shown):,} of {len(rows):,} items",
-        "Log-likelihoods are in nats, in the order of the choices. Tick a row to see its item in full.",
+        "Tick a row to see its item in full. Log-likelihoods are in nats, in the order of the choices.",
         pd.DataFrame(shown),
         "disagreements",
         export=False,

@@ -24,7 +24,7 @@ def likelihoods(results: Results) -> None:
     formula = _OF_CANVASES if scores else _BOUND
     table(
         "Negative log-likelihood of right answers",
-        f"Nats a token, lower is better: a unit of its own, averaged with no accuracy. {scores or bounds.LEFT_OUT}",
+        f"Nats per token, lower is better; never averaged with accuracy. {scores or bounds.LEFT_OUT}",
         pd.DataFrame(bounds.bound_table(results)),
         "bound_table",
         formula,
@@ -32,9 +32,9 @@ def likelihoods(results: Results) -> None:
     pairs = comparing.pairs(results)
     if pairs:
         table(
-            "Differences in nats a token",
-            "First less second model on the same items with the same masks; below 0 the first finds the right answers "
-            "likelier. Every p is adjusted by Holm over this table alone.",
+            "Differences in nats per token",
+            "First minus second model on the same items with the same masks; below 0 the first finds the right answers "
+            "likelier. Holm correction over this table alone.",
             pd.DataFrame(bounds.bound_differences(results, pairs)),
             "bound_differences",
             formula,

@@ -22,7 +22,7 @@ from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
-from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, perplexity
+from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity
 from pages.parts.acting import acting_button
 from pages.parts.below import below
 from pages.parts.charts import export_button
@@ -45,13 +45,12 @@ def accuracy_panel(record: JobRecord) -> None:
 
 
 def accuracy_in_brief(record: JobRecord) -> None:
-    """Draws how far an evaluation is and its accuracies so far."""
+    """Draws how far an evaluation is, its accuracies so far and what they say."""
     if record.ended:
         results = results_of(record)
         _how_it_ended(record, results)
         if results is not None:
-            _first(results)
-        _to_all(record)
+            in_brief(results)
     else:
         st.fragment(_state, run_every=REFRESH)(record.id)
         st.fragment(_brief_so_far, run_every=REDRAW)(record.id)
@@ -61,16 +60,7 @@ def _brief_so_far(job_id: str) -> None:
     record = engine().job(job_id)
     results = None if record is None else results_of(record)
     if results is not None:
-        _first(results)
-
-
-def _to_all(record: JobRecord) -> None:
-    st.page_link(
-        "pages/runs.py",
-        label="**Items, curves and conditions**",
-        icon=":material/table_view:",
-        query_params={"runs_view": "Accuracy", "evaluation": record.id},
-    )
+        in_brief(results)
 
 
 def _ended(record: JobRecord) -> None:

@@ -92,6 +92,17 @@ def at_a_glance(results: Results) -> Compared:
     return Compared(pairs, name)
 
 
+def in_brief(results: Results) -> None:
+    """Draws the accuracies, and who is better than whom in words."""
+    if not results.accuracies:
+        return
+    accuracies(results)
+    related = comparing.related_pairs(results)
+    pairs = related.get("control") or related[comparing.DENSE]
+    if pairs:
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(results, pairs)))
+
+
 def differences(results: Results, compared: Compared) -> None:
     """Under which conditions, step by step, and as running curves."""
     pairs, name = compared
@@ -110,8 +121,8 @@ def differences(results: Results, compared: Compared) -> None:
         with right:
             chart(
                 f"Running difference to {name}: {titles[task]}",
-                "The paired difference as the items came in, a panel a model, the others faint behind it. Where the "
-                "band holds 0, none is shown.",
+                "The paired difference as items came in, one panel per model, the others faint behind it, with its 95 % "
+                "band.",
                 _DIFFERENCE,
                 _running(
                     results.once(curves.difference_curves, task, tuple(pairs)),
@@ -133,8 +144,8 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
     whiskers = [_whisker(row, f"{row['model']} − {row['than']}" if several else row["model"]) for row in rows]
     chart(
         f"Difference to {name}",
-        "Accuracy less that of the other model on the same items, with its 95 % interval. A full dot: a difference "
-        "is shown. A hollow one: none is shown, which is not to say that there is none. "
+        "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant after "
+        "Holm correction; hollow: not significant, which is not to say equal. "
         f"{verdicts.adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
         "the dot is hollow.",
         _TESTS,
@@ -304,7 +315,7 @@ def _running_accuracy(results: Results, task: str, title: str) -> None:
     begun = [curve for curve in running if len(curve.items)]
     chart(
         f"Running accuracy: {title}",
-        "Right answers over the items done, in the order of the shuffle, a panel a model with its 95 % band, the "
+        "Right answers over the items done, in the order of the shuffle, one panel per model with its 95 % band, the "
         "others faint behind it. Dotted: choosing at random.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
         _running(running, _colors(results), "accuracy", chance=chance),

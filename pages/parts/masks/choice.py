@@ -101,7 +101,7 @@ def how_to_prune(known: dict[str, Run]) -> None:
         where = engine().models_folder
         discounted = PruneSpec.model_fields["method"].default
         _prune_both(discounted)
-        st.page_link("pages/pruning.py", label="**Prune with other settings**", icon=":material/content_cut:")
+        st.page_link("pages/prune.py", label="**Prune with other settings**", icon=":material/content_cut:")
         st.caption("Or from the command line:")
         st.code(
             "\n".join(
@@ -247,6 +247,18 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
     if abs(seeds_sparsity - sparsity) > ALIKE:
         st.warning("These two seeds have another sparsity than the runs compared, so they are no floor for them.")
     return floor
+
+
+def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Comparison | None:
+    """Two runs in the store that differ in their calibration seed alone, compared as the floor of these two; None where
+    there are none. Draws nothing."""
+    indices = seed_pair(_reports(known), first.run, second.run)
+    if indices is None:
+        return None
+    ids = list(known)
+    pair = [run for index in indices if (run := open_pruned(ids[index], known)) is not None]
+    alike = len(pair) == 2 and not any(masks_file.why_not_comparable(first.masks, run.masks) for run in pair)
+    return measures.compared(*pair) if alike else None
 
 
 def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:

@@ -9,6 +9,9 @@ from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrationParams
 from pages.parts import controls
 from pages.parts.plain import plain
 
+DEFAULT_CALIBRATION = CalibrationParams(samples=64, seq_len=128)
+"""What pages begin with, whatever they calibrate: minutes on a laptop."""
+
 CALIBRATION_IN_WORDS = {"data": "text {}", "samples": "{} sequences", "seq_len": "{} tokens each", "seed": "seed {}"}
 """How a fold's title tells the calibration."""
 
@@ -29,7 +32,7 @@ def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
         key=f"{prefix}_preset",
         on_change=preset,
         persist_state="session",
-        placeholder="choose a preset",
+        placeholder="Choose a preset",
         help="Sets the calibration as the authors' scripts do (arXiv 2602.17664): WikiText-2, 128 sequences of 4,096 "
         "tokens or as many as the model takes, and the noise of the family.",
     )

@@ -68,7 +68,7 @@ def _show(footprint: dict) -> None:
         rows += [
             ("one forward", f"{1000 * speed['dense_seconds']:.1f} ms", f"{1000 * speed['pruned_seconds']:.1f} ms"),
             (
-                "tokens a second",
+                "tokens per second",
                 f"{speed['dense_tokens_per_second']:,.0f}",
                 f"{speed['pruned_tokens_per_second']:,.0f}",
             ),

@@ -76,7 +76,7 @@ def _table(estimates: dict[str, str], was_waiting: bool) -> None:
         if record is not None and record.state == "done":
             estimate = record.summary
             row["time"] = f"about {duration(estimate['total_seconds'])}"
-            row["memory"] = f"{estimate['memory_bytes'] / 1e6:,.0f} MB beside the model"
+            row["memory"] = f"{estimate['memory_bytes'] / 1e6:,.0f} MB extra"
             row["disk"] = f"{estimate['disk_bytes'] / 1e6:,.0f} MB"
             if estimate["memory_bytes"] > estimate["free_bytes"]:
                 free = estimate["free_bytes"] / 1e9
@@ -93,6 +93,6 @@ def _table(estimates: dict[str, str], was_waiting: bool) -> None:
     for problem in problems:
         st.warning(plain(problem))
     st.caption(
-        "Measured on one step of each phase, on this device. They run one after the other, and take less where an "
-        "earlier run has found the attention mass of the same text."
+        "Measured on one step of each phase, on this device. Runs go one after the other; text whose attention mass is "
+        "known takes less."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import streamlit as st
+from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run, known_runs
@@ -17,6 +18,7 @@ from analysis.pruned import masks_file
 from analysis.pruned.naming import run_name
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
+from analysis.specs import PruneSpec, against, without_seed
 from analysis.specs.what_is_read import only_read
 from cache.keys import content_key
 from pages.parts.below import below
@@ -35,36 +37,65 @@ _REFRESH = 0.7  # seconds
 _sparsity_grid, _phase_bar, _grids = kept(figures.sparsity_grid), kept(figures.phase_bar), kept(grids)
 
 
-def prune_runs() -> None:
-    """Draws all runs, newest first."""
-    runs = engine().jobs("prune")
-    active = [record for record in reversed(runs) if not record.ended]
-    ended = [record for record in runs if record.ended]
-    if not runs:
-        how = " Choose methods above and press **Prune**." if engine().gate.may("run") else ""
-        st.info(f"Nothing was pruned yet.{how} Each run shows here as it goes.")
-        return
+def active_runs() -> None:
+    """Draws the prunings that run or wait, as they go."""
+    active = [record for record in reversed(engine().jobs("prune")) if not record.ended]
     if active:
-        st.subheader("Running")
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
-    if ended:
-        st.subheader("Finished")
-        if _precisions_differ(ended):
-            st.caption(
-                ":material/info: These runs did not all have the same precision and kind of device. Precision alone "
-                "changes which weights go, so compare methods only where both are the same."
-            )
-        known = known_runs(engine())
-        titles = _titles(runs, known)
-        opened = _table_of_done(known)
-        if opened is not None:
-            with st.container(border=True):
-                _done(opened, titles[opened.id])
-        cut_off = [record for record in ended if record.state != "done"]
-        many = len(cut_off) > SHOWN and st.toggle(f"Show all {len(cut_off)} cut off", key="prune_all")
-        for record in cut_off if many else cut_off[:SHOWN]:
-            with st.container(border=True):
-                _cut_off(record, titles[record.id])
+
+
+def finished_runs() -> None:
+    """Draws the pruned models in a table, the one that is opened, and what was cut off."""
+    runs = engine().jobs("prune")
+    ended = [record for record in runs if record.ended]
+    if not ended:
+        st.info("No pruned models yet. Each is listed here with its report, its size and its speed.")
+        return
+    if _precisions_differ(ended):
+        st.caption(
+            ":material/info: These runs differ in precision or kind of device. Precision alone changes which weights "
+            "go, so compare methods only where both are the same."
+        )
+    known = known_runs(engine())
+    titles = _titles(runs, known)
+    opened = _table_of_done(known)
+    if opened is not None:
+        with st.container(border=True):
+            _done(opened, titles[opened.id])
+    cut_off = [record for record in ended if record.state != "done"]
+    many = len(cut_off) > SHOWN and st.toggle(f"Show all {len(cut_off)} cut off", key="prune_all")
+    for record in cut_off if many else cut_off[:SHOWN]:
+        with st.container(border=True):
+            _cut_off(record, titles[record.id])
+
+
+def newest_pair() -> list[Run]:
+    """The newest pruned model that discounts sinks beside the same without a discount; else the newest two."""
+    done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
+    for run in done:
+        try:
+            spec = PruneSpec.model_validate(run.parameters)
+        except ValidationError:
+            continue
+        control = against(spec, "control")
+        if control is not None:
+            other = next((other for other in done if other.model == run.model and _alike(other, control)), None)
+            if other is not None:
+                return [other, run]
+    return done[1::-1]
+
+
+def _alike(run: Run, spec: PruneSpec) -> bool:
+    """Whether a run was pruned as a spec says, of whatever model."""
+    try:
+        own = PruneSpec.model_validate(run.parameters)
+    except ValidationError:
+        return False
+    same_seed = own.calibration.seed == spec.calibration.seed
+    left_out = {"model", "out"}
+    return same_seed and without_seed(own).model_dump(exclude=left_out) == without_seed(spec).model_dump(
+        exclude=left_out
+    )
 
 
 def _table_of_done(known: list[Run]) -> JobRecord | None:
@@ -85,13 +116,13 @@ def _table_of_done(known: list[Run]) -> JobRecord | None:
     key = f"prune_table_{content_key(runs=list(by_id))[:8]}"  # a click is of a place in the table
     table(
         f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
-        "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items.",
+        "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
         pd.DataFrame(row(run) for run in done).drop(columns="★"),
         key,
         hint="Click a row to open it.",
         on_select=clicked,
         selection_mode="single-row",
-        height=min(38 + 35 * len(done), 320),
+        height=min(38 + 35 * len(done), 220),
         column_config=COLUMNS,
     )
     chosen = st.selectbox(

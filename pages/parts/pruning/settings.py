@@ -1,47 +1,92 @@
-"""The settings of a pruning, drawn from its specs: what is to run, or one sentence on why it cannot."""
+"""The settings of preview and pruning, drawn from their specs: what is to run, or one sentence on why it cannot."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.models.families import why_no_experts_are_cut
 from analysis.specs import (
     ALLOCATIONS,
     METHODS,
+    NOISES,
     PATTERNS,
     CalibrationParams,
     DiscountParams,
     ModelSpec,
     PruneSpec,
     StepParams,
+    TuneParams,
     sentence,
 )
 from analysis.specs.what_is_read import only_read
 from pages.parts import controls
 from pages.parts.folds import fold, settings_of
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_note, noise_of, preset_box
+from pages.parts.pruning.calibration_presets import (
+    CALIBRATION_IN_WORDS,
+    DEFAULT_CALIBRATION,
+    draw_noise,
+    noise_note,
+    noise_of,
+    preset_box,
+)
+from pages.parts.session import not_in_address
 from pages.parts.trouble import EXPECTED, why
+from pages.parts.tuning.settings import actions, key_of, remember, sliders
+from pages.parts.tuning.statistics import stored_settings
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 
 
-def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
-    """Draws the controls. One spec a chosen method, and why there is none where settings do not go together."""
+@dataclass(frozen=True)
+class Asked:
+    """What the controls ask for. specs: one per method; problem: why there are none, or ''. calibration, setting: of
+    the preview, and of every pruning that reads them. stored: fields of `StatisticsParams` beside the calibration.
+    discounts: whether some method discounts sinks."""
+
+    specs: list[PruneSpec]
+    problem: str
+    calibration: CalibrationParams
+    setting: TuneParams
+    stored: Mapping[str, Any]
+    discounts: bool
+
+
+def prune_settings(model: ModelSpec) -> Asked:
+    """Draws the controls, one set for the preview, the prunings and all that follows."""
     checkpoint = found(model)
     if isinstance(checkpoint, str):
-        return [], checkpoint
+        return Asked([], checkpoint, DEFAULT_CALIBRATION, TuneParams(), {}, discounts=False)
+    _take_old_steps()
     methods = _methods(checkpoint)
-    chosen = {
-        **_what(checkpoint),
-        "calibration": _calibration(methods, checkpoint),
-        "steps": _steps(methods),
-        "discount": _discount(methods),
-    }
+    place = st.container(key="prune_sparsity_place")
+    discount, tried = _discount(methods), st.container()
+    calibration = _calibration(methods, checkpoint)
+    steps = _steps(methods, calibration)
+    what = _what(checkpoint, place)
+    stored = stored_settings()
+    more = _more(checkpoint, what["pattern"] in PATTERNS and PATTERNS[what["pattern"]].cuts_experts, what["allocation"])
+    setting = TuneParams(discount=discount, sparsity=what["sparsity"], **steps.model_dump())
+    discounts = any(METHODS[method].discounted for method in methods)
+    if discounts:
+        remember(setting)
+        with tried.expander("Presets, undo, A and B", key="fold_prune_tried"):
+            actions()
+    chosen = {**what, **more, "calibration": calibration, "steps": steps, "discount": discount}
+    specs, problem = _specs(model, methods, chosen, checkpoint)
+    return Asked(specs, problem, calibration, setting, stored, discounts)
+
+
+def _specs(
+    model: ModelSpec, methods: list[str], chosen: dict[str, Any], checkpoint: Checkpoint | None
+) -> tuple[list[PruneSpec], str]:
+    """One spec per chosen method; or why there is none where settings do not go together."""
     if not methods:
         return [], "Choose at least one method."
     refused = pattern_refused(checkpoint, chosen["pattern"])
@@ -52,6 +97,17 @@ def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
         return [PruneSpec.model_validate(only_read(spec.model_dump())) for spec in specs], ""
     except EXPECTED as error:
         return [], why(error)
+
+
+def _take_old_steps() -> None:
+    """Reads the noise steps of an address from before they had fields of their own, such as 5-50."""
+    stated = st.query_params.pop("tune_steps", "")
+    first, _, last = stated.partition("-")
+    if first.isdigit() and last.isdigit():
+        for name, value in (("first_step", int(first)), ("last_step", int(last))):
+            st.session_state[key_of(name)] = min(value, 1000)
+    elif stated:
+        not_in_address(f"no noise steps “{stated}”, which would read like 5-50.")
 
 
 def patterns_not_offered(checkpoint: Checkpoint | None) -> list[str]:
@@ -82,54 +138,53 @@ def _methods(checkpoint: Checkpoint | None) -> list[str]:
     methods = st.multiselect(
         "Methods",
         names,
-        default=[name for name in _preselected() if name in names],
+        default=[name for name in with_and_without() if name in names],
         key="prune_methods_causal" if causal else "prune_methods",
         bind="query-params",
         format_func=lambda name: METHODS[name].title,
         help="\n\n".join(f"**{METHODS[name].title}** {METHODS[name].help}" for name in names),
     )
     if causal:
-        st.caption("This model has no mask token, so methods that read noised text are not offered.")
+        st.caption("This model has no mask token, so methods that read noised text are left out.")
     for method in methods:
         row = METHODS[method]
         if row.control is not None and row.control != row.published and row.control not in methods:
             st.caption(
                 f":material/info: Without *{plain(METHODS[row.control].title)}* a gain of {plain(row.title)} cannot be "
-                "put down to the sinks: it differs from what it was published against in more than its discount."
+                "attributed to the sinks."
             )
     return methods
 
 
-def _preselected() -> list[str | None]:
-    """The default method, what it was published against, and its control."""
+def with_and_without() -> list[str | None]:
+    """The default method, and the same without its discount."""
     default = PruneSpec.model_fields["method"].default
-    return [default, METHODS[default].published, METHODS[default].control]
+    return [default, METHODS[default].control]
 
 
-def _what(checkpoint: Checkpoint | None) -> dict:
-    """Sparsity, pattern, allocation and what is left dense."""
-    columns = keyed_columns([2, 1, 1], "prune_sparsity")
-    with columns[1]:
+def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
+    """Sparsity, which stands above, pattern and allocation."""
+    below = st.container(key="prune_pattern_place")
+    with below:
         pattern = controls.draw(
             PruneSpec, "pattern", "prune_pattern", without=patterns_not_offered(checkpoint), bind="query-params"
         )
     fixed = PATTERNS[pattern].sparsity if pattern in PATTERNS else None
-    with columns[2]:
+    with below:
         if fixed is not None:
             allocation = next(name for name, row in ALLOCATIONS.items() if row.even)
             fixes = f"{plain(pattern)} fixes every layer's."
             st.selectbox("Sparsity over layers", [allocation], disabled=True, help=fixes)
         else:
             allocation = controls.draw(PruneSpec, "allocation", "prune_allocation", bind="query-params")
-    with columns[0]:
+    with above:
         if fixed is not None:
             removes = f"{plain(pattern)} removes exactly {fixed:.4g} of the weights."
             st.slider("Sparsity", 0.0, 0.95, fixed, disabled=True, help=removes)
             sparsity = fixed
         else:
             sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", bind="query-params")
-    chosen = {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
-    return chosen | _more(checkpoint, pattern in PATTERNS and PATTERNS[pattern].cuts_experts, allocation)
+    return {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
 
 
 def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) -> dict:
@@ -153,8 +208,7 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
         return {}
     chosen: dict[str, Any] = {}
     with place:
-        left, right = keyed_columns(2, "prune_rest")
-        with left:
+        with st.container(key="prune_rest"):
             layers = range(checkpoint.geometry.layers if checkpoint is not None else 0)
             chosen["skip_layers"] = tuple(
                 st.multiselect(
@@ -176,9 +230,8 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
                 )
             )
             chosen["streaming"] = controls.draw(PruneSpec, "streaming", keys["streaming"], persist_state="session")
-        with right:
-            for name in linked:
-                chosen[name] = controls.draw(PruneSpec, name, keys[name], bind="query-params")
+        for name in linked:
+            chosen[name] = controls.draw(PruneSpec, name, keys[name], bind="query-params")
     return chosen
 
 
@@ -192,7 +245,7 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     if methods and not any(METHODS[method].calibrated for method in methods):
         st.caption("These methods look at the weights alone and need no calibration text.")
     longest = checkpoint.geometry.max_length if checkpoint is not None else None
-    preset = CalibrationParams()
+    preset = DEFAULT_CALIBRATION
     if longest is not None:
         preset = preset.model_copy(update={"seq_len": min(preset.seq_len, longest)})
     noise_key, noise = noise_of("prune", checkpoint)
@@ -206,15 +259,13 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     values: dict[str, Any] = {}
     with place:
         preset_box("prune", checkpoint)
-        columns = keyed_columns(4, "prune_text")
-        for index, name in enumerate(_CALIBRATION):
-            with columns[index % 4]:
-                if name == "noise":
-                    values[name] = draw_noise("prune", checkpoint)
-                    continue
-                values[name] = controls.draw(
-                    CalibrationParams, name, keys[name], default=getattr(preset, name), bind="query-params"
-                )
+        for name in _CALIBRATION:
+            if name == "noise":
+                values[name] = draw_noise("prune", checkpoint)
+                continue
+            values[name] = controls.draw(
+                CalibrationParams, name, keys[name], default=getattr(preset, name), bind="query-params"
+            )
     try:
         params = CalibrationParams(**values)
     except ValidationError as error:
@@ -224,20 +275,20 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     return params
 
 
-def _steps(methods: list[str]) -> StepParams:
+def _steps(methods: list[str], calibration: CalibrationParams) -> StepParams:
     if not any(METHODS[method].weighs_steps for method in methods):
         return StepParams()
-    keys = {name: f"prune_{name}" for name in StepParams.model_fields}
+    if not NOISES[calibration.noise].by_step:
+        st.caption("This noise masks as much at every step, so all steps count alike.")
+        return StepParams()
+    keys = {name: key_of(name) for name in StepParams.model_fields}
     place, drawn = fold("Noise steps that count", "fold_prune_steps", settings_of(StepParams, keys), "all, even")
     if not drawn:
         return StepParams()
     with place:
         weighing = [plain(row.title) for row in METHODS.values() if row.weighs_steps]
         st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
-        values = {}
-        for column, name in zip(keyed_columns(4, "prune_steps"), StepParams.model_fields, strict=False):
-            with column:
-                values[name] = controls.draw(StepParams, name, f"prune_{name}", bind="query-params")
+        values = {name: controls.draw(StepParams, name, key, bind="query-params") for name, key in keys.items()}
     try:
         return StepParams(**values)
     except ValidationError as error:
@@ -246,18 +297,15 @@ def _steps(methods: list[str]) -> StepParams:
 
 
 def _discount(methods: list[str]) -> DiscountParams:
+    """The sliders of the discount; how sinks are judged is in a fold."""
     if not any(METHODS[method].discounted for method in methods):
         return DiscountParams()
-    keys = {name: f"prune_{name}" for name in DiscountParams.model_fields}
-    always = ("sink_std", "sink_alpha", "discount_strength")
-    settings = settings_of(DiscountParams, keys, always)
-    place, drawn = fold("Discount of sinks: ω = 1 − λ·φ", "fold_prune_discount", settings, linked=True)
-    if not drawn:
-        return DiscountParams()
-    with place:
-        columns = keyed_columns(4, "prune_discount")
-        values = {}
-        for index, name in enumerate(DiscountParams.model_fields):
-            with columns[index % 4]:
-                values[name] = controls.draw(DiscountParams, name, f"prune_{name}", bind="query-params")
-        return DiscountParams(**values)
+    numbers = sliders()
+    values = {name: controls.draw_slider(DiscountParams, name, key_of(name), bind="query-params") for name in numbers}
+    keys = {name: key_of(name) for name in DiscountParams.model_fields if name not in numbers}
+    place, drawn = fold("How sinks are judged", "fold_prune_discount", settings_of(DiscountParams, keys))
+    if drawn:
+        with place:
+            for name, key in keys.items():
+                values[name] = controls.draw(DiscountParams, name, key, bind="query-params")
+    return DiscountParams(**values)

@@ -172,7 +172,7 @@ def _report(run: Run) -> None:
 
 def _remove(run: Run) -> None:
     inside = run.record is not None and engine().keeps(run.record)
-    freed = f"It frees {size(run) / 1e6:,.1f} MB." if inside else "Its folder lies outside the store and stays."
+    freed = f"It frees {size(run) / 1e6:,.1f} MB." if inside else "Its folder lies outside the store and is kept."
     if run.kind == "imported":
         freed = "What lm-eval wrote stays where it is. Models that were imported together go together."
     with st.popover("Remove", icon=":material/delete:", key=f"remove_{run.id}"):

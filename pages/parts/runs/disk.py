@@ -19,7 +19,7 @@ _TICKED = "disk_ticked"
 
 def disk() -> None:
     """Draws the list of what is stored, and the button that removes what is ticked."""
-    with st.expander("Disk: recordings, statistics, pruned models and results", icon=":material/hard_drive:"):
+    with st.expander("Disk use", icon=":material/hard_drive:"):
         everything = stored_results(engine())
         if not everything:
             st.caption("Nothing is stored yet.")
@@ -37,8 +37,8 @@ def disk() -> None:
         names = {run.id: run.name for run in known_runs(engine())}
         picked = table(
             f"{_megabytes(sum(stored.bytes for stored in shown))} of {_megabytes(total)}",
-            "What finished jobs left in the store, the largest first. Tick rows to remove them. Pruned models stay "
-            "until then; all else goes by itself, the longest unused first, once it takes more than the store's limit.",
+            "Results of finished jobs, largest first. Tick rows to remove them. Pruned models stay until then; "
+            "everything else is evicted, least recently used first, once the store exceeds its limit.",
             pd.DataFrame(_row(stored, names) for stored in shown),
             f"disk_{kind}_{len(shown)}",
             export=False,
@@ -55,7 +55,7 @@ def disk() -> None:
         if ticked:
             freed = _megabytes(sum(stored.bytes for stored in ticked))
             with st.popover(f"Remove {len(ticked)} ({freed})", icon=":material/delete:", key=_TICKED):
-                st.caption("What is removed has to be computed again. Jobs that asked the same go with it.")
+                st.caption("Removed results have to be computed again. Jobs that asked the same are removed too.")
                 acting_button("Remove for good", "disk_remove", on_click=_remove, args=(ticked,))
         say_refusal(_TICKED)
 

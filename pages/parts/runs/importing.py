@@ -19,10 +19,10 @@ _LISTED = ("filters", "metrics")
 
 def import_runs() -> None:
     """Draws the field and, while something is read, how far it is."""
-    with st.expander("Import what lm-eval wrote elsewhere", icon=":material/upload_file:", key="import_drawer"):
+    with st.expander("Import lm-eval results", icon=":material/upload_file:", key="import_drawer"):
         st.caption(
-            "A folder that lm-eval wrote on any machine with --output_path and --log_samples. Its models become runs "
-            "that are compared with all others, on the items whose prompts both were asked. Nothing in it is run."
+            "A folder that lm-eval wrote with --output_path and --log_samples, on any machine. Its models become runs, "
+            "compared with others on the items that both were asked. Nothing in it is executed."
         )
         # Neither is from the address: a link is not to say what is read from this disk.
         left, *others = st.columns([3, 1, 1])

@@ -7,7 +7,7 @@ from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
 from analysis.specs import ModelSpec
 from pages.parts import address
-from pages.parts.accuracy.choice import ask_scores, choose_evaluation, evaluations
+from pages.parts.accuracy.choice import choose_evaluation, evaluations, score_settings
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.panel import accuracy_panel
@@ -56,7 +56,7 @@ def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
         used = model_in_use()
         model = used if used.source == source else ModelSpec(source=source, device=used.device, dtype=used.dtype)
         of_model = {run.id: run for run in runs if run.kind == "pruned" and run.model == source and run.runs}
-        ask_scores(model, of_model, [run.id for run in pruned])
+        score_settings(model, of_model, [run.id for run in pruned])
 
 
 def _joined(runs: list[Run]) -> None:

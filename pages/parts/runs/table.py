@@ -13,7 +13,7 @@ from pages.parts.run_rows import COLUMNS, method_title, row
 from pages.parts.session import not_in_address
 
 MOST = 8  # runs compared at once
-_HEIGHT = 260  # pixels of the table at most, so that what is compared is seen beneath it
+_HEIGHT = 215  # pixels of the table at most, so that what is compared is seen beneath it
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 _CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
 

@@ -46,7 +46,7 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
     key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in prunings))
     settings, compared = _computed(key, prunings, scores)
     if not settings:
-        st.caption("No point is scored yet. Results appear here one by one.")
+        st.caption("No point is scored yet. Results come in one by one.")
         return lambda: None
     models = list(dict.fromkeys(setting.pruning.model.source for setting in settings))
     chosen = models[0]
@@ -92,9 +92,7 @@ def _computed(
 
 def _differences(compared: Sequence[Comparison], family: int, settings: Sequence[Setting]) -> None:
     if not compared:
-        st.caption(
-            "Choose a method together with its control or its published baseline, and their differences show here."
-        )
+        st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
         return
     told = [*sweep_scores.verdicts(compared), *map(dose.sentence, dose.dose_responses(settings))]
     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in told))
@@ -369,7 +367,7 @@ def _points(rows: Sequence[dict]) -> None:
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
     table(
         "Points",
-        "Every pruning of the sweep: where it stands, what it scores, what it weighs and what it took.",
+        "Every pruning of the sweep: state, accuracy, size and time.",
         frame,
         "sweep_points",
         "In the file accuracies and sparsities are shares. Seconds are of this machine while it did whatever else it "

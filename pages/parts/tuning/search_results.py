@@ -70,7 +70,7 @@ def _beside_seed(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: Searc
     return f"{sentence}{seed}: {told(floor['value'], floor['changed'])}."
 
 
-def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial, levels: tuple[int, ...]) -> None:
+def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
     """Takes a trial's setting over into the controls of the page."""
     order = [best["number"], *(row["number"] for row in rows if row is not best)]
     names = {row["number"]: _named(spec, row, best) for row in rows}
@@ -89,7 +89,7 @@ def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial, levels: tupl
         icon=":material/tune:",
         width="stretch",
         on_click=settings.apply,
-        args=(setting, levels),
+        args=(setting,),
         help="Sets the controls of this page to this trial, its sparsity and steps included. Undo takes it back.",
     )
     if pressed:

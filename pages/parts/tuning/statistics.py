@@ -1,4 +1,4 @@
-"""The statistics that the tuning page stands on: found in the store, or made by jobs once asked for.
+"""The statistics that the preview of masks stands on: found in the store, or made by jobs once asked for.
 
 The squares come first, and the page is drawn with them; their parts, which take as long again, while it is looked at.
 """
@@ -6,6 +6,7 @@ The squares come first, and the page is drawn with them; their parts, which take
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
@@ -13,21 +14,19 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.jobs import JOBS, known_key
-from analysis.models.checkpoint import Checkpoint, find
-from analysis.specs import CalibrateSpec, CalibrationParams, sentence
+from analysis.models.checkpoint import find
+from analysis.specs import CalibrateSpec, CalibrationParams, ModelSpec, sentence
 from analysis.tuning import statistics_file
 from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.folds import fold, settings_of
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.plot import plots_will_come
-from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_note, preset_box
-from pages.parts.session import engine, model_in_use
+from pages.parts.progress import duration
+from pages.parts.session import engine
 
-_TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
 _ASKED, _DRAWN = "statistics_asked", "statistics_drawn"
 DRAWN_WITHIN = 1.0  # seconds after which the browser comes back to a page that it was sent
@@ -39,10 +38,11 @@ _MEASURES: dict[Part, str] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """Statistics with the parts that are there. key: names them all. waits: parts whose jobs wait or run, or will once
-    they are asked for. unasked: parts that nobody has asked for, and where their progress is to be drawn.
+    """Statistics of a job with the parts that are there. key: names them all. waits: parts whose jobs wait or run, or
+    will once they are asked for. unasked: parts that nobody has asked for, and where their progress is to be drawn.
     """
 
+    job: JobRecord
     statistics: StoredStatistics
     key: str
     waits: frozenset[Part] = frozenset()
@@ -55,9 +55,18 @@ class Opened:
         return "not measured" if part in self.statistics.missing else "not stored"
 
 
-def statistics_job() -> JobRecord | None:
-    """The finished job of the statistics that the controls describe; None while there is none."""
-    model = model_in_use()
+def stored_settings() -> dict[str, Any]:
+    """Draw what is stored for the preview beside the calibration, and return it as fields of `StatisticsParams`."""
+    keys = {name: f"calibrate_{name}" for name in _STORED}
+    place, drawn = fold("Preview", "fold_calibrate", settings_of(CalibrateSpec, keys))
+    if not drawn:
+        return {}
+    with place:
+        return {name: controls.draw(CalibrateSpec, name, key, bind="query-params") for name, key in keys.items()}
+
+
+def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Mapping[str, Any]) -> JobRecord | None:
+    """The finished job of the statistics of a calibration; None while there is none. stored: of `stored_settings`."""
     checkpoint = find(model.source, model.paradigm)
     if checkpoint is not None and checkpoint.architecture.noise is None:
         st.info(
@@ -65,21 +74,21 @@ def statistics_job() -> JobRecord | None:
             "diffusion model in the sidebar."
         )
         return None
-    spec = _spec(checkpoint)
-    if spec is None:
+    try:
+        spec = CalibrateSpec(model=model, calibration=calibration, **stored)
+    except ValidationError as error:
+        st.error(plain(sentence(error)))
         return None
-    spec = spec.model_copy(update={"model": model})
     ready = engine().answered("calibrate", known_key("calibrate", spec))
     if ready is not None:
         return ready
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
-            "Nothing is stored for this model and calibration yet. One job runs the dense model over noised text; from "
-            "then on this page shows at once, without the model, which weights any discount of sinks would spare or "
-            "remove."
+            f"No statistics of this calibration yet. One pass of the dense model over {calibration.samples} noised "
+            f"sequences stores them ({_cost(spec)}). From then on every slider shows at once which weights it spares."
         )
-        if acting_button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
+        if acting_button("Store statistics", key="tuning_calibrate", icon=":material/database:"):
             st.session_state[_ASKED] = question
             permission.allow(model.source)
             st.rerun()
@@ -98,7 +107,7 @@ def opened(job: JobRecord) -> Opened | None:
     file = engine().result_file(job)
     if file is None:
         return None
-    found = Opened(_open(str(file), job.key), job.key or "")
+    found = Opened(job, _open(str(file), job.key), job.key or "")
     missing: list[Part] = []
     for part in found.statistics.missing:
         done = engine().answered(part, _part_key(part, job))
@@ -107,7 +116,7 @@ def opened(job: JobRecord) -> Opened | None:
             missing.append(part)
     waits: set[Part] = set()
     unasked: dict[Part, DeltaGenerator] = {}
-    for part, column in zip(missing, st.columns(len(missing)) if missing else (), strict=True):
+    for part, column in zip(missing, [st.container() for _ in missing], strict=True):
         spec = _part_spec(part, job)
         if asking.begins(part, spec):
             unasked[part] = column
@@ -119,7 +128,7 @@ def opened(job: JobRecord) -> Opened | None:
         found, there = _with(found, done)
         if not there and engine().knows(part, _part_key(part, job)):
             waits.add(part)
-    return Opened(found.statistics, found.key, frozenset(waits), unasked)
+    return Opened(job, found.statistics, found.key, frozenset(waits), unasked)
 
 
 def ask_rest(found: Opened, job: JobRecord) -> None:
@@ -177,7 +186,7 @@ def _with(found: Opened, done: JobRecord | None) -> tuple[Opened, bool]:
     if done is None or file is None:
         return found, False
     key = f"{found.key}+{done.key}"
-    return Opened(_joined(found.statistics, key, str(file)), key), True
+    return Opened(found.job, _joined(found.statistics, key, str(file)), key), True
 
 
 @st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
@@ -190,38 +199,18 @@ def _joined(_statistics: StoredStatistics, key: str, path: str) -> StoredStatist
     return statistics_file.joined(_statistics, Path(path))
 
 
-def _spec(checkpoint: Checkpoint | None) -> CalibrateSpec | None:
-    default = CalibrateSpec.model_fields["calibration"].default
-    keys = {name: f"calibrate_{name}" for name in (*_TEXT, *_STORED)}
-    settings = settings_of(
-        CalibrationParams,
-        {name: keys[name] for name in _TEXT},
-        CALIBRATION_IN_WORDS,
-        CALIBRATION_IN_WORDS,
-        **default.model_dump(),
-    )
-    settings += settings_of(CalibrateSpec, {name: keys[name] for name in _STORED})
-    place, drawn = fold("Calibration text", "fold_calibrate", settings)
-    if not drawn:
-        noise_note(default, checkpoint)
-        return CalibrateSpec()
-    text, stored = {}, {}
-    with place:
-        preset_box("calibrate", checkpoint)
-        columns = keyed_columns(4, "calibration_text")
-        for index, name in enumerate(_TEXT):
-            with columns[index % 4]:
-                text[name] = controls.draw(
-                    CalibrationParams, name, keys[name], default=getattr(default, name), bind="query-params"
-                )
-        columns = keyed_columns(4, "calibration_stored")
-        for index, name in enumerate(_STORED):
-            with columns[index % 4]:
-                stored[name] = controls.draw(CalibrateSpec, name, keys[name], bind="query-params")
-    try:
-        spec = CalibrateSpec(calibration=CalibrationParams(**text), **stored)
-    except ValidationError as error:
-        st.error(plain(sentence(error)))
-        return None
-    noise_note(spec.calibration, checkpoint)
-    return spec
+def _cost(spec: CalibrateSpec) -> str:
+    """What storing takes, by the newest job of this model that stored as large a text, else roughly."""
+    text = spec.calibration
+    for job in engine().jobs("calibrate"):
+        alike = job.spec["calibration"]
+        if (
+            job.started is None
+            or job.finished is None
+            or job.cached
+            or job.spec["model"]["source"] != spec.model.source
+        ):
+            continue
+        share = text.samples * text.seq_len / (alike["samples"] * alike["seq_len"])
+        return f"about {duration(share * (job.finished - job.started))}, by the last one of this model"
+    return "the time is not known before the first one of this model"

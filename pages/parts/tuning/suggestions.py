@@ -19,11 +19,8 @@ REFRESH = 0.7  # seconds
 _SEARCH, _PLACE = "search", "suggest"
 
 
-def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tuple[int, ...]) -> None:
-    """Draws the controls of a search around `setting`, and the search asked for last or named in the address.
-
-    levels: the stored noise steps.
-    """
+def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
+    """Draws the controls of a search around `setting`, and the search asked for last or named in the address."""
     spec, problem = search_controls(statistics_spec, setting)
     if problem:
         st.error(plain(problem))
@@ -40,15 +37,15 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tu
         args=(spec,),
     )
     if spec is not None:
-        right.caption(f"Stays as set: {plain(held_in_words(spec))}. {plain(_time_in_words(spec))}")
+        right.caption(f"Held fixed: {plain(held_in_words(spec))}. {plain(_time_in_words(spec))}")
     say_refusal(_PLACE)
     st.divider()
     record = _shown(statistics_spec)
     if record is None:
         ways = " ".join(f"By {plain(objective.title)}: {plain(objective.help)}" for objective in OBJECTIVES.values())
-        st.info(f"Nothing was searched for this model yet. {ways}")
+        st.info(f"No search of this model yet. {ways}")
         return
-    st.fragment(_panel, run_every=None if record.ended else REFRESH)(record.id, record.ended, levels)
+    st.fragment(_panel, run_every=None if record.ended else REFRESH)(record.id, record.ended)
 
 
 def _time_in_words(spec: SuggestSpec) -> str:
@@ -63,7 +60,7 @@ def _time_in_words(spec: SuggestSpec) -> str:
     ]
     time = search_time(seconds, spec.trials)
     if time is None:
-        return "How long it takes is not known before its first trial: no search like it was measured here."
+        return "The time is not known before the first trial: no search like it ran here."
     compared = ", and the comparison at its end comes on top" if OBJECTIVES[spec.objective].compares else ""
     span = f"{duration(time.low)} to {duration(time.high)}" if duration(time.low) != duration(time.high) else ""
     told = f"about {duration(time.median)}{f' ({span})' if span else ''}"
@@ -89,7 +86,7 @@ def _shown(statistics_spec: CalibrateSpec) -> JobRecord | None:
     return newest
 
 
-def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
+def _panel(job_id: str, was_ended: bool) -> None:
     record = engine().job(job_id)
     if record is None:
         st.info("This search is no longer in the store. Ask again; its trials are remembered.")
@@ -113,7 +110,7 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
     best = _best(rows, OBJECTIVES[spec.objective].maximise)
     floor = suggestions.get("floor")
     search_results.numbers(spec, rows, best, floor)
-    search_results.use_controls(spec, rows, best, levels)
+    search_results.use_controls(spec, rows, best)
     search_results.charts(spec, rows, suggestions.get("importance") or {}, floor)
     comparison = None if summary is None else summary.get("comparison")
     if comparison:

@@ -1,6 +1,4 @@
-"""What a discount of sinks does to the masks, live: every setting is computed from statistics stored once."""
-
-from pathlib import Path
+"""What a setting of the discount does, computed from statistics stored once: masks, errors, weights, text, scores."""
 
 import numpy as np
 import pandas as pd
@@ -11,32 +9,26 @@ from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.readings import reading
 from analysis.sinks.token_names import position_name
-from analysis.specs import CalibrateSpec, TuneParams
+from analysis.specs import TuneParams
 from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
-from pages.parts.charts import card, chart, csv_button, export_button, heading, start_exhibits
-from pages.parts.frame import run
+from pages.parts.charts import card, chart, csv_button, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.primary_link import primary_link
 from pages.parts.recordings.choice import within
-from pages.parts.side import plots_and_controls
 from pages.parts.tuning import discounted_text
 from pages.parts.tuning import effects as tune_effects
-from pages.parts.tuning import settings as tune_settings
-from pages.parts.tuning.settings import kept_a, setting_in_words
-from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job
-from pages.parts.tuning.suggestions import suggest_view
+from pages.parts.tuning.statistics import Opened
 
-# What the grid shows that grows while the layers come in, by view.
-GROWING = {"Masks": ("mask bits changed", "changed"), "Output error": ("output error", "error")}
+_GROWING = ("mask bits changed", "changed")  # what the grid shows that grows while the layers come in
 _COPIES = {
     "noised": "Noised: each block sees itself and the clean text of the blocks before it. Both copies count.",
     "clean": "The clean copy that it is read beside.",
 }
-VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
+VIEWS = ("Output error", "Discount", "Text", "Scores")
+"""Beside the masks."""
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
     "\\text{pruned: the lowest } |W_{ij}|\\,s_j \\text{ of each row}$$\n\n"
@@ -49,79 +41,38 @@ _WEIGHT = (
 )
 
 
-def main() -> None:
-    """Draws the page."""
-    st.title("Tuning")
-    start_exhibits()
-    job = statistics_job()
-    if job is not None:
-        _page(job)
+def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
+    """Draws which mask bits settings change, by layer and projection, beside another calibration seed. named: by what
+    they are called."""
+    stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, _GROWING).items()}
+    _changed(found.statistics, stacked)
+    _numbers(found, stacked)
 
 
-def _page(job: JobRecord) -> None:
-    found = opened(job)
-    if found is None:
-        st.error("The stored statistics are gone. Store them again.")
-        return
+def draw_view(view: str, found: Opened, named: dict[str, TuneParams]) -> None:
+    """Draws one of VIEWS."""
     statistics = found.statistics
-    plots, side = plots_and_controls()
-    with side:
-        above = st.container()
-        setting = tune_settings.draw(statistics.info)
-        with above:
-            tune_settings.actions(statistics.info)
-        _hand_over(statistics, setting)
-    with plots:
-        named, view = _plots(found, job, setting)
-        _what_is_stored(statistics, job)
-    statistics_spec = statistics.info.spec
-    settings = {name: setting_in_words(shown) for name, shown in named.items()}
-    export_button(
-        f"SinkScope: tuning, {view.lower()}",
-        {**settings, "stored from": statistics_spec.model_dump(mode="json")},
-        Path(statistics_spec.model.source).name,
-    )
-    ask_rest(found, job)
-
-
-def _plots(found: Opened, job: JobRecord, setting: TuneParams) -> tuple[dict[str, TuneParams], str]:
-    """Draws the view chosen of the setting and of A. What is shown, by name, and the view."""
-    statistics = found.statistics
-    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="tuning_view", bind="query-params")
-    a = kept_a()
-    named = {"this setting" if a is None else "B, this setting": setting} | ({"A": a} if a is not None else {})
-    if a is not None:
-        st.caption(f"**A** {plain(setting_in_words(a))}  \n**B** {plain(setting_in_words(setting))}")
-    problem = _problem(statistics, setting)
-    if problem:
-        st.warning(plain(problem))
-        return named, view
-    if a is not None and _problem(statistics, a):
-        st.warning(plain(f"A is not shown. {_problem(statistics, a)}"))
-        named.pop("A")
     if view == "Discount":
-        _discount(statistics, job, named)
+        _discount(statistics, named)
     elif view == "Text":
-        _text(statistics, setting)
-    elif view == "Suggest":
-        suggest_view(job.parameters(CalibrateSpec), setting, statistics.info.levels)
+        _text(statistics, next(iter(named.values())))
+    elif view == "Scores":
+        _scores(statistics, _effects(found, named))
     else:
-        effects = {
-            name: tune_effects.every_layer(statistics, found.key, variant, name, GROWING.get(view))
-            for name, variant in named.items()
-        }
-        stacked = {name: tuning.together(layers) for name, layers in effects.items()}
-        if view == "Masks":
-            _changed(statistics, stacked)
-        elif view == "Output error":
-            _errors(found, stacked)
-        else:
-            _scores(statistics, effects)
-        _numbers(found, stacked)
-    return named, view
+        _errors(found, {name: tuning.together(layers) for name, layers in _effects(found, named).items()})
 
 
-def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
+def _effects(
+    found: Opened, named: dict[str, TuneParams], growing: tuple[str, str] | None = None
+) -> dict[str, list[LayerEffect]]:
+    return {
+        name: tune_effects.every_layer(found.statistics, found.key, setting, name, growing)
+        for name, setting in named.items()
+    }
+
+
+def what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
+    """Says in small print what the numbers come from."""
     info, (sequences, levels) = statistics.info, statistics.mass.shape[:2]
     length = statistics.arrays["tokens"].shape[1]
     beside = ", each beside its clean copy as in the model's training," if info.beside_clean else ""
@@ -142,7 +93,8 @@ def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
         st.caption(":material/info: Shares are of sampled rows; the hover and the table give their 95 % interval.")
 
 
-def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:
+def why_not(statistics: StoredStatistics, setting: TuneParams) -> str:
+    """Return why the statistics do not serve a setting, or nothing."""
     info = statistics.info
     if not tune_effects.steps_of(statistics, setting).any():
         return "No stored noise step lies in that range. Widen it."
@@ -156,13 +108,14 @@ def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
     statistics = found.statistics
     for name, effect in effects.items():
         total: Total = tuning.total(effect, statistics.sizes)
-        columns = st.columns(3)
+        columns = keyed_columns(2, f"tuning_numbers_{len(name)}")
         card(columns[0], f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
         floor = f"{total.floor:.3%}" if statistics.has_floor else found.instead("seed_floor")
         card(columns[1], "Changed by another calibration seed", floor)
+        beneath = st.container()
         if statistics.has_grams:
             card(
-                columns[2],
+                beneath,
                 f"Mean output error, {name}",
                 f"{total.error:.3%}",
                 f"{100 * (total.error - total.plain_error):+.4f} points",
@@ -170,7 +123,7 @@ def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
                 delta_color="inverse",
             )
         else:
-            card(columns[2], "Mean output error", found.instead("heldout"))
+            card(beneath, "Mean output error", found.instead("heldout"))
 
 
 def _beside_seed(total: Total) -> str:
@@ -290,7 +243,7 @@ def _errors(found: Opened, effects: dict[str, Effects]) -> None:
     )
 
 
-def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, TuneParams]) -> None:
+def _discount(statistics: StoredStatistics, named: dict[str, TuneParams]) -> None:
     layer = 0
     if any(variant.discount.sink_scope == "layer" for variant in named.values()):
         layer = _choose_layer(statistics)
@@ -414,28 +367,3 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
             pd.DataFrame(rows),
             finding=reading("shifts of scores", np.array([row for each in quantiles for row in each.values()])),
         )
-
-
-# --- pruning with it --------------------------------------------------------------------------------------------
-
-
-def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
-    """To the pruning page, with the calibration text and the setting in its address."""
-    calibration = statistics.info.spec.calibration
-    parameters = {
-        **calibration.model_dump(),
-        **setting.discount.model_dump(),
-        **setting.model_dump(exclude={"discount"}),
-    }
-    primary_link(
-        "pages/pruning.py",
-        f"**Prune with this**  \n{plain(setting_in_words(setting))}",
-        ":material/content_cut:",
-        query_params={f"prune_{name}": str(value) for name, value in parameters.items()},
-        help="Opens the pruning page with this calibration text and setting.",
-        width="stretch",
-    )
-
-
-if __name__ == "__main__":
-    run(main)

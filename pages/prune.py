@@ -1,0 +1,112 @@
+"""Tune the discount, see the masks change, prune with and without it, and watch the accuracy come in."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
+from pages.parts.charts import export_button, start_exhibits
+from pages.parts.frame import run
+from pages.parts.masks.view import masks_of
+from pages.parts.plain import code, plain
+from pages.parts.pruning.outcome import accuracies_in_brief, accuracies_in_full, masks_in_a_sentence, start
+from pages.parts.pruning.runs import active_runs, finished_runs, newest_pair
+from pages.parts.pruning.settings import Asked, prune_settings
+from pages.parts.session import model_in_use, model_name
+from pages.parts.side import settings_preview_outcome
+from pages.parts.tuning import views
+from pages.parts.tuning.settings import kept_a, setting_in_words
+from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job
+from pages.parts.tuning.suggestions import suggest_view
+
+PRUNED, MASKS, ACCURACY, SUGGEST = "Pruned models", "Masks of two", "Accuracy", "Suggest"
+VIEWS = (PRUNED, MASKS, ACCURACY, *views.VIEWS, SUGGEST)
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Prune")
+    start_exhibits()
+    model = model_in_use()
+    settings, preview, outcome, beneath = settings_preview_outcome()
+    with settings:
+        st.markdown("**1 · Settings**", help="One set for the preview, the pruning and the search.")
+        asked = prune_settings(model)
+    with preview:
+        st.markdown(f"**2 · Masks of** {code(model_name(model.source))}")
+        found = _preview(model, asked)
+    with beneath:
+        view = st.segmented_control("More", VIEWS, default=PRUNED, required=True, key="prune_view", bind="query-params")
+    with outcome:
+        st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
+        start(asked)
+        active_runs()
+        accuracies_in_brief(model, drawn=view != ACCURACY)
+        masks_in_a_sentence(drawn=view != MASKS)
+    with beneath:
+        _beneath(view, model, asked, found)
+    if found is not None:
+        ask_rest(found, found.job)
+
+
+def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
+    """Which mask bits the discount changes; what it is computed from, where that is stored."""
+    if not asked.discounts and not asked.problem:
+        st.info("None of these methods discounts sinks. Add Sink-Wanda to see what a discount changes.")
+        return None
+    job = statistics_job(model, asked.calibration, asked.stored)
+    found = None if job is None else opened(job)
+    if job is None or found is None:
+        if job is not None:
+            st.error("The stored statistics are gone. Store them again.")
+        return None
+    named = _named(found, asked.setting)
+    if named:
+        views.masks_preview(found, named)
+    return found
+
+
+def _named(found: Opened, setting: TuneParams) -> dict[str, TuneParams]:
+    """The setting and A by what they are called; none where the statistics do not serve the setting."""
+    problem, a = views.why_not(found.statistics, setting), kept_a()
+    if problem:
+        st.warning(plain(problem))
+        return {}
+    if a is None:
+        return {"this setting": setting}
+    st.caption(f"**A** {plain(setting_in_words(a))}  \n**B** {plain(setting_in_words(setting))}")
+    problem = views.why_not(found.statistics, a)
+    if problem:
+        st.warning(plain(f"A is not shown. {problem}"))
+    return {"B, this setting": setting} | ({} if problem else {"A": a})
+
+
+def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) -> None:
+    if view == PRUNED:
+        finished_runs()
+    elif view == MASKS:
+        masks_of(newest_pair())
+    elif view == ACCURACY:
+        accuracies_in_full(model)
+    elif found is None:
+        st.info("Store statistics above first: this is computed from them.")
+    elif view == SUGGEST:
+        suggest_view(found.job.parameters(CalibrateSpec), asked.setting)
+    elif not views.why_not(found.statistics, asked.setting):
+        a = kept_a()
+        shown_a = a if a is not None and not views.why_not(found.statistics, a) else None
+        first = "this setting" if a is None else "B, this setting"
+        named = {first: asked.setting} | ({} if shown_a is None else {"A": shown_a})
+        views.draw_view(view, found, named)
+        views.what_is_stored(found.statistics, found.job)
+        settings = {name: setting_in_words(shown) for name, shown in named.items()}
+        spec = found.statistics.info.spec
+        export_button(
+            f"SinkScope: prune, {view.lower()}",
+            {**settings, "stored from": spec.model_dump(mode="json")},
+            Path(spec.model.source).name,
+        )
+
+
+if __name__ == "__main__":
+    run(main)
