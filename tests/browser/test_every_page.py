@@ -146,9 +146,9 @@ def test_an_open_fold_shows_its_name_alone_as_its_title_tells_how_it_was_set(pag
     page.goto(f"{address}/pruning")
     all_drawn(page)
     title = page.locator(".st-key-fold_prune_calibration summary")
-    expect(title).to_have_text(re.compile("64 sequences"), use_inner_text=True)
+    expect(title).to_have_text(re.compile("32 sequences"), use_inner_text=True)
     title.click()
-    expect(title).not_to_have_text(re.compile("64 sequences"), use_inner_text=True)
+    expect(title).not_to_have_text(re.compile("32 sequences"), use_inner_text=True)
     expect(title).to_have_text(re.compile("Calibration"), use_inner_text=True)
 
 

@@ -87,7 +87,7 @@ def test_a_calibration_that_cannot_be_is_said_outside_of_its_fold():
     test = app(PAGE, prune_step_interval="60")
     assert "must not exceed the steps" in texts(test)
     assert not any(fold.error for fold in test.expander)
-    assert "Calibration · text bundled, 64 sequences, 128 tokens each, seed 0, step interval 60" in folds(test)
+    assert "Calibration · text bundled, 32 sequences, 64 tokens each, seed 0, step interval 60" in folds(test)
 
 
 def test_settings_that_do_not_go_together_cannot_be_submitted():

@@ -121,8 +121,8 @@ def differences(results: Results, compared: Compared) -> None:
         with right:
             chart(
                 f"Running difference to {name}: {titles[task]}",
-                "The paired difference as items came in, one panel per model, the others faint behind it, with its 95 % "
-                "band.",
+                "The paired difference as items came in with its 95 % band, one panel per model, the others faint "
+                "behind it.",
                 _DIFFERENCE,
                 _running(
                     results.once(curves.difference_curves, task, tuple(pairs)),

@@ -5,12 +5,12 @@ from typing import Any
 import streamlit as st
 
 from analysis.models.checkpoint import Checkpoint
-from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrationParams
+from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrateSpec, CalibrationParams
 from pages.parts import controls
 from pages.parts.plain import plain
 
-DEFAULT_CALIBRATION = CalibrationParams(samples=64, seq_len=128)
-"""What pages begin with, whatever they calibrate: minutes on a laptop."""
+DEFAULT_CALIBRATION: CalibrationParams = CalibrateSpec.model_fields["calibration"].default
+"""What the page begins with, for the preview and the prunings alike: seconds on a laptop."""
 
 CALIBRATION_IN_WORDS = {"data": "text {}", "samples": "{} sequences", "seq_len": "{} tokens each", "seed": "seed {}"}
 """How a fold's title tells the calibration."""

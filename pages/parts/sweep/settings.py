@@ -24,7 +24,7 @@ from pages.parts import controls
 from pages.parts.folds import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, DEFAULT_CALIBRATION, draw_noise, noise_of
+from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_of
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
 from pages.parts.trouble import EXPECTED, why
 
@@ -33,7 +33,7 @@ _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval"
 _IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
 _ALWAYS = ("data", "samples", "seq_len", "allocation")  # told in the fold's title
 _BY_AXES = {"discount_strength", "sink_std", "first_step", "last_step"}
-_LIMIT = 64  # items per task: minutes on a laptop
+_SAMPLES, _LENGTH, _LIMIT = 64, 128, 64  # minutes on a laptop
 
 
 def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
@@ -116,8 +116,7 @@ def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> 
     """What is the same for every point, by the spec it is of."""
     rows = [METHODS[name] for name in methods]
     noise_key, noise = noise_of("sweep", checkpoint)
-    presets: dict[str, Any] = {name: getattr(DEFAULT_CALIBRATION, name) for name in ("samples", "seq_len")}
-    presets["noise"] = noise
+    presets: dict[str, Any] = {"samples": _SAMPLES, "seq_len": _LENGTH, "noise": noise}
     parts: dict[type[Spec], list[str]] = {
         CalibrationParams: list(_CALIBRATION),
         PruneSpec: ["allocation"],
