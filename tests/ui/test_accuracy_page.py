@@ -62,3 +62,16 @@ def test_of_another_model_its_own_runs_are_offered(pruned):
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
     test.run()
     assert "No pruned copy of this model yet" in texts(test)
+
+
+def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
+    test = app(PAGE, accuracy_limit="2", prune_sparsity="0.5")
+    test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
+    test.multiselect(key="prune_methods").set_value(["magnitude"]).run()
+    before = {job.id for job in engine().jobs("evaluate")}
+    test.button(key="prune").click().run()
+    assert engine().wait(engine().jobs("prune")[0].id, 300).state == "done"
+    test.run()
+    (record,) = [job for job in engine().jobs("evaluate") if job.id not in before]
+    assert [model["source"] for model in record.spec["compare"]] == [str(engine().result(pruned[0]).folder)]
+    assert engine().wait(record.id, 300).state == "done" and "Finished: " in texts(test.run())

@@ -104,14 +104,15 @@ def test_its_recording_is_looked_at(made, explorer_sent):
 
 
 def test_its_discount_is_tuned(made):
-    stored = {f"calibrate_{name}": str(value) for name, value in CALIBRATION.items()}
-    test = check(opened("pages/prune.py", made, prune_data=made.text, calibrate_heldout="1", **stored))
+    stored = {f"prune_{name}": str(value) for name, value in CALIBRATION.items()}
+    query = {"prune_data": made.text, "calibrate_heldout": "1", "prune_view": "Discount"}
+    test = check(opened("pages/prune.py", made, **query, **stored))
     beside = "" if "mdlm" in made.model.source else ", each beside its clean copy"
     assert f"2 sequences of 16 tokens{beside}" in texts(test)
     every_view(test, "prune_view")
     test.segmented_control(key="prune_view").set_value("Text").run()
     test.toggle(key="tuning_text_table").set_value(True).run()
-    table = check(test).dataframe[0].value
+    table = next(frame.value for frame in check(test).dataframe if "masked" in frame.value)
     if not beside:
         assert table["position"].tolist() == [*range(16)]
         return

@@ -104,7 +104,8 @@ def test_settings_that_do_not_go_together_cannot_be_submitted():
 def test_launching_shows_every_run_and_what_it_found():
     test = answered(small(app(PAGE)))
     test.multiselect(key="prune_methods").set_value(["magnitude", "sink-wanda"]).run()
-    test.slider(key="prune_sparsity").set_value(0.3).run()
+    test.slider(key="prune_sparsity").set_value(0.3)
+    test.toggle(key="prune_then_score").set_value(False).run()
     test.button(key="prune").click().run()
     mine = [job for job in engine().jobs("prune") if job.spec["sparsity"] == 0.3]
     assert {job.spec["method"] for job in mine} == {"magnitude", "sink-wanda"}

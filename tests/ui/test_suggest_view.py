@@ -57,7 +57,7 @@ def wait(job_id, seconds):
 
 def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     test = page(suggest_trials="12")
-    assert "Nothing was searched" in texts(test) and "is not known before its first trial" in texts(test)
+    assert "No search of this model yet" in texts(test) and "not known before the first trial" in texts(test)
     test.multiselect(key="suggest_searched").set_value(["sink_std", "discount_strength"]).run()
     test.button(key="suggest").click().run()
     record = engine().jobs("suggest")[0]
@@ -72,7 +72,7 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     shown = metrics(test)
     assert shown[f"Output error, best (trial {best})"] == f"{rows[best]['value']:.4%}"
     assert shown["Output error, no discount"] == f"{rows[1]['value']:.4%}"
-    assert len(charts(test)) == 2 and "search seed 0" in texts(test)
+    assert len(charts(test)) == 3 and "search seed 0" in texts(test)
     floor = record.summary["floor"]
     seed = f"Another calibration seed ({floor['seed']}) without a discount"
     assert seed in texts(test) and f"{floor['changed']:.2%} of the mask bits." in texts(test)
@@ -87,7 +87,7 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     chosen = next(row for row in rows if row["number"] != best and row["discount"] != DiscountParams().model_dump())
     test.selectbox(key="suggest_trial").set_value(chosen["number"]).run()
     test.button(key="suggest_use").click().run()
-    sliders = {name: check(test).slider(key=f"tune_{name}").value for name in spec.searched}
+    sliders = {name: check(test).slider(key=f"prune_{name}").value for name in spec.searched}
     assert sliders == {name: chosen["discount"][name] for name in spec.searched}
     test.button(key="tuning_undo").click().run()
     assert check(test).slider(key="prune_sink_std").value == 2.0

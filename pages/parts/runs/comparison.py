@@ -9,7 +9,9 @@ from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
 from analysis.readings import reading
+from analysis.readings.pruned import SAME
 from pages.parts.charts import chart, export_button, table
+from pages.parts.plain import plain
 
 
 def compare_settings(runs: list[Run]) -> None:
@@ -44,6 +46,10 @@ def _profiles(runs: list[Run]) -> None:
         if by_layer:
             profiles[run.name] = np.array([by_layer[layer] for layer in sorted(by_layer, key=int)], np.float32)
     if not profiles:
+        return
+    if all(np.ptp(profile) <= SAME for profile in profiles.values()):
+        shares = ", ".join(f"{name} {profile.mean():.1%}" for name, profile in profiles.items())
+        st.caption(f"Every layer of a run loses the same share of its weights: {plain(shares)}.")
         return
     rows = [
         {"run": name, "layer": layer, "sparsity": float(value)}
