@@ -42,7 +42,7 @@ def main() -> None:
         start(asked)
         active_runs()
         accuracies_in_brief(model, drawn=view != ACCURACY)
-        masks_in_a_sentence(drawn=view != MASKS)
+        masks_in_a_sentence(asked.specs, drawn=view != MASKS)
     with beneath:
         _beneath(view, model, asked, found)
     if found is not None:
@@ -85,7 +85,7 @@ def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) ->
     if view == PRUNED:
         finished_runs()
     elif view == MASKS:
-        masks_of(newest_pair())
+        masks_of(newest_pair(asked.specs))
     elif view == ACCURACY:
         accuracies_in_full(model)
     elif found is None:

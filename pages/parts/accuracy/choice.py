@@ -226,7 +226,7 @@ def choose_evaluation(default: JobRecord | None = None, none: bool = False, boxe
             _choose,
             placeholder="The ticked runs. Choose an evaluation to see it instead",
         )
-    else:
+    elif shown is not None:
         st.caption(plain(_title(records[shown])))
     return None if shown is None else records[shown]
 

@@ -122,10 +122,10 @@ def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> No
         st.rerun()
 
 
-def masks_in_a_sentence(drawn: bool) -> None:
-    """Says how far the newest two masks differ, with and without the discount where there are such. drawn: whether it
-    is said here, and not in full."""
-    pair = newest_pair() if drawn else []
+def masks_in_a_sentence(specs: list[PruneSpec], drawn: bool) -> None:
+    """Says how far two masks differ, with and without the discount where there are such. specs: what is asked for.
+    drawn: whether it is said here, and not in full."""
+    pair = newest_pair(specs) if drawn else []
     if len(pair) < 2:
         return
     known = known_pruned()

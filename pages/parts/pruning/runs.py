@@ -1,6 +1,7 @@
 """Pruning runs: those at work as they go, and what the finished ones found."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -69,10 +70,12 @@ def finished_runs() -> None:
             _cut_off(record, titles[record.id])
 
 
-def newest_pair() -> list[Run]:
-    """The newest pruned model that discounts sinks beside the same without a discount; else the newest two."""
+def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
+    """Return a pruned model that discounts sinks beside the same without a discount: of the settings that are asked for
+    where these were pruned, else the newest; else the newest two. specs: what is asked for."""
     done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
-    for run in done:
+    asked = [run for spec in specs for run in done if run.model == spec.model.source and _alike(run, spec)]
+    for run in [*asked, *done]:
         try:
             spec = PruneSpec.model_validate(run.parameters)
         except ValidationError:
