@@ -63,6 +63,8 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     named = _named(found, asked.setting)
     if named:
         views.masks_preview(found, named)
+    with st.expander("What this is computed from", key="fold_prune_stored"):
+        views.what_is_stored(found.statistics, found.job)
     return found
 
 
@@ -98,7 +100,6 @@ def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) ->
         first = "this setting" if a is None else "B, this setting"
         named = {first: asked.setting} | ({} if shown_a is None else {"A": shown_a})
         views.draw_view(view, found, named)
-        views.what_is_stored(found.statistics, found.job)
         settings = {name: setting_in_words(shown) for name, shown in named.items()}
         spec = found.statistics.info.spec
         export_button(

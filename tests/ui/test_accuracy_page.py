@@ -70,8 +70,9 @@ def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
     test.multiselect(key="prune_methods").set_value(["magnitude"]).run()
     before = {job.id for job in engine().jobs("evaluate")}
     test.button(key="prune").click().run()
-    assert engine().wait(engine().jobs("prune")[0].id, 300).state == "done"
+    mine = engine().wait(engine().jobs("prune")[0].id, 300)
+    assert mine.state == "done" and mine.spec["method"] == "magnitude"
     test.run()
     (record,) = [job for job in engine().jobs("evaluate") if job.id not in before]
-    assert [model["source"] for model in record.spec["compare"]] == [str(engine().result(pruned[0]).folder)]
+    assert [model["source"] for model in record.spec["compare"]] == [str(engine().result(mine).folder)]
     assert engine().wait(record.id, 300).state == "done" and "Finished: " in texts(test.run())

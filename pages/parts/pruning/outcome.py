@@ -29,9 +29,11 @@ def start(asked: Asked) -> None:
     specs, problem = asked.specs, asked.problem
     takes, buttons = st.container(), st.container(horizontal=True)
     methods = [spec.method for spec in specs]
-    count = f" with {len(specs)} methods" if len(specs) > 1 else f" with {METHODS[methods[0]].title}" if methods else ""
+    count = f"with {len(specs)} methods" if len(specs) > 1 else f"with {METHODS[methods[0]].title}" if methods else ""
     acting_button(
-        "Prune with and without the discount" if set(methods) == set(with_and_without()) else f"Prune{plain(count)}",
+        "Prune with and without the discount"
+        if set(methods) == set(with_and_without())
+        else f"Prune {plain(count)}".rstrip(),
         "prune",
         buttons,
         type="primary",
@@ -79,13 +81,15 @@ def accuracies_in_brief(model: ModelSpec, drawn: bool) -> None:
             settings = score_settings(model, runs, chosen, narrow=True)
         _score_batch(settings, runs)
     elif not runs:
+        st.caption("No pruned copy of this model yet. Once there is one, its accuracy comes in here, task by task.")
         say_scores(model)
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
-    shown = choose_evaluation(next(of_model, None), boxed=False)
+    newest = next(of_model, None)
+    shown = choose_evaluation(newest, none=newest is None, boxed=False)
     if shown is not None and drawn:
         accuracy_in_brief(shown)
-    elif shown is None:
-        st.caption("Accuracy comes in here, task by task, beside the dense model's.")
+    elif shown is None and runs:
+        st.caption("Not scored yet.")
 
 
 def accuracies_in_full(model: ModelSpec) -> None:

@@ -13,7 +13,7 @@ from pages.parts.progress import duration
 from pages.parts.session import engine, leave, submit
 from pages.parts.trouble import EXPECTED, why
 
-_ASKED = "prune_estimates"
+_ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
 
 
 def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
@@ -27,7 +27,8 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
     wanted = {method: question.model_dump_json() for method, question in questions.items()}
     source = specs[0].model.source
     try:
-        may_ask = permission.allowed(source) or all(
+        # Not of every model that was run by hand: the preview would wait for the probes.
+        may_ask = (source in st.session_state.get(_WANTED, ()) and permission.allowed(source)) or all(
             asking.at_hand("estimate", question) for question in questions.values()
         )
     except EXPECTED as error:
@@ -39,7 +40,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
             "prune_estimate",
             buttons,
             icon=":material/timer:",
-            on_click=permission.allow,
+            on_click=_want,
             args=(source,),
             help="Runs one step of each phase. From then on it follows the settings.",
         )
@@ -57,11 +58,15 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
             return
         for earlier in {job for _, job in estimates.values()} - {job for _, job in answers.values()}:
             leave(earlier)  # nobody looks at it any more
-        st.session_state[_ASKED] = answers
-        st.rerun()  # the sidebar, drawn before this, shows them too
+        st.session_state[_ASKED] = estimates = answers
     jobs = {method: job for method, (_, job) in estimates.items()}
     waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
     st.fragment(_table, run_every=0.7 if waiting else None)(jobs, waiting)
+
+
+def _want(source: str) -> None:
+    permission.allow(source)
+    st.session_state.setdefault(_WANTED, set()).add(source)
 
 
 def _submit(question: EstimateSpec) -> str:

@@ -138,7 +138,7 @@ def _methods(checkpoint: Checkpoint | None) -> list[str]:
     methods = st.multiselect(
         "Methods",
         names,
-        default=[name for name in with_and_without() if name in names],
+        default=[name for name in with_and_without() if name in names] or [_published()],
         key="prune_methods_causal" if causal else "prune_methods",
         bind="query-params",
         format_func=lambda name: METHODS[name].title,
@@ -154,6 +154,11 @@ def _methods(checkpoint: Checkpoint | None) -> list[str]:
                 "attributed to the sinks."
             )
     return methods
+
+
+def _published() -> str:
+    """What the default method was published against, for models that it is not for."""
+    return METHODS[PruneSpec.model_fields["method"].default].published or "wanda"
 
 
 def with_and_without() -> list[str | None]:
