@@ -124,15 +124,16 @@ def test_what_draws_plots_is_loaded_before_there_is_one_where_statistics_are_to_
 def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored(page, address):
     page.goto(f"{address}/tuning?calibrate_samples=2&calibrate_seq_len=32&calibrate_heldout=1")
     page.get_by_role("button", name="Store statistics").click()
-    slider = page.get_by_role("slider", name=re.compile("^k "))
-    expect(slider).to_be_visible()
+    slider = page.locator(".st-key-prune_sink_std").get_by_role("slider")
+    expect(page.get_by_text("Mask bits changed, this setting").first).to_be_visible()
     expect(page.get_by_text("being measured")).to_have_count(0)
     expect(page.get_by_text("Idle. Nothing is running.")).to_be_visible()  # what stood above the plots is gone
     all_drawn(page)
     slider.focus()
     for _ in range(10):
         slider.press("ArrowRight")
-    page.get_by_role("radio", name="Discount").or_(page.get_by_role("button", name="Discount")).first.click()
+    views = page.locator(".st-key-prune_view")
+    views.get_by_role("radio", name="Discount").or_(views.get_by_role("button", name="Discount")).first.click()
     page.wait_for_url(re.compile("prune_view=Discount"))
     page.wait_for_url(re.compile("prune_sink_std=3"))
     assert slider.get_attribute("aria-valuetext") == "3.0"

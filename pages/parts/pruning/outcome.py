@@ -109,7 +109,7 @@ def _copies(model: ModelSpec) -> dict[str, Run]:
 
 
 def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> None:
-    """Asks for the accuracy of what was pruned together, once all of it has ended."""
+    """Asks for the accuracy of what was pruned together, once all of it is done."""
     batch = st.session_state.get(_BATCH)
     if not batch or settings is None:
         return
@@ -121,7 +121,7 @@ def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> No
     done = [record for record in records if record is not None and record.state == "done"]
     sources = {str(result.folder) for record in done if (result := engine().result(record)) is not None}
     ids = [run_id for run_id, run in runs.items() if run.source in sources]
-    if ids and st.session_state.get(_SCORE, True):
+    if ids and len(done) == len(batch) and st.session_state.get(_SCORE, True):
         score(settings, runs, ids)
         st.rerun()
 
