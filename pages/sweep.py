@@ -54,7 +54,7 @@ def main() -> None:
         _state(record, alone=len(records) == 1)
         _results(record)
     st.page_link(
-        "pages/study.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
+        "pages/start.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
     )
 
 
