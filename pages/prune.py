@@ -16,7 +16,7 @@ from pages.parts.session import model_in_use, model_name
 from pages.parts.side import settings_preview_outcome
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
-from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job
+from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job, why_no_noise
 from pages.parts.tuning.suggestions import suggest_view
 
 PRUNED, MASKS, ACCURACY, SUGGEST = "Pruned models", "Masks of two", "Accuracy", "Suggest"
@@ -51,6 +51,10 @@ def main() -> None:
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     """Which mask bits the discount changes; what it is computed from, where that is stored."""
+    refused = why_no_noise(model)
+    if refused:
+        st.info(plain(refused))
+        return None
     if not asked.discounts and not asked.problem:
         st.info("None of these methods discounts sinks. Add Sink-Wanda to see what a discount changes.")
         return None

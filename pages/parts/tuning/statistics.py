@@ -65,15 +65,19 @@ def stored_settings() -> dict[str, Any]:
         return {name: controls.draw(CalibrateSpec, name, key, bind="query-params") for name, key in keys.items()}
 
 
+def why_no_noise(model: ModelSpec) -> str:
+    """Return why there is no discount to preview of a model, or nothing. Raises UserError for a bad model source."""
+    checkpoint = find(model.source, model.paradigm)
+    if checkpoint is None or checkpoint.architecture.noise is not None:
+        return ""
+    return (
+        f"{model.source} writes from left to right: there is no noised text to discount sinks on. Choose a diffusion "
+        "model in the sidebar."
+    )
+
+
 def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Mapping[str, Any]) -> JobRecord | None:
     """The finished job of the statistics of a calibration; None while there is none. stored: of `stored_settings`."""
-    checkpoint = find(model.source, model.paradigm)
-    if checkpoint is not None and checkpoint.architecture.noise is None:
-        st.info(
-            f"{plain(model.source)} writes from left to right: there is no noised text to discount sinks on. Choose a "
-            "diffusion model in the sidebar."
-        )
-        return None
     try:
         spec = CalibrateSpec(model=model, calibration=calibration, **stored)
     except ValidationError as error:
