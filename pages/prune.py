@@ -14,6 +14,7 @@ from pages.parts.pruning.runs import active_runs, finished_runs, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.session import model_in_use, model_name
 from pages.parts.side import settings_preview_outcome
+from pages.parts.trouble import EXPECTED
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
 from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job, why_no_noise
@@ -51,7 +52,10 @@ def main() -> None:
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     """Which mask bits the discount changes; what it is computed from, where that is stored."""
-    refused = why_no_noise(model)
+    try:
+        refused = why_no_noise(model)
+    except EXPECTED:  # said beside the button
+        return None
     if refused:
         st.info(plain(refused))
         return None
