@@ -106,7 +106,7 @@ def test_what_can_be_done_with_its_sinks_is_linked_with_their_definition(recordi
     links = {link.proto.label: link.proto for link in test.get("page_link")}
     hide, discount = links["**Hide these sinks**"], links["**Discount these sinks**"]
     assert hide.page == "causes" and "k=1.5" in hide.query_string and "causes_view=One+prompt" in hide.query_string
-    assert "tune_sink_std=1.5" in discount.query_string
+    assert "prune_sink_std=1.5" in discount.query_string
 
 
 def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):

@@ -56,12 +56,12 @@ def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
             help="Denoises the prompt again while no token attends to them.",
         )
         st.page_link(
-            "pages/tuning.py",
+            "pages/prune.py",
             label="**Discount these sinks**",
             icon=":material/tune:",
             query_params={
                 "source": recording.model.source,
-                "tune_sink_std": definition.get("k", f"{sink_params().k:g}"),
+                "prune_sink_std": definition.get("k", f"{sink_params().k:g}"),
             },
             help="Prunes with weights that count less where only sinks use them, from the same threshold k.",
         )
