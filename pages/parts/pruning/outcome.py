@@ -29,11 +29,8 @@ def start(asked: Asked) -> None:
     specs, problem = asked.specs, asked.problem
     takes, buttons = st.container(), st.container(horizontal=True)
     methods = [spec.method for spec in specs]
-    count = f"with {len(specs)} methods" if len(specs) > 1 else f"with {METHODS[methods[0]].title}" if methods else ""
     acting_button(
-        "Prune with and without the discount"
-        if set(methods) == set(with_and_without())
-        else f"Prune {plain(count)}".rstrip(),
+        plain(_label(methods)),
         "prune",
         buttons,
         type="primary",
@@ -57,6 +54,14 @@ def start(asked: Asked) -> None:
             help="Scores the dense model and these prunings on the same items once they are done, as set under Score.",
         )
     say_refusal(_PLACE)
+
+
+def _label(methods: list[str]) -> str:
+    if set(methods) == set(with_and_without()):
+        return "Prune with and without the discount"
+    if len(methods) > 1:
+        return f"Prune with {len(methods)} methods"
+    return f"Prune with {METHODS[methods[0]].title}" if methods else "Prune"
 
 
 def _launch(specs: list[PruneSpec]) -> None:

@@ -89,8 +89,8 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
-            f"No statistics of this calibration yet. One pass of the dense model over {calibration.samples} noised "
-            f"sequences stores them ({_cost(spec)}). From then on every slider shows at once which weights it spares."
+            f"No statistics of this calibration yet. One pass of the dense model over {calibration.samples:d} noised "
+            f"sequences stores them ({plain(_cost(spec))}). From then on every slider shows at once which weights it spares."
         )
         if acting_button("Store statistics", key="tuning_calibrate", icon=":material/database:"):
             st.session_state[_ASKED] = question
