@@ -90,7 +90,7 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
             f"No statistics of this calibration yet. One pass of the dense model over {calibration.samples:d} noised "
-            f"sequences stores them ({plain(_cost(spec))}). From then on every slider shows at once which weights it spares."
+            f"sequences stores them ({plain(_cost(spec))}). From then on every slider shows which weights it spares."
         )
         if acting_button("Store statistics", key="tuning_calibrate", icon=":material/database:"):
             st.session_state[_ASKED] = question
