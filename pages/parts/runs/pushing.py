@@ -26,7 +26,7 @@ def push_fold(run: Run) -> None:
             return
         plan = planned_upload(run.folder, name, engine())
         kept = "public" if public else "private"
-        st.caption(f"{len(plan.files) + 1} files, {gigabytes(plan.bytes)}, into a {kept} repository.")
+        st.caption(plain(f"{len(plan.files) + 1} files, {gigabytes(plan.bytes)}, into a {kept} repository."))
         st.code(plan.card, language="markdown", height=260)
         if st.button("Push", key=f"push_{run.id}", icon=":material/cloud_upload:"):
             with st.spinner("Uploading…"):
