@@ -90,7 +90,7 @@ def names_copied(model: LoadedModel) -> dict[str, Any]:
     """The probability of a character's name where it occurs once more, everything else (for the twin: everything to
     the left) being visible: of the right name, of all names together, and of each name were all alike.
 
-    Over `NAME_TEXTS` beginnings of training documents; values are means with their 95 % bootstrap interval.
+    Over `NAME_TEXTS` beginnings of training documents; values are means with their 95 % interval.
     """
     random = Random("names copied")
     names = [token_ids(model, person.name, False)[0] for person in PEOPLE]
@@ -110,8 +110,8 @@ def names_copied(model: LoadedModel) -> dict[str, Any]:
         name_probabilities.append(float(probability[names].sum()))
     return {
         "texts": NAME_TEXTS,
-        "right": bootstrap(np.array(right_probabilities)),
-        "names": bootstrap(np.array(name_probabilities)),
+        "right": mean_interval(np.array(right_probabilities)),
+        "names": mean_interval(np.array(name_probabilities)),
         "uniform": 1 / len(names),
     }
 
@@ -265,6 +265,7 @@ def set_statistics(recordings: RecordingSet) -> dict[str, Any]:
     variance = recordings.part("trained")["centroid_variance"]
     return {
         "prompts": recordings.prompts,
+        "judged": "corrected share",
         "new_tokens": NEW_TOKENS,
         "steps": sum(prompt.steps for prompt in recordings.info.prompts),
         "random_seeds": recordings.info.random_seeds,
@@ -299,8 +300,8 @@ def _finite(values: np.ndarray) -> list[list[float | None]]:
     return [[value if np.isfinite(value) else None for value in row] for row in values.tolist()]
 
 
-def bootstrap(values: np.ndarray) -> list[float]:
-    """[mean, low, high] of values (N,) with their 95 % percentile-bootstrap interval."""
+def mean_interval(values: np.ndarray) -> list[float]:
+    """[mean, low, high] of values (N,) with their 95 % interval (Student)."""
     mean = quotient(values)
     return [float(end) for end in (mean.value, mean.low, mean.high)]
 

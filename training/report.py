@@ -19,7 +19,7 @@ from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
 from analysis.machine.provenance import environment
 from analysis.models.registry import BUNDLED
-from analysis.recording.set_verdicts import layers_in_words
+from analysis.recording.set_words import layers_in_words
 from analysis.sinks.movement import MOVEMENT_NULLS
 from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS
 from training.tasks import TASKS
@@ -377,6 +377,7 @@ def card(kind: str) -> str:
     size = sum(path.stat().st_size for path in FOLDERS[kind].glob("*.safetensors"))
     sampled, pruning = measured["sinks"], measured["pruning"]
     seeds = ", ".join(map(str, sampled["random_seeds"]))
+    judged = sampled.get("judged", "mass")
     nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
     lines = "\n".join(f"- {line}" for line in verdicts(both))
     return f"""# {_TITLES[kind]}
@@ -423,10 +424,10 @@ clean text, block by block through the pruned blocks before. Loss is that of tra
 ## Sinks
 
 {sampled["prompts"]} beginnings of texts that lead up to a held-out combination, {sampled["new_tokens"]} new tokens
-each, temperature 0, {sampled["steps"]:,} steps: what `python -m analysis sinks` records. A sink's mass lies above
+each, temperature 0, {sampled["steps"]:,} steps: what `python -m analysis sinks` records. A sink's {judged} lies above
 mean + 2·std of its step, judged on each layer, and last on the mean of all layers, which hides what layers rest on.
 Random weights: models of the
-same shape (seeds {seeds}) on the same inputs. Values are quotients of sums over the prompts with bootstrap
+same shape (seeds {seeds}) on the same inputs. Values are quotients of sums over the prompts with 95 %
 intervals over prompts. Kinds: those with at least {LEAST_PORTION:.0%} of the sinks. Uniform attention has a
 corrected share of 1.
 

@@ -81,7 +81,8 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
-    layers = set_exhibits.layers_by_kind(sets)
+    layers, counted = set_exhibits.layers_by_kind(sets), set_exhibits.counts(sets)
+    counts = [] if counted is None else [counted]
     moves = [
         replace(set_exhibits.movement(name, recordings), name=f"movement-{file_name(name)}")
         for name, recordings in sets.items()
@@ -98,12 +99,14 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     tables = {
         "layers-by-kind": layers.table,
         "movement": set_exhibits.movement_table(sets),
-        **{shown.name: shown.table for shown in [*over_steps, *by_head]},
+        **{shown.name: shown.table for shown in [*counts, *over_steps, *by_head]},
         **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows beyond its nulls", "Nothing lies beyond its nulls.")
     caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
-    write(folder, "Where the sinks are", study, [layers, *words, caveat, *moves, *over_steps, *by_head], tables)
+    write(
+        folder, "Where the sinks are", study, [layers, *words, caveat, *counts, *moves, *over_steps, *by_head], tables
+    )
 
 
 def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:

@@ -134,7 +134,7 @@ def _sinks(spec: StudySpec) -> list[Child]:
             own_keys=spec.own_keys,
             count=spec.prompts,
             random_models=random_models,
-            null_prompts=max(1, -(-spec.prompts // max(random_models, 1))),
+            null_prompts=spec.prompts,
             sampling=sampling_of(model, spec),
             seed=spec.seed,
         )

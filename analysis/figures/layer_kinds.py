@@ -13,7 +13,17 @@ from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, layout
 LEAST_PORTION = 0.05  # of a layer's sinks; rarer kinds have no mark of their own
 _ROW = 250  # pixels a row of panels
 _TITLES = 55  # pixels of the panels' titles, which the legend stands above
-_MARKS = ("diamond-open", "square-open", "x-thin-open")
+_WIDTH = 0.5  # of a layer, over which the marks of its series are spread
+_MARKS = (
+    "diamond-open",
+    "square-open",
+    "x-thin-open",
+    "triangle-up-open",
+    "triangle-down-open",
+    "cross-thin-open",
+    "hexagon-open",
+    "star-open",
+)
 
 
 class Band(Protocol):
@@ -31,7 +41,7 @@ class Band(Protocol):
 class LayerKinds:
     """One model. kinds: names. counts, shares, lives: by layer and kind, (L, K); portions (L, K): the part of a layer's
     sinks that is of a kind. random_counts, random_shares, random_lives: of random weights, all kinds together, (L,);
-    None where there are none.
+    None where there are none. iid_counts: the counts of mass without structure.
     """
 
     name: str
@@ -43,6 +53,7 @@ class LayerKinds:
     random_counts: Band | None = None
     random_shares: Band | None = None
     random_lives: Band | None = None
+    iid_counts: Band | None = None
 
 
 def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
@@ -83,11 +94,15 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
                 figure.add_trace(
                     _dots(layers, values, KIND_COLORS[kind % len(KIND_COLORS)], "circle", **style), row, column
                 )
-        nulls = (model.random_counts, model.random_shares, model.random_lives)
-        for column, null in enumerate(nulls, start=1):
+        nulls = (
+            ("random weights", "diamond", 1, model.random_counts),
+            ("random weights", "diamond", 2, model.random_shares),
+            ("random weights", "diamond", 3, model.random_lives),
+            ("mass without structure", "x-thin-open", 1, model.iid_counts),
+        )
+        for label, symbol, column, null in nulls:
             if null is not None:
-                label = "random weights"
-                dots = _dots(layers, null, REFERENCE, "diamond", name=label, legendgroup=label, legendrank=99)
+                dots = _dots(layers, null, REFERENCE, symbol, name=label, legendgroup=label, legendrank=99)
                 dots.showlegend = label not in named
                 figure.add_trace(dots, row=row, col=column)
                 named.add(label)
@@ -132,16 +147,17 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
             for number, (name, band) in enumerate(panel.nulls.items())
         ]
         series.append(("observed", panel.observed, SINK, "circle", 0))  # last, as it is not to be hidden by its nulls
-        for name, band, color, symbol, rank in series:
+        for number, (name, band, color, symbol, rank) in enumerate(series):
             style = {"name": as_text(name), "legendgroup": name, "legendrank": rank}
-            dots = _dots(np.arange(len(band.value)), band, color, symbol, **style)
+            beside = (number / max(len(series) - 1, 1) - 0.5) * _WIDTH  # so that marks of one layer do not hide another
+            dots = _dots(np.arange(len(band.value)) + beside, band, color, symbol, **style)
             dots.showlegend = name not in named
             figure.add_trace(dots, **place)
             named.add(name)
         figure.update_yaxes(tickformat="~p" if panel.percent else None, **place)
     layout(figure, "", "", 120 + _ROW * rows)
     figure.update_layout(showlegend=True, legend_y=1 + _TITLES / (_ROW * rows))
-    figure.update_xaxes(zeroline=False)
+    figure.update_xaxes(zeroline=False, tickformat="d")
     figure.update_xaxes(title_text="layer", row=rows)
     figure.update_yaxes(rangemode="tozero")
     figure.update_annotations(font_size=12)
@@ -171,8 +187,8 @@ def _dots(x: np.ndarray, band: Band, color: str, symbol: str, **style: object) -
             "thickness": 1.5,
             "width": 3,
         },
-        customdata=np.stack([_float(band.low), _float(band.high)], axis=1),
-        hovertemplate="layer %{x}<br>%{y:.3g} (%{customdata[0]:.3g}–%{customdata[1]:.3g})",
+        customdata=np.stack([_float(band.low), _float(band.high), np.round(x)], axis=1),
+        hovertemplate="layer %{customdata[2]}<br>%{y:.3g} (%{customdata[0]:.3g}–%{customdata[1]:.3g})",
         cliponaxis=False,  # what is 0 lies on the axis
         showlegend=False,
         **style,

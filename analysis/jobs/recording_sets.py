@@ -8,18 +8,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from analysis.bundled import prompts as bundled
-from analysis.errors import NotEnoughMemory, UserError, shorten
+from analysis.errors import UserError, shorten
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import recorded_model, written
+from analysis.jobs.set_arrays import SetArrays
 from analysis.jobs.summaries import RecordSetSummary
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
-from analysis.sinks import layer_run, metrics, movement
-from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec, SinkParams
+from analysis.sinks import count_checks, layer_run, metrics, movement
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.specs import (
+    BUNDLED_PROMPTS,
+    OWN_PROMPTS,
+    AutoregressiveSampling,
+    EvaluateSpec,
+    RecordSetSpec,
+    Sampling,
+    SinkParams,
+)
 from cache.sizes import gigabytes
 
 if TYPE_CHECKING:
@@ -45,8 +56,8 @@ class _Plan:
 
 
 def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
-    """Records the prompts, lets random-weight models see the same inputs, and keeps what is measured of each. Where the
-    context says so it ends early, with two prompts or more.
+    """Records the prompts, lets models with other weights see the same inputs, and keeps what is measured of each. It
+    ends early where the context says so, with two prompts or more.
     """
 
     def check(opened: "OpenedModel") -> None:
@@ -63,14 +74,21 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     plan = _plan(spec, model, context)
     count, models = len(plan.prompts), spec.random_models
     seen_by = _turns(count, min(spec.null_prompts, count), models, spec.seed)
-    progress = _Progress(context, plan.forwards * (count + sum(len(rows) for rows in seen_by)))
+    shown = sum(len(rows) for rows in seen_by) * len(WEIGHT_NULLS)
+    shorter = half_sampling(plan.sampling)
+    halves = shorter.forwards(0) * count if shorter is not None and not _is_prefix(shorter) else 0
+    progress = _Progress(context, plan.forwards * (count + shown) + halves)
     kept: list[PromptRun | None] = [None] * count
-    arrays = _Arrays(count)
+    arrays = SetArrays(count)
     with contextlib.suppress(_Stopped):
         for recording in _recorded(model, plan, spec.seed, progress):
             run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
             sinks = run.sinks(spec.sinks)
-            measured = _measured(recording, sinks, spec.sinks) | {"split_curves": layer_run.split_curves(run, sinks)}
+            measured = _measured(recording, sinks, spec.sinks) | {
+                "split_curves": layer_run.split_curves(run, sinks),
+                "variants": count_checks.by_variant(run),
+                **count_checks.count_checks(run, spec.sinks, rng),
+            }
             arrays.take("trained", recording.index, measured)
             arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
             arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
@@ -82,7 +100,8 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         arrays.keep(there)
         seen_by = []
     recordings = [recording for recording in kept if recording is not None]
-    seeds = _random_models(model, spec, plan, recordings, seen_by, arrays, progress)
+    half_tokens = _record_halves(model, spec, plan, shorter, arrays, progress)
+    seeds = _weight_nulls(model, spec, plan, recordings, seen_by, arrays, progress)
     steps = [recording.run.steps for recording in recordings]
     ends = stop_tokens(model)
     keys = cluster_keys(spec)
@@ -105,29 +124,34 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         sampling=plan.sampling,
         seed=spec.seed,
         sinks=spec.sinks,
-        random_seeds=tuple(seeds),
+        random_seeds=tuple(seeds["random"]),
+        weight_seeds={null: tuple(of_null) for null, of_null in seeds.items() if null != "random"},
         null_draws=spec.null_draws,
         notes=tuple(plan.notes),
         parts=layer_run.PARTS,
         split_curves=layer_run.SPLIT_CURVES,
         head_metrics=metrics.of_mass(),
+        variants=tuple(count_checks.VARIANTS),
+        half_tokens=half_tokens,
         batch_bytes=plan.batch_bytes,
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(),
     )
-    recording_set = RecordingSet(info, arrays.stacked(len(seeds), max(steps), model.geometry.layers + 1))
+    recording_set = RecordingSet(info, arrays.stacked(info, max(steps), model.geometry.layers + 1))
     key = result_key(record_set, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     set_file.save(recording_set, path)
     summary = _summary(spec, info, sum(steps), plan.rows, path.stat().st_size) | {"planned": count}
     stopped = progress.stopped
-    return Outcome(summary, path, f"{key}-{len(there)}-{len(seeds)}" if stopped else key, stopped=stopped)
+    return Outcome(
+        summary, path, f"{key}-{len(there)}-{sum(map(len, seeds.values()))}" if stopped else key, stopped=stopped
+    )
 
 
 def _stopped_after(plan: _Plan, there: list[int]) -> _Plan:
     """The plan of the prompts that are there, with a note that says how many were left out."""
-    told = f"Stopped after {len(there)} of {len(plan.prompts)} prompts. Random-weight models were not shown them."
+    told = f"Stopped after {len(there)} of {len(plan.prompts)} prompts. Models with other weights were not shown them."
     return replace(
         plan,
         texts=[plan.texts[index] for index in there],
@@ -169,8 +193,8 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
 
     if spec.random_models and model.architecture.noise == "uniform":
         raise UserError(
-            f"Random-weight models are shown forwards over one text, and {model.architecture.name} reads a text and "
-            "denoises a canvas beside it. Set the random-weight models to 0."
+            f"Models with other weights are shown forwards over one text, and {model.architecture.name} reads a text "
+            "and denoises a canvas beside it. Set the random-weight models to 0."
         )
     sampling = own_sampling(model, spec.sampling)
     texts, notes = prompt_texts(spec.prompts, spec.own_prompts, spec.count, spec.seed, context)
@@ -235,7 +259,7 @@ def cluster_keys(spec: RecordSetSpec) -> dict[str, str]:
 
 
 def _turns(prompts: int, each: int, models: int, seed: int) -> list[list[int]]:
-    """Which prompts each random-weight model sees: `each` of them, in a seeded order in which they take turns."""
+    """Which prompts each model of a null sees: `each` of them, in a seeded order in which they take turns."""
     order = np.random.default_rng(seed).permutation(prompts).tolist()
     return [[order[(model * each + place) % prompts] for place in range(each)] for model in range(models)]
 
@@ -282,97 +306,92 @@ def _measured(recording: "PromptRun", sinks: np.ndarray, params: SinkParams) -> 
     }
 
 
-def _random_models(
+def _weight_nulls(
     model: "LoadedModel",
     spec: RecordSetSpec,
     plan: _Plan,
     recordings: Sequence["PromptRun"],
     seen_by: list[list[int]],
-    arrays: "_Arrays",
+    arrays: SetArrays,
     progress: _Progress,
-) -> list[int]:
-    """Shows the inputs to random-weight models, one after the other; their seeds, fewer where memory does not do."""
-    from analysis.models.load import random_like
-    from analysis.recording.batches import replayed
+) -> dict[str, list[int]]:
+    """Shows the inputs to models with other weights, one after the other; the seeds of each null, fewer where memory
+    does not do or someone asked the job to end.
+    """
+    from analysis.recording import weight_nulls
+    from analysis.recording.batches import replayed, shown_to
 
-    seeds: list[int] = []
-    for number, rows in enumerate(seen_by):
-        progress.phase = f"random weights, model {number + 1} of {len(seen_by)}"
-        try:
-            progress(0)
-            network = random_like(model, spec.seed + number + 1)
-            for index in rows:
-                recording = replayed(network, recordings[index], plan.rows, progress)
-                measured = _measured(recording, recording.run.sinks(spec.sinks), spec.sinks)
-                del measured["counts"]
-                arrays.take(f"random{number}", index, measured)
-        except NotEnoughMemory as error:
-            plan.notes.append(f"Only {number} random-weight models were drawn. {error}")
-            break
-        except _Stopped:
-            plan.notes.append(f"Stopped after {number} of {len(seen_by)} random-weight models.")
-            break
-        seeds.append(spec.seed + number + 1)
-        del network
+    show = shown_to(recordings)
+    seeds: dict[str, list[int]] = {null: [] for null in WEIGHT_NULLS}
+    for null in WEIGHT_NULLS if seen_by else ():
+        title = MOVEMENT_NULLS[null].title
+        for number, rows in enumerate(seen_by):
+            progress.phase = f"{title}, model {number + 1} of {len(seen_by)}"
+            try:
+                progress(0)
+                network = weight_nulls.draw(null, model, spec.seed + number + 1, show)
+                for index in rows:
+                    recording = replayed(network, recordings[index], plan.rows, progress)
+                    measured = _measured(recording, recording.run.sinks(spec.sinks), spec.sinks)
+                    del measured["counts"]
+                    arrays.take(f"{null}{number}", index, measured)
+            except _Stopped:
+                plan.notes.append(f"Stopped after {number} of {len(seen_by)} models of {title}.")
+                return seeds
+            except UserError as error:
+                plan.notes.append(f"{title.capitalize()}: only {number} models were drawn. {error}")
+                break
+            seeds[null].append(spec.seed + number + 1)
+            del network
     return seeds
 
 
-class _Arrays:
-    """What was measured of each prompt, by which model or null it is of."""
+def half_sampling(sampling: Any) -> Any | None:
+    """Return the same sampler for half the new tokens and half the steps, by which it is told whether a layer's kinds
+    depend on the length; None where it cannot write so many.
+    """
+    values = sampling.model_dump()
+    values["gen_length"] //= 2
+    if "steps" in values:
+        values["steps"] = max(1, values["steps"] // 2)
+    try:
+        return type(sampling).model_validate(values)
+    except ValidationError:
+        return None
 
-    def __init__(self, prompts: int) -> None:
-        self.prompts = prompts
-        self.taken: dict[str, dict[int, dict[str, np.ndarray]]] = {}
 
-    def take(self, which: str, index: int, measured: dict[str, np.ndarray]) -> None:
-        """measured: arrays without the axis of the prompts."""
-        self.taken.setdefault(which, {})[index] = measured
+def _is_prefix(sampling: Any) -> bool:
+    """Whether a shorter text is the beginning of a longer one, so that nothing has to be recorded anew."""
+    return isinstance(sampling, AutoregressiveSampling)
 
-    def keep(self, indices: Sequence[int]) -> None:
-        """Keeps these prompts alone, numbered anew in their order."""
-        self.prompts = len(indices)
-        for which, rows in self.taken.items():
-            self.taken[which] = {place: rows[index] for place, index in enumerate(indices)}
 
-    def stacked(self, models: int, steps: int, scopes: int) -> dict[str, np.ndarray]:
-        """The arrays of the file. models: random-weight ones. steps: of the longest recording."""
-        arrays = {}
-        for name in set_file.SHAPES:
-            which, measure = name.split(".")
-            if measure == "curves" and which == "random":
-                arrays[name] = self._mean_curves(models, steps, scopes)
-            elif which == "random":
-                parts = [self._of(f"random{number}", measure, name, steps, scopes) for number in range(models)]
-                shape = self._of("trained", measure, name, steps, scopes).shape
-                arrays[name] = np.stack(parts) if parts else np.empty((0, *shape))
-            else:
-                arrays[name] = self._of(which, measure, name, steps, scopes)
-        return arrays
+def _record_halves(
+    model: "LoadedModel",
+    spec: RecordSetSpec,
+    plan: _Plan,
+    shorter: Sampling | None,
+    arrays: SetArrays,
+    progress: _Progress,
+) -> int:
+    """Records the prompts with half the new tokens, and keeps the kinds of their sinks. The number of new tokens; 0
+    where that is not done.
+    """
+    from analysis.recording.batches import recorded
 
-    def _of(self, which: str, measure: str, name: str, steps: int, scopes: int) -> np.ndarray:
-        """One array, NaN (or 0 in counts) at prompts that were not seen and after the end of a recording."""
-        rows = self.taken[which]
-        over_steps = set_file.SHAPES[name].find("T") - 1
-        example = next(iter(rows.values()))[measure]
-        shape = list(example.shape)
-        if over_steps >= 0:
-            shape[over_steps] = steps
-        counts = example.dtype.kind == "u"
-        whole = np.full((self.prompts, *shape), 0 if counts else np.nan, example.dtype)
-        for index, row in rows.items():
-            values = row[measure]
-            place: list[int | slice] = [index, *[slice(None)] * values.ndim]
-            if over_steps >= 0:
-                place[over_steps + 1] = slice(values.shape[over_steps])
-            whole[tuple(place)] = values
-        return whole
-
-    def _mean_curves(self, models: int, steps: int, scopes: int) -> np.ndarray:
-        """The curves of random weights, mean over the models that saw a prompt."""
-        parts = [self._of(f"random{number}", "curves", "random.curves", steps, scopes) for number in range(models)]
-        if not parts:
-            return np.full_like(self._of("trained", "curves", "trained.curves", steps, scopes), np.nan)
-        there = np.sum([np.isfinite(part) for part in parts], axis=0)
-        total = np.sum([np.nan_to_num(part) for part in parts], axis=0)
-        mean: np.ndarray = total / np.where(there > 0, there, np.nan)
-        return mean.astype(np.float32)
+    if shorter is None or progress.stopped:
+        return 0
+    if _is_prefix(shorter):
+        arrays.halve(shorter.gen_length)
+        return int(shorter.gen_length)
+    progress.phase = f"recording {shorter.gen_length} new tokens"
+    try:
+        for recording in recorded(model, plan.prompts, shorter, spec.seed, plan.rows, progress):
+            run = recording.run
+            sums = layer_run.sums_by_kind(run, run.sinks(spec.sinks))
+            arrays.take("half", recording.index, {"half_sinks": sums["sinks"], "half_steps": sums["steps"]})
+    except (UserError, _Stopped) as error:
+        why = "" if isinstance(error, _Stopped) else f" {error}"
+        plan.notes.append(f"The prompts were not recorded with {shorter.gen_length} new tokens.{why}")
+        return 0
+    arrays.merge("half", "trained")
+    return int(shorter.gen_length)

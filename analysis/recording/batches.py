@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, MassObserver
+from analysis.attention import AttentionInputs, MassObserver, Observer
 from analysis.errors import UserError
 from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import layout_of
@@ -137,6 +137,23 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
     mass *= relative[:, None, None]
     heads *= relative.astype(np.float16)[:, None, None, None]
     return replace(recording, run=run.with_mass(mass), heads=heads)
+
+
+def shown_to(recordings: Sequence[PromptRun], prompts: int = 4) -> Callable[[LoadedModel, Observer], None]:
+    """Return what shows a network the first, middle and last step of some of the recordings, as whole texts."""
+
+    def show(network: LoadedModel, observer: Observer) -> None:
+        for recording in recordings[:prompts]:
+            steps = recording.run.steps
+            for step in sorted({0, steps // 2, steps - 1}):
+                tokens, layout = recording.tokens[step], None
+                if network.architecture.by_blocks:
+                    layout = layout_of(network.architecture, recording.run.prompt_length, recording.block_length)
+                    layout = replace(layout, open_from=int(recording.run.pattern.open_block[step, 0]))
+                text = torch.from_numpy(tokens[tokens != PADDING].astype(np.int64))[None]
+                network.predict(text, observer, keep=1, layout=layout)
+
+    return show
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
 from analysis.sinks.parting import Parting, Text, mean_with_interval, rank_agreement, shared_sinks, text_over_steps
 
 RANDOM = "random weights"
-OVER_PROMPTS = "Band: the 95 % bootstrap interval of the mean over prompts, of each {axis} by itself."
+OVER_PROMPTS = "Band: the 95 % interval of the mean over prompts, of each {axis} by itself."
 
 
 def text_of(trajectory: Trajectory) -> Text:

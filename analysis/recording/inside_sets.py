@@ -1,4 +1,4 @@
-"""What goes on inside a model at its sinks over many prompts, with bootstrap intervals over them. Imports no torch.
+"""What goes on inside a model at its sinks over many prompts, with intervals over them. Imports no torch.
 
 Shapes: N prompts, L layers, R random-weight models. NaN where a prompt has nothing to measure.
 """
@@ -12,11 +12,11 @@ from analysis.figures.dynamics import Series, curves
 from analysis.recording.cause_exhibits import RANDOM
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.recording.set_measures import LEAST_MODELS
-from analysis.recording.set_verdicts import layers_in_words
+from analysis.recording.set_words import layers_in_words
 from analysis.sinks import geometry
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS, Estimates, paired_difference, quotient
 
-_BAND = "Mean over {prompts} prompts with its 95 % bootstrap interval."
+_BAND = "Mean over {prompts} prompts with its 95 % interval."
 
 
 def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Shown, list[str]]:

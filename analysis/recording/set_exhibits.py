@@ -1,7 +1,7 @@
 """The figures and tables of sets of recordings, for the page and the command line alike. Imports no torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NewType
 
 import numpy as np
@@ -9,12 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import dynamics, layer_kinds, masks
-from analysis.recording import set_measures, set_verdicts
+from analysis.recording import set_contrast, set_counts, set_measures, set_verdicts
 from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_words import number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.sinks.token_states import ALL, undecided_named
+from analysis.specs import DEFINITIONS
 
 Sets = Mapping[str, RecordingSet]
 """Sets by what they are called, a row of a figure each."""
@@ -73,9 +75,9 @@ def layers_by_kind(sets: Sets) -> Shown:
     return Shown(
         "layers-by-kind",
         "Which tokens are the sinks of each layer",
-        "Bars: sinks a step by what the token was. Dots: their corrected share and life, with 95 % bootstrap intervals "
-        f"over prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
-        "Grey: random weights on the same inputs. Dotted: uniform attention.",
+        "Bars: sinks per step by what the token was. Dots: their corrected share and life, with 95 % intervals over "
+        f"prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
+        f"Grey: random weights on the same inputs, and the count in {set_counts.IID}. Dotted: uniform attention.",
         Formulas(formulas),
         layer_kinds.layer_kinds(rows),
         kind_table(sets),
@@ -92,7 +94,7 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
             {
                 null.title: _layers(set_measures.moves(recordings, measure, null.name))
                 for null in MOVEMENT_NULLS.values()
-                if null.name != "random" or recordings.info.random_seeds
+                if not null.weights or null.name in recordings.weight_nulls
             },
             set_measures.MOVES[measure].percent,
         )
@@ -109,6 +111,45 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
         Formulas(formulas),
         layer_kinds.movement(panels),
         movement_table({name: recordings}),
+    )
+
+
+def counts(sets: Sets) -> Shown | None:
+    """How many sinks each layer has by other ways of counting; None where no set was recorded with them."""
+    told = {name: (recordings, set_counts.count_by_variant(recordings)) for name, recordings in sets.items()}
+    told = {name: pair for name, pair in told.items() if pair[1]}
+    if not told:
+        return None
+    panels = [
+        layer_kinds.MovePanel(
+            f"sinks per step, {name}",
+            _layers(set_measures.of_all_kinds(recordings, "count")),
+            {how: _layers(estimates) for how, estimates in counted.items()},
+        )
+        for name, (recordings, counted) in told.items()
+    ]
+    tables = [
+        pd.DataFrame(
+            {
+                "model": name,
+                "layer": recordings.scopes,
+                "counted": how,
+                "sinks per step": estimates.value,
+                "low": estimates.low,
+                "high": estimates.high,
+            }
+        )
+        for name, (recordings, counted) in told.items()
+        for how, estimates in {"as set": set_measures.of_all_kinds(recordings, "count"), **counted}.items()
+    ]
+    return Shown(
+        "counts",
+        "How many sinks, by how they are counted",
+        f"Sinks per step of each layer under three definitions, for k from 1.5 to 3, at half the length, and in "
+        f"{set_counts.IID}. {set_counts.IID_SENTENCE} Intervals: 95 %, over prompts.",
+        Formulas("\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values())),
+        layer_kinds.movement(panels),
+        pd.concat(tables).reset_index(drop=True),
     )
 
 
@@ -133,8 +174,8 @@ def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool 
             )
             numbers = {"mean": (estimates.value, estimates.low, estimates.high)}
             nothing = np.full(len(steps), np.nan)
-            for number, row in enumerate(() if rows is None else rows, start=1):
-                numbers[f"prompt {number}"] = (row, nothing, nothing)
+            for place, row in enumerate(() if rows is None else rows, start=1):
+                numbers[f"prompt {place}"] = (row, nothing, nothing)
             tables += [
                 pd.DataFrame({"series": label, "of": of, "step": steps, metric.axis: value, "low": low, "high": high})
                 for of, (value, low, high) in numbers.items()
@@ -144,7 +185,7 @@ def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool 
     return Shown(
         f"curve-{measure}",
         f"{metric.title}, {called}{on}",
-        f"{metric.sentence} Mean over prompts with its 95 % bootstrap interval, of each step by itself."
+        f"{metric.sentence} Mean over prompts with its 95 % interval, of each step by itself."
         + (" Thin lines: every prompt by itself." if singles else ""),
         Formulas(f"$${metric.formula}$$"),
         dynamics.curves(series, "denoising step", metric.axis, percent=metric.percent),
@@ -187,7 +228,7 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Shown:
         estimates = set_measures.heads(recordings, measure, which)
         intervals = np.empty(estimates.value.shape, object)
         for cell in np.ndindex(intervals.shape):
-            ends = (set_verdicts.number(float(end[cell]), metric.percent) for end in (estimates.low, estimates.high))
+            ends = (number(float(end[cell]), metric.percent) for end in (estimates.low, estimates.high))
             intervals[cell] = f"95 % interval over prompts {' to '.join(ends)}"
         grids.append(masks.Grid(title, estimates.value, intervals))
         layer, head = (axis.ravel() for axis in np.indices(estimates.value.shape))
@@ -209,10 +250,10 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Shown:
 
 
 def kind_table(sets: Sets) -> pd.DataFrame:
-    """Every row of `KIND_MEASURES` by model, layer and kind, with intervals, of the trained and the random weights."""
+    """Every row of `KIND_MEASURES` by model, layer and kind, with intervals, of the trained and of other weights."""
     tables = []
     for name, recordings in sets.items():
-        for which in ("trained", *(("random",) if recordings.info.random_seeds else ())):
+        for which in ("trained", *recordings.weight_nulls):
             for row in set_measures.KIND_MEASURES.values():
                 estimates = set_measures.by_kind(recordings, row.name, which)
                 tables.append(
@@ -238,7 +279,7 @@ def movement_table(sets: Sets) -> pd.DataFrame:
     for name, recordings in sets.items():
         for row in set_measures.MOVES.values():
             for which in ("trained", *MOVEMENT_NULLS):
-                if which == "random" and not recordings.info.random_seeds:
+                if which in WEIGHT_NULLS and which not in recordings.weight_nulls:
                     continue
                 estimates = set_measures.moves(recordings, row.name, which)
                 tables.append(
@@ -276,25 +317,24 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
 
 
 def words(sets: Sets) -> dict[str, list[str]]:
-    """What each set shows beyond its nulls, by name; an empty list where nothing does."""
-    return {
-        name: [
-            *set_verdicts.kinds_in_words(recordings),
-            *set_verdicts.movement_in_words(recordings),
-            *set_verdicts.silent_nulls(recordings),
-        ]
-        for name, recordings in sets.items()
-    }
+    """What each set shows beyond its nulls, by name; an empty list where nothing does. All of it holds together."""
+    families = set_contrast.families(sets)
+    said = {name: set_verdicts.said_of(recordings, families).sentences for name, recordings in sets.items()}
+    for name, sentence in set_contrast.contrasts_in_words(sets):
+        said[name].append(sentence)
+    return said
 
 
 def _layer_kinds(name: str, recordings: RecordingSet) -> layer_kinds.LayerKinds:
     names = ("count", "corrected-share", "life")
     counts, shares, lives = (_layers(set_measures.by_kind(recordings, measure)) for measure in names)
-    random: list[Estimates | None] = [None] * 3
-    if recordings.info.random_seeds:
-        random = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
     portions = np.nan_to_num(set_measures.by_kind(recordings, "portion").value[:-1])
-    return layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, lives, portions, *random)
+    model = layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, lives, portions)
+    if recordings.info.random_seeds:
+        drawn = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
+        model = replace(model, random_counts=drawn[0], random_shares=drawn[1], random_lives=drawn[2])
+    counted = set_counts.count_by_variant(recordings)
+    return replace(model, iid_counts=_layers(counted[set_counts.IID])) if counted else model
 
 
 def _layers(estimates: Estimates) -> Estimates:

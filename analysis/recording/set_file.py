@@ -1,10 +1,10 @@
 """The file of a set of recordings: for every prompt, what was added up over its recording. Writer and reader; NumPy
 only, so that pages and the command line open it without a model.
 
-Shapes: N prompts, R random-weight models, G scopes (the layers, then all layers together), K kinds of token, C what
-births and deaths coincide with, M curves, D curves that parts of the tokens have, P such parts, T steps of the longest
-recording, A measures of heads, L layers, H heads. NaN where a random-weight model did not see a prompt, and where a
-recording has ended.
+Shapes: N prompts, R models of a null that is other weights, G scopes (the layers, then all layers together), K kinds of
+token, C what births and deaths coincide with, V ways of counting sinks, M curves, D curves that parts of the tokens
+have, P such parts, T steps of the longest recording, A measures of heads, L layers, H heads. NaN where such a model did
+not see a prompt, and where a recording has ended.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ from safetensors.numpy import save_file
 from analysis import outputs
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import RecordedModel
+from analysis.sinks.count_checks import CHECKS
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.metrics import CURVES
-from analysis.sinks.movement import COINCIDENCES
+from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
 from analysis.sinks.token_states import undecided_named
 from analysis.specs import Sampling, SinkParams, sentence
 
@@ -53,7 +54,7 @@ MOVEMENT = {
 """The same of `movement.movement`."""
 SHAPES: dict[str, str] = {
     **{f"trained.{name}": f"N{shape}" for name, shape in (BY_KIND | MOVEMENT).items()},
-    **{f"random.{name}": f"RN{shape}" for name, shape in (BY_KIND | MOVEMENT).items()},
+    **{f"{null}.{name}": f"RN{shape}" for null in WEIGHT_NULLS for name, shape in (BY_KIND | MOVEMENT).items()},
     **{f"{null}.{name}": f"N{shape}" for null in ("shuffled", "fixed") for name, shape in MOVEMENT.items()},
     "trained.curves": "NGMT",
     "random.curves": "NGMT",
@@ -61,10 +62,16 @@ SHAPES: dict[str, str] = {
     "trained.split_curves": "NPGDT",
     "trained.heads": "NALH",
     "random.heads": "RNALH",
+    "trained.variants": "NVGK",
+    **{f"trained.{name}": f"N{shape}" for name, shape in CHECKS.items()},
+    "trained.half_sinks": "NGK",
+    "trained.half_steps": "N",
 }
 """Every array of a file. random.curves: the mean over the random-weight models that saw the prompt. trained.counts:
 sinks by step and kind. trained.split_curves: curves of a part of the tokens. heads: rows of `metrics.of_mass`, means
-over the steps. Older files lack these last three."""
+over the steps. trained.variants: sinks by `count_checks.VARIANTS`. half_sinks: of recordings of half the new tokens.
+Older files lack what follows trained.counts, and every null of other weights but random ones.
+"""
 
 
 class SetPrompt(BaseModel):
@@ -83,7 +90,9 @@ class SetPrompt(BaseModel):
 
 class RecordingSetInfo(BaseModel):
     """Everything about a set that is not an array. prompts_from: where the prompts come from. random_seeds: one a
-    random-weight model. notes: what a reader should know. batch_bytes: the most memory planned for a batch.
+    random-weight model; weight_seeds: the same of every other null of other weights, by its name. variants: the rows of
+    `count_checks.VARIANTS`. half_tokens: new tokens of the shorter recordings, 0 where there are none. notes: what a
+    reader should know. batch_bytes: the most memory planned for a batch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -99,6 +108,7 @@ class RecordingSetInfo(BaseModel):
     seed: Count
     sinks: SinkParams
     random_seeds: tuple[Count, ...]
+    weight_seeds: Mapping[str, tuple[Count, ...]] = {}
     null_draws: Count
     kinds: tuple[str, ...] = KINDS
     coincidences: tuple[str, ...] = tuple(COINCIDENCES)
@@ -106,11 +116,17 @@ class RecordingSetInfo(BaseModel):
     parts: tuple[str, ...] = ()
     split_curves: tuple[str, ...] = ()
     head_metrics: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    half_tokens: Count = 0
     notes: tuple[str, ...] = ()
     batch_bytes: Count
     seconds: FiniteFloat
     created: str
     environment: dict[str, Any]
+
+    def seeds_of(self, null: str) -> tuple[int, ...]:
+        """The seeds of the models of a null that is other weights."""
+        return self.random_seeds if null == "random" else self.weight_seeds.get(null, ())
 
 
 @dataclass(frozen=True)
@@ -135,10 +151,20 @@ class RecordingSet:
         keys = [prompt.key or str(number) for number, prompt in enumerate(self.info.prompts)]
         return np.unique(keys, return_inverse=True)[1]
 
+    @property
+    def prompts_apart(self) -> int:
+        """How many clusters of prompts there are."""
+        return int(self.clusters.max()) + 1
+
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """What each of the K kinds is called: undecided in place of [MASK] where the noise is random tokens."""
         return tuple(undecided_named(kind, self.info.model.noise) for kind in self.info.kinds)
+
+    @property
+    def weight_nulls(self) -> tuple[str, ...]:
+        """The nulls of other weights that the set has."""
+        return tuple(null for null in WEIGHT_NULLS if self.info.seeds_of(null))
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:
@@ -146,7 +172,7 @@ class RecordingSet:
         return (*(f"layer {layer}" for layer in range(self.layers)), "all layers together")
 
     def part(self, which: str) -> dict[str, np.ndarray]:
-        """The arrays of `trained`, `random`, `shuffled` or `fixed`, by their own names."""
+        """The arrays of `trained` or of a null, by their own names."""
         return {
             name.removeprefix(f"{which}."): array for name, array in self.arrays.items() if name.startswith(f"{which}.")
         }
@@ -177,7 +203,7 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
             if text is None:
                 raise UserError(f"{called} is no set of recordings.")
             info = RecordingSetInfo.model_validate_json(text)
-            names = _stored(info)
+            names = stored(info)
             missing = set(names) - set(file.keys())
             if missing:
                 raise UserError(f"{called} is damaged: '{min(missing)}' is missing. Record the set again.")
@@ -191,10 +217,13 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
     return recordings
 
 
-def _stored(info: RecordingSetInfo) -> list[str]:
-    """The names of the arrays that a file has."""
+def stored(info: RecordingSetInfo) -> list[str]:
+    """Return the names of the arrays that a file has."""
     lacks = {"split_curves": not info.parts, "heads": not info.head_metrics}
-    return [name for name in SHAPES if not lacks.get(name.split(".")[1], False)]
+    lacks |= dict.fromkeys(("variants", *CHECKS), not info.variants)
+    lacks |= dict.fromkeys(("half_sinks", "half_steps"), not info.half_tokens)
+    lacks |= {null: not info.seeds_of(null) for null in WEIGHT_NULLS if null != "random"}
+    return [name for name in SHAPES if not any(lacks.get(part, False) for part in name.split("."))]
 
 
 def refusal(path: Path) -> str:
@@ -216,11 +245,11 @@ def _check(recordings: RecordingSet, called: str) -> None:
     steps = max((prompt.steps for prompt in info.prompts), default=0)
     sizes = {
         "N": len(info.prompts),
-        "R": len(info.random_seeds),
         "G": info.layers + 1,
         "K": len(info.kinds),
         "C": len(info.coincidences),
         "M": len(info.curves),
+        "V": len(info.variants),
         "D": len(info.split_curves),
         "P": len(info.parts),
         "T": steps,
@@ -228,8 +257,9 @@ def _check(recordings: RecordingSet, called: str) -> None:
         "L": info.layers,
         "H": info.heads,
     }
-    for name in _stored(info):
-        letters = SHAPES[name]
+    for name in stored(info):
+        letters, which = SHAPES[name], name.split(".")[0]
+        sizes["R"] = len(info.seeds_of(which)) if which in WEIGHT_NULLS else 0
         array, shape = recordings.arrays[name], tuple(sizes[letter] for letter in letters)
         if array.shape != shape or array.dtype.kind not in "fu":
             raise UserError(

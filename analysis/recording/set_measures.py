@@ -1,25 +1,23 @@
-"""What a set of recordings shows, with bootstrap intervals over its prompts: where the sinks are by layer and kind, and
+"""What a set of recordings shows, with intervals over its prompts: where the sinks are by layer and kind, and
 how they move, beside their nulls. NumPy only; shapes as in `set_file`.
 
 A measure is one row of `KIND_MEASURES` (a number a scope and kind) or `MOVES` (a number a scope).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.recording.set_file import BY_KIND, RecordingSet
 from analysis.registry import Registry
-from analysis.sinks.intervals import Estimates, paired_difference, quotient
-from analysis.sinks.movement import COINCIDENCES
+from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, paired_differences, quotient
+from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
 from analysis.sinks.token_states import ALL
 
-LEAST_MODELS = 3  # random-weight models that a claim needs
+LEAST_MODELS = 3  # of a null of other weights that a claim needs
 
 Arrays = Mapping[str, np.ndarray]
-Parts = tuple[np.ndarray, np.ndarray]
-"""Numerator and denominator of a quotient of sums over prompts."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +169,8 @@ MOVES: Registry[SetMeasure] = Registry(
 
 
 def by_kind(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
-    """A row of `KIND_MEASURES` for every scope and kind, (G, K). which: trained or random."""
-    return quotient(*KIND_MEASURES[measure].parts(arrays_of(recordings, which)))
+    """A row of `KIND_MEASURES` for every scope and kind, (G, K). which: trained, or a null of other weights."""
+    return quotient(*KIND_MEASURES[measure].parts(arrays_of(recordings, which)), recordings.clusters)
 
 
 def of_all_kinds(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
@@ -181,52 +179,85 @@ def of_all_kinds(recordings: RecordingSet, measure: str, which: str = "trained")
         name: values.sum(axis=-1, keepdims=True) if BY_KIND.get(name, "").endswith("K") else values
         for name, values in arrays_of(recordings, which).items()
     }
-    estimates = quotient(*KIND_MEASURES[measure].parts(together))
+    estimates = quotient(*KIND_MEASURES[measure].parts(together), recordings.clusters)
     return Estimates(estimates.value[..., 0], estimates.low[..., 0], estimates.high[..., 0])
 
 
 def moves(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
     """A row of `MOVES` for every scope, (G,). which: trained, or the name of a null."""
-    estimates = quotient(*MOVES[measure].parts(arrays_of(recordings, which)))
+    estimates = quotient(*MOVES[measure].parts(arrays_of(recordings, which)), recordings.clusters)
     if not MOVES[measure].root:
         return estimates
     return Estimates(np.sqrt(estimates.value), np.sqrt(estimates.low), np.sqrt(estimates.high))
 
 
-def excess(recordings: RecordingSet, measure: str, null: str) -> Estimates:
-    """A row of `MOVES` less what a null gives, paired by prompt, (G,), with intervals that hold for all G together.
-
-    Of random weights the one of the models that comes closest is taken, as the difference to each must be shown; of
-    fewer than three models nothing is told, and of a measure that is a root the squares are compared.
+@dataclass(frozen=True)
+class Comparison:
+    """A measure beside what it is held against. observed: its parts, (N, G) each. nulls: the parts of each of the
+    null's models, one where it is no model; empty where no claim can be made.
     """
-    parts = MOVES[measure].parts
+
+    name: str
+    observed: Parts
+    nulls: tuple[Parts, ...]
+
+
+def compared(recordings: RecordingSet, name: str, parts: Callable[[Arrays], Parts], null: str) -> Comparison:
+    """A quotient of sums of the trained model beside the same of a null; without models where they are too few, or saw
+    too few prompts, for a claim.
+    """
     observed = parts(arrays_of(recordings, "trained"))
-    if null != "random":
-        return paired_difference(observed, parts(arrays_of(recordings, null)))
-    return _beyond_each_model(recordings, observed, lambda model: parts(arrays_of(recordings, null, model)))
+    if null not in WEIGHT_NULLS:
+        return Comparison(name, observed, (parts(arrays_of(recordings, null)),))
+    models = range(len(recordings.info.seeds_of(null))) if enough(recordings, null) else ()
+    return Comparison(name, observed, tuple(parts(arrays_of(recordings, null, model)) for model in models))
 
 
-def _beyond_each_model(recordings: RecordingSet, observed: Parts, of_model: Callable[[int], Parts]) -> Estimates:
-    """The difference to that random-weight model which comes closest, with the intervals of all of them together; NaN
-    where there are fewer than `LEAST_MODELS`.
+def enough(recordings: RecordingSet, null: str) -> bool:
+    """Whether a null of other weights has the models, and each of them saw the prompts, that a claim needs."""
+    seen = prompts_seen(recordings, null)
+    return len(seen) >= LEAST_MODELS and min(seen) >= LEAST_PROMPTS
+
+
+def prompts_seen(recordings: RecordingSet, null: str) -> list[int]:
+    """How many clusters of prompts each model of a null saw."""
+    if null not in recordings.weight_nulls:
+        return []
+    seen = np.isfinite(recordings.part(null)["steps"])
+    return [len(set(recordings.clusters[row])) for row in seen]
+
+
+def excesses(recordings: RecordingSet, comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Estimates]:
+    """What each measure exceeds its null by, paired by prompt, (G,) each, with intervals that hold for all of them
+    together at `level`. Of several models the one that comes closest is taken, as the difference to each must be
+    shown; NaN where there is none. Of a measure that is a root the squares are compared.
     """
-    models = len(recordings.info.random_seeds)
-    if models < LEAST_MODELS:
-        nothing = np.full(observed[0].shape[1:], np.nan)
+    pairs = [(one.observed, null) for one in comparisons for null in one.nulls]
+    told = iter(paired_differences(pairs, recordings.clusters, level=level) if pairs else ())
+    return [_closest([next(told) for _ in one.nulls], one.observed[0].shape[1:]) for one in comparisons]
+
+
+def excess(recordings: RecordingSet, measure: str, null: str) -> Estimates:
+    """What a row of `MOVES` exceeds a null by, (G,), as a family of its own: see `excesses`."""
+    return excesses(recordings, [compared(recordings, measure, MOVES[measure].parts, null)])[0]
+
+
+def _closest(each: Sequence[Estimates], shape: tuple[int, ...]) -> Estimates:
+    """The difference to the model that comes closest, with the ends of the intervals of all of them."""
+    if not each:
+        nothing = np.full(shape, np.nan)
         return Estimates(nothing, nothing, nothing)
-    differences = [paired_difference(observed, of_model(model)) for model in range(models)]
     values, lows, highs = (
-        np.stack([getattr(difference, name) for difference in differences]) for name in ("value", "low", "high")
+        np.stack([getattr(difference, name) for difference in each]) for name in ("value", "low", "high")
     )
     closest = np.argmin(np.abs(np.nan_to_num(values, nan=np.inf)), axis=0)[None]
-    value = np.take_along_axis(values, closest, axis=0)[0]
     # Above all models only where above each of them; a model that cannot be told of leaves nothing to say.
-    return Estimates(value, lows.min(axis=0), highs.max(axis=0))
+    return Estimates(np.take_along_axis(values, closest, axis=0)[0], lows.min(axis=0), highs.max(axis=0))
 
 
 def curve(recordings: RecordingSet, name: str, scope: int = -1, which: str = "trained", split: str = ALL) -> Estimates:
     """A row of `CURVES` over the steps, mean over the prompts whose recording has the step, (T,)."""
-    return quotient(single_curves(recordings, name, scope, which, split))
+    return quotient(single_curves(recordings, name, scope, which, split), clusters=recordings.clusters)
 
 
 def single_curves(
@@ -248,20 +279,20 @@ def parts_of(recordings: RecordingSet, name: str) -> tuple[str, ...]:
 
 def heads(recordings: RecordingSet, name: str, which: str = "trained") -> Estimates:
     """A row of `metrics.of_mass` for every head, mean over the prompts that have a value, (L, H)."""
-    return quotient(single_heads(recordings, name, which))
+    return quotient(single_heads(recordings, name, which), clusters=recordings.clusters)
 
 
 def head_excess(recordings: RecordingSet, name: str) -> Estimates:
     """The same less what random weights give, paired by prompt, (L, H), with intervals that hold for all heads
-    together; of several models as in `excess`.
+    together; of several models as in `excesses`.
     """
 
-    def parts(which: str, model: int | None = None) -> Parts:
-        values = arrays_of(recordings, which, model)["heads"][:, recordings.info.head_metrics.index(name)]
+    def parts(arrays: Arrays) -> Parts:
+        values = arrays["heads"][:, recordings.info.head_metrics.index(name)]
         values = values.reshape(len(values), -1)
         return values, np.ones_like(values)
 
-    flat = _beyond_each_model(recordings, parts("trained"), lambda model: parts("random", model))
+    [flat] = excesses(recordings, [compared(recordings, name, parts, "random")])
     shape = recordings.layers, recordings.info.heads
     return Estimates(flat.value.reshape(shape), flat.low.reshape(shape), flat.high.reshape(shape))
 
@@ -280,12 +311,12 @@ def counts_over_steps(recordings: RecordingSet, scope: int) -> np.ndarray:
 
 
 def arrays_of(recordings: RecordingSet, which: str, model: int | None = None) -> dict[str, np.ndarray]:
-    """The sums of every prompt, (N, …). Of random weights those of one model, or the mean over the models that saw the
+    """The sums of every prompt, (N, …). Of other weights those of one model, or the mean over the models that saw the
     prompt; NaN where none did.
     """
     over_steps = {"curves", "counts", "split_curves"}
     sums = {name: values for name, values in recordings.part(which).items() if name not in over_steps}
-    if which != "random":
+    if which not in WEIGHT_NULLS:
         return sums
     if model is not None:
         return {name: values[model] for name, values in sums.items()}

@@ -1,28 +1,53 @@
 """What a set of recordings shows beyond its nulls, in words. A rule is one row of `RULES`; where no interval lies
 on one side of zero, nothing is said. NumPy only.
+
+Everything that is said of a set is one family of comparisons, and the sets that a page shows share its error.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.readings.words import listed
+from analysis.recording import set_counts
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import LEAST_MODELS, MOVES, arrays_of, by_kind, excess, head_excess, heads, moves
+from analysis.recording.set_measures import (
+    KIND_MEASURES,
+    LEAST_MODELS,
+    MOVES,
+    Arrays,
+    Comparison,
+    arrays_of,
+    by_kind,
+    compared,
+    enough,
+    excesses,
+    head_excess,
+    heads,
+    moves,
+    prompts_seen,
+)
+from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number, spread
 from analysis.registry import Registry
-from analysis.sinks.intervals import LEAST_PROMPTS, Estimates, paired_difference
+from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts
 from analysis.sinks.metrics import HEAD_METRICS
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 
 NOISE = (
-    "Each sentence holds at 95 % for all layers together, over the prompts; of random weights against each of the "
-    "models. That other prompts, lengths or samplers would show the same is not in these intervals."
+    "All sentences hold together at 95 %, over all layers and all sets shown: studentised intervals over prompts, "
+    "clustered by template, from the largest difference under random signs (max-t). A null of other weights counts as "
+    "exceeded where each of its models is. Other prompts, lengths and samplers are not in these intervals."
 )
+OTHER_WEIGHTS = "weights"
+"""The null of a rule that is held against every null of other weights."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is said where a measure of movement lies above or below a null. name: `measure:null`. above, below: with
-    {layers}, {value} and {null}; empty: that direction says nothing about movement.
+    """What is said where a measure of movement lies above or below a null. name: `measure:null`. null: a row of
+    `MOVEMENT_NULLS`, or `OTHER_WEIGHTS`. above, below: with {layers}, {value} and {null}; empty: that direction says
+    nothing about movement.
     """
 
     measure: str
@@ -34,34 +59,40 @@ class Rule:
     def name(self) -> str:
         return f"{self.measure}:{self.null}"
 
+    @property
+    def nulls(self) -> tuple[str, ...]:
+        """The rows of `MOVEMENT_NULLS` that it is held against."""
+        return WEIGHT_NULLS if self.null == OTHER_WEIGHTS else (self.null,)
+
 
 RULES: Registry[Rule] = Registry(
     Rule(
         "change",
         "fixed",
-        above="{layers}: attention moves more than the writing of tokens explains; a position's corrected share "
-        "changes by {value} a step, {null} if shares were fixed for as long as a token's state stays.",
+        above="{layers}: attention moves more than the writing of tokens explains. A position's corrected share "
+        "changes by {value} per step, by {null} if shares were fixed for as long as a token's state stays.",
     ),
     Rule(
         "change",
-        "random",
-        above="{layers}: attention moves more than in random weights ({value} against {null} a step).",
+        OTHER_WEIGHTS,
+        above="{layers}: attention moves more than with other weights: {value} per step, {null}.",
     ),
     Rule(
         "births",
         "fixed",
-        above="{layers}: more sinks are born than the writing of tokens explains ({value} against {null} a step).",
+        above="{layers}: more sinks are born than the writing of tokens explains ({value} per step against {null}).",
     ),
     Rule(
         "births",
-        "random",
-        above="{layers}: more sinks are born than in random weights ({value} against {null} a step).",
+        OTHER_WEIGHTS,
+        above="{layers}: more sinks are born than with other weights: {value} per step, {null}.",
+        below="{layers}: fewer sinks are born than with other weights: {value} per step, {null}.",
     ),
     Rule(
         "births",
         "shuffled",
-        below="{layers}: sinks stay where they are far more than chance would have it; {value} are born a step, {null} "
-        "if as many stood at random positions of the same state.",
+        below="{layers}: sinks stay in place more than chance predicts. {value} are born per step, {null} if as many "
+        "stood at random positions of the same state.",
     ),
     Rule(
         "deaths-written",
@@ -103,92 +134,186 @@ RULES: Registry[Rule] = Registry(
     ),
     Rule(
         "centroid-variance",
-        "random",
-        above="{layers}: the centre of the sinks moves more than in random weights (variance {value} against {null}).",
-        below="{layers}: the centre of the sinks moves less than in random weights (variance {value} against {null}).",
+        OTHER_WEIGHTS,
+        above="{layers}: the centre of the sinks moves more than with other weights: variance {value}, {null}.",
+        below="{layers}: the centre of the sinks moves less than with other weights: variance {value}, {null}.",
     ),
 )
 """The null of fixed shares has no births but by writing, so that what coincides with writing is not held against it."""
 
 
-def movement_in_words(recordings: RecordingSet) -> list[str]:
-    """A sentence for every rule whose measure lies on one side of its null in at least one layer."""
-    sentences: list[str] = []
-    if recordings.prompts < LEAST_PROMPTS:
-        return sentences
+@dataclass(frozen=True)
+class Said:
+    """What is said of one set. kinds: where its sinks are. counts: what the count of them is worth. movement: how they
+    move. silent: what nothing is said about, and why.
+    """
+
+    kinds: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    movement: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> list[str]:
+        """All of it."""
+        return [*self.kinds, *self.counts, *self.movement, *self.silent]
+
+
+def said_of(recordings: RecordingSet, families: int = 1) -> Said:
+    """Return what a set shows beyond its nulls. families: of comparisons that a page shows, which share the error of
+    5 %.
+    """
+    silent = tuple(_silent(recordings))
+    if recordings.prompts_apart < LEAST_PROMPTS:
+        return Said(silent=silent)
+    family = _family(recordings, 1 - (1 - LEVEL) / families)
+    return Said(
+        tuple(_kinds(recordings, family)),
+        tuple(set_counts.counts_in_words(recordings, family)),
+        tuple(_movement(recordings, family)),
+        silent,
+    )
+
+
+def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
+    """Return everything that the sentences of a set compare, each once."""
+    comparisons = [
+        compared(recordings, f"{rule.measure}:{null}", MOVES[rule.measure].parts, null)
+        for rule in RULES.values()
+        for null in rule.nulls
+    ]
+    comparisons += [
+        compared(recordings, f"{kind}:{null}", _token_share(number), null)
+        for number, kind in enumerate(recordings.info.kinds)
+        for null in WEIGHT_NULLS
+    ]
+    comparisons += set_counts.comparisons(recordings)
+    return list({one.name: one for one in comparisons}.values())
+
+
+def _family(recordings: RecordingSet, level: float) -> dict[str, Estimates]:
+    """The differences of all comparisons of a set by their names, with intervals that hold for all of them together."""
+    comparisons = comparisons_of(recordings)
+    told = excesses(recordings, comparisons, level)
+    return {one.name: difference for one, difference in zip(comparisons, told, strict=True)}
+
+
+def _token_share(kind: int) -> Callable[[Arrays], Parts]:
+    """The parts of the corrected share of every token of a kind, sink or not."""
+
+    def parts(arrays: Arrays) -> Parts:
+        above, below = KIND_MEASURES["token-share"].parts(arrays)
+        return above[..., kind], np.broadcast_to(below, above.shape)[..., kind]
+
+    return parts
+
+
+def _silent(recordings: RecordingSet) -> list[str]:
+    """What nothing is said about, and why."""
+    apart = recordings.prompts_apart
+    if apart < LEAST_PROMPTS:
+        of = "prompts" if apart == recordings.prompts else "templates of prompts"
+        return [f"No claims: they need at least {LEAST_PROMPTS} {of}, and there are {apart}."]
+    reasons = []
+    for null in WEIGHT_NULLS:
+        if enough(recordings, null):
+            continue
+        title, seen = MOVEMENT_NULLS[null].title, prompts_seen(recordings, null)
+        there = f"{len(seen)} models saw at least {min(seen)}" if seen else "none was recorded"
+        reasons.append(
+            f"No claims beside {title}: they need {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each; {there}."
+        )
+    return reasons
+
+
+def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
+    """A sentence for every rule whose measure lies on one side of its null in at least one layer, and for every group
+    of layers that differ in the nulls of other weights which they exceed.
+    """
+    sentences = []
     for rule in RULES.values():
-        difference = excess(recordings, rule.measure, rule.null)
-        observed = moves(recordings, rule.measure).value
-        null = moves(recordings, rule.measure, rule.null).value
-        for template, layers in ((rule.above, _above(difference)), (rule.below, _below(difference))):
-            layers = layers[layers < recordings.layers]
-            if template and len(layers):
-                percent = MOVES[rule.measure].percent
+        percent, observed = MOVES[rule.measure].percent, moves(recordings, rule.measure).value
+        told = [null for null in rule.nulls if null not in WEIGHT_NULLS or enough(recordings, null)]
+        values = {null: moves(recordings, rule.measure, null).value for null in told}
+        for template, side in ((rule.above, _above), (rule.below, _below)):
+            if not template:
+                continue
+            layers_of = {null: side(family[f"{rule.measure}:{null}"])[: recordings.layers] for null in told}
+            for nulls, layers in _groups(layers_of):
+                null = _beside(nulls, told, {name: spread(values[name][layers], percent) for name in nulls})
                 sentences.append(
                     template.format(
                         layers=layers_in_words(layers, recordings.layers),
-                        value=_range(observed[layers], percent),
-                        null=_range(null[layers], percent),
+                        value=spread(observed[layers], percent),
+                        null=null if rule.null == OTHER_WEIGHTS else spread(values[rule.null][layers], percent),
                     )
                 )
     return sentences
 
 
-def silent_nulls(recordings: RecordingSet) -> list[str]:
-    """What nothing is said about, and why."""
-    if recordings.prompts < LEAST_PROMPTS:
-        return [f"Nothing is said about {recordings.prompts} prompts: a claim needs {LEAST_PROMPTS}."]
-    if len(recordings.info.random_seeds) < LEAST_MODELS:
-        return [f"Nothing is said about {MOVEMENT_NULLS['random'].title}: a claim needs {LEAST_MODELS} models."]
-    return []
+def _beside(nulls: Sequence[str], told: Sequence[str], values: Mapping[str, str]) -> str:
+    """'0.1 with random weights and 0.2 with permuted weights; not shown against …'."""
+    parts = [f"{values[null]} with {MOVEMENT_NULLS[null].title}" for null in nulls]
+    missing = [MOVEMENT_NULLS[null].title for null in told if null not in nulls]
+    return listed(parts) + (f"; not shown against {listed(missing)}" if missing else "")
 
 
-def kinds_in_words(recordings: RecordingSet) -> list[str]:
-    """For each kind of token, the layers that pay it more attention than each random-weight model does; only kinds that
-    make up at least a tenth of a layer's sinks there.
-    """
-    models = len(recordings.info.random_seeds)
-    if models < LEAST_MODELS or recordings.prompts < LEAST_PROMPTS:
+def _groups(flags: Mapping[str, np.ndarray]) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """Layers by the names for which their flag (L,) is set, of those with any."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    if not flags:
         return []
-    trained = arrays_of(recordings, "trained")
-    observed = (trained["token_share"], np.broadcast_to(trained["tokens"][:, None], trained["token_share"].shape))
-    portion = by_kind(recordings, "portion").value
-    share = by_kind(recordings, "corrected-share").value
+    for layer in range(len(next(iter(flags.values())))):
+        names = tuple(name for name, of in flags.items() if of[layer])
+        if names:
+            groups.setdefault(names, []).append(layer)
+    return [(names, np.array(layers)) for names, layers in groups.items()]
+
+
+LEAST_PORTION = 0.1  # of a layer's sinks that a kind makes up where it is named
+
+
+def _kinds(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
+    """For each kind of token, the layers that pay it more attention than each model of a null of other weights does,
+    with the multiple that was tested and the share of the tokens that are of the kind; only kinds that make up at
+    least a tenth of a layer's sinks there.
+    """
+    told = [null for null in WEIGHT_NULLS if enough(recordings, null)]
+    portion = by_kind(recordings, "portion").value[:-1]
+    share = by_kind(recordings, "token-share").value[:-1]
+    random = {null: by_kind(recordings, "token-share", null).value[:-1] for null in told}
+    tokens = arrays_of(recordings, "trained")["tokens"].sum(axis=0)
     sentences = []
     for kind, name in enumerate(recordings.kinds):
-        above = np.ones(recordings.layers + 1, bool)
-        for model in range(models):
-            drawn = arrays_of(recordings, "random", model)
-            null = (drawn["token_share"], np.broadcast_to(drawn["tokens"][:, None], drawn["token_share"].shape))
-            first, second = ((part[0][..., kind], part[1][..., kind]) for part in (observed, null))
-            difference = paired_difference(first, second)
-            above &= np.nan_to_num(difference.low, nan=-1.0) > 0
-        layers = np.flatnonzero(above[:-1] & (np.nan_to_num(portion[:-1, kind]) >= 0.1))
-        if len(layers):
-            which = layers_in_words(layers, recordings.layers)
-            rests = "rests" if len(layers) == 1 else "rest"
-            part, times = _range(portion[layers, kind], True), _range(share[layers, kind], False)
+        often = np.nan_to_num(portion[:, kind]) >= LEAST_PORTION
+        flags = {null: _above(family[f"{recordings.info.kinds[kind]}:{null}"])[:-1] & often for null in told}
+        for nulls, layers in _groups(flags):
+            draws, are = ("draws", "is") if name in SINGULAR else ("draw", "are")
+            values = {null: f"{spread(random[null][layers, kind], False)} ×" for null in nulls}
             sentences.append(
-                f"{which} {rests} on {_KIND_TITLES.get(name, name)}: {part} of the sinks, each with {times} times the "
-                "attention that uniform attention would give it."
+                f"{layers_in_words(layers, recordings.layers)}: {KIND_TITLES.get(name, name)} {draws} "
+                f"{spread(share[layers, kind], False)} × uniform attention, more than other weights give "
+                f"({_beside(nulls, told, values)}), and {are} {spread(portion[layers, kind], True)} of the sinks and "
+                f"{number(tokens[kind] / tokens.sum(), True)} of the tokens."
             )
     return sentences
 
 
-_LEAST = 0.0001  # smaller numbers are not written out
-_KIND_TITLES = {"undecided": "undecided tokens", "first": "the first token", "last": "the last token", "word": "words"}
+def _above(difference: Estimates) -> np.ndarray:
+    return np.asarray(np.nan_to_num(difference.low, nan=-1.0) > 0)
+
+
+def _below(difference: Estimates) -> np.ndarray:
+    return np.asarray(np.nan_to_num(difference.high, nan=1.0) < 0)
 
 
 def heads_in_words(recordings: RecordingSet, measure: str) -> str:
     """In how many heads a row of `metrics.of_mass` lies beyond random weights, and in which most."""
-    if len(recordings.info.random_seeds) < LEAST_MODELS:
-        return f"Of fewer than {LEAST_MODELS} random-weight models nothing is said beside them."
-    if recordings.prompts < LEAST_PROMPTS:
-        return f"Of fewer than {LEAST_PROMPTS} prompts nothing is said beside random weights."
+    if not enough(recordings, "random"):
+        return f"No claim beside random weights: it needs {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each."
     percent, difference = HEAD_METRICS[measure].percent, head_excess(recordings, measure)
     values, random = (heads(recordings, measure, which) for which in ("trained", "random"))
-    above = np.nan_to_num(difference.low, nan=-1.0) > 0
-    below = np.nan_to_num(difference.high, nan=1.0) < 0
+    above, below = _above(difference), _below(difference)
     if not (above | below).any():
         return "No head is shown to differ from random weights."
     sides = [
@@ -204,40 +329,3 @@ def heads_in_words(recordings: RecordingSet, measure: str) -> str:
         f"{number(values.value[layer, head], percent)} ({ends}), random weights "
         f"{number(random.value[layer, head], percent)}."
     )
-
-
-def layers_in_words(layers: np.ndarray, count: int) -> str:
-    """'Layer 3', 'Layers 0–2 and 5', 'All 8 layers'."""
-    numbers = sorted(int(layer) for layer in layers)
-    if len(numbers) == count > 1:
-        return f"All {count} layers"
-    runs: list[list[int]] = []
-    for layer in numbers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}{'–' if len(run) > 2 else ', '}{run[-1]}" for run in runs]
-    *others, last = [part for piece in parts for part in piece.split(", ")]
-    return f"Layer{'s' if len(numbers) > 1 else ''} {', '.join(others) + ' and ' if others else ''}{last}"
-
-
-def _range(values: np.ndarray, percent: bool) -> str:
-    low, high = np.nanmin(values), np.nanmax(values)
-    lowest, highest = (number(value, percent) for value in (low, high))
-    return lowest if lowest == highest else f"{lowest} to {highest}"
-
-
-def number(value: float, percent: bool) -> str:
-    """A value as sentences write it."""
-    if percent:
-        return f"{value:.0%}"
-    return f"{value:.3g}" if value >= _LEAST or value == 0 else f"less than {_LEAST}"
-
-
-def _above(difference: Estimates) -> np.ndarray:
-    return np.flatnonzero(np.nan_to_num(difference.low, nan=-1.0) > 0)
-
-
-def _below(difference: Estimates) -> np.ndarray:
-    return np.flatnonzero(np.nan_to_num(difference.high, nan=1.0) < 0)

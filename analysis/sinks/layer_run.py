@@ -68,9 +68,21 @@ class LayerRun:
         """Share of attention divided by that of uniform attention, (T, G, S)."""
         return definitions.corrected_share(self.by_scope, self.uniform)
 
+    @property
+    def judged(self) -> np.ndarray:
+        """What decides which positions are sinks, (T, G, S): the corrected share, as a causal mask alone piles mass on
+        the first tokens. Where every token sees all it is the mass.
+        """
+        return self.corrected_share
+
+    @cached_property
+    def judged_visible(self) -> np.ndarray:
+        """How many queries see each key, in the units of `judged`, (T, G or 1, S); 0 where absent."""
+        return np.where(self.uniform > 0, self.visible / np.where(self.uniform > 0, self.uniform, 1), 0)
+
     def sinks(self, params: SinkParams) -> np.ndarray:
-        """Which positions are sinks of each scope, judged on its own mass, (T, G, S)."""
-        return definitions.find_sinks(self.by_scope, params, self.visible)
+        """Which positions are sinks of each scope, judged on its own corrected share, (T, G, S)."""
+        return definitions.find_sinks(self.judged, params, self.judged_visible)
 
     def with_mass(self, mass: np.ndarray) -> "LayerRun":
         """The same steps with the mass (T, L, S) that another model pays, or another rule."""
@@ -91,25 +103,25 @@ def sums_by_kind(run: LayerRun, sinks: np.ndarray) -> Sums:
     of the first step became one there. lived (G, K): steps those runs lasted, as far as they were recorded. tokens
     (K,) and token_share (G, K): all tokens of a kind and their corrected shares, sinks or not.
     """
-    kinds = _one_hot(run.kinds)
+    kinds = one_hot(run.kinds)
     share = np.nan_to_num(run.corrected_share)
     attention = np.nan_to_num(run.by_scope) / run.lengths[:, None, None]
     runs, lived = _lives(sinks, run.kinds)
     return {
         "steps": np.asarray(float(run.steps)),
-        "sinks": _add_up(sinks, kinds),
-        "share": _add_up(np.where(sinks, share, 0), kinds),
-        "attention": _add_up(np.where(sinks, attention, 0), kinds),
+        "sinks": add_up(sinks, kinds),
+        "share": add_up(np.where(sinks, share, 0), kinds),
+        "attention": add_up(np.where(sinks, attention, 0), kinds),
         "runs": runs,
         "lived": lived,
         "tokens": kinds.sum(axis=(0, 1)),
-        "token_share": _add_up(share, kinds),
+        "token_share": add_up(share, kinds),
     }
 
 
 def counts_over_steps(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
     """How many sinks of each kind a scope has in each step, (G, T, K) uint16."""
-    counts = np.matmul(sinks.astype(np.float32), _one_hot(run.kinds))
+    counts = np.matmul(sinks.astype(np.float32), one_hot(run.kinds))
     return counts.transpose(1, 0, 2).astype(np.uint16)
 
 
@@ -151,12 +163,12 @@ def names_of_kinds(tokens: np.ndarray, state: np.ndarray, text: Mapping[int, str
     return definitions.token_kinds(tokens, undecided, text, end_tokens).astype(np.int8)
 
 
-def _one_hot(kinds: np.ndarray) -> np.ndarray:
+def one_hot(kinds: np.ndarray) -> np.ndarray:
     """(T, S) -> (T, S, K) float32; all 0 where there is no token."""
     return (kinds[..., None] == np.arange(len(KINDS))).astype(np.float32)
 
 
-def _add_up(values: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+def add_up(values: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Values (T, G, S) added up by kind (T, S, K), over steps and positions, (G, K) float64."""
     return np.matmul(values.astype(np.float32), kinds).sum(axis=0, dtype=np.float64)
 

@@ -26,11 +26,14 @@ class Coincidence:
 
 @dataclass(frozen=True)
 class MovementNull:
-    """What movement is held against. title: for legends; sentence: what it is."""
+    """What movement is held against. title: for legends; sentence: what it is. weights: whether it is the same inputs
+    through models with other weights, which `analysis/recording/weight_nulls.py` draws.
+    """
 
     name: str
     title: str
     sentence: str
+    weights: bool = False
 
 
 COINCIDENCES: Registry[Coincidence] = Registry(
@@ -146,6 +149,22 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "shares held fixed",
         "every position keeps its mean share while its token's state stays, so that only writing moves sinks",
     ),
-    MovementNull("random", "random weights", "models of the same shape with random weights on the same inputs"),
+    MovementNull(
+        "random", "random weights", "models of the same shape with random weights on the same inputs", weights=True
+    ),
+    MovementNull(
+        "permuted",
+        "permuted weights",
+        "the model with the entries of each weight matrix in random order, on the same inputs",
+        weights=True,
+    ),
+    MovementNull(
+        "matched",
+        "logit-matched random weights",
+        "random weights whose attention logits spread as the trained ones do, layer by layer, on the same inputs",
+        weights=True,
+    ),
 )
 """What movement is held against."""
+WEIGHT_NULLS = tuple(name for name, row in MOVEMENT_NULLS.items() if row.weights)
+"""Those that are other weights. Random weights attend almost uniformly, which any trained model beats."""

@@ -125,7 +125,7 @@ def shared_sinks(first: np.ndarray, second: np.ndarray, state: np.ndarray) -> tu
 
 
 def mean_with_interval(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean over prompts of curves of unequal length, and its 95 % bootstrap interval over prompts, (T,) each.
+    """The mean over prompts of curves of unequal length, and its 95 % interval over prompts, (T,) each.
 
     A step counts the prompts that have it; with fewer than two there is no interval (NaN).
     """

@@ -40,15 +40,16 @@ class SetParams(Spec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "How many models of the same shape with random weights see the same inputs. Claims need at least 3.",
+        "How many models of the same shape with random weights see the same inputs, and how many with permuted weights "
+        "and with logits of the trained scale. Claims need at least 3.",
         ge=0,
         le=10,
     )
     null_prompts: int = parameter(
-        20,
-        "Prompts a random-weight model",
-        "How many of the prompts each random-weight model sees. They take turns, so that three of them see 50; "
-        "each prompt takes as long as a recording.",
+        30,
+        "Prompts per random-weight model",
+        "How many of the prompts each of these models sees, in turn. Claims need at least 30. Each prompt takes as "
+        "long as a recording.",
         ge=1,
         le=MOST_PROMPTS,
     )

@@ -62,7 +62,12 @@ class StudySpec(JobSpec):
         48, "New tokens", "How many tokens are written after each prompt.", unit="tokens", ge=1, le=4096
     )
     prompts: int = parameter(
-        16, "Prompts", "How many prompts sinks are looked for and blocked on.", unit="prompts", ge=2, le=1000
+        30,
+        "Prompts",
+        "How many prompts sinks are looked for and blocked on. Claims need at least 30.",
+        unit="prompts",
+        ge=2,
+        le=1000,
     )
     own_prompts: tuple[str, ...] = parameter(
         (), "Own prompts", "One text a prompt, in place of those that come with SinkScope.", max_length=MOST_PROMPTS
@@ -77,7 +82,8 @@ class StudySpec(JobSpec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "How many models of the same shape with random weights see the same inputs. Claims need at least 3.",
+        "How many models of the same shape with random weights see the same inputs, and how many with permuted weights "
+        "and with logits of the trained scale. Claims need at least 3.",
         ge=0,
         le=10,
     )

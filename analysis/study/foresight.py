@@ -13,6 +13,7 @@ from analysis.engine.studies import Child, children_of, sweep_of
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find
+from analysis.sinks.movement import WEIGHT_NULLS
 from analysis.specs import CONTROLS, AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
 from analysis.study.findings import Findings, Took
 
@@ -77,8 +78,9 @@ def forwards(spec: Spec) -> int:
         case RecordSpec():
             return spec.sampling.forwards()
         case RecordSetSpec():
-            nulls = spec.random_models * min(spec.null_prompts, spec.count)
-            return spec.sampling.forwards() * (spec.count + nulls)
+            nulls = len(WEIGHT_NULLS) * spec.random_models * min(spec.null_prompts, spec.count)
+            # Every prompt once more at half the length, in half the steps.
+            return round(spec.sampling.forwards() * (1.5 * spec.count + nulls))
         case AblateSetSpec():
             # Untouched once; each target and its controls take a forward that chooses and one that predicts.
             drawn = sum(control.drawn for control in CONTROLS.values())

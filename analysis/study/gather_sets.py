@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.recording import set_exhibits
+from analysis.recording import set_contrast, set_exhibits
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_verdicts import kinds_in_words, movement_in_words, silent_nulls
+from analysis.recording.set_verdicts import said_of
 from analysis.study.findings import Saying, Shown
 
 SINKS, MOVEMENT = "sinks", "movement"
@@ -18,6 +18,8 @@ def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[Shown, ...]:
     if not sets:
         return ()
     figures = [_shown(SINKS, set_exhibits.layers_by_kind(sets), "layers")]
+    counts = set_exhibits.counts(sets)
+    figures += [] if counts is None else [_shown(SINKS, counts, "counts")]
     for number, (name, recordings) in enumerate(sets.items()):
         figures.append(_shown(MOVEMENT, set_exhibits.movement(name, recordings), f"movement_{number}"))
     return tuple(figures)
@@ -25,10 +27,12 @@ def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[Shown, ...]:
 
 def sayings_of(sets: Mapping[str, RecordingSet]) -> tuple[Saying, ...]:
     """What each model shows beyond its nulls, where its sinks are and how they move."""
-    sayings = []
+    sayings, contrasts = [], set_contrast.contrasts_in_words(sets)
     for name, recordings in sets.items():
-        for part, sentences in ((SINKS, kinds_in_words(recordings)), (MOVEMENT, movement_in_words(recordings))):
-            sayings.append(Saying(part=part, model=name, sentences=(*sentences, *silent_nulls(recordings))))
+        said = said_of(recordings, set_contrast.families(sets))
+        contrast = [sentence for of, sentence in contrasts if of == name]
+        for part, sentences in ((SINKS, (*said.kinds, *said.counts)), (MOVEMENT, (*contrast, *said.movement))):
+            sayings.append(Saying(part=part, model=name, sentences=(*sentences, *said.silent)))
     return tuple(sayings)
 
 

@@ -47,9 +47,9 @@ def _watch(findings: Findings) -> str:
 def _sets(findings: Findings) -> str:
     spec = StudySpec.model_validate(findings.spec)
     return (
-        f"{spec.prompts} prompts a model, each of them one cluster, drawn as a whole; {spec.random_models} models with "
-        f"random weights beside each that has some; seed {spec.seed}. Intervals: 95 %, percentile bootstrap over "
-        f"prompts, 2,000 draws. {NOISE} No p is made."
+        f"{spec.prompts} prompts per model, clustered by template; {spec.random_models} models of every null of other "
+        f"weights beside each that has some; seed {spec.seed}. Intervals of single values: 95 %, Student's over "
+        f"clusters of prompts, not adjusted. {NOISE} No p is made."
     )
 
 

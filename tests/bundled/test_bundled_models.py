@@ -136,11 +136,11 @@ def test_a_card_tells_of_sinks_what_the_set_of_recordings_shows():
     assert report._said(told | {"words": []}) == "- Nothing lies beyond its nulls."
 
 
-def test_bootstrap_covers_its_mean():
+def test_an_interval_covers_its_mean():
     values = torch.arange(20).double().numpy()
-    mean, low, high = measure.bootstrap(values)
+    mean, low, high = measure.mean_interval(values)
     assert low < mean == 9.5 < high
-    assert measure.bootstrap(values * 0 + 3) == [3, 3, 3]
+    assert measure.mean_interval(values * 0 + 3) == [3, 3, 3]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.__main__ import main
 from analysis.recording.set_file import open_set
+from analysis.sinks.movement import WEIGHT_NULLS
 from tests.helpers import tiny_llada
 
 
@@ -22,9 +23,10 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     said = json.loads(capsys.readouterr().out)
     assert list(said["models"]) == [first, second] and said["models"][first]["prompts"] == 3
     table = pd.read_csv(out / "layers-by-kind.csv")
-    assert set(table["model"]) == {first, second} and set(table["weights"]) == {"trained", "random"}
+    assert set(table["model"]) == {first, second} and set(table["weights"]) == {"trained", *WEIGHT_NULLS}
     assert (table["low"] <= table["value"] + 1e-6).all()
     assert {"observed", "random positions"} <= set(pd.read_csv(out / "movement.csv")["of"])
+    assert "mass without structure" in set(pd.read_csv(out / "counts.csv")["counted"])
     page = (out / "study.html").read_text()
     assert "Which tokens each layer rests on" in page
     assert 'src="http' not in page and "<link" not in page  # it opens without a network

@@ -1,5 +1,6 @@
 """Recording many prompts together: the same as alone; the file; the job."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING
-from analysis.sinks import definitions
+from analysis.sinks import count_checks, definitions
 from analysis.sinks.metrics import HEAD_METRICS, Heads, mean_over_steps, of_mass
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
 from tests.helpers import QuietContext, there, tiny_llada
@@ -129,7 +131,8 @@ def test_what_draws_at_random_is_recorded_one_by_one() -> None:
 def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:
     recordings, _, context = recorded_set
     assert [prompt.text for prompt in recordings.info.prompts] == list(PROMPTS)
-    assert recordings.info.random_seeds == (1, 2, 3)
+    assert recordings.weight_nulls == ("random", "permuted", "matched")
+    assert all(recordings.info.seeds_of(null) == (1, 2, 3) for null in recordings.weight_nulls)
     seen = np.isfinite(recordings.arrays["random.steps"])
     assert seen.sum(axis=1).tolist() == [3, 3, 3] and seen.any(axis=0).all()
     assert any("at a time at most" in line for line in context.logged)
@@ -140,13 +143,13 @@ def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:
     counts = set_measures.counts_over_steps(recordings, -1)
     np.testing.assert_allclose(counts.sum(axis=1), set_measures.curve(recordings, "count").value, rtol=1e-6)
     for measure in set_measures.MOVES:
-        for null in ("shuffled", "fixed", "random"):
+        for null in MOVEMENT_NULLS:
             assert set_measures.moves(recordings, measure, null).value.shape == (recordings.layers + 1,)
             assert set_measures.excess(recordings, measure, null).low.shape == (recordings.layers + 1,)
 
 
-def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded_set, tmp_path: Path) -> None:
-    recordings, path, _ = recorded_set
+def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded_set) -> None:
+    recordings, *_ = recorded_set
     assert "[MASK] only" in set_measures.parts_of(recordings, "count")
     assert set_measures.parts_of(recordings, "gini") == (ALL,), "of which there is none of a part"
     for name in ("count", "strength"):
@@ -159,15 +162,32 @@ def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded
     assert set(shown.table["of"]) == {"mean", *(f"prompt {number}" for number in range(1, 6))}
     own = shown.table[shown.table["of"] == "prompt 2"]["number of sinks"].to_numpy()
     np.testing.assert_array_equal(own, set_measures.single_curves(recordings, "count", 0, split="[MASK] only")[1])
-    older = recordings.info.model_copy(update={"parts": (), "split_curves": (), "head_metrics": ()})
-    lacking = ("trained.split_curves", "trained.heads", "random.heads")
-    arrays = {name: values for name, values in load_file(path).items() if name not in lacking}
-    save_file(
-        arrays,
-        tmp_path / "older.safetensors",
-        {"sinkscope_set": older.model_dump_json(exclude={"parts", "split_curves", "head_metrics"})},
+
+
+def test_a_set_of_an_older_version_opens_without_what_it_lacks(recorded_set, tmp_path: Path) -> None:
+    recordings, path, _ = recorded_set
+    fields = ("parts", "split_curves", "head_metrics", "variants", "half_tokens", "weight_seeds")
+    info = json.loads(recordings.info.model_dump_json(exclude=set(fields)))
+    for prompt in info["prompts"]:
+        del prompt["key"]
+    lacking = ("split_curves", "heads", "variants", "half_sinks", "half_steps", *count_checks.CHECKS)
+    arrays = {
+        name: values
+        for name, values in load_file(path).items()
+        if name.split(".")[1] not in lacking and name.split(".")[0] not in ("permuted", "matched")
+    }
+    save_file(arrays, tmp_path / "older.safetensors", {"sinkscope_set": json.dumps(info)})
+    older = open_set(tmp_path / "older.safetensors")
+    assert set_measures.parts_of(older, "count") == (ALL,)
+    assert older.weight_nulls == ("random",) and older.clusters.tolist() == list(range(5))
+    assert set_exhibits.counts({"older": older}) is None
+    np.testing.assert_allclose(
+        set_measures.moves(older, "births").value, set_measures.moves(recordings, "births").value
     )
-    assert set_measures.parts_of(open_set(tmp_path / "older.safetensors"), "count") == (ALL,)
+    assert "random weights" in set(set_exhibits.movement_table({"older": older})["of"])
+    assert set_exhibits.words({"older": older}) == {
+        "older": ["No claims: they need at least 30 prompts, and there are 5."]
+    }
 
 
 def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small: ModelSpec) -> None:
@@ -187,7 +207,7 @@ def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small
         np.testing.assert_allclose(estimates.value, np.nanmean(set_measures.single_heads(recordings, name), axis=0))
     shown = set_exhibits.heads("tiny", recordings, "strength")
     assert set(shown.table["of"]) == {"tiny", "random weights"}
-    assert "fewer than 10 prompts nothing is said" in shown.finding
+    assert "No claim beside random weights" in shown.finding
 
 
 def test_a_head_that_differs_from_random_weights_is_named_and_no_other() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.recording import set_exhibits, set_measures
+from analysis.recording import set_contrast, set_exhibits, set_measures
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
@@ -51,6 +51,7 @@ def by_layer() -> dict[str, Any] | None:
             "sinks": set_.recordings.info.sinks.model_dump(),
             "seed": set_.recordings.info.seed,
             "random_seeds": set_.recordings.info.random_seeds,
+            "weight_seeds": dict(set_.recordings.info.weight_seeds),
         }
         for set_ in sets
     }
@@ -71,10 +72,15 @@ def _of_layers(sets: list[OpenSet]) -> None:
         st.markdown(f"**{plain(name)}** · {plain(said[0] if said else 'Nothing lies beyond its nulls.')}")
     _chart(_layers(sets))
     _words(sets, {name: said[1:] for name, said in sentences.items() if said[1:]})
+    counted = _counts(sets)
+    if counted is not None:
+        _chart(counted)
 
 
 def _moves(sets: list[OpenSet]) -> None:
     st.caption(CENTROID_CAVEAT)
+    for sentence in _contrasts(sets):
+        st.markdown(plain(sentence))
     for one_set in sets:
         _chart(_movement(one_set), f"movement_{one_set.key}")
 
@@ -212,6 +218,16 @@ def _by_name(sets: list[OpenSet]) -> set_exhibits.Sets:
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
 def _layers(sets: list[OpenSet]) -> Shown:
     return set_exhibits.layers_by_kind(_by_name(sets))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Counting sinks in other ways…")
+def _counts(sets: list[OpenSet]) -> Shown | None:
+    return set_exhibits.counts(_by_name(sets))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
+def _contrasts(sets: list[OpenSet]) -> list[str]:
+    return [sentence for _, sentence in set_contrast.contrasts_in_words(_by_name(sets))]
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")

@@ -1,0 +1,108 @@
+"""A diffusion model's set of recordings beside an autoregressive one's on the same prompts: whether its sinks move
+more, and whether that takes training. NumPy only.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.readings.words import listed
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import arrays_of, enough
+from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, paired_differences
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+
+_VARIANCE = "centroid_variance"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The variance of the sinks' centre, a diffusion model's minus an autoregressive one's, of all layers together and
+    paired by prompt, (1,), with intervals that hold for all of them together. trained: of the models. nulls: with other
+    weights, by null. beyond: trained minus each null. prompts: on how many it is told.
+    """
+
+    diffusion: str
+    autoregressive: str
+    prompts: int
+    trained: Estimates
+    nulls: Mapping[str, Estimates]
+    beyond: Mapping[str, Estimates]
+
+
+def beside(sets: Mapping[str, RecordingSet]) -> Iterator[tuple[str, str]]:
+    """Yields the names of every diffusion model and every autoregressive one that wrote after the same prompts."""
+    for name, one in sets.items():
+        for other_name, other in sets.items():
+            causal = one.info.model.attention == "causal", other.info.model.attention == "causal"
+            same = [prompt.text for prompt in one.info.prompts] == [prompt.text for prompt in other.info.prompts]
+            if causal == (False, True) and same:
+                yield name, other_name
+
+
+def families(sets: Mapping[str, RecordingSet]) -> int:
+    """Count the families of comparisons that a page with these sets shows: one a set, and one a contrast."""
+    return len(sets) + len(list(beside(sets)))
+
+
+def contrasts(sets: Mapping[str, RecordingSet]) -> list[Contrast]:
+    """Return the contrast of every two sets of `beside`; all that a page shows shares the error of 5 %."""
+    level = 1 - (1 - LEVEL) / families(sets)
+    return [_contrast(name, sets[name], other, sets[other], level) for name, other in beside(sets)]
+
+
+def _contrast(name: str, one: RecordingSet, other_name: str, other: RecordingSet, level: float) -> Contrast:
+    def variance(which: str) -> np.ndarray:
+        first, second = (arrays_of(recordings, which)[_VARIANCE][:, -1] for recordings in (one, other))
+        return np.asarray(first - second, np.float64)
+
+    trained = variance("trained")
+    told = [null for null in WEIGHT_NULLS if all(enough(recordings, null) for recordings in (one, other))]
+    nulls = {null: variance(null) for null in told}
+    values = [trained, *nulls.values(), *(trained - value for value in nulls.values())]
+    ones, zeros = np.ones((len(trained), 1)), np.zeros((len(trained), 1))
+    first, *others = paired_differences(
+        [((value[:, None], ones), (zeros, ones)) for value in values], one.clusters, level=level
+    )
+    return Contrast(
+        name,
+        other_name,
+        int(np.isfinite(trained).sum()),
+        first,
+        dict(zip(nulls, others[: len(nulls)], strict=True)),
+        dict(zip(nulls, others[len(nulls) :], strict=True)),
+    )
+
+
+def contrasts_in_words(sets: Mapping[str, RecordingSet]) -> list[tuple[str, str]]:
+    """The difference of differences of every contrast in a sentence, with the name of the diffusion model's set."""
+    return [(one.diffusion, _in_words(one)) for one in contrasts(sets) if one.prompts >= LEAST_PROMPTS]
+
+
+def _in_words(one: Contrast) -> str:
+    start = (
+        f"Variance of the sinks' centre over the steps, {one.diffusion} minus {one.autoregressive}, {one.prompts} "
+        f"prompts: {_interval(one.trained)} trained"
+    )
+    if not one.nulls:
+        return f"{start}. What the contrast is without training was not recorded."
+    titles = {null: MOVEMENT_NULLS[null].title for null in one.nulls}
+    beside = "; ".join(f"{_interval(values)} with {titles[null]}" for null, values in one.nulls.items())
+    beyond = "; ".join(f"{_interval(values)} against {titles[null]}" for null, values in one.beyond.items())
+    return f"{start}; {beside}. Trained minus untrained: {beyond}. {_verdict(one, titles)}"
+
+
+def _verdict(one: Contrast, titles: Mapping[str, str]) -> str:
+    """Whether training adds to the contrast, and whether it is there without."""
+    adds = [titles[null] for null, values in one.beyond.items() if values.low > 0]
+    open_against = [titles[null] for null, values in one.beyond.items() if values.low <= 0]
+    untrained = [titles[null] for null, values in one.nulls.items() if values.low > 0]
+    said = f"Training adds to the contrast beside {listed(adds)}" if adds else "Training is not shown to add to it"
+    said += f"; not shown beside {listed(open_against)}." if adds and open_against else "."
+    return said + (f" The contrast is there without training, too: with {listed(untrained)}." if untrained else "")
+
+
+def _interval(estimate: Estimates) -> str:
+    value, low, high = (f"{end.item():+.4f}".replace("-", "−") for end in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,186 @@
+"""What the sink counts of a set of recordings are worth: beside mass without structure, under other definitions, and at
+half the length. NumPy only.
+
+A layer's answer is the kind that most of its sinks are of. Shapes as in `set_file`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.readings.words import listed
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import Arrays, Comparison, arrays_of
+from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
+from analysis.registry import Registry
+from analysis.sinks.count_checks import VARIANTS
+from analysis.sinks.intervals import Estimates, Parts, quotient
+
+IID = "mass without structure"
+IID_SENTENCE = (
+    "Mass without structure: independent log-normal mass with the mean and the spread that the logarithm of the mass "
+    "has over the positions of each step. Mean + k·std marks sinks there, too."
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number of a layer beside the same of mass without structure. observed, null: the parts of both. above, below:
+    what is said, with {layers}, {value} and {null}. shown: how a value is written.
+    """
+
+    name: str
+    observed: Callable[[Arrays], Parts]
+    null: Callable[[Arrays], Parts]
+    above: str
+    below: str = ""
+    shown: Callable[[np.ndarray], np.ndarray] = np.asarray
+
+
+def _steps(arrays: Arrays, like: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(arrays["steps"][:, None], like.shape)
+
+
+def _per_step(name: str) -> Callable[[Arrays], Parts]:
+    def parts(arrays: Arrays) -> Parts:
+        values = arrays["sinks"].sum(axis=-1) if name == "sinks" else arrays[name]
+        return values, _steps(arrays, values)
+
+    return parts
+
+
+CHECKS: Registry[Check] = Registry(
+    Check(
+        "count",
+        _per_step("sinks"),
+        _per_step("iid_sinks"),
+        above="{layers}: more sinks than in " + IID + " ({value} per step against {null}).",
+        below="{layers}: fewer sinks than in " + IID + " ({value} per step against {null}).",
+    ),
+    Check(
+        "gap",
+        lambda arrays: (arrays["gap"], arrays["gap_steps"]),
+        lambda arrays: (arrays["iid_gap"], arrays["iid_gap_steps"]),
+        above="{layers}: a gap sets the sinks apart. The lightest draws {value} × the attention of the heaviest other "
+        "token, {null} × in " + IID + ".",
+        shown=np.exp,
+    ),
+    Check(
+        "tail",
+        _per_step("tail"),
+        _per_step("iid_tail"),
+        above="{layers}: a heavier tail than in " + IID + ". The heaviest token lies {value} standard deviations of "
+        "log-mass above the mean, {null} there.",
+    ),
+)
+
+
+def comparisons(recordings: RecordingSet) -> list[Comparison]:
+    """The checks of a set as comparisons; none of one that was recorded without them."""
+    if not recordings.info.variants:
+        return []
+    arrays = arrays_of(recordings, "trained")
+    return [Comparison(row.name, row.observed(arrays), (row.null(arrays),)) for row in CHECKS.values()]
+
+
+def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
+    """What lies beyond mass without structure, the layers in which nothing sets sinks apart, and the layers whose
+    answer depends on how sinks are counted. family: differences by the names of `CHECKS`.
+    """
+    if not recordings.info.variants:
+        return []
+    arrays, layers = arrays_of(recordings, "trained"), recordings.layers
+    sentences, apart = [], np.zeros(layers, bool)
+    for row in CHECKS.values():
+        difference = family[row.name]
+        above = np.nan_to_num(difference.low[:layers], nan=-1.0) > 0
+        below = np.nan_to_num(difference.high[:layers], nan=1.0) < 0
+        value, null = (quotient(*parts(arrays)).value[:layers] for parts in (row.observed, row.null))
+        for template, side in ((row.above, above), (row.below, below)):
+            if template and side.any():
+                sentences.append(
+                    template.format(
+                        layers=layers_in_words(np.flatnonzero(side), layers),
+                        value=spread(row.shown(value[side]), False),
+                        null=spread(row.shown(null[side]), False),
+                    )
+                )
+        if row.name != "count":
+            apart |= above
+    if not apart.all():
+        sentences.append(
+            f"{layers_in_words(np.flatnonzero(~apart), layers)}: neither a gap nor a heavy tail is shown. Sinks there "
+            "may be the upper end of a smooth distribution."
+        )
+    return sentences + _unsettled(recordings)
+
+
+def count_by_variant(recordings: RecordingSet) -> dict[str, Estimates]:
+    """Sinks per step of every scope, (G,), by other ways of counting, then in mass without structure and at half the
+    length; empty for a set that was recorded without them.
+    """
+    arrays, info, clusters = arrays_of(recordings, "trained"), recordings.info, recordings.clusters
+    if not info.variants:
+        return {}
+    counts = {
+        VARIANTS[name].title if name in VARIANTS else name: quotient(
+            arrays["variants"][:, place].sum(axis=-1), arrays["steps"][:, None], clusters
+        )
+        for place, name in enumerate(info.variants)
+        if name not in VARIANTS or VARIANTS[name].params != info.sinks
+    }
+    counts[IID] = quotient(arrays["iid_sinks"], arrays["steps"][:, None], clusters)
+    if info.half_tokens:
+        sinks = arrays["half_sinks"].sum(axis=-1)
+        counts[f"{info.half_tokens} new tokens"] = quotient(sinks, arrays["half_steps"][:, None], clusters)
+    return counts
+
+
+def _unsettled(recordings: RecordingSet) -> list[str]:
+    """The layers whose answer another definition, k or length changes: to another kind, or to no sinks."""
+    arrays, info, layers = arrays_of(recordings, "trained"), recordings.info, recordings.layers
+    others = {
+        f"with {VARIANTS[name].title if name in VARIANTS else name}": arrays["variants"][:, place]
+        for place, name in enumerate(info.variants)
+    }
+    if info.half_tokens:
+        others[f"at {info.half_tokens} new tokens"] = arrays["half_sinks"]
+    sentences, none = [], {}
+    for how, sinks in others.items():
+        empty = np.flatnonzero(sinks.sum(axis=(0, 2))[:layers] == 0)
+        if len(empty):
+            called = layers_in_words(empty, layers)
+            none[how] = f"in {called[0].lower()}{called[1:]} {how}"
+    for layer in range(layers):
+        usual = _leading(arrays["sinks"][:, layer])
+        changes = [
+            f"{_share(recordings, sinks[:, layer], kind)} {how}"
+            for how, sinks in others.items()
+            if usual is not None
+            and (kind := _leading(sinks[:, layer])) not in (None, usual)
+            and _leads(sinks[:, layer], kind, usual, recordings.clusters)
+        ]
+        if changes and usual is not None:
+            sentences.append(
+                f"Layer {layer}: which tokens are sinks depends on how they are counted. They are mostly "
+                f"{_share(recordings, arrays['sinks'][:, layer], usual)} as counted here, but {listed(changes)}."
+            )
+    return sentences + ([f"There are no sinks {listed(list(none.values()))}."] if none else [])
+
+
+def _leading(sinks: np.ndarray) -> int | None:
+    """The kind that most sinks (N, K) are of; None where there are none."""
+    total = sinks.sum(axis=0)
+    return int(total.argmax()) if total.sum() > 0 else None
+
+
+def _leads(sinks: np.ndarray, kind: int, other: int, clusters: np.ndarray) -> bool:
+    """Whether one kind makes up more of the sinks (N, K) than another, its 95 % interval over prompts included."""
+    difference = quotient(sinks[:, kind] - sinks[:, other], sinks.sum(axis=-1), clusters)
+    return bool(difference.low > 0)
+
+
+def _share(recordings: RecordingSet, sinks: np.ndarray, kind: int) -> str:
+    name = recordings.kinds[kind]
+    return f"{KIND_TITLES.get(name, name)} ({number(sinks[:, kind].sum() / sinks.sum(), True)})"

@@ -1,0 +1,45 @@
+"""Layers, kinds of token and numbers of a set of recordings as its sentences write them. NumPy only."""
+
+import numpy as np
+
+_LEAST = 0.0001  # smaller numbers are not written out
+KIND_TITLES = {
+    "[MASK]": "masked positions",
+    "undecided": "undecided tokens",
+    "first": "the first token",
+    "last": "the last token",
+    "end of text": "end-of-text tokens",
+    "word": "words",
+}
+SINGULAR = ("first", "last", "punctuation")
+"""The kinds whose title takes a verb in the singular."""
+
+
+def layers_in_words(layers: np.ndarray, count: int) -> str:
+    """'Layer 3', 'Layers 0–2 and 5', 'All 8 layers'."""
+    numbers = sorted(int(layer) for layer in layers)
+    if len(numbers) == count > 1:
+        return f"All {count} layers"
+    runs: list[list[int]] = []
+    for layer in numbers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}{'–' if len(run) > 2 else ', '}{run[-1]}" for run in runs]
+    *others, last = [part for piece in parts for part in piece.split(", ")]
+    return f"Layer{'s' if len(numbers) > 1 else ''} {', '.join(others) + ' and ' if others else ''}{last}"
+
+
+def spread(values: np.ndarray, percent: bool) -> str:
+    """The least and the largest of values as sentences write them: '0.1 to 0.2'."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    lowest, highest = (number(value, percent) for value in (low, high))
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
+def number(value: float, percent: bool) -> str:
+    """A value as sentences write it."""
+    if percent:
+        return f"{value:.0%}"
+    return f"{value:.3g}" if value >= _LEAST or value == 0 else f"less than {_LEAST}"
