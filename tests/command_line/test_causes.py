@@ -55,7 +55,7 @@ def test_inspect_looks_inside_over_prompts_and_beside_another_model(tmp_path: Pa
         "Geometry",
         "Dense against pruned",
     ]
-    assert said["shown"]["Geometry"] == ["Nothing is said about 3 prompts: a claim needs 10."]
+    assert said["shown"]["Geometry"] == ["Nothing is said about 3 prompts: a claim needs 30."]
     channels = pd.read_csv(out / "channels-over-prompts.csv")
     assert set(channels["of"]) == {"on a sink", "by chance"} and (channels["low"] <= channels["high"]).all()
     geometry = pd.read_csv(out / "geometry-map_rank-over-prompts.csv")
@@ -63,7 +63,7 @@ def test_inspect_looks_inside_over_prompts_and_beside_another_model(tmp_path: Pa
     flips = pd.read_csv(out / "flips.csv")
     assert len(flips) == 4 and flips["mean"].sum() > 0, "models of other weights write other texts"
     page = (out / "study.html").read_text()
-    assert "Of the first prompt alone" in page and "bootstrap interval" in page
+    assert "Of the first prompt alone" in page and "95 % interval" in page
     assert not list(out.glob("*.safetensors")), "no recording is kept"
     alone = ["inspect", "--model", model, "--prompts", prompts, "--insights", "parting", "--out", str(tmp_path / "b")]
     assert main(alone) == 2 and "--beside" in capsys.readouterr().err

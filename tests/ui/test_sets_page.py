@@ -86,7 +86,7 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     assert "Which tokens are the sinks of each layer" in said
     for name in ("bundled", "bundled-ar"):
         assert f"What else {name} shows beyond its nulls" in said.replace("\\", "")
-    assert f"All {LAYERS} layers: more sinks are born than in random weights" in said.replace("\\", "")
+    assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     for view in ("How sinks move", "Head by head", "Single prompts", "Over the steps"):
         test.segmented_control(key="evidence_view").set_value(view).run()
         assert not test.exception, view
