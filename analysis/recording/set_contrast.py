@@ -43,7 +43,7 @@ def beside(sets: Mapping[str, RecordingSet]) -> Iterator[tuple[str, str]]:
 
 def families(sets: Mapping[str, RecordingSet]) -> int:
     """Count the families of comparisons that a page with these sets shows: one a set, and one a contrast."""
-    return len(sets) + len(list(beside(sets)))
+    return max(1, len(sets) + len(list(beside(sets))))
 
 
 def contrasts(sets: Mapping[str, RecordingSet]) -> list[Contrast]:

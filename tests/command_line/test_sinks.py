@@ -28,7 +28,7 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     assert {"observed", "random positions"} <= set(pd.read_csv(out / "movement.csv")["of"])
     assert "mass without structure" in set(pd.read_csv(out / "counts.csv")["counted"])
     page = (out / "study.html").read_text()
-    assert "Which tokens each layer rests on" in page
+    assert "Which tokens are the sinks of each layer" in page
     assert 'src="http' not in page and "<link" not in page  # it opens without a network
     figures = list(out.glob("figure-*.json"))
     assert len(figures) >= 5 and all("data" in json.loads(file.read_text()) for file in figures)
