@@ -378,7 +378,9 @@ def card(kind: str) -> str:
     sampled, pruning = measured["sinks"], measured["pruning"]
     seeds = ", ".join(map(str, sampled["random_seeds"]))
     judged = sampled.get("judged", "mass")
-    nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
+    there = sampled["moves"][_VARIANCE]  # a card measured earlier has fewer nulls
+    held = [null for name, null in MOVEMENT_NULLS.items() if name in there]
+    nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in held)
     lines = "\n".join(f"- {line}" for line in verdicts(both))
     return f"""# {_TITLES[kind]}
 
