@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from analysis.__main__ import VERBS, main
-from analysis.command_line import study
+from analysis.command_line import demo, study
 from analysis.engine import Engine
 from analysis.engine.departure import WHY
 from analysis.engine.losses import DIED, FORGOTTEN
@@ -362,8 +362,10 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
         "suggest": ["--device", "cpu", *text[:4], "--step-interval", "25", "--trials", "3", "--journal", "trials.log"],
         "sweep": [*of_tiny, "--methods", "magnitude", "--sparsities", "0.5", *little, *text, "--out", "swept"],
     }
-    assert {*verbs, "study"} == {name for name, verb in VERBS.items() if verb.runs_jobs}
-    assert "runner(" not in inspect.getsource(study) and "engine_of(options)" in inspect.getsource(study)
+    by_engine = {"study": study, "demo": demo}  # these take minutes
+    assert {*verbs, *by_engine} == {name for name, verb in VERBS.items() if verb.runs_jobs}
+    for module in by_engine.values():
+        assert "runner(" not in inspect.getsource(module) and "engine_of(options)" in inspect.getsource(module)
     with configured(tls):
         for verb, words in verbs.items():
             assert main([verb, *words]) == 0, (verb, capsys.readouterr().err)
