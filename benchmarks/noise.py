@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
         return float(np.mean(shares))
 
     seeds = range(max(2, options.seeds))
-    noises = [name for name, row in NOISES.items() if not row.random_tokens]  # of models with [MASK]
+    noises = [name for name, row in NOISES.items() if not (row.random_tokens or row.clean)]
     plain = {(noise, seed): masks(seed, noise, None) for noise in noises for seed in seeds}
     length = min(options.seq_len, geometry.max_length)
     print(f"{model.architecture.name}, {options.model}: {plain['steps', 0].size:,} weights at {options.sparsity:.0%}")

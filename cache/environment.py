@@ -268,6 +268,9 @@ VARIABLES: dict[str, Variable] = {
             "HTTPS_PROXY", "How the Hugging Face hub is reached.", "a proxy's address", str, "directly", shared=True
         ),
         Variable("HF_DATASETS_CACHE", "Where data sets of the hub lie.", "a folder", str, "below HF_HOME", shared=True),
+        Variable(
+            "HF_TOKEN", "Token of the hub, for gated models and for uploads.", "a token", str, "none", shared=True
+        ),
         Variable("HF_ENDPOINT", "A mirror of the hub.", "an address", str, "https://huggingface.co", shared=True),
     )
 }

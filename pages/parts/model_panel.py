@@ -90,7 +90,7 @@ def _offers() -> None:
         st.caption(plain(sentence))
         st.button(
             f"Choose {plain(name)}",
-            key=f"offer_{name}",
+            key=f"real_model_{name}",
             width="stretch",
             help=f"{plain(MODELS[name].summary)} *Load* then downloads it from the Hugging Face hub.",
             on_click=lambda name=name: st.session_state.update({"model_choice": name}),

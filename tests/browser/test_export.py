@@ -7,9 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.figures import sinks as figures
-from analysis.figures.dynamics import position_bars
 from analysis.figures.export import Card, Exhibit, page_html
-from analysis.figures.player import Track, playback
+from analysis.figures.style import token_axis
 from tests.browser.helpers import HOSTILE, NAVIGATING, tools
 
 pytestmark = pytest.mark.slow
@@ -51,7 +50,8 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
 
 def test_many_tokens_beneath_a_plot_are_named_on_a_phone_without_touching(page, tmp_path):
     labels = [f"token{index}" for index in range(48)]
-    bars = position_bars(np.random.default_rng(0).random(48), labels, labels, "variance")
+    bars = go.Figure(go.Bar(y=np.random.default_rng(0).random(48)))
+    bars.update_xaxes(**token_axis(labels))
     path = tmp_path / "export.html"
     path.write_text(page_html("Title", {}, [Exhibit("Bars", "Bars.", bars)]), encoding="utf-8")
     page.goto(path.as_uri())
@@ -66,34 +66,12 @@ def test_text_from_outside_runs_no_script_in_an_exported_page_and_no_script_of_o
     page.on("pageerror", lambda error: errors.append(str(error)))
     figure = go.Figure(go.Scattergl(x=[1, 2], y=[1, 2], name=HOSTILE, text=[HOSTILE] * 2, mode="markers"))
     figure.update_layout(title=HOSTILE, xaxis_title=HOSTILE, showlegend=True)
-    tokens, no = np.array([[0, 1], [1, 1]]), np.zeros((2, 2), bool)
-    track = Track(
-        title=HOSTILE,
-        tokens=tokens,
-        final=tokens[-1],
-        names={0: HOSTILE, 1: HOSTILE},
-        mask_token=0,
-        present=~no,
-        given=no,
-        undecided=tokens == 0,
-        accepted=no,
-        written=no,
-        edited=no,
-        taken_back=no,
-        confidence=np.full((2, 2), 0.5),
-        mass=np.ones((2, 2)),
-        sinks=tokens == 1,
-        thresholds=np.ones(2),
-    )
-    exhibit = Exhibit(
-        HOSTILE, HOSTILE, figure, pd.DataFrame({HOSTILE: [HOSTILE]}), (HOSTILE,), playback([track]), HOSTILE
-    )
-    html = page_html(HOSTILE, {"prompt": HOSTILE}, [exhibit], [Card(HOSTILE, HOSTILE, HOSTILE)], [HOSTILE], slides=True)
+    exhibit = Exhibit(HOSTILE, HOSTILE, figure, pd.DataFrame({HOSTILE: [HOSTILE]}), (HOSTILE,), HOSTILE)
+    html = page_html(HOSTILE, {"prompt": HOSTILE}, [exhibit], [Card(HOSTILE, HOSTILE, HOSTILE)], HOSTILE)
     path = tmp_path / "export.html"
     path.write_text(html, encoding="utf-8")
     page.goto(path.as_uri())
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-    expect(page.locator(".sinkscope-player input[type=range]")).to_be_visible()
     expect(page.get_by_text(HOSTILE).first).to_be_visible()
     page.locator(".js-plotly-plot .nsewdrag").first.hover()
     assert page.evaluate("window.ran") is None and errors == []

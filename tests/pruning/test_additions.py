@@ -54,7 +54,7 @@ def test_the_command_line_prunes_by_an_added_allocation_and_noise(added, tmp_pat
 
 def test_rules_ask_the_added_rows(added, tmp_path, capsys):
     assert main(["prune", "--method", "largest", "--pattern", "structured", "--out", str(tmp_path / "p")]) == 2
-    assert "choose magnitude, wanda, wanda-noised or sink-wanda" in capsys.readouterr().err
+    assert "choose magnitude, wanda, wanda-noised, sink-wanda, sham-wanda or light-wanda" in capsys.readouterr().err
     for changes, said in (
         ({"pattern": "3:4", "sparsity": 0.5}, r"exactly 0\.25"),
         ({"pattern": "3:4", "sparsity": 0.25, "allocation": "late"}, "choose the allocation uniform"),

@@ -282,4 +282,4 @@ def test_what_cannot_be_pruned_is_refused_with_what_can(model, tmp_path):
         )
     assert "cuts channels" in refused(pattern="structured")
     masked = ModelSpec(source=str(GOLDEN / "llada-mha"), device="cpu")
-    assert "Choose the noise steps or uniform" in refused(load(masked), model=masked)
+    assert "Choose the noise steps, uniform or none" in refused(load(masked), model=masked)

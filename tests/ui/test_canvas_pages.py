@@ -99,7 +99,7 @@ def test_accuracy_says_who_gives_likelihoods_and_memory_counts_experts_and_canva
 
 def test_only_the_models_own_noise_is_offered_to_prune_with(folder):
     test = unfold(app("pages/prune.py", source=str(folder)), "fold_prune_calibration")
-    assert test.selectbox(key="prune_noise_random").options == ["random-tokens"]
+    assert test.selectbox(key="prune_noise_random").options == ["random-tokens", "none"]
     assert not test.button(key="prune").disabled and "authors' script" not in texts(test)
     assert "experts" in test.selectbox(key="prune_pattern").options
     masked = unfold(app("pages/prune.py"), "fold_prune_calibration").selectbox(key="prune_noise").options

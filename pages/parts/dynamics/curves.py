@@ -30,11 +30,10 @@ def scope_boxes(recording: Recording) -> Scope:
     chosen = st.selectbox(
         "Judge sinks on", layers, key="scope", bind="query-params", help="Whose attention is added up."
     )
-    heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
-    whole = chosen == layers[0]
-    head = st.selectbox("Head", heads, key="scope_head", bind="query-params", disabled=whole)
-    if whole:
+    if chosen == layers[0]:
         return measures.WHOLE
+    heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
+    head = st.selectbox("Head", heads, key="scope_head", bind="query-params")
     return layers.index(chosen) - 1, None if head == heads[0] else heads.index(head) - 1
 
 
