@@ -1,14 +1,19 @@
 """What SinkScope writes, opened by what it is, and the figures of each kind: one row per figure."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
+import plotly.io as pio
 
 from analysis.command_line import written_sweep
+from analysis.command_line.written_study import STUDY
 from analysis.errors import UserError, shorten
 from analysis.evaluation import comparing, curves, sweep_axes, sweep_scores, tables
 from analysis.evaluation.differences import SHOWN
@@ -17,9 +22,12 @@ from analysis.evaluation.results import AVERAGE, Results
 from analysis.evaluation.results import read as read_items
 from analysis.figures import accuracy as accuracy_figures
 from analysis.figures import dynamics, pruning
+from analysis.figures import masks as mask_figures
 from analysis.figures import sinks as sink_figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS
+from analysis.pruned import compare as mask_compare
+from analysis.pruned import masks_file
 from analysis.pruned.report_file import Report, load_report, read_report
 from analysis.recording import set_exhibits
 from analysis.recording.frames import head_frame, sinks_of, step_frame, with_relative_mass
@@ -51,7 +59,17 @@ class Sweep:
     settings: list[sweep_scores.Setting]
 
 
-Result = Trajectory | RecordingSet | Results | PrunedFolder | Sweep | Findings
+@dataclass(frozen=True)
+class Written:
+    """What `sinks`, `ablate` or `inspect` wrote: its numbers, its tables, and its figures by name."""
+
+    folder: Path
+    numbers: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    figures: Mapping[str, Path]
+
+
+Result = Trajectory | RecordingSet | Results | PrunedFolder | Sweep | Findings | Written
 """Anything that `opened` returns."""
 
 
@@ -86,11 +104,13 @@ def _opened_folder(folder: Path) -> Result:
         named = [(folder / written_sweep.point_file(pruning, DOCUMENTS), pruning) for pruning in prunings]
         scores = [sweep_scores.read_scores(file, pruning) for file, pruning in named if file.is_file()]
         return Sweep(folder, summary, sweep_scores.settings(scores, prunings))
-    sets = sorted(folder.glob("*.safetensors"))
-    if sets:
-        return open_set(sets[0])
-    if (folder / "study.json").is_file():
-        return read_study(folder / "study.json")
+    drawn = {path.stem.removeprefix("figure-"): path for path in sorted(folder.glob("figure-*.json"))}
+    if drawn and (folder / STUDY).is_file():
+        numbers = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+        tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+        return Written(folder, numbers, tables, drawn)
+    if (folder / STUDY).is_file():
+        return read_study(folder / STUDY)
     raise UserError(f"'{shorten(str(folder))}' is no folder that SinkScope wrote.")
 
 
@@ -106,6 +126,8 @@ def figures_of(result: Result) -> dict[str, Drawn]:
     """Return the figures that there are of a result, by name."""
     if isinstance(result, Findings):
         return _study_figures(result)
+    if isinstance(result, Written):
+        return {name: Drawn("as it was written", partial(_written, name=name)) for name in result.figures}
     return FIGURES[type(result)]
 
 
@@ -118,6 +140,10 @@ def _study_figures(findings: Findings) -> dict[str, Drawn]:
         for name, exhibit in found.items()
         if exhibit.figure is not None
     }
+
+
+def _written(result: Written, name: str) -> go.Figure:
+    return pio.from_json(result.figures[name].read_text(encoding="utf-8"))
 
 
 # --- recordings -------------------------------------------------------------------------------------------------
@@ -153,6 +179,16 @@ def _kinds(recording: Trajectory, **params: Any) -> go.Figure:
     return dynamics.kinds_over_steps({"": definitions.count_by_kind(flags, kinds)}, list(KINDS))
 
 
+def _variances(recording: Trajectory, by_head: bool = True, **params: Any) -> go.Figure:
+    whole = with_relative_mass(recording)
+    even = whole.pattern.is_even
+    spatial, temporal, names = metrics.variance_points(
+        whole.mass, SinkParams(**params), by_head, None if even else whole.pattern.uniform_mass
+    )
+    layers = np.arange(len(names)) // (len(names) // recording.layers)
+    return dynamics.variances([dynamics.Cloud("", spatial, temporal, names, layers.tolist())], False)
+
+
 # --- evaluations ------------------------------------------------------------------------------------------------
 
 
@@ -182,12 +218,56 @@ def _accuracies(results: Results, task: str = AVERAGE) -> go.Figure:
     return accuracy_figures.running(bands, colors, "accuracy", chance=tables.chance_level(results, chosen))
 
 
+def _running_differences(results: Results, task: str = AVERAGE) -> go.Figure:
+    chosen = task if task != AVERAGE or len(results.accuracies) > 1 else results.accuracies[0].name
+    bands = curves.difference_curves(results, chosen, comparing.pairs(results))
+    colors = [SERIES_COLORS[place % len(SERIES_COLORS)] for place in range(len(bands))]
+    return accuracy_figures.running(bands, colors, "points", difference=True)
+
+
 # --- prunings and sweeps ----------------------------------------------------------------------------------------
 
 
 def _sparsity(pruned: PrunedFolder) -> go.Figure:
     told = pruned.report["sparsity"]
     return pruning.sparsity_grid(np.array(told["grid"], np.float64), told["projections"])
+
+
+def _disagreement(pruned: PrunedFolder, other: str | Path, measure: str = "disagreement") -> go.Figure:
+    first, second = masks_file.open_masks(str(pruned.folder)), masks_file.open_masks(str(other))
+    reason = masks_file.why_not_comparable(first, second)
+    if reason:
+        raise UserError(reason)
+    geometry = first.geometry
+    sizes = (geometry.heads, geometry.kv_heads, geometry.experts)
+    of_layers = {layer: first.kv_heads(layer) for layer in range(geometry.layers)}
+    pairs = masks_file.pairs(first, second)
+    told = mask_compare.compare(pairs, geometry.layers, first.names, *sizes, of_layers)
+    row = mask_compare.MEASURES[measure]
+    return mask_figures.grids([mask_figures.Grid("", row.compute(told.projections))], row.title, told.names)
+
+
+def _sweep_differences(swept: Sweep) -> go.Figure:
+    groups: dict[str, list[sweep_scores.Comparison]] = {}
+    for one in sweep_scores.comparisons(swept.settings):
+        name = f"{sweep_axes.label(one.setting)} − {sweep_axes.label(one.other)}"
+        groups.setdefault(name, []).append(one)
+    deltas = []
+    for name, group in groups.items():
+        told = [one.difference for one in group]
+        sparsities, shown = ([one.setting.pruning.sparsity for one in group], [one.shown for one in group])
+        value, low, high = (np.array([getattr(each, end) for each in told]) for end in ("value", "low", "high"))
+        words = [f"{name}: {each.words}" for each in told]
+        deltas.append(sweep_figures.Delta(name, np.array(sparsities), value, low, high, np.array(shown), words))
+    first = swept.settings[0]
+    return sweep_figures.deltas(_sweep_curves(swept), deltas, first.dense.value, first.chance)
+
+
+def _sweep_tasks(swept: Sweep, sparsity: float | None = None) -> go.Figure:
+    chosen = max(setting.pruning.sparsity for setting in swept.settings) if sparsity is None else sparsity
+    rows = [setting for setting in swept.settings if setting.pruning.sparsity == chosen]
+    cells = sweep_axes.by_task(rows)
+    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "", "", "accuracy")
 
 
 def _sweep_curves(swept: Sweep) -> list[sweep_figures.Curve]:
@@ -205,6 +285,7 @@ FIGURES: dict[type, dict[str, Drawn]] = {
         "mass": Drawn("One head's attention mass by step and position, its sinks marked. layer, head, k", _mass),
         "curve": Drawn("One number per step. curve: a row of CURVES; k", _curve),
         "kinds": Drawn("Which tokens are sinks, by step: masked, first, last, punctuation, words. k", _kinds),
+        "variances": Drawn("Spatial against temporal variance, a point per head. by_head, k", _variances),
     },
     RecordingSet: {
         "layers": Drawn(
@@ -219,8 +300,16 @@ FIGURES: dict[type, dict[str, Drawn]] = {
     Results: {
         "differences": Drawn("Paired differences with 95 % intervals", _differences),
         "accuracy": Drawn("Accuracy as the items came in. task: a benchmark, or 'average'", _accuracies),
+        "running differences": Drawn("Differences as the items came in. task", _running_differences),
     },
-    PrunedFolder: {"sparsity": Drawn("Share of weights removed, by layer and projection", _sparsity)},
-    Sweep: {"accuracy": Drawn("Accuracy by sparsity, a curve per method, with dense and chance", _sweep_accuracy)},
+    PrunedFolder: {
+        "sparsity": Drawn("Share of weights removed, by layer and projection", _sparsity),
+        "disagreement": Drawn("Weights that one mask prunes and the other keeps. other: a folder", _disagreement),
+    },
+    Sweep: {
+        "accuracy": Drawn("Accuracy by sparsity, a curve per method, with dense and chance", _sweep_accuracy),
+        "differences": Drawn("Each method against its control and baseline, by sparsity", _sweep_differences),
+        "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
+    },
 }
 """The figures of each kind of result; those of a study are its exhibits."""

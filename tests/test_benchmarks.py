@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.recording import set_file
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
-from benchmarks import gpu, likelihood, movement, pruning, published, threads
+from benchmarks import gpu, likelihood, pruning, published, threads
 from benchmarks.ratios import paired
 from benchmarks.table import rows_of
 from docs.marks import marks
 from tests.helpers import ROOT
-from tests.recording.made_sets import a_set
 from training.tasks import TASKS
 
 
@@ -50,7 +48,7 @@ def test_every_benchmark_runs_and_its_ratios_are_written(printed):
     assert len(by_name) == len({(row.name, row.quick) for row in everything.BENCHMARKS if row.quick is not None})
     modules = {path.stem for path in Path(everything.__file__).parent.glob("*.py")}
     helpers = {"__init__", "__main__", "ratios", "table", "published"}
-    others = {"pages", "browser", "explorer", "gpu", "full_size", "movement"}
+    others = {"pages", "browser", "explorer", "gpu", "full_size"}
     assert modules - helpers - others == {row.name for row in everything.BENCHMARKS}
 
 
@@ -204,19 +202,6 @@ def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path):
     assert (tmp_path / "pruned" / "model.safetensors").is_file()
     with pytest.raises(subprocess.CalledProcessError):
         threads._prune(["--method", "none"], {}, [tmp_path / "refused"])
-
-
-def test_the_rates_of_false_sentences_are_counted_under_true_nulls(tmp_path, capsys):
-    set_file.save(a_set(0, prompts=60), tmp_path / "set.safetensors")
-    movement.main(["--population", str(tmp_path / "set.safetensors"), "--studies", "40"])
-    printed = capsys.readouterr().out
-    assert printed.startswith("60 prompts, ")
-    for null in movement.NULLS:
-        cells = next(line for line in printed.splitlines() if line.startswith(f"| {null} |")).split("|")[2:-1]
-        assert all(float(cell.strip(" %")) <= 15 for cell in cells) and len(cells) == len(movement.SIZES)
-    shifted = movement.population(a_set(0, prompts=60))
-    shifted[0][0][:, 0] *= 3
-    assert movement.paired_differences([shifted])[0].low[0] > 0, "what differs is found"
 
 
 def test_the_benchmark_of_one_card_runs_without_one_and_the_docs_have_its_rows(capsys):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.honesty import __main__ as program
-from benchmarks.honesty import parts, pruning, scores
+from benchmarks.honesty import movement, parts, pruning, scores
 from benchmarks.honesty.parts import PARTS, Sets, as_said, at_least, at_most, few_of
 from benchmarks.honesty.scores import DISCOUNT, Task
+from tests.recording.made_sets import a_set
 
 
 @pytest.fixture
@@ -83,3 +84,13 @@ def test_every_part_runs_and_the_table_has_its_bars(tmp_path, capsys, monkeypatc
     for bar in ("≤ 7%", "≥ 93%", "± 5 points", "≥ 80%", "≤ 3 of ≥ 20"):
         assert f"| {bar} |" in printed
     assert parts.PARTS.keys() >= {"simulated", "resampled", "power", "halves"}
+
+
+def test_false_sentences_and_intervals_of_sets_are_counted_under_true_nulls(tmp_path):
+    rows = movement.rows_of(a_set(0, prompts=60), Sets(tmp_path, most=40))
+    assert len(rows) == len(movement.SIZES) * (len(movement.NULLS) + 1) and {row.sets for row in rows} == {40}
+    assert all(float(row.value.split("%")[0]) <= 15 for row in rows[: -len(movement.SIZES)])
+    assert all(row.holds for row in rows[-len(movement.SIZES) :]), rows[-2:]
+    shifted = movement.population(a_set(0, prompts=60))
+    shifted[0][0][:, 0] *= 3
+    assert movement.paired_differences([shifted])[0].low[0] > 0, "what differs is found"

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -35,6 +36,11 @@ def test_the_notebook_runs_from_a_prompt_to_a_paired_difference(tmp_path, monkey
             continue
         exec("\n".join(before), names)
         shown.append(eval(last, names))
+    with_control = sinkscope.figure(
+        sinkscope.read("notebook-sink-wanda"), "disagreement", other="notebook-wanda-noised"
+    )
+    assert 0 < np.nanmax(with_control.data[0].z) < 1
+    assert isinstance(sinkscope.figure(names["results"], "running differences"), go.Figure)
     figures = [value for value in shown if isinstance(value, go.Figure)]
     assert len(figures) == 4 and all(len(figure.data) for figure in figures)
     compared = sinkscope.compare(names["results"])
@@ -70,6 +76,20 @@ def test_the_shipped_study_draws_its_figures():
     findings = read_study(EXAMPLE)
     rows = sinkscope.figures(findings)
     assert len(rows) > 3 and all(isinstance(sinkscope.figure(findings, name), go.Figure) for name in rows)
+
+
+@pytest.mark.slow
+def test_what_sinks_writes_is_read_with_its_tables_and_figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+    flags = {"count": 3, "random_models": 0, "gen_length": 4, "steps": 4, "device": "cpu"}
+    sinkscope.run("sinks", tmp_path / "sets", prompts="bundled", **flags)
+    written = sinkscope.read(tmp_path / "sets")
+    names = sinkscope.figures(written)
+    assert names and all(isinstance(sinkscope.figure(written, name), go.Figure) for name in names)
+    assert written.numbers and all(len(table.columns) for table in written.tables.values()) and written.tables
+    (set_file,) = (tmp_path / "sets").glob("*.safetensors")
+    recordings = sinkscope.read(set_file)
+    assert all(isinstance(sinkscope.figure(recordings, name), go.Figure) for name in sinkscope.figures(recordings))
 
 
 def test_bad_input_is_one_sentence_of_ours():

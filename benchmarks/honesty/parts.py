@@ -68,6 +68,8 @@ PARTS = {
              _DIFFERENCES, 0.2),
         Part("weights", "Pruning: a copy of the control with extra weights removed", "benchmarks.honesty.planted:found",
              _DIFFERENCES, 1),
+        Part("movement", "Movement: sets of prompts without an effect", "benchmarks.honesty.movement:sentences",
+             ("analysis.recording.set_verdicts", "analysis.sinks.intervals"), 9),
     )
 }  # fmt: skip
 """Every part, by its name: one row each."""

@@ -108,13 +108,13 @@ def table(
     event = st.dataframe(
         frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", column_config=columns, **options
     )
-    csv_button(frame, key, type="tertiary")
+    download_buttons(frame, key, type="tertiary")
     if export:
         exhibit_table(title, told, frame, key)
     return event
 
 
-def csv_button(
+def download_buttons(
     frame: pd.DataFrame, key: str, name: str = "", type: Literal["tertiary", "secondary"] = "secondary"
 ) -> None:
     """Draws the downloads of a table. name: of the files, without their ending; the key where empty."""
@@ -152,7 +152,7 @@ def _table(table: pd.DataFrame, key: str) -> None:
     if not shown:
         return
     st.dataframe(table, hide_index=True, height=220, column_config=_P_COLUMNS)
-    csv_button(table, key)
+    download_buttons(table, key)
 
 
 def card(

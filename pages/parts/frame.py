@@ -107,21 +107,17 @@ def _ask_log_in() -> None:
         st.button("Log in", on_click=st.login, type="primary", key="log_in")
 
 
-def _pages() -> dict[str, list[StreamlitPage]]:
-    """The pages, in two groups."""
-    return {
-        "The story": [
-            st.Page("pages/start.py", title="Start", icon=":material/auto_stories:", default=True),
-            st.Page("pages/explore.py", title="Explore", icon=":material/blur_on:"),
-            st.Page("pages/evidence.py", title="Evidence", icon=":material/timeline:"),
-            st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
-        ],
-        "The workshop": [
-            st.Page("pages/prune.py", title="Prune", icon=":material/content_cut:"),
-            st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
-            st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
-        ],
-    }
+def _pages() -> list[StreamlitPage]:
+    """The pages, each of which answers one question."""
+    return [
+        st.Page("pages/start.py", title="Start", icon=":material/auto_stories:", default=True),
+        st.Page("pages/explore.py", title="Explore", icon=":material/blur_on:"),
+        st.Page("pages/evidence.py", title="Evidence", icon=":material/timeline:"),
+        st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
+        st.Page("pages/prune.py", title="Prune", icon=":material/content_cut:"),
+        st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
+        st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
+    ]
 
 
 def run(body: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import sinkscope
 from analysis.__main__ import main
 from analysis.command_line import sweep, written_sweep
 from analysis.evaluation.command import sweep_command
@@ -175,6 +176,9 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
 
+    swept = sinkscope.read(out)
+    assert set(sinkscope.figures(swept)) == {"accuracy", "differences", "tasks"}
+    assert all(len(sinkscope.figure(swept, name).data) for name in sinkscope.figures(swept))
     exported = tmp_path / "exported"
     assert main(["export", str(home), "--out", str(exported)]) == 0
     tables = {path.stem: pd.read_parquet(path) for path in exported.glob("*.parquet")}

@@ -13,7 +13,7 @@ from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, csv_button, exhibit_table, heading
+from pages.parts.charts import chart, download_buttons, exhibit_table, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
@@ -147,7 +147,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
     )
     exported = numbers.rename(columns=_CALLED)
     exhibit_table("Attention blocked, and what it changes", _SENTENCE, exported, "ablation_numbers")
-    csv_button(numbers, "ablation")
+    download_buttons(numbers, "ablation")
     for source, job in jobs:
         heading(
             f"What {source} wrote",

@@ -9,7 +9,7 @@ from analysis.figures import suggestion as figures
 from analysis.jobs.summaries import SearchFloor, Trial
 from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
-from pages.parts.charts import chart, csv_button, heading
+from pages.parts.charts import chart, download_buttons, heading
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
 from pages.parts.tuning.search_settings import parameter_title
@@ -231,6 +231,6 @@ def comparison_table(comparison: dict[str, Any]) -> None:
             "p (Holm)": st.column_config.NumberColumn(format="%.3g"),
         },
     )
-    csv_button(table, "suggest_comparison")
+    download_buttons(table, "suggest_comparison")
     for problem in comparison["problems"]:
         st.warning(plain(problem), icon=":material/cloud_off:")

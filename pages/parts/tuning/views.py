@@ -14,7 +14,7 @@ from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
-from pages.parts.charts import card, chart, csv_button, heading
+from pages.parts.charts import card, chart, download_buttons, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
@@ -331,7 +331,7 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
     table = table.assign(z=z, ω=omega)
     if st.toggle("Table", key="tuning_text_table", bind="query-params"):
         st.dataframe(table, hide_index=True, height=220)
-        csv_button(table, "tuning_text", "tokens")
+        download_buttons(table, "tuning_text", "tokens")
 
 
 def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]]) -> None:

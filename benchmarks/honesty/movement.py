@@ -7,28 +7,25 @@ unrelated: both sides are the trained model's, on independent draws. log-normal:
 with the population's means and spreads. A study is false where any comparison in any layer is significant: all that a
 page could say is one family.
 
-    python -m benchmarks.movement --population sinks/bundled.safetensors
-
-takes a set that `python -m analysis sinks --count 222` wrote; without one it records it first. --quick: few prompts and
-studies: does everything run?
+The population is recorded once, into the folder of the sets.
 """
 
-import argparse
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from analysis.recording.set_file import RecordingSet, open_set
+from analysis.recording.set_file import RecordingSet, open_set, save
 from analysis.recording.set_measures import KIND_MEASURES, MOVES, arrays_of
 from analysis.recording.set_verdicts import comparisons_of
 from analysis.sinks.intervals import Parts, paired_differences, quotient
+from benchmarks.honesty.parts import Outcome, Row, Sets, at_least, at_most
 
 SIZES = (30, 50)
-STUDIES, PROMPTS = 1000, 222
-MOST_FALSE, LEAST_HELD = 0.07, 0.93
+STUDIES, PROMPTS, TOKENS = 1000, 222, 48
+LEAST_HELD = 0.93
+COVERED = 200  # studies of which every interval is asked
 _PORTION = 0.1  # of a layer's sinks: rarer kinds are not looked at
 
 Pair = tuple[Parts, Parts]
@@ -83,33 +80,59 @@ NULLS: Mapping[str, Callable[[Pair, int, np.random.Generator], Pair]] = {
 }
 
 
-def false_rate(of: Pair, null: str, size: int, studies: int) -> float:
-    """Return the share of studies with `size` prompts in which any comparison is significant, though none differs."""
-    rng, false = np.random.default_rng(size), 0
-    for number in range(studies):
-        [told] = paired_differences([NULLS[null](of, size, rng)], seed=number)
-        false += bool(((told.low > 0) | (told.high < 0)).any())
-    return false / studies
+def is_false(of: Pair, null: str, size: int, number: int) -> bool:
+    """Return whether any comparison of a study of `size` prompts is significant where none differs. number: seed."""
+    rng = np.random.default_rng((size, number))
+    [told] = paired_differences([NULLS[null](of, size, rng)], seed=number)
+    return bool(((told.low > 0) | (told.high < 0)).any())
 
 
-def coverage(recordings: RecordingSet, size: int, studies: int) -> dict[str, float]:
-    """Return how often the interval of a value holds that of the population, by measure, over layers and kinds."""
-    arrays, rng = arrays_of(recordings, "trained"), np.random.default_rng(size)
+def held(recordings: RecordingSet, size: int, number: int) -> float:
+    """Return the share of values whose interval in a study of `size` prompts holds that of the population, the mean
+    over measures. number: seeds it.
+    """
+    arrays = arrays_of(recordings, "trained")
     often = arrays["sinks"].sum(axis=0) >= _PORTION * arrays["sinks"].sum(axis=(0, 2))[:, None]
-    held = {}
+    rows, shares = np.random.default_rng((size, number)).integers(recordings.prompts, size=size), []
     for name, row in (*MOVES.items(), *KIND_MEASURES.items()):
         above, below = row.parts(arrays)
         below = np.broadcast_to(below, above.shape)
         if name in KIND_MEASURES:
             above, below = above[:, often], below[:, often]
-        truth, hits = quotient(above, below).value, []
-        for _ in range(studies):
-            rows = rng.integers(len(above), size=size)
-            told = quotient(above[rows], below[rows])
-            known = np.isfinite(told.value) & np.isfinite(truth)
-            hits.append(((told.low <= truth) & (truth <= told.high))[known])
-        held[name] = float(np.concatenate(hits).mean())
-    return held
+        truth, told = quotient(above, below).value, quotient(above[rows], below[rows])
+        known = np.isfinite(told.value) & np.isfinite(truth)
+        shares.append(float(((told.low <= truth) & (truth <= told.high))[known].mean()))
+    return float(np.mean(shares))
+
+
+def sentences(sets: Sets) -> list[Row]:
+    """False sentences per null and number of prompts, and coverage of single values."""
+    file = sets.folder / "population.safetensors"
+    if not file.is_file():
+        sets.folder.mkdir(parents=True, exist_ok=True)
+        save(recorded(PROMPTS, TOKENS), file)
+    return rows_of(open_set(file), sets)
+
+
+def rows_of(recordings: RecordingSet, sets: Sets) -> list[Row]:
+    """The rows of a population."""
+    of, rows = population(recordings), []
+    for null in NULLS:
+        for size in SIZES:
+
+            def one(number: int, null: str = null, size: int = size) -> Outcome:
+                return {"false": float(is_false(of, null, size, number))}
+
+            outcomes = sets.run(f"{null}-{size}", STUDIES, one)
+            rows.append(at_most(f"any false sentence on {size} prompts, {null}", outcomes, "false"))
+    for size in SIZES:
+
+        def covers(number: int, size: int = size) -> Outcome:
+            return {"held": held(recordings, size, number)}
+
+        outcomes = sets.run(f"coverage-{size}", COVERED, covers)
+        rows.append(at_least(f"intervals of single values on {size} prompts", outcomes, "held", LEAST_HELD))
+    return rows
 
 
 def recorded(prompts: int, tokens: int) -> RecordingSet:
@@ -128,39 +151,3 @@ def recorded(prompts: int, tokens: int) -> RecordingSet:
         outcome = record_set(spec, SilentContext(Path(folder)))
         assert outcome.file is not None
         return open_set(outcome.file)
-
-
-def main(arguments: list[str] | None = None) -> bool:
-    """Prints the rates and whether they keep to the bars, which it returns."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--population", type=Path, help="a set of recordings; recorded when left out")
-    parser.add_argument("--studies", type=int, default=STUDIES, help="simulated per null and size")
-    parser.add_argument("--quick", action="store_true", help="few prompts and studies")
-    options = parser.parse_args(arguments)
-    studies = 20 if options.quick else options.studies
-    began = time.perf_counter()
-    small = (4, 8) if options.quick else (PROMPTS, 48)
-    recordings = open_set(options.population) if options.population else recorded(*small)
-    of = population(recordings)
-    print(f"{recordings.prompts} prompts, {of[0][0].shape[1]} comparisons per study, {studies} studies each.")
-    kept = True
-    print("\n| null | " + " | ".join(f"{size} prompts" for size in SIZES) + " |\n| --- |" + " --- |" * len(SIZES))
-    for null in NULLS:
-        rates = [false_rate(of, null, size, studies) for size in SIZES]
-        kept &= max(rates) <= MOST_FALSE
-        print(f"| {null} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |", flush=True)
-    print(f"\nShare of studies with any false sentence; the bar is {MOST_FALSE:.0%}.")
-    for size in SIZES:
-        held = coverage(recordings, size, max(20, studies // 5))
-        least, mean = min(held, key=lambda name: held[name]), float(np.mean(list(held.values())))
-        kept &= mean >= LEAST_HELD
-        print(
-            f"{size} prompts: intervals of single values hold the truth in {mean:.1%}, least of {least} "
-            f"({held[least]:.1%}); the bar of the mean is {LEAST_HELD:.0%}."
-        )
-    print(f"{'Kept' if kept else 'Missed'} in {time.perf_counter() - began:.0f} s.")
-    return kept
-
-
-if __name__ == "__main__":
-    raise SystemExit(0 if main() else 1)
