@@ -225,9 +225,9 @@ def movement(findings: Findings) -> Told | None:
             continue
         by_model[model] = births
         marks = [_births_mark("observed", births["observed"], tone(findings, model), beat)]
-        for null in MOVEMENT_NULLS.values():
-            if null.title in births:
-                marks.append(_births_mark(null.title, births[null.title], charts.NULL, beat))
+        drawn = [null.title for null in MOVEMENT_NULLS.values() if not null.weights and null.title in births]
+        drawn += _strongest_weights(births)
+        marks += [_births_mark(title, births[title], charts.NULL, beat) for title in drawn]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
@@ -252,6 +252,9 @@ def movement(findings: Findings) -> Told | None:
             f"Were each share fixed until its token is written, there would be {_mean(fixed)} births; at random "
             f"positions {_mean(positions)}{_stay(observed, positions)}."
         )
+    beats += [
+        f"With {title} there are {_mean(by_model[source][title])}." for title in _strongest_weights(by_model[source])
+    ]
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
     if others:
@@ -272,6 +275,12 @@ def movement(findings: Findings) -> Told | None:
         ),
         plays=True,
     )
+
+
+def _strongest_weights(births: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The title of the other weights whose sinks move most, the hardest to exceed; empty where none were drawn."""
+    titles = [null.title for null in MOVEMENT_NULLS.values() if null.weights and null.title in births]
+    return [max(titles, key=lambda title: float(np.mean([row["value"] for row in births[title]])))] if titles else []
 
 
 def _stay(observed: Sequence[Mapping[str, Any]], positions: Sequence[Mapping[str, Any]]) -> str:
