@@ -1,5 +1,6 @@
 """What stands above the figures of a study: sentences with the numbers of the figure."""
 
+from analysis.specs.targets import CONTROLS
 from analysis.study import exhibits
 from analysis.study.findings import EXAMPLE, read
 from tests.study.helpers import study
@@ -25,7 +26,9 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
     shown = exhibits.part_exhibits(read(EXAMPLE), "causes")
     for exhibit in shown.values():
         filled = sum((trace.marker.symbol or ()).count("circle") for trace in exhibit.figure.data)
-        assert exhibit.finding.startswith(f"{filled} of 2 effects") if filled else exhibit.finding == ""
+        models_and_controls = 2 * len(CONTROLS)
+        told = f"{filled} of {models_and_controls} effects"
+        assert exhibit.finding.startswith(told) if filled else exhibit.finding == ""
 
 
 def test_what_sinks_draw_is_told_with_its_interval_beside_an_even_share_and_random_weights():
@@ -38,6 +41,9 @@ def test_what_sinks_draw_is_told_with_its_interval_beside_an_even_share_and_rand
         for weights in ("trained", "random")
     )
     assert said.startswith("Strongest in bundled: sinks at masked positions in layer 1 draw ")
-    assert f"{max(trained):.1f} times an even share of attention [" in said and "over 16 prompts" in said
+    assert (
+        f"{max(trained):.1f} times an even share of attention [" in said
+        and f"over {found.spec['prompts']} prompts" in said
+    )
     assert f"random weights, {max(random):.1f} times at most" in said
     assert exhibits.strongest_sinks(study()) == "", "nothing is said before sinks were looked for"
