@@ -53,7 +53,7 @@ def filled_server(home: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_TOKEN": "none"}
-    fill = [sys.executable, "-m", "analysis", "demo", "--no-study"]
+    fill = [sys.executable, "-m", "analysis", "demo"]
     subprocess.run(fill, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)

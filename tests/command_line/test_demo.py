@@ -7,7 +7,7 @@ from analysis.jobs import JOBS
 
 def test_every_page_gets_something_and_nothing_is_asked_twice():
     asked = list(_asked(study=True))
-    assert {kind for kind, _ in asked} == {"record", "calibrate", "sweep", "study"}
+    assert {kind for kind, _ in asked} == {"record", "record_set", "ablate_set", "calibrate", "sweep", "study"}
     assert all(isinstance(spec, JOBS[kind].spec) for kind, spec in asked)
     assert len({(kind, spec.model_dump_json()) for kind, spec in asked}) == len(asked)
     recordings = [spec for kind, spec in asked if kind == "record"]
