@@ -38,7 +38,7 @@ _PATIENCE = 300_000  # ms
 def main() -> None:
     """Writes every picture. Raises SystemExit where they take more than LIMIT together."""
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, filled_server(Path(home)) as address:
+    with tempfile.TemporaryDirectory() as home, filled_server(Path(home), "record_set,ablate_set,sweep") as address:
         _visit(address)
     size = sum(file.stat().st_size for file in FOLDER.glob("*.jpg"))
     print(f"{size / 1e6:.2f} MB in {FOLDER}")
@@ -47,13 +47,13 @@ def main() -> None:
 
 
 @contextmanager
-def filled_server(home: Path) -> Iterator[str]:
+def filled_server(home: Path, jobs: str = "sweep") -> Iterator[str]:
     """The address of a server at a store that was filled as for a demonstration."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_TOKEN": "none"}
-    fill = [sys.executable, "-m", "analysis", "demo"]
+    fill = [sys.executable, "-m", "analysis", "demo", "--only", jobs]
     subprocess.run(fill, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)

@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from analysis.command_line.flags import listed_words
 from analysis.command_line.running import engine_of, follow, say
 from analysis.errors import UserError
 from analysis.machine import threads
@@ -40,6 +41,12 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--study", action="store_true", help="run a study too, for a quarter of an hour; one ships with SinkScope"
     )
+    verb.add_argument(
+        "--only",
+        type=listed_words,
+        metavar="A,B",
+        help="run only these: record, record_set, ablate_set, calibrate, sweep",
+    )
     verb.add_argument("--json", action="store_true", help="print the jobs as JSON")
 
 
@@ -49,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
     jobs = {}
     with engine_of(options) as engine:
         for kind, spec in _asked(options.study):
+            if options.only and kind not in options.only:
+                continue
             record = follow(engine, engine.submit(kind, spec))
             if record.state != "done":
                 raise UserError(record.reason or f"The {kind} was {record.state}.")

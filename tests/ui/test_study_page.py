@@ -28,6 +28,7 @@ def in_hand(test: AppTest) -> tuple[str, str]:
 def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     test = app()
     told, found = texts(test), read(EXAMPLE)
+    assert "**Do sinks matter?** " in told, "bold text that ends in a space shows its asterisks"
     assert test.title[0].value == QUESTION
     story = story_of(found)
     for sentence in (story.about, *(answer.sentence for answer in story.answers)):
