@@ -16,6 +16,7 @@ from analysis.specs import (
     EvaluateSpec,
     ModelSpec,
     PruneSpec,
+    RecordSetSpec,
     RecordSpec,
     SweepSpec,
 )
@@ -81,9 +82,9 @@ def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
     small = new_study(models[0], random_models=1)
     # Parts of a study share their sets of prompts.
     for child in {child.name: child for part in children_of(small).values() for child in part}.values():
-        if child.kind == "record_set":
+        if isinstance(child.spec, RecordSetSpec):
             yield child.kind, child.spec
-        elif child.kind == "ablate_set" and isinstance(child.spec, AblateSetSpec):
+        elif isinstance(child.spec, AblateSetSpec):
             prompts = {"prompts": child.spec.prompts[:_ABLATED], "keys": child.spec.keys[:_ABLATED]}
             yield child.kind, child.spec.model_copy(update={**prompts, "random_model": False})
     yield "calibrate", CalibrateSpec()

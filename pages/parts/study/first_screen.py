@@ -68,8 +68,8 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             )
             st.markdown(f"Nothing can be said {nothing}")
         for answer in told.answers:
-            told = f"{answer.question} {answer.lead}".strip()  # bold text must not end in a space
-            st.markdown(f"**{plain(told)}** {plain(answer.sentence)}")
+            bold = f"{answer.question} {answer.lead}".strip()  # bold text must not end in a space
+            st.markdown(f"**{plain(bold)}** {plain(answer.sentence)}")
     _ways(name)
 
 
