@@ -44,8 +44,8 @@ PROMPT = "It was a sunny day, and Sue was at the river."
 
 @dataclass(frozen=True)
 class Run:
-    """What a process took. peak: bytes of resident memory. faults: pages mapped without reading. disk: bytes written.
-    memory_said, seconds_said: by the estimate beforehand, None where there is none.
+    """Resources that a process took. peak: bytes of resident memory. faults: pages mapped without reading. disk: bytes
+    written. memory_said, seconds_said: by the estimate beforehand, None where there is none.
     """
 
     what: str
@@ -60,7 +60,7 @@ class Run:
 
 
 def make_checkpoint(folder: Path, sizes: dict[str, int]) -> None:
-    """Writes a random bfloat16 LLaDA of these sizes under the authors' names, layer by layer, in shards."""
+    """Write a random bfloat16 LLaDA of these sizes under the authors' names, layer by layer, in shards."""
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(0)
     writer = CheckpointWriter(folder, SHARD)
@@ -91,9 +91,10 @@ def make_checkpoint(folder: Path, sizes: dict[str, int]) -> None:
 
 
 def measured(what: str, command: list[str], folder: Path, said: tuple[float, float] | None = None) -> Run:
-    """Runs a command in a process of its own and reads what the system counted. folder: whose growth is its disk.
+    """Run a command in a process of its own, and read what the system counted. folder: its growth is the command's
+    disk.
 
-    Raises SystemExit with the end of its output where it fails.
+    Raises SystemExit with the end of the command's output where it fails.
     """
     before, began = _size(folder), time.perf_counter()
     log = folder / "log"
@@ -117,7 +118,7 @@ def _size(folder: Path) -> int:
 
 
 def record_said(checkpoint: Path) -> tuple[float, float]:
-    """Bytes and seconds that the offer of a model says of this recording."""
+    """Return the bytes and seconds that the offer of a model states for this recording."""
     model = Model(str(checkpoint), str(checkpoint), "", sampling=(("gen_length", NEW_TOKENS), ("steps", STEPS)))
     size, _ = known_size(model)
     assert size is not None
@@ -125,7 +126,7 @@ def record_said(checkpoint: Path) -> tuple[float, float]:
 
 
 def prune_said(checkpoint: Path, folder: Path) -> tuple[float, float]:
-    """Bytes, the blocks' own share included, and seconds that the estimate of this pruning says."""
+    """Return the bytes, the blocks' own share included, and the seconds that the estimate of this pruning states."""
     from analysis.jobs.pruning import estimate
 
     calibration = CalibrationParams(data="bundled", **CALIBRATION)
@@ -144,7 +145,7 @@ def prune_said(checkpoint: Path, folder: Path) -> tuple[float, float]:
 
 
 def count_masks(folder: str) -> None:
-    """Reads every mask of a pruned folder, one at a time as the page Runs does, and prints how much is gone."""
+    """Read every mask of a pruned folder, one at a time as the page Runs does, and print how much is gone."""
     masks = open_masks(folder)
     gone = total = 0
     for key in sorted(masks.weights):
@@ -154,7 +155,7 @@ def count_masks(folder: str) -> None:
 
 
 def rehearse(folder: Path, quick: bool, say: Callable[[str], None] = print) -> list[Run]:
-    """Runs all of it; the checkpoint lies in `folder / "checkpoint"` afterwards."""
+    """Run all of it. Leaves the checkpoint in `folder / "checkpoint"`."""
     checkpoint, pruned = folder / "checkpoint", folder / "pruned"
     if not checkpoint.is_dir():
         say("making the checkpoint")
@@ -186,7 +187,7 @@ def rehearse(folder: Path, quick: bool, say: Callable[[str], None] = print) -> l
 
 
 def table(runs: list[Run]) -> str:
-    """The runs as Markdown."""
+    """Return the runs as Markdown."""
     lines = [
         "| what | peak memory | estimate | seconds | estimate | user s | system s | page faults | disk |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -201,7 +202,7 @@ def table(runs: list[Run]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints the table."""
+    """Run the rehearsal and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="an empty folder on a disk with room for twice the checkpoint")
     parser.add_argument("--quick", action="store_true", help="a tiny model: does everything run?")

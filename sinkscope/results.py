@@ -1,4 +1,4 @@
-"""What SinkScope writes, opened by what it is, and the figures of each kind: one row per figure."""
+"""Results that SinkScope wrote, opened by their kind, and the figures of each kind: one row per figure."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Written:
-    """What `sinks`, `ablate` or `inspect` wrote: its numbers, its tables, and its figures by name."""
+    """Results of `sinks`, `ablate` or `inspect`: numbers, tables, and figures by name."""
 
     folder: Path
     numbers: Mapping[str, Any]

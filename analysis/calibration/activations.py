@@ -298,7 +298,7 @@ def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams, moved: 
 
 
 def _of(moved: Moved | None, tokens: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """What moves the scores of these token rows (N, T, S)."""
+    """Return `moved` for these token rows (N, T, S), as a function of scores and mass; None without `moved`."""
     return None if moved is None else lambda scores, mass: moved(scores, mass, tokens)
 
 

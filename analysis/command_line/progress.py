@@ -1,4 +1,4 @@
-"""How far a verb is, on stderr: a bar in a terminal and in a notebook, a line per phase elsewhere."""
+"""Progress of a verb, on stderr: a bar in a terminal and in a notebook, one line per phase elsewhere."""
 
 import sys
 
@@ -6,14 +6,14 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Shows one phase at a time. Close it before anything else is printed."""
+    """Display of one phase at a time. Close it before anything else is printed."""
 
     def __init__(self) -> None:
         self._phase = ""
         self._bar: tqdm[None] | None = None
 
     def tell(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """Show that a phase is so far; total 0 where nobody knows how much there is."""
+        """Show how far a phase is. total: 0 where it is not known."""
         if not _is_watched():
             if phase != self._phase or (total and done == total):
                 print(f"{phase} {done}/{total}" if total else phase, file=sys.stderr, flush=True)

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _writing(summary: dict[str, Any]) -> str:
-    """How many tokens were written in how many forwards."""
+    """Tell how many tokens were written in how many forwards."""
     written, forwards, asked = summary["written"], summary["steps"], summary["steps_asked"]
     each = f" ({sum(written) / forwards:.2g} per forward, {max(written)} at most)" if max(written) > 1 else ""
     early = "" if forwards == asked else f" of {asked}, as nothing was left to decide"
@@ -82,7 +82,7 @@ def _writing(summary: dict[str, Any]) -> str:
 
 
 def _differing(outs: list[Path], specs: list[RecordSpec]) -> dict[str, Any]:
-    """What a threshold did to the text and its sinks, as numbers and in sentences."""
+    """Return how a threshold changes the text and its sinks, as numbers and sentences."""
     parallel, alone = (open_trajectory(out) for out in outs)
     effect = parallel_effect(parallel, alone, SinkParams())
     threshold = getattr(specs[0].sampling, "threshold", THRESHOLD)

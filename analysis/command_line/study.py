@@ -158,7 +158,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_plans(engine: "Engine", spec: StudySpec, example: Findings | None) -> None:
-    """What every size can show, rule out and cost; by benchmark and card where times are computed; cheaper studies."""
+    """Print what every size can show, rule out and cost, hours by benchmark and card where they are computed, and
+    cheaper studies.
+    """
     if entry(spec.model.source) is None:
         describe(spec.model.source, spec.model.paradigm)  # refuses what is no model
     noise = plans.noise_of(spec, example)

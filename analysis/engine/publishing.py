@@ -1,4 +1,4 @@
-"""What goes to the Hugging Face hub: which files of a folder, under which card, and the upload itself.
+"""Uploads to the Hugging Face hub: the files of a folder, their card, and the upload itself.
 
 Pruned checkpoints become model repositories; recordings, studies and exported tables become dataset repositories.
 """
@@ -25,7 +25,7 @@ _DATA_SUFFIXES = (".csv", ".html", ".json", ".jsonl", ".parquet", ".png", ".safe
 
 @dataclass(frozen=True)
 class Upload:
-    """What would go: files by their names there, with the card's text in place of a file."""
+    """A planned upload. files: by their names in the repository. card: text of README.md, in place of a file."""
 
     repository: str
     kind: Literal["model", "dataset"]
@@ -39,10 +39,10 @@ class Upload:
 
 
 def planned_upload(source: Path, repository: str, engine: Engine | None = None) -> Upload:
-    """Return what would be uploaded of a pruned folder, a recording, or a folder of results.
+    """Return the upload planned for a pruned folder, a recording, or a folder of results.
 
-    engine: knows the accuracies that were measured of a pruned folder; None where none shall be told. Raises UserError
-    for what SinkScope did not write, and for a name that is none of the hub.
+    engine: finds the accuracies measured for a pruned folder; None leaves them out. Raises UserError for what SinkScope
+    did not write, and for a name that cannot be a repository of the hub.
     """
     if not REPOSITORY.fullmatch(repository):
         raise UserError(

@@ -120,7 +120,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "removed": "share of its weights that was removed",
     },
 }
-"""What each column of each table holds, with its unit."""
+"""Description of each column of each table, with its unit."""
 
 Rows = Iterator[dict[str, Any]]
 

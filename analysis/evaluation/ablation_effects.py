@@ -1,4 +1,4 @@
-"""What an ablation over many prompts shows: paired differences from its controls, and sentences about them.
+"""Results of an ablation over many prompts: paired differences from its controls, and sentences about them.
 
 A prompt is one item: what a target does to it is compared with what its controls do to it. Three controls ask three
 questions: as many tokens, equal attention, and the effect per unit of attention. All differences of one measure are one
@@ -45,8 +45,8 @@ CONTRAST: Final = ("moving", "steady")
 COUNT, MASS, UNIT = "matched", "mass", "unit"  # the controls
 
 Row = Mapping[str, Any]
-"""intervention, target, control; a list of a number a prompt for each measure, `share` and `count`; and `keys`, one a
-prompt, where some are alike."""
+"""Keys `intervention`, `target` and `control`; for each measure, `share` and `count`, a list with one number per
+prompt; and `keys`, one per prompt, where some prompts are alike."""
 
 
 def control_of(row: Row) -> str:
@@ -113,7 +113,7 @@ def _clusters(row: Row, acted: np.ndarray) -> np.ndarray:
 
 
 def _equal(first: Row, second: Row) -> np.ndarray:
-    """In which prompts both acted on as much attention, within the tolerance."""
+    """Return in which prompts both acted on as much attention, within the tolerance, (prompts,) bool."""
     target, control = np.array(first["share"]), np.array(second["share"])
     equal: np.ndarray = np.abs(control - target) <= (MASS_TOLERANCE + 1e-9) * target
     return equal
@@ -146,13 +146,13 @@ def effect_of(row: Row) -> Difference:
 
 
 def shown(effect: Row) -> bool:
-    """Whether an effect is significant: by its adjusted p, and by its interval."""
+    """Return whether an effect is significant: by its adjusted p, and by its interval."""
     return effect["p_holm"] is not None and effect_of(effect).shown
 
 
 def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
-    """What the effects on a measure show against as many tokens, and whether that holds at equal attention and per unit
-    of it; nothing where none is shown.
+    """Tell what the effects on a measure show against as many tokens, and whether that holds at equal attention and per
+    unit of attention; empty where no effect is significant.
     """
     those = [effect for effect in rows if effect["measure"] == measure and effect["against"] == COUNT]
     told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
@@ -171,7 +171,7 @@ def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
 
 
 def _by_attention(rows: Sequence[Row], effect: Row) -> str:
-    """Whether an effect holds against the other controls as well, in a sentence."""
+    """Tell in a sentence whether an effect also holds against the other controls."""
     measure, clauses = effect["measure"], []
     for control, words in ((MASS, "at equal attention"), (UNIT, "per unit of attention, scaled to what they held")):
         other = next((row for row in rows if _alike(row, effect) and row["against"] == control), None)

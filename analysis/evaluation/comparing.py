@@ -100,9 +100,10 @@ def all_final(results: Results, task: str) -> bool:
 
 
 def above_chance(results: Results, task: str, pair: Pair) -> bool:
-    """Whether a benchmark, or the average of those begun, can tell two models apart: the whole interval of the dense
-    model, the first, lies above choosing at random, or above 0 where answers are written. Of two models without a
-    report, which no pruning relates, either may.
+    """Return whether a benchmark, or the average of those begun, can tell two models apart.
+
+    It can where the whole interval of the dense model, the first, lies above chance, or above 0 where answers are
+    written. Where neither model has a pruning report, one of the two above chance is enough.
     """
     pruned = any(results.runs[model].settings for model in pair)
     names = [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]

@@ -144,8 +144,8 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def verdict(tested: Difference) -> str:
-    """What a difference shows, in words: by p and interval where it is tested, by its interval while items come in;
-    nothing where the dense model answers as a choice at random would.
+    """Tell what a difference shows: by p and interval once it is tested, by its interval alone while items come in; no
+    verdict where the dense model is at chance.
     """
     if not tested.n:
         return "no common items yet"

@@ -92,7 +92,7 @@ def _but_for_strength(setting: Setting) -> str:
 
 
 def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Difference) -> str:
-    """What a dose-response shows, in a sentence. method: its title."""
+    """Tell in a sentence what a dose-response shows. method: its title."""
     doses = ", ".join(f"{strength:g}" for strength in strengths)
     told = f"accuracy {'rises' if slope.value > 0 else 'falls'} with λ" if slope.shown else "no trend in λ is shown"
     if not slope.final:
@@ -107,7 +107,7 @@ def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Diffe
 
 
 def sentence(response: DoseResponse) -> str:
-    """What a dose-response shows, in a sentence."""
+    """Tell in a sentence what a dose-response shows."""
     point = response.settings[0].pruning
     return trend(METHODS[point.method].title, point.sparsity, response.strengths, response.slope)
 

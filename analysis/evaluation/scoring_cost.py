@@ -1,4 +1,4 @@
-"""How many forwards and tokens scoring a benchmark takes, computed before any of it is read.
+"""Forwards and tokens that scoring a benchmark takes, computed before any item is read.
 
 An item of choices takes at most choices × min(draws, 2^L − 1) forwards for answers of L tokens, as fewer masked sets
 than draws are all run once (`likelihood.py`); guidance doubles them. A written answer takes one forward per token.
@@ -47,7 +47,7 @@ its number of examples, and assumed, as their items are not read here."""
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a benchmark takes of one model. forwards: of one sequence, at most. length: tokens of each."""
+    """Cost of scoring one model on a benchmark. forwards: of one sequence each, at most. length: tokens per forward."""
 
     name: str
     title: str
@@ -66,8 +66,8 @@ class Scoring:
 
 
 def scorings(tasks: Sequence[str], limit: int | None, draws: int | None) -> tuple[list[Scoring], list[str]]:
-    """What the benchmarks of a study take, and the names of those whose items are not known. draws: None for the
-    benchmark's own.
+    """Return the cost of each benchmark of a study, and the names of those whose items are not known. draws: None for
+    the benchmark's own.
     """
     found, unknown = [], []
     for name in expand(tuple(tasks)):

@@ -86,7 +86,7 @@ def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], S
 
 
 def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[str]:
-    """On which single tasks a difference is shown, and on which none can be."""
+    """Tell on which single tasks a difference is significant, and on which there can be no verdict."""
     sides: dict[str, list[str]] = {side: [] for side in SHOWN}
     for name, difference in differences.items():
         if name != AVERAGE and difference.shown:

@@ -56,8 +56,8 @@ class _Plan:
 
 
 def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
-    """Records the prompts, lets models with other weights see the same inputs, and keeps what is measured of each. It
-    ends early where the context says so, with two prompts or more.
+    """Record the prompts, show the same inputs to models with other weights, and keep what is measured of each. Ends
+    early when the context asks for it and at least two prompts are done.
     """
 
     def check(opened: "OpenedModel") -> None:
@@ -250,7 +250,7 @@ def prompt_texts(
 
 
 def cluster_keys(spec: RecordSetSpec) -> dict[str, str]:
-    """Map the texts of prompts that are alike to the key they share: of the bundled ones, their template."""
+    """Map the texts of prompts that are alike to the key they share; for bundled prompts, their template."""
     if spec.own_keys:
         return dict(zip(spec.own_prompts, spec.own_keys, strict=True))
     if spec.prompts != BUNDLED_PROMPTS:
@@ -259,7 +259,7 @@ def cluster_keys(spec: RecordSetSpec) -> dict[str, str]:
 
 
 def _turns(prompts: int, each: int, models: int, seed: int) -> list[list[int]]:
-    """Which prompts each model of a null sees: `each` of them, in a seeded order in which they take turns."""
+    """Return the prompts that each model of a null sees: `each` of them, taken in turns in a seeded order."""
     order = np.random.default_rng(seed).permutation(prompts).tolist()
     return [[order[(model * each + place) % prompts] for place in range(each)] for model in range(models)]
 
@@ -269,8 +269,9 @@ class _Stopped(Exception):
 
 
 class _Progress:
-    """How many sequences of forwards there were of those planned. kept: prompts that are recorded; with `LEAST` of them
-    it raises _Stopped where someone asked the job to end early. stopped: whether it did."""
+    """Sequences of forwards done, of those planned. kept: prompts recorded; once there are `LEAST` of them, it raises
+    _Stopped if someone asked the job to end early. stopped: whether it did.
+    """
 
     def __init__(self, context: Context, planned: int) -> None:
         self.context, self.planned, self.done = context, planned, 0
@@ -315,8 +316,8 @@ def _weight_nulls(
     arrays: SetArrays,
     progress: _Progress,
 ) -> dict[str, list[int]]:
-    """Shows the inputs to models with other weights, one after the other; the seeds of each null, fewer where memory
-    does not do or someone asked the job to end.
+    """Show the inputs to models with other weights, one after the other. Returns the seeds of each null, fewer where
+    memory runs out or someone asked the job to end.
     """
     from analysis.recording import weight_nulls
     from analysis.recording.batches import replayed, shown_to
@@ -347,8 +348,8 @@ def _weight_nulls(
 
 
 def half_sampling(sampling: Any) -> Any | None:
-    """Return the same sampler for half the new tokens and half the steps, by which it is told whether a layer's kinds
-    depend on the length; None where it cannot write so many.
+    """Return the same sampler with half the new tokens and half the steps, which tests whether a layer's kinds depend
+    on the length; None where it does not accept that length.
     """
     values = sampling.model_dump()
     values["gen_length"] //= 2
@@ -361,7 +362,7 @@ def half_sampling(sampling: Any) -> Any | None:
 
 
 def _is_prefix(sampling: Any) -> bool:
-    """Whether a shorter text is the beginning of a longer one, so that nothing has to be recorded anew."""
+    """Return whether a shorter text is the beginning of a longer one, so that nothing has to be recorded again."""
     return isinstance(sampling, AutoregressiveSampling)
 
 
@@ -373,8 +374,8 @@ def _record_halves(
     arrays: SetArrays,
     progress: _Progress,
 ) -> int:
-    """Records the prompts with half the new tokens, and keeps the kinds of their sinks. The number of new tokens; 0
-    where that is not done.
+    """Record the prompts with half the new tokens, and keep the kinds of their sinks. Returns the number of new tokens,
+    0 where that is not done.
     """
     from analysis.recording.batches import recorded
 

@@ -1,4 +1,4 @@
-"""What a set of recordings measured, prompt by prompt, until it becomes the arrays of a file. NumPy only."""
+"""Measures of a set of recordings, prompt by prompt, until they become the arrays of a file. NumPy only."""
 
 from collections.abc import Sequence
 
@@ -10,29 +10,29 @@ from analysis.sinks.movement import WEIGHT_NULLS
 
 
 class SetArrays:
-    """What was measured of each prompt, by which model or null it is of."""
+    """Measures of each prompt, by the model or null that gave them."""
 
     def __init__(self, prompts: int) -> None:
         self.prompts = prompts
         self.taken: dict[str, dict[int, dict[str, np.ndarray]]] = {}
 
     def take(self, which: str, index: int, measured: dict[str, np.ndarray]) -> None:
-        """measured: arrays without the axis of the prompts."""
+        """Add the measures of one prompt. measured: arrays without the axis of the prompts."""
         self.taken.setdefault(which, {})[index] = measured
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Keeps these prompts alone, numbered anew in their order."""
+        """Keep only these prompts, renumbered in their order."""
         self.prompts = len(indices)
         for which, rows in self.taken.items():
             self.taken[which] = {place: rows[index] for place, index in enumerate(indices)}
 
     def merge(self, which: str, into: str) -> None:
-        """Gives what was measured of `which` to `into`, prompt by prompt."""
+        """Move the measures of `which` into those of `into`, prompt by prompt."""
         for index, row in self.taken.pop(which).items():
             self.taken[into][index] |= row
 
     def halve(self, tokens: int) -> None:
-        """Keeps the kinds of the sinks of the first steps of each recording, one step a token."""
+        """Keep the kinds of the sinks in each recording's first `tokens` steps, one step per token."""
         for row in self.taken["trained"].values():
             counts = row["counts"][:, :tokens]
             row["half_sinks"] = counts.sum(axis=1, dtype=np.float64)

@@ -73,7 +73,7 @@ class PruningRun:
 
     @property
     def statistic(self) -> type[Statistic] | None:
-        """What is gathered of an input of a block."""
+        """Statistic gathered of a block's inputs."""
         return self.algorithm.pooled if self.spec.pooled else self.algorithm.statistic
 
     @property

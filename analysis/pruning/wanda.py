@@ -139,7 +139,9 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
 
 
 def moved_of(model: LoadedModel, spec: PruneSpec) -> Moved | None:
-    """What moves the discount to other tokens than the sinks, where the method does so."""
+    """Return the function that moves the discount from the sinks to other tokens; None where the method discounts
+    sinks.
+    """
     placebo = METHODS[spec.method].tokens
     if placebo == "sinks":
         return None

@@ -62,7 +62,7 @@ class Waterfall(Found):
 
 
 class Dose(Found):
-    """How a method's accuracy changes with λ at one sparsity: shares from no discount to all of it."""
+    """Change of a method's accuracy with λ at one sparsity: shares, from no discount to all of it."""
 
     method: str
     sparsity: float
@@ -124,10 +124,10 @@ class Saying(Found):
 
 
 class Cause(Found):
-    """What hiding a model's sinks changes beyond a control. measure: a row of `MEASURES`. control: a row of `CONTROLS`.
-    effect: over prompts, in its unit. shares: of the attention that was hidden, at the sinks and at the control.
-    left_out: prompts without sinks. unmatched: further ones that lack this control. untrained: the same in a model with
-    random weights, None where none was asked.
+    """Change from hiding a model's sinks beyond that from a control. measure: a row of `MEASURES`. control: a row of
+    `CONTROLS`. effect: over prompts, in the measure's unit. shares: of attention hidden, at the sinks and at the
+    control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
+    a model with random weights, None where none was asked for.
     """
 
     model: str
@@ -141,8 +141,8 @@ class Cause(Found):
 
 
 class Continuation(Found):
-    """What a model writes after one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
-    The texts are tuples of tokens.
+    """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
+    Each is a tuple of tokens.
     """
 
     model: str

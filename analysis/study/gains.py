@@ -1,6 +1,6 @@
-"""Where a gain in pruning comes from: noise, order and norm, the discount, and whether that is by the sinks.
+"""Sources of a gain in pruning: noise, order and norm, the discount, and whether the discount acts by the sinks.
 
-Sentences made by rules from the decisions on single differences (`analysis/evaluation/decisions.py`).
+Rules make the sentences from the decisions on single differences (`analysis/evaluation/decisions.py`).
 """
 
 from analysis.evaluation.decisions import (
@@ -31,8 +31,8 @@ _GAINS = {
 
 
 def gains(pruning: Pruning, margin: float, above: bool) -> list[str]:
-    """What a gain of the whole recipe comes with, at the sparsities where it is shown; a sentence per method and
-    reason.
+    """Tell what a gain of the whole recipe comes with, at the sparsities where there is one; one sentence per method
+    and reason.
     """
     decided = {
         (one.kind, one.method, one.sparsity): decide(one.effect, margin, above)
@@ -63,7 +63,7 @@ def gains(pruning: Pruning, margin: float, above: bool) -> list[str]:
 
 
 def _carried(recipe: Contrast, pruning: Pruning, margin: float, above: bool) -> str:
-    """Which parts of a recipe that is better carry its gain by themselves, in a sentence; nothing where it was not
+    """Tell in a sentence which parts of a better recipe carry its gain by themselves; empty where the recipe was not
     taken apart.
     """
     parts = {
@@ -87,9 +87,10 @@ def _carried(recipe: Contrast, pruning: Pruning, margin: float, above: bool) -> 
 
 
 def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
-    """Whether a discount that helps does so by the sinks, a sentence per method and sparsity with a sham discount.
+    """Tell whether a discount that helps does so by the sinks, one sentence per method and sparsity with a sham
+    discount.
 
-    Only where, at one sparsity, the discount is better: else there is no gain to ask about.
+    Skips a sparsity where the discount is not better: there is no gain to explain.
     """
     told = []
     for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):

@@ -1,4 +1,4 @@
-"""What the ablations of a study show: the effects of hiding sinks beside their controls. Nothing is run."""
+"""Results of a study's ablations: the effects of hiding sinks beside their controls. Nothing is run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +13,9 @@ from analysis.study.findings import Cause
 
 
 def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, ...]:
-    """What hiding each model's sinks changes against each control, in every measure, not adjusted yet.
+    """Return the effect of hiding each model's sinks against each control, in every measure, not yet adjusted.
 
-    primary: the outcome that is tested against every control; others are tested against as many tokens alone.
+    primary: the outcome tested against every control; the others are tested only against as many tokens.
     """
     return tuple(
         Cause(
@@ -55,7 +55,7 @@ def _same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def planned_causes(spec: StudySpec, parts: Sequence[Part]) -> int:
-    """How many comparisons the ablations of a study make once all of them are done: of each model every outcome against
+    """Return how many comparisons a study's ablations make once all of them are done: per model, every outcome against
     as many tokens, and the primary one against the other controls.
     """
     part = next((part for part in parts if part.name == "causes"), None)

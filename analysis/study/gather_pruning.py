@@ -41,12 +41,12 @@ def steps_of(settings: Sequence[Scored]) -> list[Step]:
 
 
 def planned_steps(prunings: Sequence[PruneSpec]) -> int:
-    """How many comparisons these prunings make once all of them are scored."""
+    """Return how many comparisons these prunings make once all of them are scored."""
     return len(_pairs(prunings))
 
 
 def compared(prunings: Sequence[PruneSpec]) -> list[tuple[PruneSpec, PruneSpec]]:
-    """What these prunings are compared with, a pair each."""
+    """Return the pairs of prunings that are compared."""
     by_name = {setting_key(pruning): pruning for pruning in prunings}
     return [(by_name[first], by_name[second]) for _, first, second in _pairs(prunings)]
 
@@ -57,7 +57,7 @@ def adjusted(steps: Sequence[Step], differences: Sequence[Difference]) -> list[S
 
 
 def _pairs(prunings: Sequence[PruneSpec]) -> list[tuple[str, str, str]]:
-    """What is compared: its kind and both settings. A method that was published against its control makes one pair."""
+    """Return each comparison as its kind and both settings. A method published against its control makes one pair."""
     points = {setting_key(pruning): pruning for pruning in strongest(prunings)}
     pairs: dict[tuple[str, str, str], None] = {}
     for name, pruning in points.items():
@@ -79,7 +79,7 @@ def _pairs(prunings: Sequence[PruneSpec]) -> list[tuple[str, str, str]]:
 
 
 def strongest(prunings: Sequence[PruneSpec]) -> list[PruneSpec]:
-    """The prunings without those that discount less than others do: verdicts are of the largest λ."""
+    """Return the prunings without those that discount less than others do: verdicts are of the largest λ."""
     most = max((each.discount.discount_strength for each in prunings if METHODS[each.method].discounted), default=1.0)
     return [each for each in prunings if not METHODS[each.method].discounted or each.discount.discount_strength == most]
 

@@ -1,5 +1,5 @@
-"""What only the story shows: one text with and without its sinks hidden, masks beside those of two calibration seeds,
-and the recordings as the explorer takes them. Nothing is run."""
+"""Data that only the story shows: one text with and without its sinks hidden, masks beside those of two calibration
+seeds, and the recordings as the explorer takes them. Nothing is run."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -32,7 +32,7 @@ class Kept(Protocol):
 
 
 class Results(Protocol):
-    """What is asked of the engine."""
+    """The part of the engine that is used here."""
 
     def result(self, record: JobRecord) -> Kept | None: ...
 
@@ -61,8 +61,8 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
 
 
 def mask_changes_of(points: Sequence[Point], engine: Results) -> tuple[MaskChange, ...]:
-    """Return how many weights each sink-aware method prunes otherwise than its control, at each sparsity, beside two
-    calibration seeds of the control; of prunings whose masks are still in the store.
+    """Return the share of weights that each sink-aware method prunes differently from its control, at each sparsity,
+    beside two calibration seeds of the control. Only prunings whose masks are still in the store count.
 
     Raises UserError for a damaged mask.
     """

@@ -1,4 +1,5 @@
-"""What studies of each size can show, rule out and cost, beside each other, and the cheapest that reach their power.
+"""Study sizes beside each other: what each can show, rule out and cost, and the cheapest studies that reach their
+power.
 
 Plans are for the discount, the study's question about pruning, at the level that its family of tests leaves.
 """
@@ -31,7 +32,7 @@ AS_SET = "As set"
 
 
 def planned_tests(spec: StudySpec) -> int:
-    """How many comparisons a study plans, which are one family."""
+    """Return how many comparisons a study plans; they form one family."""
     causes = Part("causes", {}, "waiting" if any(map(_can_be_ablated, spec.models)) else "not asked")
     return planned_causes(spec, [causes]) + planned_steps(grid(spec.sweep()).prunings)
 
@@ -44,7 +45,7 @@ def _can_be_ablated(model: ModelSpec) -> bool:
 
 
 def noise_of(spec: StudySpec, example: Findings | None) -> Noise:
-    """The noise of the discount: as the example measured it where it is of the same model and tasks, else assumed."""
+    """Return the noise of the discount: measured by the example where model and tasks are the same, else assumed."""
     if example is None or example.pruning is None:
         return planning.assumed(PlanParams())
     theirs = StudySpec.model_validate(example.spec)
@@ -55,7 +56,7 @@ def noise_of(spec: StudySpec, example: Findings | None) -> Noise:
 
 
 def plan_of(spec: StudySpec, noise: Noise) -> Plan | None:
-    """What a study can show; None where the sizes of its tasks are not known before they are read."""
+    """Return what a study can show; None where the sizes of its tasks are not known before they are read."""
     tasks, unknown = known_sizes(spec.tasks)
     if unknown or not tasks:
         return None
@@ -67,7 +68,7 @@ def plan_of(spec: StudySpec, noise: Noise) -> Plan | None:
 
 @dataclass(frozen=True)
 class Sized:
-    """A study of one size. prunings: to do and to score. seconds: of one worker, or of one card where `computed`; None
+    """A study of one size. prunings: to do and to score. seconds: on one worker, or on one card where `computed`; None
     where that is not known.
     """
 
@@ -80,7 +81,7 @@ class Sized:
 
 
 def sizes_of(engine: Asked, model: ModelSpec, example: Findings | None, chosen: StudySpec | None = None) -> list[Sized]:
-    """Every size for a model, and the study that is chosen where it is none of them. Raises UserError for a bad model
+    """Return every size for a model, after the chosen study where it is none of them. Raises UserError for a bad model
     source.
     """
     specs = {row.title: new_study(model, name) for name, row in SIZES.items()}
@@ -107,7 +108,7 @@ def _foreseen(engine: Asked, spec: StudySpec, example: Findings | None) -> Study
 
 
 def sizes_table(sizes: Sequence[Sized]) -> list[dict[str, Any]]:
-    """Power, equivalence and time of each size, a row each, as text."""
+    """Return power, equivalence and time of each size, one row each, as text."""
     return [
         {
             "size": one.title,
@@ -127,7 +128,7 @@ def sizes_table(sizes: Sequence[Sized]) -> list[dict[str, Any]]:
 
 
 def how_planned(noise: Noise) -> str:
-    """What the numbers of the table are, in plain words."""
+    """Explain the numbers of the table in plain words."""
     return (
         f"Shows: the true difference of the discount that is significant with {POWER:.0%} probability, at the level "
         "that the study's tests leave. Rules out: the margin that the interval lies within as often where there is no "
@@ -149,7 +150,7 @@ def _time(one: Sized) -> str:
 
 
 def long_duration(seconds: float) -> str:
-    """As `duration`, in days where it is longer."""
+    """Return `duration`, in days from four days on."""
     return duration(seconds) if seconds < 4 * 86400 else f"{seconds / 86400:,.0f} days"
 
 
@@ -157,7 +158,7 @@ def long_duration(seconds: float) -> str:
 
 
 def weights_of(model: ModelSpec) -> tuple[float, bool]:
-    """How many weights a model has, and whether that is known: else those of a model of 8 billion."""
+    """Return how many weights a model has, and whether that is known; 8 billion where it is not."""
     checkpoint = find(model.source, model.paradigm)
     return (WEIGHTS, False) if checkpoint is None else (float(weight_bytes(checkpoint, 1)), True)
 
@@ -167,7 +168,7 @@ def _seconds(one: Scoring, spec: StudySpec, card: Card) -> float:
 
 
 def hours_table(spec: StudySpec) -> list[dict[str, Any]]:
-    """By benchmark, the forwards of one model and the time that scoring it takes on each card, as text."""
+    """Return the forwards of one model and the time that scoring it takes on each card, per benchmark, as text."""
     weights, _ = weights_of(spec.model)
     fits = [card for card in CARDS if 2 * weights < 1e9 * card.memory]
     asked, _ = scorings(spec.tasks, spec.limit, spec.draws)
@@ -207,9 +208,9 @@ class Design:
 
 
 def designs(spec: StudySpec, noise: Noise) -> list[Design]:
-    """The cheapest studies that show the difference asked about with 80 % probability: of all that is compared, of one
-    sparsity, and of the discount alone at one sparsity; each with the benchmarks, items and seeds that cost least.
-    Cheapest first; none where no number of seeds reaches it.
+    """Return the cheapest studies that show the difference asked about with 80 % probability: of all comparisons, of
+    one sparsity, and of the discount alone at one sparsity; each with the benchmarks, items and seeds that cost least.
+    Cheapest first; a study is left out where no number of seeds reaches that probability.
     """
     middle = sorted(spec.sparsities)[len(spec.sparsities) // 2]
     aware = next((name for name in spec.methods if METHODS[name].control in spec.methods), None)
@@ -258,13 +259,13 @@ def _items_of(one: Scoring) -> TaskItems:
 
 
 def _cost(tasks: Sequence[TaskItems], each: Sequence[float], settings: int, items_a_task: int, seeds: int) -> float:
-    """Seconds of scoring. each: of an item of each task."""
+    """Return the seconds that scoring takes. each: seconds per item of each task."""
     a_model = sum(min(items_a_task, task.items) * cost for task, cost in zip(tasks, each, strict=True))
     return (settings * seeds + 1) * a_model
 
 
 def design_in_words(design: Design) -> str:
-    """A design in one sentence, with the flags that ask for it."""
+    """Describe a design in one sentence, with the flags that ask for it."""
     spec = design.spec
     items = "all items" if spec.limit is None else f"{spec.limit:,} items of each"
     seeds = f"0-{len(spec.seeds) - 1}"
@@ -278,7 +279,7 @@ def design_in_words(design: Design) -> str:
 
 
 def designs_in_words(spec: StudySpec, found: Sequence[Design]) -> list[str]:
-    """The designs, a sentence each, after what they reach."""
+    """Describe the designs, one sentence each, after what they reach."""
     wanted = f"a difference of {POINTS.margin(spec.difference / 100)} with {POWER:.0%} probability"
     if not found:
         return [f"No number of seeds up to {planning.MOST_SEEDS} shows {wanted} on these benchmarks."]

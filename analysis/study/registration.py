@@ -1,4 +1,4 @@
-"""Pre-registration of a study: what is frozen before anything runs, and in what the study then departed from it."""
+"""Pre-registration of a study: its plan, frozen before anything runs, and the study's departures from it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ NOT_FROZEN = {"registration"}
 
 
 def register(spec: StudySpec) -> Registration:
-    """Freezes what a study asks. Raises UserError for a bad model source."""
+    """Freeze the plan of a study. Raises UserError for a bad model source."""
     asked = spec.model_copy(update={"registration": None})
     plan = plans.plan_of(asked, plans.noise_of(asked, None))
     unit = POINTS if MEASURES[asked.primary].percent else NATS
@@ -41,7 +41,7 @@ def register(spec: StudySpec) -> Registration:
 
 
 def _contrasts(spec: StudySpec) -> list[str]:
-    """What is compared with what, a sentence each: hidden sinks first, then every pair of prunings."""
+    """Return the comparisons, one sentence each: hidden sinks first, then every pair of prunings."""
     return [
         *(f"Hiding the sinks of {model.source} against its controls." for model in spec.models),
         *(
@@ -55,13 +55,13 @@ def _contrasts(spec: StudySpec) -> list[str]:
 
 
 def write(registration: Registration, path: Path) -> None:
-    """Writes a plan to a new file. Raises UserError where that cannot be done."""
+    """Write a plan to a new file. Raises UserError where that cannot be done."""
     with outputs.told(path), path.open("x", encoding="utf-8") as file:
         file.write(registration.model_dump_json(indent=1) + "\n")
 
 
 def read(path: Path) -> Registration:
-    """A plan that was written. Raises UserError for a file that holds none, or one that was changed since."""
+    """Read a plan. Raises UserError for a file that holds none, or one that was changed since it was written."""
     name = shorten(str(path))
     try:
         with path.open("rb") as file:
@@ -83,7 +83,7 @@ def read(path: Path) -> Registration:
 
 
 def of_settings(registration: Registration, spec: StudySpec) -> list[str]:
-    """Every setting that is another than was planned, a sentence each."""
+    """Return every setting that differs from the plan, one sentence each."""
     told = []
     for name, value in spec.model_dump(mode="json", exclude=NOT_FROZEN).items():
         before = registration.settings.get(name)
@@ -96,8 +96,8 @@ def of_settings(registration: Registration, spec: StudySpec) -> list[str]:
 
 
 def departures(registration: Registration, findings: Findings, before: int) -> list[str]:
-    """Everything in which a study is not what was planned, a sentence each. before: finished jobs of it that are older
-    than the plan.
+    """Return every departure of a study from its plan, one sentence each. before: finished jobs of the study that are
+    older than the plan.
     """
     spec = StudySpec.model_validate(findings.spec)
     told = of_settings(registration, spec)
@@ -122,8 +122,8 @@ def departures(registration: Registration, findings: Findings, before: int) -> l
 
 
 def registered(findings: Findings, finished: Sequence[float]) -> Findings:
-    """The findings with their plan's hash and every departure, where there is a plan. finished: when each of the
-    study's jobs was, in seconds since 1970.
+    """Return the findings with their plan's hash and every departure, where there is a plan. finished: when each of the
+    study's jobs finished, in seconds since 1970.
     """
     plan = StudySpec.model_validate(findings.spec).registration
     if plan is None:

@@ -103,7 +103,7 @@ def _prompt_lines(spec: StudySpec) -> str:
 
 
 def _appendix(findings: Findings) -> list[Appendix]:
-    """What the findings rest on, part by part, the verdict with every test, and all differences."""
+    """Return the basis of the findings: every part, the verdicts with every test, and all differences."""
     parts = []
     standings = {part.name: part.standing for part in findings.parts}
     for name, part in STUDY_PARTS.items():

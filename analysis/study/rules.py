@@ -41,7 +41,7 @@ MIXED = "mixed"
 
 @dataclass(frozen=True)
 class Claim:
-    """What is asked of a pair of methods. controlled: what the comparison holds equal, with {method} and {against}.
+    """A question about a pair of methods. controlled: what the comparison holds equal, with {method} and {against}.
     subject: what the first is called.
     """
 
@@ -236,18 +236,18 @@ _MATCHED = "hiding as many matched tokens"
 
 
 def unit_of(measure: str) -> Unit:
-    """The unit of a difference in a measure of an ablation."""
+    """Return the unit of a difference in a measure of an ablation."""
     return POINTS if MEASURES[measure].percent else NATS
 
 
 def shift_of(spec: StudySpec, measure: str) -> float:
-    """The least difference in a measure that was said to matter."""
+    """Return the smallest difference in a measure that was said to matter."""
     return spec.change / 100 if MEASURES[measure].percent else spec.shift
 
 
 def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
-    """Whether hiding a model's sinks changes more than hiding its controls does: by the primary outcome alone, against
-    as many tokens and at equal attention.
+    """Decide whether hiding a model's sinks changes more than hiding its controls does: by the primary outcome alone,
+    against as many tokens and at equal attention.
     """
     by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
     primary = by_measure.get(spec.primary, causes[0])
@@ -285,7 +285,7 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
 
 
 def _controlled(cause: Cause, equal: Cause | None) -> str:
-    """What the comparisons hold equal."""
+    """Tell what the comparisons hold equal."""
 
     def share(value: float | None) -> str:
         return "no" if value is None else f"{value:.1%} of"
@@ -304,7 +304,7 @@ def _controlled(cause: Cause, equal: Cause | None) -> str:
 
 
 def _left_out(cause: Cause, equal: Cause | None) -> str:
-    """The prompts that a comparison leaves out."""
+    """Tell how many prompts a comparison leaves out, and why."""
     told = f" {counted(cause.left_out, 'prompt')} had no sinks by this definition." if cause.left_out else ""
     if equal is not None and equal.unmatched:
         told += f" On {counted(equal.unmatched, 'prompt')} no other tokens held as much attention."
@@ -312,8 +312,8 @@ def _left_out(cause: Cause, equal: Cause | None) -> str:
 
 
 def _matter_sentence(cause: Cause, decision: str, margin: float, equal: Cause | None = None) -> str:
-    """The sentence of the primary outcome: its direction, its interval, yes or no where the margin is cleared against
-    as many tokens and at equal attention, and what holds at equal attention.
+    """Return the sentence of the primary outcome: its direction, its interval, yes or no where the margin is cleared
+    against as many tokens and at equal attention, and what holds at equal attention.
     """
     effect, unit, words = cause.effect, unit_of(cause.measure), HIDING[cause.measure]
     subject, interval = f"hiding the sinks of {cause.model}", interval_words(effect, unit)
@@ -343,17 +343,17 @@ def _matter_sentence(cause: Cause, decision: str, margin: float, equal: Cause | 
 
 
 def _least(effect: Difference) -> float:
-    """The end of an interval on one side of 0 that is nearer to it."""
+    """Return the distance from 0 to the nearer end of an interval that lies on one side of it."""
     return min(abs(effect.low), abs(effect.high))
 
 
 def _agrees(cause: Cause, equal: Cause, margin: float) -> bool:
-    """Whether the decision at equal attention is that against as many tokens."""
+    """Return whether the decision at equal attention is the same as against as many tokens."""
     return decide(equal.effect, margin) == decide(cause.effect, margin)
 
 
 def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin: float) -> str:
-    """A sentence on what holds at equal attention; nothing where that was not compared."""
+    """Tell in a sentence what holds at equal attention; empty where that was not compared."""
     if equal is None:
         return ""
     unit, effect = unit_of(cause.measure), equal.effect

@@ -137,7 +137,7 @@ def lead_of(outcomes: set[str]) -> str:
 
 
 def thin(findings: Findings) -> str:
-    """Return that a study is small, beside the size of a larger one, or under way; nothing where neither is so."""
+    """Tell that a study is small, beside the size of a larger one, or under way; empty where it is neither."""
     if findings.state in ("queued", "running"):
         return "This study is under way: what follows is what it has found so far."
     spec = spec_of(findings)

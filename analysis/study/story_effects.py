@@ -92,7 +92,7 @@ def hidden(findings: Findings) -> Told | None:
 
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
-    """What the comparisons leave open."""
+    """Tell what the comparisons leave open."""
     if at_equal is not None:
         return "Whether its text gets worse: this measures change. One seed of the sampler was used."
     if len(held) < 2:
@@ -101,13 +101,13 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
 
 
 def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
-    """How many tokens a text is shorter, as the end of its title."""
+    """Tell how many tokens shorter a text is, as the end of its title."""
     shorter = len(untouched) - len(words)
     return f", {shorter} fewer are written" if shorter > 0 else ""
 
 
 def _over_prompts(own: Cause, causes: Sequence[Cause]) -> str:
-    """The primary outcome over all prompts, and how much of the text stays."""
+    """Tell the primary outcome over all prompts, and how much of the text stays."""
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
     told = f"Over {own.effect.n} prompts, sinks minus matched tokens: {named} {interval_words(own.effect, unit)}"
@@ -119,14 +119,14 @@ def _over_prompts(own: Cause, causes: Sequence[Cause]) -> str:
 
 
 def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
-    """Which tokens of the second text are part of its alignment with the first."""
+    """Return whether each token of the second text is part of its alignment with the first."""
     ids = {word: number for number, word in enumerate(dict.fromkeys((*first, *second)))}
     before, after = (np.array([ids[word] for word in words], np.int64) for words in (first, second))
     return tuple(agreement(before, after).kept[1].tolist())
 
 
 def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Cause], beat: int) -> Markup:
-    """The effects of hiding sinks against as many tokens and at equal attention, per model, beside random weights."""
+    """Draw the effects of hiding sinks against both controls, per model, beside random weights."""
     names, unit = called(findings), rules.unit_of(causes[0].measure)
     groups = []
     for cause in causes:
@@ -168,7 +168,7 @@ def _hidden_title(cause: Cause, outcome: str) -> str:
 
 
 def _at_equal(outcome: str, equal: str) -> str:
-    """What holds at equal attention, as the end of the title."""
+    """Tell whether the decision holds at equal attention, as the end of the title."""
     if outcome not in (BETTER, WORSE) or equal == WAITING:
         return ""
     if equal == outcome:
@@ -180,7 +180,7 @@ def _at_equal(outcome: str, equal: str) -> str:
 
 
 def masks(findings: Findings) -> Told | None:
-    """Tell how many weights the discount prunes otherwise, beside two calibration seeds."""
+    """Tell how many weights the discount prunes differently, beside two calibration seeds."""
     changes = [one for one in findings.mask_changes if one.changed]
     if not changes:
         return None
@@ -293,7 +293,7 @@ _VERBS = {BETTER: "raises accuracy", WORSE: "lowers accuracy"}
 
 
 def _accuracy_title(outcomes: Mapping[str, str], margin: float) -> str:
-    """The title by the decisions at all settings."""
+    """Return the title, by the decisions at all settings."""
     by_outcome: dict[str, list[str]] = {}
     for name, outcome in outcomes.items():
         by_outcome.setdefault(outcome, []).append(name)

@@ -1,5 +1,5 @@
-"""What the findings of the story are made with: their type, names of models, numbers as they are read, and the study's
-recordings and comparisons."""
+"""Helpers that the story's findings share: names of models, numbers as they are read, and the study's recordings and
+comparisons."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -17,14 +17,14 @@ from analysis.study.findings import Contrast, Findings
 
 
 def about(findings: Findings) -> str:
-    """Return which model this is, as what it is."""
+    """Tell which model was measured, with its summary."""
     source = spec_of(findings).model.source
     known = entry(source)
     return f"Measured on {source}." if known is None else f"Measured on {source}: {known.summary}"
 
 
 def called(findings: Findings) -> Mapping[str, str]:
-    """Return what the models are called in charts, by their sources, the model first."""
+    """Return the names of the models in charts, by their sources, the model first."""
     spec = spec_of(findings)
     if spec.reference is None:
         return MappingProxyType({spec.model.source: spec.model.source})
@@ -102,5 +102,5 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
 
 
 def needs(findings: Findings) -> tuple[str, ...]:
-    """Return what it would take to tell what the study cannot tell of the discount."""
+    """Tell what it would take to settle what the study cannot tell about the discount."""
     return tuple(f"{name}: {one.needs}" for name, one in discounts(findings).items() if one.needs)

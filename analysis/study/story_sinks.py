@@ -191,7 +191,9 @@ def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 
 def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """How many of the sinks that end do so as their token is written, observed and at random positions."""
+    """Return the rows on how many of the sinks that end do so as their token is written, observed and at random
+    positions; None where either is missing.
+    """
     rows = [
         row
         for row in _movement(findings, source)
@@ -284,7 +286,7 @@ def _strongest_weights(births: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
 
 
 def _stay(observed: Sequence[Mapping[str, Any]], positions: Sequence[Mapping[str, Any]]) -> str:
-    """That sinks mostly stay, where every layer has fewer births than at random positions."""
+    """Tell that sinks mostly stay; empty unless every layer has fewer births than at random positions."""
     lowest = {row["layer"]: row["low"] for row in positions}
     stay = all(row["high"] < lowest.get(row["layer"], row["high"]) for row in observed)
     return ", so sinks mostly stay where they are" if stay else ""

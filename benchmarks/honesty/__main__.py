@@ -1,4 +1,4 @@
-"""Runs the parts and prints one table with every bar and value: `python -m benchmarks.honesty`."""
+"""Run the parts and print one table with every bar and value: `python -m benchmarks.honesty`."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ HEAD = ("| part | what | value [95 %] | bar | sets | |", "| --- | --- | --- | --
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns 1 where a bar is missed."""
+    """Run the parts asked for. Returns 1 where a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.honesty", description=__doc__)
     names = " ".join(f"{part.name}: {part.title} ({part.minutes:g} min)." for part in PARTS.values())
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="NAME", help=names)
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def lines_of(rows: dict[str, list[Row]]) -> list[str]:
-    """The rows of all parts as lines of a Markdown table."""
+    """Return the rows of all parts as lines of a Markdown table."""
     return [
         f"| {name} | {row.what} | {row.value} | {row.bar} | {row.sets:,} | {'holds' if row.holds else 'misses'} |"
         for name, of_part in rows.items()
@@ -50,7 +50,7 @@ def lines_of(rows: dict[str, list[Row]]) -> list[str]:
 
 
 def updated(text: str, rows: dict[str, list[Row]]) -> str:
-    """The table of a document with these parts anew and the others as they were."""
+    """Return a document's table with the rows of these parts replaced and the others kept."""
     by_part: dict[str, list[str]] = {}
     for line in text.splitlines():
         name = line.split(" | ")[0].removeprefix("| ")

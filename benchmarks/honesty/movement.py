@@ -32,8 +32,8 @@ Pair = tuple[Parts, Parts]
 
 
 def population(recordings: RecordingSet) -> Pair:
-    """Everything that a set's sentences compare, a row a prompt: observed and null, (N, M) each; without comparisons
-    that some prompt has no value for.
+    """Return all values that a set's sentences compare, one row per prompt: observed and null, (N, M) each. Comparisons
+    for which some prompt has no value are left out.
     """
     pairs = [(one.observed, null) for one in comparisons_of(recordings) for null in one.nulls]
     sides = [
@@ -47,7 +47,7 @@ def population(recordings: RecordingSet) -> Pair:
 
 
 def swapped(of: Pair, size: int, rng: np.random.Generator) -> Pair:
-    """Observed and null in random order, prompt by prompt."""
+    """Return observed and null in random order, prompt by prompt."""
     rows, swap = rng.integers(len(of[0][0]), size=size), rng.random((size, 1)) < 0.5
     (above, below), (other_above, other_below) = ([part[rows] for part in side] for side in of)
     return (
@@ -57,14 +57,14 @@ def swapped(of: Pair, size: int, rng: np.random.Generator) -> Pair:
 
 
 def unrelated(of: Pair, size: int, rng: np.random.Generator) -> Pair:
-    """What was observed on some prompts beside the same on others."""
+    """Return what was observed on some prompts beside the same measures on others."""
     (above, below), _ = of
     one, other = (rng.integers(len(above), size=size) for _ in range(2))
     return (above[one], below[one]), (above[other], below[other])
 
 
 def log_normal(of: Pair, size: int, rng: np.random.Generator) -> Pair:
-    """Independent log-normal numerators with the population's means and spreads, over its mean denominators."""
+    """Draw independent log-normal numerators with the population's means and spreads, over its mean denominators."""
     (above, below), _ = of
     mean, std = above.mean(axis=0), above.std(axis=0)
     spread = np.sqrt(np.log1p((std / np.where(mean > 0, mean, 1)) ** 2))
@@ -106,7 +106,7 @@ def held(recordings: RecordingSet, size: int, number: int) -> float:
 
 
 def sentences(sets: Sets) -> list[Row]:
-    """False sentences per null and number of prompts, and coverage of single values."""
+    """Count false sentences per null and number of prompts, and the coverage of single values."""
     file = sets.folder / "population.safetensors"
     if not file.is_file():
         sets.folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def sentences(sets: Sets) -> list[Row]:
 
 
 def rows_of(recordings: RecordingSet, sets: Sets) -> list[Row]:
-    """The rows of a population."""
+    """Return the rows of a population."""
     of, rows = population(recordings), []
     for null in NULLS:
         for size in SIZES:
@@ -136,7 +136,7 @@ def rows_of(recordings: RecordingSet, sets: Sets) -> list[Row]:
 
 
 def recorded(prompts: int, tokens: int) -> RecordingSet:
-    """A set of the bundled diffusion model without other weights, recorded anew."""
+    """Record a set of the bundled diffusion model, without models of other weights."""
     from analysis.job_context import SilentContext
     from analysis.jobs.recording_sets import record_set
     from analysis.specs import LLaDASampling, ModelSpec, RecordSetSpec

@@ -1,4 +1,4 @@
-"""The parts of the benchmark, what a part gives, and sets that are written down as they are done."""
+"""Parts of the benchmark, the rows they give, and sets that are written down as they are done."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from scipy import stats
 from cache.code import code_version
 
 FALSE_POSITIVES, COVERAGE, POWER_GAP, POWER, REAL_NULLS = 0.07, 0.93, 0.05, 0.80, (20, 3)
-"""The bars: at most, at least, at most apart, at least; and at least so many real nulls of which at most so many may be
-called different."""
+"""Bars: the most false positives, the least coverage, the widest gap to the planned power, the least power; and of real
+nulls, the fewest there may be and the most that may be called different."""
 
 Outcome = Mapping[str, float]
-"""What one set gave, by what was counted: 1 or 0 for what happened or not."""
+"""Result of one set, by what was counted: 1 where it happened, else 0."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Part:
     minutes: float
 
     def run(self, folder: Path, sets: int | None) -> list[Row]:
-        """Runs what is not written down yet. sets: how many of each kind at the most, for a look; None for all."""
+        """Run the sets that are not written down yet. sets: at most so many of each kind, for a look; None for all."""
         module, _, function = self.target.partition(":")
         run: Callable[[Sets], list[Row]] = getattr(import_module(module), function)
         source = Path(str(import_module(module).__file__)).read_bytes()
@@ -82,7 +82,7 @@ class Sets:
         self.folder, self.most = folder, most
 
     def run(self, name: str, count: int, one: Callable[[int], Outcome]) -> list[dict[str, float]]:
-        """The outcomes of so many sets; those that are written down are read. one: draws and judges a set by its
+        """Return the outcomes of `count` sets, reading those that are written down. one: draws and judges a set by its
         number, which seeds it.
         """
         count = count if self.most is None else min(count, self.most)
@@ -104,7 +104,7 @@ class Sets:
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file; the last may have been cut off."""
+    """Yield the whole lines of a file, and drop a last one that was cut off."""
     if not file.is_file():
         return
     text = file.read_text(encoding="utf-8")
@@ -118,31 +118,31 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def share(outcomes: Sequence[Outcome], name: str) -> float:
-    """How often something happened."""
+    """Return how often something happened, as a share."""
     return sum(outcome[name] for outcome in outcomes) / len(outcomes)
 
 
 def at_most(what: str, outcomes: Sequence[Outcome], name: str, most: float = FALSE_POSITIVES) -> Row:
-    """What may happen in at most this share of the sets."""
+    """Return the row of something that may happen in at most this share of the sets."""
     value = share(outcomes, name)
     return Row(what, _percent(value, len(outcomes)), f"≤ {most:.0%}", value <= most, len(outcomes))
 
 
 def at_least(what: str, outcomes: Sequence[Outcome], name: str, least: float) -> Row:
-    """What shall happen in at least this share of the sets."""
+    """Return the row of something that must happen in at least this share of the sets."""
     value = share(outcomes, name)
     return Row(what, _percent(value, len(outcomes)), f"≥ {least:.0%}", value >= least, len(outcomes))
 
 
 def as_said(what: str, outcomes: Sequence[Outcome], name: str, said: float) -> Row:
-    """What happened beside the probability that was said."""
+    """Return the row of what happened beside the probability that the plan gave."""
     value = share(outcomes, name)
     told = f"{_percent(value, len(outcomes))}, plan {said:.1%}"
     return Row(what, told, f"± {100 * POWER_GAP:.0f} points", abs(value - said) <= POWER_GAP, len(outcomes))
 
 
 def few_of(what: str, outcomes: Sequence[Outcome], name: str) -> Row:
-    """Real nulls, of which few may be called different."""
+    """Return the row of real nulls, of which few may be called different."""
     least, most = REAL_NULLS
     false = round(sum(outcome[name] for outcome in outcomes))
     holds = false <= most and len(outcomes) >= least
@@ -150,6 +150,6 @@ def few_of(what: str, outcomes: Sequence[Outcome], name: str) -> Row:
 
 
 def _percent(value: float, sets: int) -> str:
-    """A share with the interval of so many sets (Wilson's)."""
+    """Return a share with Wilson's interval for so many sets."""
     interval = stats.binomtest(round(value * sets), sets).proportion_ci(0.95, "wilson")
     return f"{value:.1%} [{interval.low:.1%}, {interval.high:.1%}]"

@@ -36,19 +36,21 @@ PAIRS = {"discount": DISCOUNT, "recipe": RECIPE, "noise": NOISE}
 
 
 def difference(study: Scored, pair: tuple[int, int]) -> Difference:
-    """One pair of methods of a study, as a study compares it."""
+    """Compare one pair of methods as a study does."""
     first, second = ([task.scores[method] for task in study] for method in pair)
     return crossed_difference(first, second, [task.clusters for task in study], paired=True, test=True)
 
 
 def decided(studies: Sequence[Scored], margin: float = MARGIN) -> list[str]:
-    """The decisions on all pairs at all sparsities, in the family of a quick study. studies: one a sparsity."""
+    """Decide on all pairs at all sparsities, in the family of a quick study. studies: one per sparsity."""
     found = [difference(study, pair) for study in studies for pair in PAIRS.values()]
     return [decide(one, margin) for one in in_family(found, TESTS)]
 
 
 def _false(studies: Sequence[Scored]) -> Outcome:
-    """Whether anything is called different among studies without an effect, and whether one comparison alone is."""
+    """Return whether any difference is found among studies without an effect, and whether one comparison alone finds
+    it.
+    """
     alone = decide(in_family([difference(studies[0], DISCOUNT)])[0], MARGIN)
     return {"any": any(one in (BETTER, WORSE) for one in decided(studies)), "alone": alone in (BETTER, WORSE)}
 
@@ -64,7 +66,7 @@ def _rows_of_nulls(what: str, outcomes: list[dict[str, float]]) -> list[Row]:
 
 
 def simulated(sets: Sets) -> list[Row]:
-    """Studies in which no method differs, from a model of keys, items, methods and seeds."""
+    """Judge studies in which no method differs, drawn from a model of keys, items, methods and seeds."""
     shapes = {
         "items of their own": [np.arange(64)] * 6,
         "keys of 1 to 8 items": [np.repeat(np.arange(60), 1 + np.arange(60) % 8)] * 3,
@@ -82,8 +84,9 @@ def simulated(sets: Sets) -> list[Row]:
 
 
 def resampled(sets: Sets) -> list[Row]:
-    """Studies drawn from stored items and seeds: with the methods' answers exchanged none differs; as they are, the
-    interval shall hold what all of them say; a difference as large as the margin shall not be ruled out.
+    """Judge studies drawn from stored items and seeds. With the methods' answers exchanged, none differs; as they are,
+    the interval must hold the value over all items and seeds; a difference as large as the margin must not be ruled
+    out.
     """
     stored, rows = scores.stored(), []
     for seeds, items in SIZES:
@@ -120,8 +123,8 @@ def resampled(sets: Sets) -> list[Row]:
 
 
 def power(sets: Sets) -> list[Row]:
-    """Studies with a planted effect, and without one, beside what the plan says of their size; and at the size that the
-    plan names for an effect.
+    """Judge studies with and without a planted effect against what the plan says of their size, and studies of the size
+    that the plan names for an effect.
     """
     rows, scored = [], scores.stored()[0.5]
     noise = true_noise(scored, 0.0)
@@ -139,7 +142,7 @@ def power(sets: Sets) -> list[Row]:
 
 
 def halves(sets: Sets) -> list[Row]:
-    """The two halves of one method's seeds, which differ in nothing."""
+    """Judge the two halves of one method's seeds, which differ in nothing."""
     splits = []
     for scored in scores.stored().values():
         count = scored[0].scores.shape[1]
@@ -199,5 +202,5 @@ def _power_rows(sets: Sets, scored: Scored, planned: Plan, free: Plan, effect: f
 
 
 def _truth(scored: Scored, pair: tuple[int, int]) -> float:
-    """The mean over tasks of what all items and seeds say."""
+    """Return the difference over all items and seeds, the mean over tasks."""
     return float(np.mean([task.scores[pair[0]].mean() - task.scores[pair[1]].mean() for task in scored]))
