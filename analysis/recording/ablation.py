@@ -108,9 +108,9 @@ _TRIES = 64  # orders in which positions are drawn; of those that miss the toler
 
 
 def equal_mass(at: Candidates, chosen: np.ndarray, wanted: float) -> np.ndarray:
-    """Random positions that draw so much mass, within `MASS_TOLERANCE` of it, and are neither chosen nor sinks: of the
-    states of those chosen where they hold enough, else of any. The nearest found where none fits, as where sinks draw
-    more than all others together.
+    """Draw random positions that hold the wanted mass within `MASS_TOLERANCE`, and are neither chosen nor sinks: in the
+    states of the chosen ones if those hold enough, else in any. Returns the nearest found if none fits, as when sinks
+    draw more than all others together.
     """
     if not wanted:
         return np.empty(0, np.int64)
@@ -132,7 +132,7 @@ def equal_mass(at: Candidates, chosen: np.ndarray, wanted: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a target chose in a step: how many positions, and their share of attention."""
+    """A target's choice in a step: the number of positions, and their share of attention."""
 
     count: int
     share: float
@@ -145,8 +145,8 @@ CONTROL_CHOOSERS: Attached[Callable[[Candidates, np.ndarray, Drawn], np.ndarray]
         "mass": lambda at, chosen, like: equal_mass(at, chosen, like.share * float(at.total.sum())),
     },
 )
-"""The positions of a control, like those that its target chose in the same step of its own text. chosen: what the
-target would be in the control's text, which soon is another.
+"""Choosers of a control's positions, like those that its target chose in the same step of its own text. chosen: the
+target's positions in the control's text, which soon differs.
 """
 
 
@@ -155,8 +155,8 @@ target would be in the control's text, which soon is another.
 
 @dataclass(frozen=True)
 class Condition:
-    """Which positions are chosen in one row of a batch. control: the name of the control in their place, of
-    `CONTROLS`; none where it is empty.
+    """Choice of positions in one row of a batch. control: the control of `CONTROLS` that takes their place; '' for
+    none.
     """
 
     target: str
@@ -266,7 +266,7 @@ class Ablation:
         ]
 
     def _acted(self, at: Candidates, condition: Condition, step: int) -> np.ndarray:
-        """Which positions are acted on, (S,) bool. step: how many were before."""
+        """Return the mask of the positions to act on, (S,) bool. step: number of steps before this one."""
         if self.intervention.keeps:
             undecided = np.flatnonzero(at.state == TokenState.UNDECIDED)
             prefix = np.arange(len(at.state)) < (undecided[0] if len(undecided) else len(at.state))
@@ -294,7 +294,7 @@ def _divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
 def _seeing_queries(
     architecture: Architecture, length: int, layout: Layout | None, queries: tuple[int, int]
 ) -> np.ndarray:
-    """How many of the queries see each key of a text of this length, (S,)."""
+    """Count the queries that see each key of a text of this length, (S,)."""
     starts: tuple[int, ...] = ()
     if layout is not None and architecture.attention == "block-causal":
         starts = layout.starts(length)

@@ -1,8 +1,8 @@
-"""The dLLM project's sampler of whole texts (`core/samplers/mdlm.py` there): LLaDA's rule, shared out otherwise.
+"""The dLLM project's sampler of whole texts (`core/samplers/mdlm.py` there): LLaDA's rule with a different schedule.
 
 In each step of a block it writes round(masks left / steps left) tokens, half to even; steps that write none are left
-out. With a threshold (Fast-dLLM, arXiv 2505.22618) it writes what is sure enough. The last block may be short. Nothing
-stops it before the end of the text.
+out. With a threshold (Fast-dLLM, arXiv 2505.22618) it writes every token that is sure enough. The last block may be
+short. It never stops before the end of the text.
 """
 
 import math
@@ -29,9 +29,9 @@ Predict = Callable[[torch.Tensor, int], torch.Tensor]
 def dllm_steps(
     predict: Predict, prompt: torch.Tensor, sampling: DLLMSampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
-    """Writes `gen_length` tokens after prompt (B, P); [MASK] tokens inside the prompt are filled with the first block.
+    """Write `gen_length` tokens after prompt (B, P); [MASK] tokens inside the prompt are filled with the first block.
 
-    Guidance masks the whole prompt, as there.
+    Guidance masks the whole prompt, as in the dLLM project.
     """
     tokens = append_masks(prompt, sampling.gen_length, mask_token)
     given, blocks, end = tokens != mask_token, sampling.blocks(), prompt.shape[1]
@@ -58,8 +58,8 @@ def dllm_steps(
 
 
 def _shares(open_: torch.Tensor, sampling: DLLMSampling) -> Iterator[torch.Tensor]:
-    """How many tokens of each row (B,) every step writes, at least one by a threshold. open_: which tokens are still
-    [MASK], (B, S).
+    """Yield the number of tokens that each step writes per row, (B,), at least one with a threshold. open_: the tokens
+    that are still [MASK], (B, S).
     """
     counts = [int(count) for count in open_.sum(dim=1)]
     steps = sampling.steps_per_block if sampling.threshold is None else max(counts)

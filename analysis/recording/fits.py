@@ -1,7 +1,7 @@
-"""Whether a model fits this machine, said before anything is downloaded: memory and disk. Imports no torch.
+"""Check of memory and disk before a download: does a model fit this machine? Imports no torch.
 
-Memory: the weights in the precision they run in, a twentieth more for activations, the logits of a forward as a sampler
-holds them, and a recording of the default size. Disk: the weights as published, where they are still to be downloaded.
+Memory: the weights in the precision they run in, 5 % more for activations, the logits of a forward as a sampler holds
+them, and a recording of the default size. Disk: the weights as published, if they still have to be downloaded.
 """
 
 import shutil
@@ -27,8 +27,8 @@ _LOGIT_COPIES = 3  # logits, their probabilities and what is ranked by
 
 @dataclass(frozen=True)
 class Fit:
-    """What a model takes here. memory, disk: bytes needed; disk is 0 for one that is here. dtype: precision it runs in.
-    counted: whether the parameters were counted by the published config, and are not those of the model's name.
+    """A model's needs on this machine. memory, disk: bytes needed; disk is 0 for a model already here. dtype: precision
+    it runs in. counted: whether its parameters were counted from the published config, not taken from its name.
     """
 
     verdict: Verdict
@@ -52,7 +52,7 @@ class Fit:
 
 
 def fit_of(model: Model, device: str = "auto", dtype: str = "auto") -> Fit | None:
-    """Whether a model of the registry fits a device of `ModelSpec`, in a precision of it; None for a size not known."""
+    """Return how a model of the registry fits a device and precision of `ModelSpec`; None if its size is unknown."""
     size, here = known_size(model)
     if size is None:
         return None
@@ -70,7 +70,7 @@ def fit_of(model: Model, device: str = "auto", dtype: str = "auto") -> Fit | Non
 
 
 def known_size(model: Model) -> tuple[Size | None, bool]:
-    """The size of a model, and whether it is on this disk, where its files say it."""
+    """Return the size of a model, and whether the model is on this disk; its files then give the size."""
     try:
         checkpoint = find(model.name)
     except UserError:  # a damaged or foreign copy
@@ -79,7 +79,7 @@ def known_size(model: Model) -> tuple[Size | None, bool]:
 
 
 def memory_needed(size: Size, width: int, model: Model) -> int:
-    """Bytes of the weights and of a recording of the default size. width: bytes of a weight."""
+    """Return the bytes of the weights and of a recording of the default size. width: bytes per weight."""
     sampling = default_sampling(model)
     positions = sampling.length(PROMPT)
     recording = recording_bytes(sampling.forwards(), size.layers, size.heads, size.kv_heads, positions, "auto")
@@ -88,7 +88,7 @@ def memory_needed(size: Size, width: int, model: Model) -> int:
 
 
 def default_sampling(model: Model) -> LLaDASampling:
-    """How long a text the pages begin with is. Samplers differ in their rules; their default sizes are the same."""
+    """Return a sampling of the default text length of pages. Samplers differ in rules, not in default sizes."""
     fields = {name: value for name, value in model.sampling if name in LLaDASampling.model_fields}
     return LLaDASampling.model_validate(fields)
 
@@ -104,7 +104,7 @@ def _verdict(memory: int, there: Room) -> Verdict:
 
 
 def free_on_disk() -> int:
-    """Bytes free where the hub's downloads go."""
+    """Return the free bytes on the disk of the hub's downloads."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE).absolute()

@@ -1,4 +1,4 @@
-"""What goes on inside a model at its sinks over many prompts, with intervals over them. Imports no torch.
+"""Measures inside a model at its sinks over many prompts, with intervals over prompts. Imports no torch.
 
 Shapes: N prompts, L layers, R random-weight models. NaN where a prompt has nothing to measure.
 """

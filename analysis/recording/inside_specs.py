@@ -16,7 +16,7 @@ def undecided(trajectory: Trajectory, step: int) -> np.ndarray:
 
 
 def why_not_inside(trajectory: Trajectory) -> str:
-    """Why layers of a recording cannot be looked into by whole forwards, in a sentence, or nothing."""
+    """Return why whole forwards cannot look into the layers of a recording, as a sentence; '' if they can."""
     if not trajectory.goes_stale:
         return ""
     return (
@@ -26,7 +26,7 @@ def why_not_inside(trajectory: Trajectory) -> str:
 
 
 def lens_spec(trajectory: Trajectory, model: ModelSpec, step: int) -> LensSpec:
-    """The lens at every undecided token of a step, of which there must be some. Raises UserError under a cache."""
+    """Return the lens at every undecided token of a step that has some. Raises UserError under a cache."""
     if problem := why_not_inside(trajectory):
         raise UserError(problem)
     at, info = undecided(trajectory, step), trajectory.info

@@ -1,4 +1,4 @@
-"""Several tokens per forward beside one: what writing in parallel does to a text and its sinks. NumPy only.
+"""Effect of parallel writing on a text and its sinks: several tokens per forward against one. NumPy only.
 
 Shapes: T forwards, S positions.
 """
@@ -18,8 +18,8 @@ ONE_TEXT = "This is one prompt with one seed: it shows these two texts, not what
 
 
 def parallel_pair(spec: RecordSpec, threshold: float | None = None) -> tuple[RecordSpec, RecordSpec]:
-    """What records the same prompt with every prediction written that is at least as sure as the threshold, and with
-    one token per forward; both by whole forwards, so that nothing else differs.
+    """Return the specs that record the same prompt twice: writing every prediction at least as sure as the threshold,
+    and one token per forward. Both use whole forwards, so that nothing else differs.
 
     threshold: the recording's own, else `THRESHOLD`. Raises UserError for a sampler that has no threshold.
     """
@@ -36,7 +36,7 @@ def parallel_pair(spec: RecordSpec, threshold: float | None = None) -> tuple[Rec
 
 
 def is_pair(first: Spec, second: Spec) -> bool:
-    """Whether one text was written by a threshold and the other one token per forward, in this order."""
+    """Return whether the first text was written with a threshold and the second one token per forward."""
     threshold = getattr(first, "threshold", None)
     if not isinstance(first, Writing) or type(first) is not type(second) or threshold is None:
         return False
@@ -45,7 +45,7 @@ def is_pair(first: Spec, second: Spec) -> bool:
 
 
 def tokens_written(trajectory: Trajectory) -> np.ndarray:
-    """How many tokens each forward wrote, (T,) int."""
+    """Count the tokens that each forward wrote, (T,) int."""
     mask_token = trajectory.info.model.mask_token
     done = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
     return done.written.sum(axis=1)
@@ -53,13 +53,13 @@ def tokens_written(trajectory: Trajectory) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ParallelEffect:
-    """What a text written by a threshold has in common with one of one token per forward.
+    """Comparison of a text written with a threshold and one written one token per forward.
 
-    written, alone: tokens that each forward of each wrote, (T,) and (T',). before (N,): tokens already written, at the
-    forwards of the first for which the second has one with as many. strength, strength_alone (N,): share of attention
-    that the sinks there take in each; even, even_alone (N,): what an even split would give them. common (N,): Jaccard
-    index of the two sets of sinks, NaN where both are empty. aligned: agreement of the finished texts; chance: with the
-    tokens of one in random orders.
+    written, alone: tokens that each forward of each text wrote, (T,) and (T',). before (N,): tokens already written, at
+    the forwards of the first for which the second has one with as many. strength, strength_alone (N,): share of
+    attention that the sinks take there in each; even, even_alone (N,): their share under an even split. common (N,):
+    Jaccard index of the two sets of sinks, NaN where both are empty. aligned: agreement of the finished texts; chance:
+    the same with the tokens of one in random order.
     """
 
     written: np.ndarray
@@ -75,7 +75,7 @@ class ParallelEffect:
 
 
 def parallel_effect(parallel: Trajectory, alone: Trajectory, params: SinkParams) -> ParallelEffect:
-    """Compare two recordings of `parallel_pair` forward by forward, at as many tokens written."""
+    """Compare two recordings of `parallel_pair` forward by forward, at equal numbers of tokens written."""
     written, singly = tokens_written(parallel), tokens_written(alone)
     before, before_alone = (np.concatenate([[0], np.cumsum(counts)[:-1]]) for counts in (written, singly))
     matched, at, at_alone = np.intersect1d(before, before_alone, return_indices=True)
@@ -100,7 +100,7 @@ def parallel_effect(parallel: Trajectory, alone: Trajectory, params: SinkParams)
 
 
 def _sinks(trajectory: Trajectory, params: SinkParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The sinks (T, S), the share of attention they take and what an even split would give them, (T,) each."""
+    """Return the sinks (T, S), their share of attention, and their share under an even split, (T,) each."""
     mass, pattern = definitions.mean_mass(trajectory.mass), trajectory.pattern
     flags = definitions.find_sinks(mass, params, pattern.visible(None)) & trajectory.present
     taken = np.where(flags, mass, 0).sum(axis=1) / np.nansum(mass, axis=1)

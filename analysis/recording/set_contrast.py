@@ -1,5 +1,5 @@
-"""A diffusion model's set of recordings beside an autoregressive one's on the same prompts: whether its sinks move
-more, and whether that takes training. NumPy only.
+"""Contrast of a diffusion model's set of recordings with an autoregressive model's on the same prompts: do its sinks
+move more, and does that take training? NumPy only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +18,9 @@ _VARIANCE = "centroid_variance"
 
 @dataclass(frozen=True)
 class Contrast:
-    """The variance of the sinks' centre, a diffusion model's minus an autoregressive one's, of all layers together and
-    paired by prompt, (1,), with intervals that hold for all of them together. trained: of the models. nulls: with other
-    weights, by null. beyond: trained minus each null. prompts: on how many it is told.
+    """Variance of the sinks' centre, a diffusion model's minus an autoregressive model's, over all layers and paired by
+    prompt, (1,), with simultaneous intervals. trained: of the models themselves. nulls: with other weights, by null.
+    beyond: trained minus each null. prompts: number of prompts compared.
     """
 
     diffusion: str
@@ -32,7 +32,7 @@ class Contrast:
 
 
 def beside(sets: Mapping[str, RecordingSet]) -> Iterator[tuple[str, str]]:
-    """Yields the names of every diffusion model and every autoregressive one that wrote after the same prompts."""
+    """Yield the names of every diffusion model and every autoregressive model that share their prompts."""
     for name, one in sets.items():
         for other_name, other in sets.items():
             causal = one.info.model.attention == "causal", other.info.model.attention == "causal"
@@ -42,12 +42,12 @@ def beside(sets: Mapping[str, RecordingSet]) -> Iterator[tuple[str, str]]:
 
 
 def families(sets: Mapping[str, RecordingSet]) -> int:
-    """Count the families of comparisons that a page with these sets shows: one a set, and one a contrast."""
+    """Count the families of comparisons that a page with these sets shows: one per set, and one per contrast."""
     return max(1, len(sets) + len(list(beside(sets))))
 
 
 def contrasts(sets: Mapping[str, RecordingSet]) -> list[Contrast]:
-    """Return the contrast of every two sets of `beside`; all that a page shows shares the error of 5 %."""
+    """Return the contrast of every pair of `beside`; everything that a page shows shares the error of 5 %."""
     level = 1 - (1 - LEVEL) / families(sets)
     return [_contrast(name, sets[name], other, sets[other], level) for name, other in beside(sets)]
 
@@ -76,7 +76,7 @@ def _contrast(name: str, one: RecordingSet, other_name: str, other: RecordingSet
 
 
 def contrasts_in_words(sets: Mapping[str, RecordingSet]) -> list[tuple[str, str]]:
-    """The difference of differences of every contrast in a sentence, with the name of the diffusion model's set."""
+    """Return the name of the diffusion model's set and the difference of differences in a sentence, per contrast."""
     return [(one.diffusion, _in_words(one)) for one in contrasts(sets) if one.prompts >= LEAST_PROMPTS]
 
 
@@ -94,7 +94,7 @@ def _in_words(one: Contrast) -> str:
 
 
 def _verdict(one: Contrast, titles: Mapping[str, str]) -> str:
-    """Whether training adds to the contrast, and whether it is there without."""
+    """Say whether training adds to the contrast, and whether there is one without training."""
     adds = [titles[null] for null, values in one.beyond.items() if values.low > 0]
     open_against = [titles[null] for null, values in one.beyond.items() if values.low <= 0]
     untrained = [titles[null] for null, values in one.nulls.items() if values.low > 0]

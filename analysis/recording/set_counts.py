@@ -1,7 +1,7 @@
-"""What the sink counts of a set of recordings are worth: beside mass without structure, under other definitions, and at
-half the length. NumPy only.
+"""Checks of a set's sink counts: against mass without structure, under other definitions, and at half the length. NumPy
+only.
 
-A layer's answer is the kind that most of its sinks are of. Shapes as in `set_file`.
+A layer's answer is the most common kind of its sinks. Shapes as in `set_file`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ IID_SENTENCE = (
 
 @dataclass(frozen=True)
 class Check:
-    """A number of a layer beside the same of mass without structure. observed, null: the parts of both. above, below:
-    what is said, with {layers}, {value} and {null}. shown: how a value is written.
+    """A number per layer against the same of mass without structure. observed, null: the parts of both. above, below:
+    sentences with {layers}, {value} and {null}. shown: conversion of a value to the displayed unit.
     """
 
     name: str
@@ -77,7 +77,7 @@ CHECKS: Registry[Check] = Registry(
 
 
 def comparisons(recordings: RecordingSet) -> list[Comparison]:
-    """The checks of a set as comparisons; none of one that was recorded without them."""
+    """Return the checks of a set as comparisons; none if the set was recorded without them."""
     if not recordings.info.variants:
         return []
     arrays = arrays_of(recordings, "trained")
@@ -85,8 +85,8 @@ def comparisons(recordings: RecordingSet) -> list[Comparison]:
 
 
 def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
-    """What lies beyond mass without structure, the layers in which nothing sets sinks apart, and the layers whose
-    answer depends on how sinks are counted. family: differences by the names of `CHECKS`.
+    """Say which layers exceed mass without structure, in which nothing sets sinks apart, and in which the answer
+    depends on how sinks are counted. family: differences by the names of `CHECKS`.
     """
     if not recordings.info.variants:
         return []
@@ -117,8 +117,8 @@ def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -
 
 
 def count_by_variant(recordings: RecordingSet) -> dict[str, Estimates]:
-    """Sinks per step of every scope, (G,), by other ways of counting, then in mass without structure and at half the
-    length; empty for a set that was recorded without them.
+    """Return the sinks per step of every scope, (G,), by other ways of counting, then in mass without structure and at
+    half the length; empty for a set that was recorded without them.
     """
     arrays, info, clusters = arrays_of(recordings, "trained"), recordings.info, recordings.clusters
     if not info.variants:
@@ -138,7 +138,7 @@ def count_by_variant(recordings: RecordingSet) -> dict[str, Estimates]:
 
 
 def _unsettled(recordings: RecordingSet) -> list[str]:
-    """The layers whose answer another definition, k or length changes: to another kind, or to no sinks."""
+    """Say in which layers another definition, k or length changes the answer: to another kind, or to no sinks."""
     arrays, info, layers = arrays_of(recordings, "trained"), recordings.info, recordings.layers
     others = {
         f"with {VARIANTS[name].title if name in VARIANTS else name}": arrays["variants"][:, place]
@@ -170,13 +170,13 @@ def _unsettled(recordings: RecordingSet) -> list[str]:
 
 
 def _leading(sinks: np.ndarray) -> int | None:
-    """The kind that most sinks (N, K) are of; None where there are none."""
+    """Return the most common kind of the sinks (N, K); None without sinks."""
     total = sinks.sum(axis=0)
     return int(total.argmax()) if total.sum() > 0 else None
 
 
 def _leads(sinks: np.ndarray, kind: int, other: int, clusters: np.ndarray) -> bool:
-    """Whether one kind makes up more of the sinks (N, K) than another, its 95 % interval over prompts included."""
+    """Return whether one kind makes up more of the sinks (N, K) than another, by the 95 % interval over prompts."""
     difference = quotient(sinks[:, kind] - sinks[:, other], sinks.sum(axis=-1), clusters)
     return bool(difference.low > 0)
 

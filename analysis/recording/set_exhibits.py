@@ -115,7 +115,7 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
 
 
 def counts(sets: Sets) -> Shown | None:
-    """How many sinks each layer has by other ways of counting; None where no set was recorded with them."""
+    """Return the chart of sinks per layer by other ways of counting; None if no set was recorded with them."""
     told = {name: (recordings, set_counts.count_by_variant(recordings)) for name, recordings in sets.items()}
     told = {name: pair for name, pair in told.items() if pair[1]}
     if not told:
@@ -317,7 +317,9 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
 
 
 def words(sets: Sets) -> dict[str, list[str]]:
-    """What each set shows beyond its nulls, by name; an empty list where nothing does. All of it holds together."""
+    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
+    simultaneously.
+    """
     families = set_contrast.families(sets)
     said = {name: set_verdicts.said_of(recordings, families).sentences for name, recordings in sets.items()}
     for name, sentence in set_contrast.contrasts_in_words(sets):

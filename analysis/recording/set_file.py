@@ -142,23 +142,23 @@ class RecordingSet:
 
     @property
     def prompts(self) -> int:
-        """How many prompts there are, N."""
+        """Number of prompts, N."""
         return len(self.info.prompts)
 
     @cached_property
     def clusters(self) -> np.ndarray:
-        """Number the cluster of each prompt, (N,): prompts of one key are one, a prompt without a key is its own."""
+        """Cluster number of each prompt, (N,). Prompts with the same key share one; one without a key has its own."""
         keys = [prompt.key or str(number) for number, prompt in enumerate(self.info.prompts)]
         return np.unique(keys, return_inverse=True)[1]
 
     @property
     def prompts_apart(self) -> int:
-        """How many clusters of prompts there are."""
+        """Number of clusters of prompts."""
         return int(self.clusters.max()) + 1
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """What each of the K kinds is called: undecided in place of [MASK] where the noise is random tokens."""
+        """Names of the K kinds: undecided in place of [MASK] where the noise is random tokens."""
         return tuple(undecided_named(kind, self.info.model.noise) for kind in self.info.kinds)
 
     @property
@@ -168,11 +168,11 @@ class RecordingSet:
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:
-        """What each of the G scopes is called."""
+        """Names of the G scopes."""
         return (*(f"layer {layer}" for layer in range(self.layers)), "all layers together")
 
     def part(self, which: str) -> dict[str, np.ndarray]:
-        """The arrays of `trained` or of a null, by their own names."""
+        """Return the arrays of `trained` or of a null, by name."""
         return {
             name.removeprefix(f"{which}."): array for name, array in self.arrays.items() if name.startswith(f"{which}.")
         }

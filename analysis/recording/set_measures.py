@@ -1,7 +1,7 @@
-"""What a set of recordings shows, with intervals over its prompts: where the sinks are by layer and kind, and
-how they move, beside their nulls. NumPy only; shapes as in `set_file`.
+"""Measures of a set of recordings, with intervals over its prompts: where the sinks are, by layer and kind, and how
+they move, beside their nulls. NumPy only; shapes as in `set_file`.
 
-A measure is one row of `KIND_MEASURES` (a number a scope and kind) or `MOVES` (a number a scope).
+A measure is one row of `KIND_MEASURES` (a number per scope and kind) or `MOVES` (a number per scope).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -193,8 +193,8 @@ def moves(recordings: RecordingSet, measure: str, which: str = "trained") -> Est
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measure beside what it is held against. observed: its parts, (N, G) each. nulls: the parts of each of the
-    null's models, one where it is no model; empty where no claim can be made.
+    """A measure and its null. observed: its parts, (N, G) each. nulls: the same parts of each of the null's models, or
+    one entry if the null is not a model; empty where no claim can be made.
     """
 
     name: str
@@ -203,8 +203,8 @@ class Comparison:
 
 
 def compared(recordings: RecordingSet, name: str, parts: Callable[[Arrays], Parts], null: str) -> Comparison:
-    """A quotient of sums of the trained model beside the same of a null; without models where they are too few, or saw
-    too few prompts, for a claim.
+    """Return a quotient of sums of the trained model and the same of a null; without the null's models if they are too
+    few, or saw too few prompts, for a claim.
     """
     observed = parts(arrays_of(recordings, "trained"))
     if null not in WEIGHT_NULLS:
@@ -214,13 +214,13 @@ def compared(recordings: RecordingSet, name: str, parts: Callable[[Arrays], Part
 
 
 def enough(recordings: RecordingSet, null: str) -> bool:
-    """Whether a null of other weights has the models, and each of them saw the prompts, that a claim needs."""
+    """Return whether a null of other weights has enough models, and each of them enough prompts, for a claim."""
     seen = prompts_seen(recordings, null)
     return len(seen) >= LEAST_MODELS and min(seen) >= LEAST_PROMPTS
 
 
 def prompts_seen(recordings: RecordingSet, null: str) -> list[int]:
-    """How many clusters of prompts each model of a null saw."""
+    """Count the clusters of prompts that each model of a null saw."""
     if null not in recordings.weight_nulls:
         return []
     seen = np.isfinite(recordings.part(null)["steps"])
@@ -228,9 +228,9 @@ def prompts_seen(recordings: RecordingSet, null: str) -> list[int]:
 
 
 def excesses(recordings: RecordingSet, comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Estimates]:
-    """What each measure exceeds its null by, paired by prompt, (G,) each, with intervals that hold for all of them
-    together at `level`. Of several models the one that comes closest is taken, as the difference to each must be
-    shown; NaN where there is none. Of a measure that is a root the squares are compared.
+    """Return the excess of each measure over its null, paired by prompt, (G,) each, with simultaneous intervals at
+    `level`. Of several models the closest counts, as the difference to each must be significant; NaN where there is
+    none. For a measure that is a root, the squares are compared.
     """
     pairs = [(one.observed, null) for one in comparisons for null in one.nulls]
     told = iter(paired_differences(pairs, recordings.clusters, level=level) if pairs else ())
@@ -238,12 +238,12 @@ def excesses(recordings: RecordingSet, comparisons: Sequence[Comparison], level:
 
 
 def excess(recordings: RecordingSet, measure: str, null: str) -> Estimates:
-    """What a row of `MOVES` exceeds a null by, (G,), as a family of its own: see `excesses`."""
+    """Return the excess of a row of `MOVES` over a null, (G,), as a family of its own: see `excesses`."""
     return excesses(recordings, [compared(recordings, measure, MOVES[measure].parts, null)])[0]
 
 
 def _closest(each: Sequence[Estimates], shape: tuple[int, ...]) -> Estimates:
-    """The difference to the model that comes closest, with the ends of the intervals of all of them."""
+    """Return the difference to the closest model, with the lowest and highest end of all intervals."""
     if not each:
         nothing = np.full(shape, np.nan)
         return Estimates(nothing, nothing, nothing)

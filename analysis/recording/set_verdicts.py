@@ -1,7 +1,7 @@
-"""What a set of recordings shows beyond its nulls, in words. A rule is one row of `RULES`; where no interval lies
-on one side of zero, nothing is said. NumPy only.
+"""Sentences on what a set of recordings shows beyond its nulls. A rule is one row of `RULES`; it says nothing where no
+interval lies on one side of zero. NumPy only.
 
-Everything that is said of a set is one family of comparisons, and the sets that a page shows share its error.
+All claims about a set form one family of comparisons, and the sets that a page shows share its error.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,14 +40,14 @@ NOISE = (
     "exceeded where each of its models is. Other prompts, lengths and samplers are not in these intervals."
 )
 OTHER_WEIGHTS = "weights"
-"""The null of a rule that is held against every null of other weights."""
+"""The null of a rule that is tested against every null of other weights."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is said where a measure of movement lies above or below a null. name: `measure:null`. null: a row of
-    `MOVEMENT_NULLS`, or `OTHER_WEIGHTS`. above, below: with {layers}, {value} and {null}; empty: that direction says
-    nothing about movement.
+    """Sentences for a measure of movement above or below a null. name: `measure:null`. null: a row of `MOVEMENT_NULLS`,
+    or `OTHER_WEIGHTS`. above, below: with {layers}, {value} and {null}; empty if that direction says nothing about
+    movement.
     """
 
     measure: str
@@ -144,8 +144,8 @@ RULES: Registry[Rule] = Registry(
 
 @dataclass(frozen=True)
 class Said:
-    """What is said of one set. kinds: where its sinks are. counts: what the count of them is worth. movement: how they
-    move. silent: what nothing is said about, and why.
+    """Sentences about one set. kinds: where its sinks are. counts: how far the sink counts hold up. movement: how sinks
+    move. silent: missing claims, and why.
     """
 
     kinds: tuple[str, ...] = ()
@@ -155,13 +155,13 @@ class Said:
 
     @property
     def sentences(self) -> list[str]:
-        """All of it."""
+        """All sentences, in the order of the fields."""
         return [*self.kinds, *self.counts, *self.movement, *self.silent]
 
 
 def said_of(recordings: RecordingSet, families: int = 1) -> Said:
-    """Return what a set shows beyond its nulls. families: of comparisons that a page shows, which share the error of
-    5 %.
+    """Return sentences on what a set shows beyond its nulls. families: number of families of comparisons on the page,
+    which share the error of 5 %.
     """
     silent = tuple(_silent(recordings))
     if recordings.prompts_apart < LEAST_PROMPTS:
@@ -176,7 +176,7 @@ def said_of(recordings: RecordingSet, families: int = 1) -> Said:
 
 
 def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
-    """Return everything that the sentences of a set compare, each once."""
+    """Return every comparison behind the sentences of a set, each once."""
     comparisons = [
         compared(recordings, f"{rule.measure}:{null}", MOVES[rule.measure].parts, null)
         for rule in RULES.values()
@@ -192,14 +192,14 @@ def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
 
 
 def _family(recordings: RecordingSet, level: float) -> dict[str, Estimates]:
-    """The differences of all comparisons of a set by their names, with intervals that hold for all of them together."""
+    """Return the differences of all comparisons of a set, by name, with simultaneous intervals."""
     comparisons = comparisons_of(recordings)
     told = excesses(recordings, comparisons, level)
     return {one.name: difference for one, difference in zip(comparisons, told, strict=True)}
 
 
 def _token_share(kind: int) -> Callable[[Arrays], Parts]:
-    """The parts of the corrected share of every token of a kind, sink or not."""
+    """Return a function for the parts of the corrected share of all tokens of a kind, sinks or not."""
 
     def parts(arrays: Arrays) -> Parts:
         above, below = KIND_MEASURES["token-share"].parts(arrays)
@@ -209,7 +209,7 @@ def _token_share(kind: int) -> Callable[[Arrays], Parts]:
 
 
 def _silent(recordings: RecordingSet) -> list[str]:
-    """What nothing is said about, and why."""
+    """List the claims that are missing, and why."""
     apart = recordings.prompts_apart
     if apart < LEAST_PROMPTS:
         of = "prompts" if apart == recordings.prompts else "templates of prompts"
@@ -227,8 +227,8 @@ def _silent(recordings: RecordingSet) -> list[str]:
 
 
 def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
-    """A sentence for every rule whose measure lies on one side of its null in at least one layer, and for every group
-    of layers that differ in the nulls of other weights which they exceed.
+    """Write a sentence for every rule whose measure lies on one side of its null in at least one layer, and for every
+    group of layers that exceed the same nulls of other weights.
     """
     sentences = []
     for rule in RULES.values():
@@ -252,14 +252,14 @@ def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list
 
 
 def _beside(nulls: Sequence[str], told: Sequence[str], values: Mapping[str, str]) -> str:
-    """'0.1 with random weights and 0.2 with permuted weights; not shown against …'."""
+    """Return '0.1 with random weights and 0.2 with permuted weights; not shown against …'."""
     parts = [f"{values[null]} with {MOVEMENT_NULLS[null].title}" for null in nulls]
     missing = [MOVEMENT_NULLS[null].title for null in told if null not in nulls]
     return listed(parts) + (f"; not shown against {listed(missing)}" if missing else "")
 
 
 def _groups(flags: Mapping[str, np.ndarray]) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """Layers by the names for which their flag (L,) is set, of those with any."""
+    """Group the layers by the names for which their flag (L,) is set, without layers that have none."""
     groups: dict[tuple[str, ...], list[int]] = {}
     if not flags:
         return []
@@ -274,9 +274,9 @@ LEAST_PORTION = 0.1  # of a layer's sinks that a kind makes up where it is named
 
 
 def _kinds(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
-    """For each kind of token, the layers that pay it more attention than each model of a null of other weights does,
-    with the multiple that was tested and the share of the tokens that are of the kind; only kinds that make up at
-    least a tenth of a layer's sinks there.
+    """Say, per kind of token, which layers pay it more attention than each model of a null of other weights, with the
+    multiple that was tested and the kind's share of all tokens; only kinds that are at least 10 % of a layer's sinks
+    there.
     """
     told = [null for null in WEIGHT_NULLS if enough(recordings, null)]
     portion = by_kind(recordings, "portion").value[:-1]
@@ -308,7 +308,7 @@ def _below(difference: Estimates) -> np.ndarray:
 
 
 def heads_in_words(recordings: RecordingSet, measure: str) -> str:
-    """In how many heads a row of `metrics.of_mass` lies beyond random weights, and in which most."""
+    """Say in how many heads a row of `metrics.of_mass` lies beyond random weights, and in which most."""
     if not enough(recordings, "random"):
         return f"No claim beside random weights: it needs {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each."
     percent, difference = HEAD_METRICS[measure].percent, head_excess(recordings, measure)

@@ -162,29 +162,29 @@ class Trajectory:
 
     @cached_property
     def present(self) -> np.ndarray:
-        """Which tokens a step's forward held, (T, S) bool."""
+        """Mask of the tokens that a step's forward held, (T, S) bool."""
         return self.state != TokenState.ABSENT
 
     @cached_property
     def undecided(self) -> np.ndarray:
-        """Which of them were [MASK] or noise, (T, S) bool."""
+        """Mask of the tokens that were [MASK] or noise, (T, S) bool."""
         return self.state == TokenState.UNDECIDED
 
     @property
     def ends_early(self) -> bool:
-        """Whether in some step keys lie behind the queries, as under a dual cache."""
+        """True if in some step keys lie behind the queries, as under a dual cache."""
         return bool((self.present & (np.arange(self.positions) >= self.queries[:, 1:])).any())
 
     @property
     def goes_stale(self) -> bool:
-        """Whether steps go on from keys that were kept though the text changed, of a model that sees all of it."""
+        """True if steps reuse keys although the text has changed since, in a model that sees all of it."""
         return self.info.model.attention == "bidirectional" and bool(
             (query_counts(self.present, self.queries) < self.present.sum(axis=1)).any()
         )
 
     @property
     def share_undecided(self) -> np.ndarray:
-        """Which share of the tokens that are there is undecided, (T,)."""
+        """Undecided share of the tokens present, (T,)."""
         return self.undecided.sum(axis=1) / self.present.sum(axis=1)
 
     @cached_property
