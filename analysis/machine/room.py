@@ -1,4 +1,4 @@
-"""Which device models run on here and how much of it there is, told without torch, for pages and the command line."""
+"""The device that models run on and its memory, found without torch, for pages and the command line."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _SECONDS = 30  # for which what a driver's tool said is believed
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes of memory of one device. device: cuda, mps or cpu. total: what this process may take at most; free: now."""
+    """Memory of one device in bytes. device: cuda, mps or cpu. total: limit of this process; free: free now."""
 
     device: str
     total: int
@@ -25,9 +25,9 @@ class Room:
 
 
 def room(device: str = "auto") -> Room:
-    """The room on a device of `ModelSpec.device`; auto takes a CUDA GPU, else Apple's, else the CPU.
+    """Return the memory of a device of `ModelSpec.device`; auto takes a CUDA GPU, else Apple's, else the CPU.
 
-    A device that is not there has none.
+    A device that is missing has 0 bytes.
     """
     gpus = _gpus(int(monotonic()) // _SECONDS) if device in ("auto", "cuda") else ()
     if gpus:
@@ -44,7 +44,7 @@ def room(device: str = "auto") -> Room:
 
 @lru_cache(maxsize=1)
 def _gpus(period: int) -> tuple[tuple[int, int], ...]:
-    """Total and free bytes of each visible CUDA GPU, by the driver's own tool. period: asked again in each."""
+    """Return total and free bytes of each visible CUDA GPU, from `nvidia-smi`. period: number of the cache period."""
     visible, tool = os.environ.get("CUDA_VISIBLE_DEVICES"), shutil.which("nvidia-smi")
     if tool is None or (visible is not None and visible.strip() in ("", "-1")):
         return ()

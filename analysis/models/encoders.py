@@ -1,8 +1,8 @@
 """Masked language models of transformers (BERT, RoBERTa, DistilBERT, ModernBERT) as denoisers.
 
 Embeddings, masks, rotary embeddings and heads are transformers' own. The blocks are written anew on the native
-matrices, under the names that all families share (self_attn.q_proj … mlp.down_proj): the native ones hold several
-projections in one matrix (ModernBERT), or call three of them `dense` (BERT). Shapes: B sequences, S positions, D
+matrices, under the names that all families share (self_attn.q_proj … mlp.down_proj): the native blocks fuse several
+projections into one matrix (ModernBERT), or call three of them `dense` (BERT). Shapes: B sequences, S positions, D
 features.
 """
 
@@ -38,7 +38,7 @@ class Attention(nn.Module):
     def __init__(
         self, config: PreTrainedConfig, layer_idx: int, heads: int, projections: list[nn.Linear], window: int = 0
     ) -> None:
-        """projections: of queries, keys, values and output. window: 0 where all keys are seen."""
+        """Take the projections of queries, keys, values and output. window: 0 where every query sees all keys."""
         super().__init__()
         self.config, self.layer_idx, self.heads, self.window = config, layer_idx, heads, window
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = projections
@@ -47,7 +47,7 @@ class Attention(nn.Module):
     def forward(
         self, states: torch.Tensor, mask: torch.Tensor | None, rotation: Rotation | None = None, **options: Any
     ) -> torch.Tensor:
-        """States (B, S, D) to (B, S, D)."""
+        """Map states (B, S, D) to states (B, S, D)."""
         shape = (*states.shape[:-1], self.heads, -1)
         query, key, value = (
             projection(states).view(shape).transpose(1, 2) for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -71,7 +71,7 @@ class MLP(nn.Module):
         self.up_proj, self.down_proj, self.act_fn = up, down, activation
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """States (B, S, D) to (B, S, D)."""
+        """Map states (B, S, D) to states (B, S, D)."""
         gate = getattr(self, "gate_proj", None)
         up = self.up_proj(states)
         inner = self.act_fn(up) if gate is None else self.act_fn(gate(states)) * up
@@ -80,7 +80,7 @@ class MLP(nn.Module):
 
 
 class PostNormBlock(nn.Module):
-    """A block of BERT, RoBERTa or DistilBERT: each norm comes after what is added."""
+    """A block of BERT, RoBERTa or DistilBERT: each norm comes after the residual sum."""
 
     def __init__(self, attention: Attention, attention_norm: nn.Module, mlp: MLP, norm: nn.Module) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class PostNormBlock(nn.Module):
     def forward(
         self, states: torch.Tensor, attention_mask: torch.Tensor | None = None, *others: Any, **options: Any
     ) -> torch.Tensor:
-        """States (B, S, D) to (B, S, D). others: of cross-attention, which an encoder has none of."""
+        """Map states (B, S, D) to states (B, S, D). others: arguments of cross-attention, which an encoder lacks."""
         for name in ("encoder_hidden_states", "encoder_attention_mask", "cache"):
             options.pop(name, None)
         states = self.attention_norm(states + self.self_attn(states, attention_mask, **options))
@@ -101,7 +101,7 @@ class PostNormBlock(nn.Module):
 class ModernBertBlock(nn.Module):
     """A block of ModernBERT: norms before, a gated MLP, and attention to all keys or to those in its window.
 
-    It is given masks and rotations of both kinds, so that every block is called alike.
+    It takes the masks and rotations of both kinds, so that all blocks are called the same way.
     """
 
     def __init__(self, native: ModernBertEncoderLayer) -> None:
@@ -123,7 +123,7 @@ class ModernBertBlock(nn.Module):
         position_embeddings: dict[str, Rotation],
         **options: Any,
     ) -> torch.Tensor:
-        """States (B, S, D) to (B, S, D)."""
+        """Map states (B, S, D) to states (B, S, D)."""
         kind = self.attention_type
         states = states + self.self_attn(
             self.attn_norm(states), attention_mask[kind], position_embeddings[kind], **options
@@ -133,7 +133,7 @@ class ModernBertBlock(nn.Module):
 
 
 def _split(fused: nn.Linear, parts: int) -> list[nn.Linear]:
-    """The matrices that one holds, their rows one after the other."""
+    """Split a fused matrix, whose parts lie one after another in its rows."""
     biases = [None] * parts if fused.bias is None else list(fused.bias.chunk(parts))
     made = []
     for rows, bias in zip(fused.weight.chunk(parts), biases, strict=True):
@@ -147,7 +147,7 @@ def _split(fused: nn.Linear, parts: int) -> list[nn.Linear]:
 
 
 class _ModernBertBody(ModernBertModel):
-    """ModernBERT's encoder, which gives every block the masks and rotations of both kinds."""
+    """ModernBERT's encoder, which passes every block the masks and rotations of both kinds."""
 
     def __init__(self, config: modeling_modernbert.ModernBertConfig) -> None:
         super().__init__(config)
@@ -162,7 +162,7 @@ class _ModernBertBody(ModernBertModel):
         inputs_embeds: torch.Tensor | None = None,
         **options: Any,
     ) -> BaseModelOutput:
-        """Token ids (B, S) to states (B, S, D)."""
+        """Map token ids (B, S) to states (B, S, D)."""
         states = self.embeddings(input_ids=input_ids, inputs_embeds=inputs_embeds)
         if position_ids is None:
             position_ids = torch.arange(states.shape[1], device=states.device)[None]
@@ -230,7 +230,7 @@ class ModernBertForMaskedLM(modeling_modernbert.ModernBertForMaskedLM):
 
 
 def _bert_block(native: Any, config: PreTrainedConfig) -> PostNormBlock:
-    """A block on the matrices and norms of a native BertLayer or RobertaLayer."""
+    """Build a block on the matrices and norms of a native BertLayer or RobertaLayer."""
     inside, output = native.attention.self, native.attention.output
     projections = [inside.query, inside.key, inside.value, output.dense]
     attention = Attention(config, inside.layer_idx, config.num_attention_heads, projections)
@@ -239,7 +239,7 @@ def _bert_block(native: Any, config: PreTrainedConfig) -> PostNormBlock:
 
 
 def _distilbert_block(number: int, native: Any, config: DistilBertConfig) -> PostNormBlock:
-    """A block on the matrices and norms of DistilBERT's."""
+    """Build a block on the matrices and norms of a native DistilBERT block."""
     inside, ffn = native.attention, native.ffn
     attention = Attention(config, number, config.n_heads, [inside.q_lin, inside.k_lin, inside.v_lin, inside.out_lin])
     mlp = MLP(ACT2FN[config.activation], ffn.lin1, ffn.lin2)
@@ -255,7 +255,7 @@ CLASSES: tuple[tuple[type[PreTrainedConfig], type[PreTrainedModel]], ...] = (
 
 
 def config_class(architecture: Architecture) -> type[PreTrainedConfig] | None:
-    """The config class of a masked language model, whose type is known to transformers as well; None for others."""
+    """Return the config class of a masked language model, whose type transformers knows as well; None for others."""
     if not architecture.encoder:
         return None
     return next(config for config, network in CLASSES if network.__name__ in architecture.classes)
@@ -296,5 +296,5 @@ _OTHER_HEADS = re.compile(r"(bert|roberta)\.pooler\.|cls\.seq_relationship\.|.*\
 
 
 def left_out(name: str) -> bool:
-    """Whether a tensor of the files belongs to another head that was published beside that which fills in masks."""
+    """Return whether a tensor of the files belongs to a head other than the one that fills in masks."""
     return _OTHER_HEADS.match(name) is not None

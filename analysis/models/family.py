@@ -1,4 +1,4 @@
-"""The types of the rows in `families.py`, and of the sizes that a config says. No torch."""
+"""The types of the rows in `families.py`, and of the sizes in a config. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,23 +8,23 @@ from analysis.errors import UserError, shorten
 from analysis.specs.attention_kinds import AttentionKind
 
 Anchor = Literal["start", "padded-prompt", "prompt-end"]
-"""Where blocks begin. start: at multiples of the block from position 0. padded-prompt: the prompt is padded on its left
-to whole blocks, so a block begins where it ends and the first may be short. prompt-end: at the prompt's end; the prompt
-itself has none."""
+"""Start of the blocks. start: at multiples of the block size from position 0. padded-prompt: the prompt is left-padded
+to whole blocks, so a block begins where the prompt ends and the first may be short. prompt-end: at the end of the
+prompt, which has no blocks itself."""
 
 Noise = Literal["mask", "uniform"]
-"""What an undecided position holds: the mask token, or a random one."""
+"""Content of an undecided position: the mask token, or a random token."""
 
 Paradigm = Literal["mdlm", "bd3lm"]
-"""How a class that does not say it was trained: on whole texts (arXiv 2406.07524), or block by block (2503.09573)."""
+"""Training of a class that serves both: on whole texts (arXiv 2406.07524), or block by block (arXiv 2503.09573)."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of a checkpoint. heads: query heads a layer; kv_heads: key/value heads they share; max_length in tokens.
+    """Sizes of a checkpoint. heads: query heads per layer; kv_heads: key/value heads they share; max_length in tokens.
 
-    vocabulary: rows of the embedding, which is what token ids must stay below. experts: of a layer that has some, of
-    which each token is sent to `experts_per_token`; 0 where no layer has.
+    vocabulary: rows of the embedding; token ids are below it. experts: per mixture layer, of which each token is routed
+    to `experts_per_token`; 0 without such layers.
     """
 
     layers: int
@@ -39,26 +39,26 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A family, as one checkpoint of it is run.
+    """A model family, as its checkpoints are run.
 
     sampler: key of `analysis.specs.SAMPLINGS`. noise None: autoregressive.
-    block_size: tokens a block of a family that attends by blocks, where its config does not say; block_fields: config
-    fields that say it, the first that is there. anchor: where blocks begin.
+    block_size: tokens per block of a family that attends by blocks, where its config has none; block_fields: config
+    fields for it, of which the first present counts. anchor: where blocks begin.
     shift: how many positions before a token its logits lie: 0 or 1. edits: whether committed tokens can change.
     opened: whether the first token of every block is the likeliest after the text so far.
-    mask_token: its id where neither config, generation config nor tokenizer names one; last: that of the vocabulary.
+    mask_token: its id where neither config, generation config nor tokenizer has one; last: the last of the vocabulary.
     fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
-    model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
-    paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
-    fused: whether the files hold one matrix for query, key and value, their rows one after the other.
-    mixture: whether layers have experts. text: the field under which the config holds that of its text model, if not
-    at the top.
-    calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
+    model_type, classes: as its checkpoints name them. native: the transformers class that runs it, under their names.
+    paradigm: which of two trainings of one class. requires: values that a config field must have if present.
+    fused: whether the files hold query, key and value in one matrix, one after another in its rows.
+    mixture: whether layers have experts. text: the config field that holds the config of its text model, if not the
+    top level.
+    calibration_noise: the `CalibrationParams.noise` of this family's published pruning.
     conditioned: whether its files hold a conditioning on the noise level, which is folded into the weights that run.
     encoder: whether it is a masked language model of transformers, run by `encoders.py`. windowed: whether some layers
-    see only what is near. caveat: of one that was not trained as a diffusion model, what a page that shows it must say.
-    subs: whether its probabilities leave out [MASK] (SUBS, arXiv 2406.07524). tokenizer: the hub id of that which it
-    reads text with, where its own folder holds none. note: what was not checked, for pages and docs.
+    see only nearby tokens. caveat: for a model not trained as a diffusion model, the warning that a page shows with it.
+    subs: whether its probabilities leave out [MASK] (SUBS, arXiv 2406.07524). tokenizer: hub id of its tokenizer, where
+    its own folder holds none. note: what was not checked, for pages and docs.
     """
 
     name: str
@@ -93,18 +93,18 @@ class Architecture:
 
     @property
     def bidirectional(self) -> bool:
-        """Whether every query sees every key."""
+        """True if every query sees every key."""
         return self.attention == "bidirectional"
 
     @property
     def why_no_ablation(self) -> str:
-        """Why none of its tokens can be blocked, in a sentence, or nothing."""
+        """Reason why none of its tokens can be blocked, as a sentence; '' if they can."""
         different = self.noise == "uniform"  # a layer of windows holds other tokens than one that sees all
         return f"Keys of {self.name} cannot be blocked: its layers hold different ones." if different else ""
 
     @property
     def why_no_cache(self) -> str:
-        """Why its forwards cannot go on from keys kept of an earlier one, in a sentence, or nothing."""
+        """Reason why its forwards cannot reuse keys of an earlier one, as a sentence; '' if they can."""
         if self.mixture:
             return (
                 f"Keys cannot be kept for {self.name}: where every token was sent is recorded, which takes whole "
@@ -116,7 +116,7 @@ class Architecture:
 
     @property
     def attends(self) -> str:
-        """How it attends, in one line for pages."""
+        """One line on its attention, for pages."""
         near = ", in some layers only those near it" if self.windowed else ""
         return {
             "bidirectional": f"every token sees every other{near}",
@@ -129,27 +129,27 @@ class Architecture:
 
     @property
     def opens_causally(self) -> bool:
-        """Whether it writes some tokens as the likeliest after the text so far, for which there must be one."""
+        """True if it writes some tokens as the likeliest after the text so far, which then must not be empty."""
         return self.noise is None or self.opened
 
     @property
     def by_blocks(self) -> bool:
-        """Whether it attends and writes block by block."""
+        """True if it attends and writes block by block."""
         return self.anchor is not None
 
     @property
     def beside_clean(self) -> bool:
-        """Whether noised text lies beside its clean copy in a forward, as where a family was trained so."""
+        """True if a forward reads noised text next to its clean copy, as in the training of such a family."""
         return self.by_blocks and self.noise == "mask"
 
     def field(self, size: str) -> str:
-        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows, max_length, experts or
-        experts_per_token.
+        """Return the config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows, max_length,
+        experts or experts_per_token.
         """
         return {**_LLAMA_FIELDS, **self.fields}[size]
 
     def geometry(self, config: Mapping[str, Any]) -> Geometry:
-        """Reads the sizes. Raises UserError naming the field a config lacks."""
+        """Read the sizes. Raises UserError naming the field a config lacks."""
 
         if self.text:
             inner = config.get(self.text)
@@ -182,7 +182,7 @@ class Architecture:
         return Geometry(layers, heads, kv_heads, hidden, vocabulary, longest, *experts)
 
     def _positions_kept_free(self, config: Mapping[str, Any]) -> int:
-        """Position embeddings that no text gets: RoBERTa counts from behind that of its padding token."""
+        """Return how many position embeddings no text uses: RoBERTa counts from the one after its padding token."""
         if self.model_type != "roberta":
             return 0
         padding = config.get("pad_token_id")
@@ -196,7 +196,7 @@ class Architecture:
 
 
 def why_no_experts_are_cut(family: Architecture) -> str:
-    """Why whole experts cannot be cut out of models of this family, as a sentence; '' where they can."""
+    """Return why whole experts cannot be cut out of models of this family, as a sentence; '' if they can."""
     if not family.mixture:
         return f"{family.name} models have no experts to cut out. Choose another pattern."
     return ""

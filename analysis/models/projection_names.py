@@ -16,8 +16,8 @@ _SETS = ("experts", "shared_experts")
 
 
 def fused_of(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """The part of a tensor's name by which a file, or the running model, calls a matrix that holds several, and what
-    those are called, in order; None for any other tensor.
+    """Return the part of a tensor's name that stands for a fused matrix, in a file or in the running model, and the
+    names of the matrices it holds, in order; None for any other tensor.
     """
     words = name.split(".")
     word = next((word for word in words if word in _FUSED_IN_FILES or word in FUSED), None)
@@ -25,7 +25,7 @@ def fused_of(name: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 def part_of_fused(name: str, part: str) -> str:
-    """What a part of a fused tensor would be called by itself, in place of the whole."""
+    """Return the name that a part of a fused tensor would have as a tensor of its own."""
     found = fused_of(name)
     assert found is not None
     return ".".join(part if word == found[0] else word for word in name.split("."))

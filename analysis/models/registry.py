@@ -33,7 +33,7 @@ class Model:
 
     @property
     def ships(self) -> bool:
-        """Whether it is part of this package."""
+        """True if it is part of this package."""
         return self.source.startswith(str(BUNDLED))
 
     def examples(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The sizes of the models offered by name, known before anything is downloaded. No torch.
 
-Counted on the class that runs each model, by its published config (tests/models/test_fits.py counts again).
+Counted on the class that runs each model, built from its published config (tests/models/test_fits.py counts again).
 """
 
 import math
@@ -12,8 +12,8 @@ from analysis.models.weight_files import bytes_of
 
 @dataclass(frozen=True)
 class Size:
-    """parameters: of the network. stored: bytes of one in the files. layers … vocabulary: 0 where the published config
-    is not known here, and the number of parameters is that of the model's name.
+    """Size of a model. parameters: of the network. stored: bytes per parameter in the files. layers … vocabulary: 0
+    where the published config is not known here; the number of parameters is then the one in the model's name.
     """
 
     parameters: int
@@ -25,12 +25,12 @@ class Size:
 
     @property
     def counted(self) -> bool:
-        """Whether the parameters were counted, and are not those of the model's name."""
+        """True if the parameters were counted, false if their number comes from the model's name."""
         return self.layers > 0
 
 
 def size_of(checkpoint: Checkpoint) -> Size:
-    """The size of a checkpoint on this disk, by its files."""
+    """Return the size of a checkpoint on this disk, read from its files."""
     shapes, sizes = stored_shapes(checkpoint).values(), checkpoint.geometry
     return Size(
         sum(math.prod(shape) for _, shape in shapes),
@@ -95,4 +95,4 @@ SIZES: dict[str, Size] = {
     "nvidia/Nemotron-Labs-Diffusion-8B": Size(8_489_553_920, 34, 32, 8, 131_072),
     "google/diffusiongemma-26B-A4B-it": Size(26_000_000_000),
 }
-"""By hub id."""
+"""Sizes by hub id."""

@@ -82,7 +82,7 @@ def common_sinks(shared: np.ndarray, chance: np.ndarray, positions: int) -> str:
 
 
 def flips(low: float, value: float, high: float, by_step: np.ndarray) -> str:
-    """How many tokens per text come to differ, with its interval over prompts; one model against itself has none.
+    """Say how many tokens per text come to differ, with the interval over prompts; '' unless it lies above 0.
     by_step (T,): the mean of each step.
     """
     if not np.isfinite(low) or low <= 0:

@@ -73,8 +73,9 @@ def branch_sinks(left: np.ndarray, branch: np.ndarray, step: int) -> str:
 
 
 def parallel_writing(threshold: float, written: np.ndarray, alone: np.ndarray, aligned: float, chance: float) -> str:
-    """What a threshold saves, and whether the text stays: written (T,), alone (T',), the tokens that each forward wrote
-    by it and one at a time. aligned: agreement of the two texts; chance: with the tokens of one in random orders.
+    """Say how many forwards a threshold saves, and whether the text stays the same. written (T,), alone (T',): tokens
+    per forward, with the threshold and one by one. aligned: agreement of the two texts; chance: the same with the
+    tokens of one in random order.
     """
     shared = f"The texts share {percent(aligned)} of their tokens, aligned ({percent(chance)} in random order)."
     return (
@@ -87,8 +88,8 @@ def parallel_writing(threshold: float, written: np.ndarray, alone: np.ndarray, a
 def parallel_sinks(
     strength: np.ndarray, even: np.ndarray, strength_alone: np.ndarray, even_alone: np.ndarray, common: np.ndarray
 ) -> str:
-    """What sinks take at as many tokens written: shares of attention (N,) under a threshold and one by one, with what
-    an even split would give the same positions, and the Jaccard index of the two sets of sinks, NaN without any.
+    """Say how much attention sinks take at equal numbers of tokens written: shares (N,) under a threshold and one by
+    one, beside an even split over the same positions, and the Jaccard index of the two sets of sinks, NaN without any.
     """
     if not len(strength):
         return ""

@@ -1,8 +1,8 @@
-"""What a count of sinks is worth: the same under other definitions, the count that mass without structure has, and
-whether a gap or a heavy tail sets the sinks apart. NumPy only; shapes as in `layer_run`.
+"""Checks of a count of sinks: the count under other definitions, the count in mass without structure, and the gap or
+heavy tail that sets sinks apart. NumPy only; shapes as in `layer_run`.
 
-Mass without structure: independent log-normal mass, with the mean and the standard deviation over the positions that
-the logarithm of the mass has in each step and scope. About as many positions lie above mean + k·std there, whatever
+Mass without structure: independent log-normal mass, whose logarithm has the mean and the standard deviation over the
+positions of the observed log-mass, per step and scope. There, about as many positions lie above mean + k·std whatever
 the model does.
 """
 
@@ -21,7 +21,7 @@ _TINY = np.float32(1e-12)
 
 @dataclass(frozen=True)
 class Variant:
-    """A way of counting sinks beside the one in use. title: as in 'with …'."""
+    """Another way of counting sinks than the one in use. title: as in 'with …'."""
 
     name: str
     title: str
@@ -37,7 +37,7 @@ VARIANTS: Registry[Variant] = Registry(
     *(Variant(f"k{k:g}", f"k = {k:g}", SinkParams(k=k)) for k in (1.5, 2.0, 2.5, 3.0)),
     *(_of_definition(name) for name in ("mean-attention", "above-others")),
 )
-"""Three definitions at their presets, and that of the paper for k from 1.5 to 3."""
+"""Three definitions at their presets, and the paper's for k from 1.5 to 3."""
 
 CHECKS = {
     "iid_sinks": "G",
@@ -48,11 +48,11 @@ CHECKS = {
     "tail": "G",
     "iid_tail": "G",
 }
-"""What `count_checks` adds up beside the variants, and the shape of each after the prompts."""
+"""Sums of `count_checks` other than the variants, and their shapes after the prompts."""
 
 
 def by_variant(run: LayerRun) -> np.ndarray:
-    """Sinks of every kind under each of `VARIANTS`, counted anew in every step, (V, G, K) float64."""
+    """Count sinks by kind under each of `VARIANTS`, summed over the steps, (V, G, K) float64."""
     judged, visible, kinds = run.judged, run.judged_visible, one_hot(run.kinds)
     known = definitions.moments(judged)
     return np.stack(
@@ -61,9 +61,10 @@ def by_variant(run: LayerRun) -> np.ndarray:
 
 
 def count_checks(run: LayerRun, params: SinkParams, rng: np.random.Generator) -> Sums:
-    """Sums over the steps, (G,) each: iid_sinks of mass without structure; gap and iid_gap, log-ratios of the lightest
-    sink to the heaviest other position (each over its threshold), over gap_steps and iid_gap_steps with both; tail and
-    iid_tail, the largest log-mass in standard deviations above the mean (Grubbs 1950). iid: means of `DRAWS` draws.
+    """Return sums over the steps, (G,) each: iid_sinks of mass without structure; gap and iid_gap, log-ratios of the
+    lightest sink to the heaviest other position (each relative to its threshold), over gap_steps and iid_gap_steps that
+    have both; tail and iid_tail, the largest log-mass in standard deviations above the mean (Grubbs 1950). iid: means
+    of `DRAWS` draws.
     """
     judged = run.judged
     logs = np.log(np.maximum(judged, _TINY))
@@ -83,7 +84,7 @@ def count_checks(run: LayerRun, params: SinkParams, rng: np.random.Generator) ->
 
 
 def _gap(mass: np.ndarray, params: SinkParams, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gaps added up over the steps, the steps that have one, and the sinks, (G,) float64 each."""
+    """Return the sum of the gaps over the steps, the number of steps with a gap, and the sinks, (G,) float64 each."""
     over = mass / np.maximum(definitions.thresholds(mass, params, visible), _TINY)
     sinks, others = over > 1, over <= 1
     lightest = np.where(sinks, over, np.inf).min(axis=-1)

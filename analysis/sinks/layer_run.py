@@ -70,18 +70,18 @@ class LayerRun:
 
     @property
     def judged(self) -> np.ndarray:
-        """What decides which positions are sinks, (T, G, S): the corrected share, as a causal mask alone piles mass on
-        the first tokens. Where every token sees all it is the mass.
+        """Measure that decides which positions are sinks, (T, G, S): the corrected share, as a causal mask alone piles
+        mass on the first tokens. It equals the mass where every token sees all others.
         """
         return self.corrected_share
 
     @cached_property
     def judged_visible(self) -> np.ndarray:
-        """How many queries see each key, in the units of `judged`, (T, G or 1, S); 0 where absent."""
+        """Number of queries that see each key, in the units of `judged`, (T, G or 1, S); 0 where absent."""
         return np.where(self.uniform > 0, self.visible / np.where(self.uniform > 0, self.uniform, 1), 0)
 
     def sinks(self, params: SinkParams) -> np.ndarray:
-        """Which positions are sinks of each scope, judged on its own corrected share, (T, G, S)."""
+        """Find the sinks of each scope, by the scope's own corrected share, (T, G, S)."""
         return definitions.find_sinks(self.judged, params, self.judged_visible)
 
     def with_mass(self, mass: np.ndarray) -> "LayerRun":

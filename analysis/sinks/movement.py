@@ -26,8 +26,8 @@ class Coincidence:
 
 @dataclass(frozen=True)
 class MovementNull:
-    """What movement is held against. title: for legends; sentence: what it is. weights: whether it is the same inputs
-    through models with other weights, which `analysis/recording/weight_nulls.py` draws.
+    """A null that movement is compared with. title: for legends; sentence: what it is. weights: whether it runs the
+    same inputs through models with other weights, which `analysis/recording/weight_nulls.py` draws.
     """
 
     name: str

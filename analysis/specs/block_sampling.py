@@ -46,7 +46,7 @@ class BlockWriting(writing.Writing):
 
     @property
     def keeps_keys(self) -> bool:
-        """Whether a forward goes on from keys kept of an earlier one."""
+        """True if a forward reuses keys of an earlier one."""
         return bool(getattr(self, "cached", False))
 
     def length(self, prompt_length: int) -> int:

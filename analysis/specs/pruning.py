@@ -271,12 +271,12 @@ class PruneSpec(JobSpec):
 
     @property
     def pooled(self) -> bool:
-        """Whether the norm runs over all tokens of the text, and not over those of one sequence."""
+        """True if the norm runs over all tokens of the text, false if over those of one sequence."""
         return (METHODS[self.method].norm if self.norm == PUBLISHED else self.norm) == "pooled"
 
     @property
     def layerwise(self) -> bool:
-        """Whether the method's statistics come from layers that are fed by the pruned ones before them."""
+        """True if the method's statistics come from layers whose inputs come from the pruned layers before them."""
         if PATTERNS[self.pattern].cuts_experts:
             return False
         return (METHODS[self.method].ranking if self.ranking == PUBLISHED else self.ranking) == "layerwise"

@@ -310,7 +310,7 @@ class Noise:
     clean: bool = False
 
     def fits(self, random_tokens: bool) -> bool:
-        """Whether it fits a model whose undecided tokens are random ones, or [MASK]."""
+        """Return whether it fits a model whose undecided tokens are random ones (else [MASK])."""
         return self.clean or self.random_tokens == random_tokens
 
 

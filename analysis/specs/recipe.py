@@ -1,4 +1,4 @@
-"""The published recipe of Sink-Wanda in its parts: what it changes in Wanda, and prunings that change one part alone.
+"""The published recipe of Sink-Wanda by its parts: its changes to Wanda, and prunings that change one part alone.
 
 Noise, order and norm are switches of `wanda-noised` and `sink-wanda` (`calibration.noise`, `ranking` and `norm` of a
 `PruneSpec`), on as published. With all of them off, the control is Wanda.
@@ -33,13 +33,13 @@ RECIPE: Registry[RecipePart] = Registry(
 
 
 def decomposable(method: str) -> bool:
-    """Whether the gain of a method over its published baseline can be taken apart."""
+    """Return whether the gain of a method over its published baseline can be decomposed."""
     row = METHODS[method]
     return row.weighs_steps and row.control is not None and row.published not in (None, row.control)
 
 
 def changes_alone(method: str, part: str, noise: str) -> dict[str, object]:
-    """Return what a pruning by the recipe's one part alone changes. method: of `decomposable`. noise: of the recipe."""
+    """Return the settings of a pruning with one part of the recipe. method: `decomposable`. noise: the recipe's."""
     switches: dict[str, object] = {
         "calibration": {"noise": noise if part == "noise" else next(name for name, row in NOISES.items() if row.clean)},
         "ranking": PUBLISHED if part == "order" else "layerwise",
@@ -49,7 +49,7 @@ def changes_alone(method: str, part: str, noise: str) -> dict[str, object]:
 
 
 def part_alone(point: PruneSpec) -> str:
-    """Return the one part of the recipe that a pruning has, of `RECIPE`; nothing where it has none or several."""
+    """Return the one part of `RECIPE` that a pruning has; '' if it has none or several."""
     method = METHODS[point.method]
     if not method.weighs_steps:
         return ""
@@ -78,7 +78,7 @@ def called(method: str, part: str = "") -> str:
 
 
 def why_not_decomposed(methods: Collection[str], pruning: PruneSpec) -> str:
-    """Return why a sweep of these methods cannot take the recipe apart, in a sentence; nothing where it can."""
+    """Return why a sweep of these methods cannot decompose the recipe, as a sentence; '' if it can."""
     apart = [name for name in methods if decomposable(name) and METHODS[name].published in methods]
     if not apart:
         known = [name for name in METHODS if decomposable(name)]

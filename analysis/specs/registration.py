@@ -1,4 +1,4 @@
-"""What a study freezes before anything runs: a pre-registration, which a file holds and a hash names."""
+"""Pre-registration of a study: a file, frozen before anything runs and named by its hash."""
 
 import hashlib
 import json
@@ -10,9 +10,9 @@ MOST_BYTES = 2**20  # of a file that holds one
 
 
 class Registration(BaseModel):
-    """What was named before anything ran. settings: every parameter of the study. outcome: the primary one of hiding
-    sinks. contrasts: what is compared with what, a sentence each. margins: in words, by what they are of. tests: in the
-    family. power: what the plan said. made: ISO 8601. version: of SinkScope. digest: SHA-256 of all the rest.
+    """A study as fixed before anything ran. settings: every parameter. outcome: the primary outcome of hiding sinks.
+    contrasts: one sentence per comparison. margins: in words, by outcome. tests: their number in the family. power: as
+    planned. made: ISO 8601. version: of SinkScope. digest: SHA-256 of all other fields.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,10 +35,10 @@ class Registration(BaseModel):
         return self
 
     def content_digest(self) -> str:
-        """The hash of everything but the hash."""
+        """Return the SHA-256 of all other fields."""
         content = self.model_dump(mode="json", exclude={"digest"})
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def frozen(self) -> "Registration":
-        """Itself with its hash."""
+        """Return a copy with its digest set."""
         return self.model_copy(update={"digest": self.content_digest()})

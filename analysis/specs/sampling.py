@@ -82,30 +82,30 @@ class LLaDASampling(writing.Writing):
 
     @property
     def block(self) -> int:
-        """Tokens a block."""
+        """Tokens per block."""
         return self.block_length or self.gen_length
 
     @property
     def open_ended(self) -> bool:
-        """Whether what is written decides how many forwards a text takes."""
+        """True if the number of forwards depends on the text that is written."""
         return self.threshold is not None or self.factor is not None
 
     @property
     def same_alone(self) -> bool:
-        """Whether the same text is written in a batch as alone, in as many forwards."""
+        """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0 and self.remasking == "low-confidence" and not self.open_ended
 
     @property
     def keeps_keys(self) -> bool:
-        """Whether a forward goes on from keys kept of an earlier one."""
+        """True if a forward reuses keys of an earlier one."""
         return self.cache != "none"
 
     def at_threshold(self, threshold: float) -> Self | None:
-        """The same by whole forwards, each of every prediction at least this sure."""
+        """Return the same sampling by whole forwards that write every prediction at least this sure."""
         return self._whole(threshold=threshold)
 
     def one_by_one(self) -> Self | None:
-        """The same by whole forwards of one token each, the surest."""
+        """Return the same sampling by whole forwards that each write one token, the surest."""
         return self._whole(threshold=None)
 
     def _whole(self, **fields: Any) -> Self:
@@ -124,8 +124,8 @@ class LLaDASampling(writing.Writing):
 
 
 class DreamSampling(writing.Writing):
-    """Dream's sampler: the number of tokens uncovered follows a noise schedule from 1 to eps; with a threshold
-    (Fast-dLLM) only what is sure enough is uncovered.
+    """Dream's sampler: the number of tokens unmasked follows a noise schedule from 1 to eps; with a threshold
+    (Fast-dLLM) every token that is sure enough is unmasked instead.
     """
 
     sampler: Literal["dream"] = "dream"
@@ -192,30 +192,30 @@ class DreamSampling(writing.Writing):
 
     @property
     def block(self) -> int:
-        """Tokens a block under a cache."""
+        """Tokens per block under a cache."""
         return self.block_length or self.gen_length
 
     @property
     def open_ended(self) -> bool:
-        """Whether what is written decides how many forwards a text takes."""
+        """True if the number of forwards depends on the text that is written."""
         return self.threshold is not None
 
     @property
     def same_alone(self) -> bool:
-        """Whether the same text is written in a batch as alone, in as many forwards."""
+        """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0 and self.alg != "origin" and self.alg_temp == 0 and not self.open_ended
 
     @property
     def keeps_keys(self) -> bool:
-        """Whether a forward goes on from keys kept of an earlier one."""
+        """True if a forward reuses keys of an earlier one."""
         return self.cache != "none"
 
     def at_threshold(self, threshold: float) -> Self | None:
-        """The same by whole forwards, each of every prediction at least this sure."""
+        """Return the same sampling by whole forwards that write every prediction at least this sure."""
         return self._whole(threshold=threshold, steps=1)  # the even share of one step is all of the text
 
     def one_by_one(self) -> Self | None:
-        """The same by whole forwards of one token each, the surest."""
+        """Return the same sampling by whole forwards that each write one token, the surest."""
         return self._whole(threshold=1.0, steps=self.gen_length)
 
     def _whole(self, **fields: Any) -> Self:
@@ -275,20 +275,20 @@ class DLLMSampling(writing.Writing):
 
     @property
     def open_ended(self) -> bool:
-        """Whether what is written decides how many forwards a text takes."""
+        """True if the number of forwards depends on the text that is written."""
         return self.threshold is not None
 
     @property
     def same_alone(self) -> bool:
-        """Whether the same text is written in a batch as alone, in as many forwards."""
+        """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0 and self.remasking == "low-confidence" and not self.open_ended
 
     def at_threshold(self, threshold: float) -> Self | None:
-        """The same, each forward of every prediction at least this sure."""
+        """Return the same sampling, in which a forward writes every prediction at least this sure."""
         return self._whole(threshold=threshold)
 
     def one_by_one(self) -> Self | None:
-        """The same by forwards of one token each, the surest."""
+        """Return the same sampling by forwards that each write one token, the surest."""
         return self._whole(threshold=None)
 
     def _whole(self, **fields: Any) -> Self:
@@ -339,7 +339,7 @@ class MDLMSampling(writing.Writing):
 
     @property
     def open_ended(self) -> bool:
-        """Whether what is written decides how many forwards a text takes."""
+        """True if the number of forwards depends on the text that is written."""
         return True
 
     def forwards(self, open_before: int = 0) -> int:
@@ -359,7 +359,7 @@ class AutoregressiveSampling(writing.Writing):
 
     @property
     def same_alone(self) -> bool:
-        """Whether the same text is written in a batch as alone, in as many forwards."""
+        """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0
 
     def forwards(self, open_before: int = 0) -> int:

@@ -276,7 +276,7 @@ def without_seed(point: PruneSpec) -> PruneSpec:
 
 
 def setting_key(point: PruneSpec) -> str:
-    """What names a pruning's setting: all that it reads but the seed."""
+    """Return the key of a pruning's setting: every parameter it reads, except the seed."""
     return json.dumps(only_read(without_seed(point).model_dump(mode="json", exclude={"out", "overwrite"})))
 
 

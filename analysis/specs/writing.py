@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from analysis.specs.base import FAST_DLLM_SOURCE, Spec, parameter
 
 Cache = Literal["none", "prefix", "dual"]
-"""Which keys of a block's first forward are kept while the block is written, in a model that sees all of its text."""
+"""Keys of a block's first forward that are kept while the block is written, in a model that sees all of its text."""
 
 THRESHOLD = 0.9
 """The confidence threshold published with Fast-dLLM."""
@@ -86,29 +86,29 @@ class Writing(Spec):
 
     @property
     def open_ended(self) -> bool:
-        """Whether what is written decides how many forwards a text takes."""
+        """True if the number of forwards depends on the text that is written."""
         return False
 
     @property
     def same_alone(self) -> bool:
-        """Whether the same text is written in a batch as alone, in as many forwards: nothing is drawn at random, and no
-        step depends on other sequences.
+        """True if a batch writes the same text as one sequence alone, in as many forwards: nothing is drawn at random,
+        and no step depends on other sequences.
         """
         return False
 
     @property
     def keeps_keys(self) -> bool:
-        """Whether a forward goes on from keys kept of an earlier one."""
+        """True if a forward reuses keys of an earlier one."""
         return False
 
     def at_threshold(self, threshold: float) -> Self | None:
-        """The same text written by whole forwards, each of every prediction at least this sure; None where the sampler
-        has no threshold.
+        """Return the same sampling by whole forwards that write every prediction at least this sure; None if the
+        sampler has no threshold.
         """
         return None
 
     def one_by_one(self) -> Self | None:
-        """The same text written by whole forwards of one token each, the surest; None without `at_threshold`."""
+        """Return the same by whole forwards that each write one token, the surest; None without a threshold."""
         return None
 
     def _changed(self, **fields: Any) -> Self:
@@ -124,7 +124,7 @@ class Writing(Spec):
 
 
 def linear_shares(count: int, steps: int) -> list[int]:
-    """How many of `count` tokens each step of a block writes: round(left / steps left), half to even, without zeros."""
+    """Split `count` tokens over the steps of a block: round(left / steps left), half to even, without zeros."""
     shares, left = [], count
     for step in range(steps, 0, -1):
         share = min(left, round(left / step))

@@ -65,8 +65,9 @@ def playback(tracks: list[Track], step: int = 0, telling: int | None = None, pla
 
 @dataclass(frozen=True)
 class Played:
-    """A track as it was sent. Frames (n,): the step of each; mass (n, S), of which uniform attention gives 1; flags
-    (n, S): the bits above; words (n, S) of str, empty where nothing stands. The last frame is the finished text.
+    """A track as the player receives it. frames (n,): the step of each frame; mass (n, S): 1 is uniform attention;
+    flags (n, S): the bits above; words (n, S) of str: empty where there is no token. The last frame is the finished
+    text.
     """
 
     title: str
@@ -77,7 +78,7 @@ class Played:
 
     @property
     def sinks(self) -> np.ndarray:
-        """Which tokens are sinks, (n, S) bool."""
+        """Mask of the sinks, (n, S) bool."""
         return (self.flags & SINK) > 0
 
     @property
@@ -88,7 +89,7 @@ class Played:
 
 
 def unpacked(track: Mapping[str, Any]) -> Played:
-    """Read a track of `playback` back, as the player does."""
+    """Decode a track of `playback`, as the player does."""
     frames, positions = np.asarray(track["frames"]), track["positions"]
     data, cells = zlib.decompress(base64.b64decode(track["cells"])), len(frames) * positions
     token = np.frombuffer(data, "<u4", cells)

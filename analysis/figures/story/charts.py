@@ -1,6 +1,6 @@
-"""The story's figures as HTML: they keep their letters' size at any width, print, and follow the page's theme.
+"""The story's figures as HTML: they keep their font size at any width, print, and follow the page's theme.
 
-Data in, markup out; every text is escaped.
+Data in, markup out; all text is escaped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from markupsafe import Markup, escape
 from analysis.figures.style import ink_on
 
 MODEL, REFERENCE, NULL = "model", "reference", "null"
-"""What a mark is of: the model, the one beside it, or what it is held against."""
+"""Tones of a mark: the model, the model it is compared with, or the null."""
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as they are read, to the right.
+    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right.
 
     tone: MODEL, REFERENCE or NULL. low, high: of its interval, None where there is none. dots: single runs. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
@@ -53,7 +53,7 @@ def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Markup:
 def intervals(
     groups: Sequence[Group], axis: str, scale: float = 1.0, margin: float | None = None, margin_told: str = ""
 ) -> Markup:
-    """Draw differences from zero with their intervals, all on one scale. margin: the band of what would not matter."""
+    """Draw differences from zero with their intervals, all on one scale. margin: half-width of the equivalence band."""
     ends = [abs(end) for mark in _marks(groups) for end in (mark.value, mark.low, mark.high, margin) if end is not None]
     most = 1.08 * (max(ends, default=0.0) or 1.0)
     return _chart(groups, axis, scale, -most, most, bar=False, margin=margin, margin_told=margin_told)
@@ -116,7 +116,7 @@ def _panel(rows: Sequence[Markup]) -> Markup:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values from low to high, at most five of them."""
+    """Return at most five round values from low to high."""
     rough = (high - low) / 4
     power = 10.0 ** floor(log10(rough))
     step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
@@ -163,7 +163,7 @@ def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapp
 
 @dataclass(frozen=True)
 class Token:
-    """A token with the attention it draws. share: in multiples of an even split. masked: nothing stands there yet."""
+    """A token and the attention it draws. share: × uniform attention. masked: still undecided."""
 
     text: str
     share: float
@@ -172,7 +172,7 @@ class Token:
 
 
 def skyline(tokens: Sequence[Token], told: str) -> Markup:
-    """Draw a bar over each token of a text, and the line of an even split. told: what stands over the highest bar."""
+    """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar."""
     most = max((token.share for token in tokens), default=1.0) or 1.0
     top = max(range(len(tokens)), key=lambda at: tokens[at].share) if tokens else -1
     even = f"{1 / max(most, 1.0):.3f}"
@@ -193,7 +193,7 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
 
 @dataclass(frozen=True)
 class Line:
-    """A text beneath its title. same: which tokens it has in common with the first one, None for that one itself."""
+    """A text under its title. same: which tokens it shares with the first text; None for the first text itself."""
 
     title: str
     tokens: tuple[str, ...]
@@ -202,7 +202,7 @@ class Line:
 
 
 def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
-    """Draw texts that go on after one prompt, shaded where they do not hold what the first one holds."""
+    """Draw texts that continue one prompt, shaded where they differ from the first."""
     shown = Markup()
     for line in lines:
         words = Markup()
@@ -221,5 +221,5 @@ def _end(prompt: str) -> str:
 
 
 def _shown(token: str) -> Markup:
-    """Return a token as it is read; breaks are marks, as they would be lost."""
+    """Return a token as markup; line breaks become marks, as they would be lost."""
     return escape(token.replace("\n", "⏎").strip() or "␣")
