@@ -1,4 +1,4 @@
-"""What sinks do: what a model loses where they are hidden, in one prompt or many; and what pruning does to them."""
+"""Effects of sinks: what a model loses when they are hidden, in one prompt or many; and how pruning changes them."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""One recording, from its text down to a single head; and in tabs what needs more than one number per head."""
+"""One recording, from its text down to a single head, with tabs for views of more than one number per head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,9 +43,9 @@ _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()
 
 @dataclass(frozen=True)
 class Tab:
-    """What stands beneath the explorer. draw: with the recording, the definition of a sink, the tokens on which sinks
-    are counted, and the place of its controls. reads: the explorer's choices that it depends on, as the address names
-    them.
+    """A tab under the explorer. draw: called with the recording, the definition of a sink, the tokens on which sinks
+    are counted, and the place for its controls. reads: the explorer's choices that it depends on, by their names in the
+    address.
     """
 
     draw: Callable[[Recording, SinkParams, SplitName, DeltaGenerator], None]
@@ -71,7 +71,7 @@ _STYLE = f"""<style>.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{
 
 
 def main() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.title("Explore")
     start_exhibits()
     record = shown_recording()
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _look_at(record: JobRecord) -> None:
-    """A finished recording in the explorer, with the tabs beneath it."""
+    """Draw a finished recording in the explorer, with the tabs under it."""
     st.html(_STYLE)
     new, shown = keyed_columns([1, 1], _TOP, gap="medium")
     with new:
@@ -123,7 +123,7 @@ def _look_at(record: JobRecord) -> None:
 
 @alone
 def _tab(recording: Recording, name: str) -> None:
-    """The tab, whose controls draw it alone anew."""
+    """Draw a tab; its controls redraw only the tab."""
     gone()
     params, split = sink_params(), split_in(recording)
     plots, side = plots_and_controls()

@@ -25,7 +25,7 @@ VIEWS = (PRUNED, MASKS, ACCURACY, *views.VIEWS, SUGGEST)
 
 
 def main() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.title("Prune")
     start_exhibits()
     model = model_in_use()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
-    """Which mask bits the discount changes; what it is computed from, where that is stored."""
+    """Draw which mask bits the discount changes; return the statistics behind it, if they are stored."""
     try:
         refused = why_no_noise(model)
     except EXPECTED:  # said beside the button
@@ -77,7 +77,7 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
 
 
 def _named(found: Opened, setting: TuneParams) -> dict[str, TuneParams]:
-    """The setting and A by what they are called; none where the statistics do not serve the setting."""
+    """Return the setting and A by name; none if the statistics do not cover the setting."""
     problem, a = views.why_not(found.statistics, setting), kept_a()
     if problem:
         st.warning(plain(problem))

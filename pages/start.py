@@ -20,7 +20,7 @@ REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and betwee
 
 
 def main() -> None:
-    """Draw the page: the story of a study, its slides, or what a new study asks."""
+    """Draw the page: the story of a study, its slides, or the settings of a new study."""
     start_exhibits()
     if address.presenting():
         _present()
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _ask() -> None:
-    """What a study of the model in use asks, and its button."""
+    """Draw the settings of a study of the model in use, and its button."""
     st.title("Run this study on your model", anchor=False)
     st.page_link("pages/start.py", label="Back to the story", icon=":material/arrow_back:")
     ask_study(model_in_use())

@@ -1,6 +1,6 @@
-"""Addresses of pages that are no more: each leads on to the page and tab that now hold its view.
+"""Addresses of removed pages: each redirects to the page and tab that now hold its view.
 
-docs/pages.md lists the views; a test opens every row of it.
+docs/pages.md lists the views; a test opens every row.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,13 +16,13 @@ from analysis.specs import DiscountParams
 from pages.parts.private_path import base_path
 
 ANY = "*"
-"""In a row: whatever the address names there."""
+"""Wildcard in a row: any value of the parameter."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """One view. page: its old address; names: what the old address must name, as parameter -> value, for this row to
-    hold, which the new address leaves out. to: the new page, '' for the first one; adds: what its address also names.
+    """One moved view. page: its old page; names: parameter -> value that the old address must have for this row to
+    match; the new address leaves them out. to: the new page, '' for the first one; adds: parameters of the new address.
     """
 
     page: str
@@ -66,7 +66,7 @@ MOVED: tuple[Moved, ...] = (
     Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
     Moved("masks", "runs", {}, {"runs_view": "Masks"}),
 )
-"""Old views and where they are now. The first row that holds is taken; a page without one that holds is as it was."""
+"""Old views and their new places. The first row that matches counts; a page without a match stays as it was."""
 
 _CALIBRATED = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _TUNED = (*DiscountParams.model_fields, "sparsity", "step_weighting")
@@ -76,11 +76,11 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     | {f"calibrate_{name}": f"prune_{name}" for name in _CALIBRATED}
     | {f"tune_{name}": f"prune_{name}" for name in _TUNED},
 }
-"""What parameters of an old page are called now."""
+"""New names of the parameters of an old page."""
 
 
 def new_address(page: str, query: str) -> str | None:
-    """Return the address, as `page?query`, that has taken the place of an old one; None where it is still in use."""
+    """Return the address, as `page?query`, that replaces an old one; None if the old one is still in use."""
     named = parse_qsl(query, keep_blank_values=True)
     for row in MOVED:
         if row.page == page and all(_names(named, name, value) for name, value in row.names.items()):
@@ -97,10 +97,10 @@ def _names(named: list[tuple[str, str]], name: str, value: str) -> bool:
 
 
 class _OldAddress(Route):
-    """Answers at an address where one of its rows holds, and leaves it to the page of that name where none does."""
+    """A route that answers where one of its rows matches, and leaves other addresses to the page of that name."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return what Starlette asks of a route."""
+        """Return how the request matches, as Starlette expects."""
         match, child = super().matches(scope)
         if match == Match.FULL:
             page, query = self.path.rpartition("/")[2], scope.get("query_string", b"").decode("latin-1")
@@ -110,7 +110,7 @@ class _OldAddress(Route):
 
 
 def routes() -> list[Route]:
-    """Return what the server answers at the old addresses. What else an address names goes along."""
+    """Return the routes for the old addresses. They pass all other parameters on."""
     pages = dict.fromkeys(row.page for row in MOVED)
     return [_OldAddress(f"{base_path()}/{page}", _leading_on(page)) for page in pages]
 

@@ -1,1 +1,1 @@
-"""How the sinks of a recording move: views of a tab of Explore."""
+"""Movement of a recording's sinks: views of a tab of Explore."""

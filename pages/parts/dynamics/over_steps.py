@@ -109,7 +109,7 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
 
 
 def _writing(recording: Recording) -> None:
-    """How many tokens each step wrote, edited and took back; nothing where each step writes as many as the others."""
+    """Draw how many tokens each step wrote, edited and took back; nothing if all steps write equally many."""
     changes = measures.changes(recording)
     counts = {
         "written": changes.written.sum(axis=1),

@@ -1,4 +1,4 @@
-"""How long each position is a sink, and how much its share of attention varies."""
+"""Lifetime of each position as a sink, and variance of its share of attention."""
 
 import numpy as np
 import pandas as pd

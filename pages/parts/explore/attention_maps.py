@@ -1,4 +1,4 @@
-"""Attention maps of single heads, which recordings do not keep: one forward of the model fetches each."""
+"""Attention maps of single heads. Recordings do not keep them: each takes one forward of the model."""
 
 from collections.abc import Sequence
 from itertools import compress
@@ -30,7 +30,7 @@ _FORMULA = "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every
 
 
 def attention_map(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab: the map of the head that the explorer shows, and what the token chosen there attends to."""
+    """Draw the tab: the map of the head that the explorer shows, and the attention of its chosen token."""
     problem = why_no_model(recording)
     if problem:
         st.info(plain(problem))
@@ -83,20 +83,20 @@ def _full_map(recording: Recording, step: int, title: str, layer: int, values: n
 
 
 def _words(recording: Recording, step: int) -> list[str]:
-    """The tokens that a step had before it, in the order of a map's rows."""
+    """Return the input tokens of a step, in the order of a map's rows."""
     return list(compress(recording.trajectory.labels(step), recording.trajectory.present[step]))
 
 
 def _names(recording: Recording, step: int) -> list[str]:
-    """What their positions are called in that step."""
+    """Return the names of the input positions of a step, in the same order."""
     return list(compress(recording.trajectory.names.at(step), recording.trajectory.present[step]))
 
 
 def _maps(
     recording: Recording, step: int, heads: Sequence[tuple[int, int]], titles: Sequence[str]
 ) -> list[np.ndarray] | None:
-    """The maps of heads (layer, head) in a step, (P, P) each of the tokens present; None before they are asked for,
-    after saying why they cannot be, and while they are fetched.
+    """Return the maps of heads (layer, head) in a step, (P, P) each of the tokens present; None before they are
+    requested, while they are computed, and if they cannot be, after saying why.
     """
     try:
         specs = [_spec(recording, step, layer, head) for layer, head in heads]

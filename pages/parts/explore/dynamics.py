@@ -1,4 +1,4 @@
-"""How the sinks of a recording come, move and go over its steps, beside other recordings and references."""
+"""Appearance, movement and end of a recording's sinks over its steps, beside other recordings and references."""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -20,7 +20,7 @@ VIEWS = {
 
 
 def dynamics(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab; its controls in `side`."""
+    """Draw the tab, with its controls in `side`."""
     with side:
         view = st.selectbox("View", list(VIEWS), key="dynamics_view", bind="query-params")
     VIEWS[view](recording, params, split, side)

@@ -20,7 +20,7 @@ TWINS = {"bundled": "bundled-ar", "bundled-ar": "bundled"}
 
 @dataclass(frozen=True)
 class _Offer:
-    """A model that can record the prompt. title: what the button calls it."""
+    """A model that can record the prompt. title: its name on the button."""
 
     title: str
     spec: RecordSpec
@@ -29,7 +29,7 @@ class _Offer:
 def record_with(recording: Recording, parameter: str) -> None:
     """Draw the button for the first model that has not recorded the prompt, and a list of the others.
 
-    parameter: what the address calls the recording beside this one; it then names the new one.
+    parameter: the address's parameter for the recording shown beside this one; set to the new recording.
     """
     offers = _offers(recording) if engine().gate.may("record") else []
     say_refusal(_PLACE)
@@ -60,7 +60,7 @@ def _button(offer: _Offer, label: str, number: int, parameter: str, recording: R
 
 
 def _offers(recording: Recording) -> list[_Offer]:
-    """What can be recorded beside this one and was not yet."""
+    """Return the models that can record the prompt too and have not yet."""
     shown = recording.model
     models = (
         {TWINS[shown.source]: shown.model_copy(update={"source": TWINS[shown.source]})} if shown.source in TWINS else {}
@@ -81,7 +81,7 @@ def _offers(recording: Recording) -> list[_Offer]:
 
 
 def _spec(recording: Recording, model: ModelSpec) -> RecordSpec | None:
-    """The same prompt and seed for another model, with its own sampler; None where it cannot be recorded."""
+    """Return the same prompt and seed for another model, with its own sampler; None if it cannot record them."""
     try:
         request = recording.request()
         engine().gate.check_source(model.source)
@@ -101,7 +101,7 @@ def _spec(recording: Recording, model: ModelSpec) -> RecordSpec | None:
 
 
 def _like(kind: type[Sampling], sampling: Sampling) -> Sampling:
-    """The same sampling; for another sampler as many tokens, and what else both have."""
+    """Return the same sampling; for another sampler, the same number of tokens and all other shared parameters."""
     if isinstance(sampling, kind):
         return sampling
     if kind is AutoregressiveSampling:

@@ -25,7 +25,7 @@ class Picked:
 
 
 def at_token(recording: str, step: int, position: int, finished: bool) -> dict[str, str]:
-    """What the address of Explore names, to show a recording with this token chosen. recording: the id of its job."""
+    """Return the parameters of Explore's address for a recording with this token chosen. recording: its job's id."""
     named = f"{recording}.{step}.{position}{'.end' if finished else ''}"
     return {"recording": recording, "step": str(step), _ADDRESS: named}
 

@@ -10,10 +10,10 @@ from pages.parts import controls
 from pages.parts.plain import plain
 
 DEFAULT_CALIBRATION: CalibrationParams = CalibrateSpec.model_fields["calibration"].default
-"""What the page begins with, for the preview and the prunings alike: seconds on a laptop."""
+"""Initial calibration of the page, for the preview and the prunings alike: takes seconds on a laptop."""
 
 CALIBRATION_IN_WORDS = {"data": "text {}", "samples": "{} sequences", "seq_len": "{} tokens each", "seed": "seed {}"}
-"""How a fold's title tells the calibration."""
+"""Templates for the calibration in the title of an expander."""
 
 
 def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:

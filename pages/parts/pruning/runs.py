@@ -39,14 +39,14 @@ _sparsity_grid, _phase_bar, _grids = kept(figures.sparsity_grid), kept(figures.p
 
 
 def active_runs() -> None:
-    """Draws the prunings that run or wait, as they go."""
+    """Draw running and queued prunings with their progress."""
     active = [record for record in reversed(engine().jobs("prune")) if not record.ended]
     if active:
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
 
 
 def finished_runs() -> None:
-    """Draws the pruned models in a table, the one that is opened, and what was cut off."""
+    """Draw the table of pruned models, the one that is open, and the prunings that were interrupted."""
     runs = engine().jobs("prune")
     ended = [record for record in runs if record.ended]
     if not ended:
@@ -71,8 +71,8 @@ def finished_runs() -> None:
 
 
 def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
-    """Return a pruned model that discounts sinks beside the same without a discount: of the settings that are asked for
-    where these were pruned, else the newest; else the newest two. specs: what is asked for."""
+    """Return a pruned model with a sink discount and its twin without: with the requested settings if they were pruned,
+    else the newest pair; else the newest two models. specs: the requested prunings."""
     done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
     asked = [run for spec in specs for run in done if run.model == spec.model.source and _alike(run, spec)]
     for run in [*asked, *done]:
@@ -89,7 +89,7 @@ def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
 
 
 def _alike(run: Run, spec: PruneSpec) -> bool:
-    """Whether a run was pruned as a spec says, of whatever model."""
+    """Return whether a run was pruned with the settings of a spec, whatever its model."""
     try:
         own = PruneSpec.model_validate(run.parameters)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The settings of preview and pruning, drawn from their specs: what is to run, or one sentence on why it cannot."""
+"""Settings of preview and pruning, drawn from their specs: the specs to run, or one sentence on why none can."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_i
 
 @dataclass(frozen=True)
 class Asked:
-    """What the controls ask for. specs: one per method; problem: why there are none, or ''. calibration, setting: of
-    the preview, and of every pruning that reads them. stored: fields of `StatisticsParams` beside the calibration.
+    """Values of the controls. specs: one per method; problem: why there are none, or ''. calibration, setting: of the
+    preview, and of every pruning that reads them. stored: fields of `StatisticsParams` other than the calibration.
     discounts: whether some method discounts sinks."""
 
     specs: list[PruneSpec]
@@ -59,7 +59,7 @@ class Asked:
 
 
 def prune_settings(model: ModelSpec) -> Asked:
-    """Draws the controls, one set for the preview, the prunings and all that follows."""
+    """Draw the controls: one set for the preview, the prunings and all that follows."""
     checkpoint = found(model)
     if isinstance(checkpoint, str):
         return Asked([], checkpoint, DEFAULT_CALIBRATION, TuneParams(), {}, discounts=False)
@@ -86,7 +86,7 @@ def prune_settings(model: ModelSpec) -> Asked:
 def _specs(
     model: ModelSpec, methods: list[str], chosen: dict[str, Any], checkpoint: Checkpoint | None
 ) -> tuple[list[PruneSpec], str]:
-    """One spec per chosen method; or why there is none where settings do not go together."""
+    """Return one spec per chosen method, or the reason why settings conflict."""
     if not methods:
         return [], "Choose at least one method."
     refused = pattern_refused(checkpoint, chosen["pattern"])
@@ -157,18 +157,18 @@ def _methods(checkpoint: Checkpoint | None) -> list[str]:
 
 
 def _published() -> str:
-    """What the default method was published against, for models that it is not for."""
+    """Return the published baseline of the default method, for models that the method does not support."""
     return METHODS[PruneSpec.model_fields["method"].default].published or "wanda"
 
 
 def with_and_without() -> list[str | None]:
-    """The default method, and the same without its discount."""
+    """Return the default method, and the same without its discount."""
     default = PruneSpec.model_fields["method"].default
     return [default, METHODS[default].control]
 
 
 def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
-    """Sparsity, which stands above, pattern and allocation."""
+    """Draw sparsity, which goes above, pattern and allocation; return their values."""
     below = st.container(key="prune_pattern_place")
     with below:
         pattern = controls.draw(

@@ -32,7 +32,7 @@ def why_no_model(recording: Recording) -> str:
 
 
 def seconds_of(recording: Recording, share: float = 1.0) -> str:
-    """How long so many times the forwards of a recording take, as words: as measured when it was recorded."""
+    """Say how long `share` times the forwards of a recording take, as measured when it was recorded."""
     seconds = recording.info.seconds * share
     if seconds < 1:
         return "less than a second"
@@ -45,7 +45,7 @@ def seconds_of(recording: Recording, share: float = 1.0) -> str:
 def reference_toggle(recording: Recording) -> Recording | None:
     """The switch for the random-weight reference, and the reference; None where it is off or not there (yet).
 
-    It is on at first where the reference is stored; else switching it on is what asks for it.
+    It starts on if the reference is stored; otherwise switching it on requests the reference.
     """
     problem = why_no_model(recording)
     stored = stored_reference(recording)

@@ -1,4 +1,4 @@
-"""The accuracy of the ticked runs: in an evaluation that they share or joined item by item, and scoring them."""
+"""Accuracy of the ticked runs, in an evaluation that they share or joined item by item; and scoring them."""
 
 import streamlit as st
 
@@ -20,9 +20,9 @@ from pages.parts.trouble import EXPECTED, why
 
 
 def scores_of_runs(chosen: list[Run], runs: list[Run]) -> None:
-    """Draws the accuracy of the ticked runs, or the evaluation that the address names; what scores them is in a fold.
+    """Draw the accuracy of the ticked runs, or the evaluation that the address names; scoring is in an expander.
 
-    runs: all of them.
+    runs: all runs.
     """
     compared = sorted(chosen, key=lambda run: run.kind != "dense")  # the others are held against the first
     without = [run.name for run in compared if not run.evaluations]
@@ -41,7 +41,7 @@ def scores_of_runs(chosen: list[Run], runs: list[Run]) -> None:
 
 
 def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
-    """The fold in which the ticked runs are scored beside the dense model that they come from."""
+    """Draw the expander that scores the ticked runs beside their dense model."""
     pruned = [run for run in chosen if run.kind == "pruned" and run.runs]
     models = {run.model for run in pruned} or {run.source for run in chosen if run.kind == "dense"}
     if not chosen or not may_act():
@@ -70,7 +70,7 @@ def _joined(runs: list[Run]) -> None:
 
 
 def _results(runs: list[Run]) -> Results | None:
-    """What the runs answered: in an evaluation that all share, else in the newest of each, joined item by item."""
+    """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each."""
     try:
         parts = []
         for run, scored in zip(runs, _shared(runs), strict=True):
@@ -89,7 +89,7 @@ def _results(runs: list[Run]) -> Results | None:
 
 
 def _shared(runs: list[Run]) -> list[Scored]:
-    """A place of each run in an evaluation: in the newest that holds all of them, else in its own newest."""
+    """Return where each run was scored: in the newest evaluation that holds all of them, else in its own newest."""
     for first in runs[0].evaluations:
         places = [
             next((evaluation for evaluation in run.evaluations if evaluation.record.id == first.record.id), None)

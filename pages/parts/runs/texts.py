@@ -1,4 +1,4 @@
-"""What the ticked runs write, beside what the dense model writes of the same prompt."""
+"""Texts of the ticked runs beside the dense model's, for the same prompt."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ _KEY = "texts_of"
 
 
 def texts_of(chosen: list[Run]) -> None:
-    """Draws the texts of the ticked runs of one model beside that of the dense model. What was not recorded yet is
-    offered with what it costs."""
+    """Draw the texts of the ticked runs of one model beside the dense model's. Texts not recorded yet are offered with
+    their cost."""
     runs = [run for run in chosen if run.kind == "pruned" and run.runs]
     if not runs:
         st.info("Tick pruned models above to read what they write beside the dense model, prompt by prompt.")
@@ -44,7 +44,7 @@ def texts_of(chosen: list[Run]) -> None:
 
 
 def _dense(source: str) -> Recording | None:
-    """The box of recordings of the dense model, and the one chosen."""
+    """Draw the box of the dense model's recordings; return the chosen one."""
     jobs = {
         job.id: job
         for job in finished_recordings()
@@ -63,7 +63,7 @@ def _dense(source: str) -> Recording | None:
 
 
 def _request(dense: Recording, run: Run) -> RecordSpec:
-    """The same prompt, sampling and seed, asked of a pruned copy."""
+    """Return the request for the same prompt, sampling and seed with a pruned copy."""
     asked = dense.request()
     # A folder's name does not say whether its model is tuned for a template; the recording knows.
     template = "on" if dense.info.chat_template else "off"
@@ -72,7 +72,7 @@ def _request(dense: Recording, run: Run) -> RecordSpec:
 
 
 def _recorded(dense: Recording, runs: list[Run]) -> list[tuple[Run, Recording]]:
-    """The runs whose recordings are there. The others are offered, or followed once they are asked for."""
+    """Return the runs that are recorded. Offer the others, or show their progress once requested."""
     requests = [_request(dense, run) for run in runs]
     new = [
         run
@@ -101,7 +101,7 @@ def _recorded(dense: Recording, runs: list[Run]) -> list[tuple[Run, Recording]]:
 
 
 def _cost(job: JobRecord, count: int) -> str:
-    """What recording so many texts takes, by the time of the dense model's."""
+    """Estimate the time of recording `count` texts from the dense model's recording."""
     if job.started is None or job.finished is None or job.cached:
         return "Each takes about as long as recording the dense model."
     return f"About {duration(count * (job.finished - job.started))}, by the dense model's recording."

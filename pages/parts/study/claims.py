@@ -1,4 +1,4 @@
-"""What the current study claims, as a table: each claim with its outcome and the numbers that it stands on."""
+"""Claims of the current study, as a table: each with its outcome and the numbers behind it."""
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +13,7 @@ from pages.parts.trouble import EXPECTED, why
 
 
 def claims(expanded: bool) -> None:
-    """Draws the table in a fold, which is open or not; nothing where there is no study."""
+    """Draw the table in an expander; nothing without a study. expanded: whether it starts open."""
     there = studies()
     name = study_in_hand(there)
     if name is None:

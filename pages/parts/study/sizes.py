@@ -1,4 +1,4 @@
-"""What studies of each size show, rule out and take, beside each other."""
+"""Sizes of a study, side by side: what each shows, rules out and costs."""
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +13,7 @@ _AGE = 60  # seconds for which times of earlier jobs are taken as they were
 
 
 def sizes(spec: StudySpec) -> None:
-    """Draws a row per size, and one for the settings where they are none of them. Raises UserError for a bad model
+    """Draw a row per size, and one for the settings if they match no size. Raises UserError for a bad model
     source.
     """
     rows, how, more = _planned(spec.model_dump_json())
@@ -25,7 +25,7 @@ def sizes(spec: StudySpec) -> None:
 
 @st.cache_data(ttl=_AGE, max_entries=16, show_spinner="Planning…")
 def _planned(asked: str) -> tuple[list[dict[str, str]], str, list[str]]:
-    """The table, how it is to be read, and cheaper studies where times are computed. asked: a `StudySpec`."""
+    """Return the table, how to read it, and cheaper studies if times are known. asked: a `StudySpec` as JSON."""
     spec = StudySpec.model_validate_json(asked)
     noise, every = plans.noise_of(spec, example()), plans.sizes_of(engine(), spec.model, example(), spec)
     computed = any(one.computed for one in every if one.spec == spec)

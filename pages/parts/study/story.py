@@ -1,4 +1,4 @@
-"""The story of a study: the answer, its findings, what they rest on, and what can be taken away."""
+"""The story of a study: the answer, its findings, what they rest on, and files to download."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ def story(findings: Findings, name: str) -> None:
 
 
 def behind(findings: Findings) -> None:
-    """Draw what the findings rest on, each part in a fold that is filled once it is opened."""
+    """Draw what the findings rest on, each part in an expander that is filled once opened."""
     st.header("Behind the findings", anchor=False)
     with st.container(key="story_behind"):
         _folds(findings)
@@ -72,14 +72,14 @@ def _folds(findings: Findings) -> None:
 
 @contextmanager
 def _fold(title: str, name: str) -> Iterator[bool]:
-    """A fold, and whether it is open."""
+    """Draw an expander and yield whether it is open."""
     place = st.expander(plain(title), key=f"fold_behind_{name}", on_change="rerun")
     with place:
         yield bool(place.open)
 
 
 def _part(findings: Findings, name: str) -> None:
-    """What a part shows: its sentences by model, its figures, and the ways to the pages behind them."""
+    """Draw a part: its sentences by model, its figures, and links to the pages behind them."""
     part, there = STUDY_PARTS[name], findings.part(name)
     st.caption(part.question)
     if there.standing:
@@ -131,7 +131,7 @@ _BODIES = {"watch": _watch, "pruning": _pruning}
 
 
 def _verdict(findings: Findings, verdicts: Sequence[rules.Verdict]) -> None:
-    """What rules say of the numbers, with what was controlled and what was not, and every comparison."""
+    """Draw the verdicts of the rules, with what was controlled and what was not, and every comparison."""
     st.caption(plain(rules.asked(findings)))
     for verdict in verdicts:
         with st.container(border=True):

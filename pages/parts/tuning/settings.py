@@ -1,4 +1,4 @@
-"""What can be done with the setting of the discount: presets, undo, and one that is kept to compare with."""
+"""Actions on the setting of the discount: presets, undo, and keeping one to compare with."""
 
 import json
 
@@ -24,7 +24,7 @@ def sliders() -> list[str]:
 
 
 def remember(setting: TuneParams) -> None:
-    """Note a setting that was drawn, so that it can come back."""
+    """Store a setting that was drawn, so that it can be restored."""
     history = st.session_state.setdefault(_HISTORY, [])
     text = setting.model_dump_json()
     if not history or history[-1] != text:

@@ -204,7 +204,7 @@ def _joined(_statistics: StoredStatistics, key: str, path: str) -> StoredStatist
 
 
 def _cost(spec: CalibrateSpec) -> str:
-    """What storing takes, by the newest job of this model that stored as large a text, else roughly."""
+    """Estimate the time of storing, scaled by text size from this model's newest finished job, if there is one."""
     text = spec.calibration
     for job in engine().jobs("calibrate"):
         alike = job.spec["calibration"]

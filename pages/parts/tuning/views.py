@@ -1,4 +1,4 @@
-"""What a setting of the discount does, computed from statistics stored once: masks, errors, weights, text, scores."""
+"""Effects of a setting of the discount, computed from stored statistics: masks, errors, weights, text, scores."""
 
 import numpy as np
 import pandas as pd
