@@ -1,4 +1,4 @@
-"""What the Dockerfile does, without docker: `python -m tests.clean_install FOLDER [--installer uv]`.
+"""The steps of the Dockerfile, without docker: `python -m tests.clean_install FOLDER [--installer uv]`.
 
 Installs the checkout into a virtual environment of its own, runs the installed command from another folder, and has the
 container's command serve a demonstration. It needs a package registry and some minutes.
@@ -17,7 +17,7 @@ RECORD = ["record", "--prompt", "tom has a dog .", "--gen-length", "8", "--steps
 
 
 def main() -> int:
-    """Print what each step took. Raises CalledProcessError where one fails."""
+    """Print the time of each step. Raises CalledProcessError if one fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="an empty folder for the environment and what it writes")
     parser.add_argument("--installer", choices=("pip", "uv", "pipx"), default="pip")

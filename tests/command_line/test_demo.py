@@ -1,4 +1,4 @@
-"""What a demonstration is filled with: jobs that the pages show, each asked once."""
+"""Content of a demonstration: the jobs that the pages show, each requested once."""
 
 from analysis.command_line.demo import _asked
 from analysis.engine.demonstration import refusal

@@ -1,4 +1,4 @@
-"""What is uploaded to the hub, and what is not: by a hub on this machine; cards hold measured numbers only."""
+"""Uploads to the hub, tested on a local one: what is uploaded and what is not; cards hold only measured numbers."""
 
 import json
 
@@ -21,7 +21,7 @@ TOKEN = "hf_" + "a" * 20
 
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory):
-    """A real pruning of the bundled model, with its card."""
+    """Prune the bundled model for real, with its card."""
     folder = tmp_path_factory.mktemp("push") / "pruned"
     flags = ["--method", "sink-wanda", "--sparsity", "0.5", "--samples", "2", "--seq-len", "32", "--device", "cpu"]
     assert main(["prune", *flags, "--out", str(folder)]) == 0

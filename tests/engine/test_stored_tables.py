@@ -1,4 +1,4 @@
-"""What is exported of a store: every column described, and the numbers those of the recording itself."""
+"""Exports of a store: every column is described, and the numbers are those of the recording."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Whether models fit this machine: sizes counted from published configs, verdicts by memory and disk, offers."""
+"""Fit of models to this machine: sizes counted from published configs, verdicts by memory and disk, offers."""
 
 import json
 from dataclasses import replace

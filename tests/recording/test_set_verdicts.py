@@ -78,7 +78,7 @@ def test_little_is_claimed_on_few_models_prompts_or_templates(
 
 
 def test_prompts_of_one_template_count_as_one() -> None:
-    """What a few templates have in common is no difference, however many prompts there are of each."""
+    """Common features of a few templates are no difference, however many prompts each template has."""
     rng, falsely = np.random.default_rng(0), {0: 0, 40: 0}
     for seed in range(12):
         for keys in falsely:

@@ -1,4 +1,4 @@
-"""What the story gathers beside the rest: masks beside those of two calibration seeds, and texts of ablations."""
+"""Extra data of the story: masks against those of two calibration seeds, and texts of ablations."""
 
 import shutil
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ CHANGED, OWN = 0.1, 0.3  # shares of the weights that the discount prunes otherw
 
 @dataclass(frozen=True)
 class Left:
-    """What a pruning left."""
+    """Result folder of a pruning."""
 
     folder: Path
 
 
 class Results:
-    """The folders of finished prunings, by their job's id."""
+    """Folders of finished prunings, by job id."""
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self.folders = folders
@@ -41,7 +41,7 @@ def job(name: str, **summary) -> JobRecord:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
-    """Pruned models whose masks differ by known shares: a method against its control, and two seeds of each."""
+    """Write pruned models whose masks differ by known shares: a method against its control, and two seeds of each."""
     home = tmp_path_factory.mktemp("pruned")
     dense = Path(tiny_llada(home / "dense", 0))
     weights = load_file(dense / "model.safetensors")
@@ -66,7 +66,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 def points(names: list[str], sparsity: float = 0.5) -> list[Point]:
-    """Finished prunings of these names, `method seed`."""
+    """Return finished prunings with these names, `method seed`."""
     made = []
     for name in names:
         method, seed = name.rsplit(" ", 1)

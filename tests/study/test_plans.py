@@ -1,4 +1,4 @@
-"""What sizes of a study are said to show, rule out and cost, and the cheapest that reach their power."""
+"""Claims about the sizes of a study: what they show, rule out and cost, and the cheapest that reach their power."""
 
 from itertools import pairwise
 
@@ -105,7 +105,7 @@ def test_every_size_stands_beside_the_others_with_power_equivalence_and_time(eng
 
 
 def test_the_noise_that_differences_had_is_read_from_their_variances():
-    """What `plan` makes of a noise is what it is read from, but for the caution about few degrees of freedom."""
+    """The variances that `plan` derives from a noise give it back, but for the caution about few degrees of freedom."""
     tasks, _ = known_sizes(("bundled",))
     noise = planning.Noise(0.03, 0.5, 0.4, 0.004, "true")
     seeds, grown = 2000, planning._Sizes.of(tasks, 64, noise).noise
@@ -184,7 +184,7 @@ def test_the_report_names_the_plan_by_its_hash_and_lists_every_departure():
 
 
 def test_the_sweep_of_the_walk_through_can_tell_half_a_point_in_the_hours_it_names():
-    """What docs/llada-8b.md says of its own command."""
+    """The claim of docs/llada-8b.md about its own command."""
     text = (ROOT / "docs" / "llada-8b.md").read_text(encoding="utf-8")
     words = next(line for line in text.splitlines() if "analysis sweep" in line).split()
     flags = dict(pairwise(words))

@@ -21,13 +21,13 @@ TEXT = ("Tom", "went", "to", "the", "shop", ".")
 
 
 def causes(mean: float, spread: float) -> dict:
-    """Differences of prompts in all outcomes; the predictions move by this."""
+    """Return differences per prompt in all outcomes; the predictions move by `mean`."""
     return {("bundled", "divergence"): tuple(around(mean, spread)), ("bundled", "aligned"): tuple(around(-mean, 0.2))}
 
 
 def told(drawn: Drawn, births: float, masked: float, changed: float, hidden: tuple[str, ...]) -> Findings:
-    """The example with the numbers of another model. births: of its sinks, as a multiple of the example's. masked: the
-    share of each layer's sinks that are masked positions. changed: the share of the mask that the discount changes.
+    """Return the example with another model's numbers. births: of its sinks, as a multiple of the example's. masked:
+    the share of each layer's sinks that are masked positions. changed: the share of the mask that the discount changes.
     """
     found, example = gathered(drawn), read(EXAMPLE)
     shown = []
@@ -109,7 +109,7 @@ ANSWERS = {
 
 
 def words(story: Story) -> int:
-    """What is read before a fold is opened."""
+    """Count the words above the expanders."""
     parts = [story.question, story.what, story.about, story.thin, story.picture_told]
     parts += [answer.question + " " + answer.words for answer in story.answers]
     for finding in story.findings:

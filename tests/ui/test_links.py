@@ -31,7 +31,7 @@ def folders(bundled, tmp_path_factory):
 
 
 def asked_of_statistics() -> str:
-    """What the address of the page Prune said when its button had been pressed."""
+    """Return the key of the statistics in Prune's address after its button was pressed."""
     spec = CalibrateSpec(model=ModelSpec(source="bundled"))
     return content_key(spec=spec.model_dump(mode="json"))[:12]
 

@@ -39,13 +39,13 @@ def study(tmp_path_factory):
 
 
 def named_in(test: AppTest, page: str) -> list[dict[str, list[str]]]:
-    """What each link to a page names in the address."""
+    """Return the address parameters of each link to a page."""
     links = [element.proto for element in test.get("page_link") if element.proto.page == page]
     return [parse_qs(link.query_string.removeprefix("?")) for link in links]
 
 
 def ways(test: AppTest) -> dict[str, dict[str, list[str]]]:
-    """What the links of the page name in the address, by the page they lead to; the newest of each page."""
+    """Return the address parameters of the page's links, by target page; the newest link per page."""
     links = [element.proto for element in test.get("page_link")]
     return {link.page: parse_qs(link.query_string.removeprefix("?")) for link in links if link.query_string}
 
