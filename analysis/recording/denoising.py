@@ -289,7 +289,7 @@ def _chosen(
     share: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Return the mask of the undecided tokens that a step writes, (B, S). share (B,): its tokens per row, split evenly."""
+    """Return the mask of the undecided tokens that a step writes, (B, S). share (B,): tokens per row, split evenly."""
     if sampling.threshold is not None:
         return sure_enough(open_, certainty, sampling.threshold)
     if sampling.factor is not None:
