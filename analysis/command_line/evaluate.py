@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import outputs
 from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, listed_words
 from analysis.command_line.running import runner
-from analysis.evaluation import items_file, planning
+from analysis.evaluation import items_file, plan_words, planning
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.differences import p_words, points
 from analysis.evaluation.tables import CHANCE
@@ -94,7 +94,7 @@ def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:
         return notes
     tests = len(spec.compare) * (len(tasks) + (len(tasks) > 1))
     noise = planning.assumed(params)
-    return [*planning.sentences(tasks, noise, params.target / 100, spec.limit, 1, tests), *notes]
+    return [*plan_words.sentences(tasks, noise, params.target / 100, spec.limit, 1, tests), *notes]
 
 
 def refusal(path: Path) -> str:

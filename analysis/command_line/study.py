@@ -12,7 +12,7 @@ from analysis.command_line.prompts import own_prompts
 from analysis.command_line.running import aligned, anchored, engine_of, follow, say
 from analysis.command_line.sweep import foreseen
 from analysis.errors import UserError
-from analysis.evaluation import planning
+from analysis.evaluation import plan_words
 from analysis.machine import threads
 from analysis.models.checkpoint import describe
 from analysis.models.registry import entry
@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
         foreseen(engine, sweep_of(spec))  # measures what can be measured before
         shown = plans.plan_of(spec, plans.noise_of(spec, example))
         if shown is not None:
-            say(planning.in_words(shown))
+            say(plan_words.in_words(shown))
         for line in lines(foresee_study(engine, spec, example)):
             say(line)
         if problem:

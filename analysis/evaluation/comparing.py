@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.evaluation import conditions, replicates, significance
 from analysis.evaluation.differences import Difference, in_family
-from analysis.evaluation.planning import Sample
+from analysis.evaluation.plan_noise import Sample
 from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
 

@@ -17,13 +17,12 @@ its family.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from math import ceil, isfinite, log2
+from math import ceil, log2
 
 import numpy as np
 
 from analysis.evaluation import significance
-from analysis.evaluation.differences import LEVEL, POWER, Difference
-from analysis.evaluation.replicates import crossed_difference
+from analysis.evaluation.differences import LEVEL, POWER
 from analysis.specs import PlanParams
 
 MOST_SEEDS = 32
@@ -149,7 +148,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class Sizes:
     """What a number of items a task comes to. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
     clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
     unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs, (tasks,), as
@@ -168,7 +167,7 @@ class _Sizes:
     parts: np.ndarray
 
     @classmethod
-    def of(cls, tasks: Sequence[TaskItems], items_a_task: int | None, noise: Noise) -> "_Sizes":
+    def of(cls, tasks: Sequence[TaskItems], items_a_task: int | None, noise: Noise) -> "Sizes":
         taken = np.array([min(task.items, items_a_task or task.items) for task in tasks])
         clusters = np.array([task.clusters(count) for task, count in zip(tasks, taken.tolist(), strict=True)])
         alike = np.array([noise.alike_in_subject if task.subjects else noise.alike for task in tasks])
@@ -266,7 +265,7 @@ def _seen(number: int, freedom: float) -> np.ndarray:
     return seen
 
 
-def _studies(sizes: _Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
+def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
     """Draws studies of this size."""
     from scipy.special import pdtr, stdtrit
 
@@ -311,11 +310,11 @@ def plan(
     """
     if seeds < 1 or tests < 1 or not tasks or any(task.items < 1 for task in tasks):
         raise ValueError("A plan needs items in every task, a seed and a test")
-    return _planned(_Sizes.of(tasks, items_a_task, noise), noise, items_a_task, seeds, tests, target)
+    return _planned(Sizes.of(tasks, items_a_task, noise), noise, items_a_task, seeds, tests, target)
 
 
 def _planned(
-    sizes: _Sizes, noise: Noise, items_a_task: int | None, seeds: int, tests: int, target: float | None
+    sizes: Sizes, noise: Noise, items_a_task: int | None, seeds: int, tests: int, target: float | None
 ) -> Plan:
     studies = _studies(sizes, noise, seeds, tests)
     detectable = studies.detectable
@@ -367,11 +366,11 @@ def needed(
     """
     most = max(task.items for task in tasks)
     larger = noise if excluding else _with_effect(noise, target)
-    known: dict[int, _Sizes] = {}
+    known: dict[int, Sizes] = {}
 
-    def sizes(items_a_task: int) -> _Sizes:
+    def sizes(items_a_task: int) -> Sizes:
         if items_a_task not in known:
-            known[items_a_task] = _Sizes.of(tasks, items_a_task, noise)
+            known[items_a_task] = Sizes.of(tasks, items_a_task, noise)
         return known[items_a_task]
 
     def enough(items_a_task: int, count: int) -> bool:
@@ -401,224 +400,3 @@ def assumed(params: PlanParams) -> Noise:
     return Noise(
         params.disagreement, params.alike, params.changing, params.seed_spread / 100, ASSUMED, params.alike_in_subject
     )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Scores of two methods on the same items: first, second (seeds, items) and clusters (items,), one array a task,
-    seeds paired. pairs: names of the two runs, one pair per seed; runs: what tells these runs from all others.
-    """
-
-    first: tuple[np.ndarray, ...]
-    second: tuple[np.ndarray, ...]
-    clusters: tuple[np.ndarray, ...]
-    pairs: tuple[tuple[str, str], ...]
-    runs: tuple[tuple[str, str], ...] = ()
-
-
-def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
-    """The noise of the difference of two methods, pooled over samples of matched runs, of which no pair stands in two.
-
-    Disagreement and the spread of seeds are upper ends of one-sided 80 % intervals, as a plan by what few clusters and
-    seeds happen to say would fall short in half of all cases (Browne, Statistics in Medicine 14, 1995). Disagreement
-    counts as on the items of the largest sample, as others may hold the same ones. With fewer than `FEW_SEEDS` the
-    spread is at least as assumed, and with one per sample what seeds change is as assumed. cautious: whether to do so;
-    else what was seen is taken as it is. Raises ValueError without samples, and as `crossed_difference` does.
-    """
-    if not samples:
-        raise ValueError("Nothing was measured")
-    crossed = [crossed_difference(one.first, one.second, one.clusters, paired=True, test=False) for one in samples]
-    seen = [
-        float(np.mean([np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)]))
-        for one in samples
-    ]
-    disagreement = float(np.average(seen, weights=[each.n for each in crossed]))
-    freedoms = [each.cluster_freedom for each in crossed if each.cluster_freedom is not None]
-    if freedoms and cautious:
-        disagreement = min(disagreement * _at_most(max(freedoms)), 1.0)
-    noise = replace(
-        assumed(PlanParams()),
-        disagreement=disagreement,
-        alike=_alike(samples),
-        source=_source_of(samples),
-        recurring=_recurring(samples),
-        shares=_shares(samples),
-    )
-    # Variances of one seed's difference, of samples with several: of seeds, of seeds and items together, of items.
-    rows = [
-        (
-            each.seed_variance * each.seeds,
-            max(each.shared_variance or 0.0, 0.0) * each.seeds,
-            max((each.cluster_variance or 0.0) - max(each.shared_variance or 0.0, 0.0), 0.0),
-            each.seed_freedom,
-        )
-        for each in crossed
-        if each.seed_variance is not None and each.seed_freedom is not None
-    ]
-    if not rows:
-        return noise
-    by_seed, shared, by_item, freedom = np.array(rows).T
-    whole = float((by_item + shared).sum())
-    noise = replace(noise, changing=float(shared.sum()) / whole if whole else 0.0)
-    of_seed, of_both = (float(np.average(values, weights=freedom)) for values in (by_seed, shared))
-    if not cautious:
-        spread = float(np.sqrt(max(of_seed - of_both, 0.0)))
-    elif freedom.sum() + 1 < FEW_SEEDS:
-        spread = max(noise.seed_spread, float(np.sqrt(max(of_seed - of_both, 0.0))))
-    else:
-        most = max(of_seed, of_both) * _at_most(float(freedom.sum()))
-        spread = float(np.sqrt(max(most - of_both, 0.0)))
-    return replace(noise, seed_spread=spread)
-
-
-def seen(differences: Sequence[Difference], tasks: Sequence[TaskItems], items_a_task: int | None, source: str) -> Noise:
-    """The noise that differences over seeds had, where their scores are no longer there: from the parts of their
-    variances, as cautious as `measured`. tasks, items_a_task: what was scored. What is not in them is assumed.
-    """
-    noise = assumed(PlanParams())
-    known = [one for one in differences if one.seed_variance is not None and one.seed_freedom]
-    if not known:
-        return noise
-    grown = _Sizes.of(tasks, items_a_task, noise).noise
-    rows = [
-        (
-            (one.cluster_variance or 0.0) - (one.shared_variance or 0.0),
-            (one.shared_variance or 0.0) * one.seeds,
-            (one.seed_variance or 0.0) * one.seeds,
-            one.seed_freedom or 0.0,
-        )
-        for one in known
-    ]
-    alone, shared, of_seed, freedom = np.maximum(np.array(rows).T, 0.0)
-    whole = float((alone + shared).mean())
-    disagreement = whole / grown * _at_most(float(np.mean([one.cluster_freedom or np.inf for one in known])))
-    spread = float(np.average(of_seed, weights=freedom)) * _at_most(float(freedom.sum())) - float(shared.mean())
-    least = noise.seed_spread if min(one.seeds for one in known) < FEW_SEEDS else 0.0
-    return replace(
-        noise,
-        disagreement=min(max(disagreement, 1e-6), 1.0),
-        changing=float(shared.mean()) / whole if whole else 0.0,
-        seed_spread=max(least, float(np.sqrt(max(spread, 0.0)))),
-        source=source,
-    )
-
-
-def _source_of(samples: Sequence[Sample]) -> str:
-    """Where a noise is measured: its first pair, how many more there are, and in how many samples."""
-    pairs = [pair for one in samples for pair in one.pairs]
-    more = f" and {len(pairs) - 1} more matched pair{'s' if len(pairs) > 2 else ''} of runs" if len(pairs) > 1 else ""
-    return f"measured on {pairs[0][0]} against {pairs[0][1]}{more}"
-
-
-def _at_most(freedom: float) -> float:
-    """By how much a variance of so many degrees of freedom can be larger than was seen, with 80 %."""
-    from scipy import stats
-
-    return float(freedom / stats.chi2.ppf(1 - POWER, freedom)) if isfinite(freedom) else 1.0
-
-
-def _shares(samples: Sequence[Sample]) -> tuple[float, ...]:
-    """By task, its disagreement as a multiple of the mean one; none where samples are of other tasks."""
-    if len({len(one.first) for one in samples}) > 1:
-        return ()
-    by_task = np.mean(
-        [[np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)] for one in samples],
-        axis=0,
-    )
-    return tuple((by_task / by_task.mean()).tolist()) if by_task.any() else ()
-
-
-def _recurring(samples: Sequence[Sample]) -> float:
-    """How correlated it is over seeds whether an item is scored differently, 0 to 1; as assumed with one seed."""
-    both, either, once = 0.0, 0.0, 0.0
-    for one in samples:
-        differs = np.concatenate([left != other for left, other in zip(one.first, one.second, strict=True)], axis=1)
-        seeds, share = len(differs), float(differs.mean())
-        if seeds > 1:
-            times = differs.sum(axis=0)
-            both += float((times * (times - 1)).mean()) / (seeds * (seeds - 1)) - share**2
-            either += share - share**2
-            once += share
-    return min(max(both / either, 0.0), 1.0) if once and either else RECURRING
-
-
-def _alike(samples: Sequence[Sample]) -> float:
-    """How alike the differences of a cluster's items are: what makes the clustered variances what they are, 0 to 1."""
-    extra, possible = 0.0, 0.0
-    tasks = [task for one in samples for task in zip(one.first, one.second, one.clusters, strict=True)]
-    for left, other, of in tasks:
-        sizes = np.unique(of, return_counts=True)[1]
-        pairs = float((sizes * (sizes - 1)).sum())
-        for row in left - other:
-            mean = significance.clustered_mean(row, of)
-            if np.isnan(mean.variance) or not pairs:
-                continue
-            variance = float(row.var(ddof=1))
-            extra += mean.variance * len(row) ** 2 - len(row) * variance
-            possible += pairs * variance
-    return min(max(extra / possible, 0.0), 1.0) if possible else 0.0
-
-
-# --- in words ---------------------------------------------------------------------------------------------------
-
-
-def sentences(
-    tasks: Sequence[TaskItems], noise: Noise, target: float, items_a_task: int | None, seeds: int, tests: int
-) -> list[str]:
-    """What the items chosen show, what a difference of `target`, a share, needs, and what that goes by."""
-    family = f" Adjusted for {tests} tests." if tests > 1 else ""
-    return [
-        in_words(plan(tasks, noise, items_a_task, seeds, tests)),
-        needed_in_words(needed(tasks, noise, target, tests), target, tasks, noise, tests),
-        f"{noise_in_words(noise)}{family}",
-    ]
-
-
-def in_words(shown: Plan) -> str:
-    """What a plan shows, in one sentence."""
-    text = f"{shown.items:,} items in about {shown.clusters:,} clusters"
-    of_seeds = "one calibration seed" if shown.seeds == 1 else f"{shown.seeds} calibration seeds"
-    if not isfinite(shown.detectable):
-        return f"{text} and {of_seeds} show no difference: too few of the items would be scored differently."
-    told = (
-        f"{text} and {of_seeds} show a difference of {_points(shown.detectable)} points on average, or a larger one, "
-        f"with {POWER:.0%} probability"
-    )
-    if shown.seeds == 1:
-        return f"{told}. The seed's own noise comes on top: no number of items averages it out."
-    return f"{told}; where there is none, they rule out one of {_points(shown.excluded)} points."
-
-
-def needed_in_words(
-    needed_plan: Plan | None, target: float, tasks: Sequence[TaskItems], noise: Noise, tests: int
-) -> str:
-    """What a difference of `target` needs, in one sentence."""
-    wanted = f"To show a difference of {_points(target)} {'point' if target == 0.01 else 'points'}"
-    if needed_plan is None:
-        best = plan(tasks, noise, None, MOST_SEEDS, tests)
-        return (
-            f"{wanted}, even {best.items:,} items and {MOST_SEEDS} seeds are too few: they resolve "
-            f"only {_points(best.detectable)} points. Take more tasks."
-        )
-    each = (
-        "all items" if needed_plan.items == sum(task.items for task in tasks) else f"{needed_plan.items_a_task:,} items"
-    )
-    return (
-        f"{wanted}, take {each} of each task ({needed_plan.items:,} in about {needed_plan.clusters:,} clusters) and "
-        f"{needed_plan.seeds} calibration seeds."
-    )
-
-
-def noise_in_words(noise: Noise) -> str:
-    """What is taken for the noise, and where it is from."""
-    return (
-        f"Noise {noise.source}: two runs score {noise.disagreement:.1%} of the items differently, the correlation "
-        f"within a cluster is {noise.alike:.2f}, and seeds spread the difference by {_points(noise.seed_spread)} "
-        "points."
-    )
-
-
-def _points(value: float) -> str:
-    """A share in points, two digits where it is small, rounded up so that no more is promised than holds."""
-    digits = 1 if value >= 0.01 else 2
-    return f"{ceil(round(value * 100 * 10**digits, 6)) / 10**digits:g}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import planning, results, significance
+from analysis.evaluation import plan_noise, planning, results, significance
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.decisions import conclusions, decide, tests_in_words
 from analysis.evaluation.differences import SHOWN, Difference, in_family
@@ -260,8 +260,8 @@ def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> pla
     """What a plan for the difference of two settings can go by."""
     clusters = tuple(clusters for _, _, clusters in setting.tasks.values())
     pairs = tuple((f"{setting.name} seed {seed}", f"{other.name} seed {seed}") for seed in seeds)
-    sample = planning.Sample(tuple(_rows(setting, seeds)), tuple(_rows(other, seeds)), clusters, pairs)
-    return planning.measured([sample])
+    sample = plan_noise.Sample(tuple(_rows(setting, seeds)), tuple(_rows(other, seeds)), clusters, pairs)
+    return plan_noise.measured([sample])
 
 
 def _rows(setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
-from analysis.evaluation import dose, planning, sweep_scores
+from analysis.evaluation import dose, plan_words, planning, sweep_scores
 from analysis.evaluation.conditions import PLACEBOS
 from analysis.evaluation.decisions import CANNOT_TELL, decide
 from analysis.evaluation.differences import Difference
@@ -172,7 +172,7 @@ def _needs(spec: StudySpec, step: Step) -> str:
     tests = step.difference.tests
     if not noise.disagreement:
         return ""  # no item differs, so there is no noise to plan by
-    return planning.needed_in_words(planning.needed(tasks, noise, target, tests), target, tasks, noise, tests)
+    return plan_words.needed_in_words(planning.needed(tasks, noise, target, tests), target, tasks, noise, tests)
 
 
 def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Waterfall]:

@@ -13,7 +13,7 @@ from typing import Any
 from analysis.engine.foresight import duration
 from analysis.engine.studies import Part, new_study
 from analysis.errors import UserError
-from analysis.evaluation import planning
+from analysis.evaluation import plan_noise, plan_words, planning
 from analysis.evaluation.decisions import POINTS
 from analysis.evaluation.differences import POWER
 from analysis.evaluation.planning import Noise, Plan, TaskItems
@@ -52,7 +52,7 @@ def noise_of(spec: StudySpec, example: Findings | None) -> Noise:
     effects = [contrast.effect for contrast in example.pruning.contrasts if contrast.kind == DISCOUNT]
     if (theirs.model.source, theirs.tasks) != (spec.model.source, spec.tasks):
         return planning.assumed(PlanParams())
-    return planning.seen(effects, known_sizes(theirs.tasks)[0], theirs.limit, "measured in the study that ships")
+    return plan_noise.seen(effects, known_sizes(theirs.tasks)[0], theirs.limit, "measured in the study that ships")
 
 
 def plan_of(spec: StudySpec, noise: Noise) -> Plan | None:
@@ -132,7 +132,7 @@ def how_planned(noise: Noise) -> str:
     return (
         f"Shows: the true difference of the discount that is significant with {POWER:.0%} probability, at the level "
         "that the study's tests leave. Rules out: the margin that the interval lies within as often where there is no "
-        f"difference. {planning.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
+        f"difference. {plan_words.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
         f"{SUSTAINED:.0%} of its data sheet."
     )
 

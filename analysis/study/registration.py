@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from analysis import __version__, outputs
 from analysis.errors import UserError, os_sentence, shorten
-from analysis.evaluation import planning
+from analysis.evaluation import plan_words
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.evaluation.decisions import NATS, POINTS
 from analysis.readings.words import listed
@@ -36,7 +36,7 @@ def register(spec: StudySpec) -> Registration:
         contrasts=tuple(_contrasts(asked)),
         margins={"accuracy": POINTS.margin(asked.difference / 100), "primary outcome": unit.margin(shift)},
         tests=plans.planned_tests(asked),
-        power="not known before the tasks are read" if plan is None else planning.in_words(plan),
+        power="not known before the tasks are read" if plan is None else plan_words.in_words(plan),
     ).frozen()
 
 

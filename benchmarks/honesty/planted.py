@@ -41,17 +41,17 @@ def truth(scored: Scored) -> float:
 
 def found(sets: Sets) -> list[Row]:
     """Studies drawn from the stored items and seeds, of the size that the plan names for the true difference."""
-    from analysis.evaluation import planning
+    from analysis.evaluation import plan_noise, planning
     from analysis.evaluation.decisions import WORSE, decide
     from analysis.evaluation.differences import in_family
-    from analysis.evaluation.planning import Sample
+    from analysis.evaluation.plan_noise import Sample
     from analysis.evaluation.replicates import crossed_difference
 
     scored = stored()
     effect, clusters = truth(scored), tuple(task.clusters for task in scored)
     first, second = (tuple(task.scores[place] for task in scored) for place in (PLANTED, CONTROL))
     pairs = tuple((f"planted {seed}", f"control {seed}") for seed in range(len(first[0])))
-    noise = planning.measured([Sample(first, second, clusters, pairs)])
+    noise = plan_noise.measured([Sample(first, second, clusters, pairs)])
     planned = planning.needed(sizes(scored), noise, abs(effect), TESTS)
     if planned is None:
         what = f"a size that shows the planted {100 * effect:+.1f} points"

@@ -6,10 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
-from analysis.evaluation import planning
+from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.decisions import BETTER, EQUIVALENT, WORSE, decide
 from analysis.evaluation.differences import Difference, in_family
-from analysis.evaluation.planning import Noise, Plan, Sample
+from analysis.evaluation.plan_noise import Sample
+from analysis.evaluation.planning import Noise, Plan
 from analysis.evaluation.replicates import crossed_difference
 from benchmarks.honesty import scores
 from benchmarks.honesty.parts import (
@@ -178,7 +179,7 @@ def true_noise(scored: Scored, effect: float) -> Noise:
         study = scores.planted(study, rng, effect) if effect else study
         first, second = (tuple(task.scores[method] for task in study) for method in DISCOUNT)
         samples.append(Sample(first, second, tuple(task.clusters for task in study), ((str(number), str(number)),)))
-    return planning.measured(samples, cautious=False)
+    return plan_noise.measured(samples, cautious=False)
 
 
 def _outcomes(sets: Sets, scored: Scored, planned: Plan, effect: float) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.evaluation import planning
+from analysis.evaluation import plan_noise, plan_words, planning
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.planning import Noise, TaskItems, needed, plan
 from analysis.evaluation.presets import PRESETS, SUITES
@@ -81,7 +81,7 @@ def test_few_items_that_differ_or_few_seeds_show_nothing():
     two, three, six = (plan(TASKS, NOISE, None, seeds, tests=12).detectable for seeds in (2, 3, 6))
     assert two > 2 * three > 4 * six, "the adjusted level costs few seeds more than the unadjusted one"
     assert plan(TASKS, NOISE, None, 2, tests=1).detectable < two / 4
-    assert "show no difference" in planning.in_words(replace(plan(few, NOISE, None, 2, 12), detectable=np.inf))
+    assert "show no difference" in plan_words.in_words(replace(plan(few, NOISE, None, 2, 12), detectable=np.inf))
 
 
 def test_items_of_a_subject_are_less_alike_than_items_of_a_key():
@@ -114,7 +114,7 @@ def test_what_is_needed_is_enough_and_one_item_less_is_not():
     assert excluding.excluded <= 0.03 and excluding.items * excluding.seeds > found.items * found.seeds
     dear = needed(TASKS, NOISE, 0.03, cost=lambda items, seeds: items + 1000 * seeds)
     assert dear.seeds < found.seeds or dear.items_a_task == found.items_a_task, "where seeds cost more, fewer are taken"
-    assert "are too few" in planning.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
+    assert "are too few" in plan_words.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
 
 
 def test_few_seeds_do_not_make_a_small_spread():
@@ -122,18 +122,18 @@ def test_few_seeds_do_not_make_a_small_spread():
     rng = np.random.default_rng(0)
     first, second = (rng.random((2, 200)) < 0.7) * 1.0, (rng.random((2, 200)) < 0.7) * 1.0
     assumed = planning.assumed(PlanParams())
-    measured = planning.measured([sample(first, second)])
+    measured = plan_noise.measured([sample(first, second)])
     assert measured.seed_spread >= assumed.seed_spread
     assert measured.alike == 0  # no two items share a cluster
-    one = planning.measured([sample(first[:1], second[:1])])
+    one = plan_noise.measured([sample(first[:1], second[:1])])
     assert (one.seed_spread, one.changing) == (assumed.seed_spread, assumed.changing)
     assert one.disagreement > np.mean(first[0] != second[0])
 
 
-def sample(first: np.ndarray, second: np.ndarray, of: np.ndarray | None = None) -> planning.Sample:
+def sample(first: np.ndarray, second: np.ndarray, of: np.ndarray | None = None) -> plan_noise.Sample:
     """Scores (seeds, items) of two methods on one task."""
     pairs = tuple((f"one {seed}", f"other {seed}") for seed in range(len(first)))
-    return planning.Sample((first,), (second,), (np.arange(first.shape[1]) if of is None else of,), pairs)
+    return plan_noise.Sample((first,), (second,), (np.arange(first.shape[1]) if of is None else of,), pairs)
 
 
 def test_likeness_is_measured():
@@ -142,8 +142,8 @@ def test_likeness_is_measured():
     alike = rng.choice([-1.0, 0.0, 1.0], (1, 400))[:, of]
     apart = rng.choice([-1.0, 0.0, 1.0], (1, 2000))
     zero = np.zeros((1, 2000))
-    assert planning.measured([sample(alike, zero, of)]).alike == pytest.approx(1, abs=0.01)
-    assert planning.measured([sample(apart, zero, of)]).alike < 0.05
+    assert plan_noise.measured([sample(alike, zero, of)]).alike == pytest.approx(1, abs=0.01)
+    assert plan_noise.measured([sample(apart, zero, of)]).alike < 0.05
 
 
 def test_samples_are_pooled_by_what_each_knows():
@@ -151,16 +151,16 @@ def test_samples_are_pooled_by_what_each_knows():
     rng = np.random.default_rng(1)
     many, few = np.zeros((8, 300)), np.zeros((2, 100))
     many[:, :150], few[:, :10] = 1.0, 1.0
-    both = planning.measured([sample(many, many * 0), sample(few, few * 0)])
+    both = plan_noise.measured([sample(many, many * 0), sample(few, few * 0)])
     whole = (0.5 * 300 + 0.1 * 100) / 400
-    assert both.disagreement == pytest.approx(whole * planning.measured([sample(many, many * 0)]).disagreement / 0.5)
+    assert both.disagreement == pytest.approx(whole * plan_noise.measured([sample(many, many * 0)]).disagreement / 0.5)
     assert both.source == "measured on one 0 against other 0 and 9 more matched pairs of runs"
     spread = [(rng.normal(0, 1, (seeds, 1)) > 0) * np.ones((1, 400)) for seeds in (8, 2)]
-    one, other = (planning.measured([sample(runs, runs * 0)]) for runs in spread)
-    pooled = planning.measured([sample(runs, runs * 0) for runs in spread])
+    one, other = (plan_noise.measured([sample(runs, runs * 0)]) for runs in spread)
+    pooled = plan_noise.measured([sample(runs, runs * 0) for runs in spread])
     assert min(one.seed_spread, other.seed_spread) <= pooled.seed_spread <= max(one.seed_spread, other.seed_spread)
     with pytest.raises(ValueError, match="Nothing was measured"):
-        planning.measured([])
+        plan_noise.measured([])
 
 
 def test_sizes_are_known_before_anything_is_read():
@@ -176,9 +176,9 @@ def test_sizes_are_known_before_anything_is_read():
 
 def test_the_preset_of_64_items_says_what_it_can_show():
     tasks, _ = known_sizes(("bundled",))
-    shown, wanted, source = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, 64, 1, tests=7)
+    shown, wanted, source = plan_words.sentences(tasks, planning.assumed(PlanParams()), 0.005, 64, 1, tests=7)
     assert shown.startswith("384 items in about ")
-    studied, *_ = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, None, 8, tests=12)
+    studied, *_ = plan_words.sentences(tasks, planning.assumed(PlanParams()), 0.005, None, 8, tests=12)
     assert "where there is none, they rule out one of" in studied
     assert "comes on top" in shown
     assert wanted.startswith("To show a difference of 0.5 points")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.evaluation import planning, significance
+from analysis.evaluation import plan_noise, planning, significance
 from analysis.evaluation.replicates import crossed_difference, seed_floor
 
 
@@ -166,7 +166,7 @@ def test_the_planned_size_finds_an_effect_of_2_points():
     clusters = [np.repeat(np.arange(700), 1 + np.arange(700) % 8) for _ in range(3)]
     pilot = experiment(rng, 8, clusters, seed_noise=0.02)
     pairs = tuple((f"a{seed}", f"b{seed}") for seed in range(8))
-    noise = planning.measured([planning.Sample(tuple(pilot[0]), tuple(pilot[1]), tuple(clusters), pairs)])
+    noise = plan_noise.measured([plan_noise.Sample(tuple(pilot[0]), tuple(pilot[1]), tuple(clusters), pairs)])
     tasks = [planning.TaskItems("a task", tuple(np.bincount(of))) for of in clusters]
     planned = planning.needed(tasks, noise, target=0.02)
     assert planned is not None

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.evaluation import comparing, curves, planning, replicates, results, significance, tables, verdicts
+from analysis.evaluation import (
+    comparing,
+    curves,
+    plan_noise,
+    planning,
+    replicates,
+    results,
+    significance,
+    tables,
+    verdicts,
+)
 from analysis.evaluation.differences import SHOWN, holm
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
@@ -415,12 +425,12 @@ def test_pairs_of_other_seeds_are_not_taken_together(seeded):
 def test_what_was_measured_of_matched_runs_is_what_a_plan_goes_by(seeded, found):
     (sample,) = comparing.samples(seeded, "control", (4, 5, 6))
     assert sample.pairs == (("sink 0", "noised 0"), ("sink 1", "noised 1"), ("sink 2", "noised 2"))
-    noise = planning.measured([sample])
+    noise = plan_noise.measured([sample])
     assert noise.source == "measured on sink 0 against noised 0 and 2 more matched pairs of runs"
     assert 0 < noise.disagreement <= 1
     (rest,) = comparing.samples(seeded, "control", (4, 5, 6), {(5, 1), (6, 2)})
     assert rest.pairs == (("sink 2", "noised 2"),), "pairs that count elsewhere are left out"
-    one_seed = planning.measured(comparing.samples(found, "control", (1, 2)))
+    one_seed = plan_noise.measured(comparing.samples(found, "control", (1, 2)))
     assert one_seed.source == "measured on sink-aware against the control"
     assert one_seed.seed_spread == planning.assumed(PlanParams()).seed_spread
     assert comparing.samples(written_alone(found), "dense", (1, 2)) == []

@@ -7,7 +7,7 @@ import pytest
 from analysis import __version__, hub
 from analysis.engine import Engine
 from analysis.engine.studies import children_of, new_study
-from analysis.evaluation import planning
+from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.ablation_effects import TESTED
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.scoring_cost import SHAPES, scorings
@@ -124,11 +124,11 @@ def test_the_noise_that_differences_had_is_read_from_their_variances():
         seed_freedom=seeds - 1,
         shared_variance=shared,
     )
-    found = planning.seen([one], tasks, 64, "read")
+    found = plan_noise.seen([one], tasks, 64, "read")
     assert found.disagreement == pytest.approx(noise.disagreement, rel=0.01)
     assert found.changing == pytest.approx(noise.changing)
     assert found.seed_spread == pytest.approx(noise.seed_spread, rel=0.3)
-    assert planning.seen([], tasks, 64, "read") == planning.assumed(PlanParams())
+    assert plan_noise.seen([], tasks, 64, "read") == planning.assumed(PlanParams())
 
 
 def test_bundled_items_have_the_lengths_that_are_said():

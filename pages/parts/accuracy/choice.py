@@ -13,7 +13,8 @@ from analysis.engine.runs import Run
 from analysis.evaluation import comparing
 from analysis.evaluation.comparing import DENSE
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.planning import Noise, Sample, measured
+from analysis.evaluation.plan_noise import Sample, measured
+from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, against, without_seed
 from pages.parts import address, controls

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.evaluation import planning
+from analysis.evaluation import plan_words, planning
 from analysis.evaluation.planning import Noise
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
@@ -51,6 +51,6 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
 def _sentences(
     names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, tests: int
 ) -> list[str]:
-    """Searching the sizes takes half a second. noise: the fields of a `Noise`; else as of `planning.sentences`."""
+    """Searching the sizes takes half a second. noise: the fields of a `Noise`; else as of `plan_words.sentences`."""
     tasks, _ = known_sizes(names)
-    return list(planning.sentences(tasks, Noise(*noise), target, limit, 1, tests))
+    return list(plan_words.sentences(tasks, Noise(*noise), target, limit, 1, tests))
