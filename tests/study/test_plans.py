@@ -108,7 +108,7 @@ def test_the_noise_that_differences_had_is_read_from_their_variances():
     """The variances that `plan` derives from a noise give it back, but for the caution about few degrees of freedom."""
     tasks, _ = known_sizes(("bundled",))
     noise = planning.Noise(0.03, 0.5, 0.4, 0.004, "true")
-    seeds, grown = 2000, planning._Sizes.of(tasks, 64, noise).noise
+    seeds, grown = 2000, planning.Sizes.of(tasks, 64, noise).noise
     whole = noise.disagreement * grown
     shared = whole * noise.changing / seeds
     one = Difference(
