@@ -197,16 +197,7 @@ def _differences(results: Results) -> go.Figure:
     labels = {f"{row['model']} − {row['than']}": None for row in rows}
     colors = {label: SERIES_COLORS[place % len(SERIES_COLORS)] for place, label in enumerate(labels)}
     whiskers = [
-        accuracy_figures.Whisker(
-            row["task"],
-            label := f"{row['model']} − {row['than']}",
-            row["points"],
-            row["low"],
-            row["high"],
-            row["in words"] in SHOWN,
-            f"{label}, {row['task']}<br>{row['in words']}",
-        )
-        for row in rows
+        accuracy_figures.whisker(row, f"{row['model']} − {row['than']}", row["in words"] in SHOWN) for row in rows
     ]
     return accuracy_figures.whiskers(whiskers, colors, "points")
 
@@ -235,30 +226,14 @@ def _sparsity(pruned: PrunedFolder) -> go.Figure:
 
 def _disagreement(pruned: PrunedFolder, other: str | Path, measure: str = "disagreement") -> go.Figure:
     first, second = masks_file.open_masks(str(pruned.folder)), masks_file.open_masks(str(other))
-    reason = masks_file.why_not_comparable(first, second)
-    if reason:
-        raise UserError(reason)
-    geometry = first.geometry
-    sizes = (geometry.heads, geometry.kv_heads, geometry.experts)
-    of_layers = {layer: first.kv_heads(layer) for layer in range(geometry.layers)}
-    pairs = masks_file.pairs(first, second)
-    told = mask_compare.compare(pairs, geometry.layers, first.names, *sizes, of_layers)
+    told = masks_file.compared(first, second)
     row = mask_compare.MEASURES[measure]
     return mask_figures.grids([mask_figures.Grid("", row.compute(told.projections))], row.title, told.names)
 
 
 def _sweep_differences(swept: Sweep) -> go.Figure:
-    groups: dict[str, list[sweep_scores.Comparison]] = {}
-    for one in sweep_scores.comparisons(swept.settings):
-        name = f"{sweep_axes.label(one.setting)} − {sweep_axes.label(one.other)}"
-        groups.setdefault(name, []).append(one)
-    deltas = []
-    for name, group in groups.items():
-        told = [one.difference for one in group]
-        sparsities, shown = ([one.setting.pruning.sparsity for one in group], [one.shown for one in group])
-        value, low, high = (np.array([getattr(each, end) for each in told]) for end in ("value", "low", "high"))
-        words = [f"{name}: {each.words}" for each in told]
-        deltas.append(sweep_figures.Delta(name, np.array(sparsities), value, low, high, np.array(shown), words))
+    apart = sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))
+    deltas = [sweep_figures.Delta(**vars(each)) for each in apart]
     first = swept.settings[0]
     return sweep_figures.deltas(_sweep_curves(swept), deltas, first.dense.value, first.chance)
 

@@ -1,8 +1,8 @@
-"""How many items, clusters and calibration seeds a comparison needs to show a difference or to rule one out, before
+"""Items, clusters and calibration seeds that a comparison needs to show a difference or to rule one out, before
 anything runs.
 
 The difference of two methods on the mean over K tasks has three sources of noise: which clusters of items were drawn,
-which seeds, and what a seed does to single items. With n items a task and S seeds, a share d of items on which the two
+which seeds, and what a seed does to single items. With n items per task and S seeds, a share d of items on which the two
 score differently and a share c of those that change with the seed,
 
     V_clusters = Σ_tasks d (1 − c) D / n / K²,  V_shared = Σ_tasks d c D / (n S) / K²,  V_seeds = s² / S + V_shared,
@@ -35,7 +35,7 @@ _DRAWS = 4096  # studies that are drawn
 
 @dataclass(frozen=True)
 class Noise:
-    """What makes the difference of two methods uncertain, all as shares.
+    """Sources of uncertainty in the difference of two methods, all as shares.
 
     disagreement: of items on which the two score differently, the mean square of an item's difference. alike: how
     correlated the differences of a cluster's items are, 0 to 1. changing: share of the disagreement that another seed
@@ -85,7 +85,7 @@ class TaskItems:
 
     @cached_property
     def items(self) -> int:
-        """How many it has."""
+        """Number of its items."""
         return int(sum(self.sizes))
 
     @cached_property
@@ -99,7 +99,7 @@ class TaskItems:
         return np.unique(self.sizes, return_counts=True)
 
     def evenness(self, items: int, alike: float) -> float:
-        """How evenly the clusters of a random subset of so many items add to a variance, 1 where all are of one size:
+        """Return how evenly the clusters of a random subset add to a variance, 1 where all are of one size:
         (Σ v)² / (G · Σ v²) with v = s (1 + alike (s − 1)) of clusters of s items.
         """
         sizes, counts = self._counted
@@ -108,7 +108,7 @@ class TaskItems:
         return float((counts * each).sum() ** 2 / (counts.sum() * (counts * each**2).sum()))
 
     def clusters(self, items: int) -> float:
-        """How many clusters a random subset of so many items is expected to have."""
+        """Return the expected number of clusters in a random subset of so many items."""
         if items >= self.items:
             return float(len(self.sizes))
         from scipy.special import gammaln
@@ -149,7 +149,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a number of items a task comes to. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
+    """Quantities that follow from a number of items per task. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
     clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
     unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs, (tasks,), as
     `significance.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of the noise, and how
@@ -194,7 +194,7 @@ class Sizes:
         return float(1 / np.maximum((part**2 / each).sum(), 1e-12))
 
     def differing(self, ever: np.ndarray) -> np.ndarray:
-        """How many clusters of each task hold an item that differs, (tasks,). ever: the share of its items that do."""
+        """Return the number of clusters of each task with an item that differs, (tasks,). ever: the share that do."""
         clusters, unrelated = self.each
         expected: np.ndarray = np.maximum(clusters * (1 - (1 - ever) ** unrelated), 1e-9)
         return expected
@@ -302,7 +302,7 @@ def plan(
     tests: int = 1,
     target: float | None = None,
 ) -> Plan:
-    """What this many items a task (None: all) and seeds show. tests: the number of tests that share the 5 %. target: a
+    """Plan this many items per task (None: all) and seeds. tests: the number of tests that share the 5 %. target: a
     difference that is asked about, a share.
 
     With one seed the difference is that of these two runs: no noise of the seed is in it. Raises ValueError where there

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.sweep_scores import Setting
+from analysis.evaluation.conditions import HELD_AGAINST
+from analysis.evaluation.sweep_scores import Comparison, Setting, comparison_row
 from analysis.specs import METHODS, part_alone, step_range
 from analysis.specs.recipe import called
 
@@ -27,6 +28,21 @@ class Along:
     high: np.ndarray
     seeds: np.ndarray
     method: str
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Differences of two methods along the sparsities, (N,) each, as shares, with their intervals. shown: those that
+    are significant. words: each in words.
+    """
+
+    name: str
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    shown: np.ndarray
+    words: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -126,3 +142,33 @@ def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequenc
         np.array([len(accuracies) for _, accuracies in dots]),
         method,
     )
+
+
+def pair_name(comparison: Comparison) -> str:
+    """Return the name of a comparison: its method, what it is held against and as what, and what is not the default."""
+    part = part_alone(comparison.setting.pruning)
+    titles = [called(comparison.setting.pruning.method, part), METHODS[comparison.other.pruning.method].title]
+    more = detail(comparison.setting).replace(f"{part} alone", "").strip()
+    known = HELD_AGAINST[comparison.relation]
+    named = titles[1] if known in titles[1] else f"{titles[1]} ({known})"
+    return f"{titles[0]} − {named}{f' · {more}' if more else ''}"
+
+
+def differences_along(compared: Sequence[Comparison]) -> list[Apart]:
+    """Return the differences of a sweep, those of one pair of methods together, by sparsity."""
+    groups: dict[str, list[Comparison]] = defaultdict(list)
+    for comparison in sorted(compared, key=lambda one: one.setting.pruning.sparsity):
+        groups[pair_name(comparison)].append(comparison)
+    return [_apart(name, groups[name]) for name in dict.fromkeys(map(pair_name, compared))]
+
+
+def _apart(name: str, group: Sequence[Comparison]) -> Apart:
+    rows = [comparison_row(comparison) for comparison in group]
+    value, low, high = (np.array([getattr(one.difference, end) for one in group]) for end in ("value", "low", "high"))
+    words = [
+        f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
+        f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"
+        for row in rows
+    ]
+    sparsities, shown = ([one.setting.pruning.sparsity for one in group], [one.shown for one in group])
+    return Apart(name, np.array(sparsities), value, low, high, np.array(shown), words)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import plotly.graph_objects as go
@@ -169,6 +169,16 @@ class Whisker:
     high: float
     clear: bool
     hover: str
+
+
+def whisker(row: Mapping[str, Any], label: str, clear: bool) -> Whisker:
+    """Return a row of a table of differences (`analysis.evaluation.tables.difference_table`) as a whisker."""
+    clusters = f" in {row['clusters']:,} clusters" if row["clusters"] != row["items"] else ""
+    told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {row['items']:,} items{clusters}"
+    p = row.get("p (Holm)")
+    tested = f", p = {p:.3g} (Holm)" if p is not None and np.isfinite(p) else ""
+    hover = f"{label}, {row['task']}<br>{told}<br>{row['in words']}{tested}"
+    return Whisker(row["task"], label, row["points"], row["low"], row["high"], clear, hover)
 
 
 def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) -> go.Figure:

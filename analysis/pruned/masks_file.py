@@ -27,6 +27,7 @@ from analysis.models.projection_names import (
     parts_of_packed,
 )
 from analysis.models.weight_files import Entry, header
+from analysis.pruned.compare import Comparison, compare
 
 MASK_FILE = "masks.safetensors"
 _SHAPES = "shapes"  # the metadata that holds the shape of every matrix, as JSON
@@ -396,3 +397,14 @@ def _zeros(tensor: _Tensor) -> np.ndarray:
         bits = _read(tensor.file, start, magnitude.dtype, count)
         np.equal(np.bitwise_and(bits, magnitude, out=bits), 0, out=pruned[row : row + step].reshape(-1))
     return pruned
+
+
+def compared(first: MaskFolder, second: MaskFolder) -> Comparison:
+    """Return two masks, counted. Raises UserError where they cannot be laid on each other."""
+    reason = why_not_comparable(first, second)
+    if reason:
+        raise UserError(reason)
+    geometry = first.geometry
+    sizes = (geometry.heads, geometry.kv_heads, geometry.experts)
+    of_layers = {layer: first.kv_heads(layer) for layer in range(geometry.layers)}
+    return compare(pairs(first, second), geometry.layers, first.names, *sizes, of_layers)

@@ -141,7 +141,10 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
-    whiskers = [_whisker(row, f"{row['model']} − {row['than']}" if several else row["model"]) for row in rows]
+    whiskers = [
+        figures.whisker(row, f"{row['model']} − {row['than']}" if several else row["model"], row["in words"] in SHOWN)
+        for row in rows
+    ]
     chart(
         f"Difference to {name}",
         "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant after "
@@ -337,26 +340,6 @@ def _colors(results: Results) -> list[str]:
     return colors_by_method(
         [run.settings.get("method", "" if number else "dense") for number, run in enumerate(results.runs)]
     )
-
-
-def _whisker(row: dict, label: str) -> figures.Whisker:
-    told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {_items(row)}"
-    p = row.get("p (Holm)")
-    return figures.Whisker(
-        row["task"],
-        label,
-        row["points"],
-        row["low"],
-        row["high"],
-        clear=row["in words"] in SHOWN,
-        hover=f"{label}, {row['task']}<br>{told}<br>{row['in words']}"
-        + (f", p = {p:.3g} (Holm)" if p is not None and np.isfinite(p) else ""),
-    )
-
-
-def _items(row: dict) -> str:
-    clusters = f" in {row['clusters']:,} clusters" if row["clusters"] != row["items"] else ""
-    return f"{row['items']:,} items{clusters}"
 
 
 def _settings(results: Results, task: str) -> str:

@@ -15,11 +15,7 @@ from pages.parts.masks.pruned_models import BY_STAMP, Pruned
 @st.cache_data(max_entries=64, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
 def compared(first: Pruned, second: Pruned) -> masks.Comparison:
     """Two masks, counted."""
-    geometry = first.masks.geometry
-    pairs = masks_file.pairs(first.masks, second.masks)
-    sizes = (geometry.heads, geometry.kv_heads, geometry.experts)
-    of_layers = {layer: first.masks.kv_heads(layer) for layer in range(geometry.layers)}
-    return masks.compare(pairs, geometry.layers, first.masks.names, *sizes, of_layers)
+    return masks_file.compared(first.masks, second.masks)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Computing what another seed changes…")

@@ -10,14 +10,12 @@ import streamlit as st
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, sweep_axes, sweep_scores
-from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
-from analysis.specs import METHODS, PruneSpec, part_alone
-from analysis.specs.recipe import called
+from analysis.specs import METHODS, PruneSpec
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
@@ -99,10 +97,7 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
     floors = [_floor(setting) for setting in _controls(compared)]
     if any(floors):
         st.caption(plain(" ".join(filter(None, floors))))
-    groups: dict[str, list[Comparison]] = {}
-    for comparison in compared:
-        groups.setdefault(_pair(comparison), []).append(comparison)
-    deltas = [_delta(name, group) for name, group in groups.items()]
+    deltas = [figures.Delta(**vars(each)) for each in sweep_axes.differences_along(compared)]
     sides = {side.pruning.method: side for comparison in compared for side in (comparison.setting, comparison.other)}
     curves = _curves(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
     first = compared[0].setting
@@ -118,7 +113,10 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         pd.DataFrame([sweep_scores.comparison_row(comparison) for comparison in compared]),
         finding=reading(
             "differences",
-            [f"{_pair(comparison)} at {comparison.setting.pruning.sparsity:.0%}" for comparison in compared],
+            [
+                f"{sweep_axes.pair_name(comparison)} at {comparison.setting.pruning.sparsity:.0%}"
+                for comparison in compared
+            ],
             _in_points([comparison.difference for comparison in compared]),
             [comparison.shown for comparison in compared],
         ),
@@ -145,34 +143,6 @@ def _floor(setting: Setting) -> str:
     return (
         f"Two calibration seeds of {setting.name} differ by {100 * floor.typical:.2f} points typically, by "
         f"{100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
-    )
-
-
-def _pair(comparison: Comparison) -> str:
-    part = part_alone(comparison.setting.pruning)
-    titles = [called(comparison.setting.pruning.method, part), METHODS[comparison.other.pruning.method].title]
-    detail = sweep_axes.detail(comparison.setting).replace(f"{part} alone", "").strip()
-    known = HELD_AGAINST[comparison.relation]
-    named = titles[1] if known in titles[1] else f"{titles[1]} ({known})"
-    return f"{titles[0]} − {named}{f' · {detail}' if detail else ''}"
-
-
-def _delta(name: str, group: Sequence[Comparison]) -> figures.Delta:
-    group = sorted(group, key=lambda comparison: comparison.setting.pruning.sparsity)
-    told = [comparison.difference for comparison in group]
-    rows = [sweep_scores.comparison_row(comparison) for comparison in group]
-    return figures.Delta(
-        name,
-        np.array([comparison.setting.pruning.sparsity for comparison in group]),
-        np.array([comparison.value for comparison in told]),
-        np.array([comparison.low for comparison in told]),
-        np.array([comparison.high for comparison in told]),
-        np.array([comparison.shown for comparison in group]),
-        [
-            f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
-            f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"
-            for row in rows
-        ],
     )
 
 
