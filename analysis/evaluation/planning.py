@@ -2,8 +2,8 @@
 anything runs.
 
 The difference of two methods on the mean over K tasks has three sources of noise: which clusters of items were drawn,
-which seeds, and what a seed does to single items. With n items per task and S seeds, a share d of items on which the two
-score differently and a share c of those that change with the seed,
+which seeds, and what a seed does to single items. With n items per task and S seeds, a share d of items on which the
+two score differently and a share c of those that change with the seed,
 
     V_clusters = Σ_tasks d (1 − c) D / n / K²,  V_shared = Σ_tasks d c D / (n S) / K²,  V_seeds = s² / S + V_shared,
 
@@ -149,8 +149,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Quantities that follow from a number of items per task. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
-    clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
+    """Quantities that follow from a number of items per task. noise: Σ_tasks D / n / K², by which variances grow.
+
+    freedom: of the clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
     unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs, (tasks,), as
     `significance.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of the noise, and how
     many clusters of equal size would tell as much of a variance as one of its own, as few large ones make it uncertain,
