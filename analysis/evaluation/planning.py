@@ -151,11 +151,11 @@ class Plan:
 class Sizes:
     """Quantities that follow from a number of items per task. noise: Σ_tasks D / n / K², by which variances grow.
 
-    freedom: of the clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
-    unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs, (tasks,), as
-    `significance.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of the noise, and how
-    many clusters of equal size would tell as much of a variance as one of its own, as few large ones make it uncertain,
-    (2, tasks).
+    freedom: of the clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that
+    are as good as unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs,
+    (tasks,), as `significance.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of
+    the noise, and how many clusters of equal size would tell as much of a variance as one of its own, as few large
+    ones make it uncertain, (2, tasks).
     """
 
     items: int
