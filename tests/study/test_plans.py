@@ -66,7 +66,7 @@ def test_paper_reaches_80_percent_for_half_a_point_and_says_what_it_costs():
 
 def test_standard_reaches_its_difference_with_the_noise_assumed():
     plan = plans.plan_of(new_study(ModelSpec(), "standard"), ASSUMED)
-    assert plan.power >= planning.POWER - 0.01, "but for a rounding error, with noise, order and norm taken apart"
+    assert plan.power >= planning.POWER
 
 
 def test_designs_reach_the_power_for_less_and_their_flags_ask_for_them():
@@ -96,7 +96,7 @@ def test_every_size_stands_beside_the_others_with_power_equivalence_and_time(eng
     assert [one.title for one in found] == [plans.AS_SET, *(size.title for size in SIZES.values())]
     rows = {row["size"]: row for row in plans.sizes_table(found)}
     assert all(set(row) == set(rows["Quick"]) and all(row.values()) for row in rows.values())
-    assert rows["Standard"]["asked about"] == "1 point" and rows["Standard"]["seeds"] == "12"
+    assert rows["Standard"]["asked about"] == "1 point" and rows["Standard"]["seeds"] == "14"
     assert "computed" in rows["Paper"]["time"] and "computed" not in rows["Quick"]["time"]
     assert found[0].plan.detectable > 2 * found[1].plan.detectable, "three seeds show less than six"
     told = plans.how_planned(plans.noise_of(spec, read(EXAMPLE)))
