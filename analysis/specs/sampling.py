@@ -26,31 +26,14 @@ class LLaDASampling(writing.Writing):
     """
 
     sampler: Literal["llada"] = "llada"
-    steps: int = parameter(
-        64,
-        "Denoising steps",
-        "Forward passes in all, shared equally among the blocks.",
-        ge=1,
-        le=4096,
-        source=LLADA_SOURCE,
-    )
-    block_length: int | None = parameter(
-        None,
-        "Block length",
+    steps: int = writing.steps("Forward passes in all, shared equally among the blocks.", LLADA_SOURCE)
+    block_length: int | None = writing.block_length(
         "Blocks are denoised from left to right; inside a block any position may be uncovered. Empty: one block.",
-        unit="tokens",
-        empty="one block",
-        ge=1,
-        source=LLADA_SOURCE,
+        LLADA_SOURCE,
     )
     temperature: float = writing.temperature()
     cfg: float = writing.guidance(LLADA_SOURCE)
-    remasking: Literal["low-confidence", "random"] = parameter(
-        "low-confidence",
-        "Remasking",
-        "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
-        source=LLADA_SOURCE,
-    )
+    remasking: writing.Remasking = writing.remasking(LLADA_SOURCE)
     threshold: float | None = writing.threshold(
         None, FAST_DLLM_SOURCE, " In place of an even share: the number of steps is not read."
     )
@@ -129,7 +112,7 @@ class DreamSampling(writing.Writing):
     """
 
     sampler: Literal["dream"] = "dream"
-    steps: int = parameter(64, "Denoising steps", "Forward passes in all.", ge=1, le=4096, source=DREAM_SOURCE)
+    steps: int = writing.steps("Forward passes in all.", DREAM_SOURCE)
     temperature: float = writing.temperature()
     top_p: float | None = writing.top_p()
     top_k: int | None = writing.top_k()
@@ -159,15 +142,10 @@ class DreamSampling(writing.Writing):
         "refuses is left to later ones; under a cache the number of steps is not read.",
     )
     cache: writing.Cache = writing.cache()
-    block_length: int | None = parameter(
-        None,
-        "Block length",
+    block_length: int | None = writing.block_length(
         "Under a cache the text is written in blocks from left to right; the forward that opens one writes its first "
         "token alone. Empty: one block. Not read without a cache.",
-        unit="tokens",
-        empty="one block",
-        ge=1,
-        source=FAST_DLLM_SOURCE,
+        FAST_DLLM_SOURCE,
     )
 
     @model_validator(mode="after")
@@ -238,31 +216,16 @@ class DLLMSampling(writing.Writing):
     """The dLLM project's sampler of whole texts: LLaDA's rule, with a linear schedule for each block."""
 
     sampler: Literal["dllm"] = "dllm"
-    steps: int = parameter(
-        64,
-        "Denoising steps",
+    steps: int = writing.steps(
         "Shared out among the blocks, rounded up. A step in which the schedule writes nothing takes no forward pass.",
-        ge=1,
-        le=4096,
-        source=DLLM_SOURCE,
+        DLLM_SOURCE,
     )
-    block_length: int | None = parameter(
-        None,
-        "Block length",
-        "Blocks are denoised from left to right; the last may be short. Empty: one block.",
-        unit="tokens",
-        empty="one block",
-        ge=1,
-        source=DLLM_SOURCE,
+    block_length: int | None = writing.block_length(
+        "Blocks are denoised from left to right; the last may be short. Empty: one block.", DLLM_SOURCE
     )
     temperature: float = writing.temperature()
     cfg: float = writing.guidance(DLLM_SOURCE)
-    remasking: Literal["low-confidence", "random"] = parameter(
-        "low-confidence",
-        "Remasking",
-        "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
-        source=DLLM_SOURCE,
-    )
+    remasking: writing.Remasking = writing.remasking(DLLM_SOURCE)
     threshold: float | None = writing.threshold(
         None, FAST_DLLM_SOURCE, " In place of the schedule: the number of steps is not read."
     )
@@ -319,14 +282,10 @@ class MDLMSampling(writing.Writing):
     """MDLM's sampler: every step each [MASK] is written by chance, and its token is drawn."""
 
     sampler: Literal["mdlm"] = "mdlm"
-    steps: int = parameter(
-        64,
-        "Denoising steps",
+    steps: int = writing.steps(
         "Steps of time. In each a [MASK] is written with a chance that grows towards the end. A step after one in "
         "which nothing was written takes no forward pass.",
-        ge=1,
-        le=4096,
-        source=MDLM_SOURCE,
+        MDLM_SOURCE,
     )
     updates: Literal["ddpm-cache", "ddpm", "analytic"] = parameter(
         "ddpm-cache",

@@ -4,11 +4,34 @@ from typing import Any, Literal, Self
 
 from analysis.specs.base import FAST_DLLM_SOURCE, Spec, parameter
 
+Remasking = Literal["low-confidence", "random"]
+"""Predictions that a step keeps, in samplers by LLaDA's rule."""
+
 Cache = Literal["none", "prefix", "dual"]
 """Keys of a block's first forward that are kept while the block is written, in a model that sees all of its text."""
 
 THRESHOLD = 0.9
 """The confidence threshold published with Fast-dLLM."""
+
+
+def steps(meaning: str, source: str) -> Any:
+    """The field of a sampler that is told how many steps to take."""
+    return parameter(64, "Denoising steps", meaning, ge=1, le=4096, source=source)
+
+
+def block_length(meaning: str, source: str) -> Any:
+    """The field of a sampler of whole texts, which can also go block by block."""
+    return parameter(None, "Block length", meaning, unit="tokens", empty="one block", ge=1, source=source)
+
+
+def remasking(source: str) -> Any:
+    """The field of a sampler that keeps the surest predictions, or random ones."""
+    return parameter(
+        "low-confidence",
+        "Remasking",
+        "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
+        source=source,
+    )
 
 
 def temperature() -> Any:
