@@ -41,6 +41,7 @@ from analysis.recording.steps import (
     probability,
     sure_enough,
     surest_by_factor,
+    writing_step,
     written_once,
 )
 from analysis.specs import (
@@ -267,19 +268,11 @@ def llada_steps(
                 certainty = certainty.double() if tokens.device.type != "mps" else certainty.clone()
                 certainty[:, span] = precise_certainty(logits, predicted[:, span], open_[:, span])
             chosen = _chosen(open_, certainty, sampling, count // steps + (step < count % steps), generator)
-            output = torch.where(chosen, predicted, tokens)
-            yield Choice(
-                tokens,
-                written_once(tokens, given, mask_token),
-                chosen,
-                confidence.masked_fill(~chosen, math.nan),
-                output,
-                (end - block, end),
-                number,
-                blocks,
-                queries,
+            choice = writing_step(
+                tokens, given, mask_token, chosen, predicted, confidence, (end - block, end), number, blocks, queries
             )
-            tokens = output
+            yield choice
+            tokens = choice.output
 
 
 def _chosen(

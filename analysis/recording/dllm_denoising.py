@@ -19,7 +19,7 @@ from analysis.recording.steps import (
     precise_certainty,
     probability,
     sure_enough,
-    written_once,
+    writing_step,
 )
 from analysis.specs import DLLMSampling, linear_shares
 
@@ -51,10 +51,11 @@ def dllm_steps(
             chosen = best(ranking.masked_fill(~open_, -math.inf), share)
             if sampling.threshold is not None:
                 chosen = sure_enough(open_, precise_certainty(logits, predicted, open_), sampling.threshold)
-            output = torch.where(chosen, predicted, tokens)
-            state, sure = written_once(tokens, given, mask_token), confidence.masked_fill(~chosen, math.nan)
-            yield Choice(tokens, state, chosen, sure, output, (start, end), number, len(blocks))
-            tokens = output
+            choice = writing_step(
+                tokens, given, mask_token, chosen, predicted, confidence, (start, end), number, len(blocks)
+            )
+            yield choice
+            tokens = choice.output
 
 
 def _shares(open_: torch.Tensor, sampling: DLLMSampling) -> Iterator[torch.Tensor]:

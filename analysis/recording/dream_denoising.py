@@ -13,7 +13,7 @@ from analysis.recording.steps import (
     draw,
     probability,
     sure_enough,
-    written_once,
+    writing_step,
 )
 from analysis.specs import DreamSampling
 
@@ -59,12 +59,10 @@ def _by_schedule(
         if sampling.alg != "origin":
             certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
             chosen = _keep(certainty, counts, sampling.alg_temp, generator)
-        output = torch.where(chosen, predicted, tokens)
-        confidence = probability(logits, predicted).masked_fill(~chosen, math.nan)
-        yield Choice(
-            tokens, written_once(tokens, given, mask_token), chosen, confidence, output, (start, tokens.shape[1])
-        )
-        tokens = output
+        block = (start, tokens.shape[1])
+        choice = writing_step(tokens, given, mask_token, chosen, predicted, probability(logits, predicted), block)
+        yield choice
+        tokens = choice.output
 
 
 def _by_threshold(
@@ -95,12 +93,10 @@ def _by_threshold(
         allowed = best(certainty.masked_fill(~masked, -math.inf), quota)
         chosen = sure_enough(allowed, certainty, sampling.threshold)
         owed = quota - chosen.sum(dim=1)
-        output = torch.where(chosen, predicted, tokens)
-        confidence = probability(logits, predicted).masked_fill(~chosen, math.nan)
-        yield Choice(
-            tokens, written_once(tokens, given, mask_token), chosen, confidence, output, (start, tokens.shape[1])
-        )
-        tokens = output
+        block = (start, tokens.shape[1])
+        choice = writing_step(tokens, given, mask_token, chosen, predicted, probability(logits, predicted), block)
+        yield choice
+        tokens = choice.output
 
 
 def _by_blocks(
@@ -147,19 +143,11 @@ def _by_blocks(
                 )
             predicted, confidence = tokens.clone(), torch.full(tokens.shape, math.nan, device=tokens.device)
             predicted[:, span], confidence[:, span] = drawn, probability(logits, drawn)
-            output = torch.where(chosen, predicted, tokens)
-            yield Choice(
-                tokens,
-                written_once(tokens, given, mask_token),
-                chosen,
-                confidence.masked_fill(~chosen, math.nan),
-                output,
-                (begin, end),
-                number,
-                blocks,
-                queries,
+            choice = writing_step(
+                tokens, given, mask_token, chosen, predicted, confidence, (begin, end), number, blocks, queries
             )
-            tokens = output
+            yield choice
+            tokens = choice.output
 
 
 def _keep(

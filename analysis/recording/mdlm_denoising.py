@@ -5,13 +5,12 @@ else its token is drawn from the model's prediction, and stays. A prediction is 
 again for as long as nothing was written: forwards are fewer than steps. Shapes: B sequences, S positions, V vocabulary.
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch.nn.functional import one_hot
 
-from analysis.recording.steps import Choice, append_masks, written_once
+from analysis.recording.steps import Choice, append_masks, writing_step
 from analysis.specs import MDLMSampling
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -33,9 +32,8 @@ def mdlm_steps(
     confidence = torch.empty(0)
 
     def choice(output: torch.Tensor) -> Choice:
-        chosen = output != tokens
-        sure = confidence.gather(-1, output[..., None])[..., 0].masked_fill(~chosen, math.nan)
-        return Choice(tokens, written_once(tokens, given, mask_token), chosen, sure, output, block)
+        sure = confidence.gather(-1, output[..., None])[..., 0]
+        return writing_step(tokens, given, mask_token, output != tokens, output, sure, block)
 
     times = torch.linspace(1, sampling.eps, sampling.steps + 1)
     step = (1 - sampling.eps) / sampling.steps

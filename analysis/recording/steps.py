@@ -57,6 +57,34 @@ def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | No
     return state if mask_token is None else state.masked_fill(tokens == mask_token, TokenState.UNDECIDED)
 
 
+def writing_step(
+    tokens: torch.Tensor,
+    given: torch.Tensor,
+    mask_token: int,
+    chosen: torch.Tensor,
+    predicted: torch.Tensor,
+    probabilities: torch.Tensor,
+    open_block: tuple[int, int],
+    block: int = 1,
+    blocks: int = 1,
+    queries: tuple[int, int] | None = None,
+) -> Choice:
+    """The step that writes `predicted` (B, S) where `chosen`, as `written_once`. probabilities: of what is predicted;
+    the rest as `Choice` has it.
+    """
+    return Choice(
+        tokens,
+        written_once(tokens, given, mask_token),
+        chosen,
+        probabilities.masked_fill(~chosen, math.nan),
+        torch.where(chosen, predicted, tokens),
+        open_block,
+        block,
+        blocks,
+        queries,
+    )
+
+
 @dataclass(frozen=True)
 class Activations:
     """The channels of largest magnitude behind each layer in one forward, largest first: channel and position (L, K)
