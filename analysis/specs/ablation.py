@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.specs.base import OneOf, parameter
+from analysis.specs.base import OneOf, parameter, require_keys
 from analysis.specs.models import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
@@ -74,8 +74,7 @@ class AblateSetSpec(JobSpec):
     def _fits(self) -> "AblateSetSpec":
         if self.last_layer is not None and self.last_layer < self.first_layer:
             raise ValueError(f"The layers end at {self.last_layer}, before they begin at {self.first_layer}.")
-        if self.keys and len(self.keys) != len(self.prompts):
-            raise ValueError(f"{len(self.prompts)} prompts and {len(self.keys)} keys do not fit together.")
+        require_keys(self.keys, self.prompts)
         for name in ("targets", "interventions"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"The {name} name one twice.")

@@ -1,6 +1,6 @@
 """What every spec is made of: strict models whose fields know how to be drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,6 +96,12 @@ def parameter(
     """
     declared: JsonDict = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
+
+
+def require_keys(keys: Sized, prompts: Sized) -> None:
+    """Refuse keys that are not one a prompt; none at all are fine. Raises ValueError."""
+    if keys and len(keys) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts and {len(keys)} keys do not fit together.")
 
 
 def require_folder(text: str | None) -> str | None:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from analysis.specs.base import Spec, parameter
+from analysis.specs.base import Spec, parameter, require_keys
 from analysis.specs.models import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
@@ -12,6 +12,17 @@ from analysis.specs.sinks import SinkParams
 BUNDLED_PROMPTS, OWN_PROMPTS = "bundled", "own"
 MOST_PROMPTS = 1000
 CLUSTER = "cluster "  # before a key that a file of prompts names, so that none is another prompt's number
+
+
+def keys_of_prompts() -> Any:
+    """The field of a job that is given prompts, for what makes some of them alike."""
+    return parameter(
+        (),
+        "Keys of own prompts",
+        "One key a prompt of your own. Prompts of one key are alike and count as one cluster. Empty: each is on its "
+        "own.",
+        max_length=MOST_PROMPTS,
+    )
 
 
 class SetParams(Spec):
@@ -71,13 +82,7 @@ class RecordSetSpec(SetParams, JobSpec):
     own_prompts: tuple[str, ...] = parameter(
         (), "Own prompts", "One text a prompt, where `prompts` is own.", max_length=MOST_PROMPTS
     )
-    own_keys: tuple[str, ...] = parameter(
-        (),
-        "Keys of own prompts",
-        "One key a prompt of your own. Prompts of one key are alike and count as one cluster. Empty: each is on its "
-        "own.",
-        max_length=MOST_PROMPTS,
-    )
+    own_keys: tuple[str, ...] = keys_of_prompts()
     sampling: Sampling = LLaDASampling()
     sinks: SinkParams = SinkParams()
 
@@ -99,8 +104,7 @@ class RecordSetSpec(SetParams, JobSpec):
             raise ValueError("Own prompts are needed where the prompts are 'own', and only there.")
         if self.own_prompts and len(self.own_prompts) < 2:
             raise ValueError("A set needs at least two prompts, as its intervals are over prompts.")
-        if self.own_keys and len(self.own_keys) != len(self.own_prompts):
-            raise ValueError(f"{len(self.own_prompts)} prompts and {len(self.own_keys)} keys do not fit together.")
+        require_keys(self.own_keys, self.own_prompts)
         if any(len(text) > 50_000 for text in self.own_prompts):
             raise ValueError("A prompt has at most 50,000 characters.")
         return self

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import OneOf, PathText, parameter
+from analysis.specs.base import OneOf, PathText, parameter, require_keys
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import CalibrationParams, PruneSpec
 from analysis.specs.pruning_choices import METHODS
-from analysis.specs.recording_sets import MOST_PROMPTS
+from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
 from analysis.specs.registration import Registration
 from analysis.specs.sweep import SweepSpec, written_out
 
@@ -72,13 +72,7 @@ class StudySpec(JobSpec):
     own_prompts: tuple[str, ...] = parameter(
         (), "Own prompts", "One text a prompt, in place of those that come with SinkScope.", max_length=MOST_PROMPTS
     )
-    own_keys: tuple[str, ...] = parameter(
-        (),
-        "Keys of own prompts",
-        "One key a prompt of your own. Prompts of one key are alike and count as one cluster. Empty: each is on its "
-        "own.",
-        max_length=MOST_PROMPTS,
-    )
+    own_keys: tuple[str, ...] = keys_of_prompts()
     random_models: int = parameter(
         3,
         "Random-weight models",
@@ -192,8 +186,7 @@ class StudySpec(JobSpec):
     def _prompts_fit(self) -> "StudySpec":
         if self.own_prompts and not 2 <= self.prompts <= len(self.own_prompts):
             raise ValueError(f"{self.prompts} prompts are asked for, and {len(self.own_prompts)} are given.")
-        if self.own_keys and len(self.own_keys) != len(self.own_prompts):
-            raise ValueError(f"{len(self.own_prompts)} prompts and {len(self.own_keys)} keys do not fit together.")
+        require_keys(self.own_keys, self.own_prompts)
         return self
 
     @model_validator(mode="after")
