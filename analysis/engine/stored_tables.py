@@ -4,9 +4,10 @@ A column is one row of `COLUMNS`: a table has the columns that are described the
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.metrics import CURVES
 from analysis.specs import SinkParams
 
+_Result = TypeVar("_Result")
 _JOB = "id of the job, as addresses and logs have it"
 _INTERVAL = "end of the 95 % interval over clusters of items"
 COLUMNS: dict[str, dict[str, str]] = {
@@ -155,6 +157,20 @@ def _evaluated(engine: Engine) -> list[JobRecord]:
     return [job for kind in ("evaluate", "import") for job in _done(engine, kind)]
 
 
+def _opened(
+    engine: Engine, jobs: Iterable[JobRecord], opener: Callable[[Path], _Result]
+) -> Iterator[tuple[JobRecord, _Result]]:
+    """Yield jobs with their results, without those whose file is gone or cannot be read."""
+    for job in jobs:
+        file = engine.result_file(job)
+        try:
+            opened = None if file is None else opener(file)
+        except UserError:
+            continue
+        if opened is not None:
+            yield job, opened
+
+
 def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
@@ -192,17 +208,9 @@ def _recording(job: JobRecord) -> dict[str, Any]:
 
 
 def _recording_steps(engine: Engine) -> Rows:
-    for job in _done(engine, "record"):
-        file = engine.result_file(job)
-        try:
-            trajectory = None if file is None else open_trajectory(file)
-        except UserError:
-            continue
-        if trajectory is not None:
-            frame = step_frame(trajectory, SinkParams())
-            yield from (
-                {**{str(name): value for name, value in row.items()}, "job": job.id} for row in frame.to_dict("records")
-            )
+    for job, trajectory in _opened(engine, _done(engine, "record"), open_trajectory):
+        for row in step_frame(trajectory, SinkParams()).to_dict("records"):
+            yield {**{str(name): value for name, value in row.items()}, "job": job.id}
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -248,14 +256,8 @@ def _differences(job: JobRecord) -> Rows:
 
 
 def _items(engine: Engine) -> Rows:
-    for job in _evaluated(engine):
-        file = engine.result_file(job)
-        try:
-            results = None if file is None else read(file)
-        except UserError:
-            continue
-        if results is not None:
-            yield from ({"job": job.id, **row} for row in item_rows(results))
+    for job, results in _opened(engine, _evaluated(engine), read):
+        yield from ({"job": job.id, **row} for row in item_rows(results))
 
 
 def item_rows(results: Results) -> Rows:
