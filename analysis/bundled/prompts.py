@@ -10,22 +10,8 @@ from functools import partial
 from itertools import cycle, islice
 from random import Random
 
+from analysis.bundled import units
 from analysis.bundled.grammar import question, sentence
-from analysis.bundled.units import (
-    Unit,
-    agreement,
-    arithmetic,
-    category,
-    given,
-    gone,
-    moved,
-    opposite,
-    physics,
-    property_,
-    reference,
-    tool,
-    trouble,
-)
 from analysis.bundled.world import PEOPLE, TESTS
 
 
@@ -41,7 +27,7 @@ class Prompt:
 class _Kind:
     """Units of one kind. templates: their `Unit.template`. leads: kinds of `patterns.ALL` for the sentence before."""
 
-    maker: Callable[..., Unit]
+    maker: Callable[..., units.Unit]
     templates: tuple[str, ...]
     leads: tuple[str, ...] = ("opening",)
 
@@ -51,18 +37,18 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
 
 
 _KINDS = (
-    _Kind(arithmetic, _numbered("arithmetic", 4), ("opening", "sums")),
-    _Kind(trouble, _numbered("trouble mended", 3) + _numbered("trouble lasting", 3)),
-    _Kind(moved, _numbered("moved", 3)),
-    _Kind(given, _numbered("given", 2)),
-    _Kind(reference, ("fit big", "fit small", "deed doer", "deed other", "pronoun 2", "pronoun 3", "pronoun 4")),
-    _Kind(gone, _numbered("gone", 3)),
-    _Kind(opposite, _numbered("opposite", 6), ("opening", "lesson")),
-    _Kind(tool, _numbered("tool", 7) + _numbered("tool back", 3)),
-    _Kind(category, _numbered("category", 6) + _numbered("category plural", 3), ("lesson", "opening")),
-    _Kind(property_, _numbered("property", 5), ("lesson", "opening")),
-    _Kind(physics, tuple(f"physics {test} {frame}" for frame in range(3) for test in TESTS)),
-    _Kind(agreement, _numbered("agreement", 7), ("scene", "opening")),
+    _Kind(units.arithmetic, _numbered("arithmetic", 4), ("opening", "sums")),
+    _Kind(units.trouble, _numbered("trouble mended", 3) + _numbered("trouble lasting", 3)),
+    _Kind(units.moved, _numbered("moved", 3)),
+    _Kind(units.given, _numbered("given", 2)),
+    _Kind(units.reference, ("fit big", "fit small", "deed doer", "deed other", "pronoun 2", "pronoun 3", "pronoun 4")),
+    _Kind(units.gone, _numbered("gone", 3)),
+    _Kind(units.opposite, _numbered("opposite", 6), ("opening", "lesson")),
+    _Kind(units.tool, _numbered("tool", 7) + _numbered("tool back", 3)),
+    _Kind(units.category, _numbered("category", 6) + _numbered("category plural", 3), ("lesson", "opening")),
+    _Kind(units.property_, _numbered("property", 5), ("lesson", "opening")),
+    _Kind(units.physics, tuple(f"physics {test} {frame}" for frame in range(3) for test in TESTS)),
+    _Kind(units.agreement, _numbered("agreement", 7), ("scene", "opening")),
 )
 
 
