@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from analysis.readings.words import runs
+
 _LEAST = 0.0001  # smaller numbers are not written out
 KIND_TITLES = {
     "[MASK]": "masked positions",
@@ -20,13 +22,10 @@ def layers_in_words(layers: np.ndarray, count: int) -> str:
     numbers = sorted(int(layer) for layer in layers)
     if len(numbers) == count > 1:
         return f"All {count} layers"
-    runs: list[list[int]] = []
-    for layer in numbers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}{'–' if len(run) > 2 else ', '}{run[-1]}" for run in runs]
+    parts = [
+        f"{first}" if first == last else f"{first}{'–' if last - first > 1 else ', '}{last}"
+        for first, last in runs(numbers)
+    ]
     *others, last = [part for piece in parts for part in piece.split(", ")]
     return f"Layer{'s' if len(numbers) > 1 else ''} {', '.join(others) + ' and ' if others else ''}{last}"
 

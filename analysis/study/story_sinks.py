@@ -9,7 +9,7 @@ from analysis.figures.player import Played, frame_beside, opening_frame
 from analysis.figures.story import Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
-from analysis.readings.words import listed
+from analysis.readings.words import listed, runs
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
@@ -159,13 +159,7 @@ def _where_masked(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tupl
 def _layer_names(layers: Sequence[str]) -> str:
     """`layers 0–2 and 5` of `layer 0` and so on."""
     numbers = [int(layer.rpartition(" ")[2]) for layer in layers]
-    runs: list[list[int]] = []
-    for each in numbers:
-        if runs and each == runs[-1][-1] + 1:
-            runs[-1].append(each)
-        else:
-            runs.append([each])
-    told = listed([f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs])
+    told = listed([f"{first}" if first == last else f"{first}–{last}" for first, last in runs(numbers)])
     return f"layer{'s' if len(numbers) > 1 else ''} {told}" if numbers else ""
 
 
