@@ -81,6 +81,7 @@ def test_a_log_in_gives_each_account_its_role(page, address):
         page.get_by_role("link", name="Explore").click()
         expect(record).to_be_enabled()
         page.get_by_role("link", name="Causes").click()
+        expect(page.get_by_role("heading", name="Causes", level=1)).to_be_visible()
         page.locator("input[type=file]").set_input_files(
             {"name": "a.safetensors", "mimeType": "application/octet-stream", "buffer": b"no recording"}
         )

@@ -104,5 +104,6 @@ def test_it_prints_on_a4_and_its_slides_a_page_each(page, report):
     assert 4 <= len(pages) <= 10 and set(pages) <= sizes
     page.goto(f"{report.as_uri()}#slide-1")
     page.reload()
+    expect(page.get_by_role("region", name="Slides").get_by_role("status")).to_have_text(re.compile("^1 /"))
     slides = re.findall(rb"/MediaBox \[0 0 ([\d. ]+)\]", page.pdf(prefer_css_page_size=True))
     assert slides == [b"960 540"] * page.locator(".slide").count()
