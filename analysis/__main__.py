@@ -157,9 +157,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Read a command line. Raises UserError for one that the verbs do not take, and SystemExit after --help."""
     options, unknown = _parser(arguments).parse_known_args(arguments)
     if unknown:
-        raise UserError(
-            f"There is no argument {' '.join(map(shorten, unknown))}. See {_PROGRAM} {options.verb} --help."
-        )
+        raise UserError(f"Unknown argument: {' '.join(map(shorten, unknown))}. See {_PROGRAM} {options.verb} --help.")
     return options
 
 

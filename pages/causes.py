@@ -13,8 +13,8 @@ from pages.parts.side import plots_and_controls
 
 VIEWS = {"Many prompts": ablation_over_prompts, "One prompt": ablation, "Dense against pruned": beside_another}
 SHOWS = (
-    "This page hides a recording's sinks and shows how far the text changes, beside hiding as many other tokens; and "
-    "it compares the sinks of a dense and a pruned model."
+    "This page hides a recording's sinks and shows how far the text changes compared with hiding as many other "
+    "tokens. It also compares the sinks of a dense and a pruned model."
 )
 
 

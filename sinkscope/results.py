@@ -91,7 +91,7 @@ def opened(path: Path) -> Result:
     items = path if path.suffix == ".jsonl" else path.with_suffix(".items.jsonl")
     if items.is_file():
         return read_items(items)
-    raise UserError(f"'{shorten(str(path))}' is nothing that SinkScope wrote. Give a recording, results or a folder.")
+    raise UserError(f"'{shorten(str(path))}' was not written by SinkScope. Give a recording, results or a folder.")
 
 
 def _opened_folder(folder: Path) -> Result:
@@ -111,7 +111,7 @@ def _opened_folder(folder: Path) -> Result:
         return Written(folder, numbers, tables, drawn)
     if (folder / STUDY).is_file():
         return read_study(folder / STUDY)
-    raise UserError(f"'{shorten(str(folder))}' is no folder that SinkScope wrote.")
+    raise UserError(f"'{shorten(str(folder))}' is not a folder that SinkScope wrote.")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def figures_of(result: Result) -> dict[str, Drawn]:
     if isinstance(result, Findings):
         return _study_figures(result)
     if isinstance(result, Written):
-        return {name: Drawn("as it was written", partial(_written, name=name)) for name in result.figures}
+        return {name: Drawn("Figure as saved", partial(_written, name=name)) for name in result.figures}
     return FIGURES[type(result)]
 
 

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(options.out, options.overwrite, refusal)
     root: Path = options.store or default_root()
     if not (root / "runs").is_dir():
-        raise UserError(f"'{shorten(str(root))}' is no store. Name the folder that SINKSCOPE_HOME names.")
+        raise UserError(f"'{shorten(str(root))}' is not a SinkScope store. Give the folder that SINKSCOPE_HOME names.")
     from analysis.engine import Engine
     from analysis.engine.stored_tables import dictionary, stored_tables
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for name, count in counts.items():
         print(f"{name + '.parquet':<24} {count:,} rows")
-    print(f"{options.out}: {len(counts)} tables and {DICTIONARY}, which says what each column holds")
+    print(f"{options.out}: {len(counts)} tables and {DICTIONARY}, which describes every column")
     if note:
         print(note)
     return 0

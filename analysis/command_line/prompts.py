@@ -91,7 +91,9 @@ def _object(line: str, number: int, name: str) -> tuple[str, str]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"Line {number} of '{name}' is no JSON. Write an object with 'prompt' on each line.") from error
+        raise UserError(
+            f"Line {number} of '{name}' is not JSON. Write an object with 'prompt' on each line."
+        ) from error
     text = (row.get("prompt") or row.get("text")) if isinstance(row, dict) else None
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"Line {number} of '{name}' has no text under 'prompt'.")

@@ -13,7 +13,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         "source", type=a_path, metavar="FOLDER", help="a pruned folder, a recording or a folder of results"
     )
     verb.add_argument("--to", required=True, metavar="NAME", help="the repository, as me/my-model")
-    verb.add_argument("--upload", action="store_true", help="upload; without it, only say what would go")
+    verb.add_argument("--upload", action="store_true", help="upload; without it, only print what would be uploaded")
     verb.add_argument("--public", action="store_true", help="make a new repository public. Default: private")
     verb.add_argument("--json", action="store_true", help="print the plan as JSON")
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{address}: {len(plan.files) + 1} files, {gigabytes(plan.bytes)}")
         return 0
     kept = "public" if options.public else "private"
-    print(f"Would go to the {kept} {plan.kind} repository {plan.repository} ({gigabytes(plan.bytes)}):")
+    print(f"Would upload to the {kept} {plan.kind} repository {plan.repository} ({gigabytes(plan.bytes)}):")
     for name in (*sorted(plan.files), "README.md"):
         print(f"  {name}")
     print(f"\n{plan.card}\nNothing was uploaded. Add --upload to do it.")

@@ -46,7 +46,8 @@ def planned_upload(source: Path, repository: str, engine: Engine | None = None) 
     """
     if not REPOSITORY.fullmatch(repository):
         raise UserError(
-            f"'{shorten(repository)}' is no repository of the hub. Give an owner and a name, as me/my-model."
+            f"'{shorten(repository)}' is not a repository name on the hub. Give an owner and a name, "
+            "such as me/my-model."
         )
     if source.is_file():
         info = open_trajectory(source).info
@@ -65,7 +66,7 @@ def planned_upload(source: Path, repository: str, engine: Engine | None = None) 
             f"'{shorten(str(source))}' was not written by SinkScope, so it is not uploaded. Give a pruned folder, a "
             "recording, or the folder of a study, a sweep, a set or an export."
         )
-    return Upload(repository, "dataset", files, _dataset_card(source.name, "Results of SinkScope."))
+    return Upload(repository, "dataset", files, _dataset_card(source.name, "Results from SinkScope."))
 
 
 def upload(plan: Upload, private: bool = True) -> str:
@@ -114,7 +115,7 @@ def _model_card(folder: Path, engine: Engine | None) -> str:
         return model_card(report, licence_in(folder), () if engine is None else measured_tasks(engine, folder))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"The report in '{shorten(str(folder))}' is not whole. Prune again before you upload."
+            f"The report in '{shorten(str(folder))}' is incomplete. Prune again before you upload."
         ) from error
 
 

@@ -23,7 +23,7 @@ from analysis.sinks.metrics import CURVES
 from analysis.specs import SinkParams
 
 _Result = TypeVar("_Result")
-_JOB = "id of the job, as addresses and logs have it"
+_JOB = "id of the job, as in addresses and logs"
 _INTERVAL = "end of the 95 % interval over clusters of items"
 COLUMNS: dict[str, dict[str, str]] = {
     "jobs": {
@@ -64,13 +64,13 @@ COLUMNS: dict[str, dict[str, str]] = {
         "run": "id of the run: of its pruning job, else made from its folder or source",
         "name": "its name on the page Runs",
         "kind": "dense, pruned or imported",
-        "source": "what jobs on it are asked with: a name, a hub id or a folder",
+        "source": "name, hub id or folder by which jobs refer to it",
         "model": "source of the dense model",
         "method": "pruning method; empty for a dense model",
-        "sparsity": "share of weights that was asked to be removed",
+        "sparsity": "requested share of weights to remove",
         "removed": "share of weights that was removed, over the pruned projections",
         "seed": "calibration seed",
-        "accuracy": "share of right answers in its newest evaluation, its tasks weighing the same",
+        "accuracy": "accuracy in its newest evaluation, unweighted mean over tasks",
         "accuracy_low": f"lower {_INTERVAL}",
         "accuracy_high": f"upper {_INTERVAL}",
         "items": "items of that evaluation",
@@ -110,9 +110,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "model": "name of the model in the evaluation",
         "task": "benchmark",
         "item": "key of the item: a hash of task, context and continuation",
-        "cluster": "what the item shares with others of its task; empty where it stands alone",
+        "cluster": "cluster that the item shares with others of its task; empty if it has none",
         "place": "its place in the seeded shuffle of the task",
-        "score": "what the task's metric says of the answer: 1 right, 0 wrong; nats per word for a perplexity",
+        "score": "score of the answer by the task's metric: 1 right, 0 wrong; nats per word for a perplexity",
         "restored": "whether the answer was read from the store and not computed by this job",
     },
     "sparsity": {

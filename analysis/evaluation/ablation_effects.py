@@ -160,13 +160,13 @@ def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
         return ""
     strongest = told[0]
     others = (
-        "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are significant, this is the largest."
+        "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are significant; this is the largest."
     )
     return (
-        f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} beside as many random positions of "
+        f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} against as many random positions of "
         f"the same state, over {strongest['n']} prompts. They and their control held {_shares(strongest)} of the "
-        f"attention.{_by_attention(rows, strongest)}{others}{without_sinks(strongest)} Intervals are of the choice of "
-        "prompts alone: sampler and controls have one seed."
+        f"attention.{_by_attention(rows, strongest)}{others}{without_sinks(strongest)} Intervals cover the choice of "
+        "prompts only; the sampler and the controls have one seed."
     )
 
 
@@ -178,7 +178,7 @@ def _by_attention(rows: Sequence[Row], effect: Row) -> str:
         if other is None:
             continue
         if other["low"] is None:
-            clauses.append(f"{words} nothing can be said, as no other tokens hold as much")
+            clauses.append(f"{words} there is no comparison, as no other tokens hold as much")
             continue
         holds = shown(other) and (other["value"] > 0) == (effect["value"] > 0)
         clauses.append(f"{words} {'it is' if holds else 'it does not hold:'} {_number(other, measure)}")

@@ -25,9 +25,9 @@ Summary = Mapping[str, Any]
 
 METHOD = Formulas(
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
-    "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
-    "minus control, with its 95 % interval over prompts, those of one template or key together; filled where the "
-    "interval leaves out 0 and p after Holm, over all effects drawn, is below 0.05 (Student's, and the sign flip's "
+    "chooses the positions, a second one is intervened on and predicts the tokens. Points: the mean over prompts of "
+    "target minus control, with its 95 % interval over prompts, clustered by template or key; filled where the "
+    "interval excludes 0 and p, Holm-corrected over all effects drawn, is below 0.05 (Student's, and the sign flip's "
     "where it is larger and few prompts differ). Controls: "
     + "; ".join(f"{control.title}: {control.help}" for control in CONTROLS.values())
     + ". Prompts without a position to act on are left out."

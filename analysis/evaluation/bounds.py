@@ -76,7 +76,7 @@ def bound_differences(results: Results, some: Sequence[Pair]) -> list[dict[str, 
 def summary(results: Results) -> dict[str, Any]:
     """The numbers as JSON: of every model, and of every pair that is looked at."""
     return {
-        "unit": "nats a token, lower is better",
+        "unit": "nats per token, lower is better",
         "models": bound_table(results),
         "differences": bound_differences(results, comparing.pairs(results)),
     }

@@ -21,7 +21,7 @@ LEAST = 3  # strengths that a slope needs
 
 @dataclass(frozen=True)
 class DoseResponse:
-    """The slope of one method's accuracy in λ at one setting: shares per unit of λ, so from no discount to all of it.
+    """The slope of one method's accuracy in λ at one setting: shares per unit of λ, from no discount to the full one.
 
     strengths, accuracies: (strengths,) each, in the order of λ. settings: of these.
     """
@@ -94,7 +94,7 @@ def _but_for_strength(setting: Setting) -> str:
 def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Difference) -> str:
     """Tell in a sentence what a dose-response shows. method: its title."""
     doses = ", ".join(f"{strength:g}" for strength in strengths)
-    told = f"accuracy {'rises' if slope.value > 0 else 'falls'} with λ" if slope.shown else "no trend in λ is shown"
+    told = f"accuracy {'rises' if slope.value > 0 else 'falls'} with λ" if slope.shown else "no significant trend in λ"
     if not slope.final:
         told = "not all runs are in"
     elif slope.seeds == 1:
@@ -102,7 +102,7 @@ def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Diffe
     noise = "" if slope.shown or not slope.final else seen(slope, POINTS)
     return (
         f"Dose-response of {method} at {percent(sparsity)} (λ = {doses}): {told}, {interval_words(slope)} from no "
-        f"discount to all of it{noise}."
+        f"discount to the full one{noise}."
     )
 
 

@@ -99,7 +99,7 @@ def _elements(file: IO[str], name: str) -> Iterator[Any]:
 
 
 def _damaged(name: str, place: str) -> str:
-    return f"'{name}', {place} is no JSON: the file is damaged or cut off. Copy it again."
+    return f"'{name}', {place} is not JSON: the file is damaged or cut off. Copy it again."
 
 
 def _read(task: TaskSamples, sample: Any, place: str, seen: Counter[int]) -> Sample:

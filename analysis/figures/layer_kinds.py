@@ -58,7 +58,7 @@ class LayerKinds:
 
 def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
     """A row a model: how many sinks each layer has, by kind; their corrected share; how long they live."""
-    titles = ("sinks a step", "corrected share of a sink", "life of a sink (steps)")
+    titles = ("sinks per step", "corrected share of a sink", "life of a sink (steps)")
     figure = make_subplots(
         len(models),
         3,

@@ -29,7 +29,7 @@ def parallel_pair(spec: RecordSpec, threshold: float | None = None) -> tuple[Rec
     one = sampling.one_by_one()
     if sure is None or one is None:
         raise UserError(
-            f"The sampler '{sampling.sampler}' has no confidence threshold, so it cannot write in parallel by one."
+            f"The sampler '{sampling.sampler}' has no confidence threshold, so it cannot write in parallel."
         )
     plain = spec.model_copy(update={"branch": None, "channels": 0})
     return plain.model_copy(update={"sampling": sure}), plain.model_copy(update={"sampling": one})

@@ -86,7 +86,7 @@ def _in_words(one: Contrast) -> str:
         f"prompts: {_interval(one.trained)} trained"
     )
     if not one.nulls:
-        return f"{start}. What the contrast is without training was not recorded."
+        return f"{start}. The contrast without training was not recorded."
     titles = {null: MOVEMENT_NULLS[null].title for null in one.nulls}
     beside = "; ".join(f"{_interval(values)} with {titles[null]}" for null, values in one.nulls.items())
     beyond = "; ".join(f"{_interval(values)} against {titles[null]}" for null, values in one.beyond.items())
@@ -98,9 +98,13 @@ def _verdict(one: Contrast, titles: Mapping[str, str]) -> str:
     adds = [titles[null] for null, values in one.beyond.items() if values.low > 0]
     open_against = [titles[null] for null, values in one.beyond.items() if values.low <= 0]
     untrained = [titles[null] for null, values in one.nulls.items() if values.low > 0]
-    said = f"Training adds to the contrast beside {listed(adds)}" if adds else "Training is not shown to add to it"
-    said += f"; not shown beside {listed(open_against)}." if adds and open_against else "."
-    return said + (f" The contrast is there without training, too: with {listed(untrained)}." if untrained else "")
+    said = (
+        f"Training adds to the contrast compared with {listed(adds)}"
+        if adds
+        else "Training does not add to it significantly"
+    )
+    said += f"; not significantly compared with {listed(open_against)}." if adds and open_against else "."
+    return said + (f" The contrast also appears without training: with {listed(untrained)}." if untrained else "")
 
 
 def _interval(estimate: Estimates) -> str:

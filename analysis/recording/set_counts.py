@@ -63,7 +63,7 @@ CHECKS: Registry[Check] = Registry(
         lambda arrays: (arrays["gap"], arrays["gap_steps"]),
         lambda arrays: (arrays["iid_gap"], arrays["iid_gap_steps"]),
         above="{layers}: a gap sets the sinks apart. The lightest draws {value} × the attention of the heaviest other "
-        "token, {null} × in " + IID + ".",
+        "token, and {null} × in " + IID + ".",
         shown=np.exp,
     ),
     Check(
@@ -71,7 +71,7 @@ CHECKS: Registry[Check] = Registry(
         _per_step("tail"),
         _per_step("iid_tail"),
         above="{layers}: a heavier tail than in " + IID + ". The heaviest token lies {value} standard deviations of "
-        "log-mass above the mean, {null} there.",
+        "log-mass above the mean, against {null} there.",
     ),
 )
 
@@ -110,7 +110,7 @@ def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -
             apart |= above
     if not apart.all():
         sentences.append(
-            f"{layers_in_words(np.flatnonzero(~apart), layers)}: neither a gap nor a heavy tail is shown. Sinks there "
+            f"{layers_in_words(np.flatnonzero(~apart), layers)}: no significant gap or heavy tail. Sinks there "
             "may be the upper end of a smooth distribution."
         )
     return sentences + _unsettled(recordings)

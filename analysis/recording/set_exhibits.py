@@ -75,7 +75,7 @@ def layers_by_kind(sets: Sets) -> Shown:
     return Shown(
         "layers-by-kind",
         "Which tokens are the sinks of each layer",
-        "Bars: sinks per step by what the token was. Dots: their corrected share and life, with 95 % intervals over "
+        "Bars: sinks per step, by kind of token. Dots: their corrected share and life, with 95 % intervals over "
         f"prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
         f"Grey: random weights on the same inputs, and the count in {set_counts.IID}. Dotted: uniform attention.",
         Formulas(formulas),
@@ -107,7 +107,7 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
     return Shown(
         "movement",
         f"How the sinks of {name} move",
-        f"Each layer over {recordings.prompts} prompts, beside what it is held against. {nulls}",
+        f"Each layer over {recordings.prompts} prompts, with its nulls. {nulls}",
         Formulas(formulas),
         layer_kinds.movement(panels),
         movement_table({name: recordings}),

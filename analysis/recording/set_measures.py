@@ -52,7 +52,7 @@ KIND_MEASURES: Registry[SetMeasure] = Registry(
     SetMeasure(
         "count",
         "Sinks a step",
-        "sinks a step",
+        "sinks per step",
         "How many sinks a layer has in a step.",
         r"\operatorname{mean}_t \#\,\text{sinks}_{t,l}",
         lambda arrays: (arrays["sinks"], _steps(arrays)),
@@ -127,7 +127,7 @@ MOVES: Registry[SetMeasure] = Registry(
     SetMeasure(
         "births",
         "Births a step",
-        "births a step",
+        "births per step",
         "How many positions become a sink from one step to the next.",
         r"\operatorname{mean}_t |\text{sinks}_{t+1,l} \setminus \text{sinks}_{t,l}|",
         _of_pairs("births"),
@@ -135,7 +135,7 @@ MOVES: Registry[SetMeasure] = Registry(
     SetMeasure(
         "deaths",
         "Deaths a step",
-        "deaths a step",
+        "deaths per step",
         "How many positions stop being a sink from one step to the next.",
         r"\operatorname{mean}_t |\text{sinks}_{t,l} \setminus \text{sinks}_{t+1,l}|",
         _of_pairs("deaths"),

@@ -35,9 +35,9 @@ from analysis.sinks.metrics import HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 
 NOISE = (
-    "All sentences hold together at 95 %, over all layers and all sets shown: studentised intervals over prompts, "
+    "All sentences hold jointly at 95 %, over all layers and all sets shown: studentised intervals over prompts, "
     "clustered by template, from the largest difference under random signs (max-t). A null of other weights counts as "
-    "exceeded where each of its models is. Other prompts, lengths and samplers are not in these intervals."
+    "exceeded where each of its models is. The intervals do not cover other prompts, lengths or samplers."
 )
 OTHER_WEIGHTS = "weights"
 """The null of a rule that is tested against every null of other weights."""
@@ -70,12 +70,12 @@ RULES: Registry[Rule] = Registry(
         "change",
         "fixed",
         above="{layers}: attention moves more than the writing of tokens explains. A position's corrected share "
-        "changes by {value} per step, by {null} if shares were fixed for as long as a token's state stays.",
+        "changes by {value} per step; it would change by {null} if shares stayed fixed while a token's state does.",
     ),
     Rule(
         "change",
         OTHER_WEIGHTS,
-        above="{layers}: attention moves more than with other weights: {value} per step, {null}.",
+        above="{layers}: attention moves more than with other weights: {value} per step against {null}.",
     ),
     Rule(
         "births",
@@ -85,44 +85,46 @@ RULES: Registry[Rule] = Registry(
     Rule(
         "births",
         OTHER_WEIGHTS,
-        above="{layers}: more sinks are born than with other weights: {value} per step, {null}.",
-        below="{layers}: fewer sinks are born than with other weights: {value} per step, {null}.",
+        above="{layers}: more sinks are born than with other weights: {value} per step against {null}.",
+        below="{layers}: fewer sinks are born than with other weights: {value} per step against {null}.",
     ),
     Rule(
         "births",
         "shuffled",
-        below="{layers}: sinks stay in place more than chance predicts. {value} are born per step, {null} if as many "
-        "stood at random positions of the same state.",
+        below="{layers}: sinks stay in place more than chance predicts. {value} are born per step; with as "
+        "many sinks at random positions of the same state it would be {null}.",
     ),
     Rule(
         "deaths-written",
         "shuffled",
-        above="{layers}: {value} of the deaths of sinks coincide with their own token being written, {null} by chance.",
+        above="{layers}: {value} of the deaths of sinks coincide with their own token being written, against {null} by "
+        "chance.",
     ),
     Rule(
         "births-written",
         "shuffled",
-        above="{layers}: {value} of the births of sinks coincide with their own token being written, {null} by chance.",
+        above="{layers}: {value} of the births of sinks coincide with their own token being written, against {null} by "
+        "chance.",
     ),
     Rule(
         "births-neighbour",
         "shuffled",
-        above="{layers}: {value} of the births coincide with a neighbour being written, {null} by chance.",
+        above="{layers}: {value} of the births coincide with a neighbour being written, against {null} by chance.",
     ),
     Rule(
         "deaths-neighbour",
         "shuffled",
-        above="{layers}: {value} of the deaths coincide with a neighbour being written, {null} by chance.",
+        above="{layers}: {value} of the deaths coincide with a neighbour being written, against {null} by chance.",
     ),
     Rule(
         "births-block",
         "shuffled",
-        above="{layers}: {value} of the births coincide with a block being opened, {null} by chance.",
+        above="{layers}: {value} of the births coincide with a block being opened, against {null} by chance.",
     ),
     Rule(
         "deaths-block",
         "shuffled",
-        above="{layers}: {value} of the deaths coincide with a block being opened, {null} by chance.",
+        above="{layers}: {value} of the deaths coincide with a block being opened, against {null} by chance.",
     ),
     Rule(
         "centroid-variance",
@@ -135,8 +137,8 @@ RULES: Registry[Rule] = Registry(
     Rule(
         "centroid-variance",
         OTHER_WEIGHTS,
-        above="{layers}: the centre of the sinks moves more than with other weights: variance {value}, {null}.",
-        below="{layers}: the centre of the sinks moves less than with other weights: variance {value}, {null}.",
+        above="{layers}: the centre of the sinks moves more than with other weights: variance {value} against {null}.",
+        below="{layers}: the centre of the sinks moves less than with other weights: variance {value} against {null}.",
     ),
 )
 """The null of fixed shares has no births but by writing, so that what coincides with writing is not held against it."""
@@ -221,7 +223,8 @@ def _silent(recordings: RecordingSet) -> list[str]:
         title, seen = MOVEMENT_NULLS[null].title, prompts_seen(recordings, null)
         there = f"{len(seen)} models saw at least {min(seen)}" if seen else "none was recorded"
         reasons.append(
-            f"No claims beside {title}: they need {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each; {there}."
+            f"No claims against {title}: they need {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each; "
+            f"{there}."
         )
     return reasons
 
@@ -252,10 +255,10 @@ def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list
 
 
 def _beside(nulls: Sequence[str], told: Sequence[str], values: Mapping[str, str]) -> str:
-    """Return '0.1 with random weights and 0.2 with permuted weights; not shown against …'."""
+    """Return '0.1 with random weights and 0.2 with permuted weights; not significant against …'."""
     parts = [f"{values[null]} with {MOVEMENT_NULLS[null].title}" for null in nulls]
     missing = [MOVEMENT_NULLS[null].title for null in told if null not in nulls]
-    return listed(parts) + (f"; not shown against {listed(missing)}" if missing else "")
+    return listed(parts) + (f"; not significant against {listed(missing)}" if missing else "")
 
 
 def _groups(flags: Mapping[str, np.ndarray]) -> list[tuple[tuple[str, ...], np.ndarray]]:
@@ -310,12 +313,12 @@ def _below(difference: Estimates) -> np.ndarray:
 def heads_in_words(recordings: RecordingSet, measure: str) -> str:
     """Say in how many heads a row of `metrics.of_mass` lies beyond random weights, and in which most."""
     if not enough(recordings, "random"):
-        return f"No claim beside random weights: it needs {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each."
+        return f"No claim against random weights: it needs {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each."
     percent, difference = HEAD_METRICS[measure].percent, head_excess(recordings, measure)
     values, random = (heads(recordings, measure, which) for which in ("trained", "random"))
     above, below = _above(difference), _below(difference)
     if not (above | below).any():
-        return "No head is shown to differ from random weights."
+        return "No head differs significantly from random weights."
     sides = [
         f"{side.sum()} of {side.size} heads show {word} each random-weight model"
         for side, word in ((above, "more than"), (below, "less than"))

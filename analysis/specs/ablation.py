@@ -23,7 +23,7 @@ class AblateSetSpec(JobSpec):
     keys: tuple[str, ...] = parameter(
         (),
         "Keys",
-        "One key a prompt. Prompts of one key are alike and count as one cluster. Empty: each is on its own.",
+        "One key per prompt. Prompts with one key count as one cluster. Empty: each is its own cluster.",
         max_length=MOST_PROMPTS,
     )
     chat_template: Literal["auto", "on", "off"] = parameter(
@@ -42,8 +42,8 @@ class AblateSetSpec(JobSpec):
     )
     count: int | None = parameter(
         None,
-        "Positions a step at most",
-        "How many positions are chosen in a step at most. Empty: as many as there are sinks.",
+        "Most positions per step",
+        "The largest number of positions chosen in a step. Empty: as many as there are sinks.",
         empty="all sinks",
         ge=1,
         le=32,

@@ -62,8 +62,8 @@ def _steps_per_block(source: str) -> Any:
     return parameter(
         None,
         "Steps per block",
-        "Forward passes for each block, among which its tokens are shared. Empty: one a token.",
-        empty="one a token",
+        "Forward passes for each block, among which its tokens are shared. Empty: one per token.",
+        empty="one per token",
         ge=1,
         le=1024,
         source=source,
@@ -149,8 +149,8 @@ class FirstHittingSampling(BlockWriting):
     steps_per_block: int | None = parameter(
         None,
         "Steps per block",
-        "Steps of time for each block, where first hitting is off. Empty: one a token.",
-        empty="one a token",
+        "Steps of time for each block, where first hitting is off. Empty: one per token.",
+        empty="one per token",
         ge=2,
         le=1024,
         source=BD3LM_OWT_SOURCE,

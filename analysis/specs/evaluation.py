@@ -76,7 +76,7 @@ class EvaluateSpec(JobSpec):
     )
     limit: int | None = parameter(
         None,
-        "Items a task",
+        "Items per task",
         "A random subset of this many items, the same for every model. Empty takes all.",
         unit="items",
         empty="all",
@@ -236,7 +236,7 @@ class PlanParams(Spec):
     )
     alike: float = parameter(
         0.5,
-        "Likeness in a cluster",
+        "Correlation within a cluster",
         "Assumed correlation of the differences of items that share a key or passage: 0 where they have nothing in "
         "common, 1 where they are answered alike.",
         ge=0,
@@ -245,7 +245,7 @@ class PlanParams(Spec):
     )
     alike_in_subject: float = parameter(
         0.02,
-        "Likeness in a subject",
+        "Correlation within a subject",
         "Assumed correlation of the differences of items that share a whole subject, as the 57 of MMLU, and little "
         "else. Not measured.",
         ge=0,

@@ -80,7 +80,7 @@ class RecordSetSpec(SetParams, JobSpec):
     """Record many prompts and keep what is measured of each: where sinks are by layer and kind, and how they move."""
 
     own_prompts: tuple[str, ...] = parameter(
-        (), "Own prompts", "One text a prompt, where `prompts` is own.", max_length=MOST_PROMPTS
+        (), "Own prompts", "One text per prompt, where `prompts` is own.", max_length=MOST_PROMPTS
     )
     own_keys: tuple[str, ...] = keys_of_prompts()
     sampling: Sampling = LLaDASampling()

@@ -31,7 +31,7 @@ class Registration(BaseModel):
     @model_validator(mode="after")
     def _is_what_was_frozen(self) -> "Registration":
         if self.digest and self.digest != self.content_digest():
-            raise ValueError("The plan was changed after it was written: its hash is not that of its content.")
+            raise ValueError("The plan was changed after it was written: its hash does not match its content.")
         return self
 
     def content_digest(self) -> str:

@@ -58,7 +58,7 @@ class LLaDASampling(writing.Writing):
         if not self.open_ended and self.steps % blocks:
             raise ValueError(_SHARED.format(self.steps, blocks))
         if self.threshold is not None and self.factor is not None:
-            raise ValueError("A step goes by a confidence threshold or by a factor. Leave one of them empty.")
+            raise ValueError("A step uses a confidence threshold or a factor, not both. Leave one of them empty.")
         if self.open_ended and self.remasking == "random":
             raise ValueError("A confidence threshold or a factor needs the remasking 'low-confidence'.")
         return self

@@ -70,7 +70,7 @@ class StudySpec(JobSpec):
         le=1000,
     )
     own_prompts: tuple[str, ...] = parameter(
-        (), "Own prompts", "One text a prompt, in place of those that come with SinkScope.", max_length=MOST_PROMPTS
+        (), "Own prompts", "One text per prompt, in place of the bundled ones.", max_length=MOST_PROMPTS
     )
     own_keys: tuple[str, ...] = keys_of_prompts()
     random_models: int = parameter(
@@ -94,7 +94,7 @@ class StudySpec(JobSpec):
     strengths: tuple[float, ...] = parameter(
         (1.0,),
         "Discount strengths λ",
-        "Of the methods that discount sinks. Verdicts are of the largest; three or more also give a dose-response.",
+        "For the methods that discount sinks. Verdicts use the largest; three or more also give a dose-response.",
         min_length=1,
         max_length=16,
     )
@@ -125,7 +125,7 @@ class StudySpec(JobSpec):
     )
     limit: int | None = parameter(
         128,
-        "Items a task",
+        "Items per task",
         "A random subset of this many items, the same for every model. Empty takes all.",
         unit="items",
         empty="all",

@@ -116,7 +116,7 @@ class SuggestSpec(JobSpec):
     )
     limit: int | None = parameter(
         64,
-        "Items a task",
+        "Items per task",
         _for_readers(
             "limit",
             "so many of the items kept for tuning, one in four of a task, answer for every setting; "
@@ -128,7 +128,7 @@ class SuggestSpec(JobSpec):
     )
     reported_limit: int | None = parameter(
         None,
-        "Items a task, reported",
+        "Items per task, reported",
         _for_readers(
             "reported_limit",
             "so many of the other items compare the best setting with the published one and with no "

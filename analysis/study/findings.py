@@ -62,7 +62,7 @@ class Waterfall(Found):
 
 
 class Dose(Found):
-    """Change of a method's accuracy with λ at one sparsity: shares, from no discount to all of it."""
+    """Change of a method's accuracy with λ at one sparsity: shares, from no discount to the full one."""
 
     method: str
     sparsity: float

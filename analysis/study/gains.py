@@ -76,14 +76,12 @@ def _carried(recipe: Contrast, pruning: Pruning, margin: float, above: bool) -> 
     whole = interval_words(recipe.effect)
     decisions = {name: decide(effect, margin, above) for name, effect in parts.items()}
     carrying = [name for name, decision in decisions.items() if decision == BETTER]
-    subject = f"At {percent(recipe.sparsity)}, of the gain of {METHODS[recipe.method].title} ({whole})"
+    subject = f"At {percent(recipe.sparsity)} {METHODS[recipe.method].title} gains {whole}"
     each = f"Alone against {METHODS[recipe.against].title}: {conclusions(parts, margin, above).replace(' at ', ': ')}."
     if not carrying:
-        return f"{subject} no part alone is shown to carry any. {each}"
+        return f"{subject}; no part alone gains significantly. {each}"
     verb = "carries" if len(carrying) == 1 else "carry"
-    return (
-        f"{subject}, the {listed(carrying)} {verb} some by {'itself' if len(carrying) == 1 else 'themselves'}. {each}"
-    )
+    return f"{subject}; the {listed(carrying)} alone {verb} some of it. {each}"
 
 
 def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
@@ -107,10 +105,10 @@ def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
             "light": ("the tokens with most attention", "those with least"),
         }[one.kind]
         says = {
-            BETTER: f"it is {asked}: discounting {others} in their place does less",
-            WORSE: f"it is not {asked}: discounting {others} in their place does more",
-            EQUIVALENT: f"it is not {asked}: discounting {others} in their place does as much, within ±{least}",
-        }.get(decision, f"this study cannot tell whether discounting {others} in place of {asked} does as much")
+            BETTER: f"it is {asked}: discounting {others} instead helps less",
+            WORSE: f"it is not {asked}: discounting {others} instead helps more",
+            EQUIVALENT: f"it is not {asked}: discounting {others} instead helps as much, within ±{least}",
+        }.get(decision, f"this study cannot tell whether discounting {others} in place of {asked} helps as much")
         ending = seen(one.effect, POINTS) if decision == CANNOT_TELL else ""
         told.append(f"At {percent(one.sparsity)} {says} ({interval_words(one.effect)}{ending}).")
     return told

@@ -49,7 +49,7 @@ def _sets(findings: Findings) -> str:
     return (
         f"{spec.prompts} prompts per model, clustered by template; {spec.random_models} models of every null of other "
         f"weights beside each that has some; seed {spec.seed}. Intervals of single values: 95 %, Student's over "
-        f"clusters of prompts, not adjusted. {NOISE} No p is made."
+        f"clusters of prompts, not adjusted. {NOISE} No p-values are computed."
     )
 
 

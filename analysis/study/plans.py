@@ -131,8 +131,8 @@ def how_planned(noise: Noise) -> str:
     """Explain the numbers of the table in plain words."""
     return (
         f"Shows: the true difference of the discount that is significant with {POWER:.0%} probability, at the level "
-        "that the study's tests leave. Rules out: the margin that the interval lies within as often where there is no "
-        f"difference. {plan_words.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
+        "left by the study's family of tests. Rules out: the margin that contains the interval as often when there is "
+        f"no difference. {plan_words.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
         f"{SUSTAINED:.0%} of its data sheet."
     )
 

@@ -72,7 +72,7 @@ def read(path: Path) -> Registration:
         found = Registration.model_validate_json(content)
     except ValidationError as error:
         changed = any("changed after" in one["msg"] for one in error.errors())
-        why = "was changed after it was written: its hash is not that of its content" if changed else "holds no plan"
+        why = "was changed after it was written: its hash does not match its content" if changed else "holds no plan"
         raise UserError(f"'{name}' {why}. Name a new file to plan anew.") from error
     if not found.digest:
         raise UserError(f"'{name}' holds a plan without its hash. Name a new file to plan anew.")
@@ -117,7 +117,7 @@ def departures(registration: Registration, findings: Findings, before: int) -> l
     if isinstance(used, dict) and used.get("sinkscope", registration.version) != registration.version:
         told.append(f"Planned with SinkScope {registration.version}, scored with {used['sinkscope']}.")
     if before:
-        told.append(f"{before:,} of its jobs were finished before the plan was made, by an earlier question.")
+        told.append(f"{before:,} of its jobs were finished before the plan was made, for an earlier request.")
     return told
 
 

@@ -73,14 +73,14 @@ CLAIMS: Registry[Claim] = Registry(
     Claim(
         "sham",
         "Is it the sinks?",
-        "{method} and {against} see the same calibration text with the same seeds and lower as many tokens by the same "
-        "weights. Only which tokens differs: sinks, or random tokens of the same state.",
+        "{method} and {against} see the same calibration text with the same seeds and discount as many tokens by the "
+        "same weights. They differ only in which tokens: sinks, or random tokens of the same state.",
     ),
     Claim(
         "light",
         "Is it the tokens with most attention?",
-        "{method} and {against} see the same calibration text with the same seeds and lower as many tokens by the same "
-        "weights. Only which tokens differs: those with most attention mass, or those with least.",
+        "{method} and {against} see the same calibration text with the same seeds and discount as many tokens by the "
+        "same weights. They differ only in which tokens: those with most attention mass, or those with least.",
     ),
     *(
         Claim(
@@ -292,13 +292,13 @@ def _controlled(cause: Cause, equal: Cause | None) -> str:
 
     sinks, matched = map(share, cause.shares)
     told = (
-        "All sinks of a step are hidden in all layers, and in their place as many tokens of the same state. The sinks "
-        f"held {sinks} attention, these tokens {matched} it."
+        "All sinks of a step are hidden in all layers; the control hides as many tokens of the same state. The sinks "
+        f"held {sinks} attention, the control's tokens {matched} it."
     )
     if equal is None:
         return f"{told} Part of a difference can be that more attention is hidden."
     return (
-        f"{told} So they are also compared with random other tokens that held as much attention "
+        f"{told} So the sinks are also compared with random other tokens that held as much attention "
         f"({share(equal.shares[0])} all at the sinks, {share(equal.shares[1])} it at these tokens)."
     )
 

@@ -116,7 +116,7 @@ def _discount(findings: Findings) -> Answer | None:
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]
     if seen:
         sizes = dict.fromkeys(POINTS.size(size).removesuffix(" points") for size in seen)
-        sentence += f" It would have seen ±{listed(list(sizes))} points."
+        sentence += f" It would have detected ±{listed(list(sizes))} points."
     return Answer("Does discounting them help pruning?", lead_of(set(outcomes.values())), sentence)
 
 

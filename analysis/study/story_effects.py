@@ -71,7 +71,7 @@ def hidden(findings: Findings) -> Told | None:
     beats.append(_over_prompts(own, [cause for cause in against if cause.model == own.model]))
     at_equal = equal.get(own.model)
     if at_equal is not None:
-        beats.append(f"Beside other tokens that held as much attention: {interval_words(at_equal.effect, unit)}.")
+        beats.append(f"Against other tokens with as much attention: {interval_words(at_equal.effect, unit)}.")
     beats += [
         f"{called(findings).get(cause.model, cause.model)}: {interval_words(cause.effect, unit)}."
         for cause in primary
@@ -103,7 +103,7 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
 def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
     """Tell how many tokens shorter a text is, as the end of its title."""
     shorter = len(untouched) - len(words)
-    return f", {shorter} fewer are written" if shorter > 0 else ""
+    return f", {shorter} fewer in all" if shorter > 0 else ""
 
 
 def _over_prompts(own: Cause, causes: Sequence[Cause]) -> str:
@@ -152,7 +152,7 @@ def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Ca
     measure = MEASURES[causes[0].measure]
     axis = f"{measure.title}, sinks minus others ({unit.name})"
     band = rules.shift_of(spec_of(findings), causes[0].measure)
-    return charts.intervals(groups, axis, unit.scale, band, f"±{unit.margin(band)}: would not matter")
+    return charts.intervals(groups, axis, unit.scale, band, f"±{unit.margin(band)}: too small to matter")
 
 
 def _hidden_title(cause: Cause, outcome: str) -> str:
@@ -280,7 +280,7 @@ def accuracy(findings: Findings) -> Told | None:
         "accuracy",
         _accuracy_title(outcomes, margin),
         charts.intervals(
-            groups, "change of accuracy (points)", 100, margin, f"±{POINTS.margin(margin)}: would not matter"
+            groups, "change of accuracy (points)", 100, margin, f"±{POINTS.margin(margin)}: too small to matter"
         ),
         " ".join(beats),
         tuple(beats),

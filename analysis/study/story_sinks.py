@@ -115,8 +115,8 @@ def place(findings: Findings) -> Told | None:
     beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
     if written:
         beats.append(
-            f"They move with the writing: {share(written[0]['value'])} of the sinks that end do so as their own token "
-            f"is written; at random positions it would be {share(written[1]['value'])}."
+            f"They move as text is written: {share(written[0]['value'])} of the sinks that end do so as their own "
+            f"token is written; at random positions it would be {share(written[1]['value'])}."
         )
     return Told(
         "place",
@@ -245,12 +245,10 @@ def movement(findings: Findings) -> Told | None:
     beats = []
     if fixed is not None and positions is not None:
         beats.append(
-            f"Were each share fixed until its token is written, there would be {_mean(fixed)} births; at random "
-            f"positions {_mean(positions)}{_stay(observed, positions)}."
+            f"If each share stayed fixed until its token is written, there would be {_mean(fixed)} births; with sinks "
+            f"at random positions, {_mean(positions)}{_stay(observed, positions)}."
         )
-    beats += [
-        f"With {title} there are {_mean(by_model[source][title])}." for title in _strongest_weights(by_model[source])
-    ]
+    beats += [f"With {title}: {_mean(by_model[source][title])}." for title in _strongest_weights(by_model[source])]
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
     if others:
@@ -263,7 +261,7 @@ def movement(findings: Findings) -> Told | None:
             f"{names[model]}, {of}: {_mean(rows)}" for model, births in by_model.items() for of, rows in births.items()
         ),
         tuple(beats),
-        "A birth counts that a position becomes a sink, not how much attention moves with it.",
+        "A birth counts a position becoming a sink, not how much attention moves.",
         tuple(
             f"{names[model]}, {of}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
             for model, births in by_model.items()

@@ -121,7 +121,7 @@ def test_bad_input_is_one_line(tmp_path, capsys):
 
 def test_unknown_flags_exit_with_two(capsys):
     told = bad(["record", "--nonsense", "--prompt", "a", "--out", "x"], capsys)
-    assert told == "error: There is no argument --nonsense. See python -m analysis record --help."
+    assert told == "error: Unknown argument: --nonsense. See python -m analysis record --help."
     assert "See python -m analysis record --help." in bad(["record", "--prompt"], capsys)
 
 

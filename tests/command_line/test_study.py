@@ -103,7 +103,7 @@ def test_prompts_are_those_of_a_file_with_their_clusters_and_a_number_still_coun
     words[words.index("--prompts") + 1] = str(again)
     assert parsed(words[3:]) == spec
     fraction = '{"prompt": "x", "cluster": 1.5}'
-    for line, told in (("[1]", "no text under 'prompt'"), ("{", "is no JSON"), (fraction, "neither text nor")):
+    for line, told in (("[1]", "no text under 'prompt'"), ("{", "is not JSON"), (fraction, "neither text nor")):
         file.write_text(f"{line}\n")
         with pytest.raises(UserError, match=told):
             parsed(["study", "--prompts", str(file)])

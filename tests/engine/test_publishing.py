@@ -128,4 +128,4 @@ def test_a_hub_that_refuses_is_one_line(token, said, hub, tmp_path, trajectory, 
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert said in line and (not token or token not in line)
     assert main(["push", str(recording), "--to", "no name", "--upload"]) == 2
-    assert "is no repository of the hub" in capsys.readouterr().err and not hub.files
+    assert "is not a repository name on the hub" in capsys.readouterr().err and not hub.files

@@ -48,7 +48,7 @@ def test_the_dictionary_says_what_every_column_holds():
 
 def test_what_is_no_store_is_one_line(tmp_path, capsys):
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "is no store" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "is not a SinkScope store" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_tokens_steps_and_heads_of_a_recording_agree(trajectory):

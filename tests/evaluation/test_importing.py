@@ -310,7 +310,7 @@ def test_filters_of_older_files_are_told_by_their_order(folder):
 def test_a_cut_array_is_told_in_a_sentence(folder):
     place = older(folder)
     _cut(next(place.glob("*_bundled_knowledge.jsonl")))
-    with pytest.raises(UserError, match="sample 8 is no JSON"):
+    with pytest.raises(UserError, match="sample 8 is not JSON"):
         import_folders([place])
 
 
@@ -373,7 +373,7 @@ def _twice(file: Path) -> None:
         ("results_", lambda file: file.write_text("{}"), "no results file of lm-eval"),
         ("results_", lambda file: file.write_text("[1]"), "no results file of lm-eval"),
         ("results_", Path.unlink, "no file results_"),
-        ("samples_bundled_knowledge", _cut, "line 8 is no JSON"),
+        ("samples_bundled_knowledge", _cut, "line 8 is not JSON"),
         ("samples_bundled_knowledge", _twice, "holds item 0 twice"),
         ("samples_bundled_knowledge", lambda file: file.write_text(""), "holds no sample"),
         ("samples_bundled_knowledge", lambda file: file.write_text("{}\n"), "line 1 is no sample"),

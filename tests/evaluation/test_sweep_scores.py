@@ -73,7 +73,9 @@ def test_without_an_effect_it_cannot_tell_and_names_both_sources_of_noise():
     told = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
     control = next(sentence for sentence in told if "control" in sentence)
     assert control.startswith("Sink-Wanda against Wanda, noised (control) on bundled: cannot tell at 60 % (")
-    assert control.count("would have been seen") == 2 and "after holm correction over 4 comparisons" in control.lower()
+    assert (
+        control.count("would have been detected") == 2 and "after holm correction over 4 comparisons" in control.lower()
+    )
     assert (
         "hold two sources of noise: items (120 in 40 clusters), and the calibration seed (6 seeds, paired)" in control
     )
@@ -231,7 +233,7 @@ def test_a_dose_response_is_the_slope_in_the_strength_with_its_interval():
     assert rising.slope.value == pytest.approx(expected) and rising.slope.low < 0.1 < rising.slope.high
     assert rising.slope.shown and "accuracy rises with λ, +1" in dose.sentence(rising)
     (flat,) = dosed(0.0)
-    assert "no trend in λ is shown" in dose.sentence(flat) and dose.dose_row(flat)["slope"] == 0
+    assert "no significant trend in λ" in dose.sentence(flat) and dose.dose_row(flat)["slope"] == 0
     (one,) = dosed(0.1, seeds=1)
     assert one.slope.p is None and "no verdict from one calibration seed" in dose.sentence(one)
 

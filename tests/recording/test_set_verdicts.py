@@ -46,7 +46,7 @@ def test_other_weights_must_be_exceeded_model_by_model_and_are_named() -> None:
     one_like_it[1] = births
     changed_set = changed(above_all, permuted__births=one_like_it)
     [said] = [text for text in said_of(changed_set).movement if "more sinks are born than with other weights" in text]
-    assert "with random weights" in said and said.endswith("not shown against permuted weights.")
+    assert "with random weights" in said and said.endswith("not significant against permuted weights.")
 
 
 def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_tokens() -> None:
@@ -62,7 +62,7 @@ def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_
 @pytest.mark.parametrize(
     ("models", "prompts", "keys", "reason"),
     [
-        (2, 40, 0, "beside random weights: they need 3 models that saw 30 prompts each; 2 models saw at least 40."),
+        (2, 40, 0, "against random weights: they need 3 models that saw 30 prompts each; 2 models saw at least 40."),
         (3, 29, 0, "No claims: they need at least 30 prompts, and there are 29."),
         (3, 60, 5, "No claims: they need at least 30 templates of prompts, and there are 5."),
     ],
@@ -107,7 +107,7 @@ def test_counts_stand_beside_mass_without_structure() -> None:
     said = said_of(changed(recordings, **{**equal, "trained__gap": apart, "trained__sinks": more})).counts
     assert any("Layer 2: more sinks than in mass without structure" in text for text in said)
     assert any(text.startswith("Layer 3: a gap sets the sinks apart") or "and 3: a gap" in text for text in said)
-    assert any("neither a gap nor a heavy tail is shown" in text for text in said)
+    assert any("no significant gap or heavy tail" in text for text in said)
 
 
 def test_a_layer_whose_answer_another_definition_or_length_changes_says_so() -> None:
@@ -141,12 +141,16 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
         [sentence] = [text for text in words["dlm"] if "Variance of the sinks' centre" in text]
         return sentence
 
-    assert "dlm minus ar, 40 prompts" in said() and said().endswith("Training is not shown to add to it.")
+    assert "dlm minus ar, 40 prompts" in said() and said().endswith("Training does not add to it significantly.")
     everywhere = said(**dict.fromkeys(spread, 3.0))
-    assert "Training is not shown to add to it. The contrast is there without training, too: with random" in everywhere
-    assert "adds to the contrast beside random weights, permuted weights and logit-matched" in said(trained=3.0)
+    assert (
+        "Training does not add to it significantly. The contrast also appears without training: with random"
+        in everywhere
+    )
+    assert "adds to the contrast compared with random weights, permuted weights and logit-matched" in said(trained=3.0)
     assert said(trained=3.0, permuted=3.0).endswith(
-        "not shown beside permuted weights. The contrast is there without training, too: with permuted weights."
+        "not significantly compared with permuted weights. The contrast also appears without training: "
+        "with permuted weights."
     )
     assert said(trained=3.0).count("] against ") == 3
 

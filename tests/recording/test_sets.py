@@ -207,13 +207,13 @@ def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small
         np.testing.assert_allclose(estimates.value, np.nanmean(set_measures.single_heads(recordings, name), axis=0))
     shown = set_exhibits.heads("tiny", recordings, "strength")
     assert set(shown.table["of"]) == {"tiny", "random weights"}
-    assert "No claim beside random weights" in shown.finding
+    assert "No claim against random weights" in shown.finding
 
 
 def test_a_head_that_differs_from_random_weights_is_named_and_no_other() -> None:
     recordings = a_set(0)
     said = [set_verdicts.heads_in_words(recordings, name) for name in of_mass()]
-    assert said == ["No head is shown to differ from random weights."] * len(said)
+    assert said == ["No head differs significantly from random weights."] * len(said)
     recordings.arrays["trained.heads"][:, of_mass().index("first"), 2] += 5
     sentence = set_verdicts.heads_in_words(recordings, "first")
     assert sentence.startswith("1 of 4 heads show more than each random-weight model") and "layer 2, head 0" in sentence

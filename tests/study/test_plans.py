@@ -178,7 +178,7 @@ def test_the_report_names_the_plan_by_its_hash_and_lists_every_departure():
         "Do they matter?: This part failed. Memory ran out.",
         "Wanda at 50%: 6 calibration seeds planned, 1 scored.",
         f"Planned with SinkScope {__version__}, scored with 0.0.1.",
-        "1 of its jobs were finished before the plan was made, by an earlier question.",
+        "1 of its jobs were finished before the plan was made, for an earlier request.",
     )
     assert registration.registered(example, []) is example, "no plan, nothing to depart from"
     assert plan.digest in "".join(report._verdict_lines(same)) + rules.asked(same)

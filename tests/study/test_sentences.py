@@ -99,13 +99,13 @@ STUDIES: dict[str, Study] = {
     ),
     "a large effect of few clusters": Study(
         Drawn({"sink-wanda": 0.2}, size=40),
-        (r"cannot tell at 50 % \(\+20\.0 points \[.*\]; ±\d+ points would have been seen\)",),
+        (r"cannot tell at 50 % \(\+20\.0 points \[.*\]; ±\d+ points would have been detected\)",),
         (r"\? (Yes|No)\b", "better"),
     ),
     "a large effect of enough clusters": Study(Drawn({"sink-wanda": 0.3}, size=4), (r"Yes\. .*better at 50 %",)),
     "contradictory seeds": Study(
         Drawn({"sink-wanda": 0.03}, spread=0.06),
-        ("cannot tell at 50 %", "would have been seen"),
+        ("cannot tell at 50 %", "would have been detected"),
         (r"\? (Yes|No)\b", "better"),
     ),
     "seeds that agree on little": Study(
@@ -127,7 +127,7 @@ STUDIES: dict[str, Study] = {
     ),
     "ties of few items": Study(
         Drawn(flipped=0.0, items=40),
-        (r"cannot tell at 50 % \(0\.0 points", "would have been seen"),
+        (r"cannot tell at 50 % \(0\.0 points", "would have been detected"),
         (r"\? (Yes|No)\b",),
     ),
     "everything right": Study(Drawn(base=1.2), ("no difference of ±2 points or more",), ("better", r"\bYes\b")),
@@ -211,7 +211,7 @@ STUDIES: dict[str, Study] = {
     "taken apart, the norm carries the gain": Study(
         Drawn({"wanda-noised": 0.12, "sink-wanda": 0.12, "norm alone": 0.12}),
         (
-            r"At 50 %, of the gain of Sink-Wanda \(\+12\.\d.*\), the norm carries some by itself\. ",
+            r"At 50 % Sink-Wanda gains \+12\.\d.*; the norm alone carries some of it\. ",
             r"Alone against Wanda: better: norm \(\+12.*; no difference of ±2 points or more: noise .*, order .* and d",
             r"Does the norm alone help\? Wanda with the norm alone against Wanda: better at 50 %",
         ),
@@ -220,31 +220,31 @@ STUDIES: dict[str, Study] = {
     ),
     "taken apart, two parts carry the gain at one sparsity": Study(
         Drawn({("sink-wanda", 0.7): 0.12, ("noise alone", 0.7): 0.1, ("discount alone", 0.7): 0.1}),
-        (r"At 70 %, of the gain of Sink-Wanda \(\+12.*\), the noise and discount carry some by themselves\. ",),
+        (r"At 70 % Sink-Wanda gains \+12.*; the noise and discount alone carry some of it\. ",),
         ("At 50 %, of the gain",),
         {"decompose": True},
     ),
     "taken apart, no part alone carries the gain": Study(
         Drawn({"wanda-noised": 0.12, "sink-wanda": 0.12}),
-        (r"At 70 %, of the gain of Sink-Wanda \(\+12.*\) no part alone is shown to carry any\. ",),
+        (r"At 70 % Sink-Wanda gains \+12.*; no part alone gains significantly\. ",),
         ("by itself", "by themselves"),
         {"decompose": True},
     ),
     "taken apart without a gain": Study(Drawn(), (), ("of the gain",), {"decompose": True}),
     "a sham discount does as much": Study(
         Drawn({"sink-wanda": 0.12, "sham-wanda": 0.12}),
-        (r"At 50 % it is not the sinks: discounting random tokens of the same state in their place does as much",),
+        (r"At 50 % it is not the sinks: discounting random tokens of the same state instead helps as much",),
         ("it is the sinks",),
         SHAM,
     ),
     "a sham discount does more": Study(
-        Drawn({"sink-wanda": 0.06, "sham-wanda": 0.2}), ("At 50 % it is not the sinks: .* does more",), (), SHAM
+        Drawn({"sink-wanda": 0.06, "sham-wanda": 0.2}), ("At 50 % it is not the sinks: .* helps more",), (), SHAM
     ),
     "a sham discount does less": Study(
         Drawn({"sink-wanda": 0.12, "light-wanda": 0.12}),
         (
-            r"At 50 % it is the sinks: discounting random tokens of the same state in their place does less \(\+12",
-            r"At 50 % it is not the tokens with most attention: discounting those with least in their place does as mu",
+            r"At 50 % it is the sinks: discounting random tokens of the same state instead helps less \(\+12",
+            r"At 50 % it is not the tokens with most attention: discounting those with least instead helps as mu",
             r"Is it the sinks\? Sink-Wanda against Sham-Wanda \(control\): better at 50 %",
         ),
         (),
@@ -261,7 +261,7 @@ STUDIES: dict[str, Study] = {
         DISCOUNT | {"strengths": (0, 0.5, 1)},
     ),
     "doses of nothing": Study(
-        Drawn(), ("no trend in λ is shown, 0.0 points",), ("rises", "falls"), DISCOUNT | {"strengths": (0, 0.5, 1)}
+        Drawn(), ("no significant trend in λ, 0.0 points",), ("rises", "falls"), DISCOUNT | {"strengths": (0, 0.5, 1)}
     ),
     # --- two pairs of methods ---
     "one pair gains, the other loses": Study(
@@ -301,7 +301,7 @@ STUDIES: dict[str, Study] = {
     ),
     "sinks matter, and at equal attention it is open": Study(
         equal(hidden(around(0.05, 0.02)), around(0.02, 0.1)),
-        (r"matter\? Hiding .*\. At equal attention it cannot tell \(\+0\.02.*would have been seen\)",),
+        (r"matter\? Hiding .*\. At equal attention it cannot tell \(\+0\.02.*would have been detected\)",),
         (r"matter\? (Yes|No)", "The same holds"),
         DISCOUNT,
     ),
@@ -352,7 +352,7 @@ STUDIES: dict[str, Study] = {
     ),
     "too few prompts to tell": Study(
         hidden(around(0.05, 0.2, 6)),
-        (r"matter\? This study cannot tell whether .* \(\+0\.05.*; ±[\d.]+ nats would have been seen\)",),
+        (r"matter\? This study cannot tell whether .* \(\+0\.05.*; ±[\d.]+ nats would have been detected\)",),
         (r"matter\? (Yes|No)", "no more than"),
         DISCOUNT,
     ),
@@ -431,6 +431,6 @@ def test_whatever_the_numbers_no_sentence_claims_more_than_they_hold(name):
             assert rules.decide(contrasts["recipe", method, sparsity], margin, above) == "better"
             assert rules.decide(contrasts["noise", "wanda-noised", sparsity], margin, above) == "better"
     for clause in re.findall(r"cannot tell at [^;]*?\([^)]*\)", said):
-        assert "would have been seen" in clause
+        assert "would have been detected" in clause
     assert "not shown" not in said and "no more than hiding" not in said
     assert not re.search(r"nan|None|inf\b|\+\+|--", said)

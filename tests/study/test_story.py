@@ -104,7 +104,7 @@ TITLES = {
 ANSWERS = {
     "supports": (r"^Yes\. Hiding", r"^Yes\. The discount changes accuracy by \+"),
     "refutes": (r"^No\. ", r"^No, it hurts\. The discount changes accuracy by −"),
-    "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have seen ±"),
+    "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have detected ±"),
 }
 
 

@@ -84,7 +84,7 @@ def test_a_run_is_pushed_to_the_hub_after_what_would_go_was_shown(pruned, monkey
         test = app(PAGE, run=pruned[0].id)
         name = test.text_input(key=f"push_to_{pruned[0].id}")
         name.set_value("no name").run()
-        assert "is no repository of the hub" in texts(test) and not hub.requests
+        assert "is not a repository name on the hub" in texts(test) and not hub.requests
         name.set_value("me/small").run()
         assert "into a private repository" in texts(test) and not hub.requests
         accuracy = engine().jobs("evaluate")[1].summary["tasks"][0]["models"][1]["value"]

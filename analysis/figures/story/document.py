@@ -74,7 +74,7 @@ _PAGE = """<!doctype html>
 {% for answer in story.answers %}
 <p><b>{{ answer.question }} {{ answer.lead }}</b> {{ answer.sentence }}</p>
 {% else %}
-<p>Nothing can be said by what is there.</p>
+<p>The finished parts support no answer yet.</p>
 {% endfor %}
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>

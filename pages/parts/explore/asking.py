@@ -261,7 +261,7 @@ def _plan(
     rest = f" (the rest of {planned:d} would decide nothing)" if forwards < planned and not at_most else ""
     size = ""
     if sampling.keeps_keys and not isinstance(sampling, BlockWriting):
-        size = " Kept keys go stale, so this is another text than without a cache, not the same one sooner."
+        size = " Kept keys go stale, so the text differs from the one without a cache."
     if checkpoint is not None and given is not None:
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, stored) / 1e6

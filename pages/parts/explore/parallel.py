@@ -54,7 +54,7 @@ def _kept_keys(recording: Recording) -> None:
     st.info(
         f"{part.sum():d} of {len(part):d} forwards ran {counts[part].min():d} to {counts[part].max():d} of "
         f"{trajectory.positions:d} tokens, over keys kept from the forward that opened their block. Those keys are "
-        "stale, so another text is written than without a cache. Attention and sinks are those of the tokens that ran."
+        "stale, so the text differs from the one without a cache. Attention and sinks are those of the tokens that ran."
     )
 
 
@@ -174,8 +174,8 @@ def _button(recording: Recording) -> None:
         icon=":material/compare_arrows:",
         type="primary",
         help="Records this prompt twice with the same seed, by whole forwards: every prediction at least "
-        f"{threshold:g} sure in one forward ({THRESHOLD:g} is Fast-dLLM's), and one token per forward. Both then stand "
-        "beside each other.",
+        f"{threshold:g} sure in one forward ({THRESHOLD:g} is Fast-dLLM's), and one token per forward. Both are then "
+        "shown side by side.",
     )
     if pressed:
         with told():

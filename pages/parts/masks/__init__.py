@@ -1,1 +1,1 @@
-"""The parts of the page Masks."""
+"""The parts of the view Masks of Runs."""

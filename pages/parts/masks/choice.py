@@ -262,7 +262,7 @@ def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compa
 
 
 def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
-    """The floor from statistics that Tuning has stored of this model, text and precision; None where there are none."""
+    """The floor from statistics that Prune has stored of this model, text and precision; None where there are none."""
     for job in engine().jobs("calibrate"):
         file = engine().result_file(job) if job.state == "done" else None
         if file is None or job.key is None:
@@ -274,13 +274,13 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
             if run is None or statistics is None:
                 continue
             floor = measures.floor_of_statistics(run, job.key, statistics)
-        except EXPECTED:  # damaged ones are said on Tuning
+        except EXPECTED:  # damaged ones are said on Prune
             continue
         if floor is None or floor.names != run.masks.names:
             continue
         st.caption(
             f"Calibration seeds {info.spec.calibration.seed:d} and {info.other_seed:d}, without a discount, from the "
-            "statistics that Tuning has stored."
+            "statistics that the page Prune has stored."
         )
         return floor
     return None

@@ -1,1 +1,1 @@
-"""The parts of the page Pruning."""
+"""The parts of the page Prune: prunings."""

@@ -86,7 +86,7 @@ def accuracies_in_brief(model: ModelSpec, drawn: bool) -> None:
             settings = score_settings(model, runs, chosen, narrow=True)
         _score_batch(settings, runs)
     elif not runs:
-        st.caption("No pruned copy of this model yet. Once there is one, its accuracy comes in here, task by task.")
+        st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
         say_scores(model)
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
     newest = next(of_model, None)
@@ -101,7 +101,7 @@ def accuracies_in_full(model: ModelSpec) -> None:
     """Draws the evaluation that is shown with all that is known of it, and the others to choose from."""
     shown = choose_evaluation()
     if shown is None:
-        st.info("No accuracies yet. Prune, and they come in here item by item, with intervals.")
+        st.info("No accuracies yet. Prune and score to see them here, item by item, with intervals.")
         say_scores(model)
         return
     accuracy_panel(shown)

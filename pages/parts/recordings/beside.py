@@ -161,7 +161,7 @@ def beside_choice(
     if running is not None and running.kind == "record" and not running.ended:
         asking.follow(running.id, f"Recording the prompt with {model_name(running.spec['model']['source'])}")
     elif running is not None and running.state in ("failed", "cancelled"):
-        st.error(plain(running.reason) or "The recording to stand beside this one was cancelled.")
+        st.error(plain(running.reason) or "The recording to compare with was cancelled.")
     job = jobs.get(chosen)
     try:
         return None if job is None else open_recording(job)

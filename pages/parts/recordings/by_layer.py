@@ -69,7 +69,7 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 def _of_layers(sets: list[OpenSet]) -> None:
     sentences = _sentences(sets)
     for name, said in sentences.items():
-        st.markdown(f"**{plain(name)}** · {plain(said[0] if said else 'Nothing lies beyond its nulls.')}")
+        st.markdown(f"**{plain(name)}** · {plain(said[0] if said else 'Nothing is significant against its nulls.')}")
     _chart(_layers(sets))
     _words(sets, {name: said[1:] for name, said in sentences.items() if said[1:]})
     counted = _counts(sets)

@@ -129,7 +129,7 @@ def _report(run: Run) -> None:
         rows = conditions.listed(conditions.conditions(read_report(run.folder)))
         table(
             "Settings",
-            "What this method reads, and nothing else.",
+            "Only the settings that this method reads.",
             pd.DataFrame(rows),
             f"settings_{run.id}",
             height=min(38 + 35 * len(rows), 320),

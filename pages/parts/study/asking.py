@@ -61,7 +61,7 @@ def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
     names = ("difference", "prompts", "limit", "seed", "sparsities", "seeds")
     keys = {name: f"study_{size}_{name}" for name in names}
     presets = {name: getattr(defaults, name) for name in names}
-    words = {"limit": "items a task {}", "sparsities": "sparsities {}", "seeds": "calibration seeds {}"}
+    words = {"limit": "items per task {}", "sparsities": "sparsities {}", "seeds": "calibration seeds {}"}
     with titled("Settings", "fold_study", settings_of(StudySpec, keys, words, words, **presets)):
         columns = keyed_columns(4, "study")
         values = {}

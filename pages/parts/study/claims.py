@@ -32,7 +32,7 @@ def claims(expanded: bool) -> None:
             model = findings.spec["model"]["source"]
             table(
                 f"{len(verdicts)} claims about {model}",
-                "Each claim by its rule, with the numbers it stands on and what they leave out.",
+                "Each claim with its rule, its numbers and what they leave out.",
                 pd.DataFrame(
                     [
                         {

@@ -48,7 +48,7 @@ def without_study() -> None:
     """Draw the first screen where there is no study, not even the example."""
     st.title(QUESTION, anchor=False)
     st.caption(WHAT)
-    st.info("No study here yet. **Run this study on your model**, and every part shows as it comes.")
+    st.info("No study here yet. **Run this study on your model**, and each part appears here as it finishes.")
     _ways("")
 
 
@@ -64,9 +64,11 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
         runs = findings.state in ("queued", "running")
         if not told.answers:
             nothing = (
-                "yet: the first parts are under way." if runs else "by what is there: it ended before the first parts."
+                "No answer yet: the first parts are under way."
+                if runs
+                else "No answer: the study ended before its first parts."
             )
-            st.markdown(f"Nothing can be said {nothing}")
+            st.markdown(nothing)
         for answer in told.answers:
             bold = f"{answer.question} {answer.lead}".strip()  # bold text must not end in a space
             st.markdown(f"**{plain(bold)}** {plain(answer.sentence)}")

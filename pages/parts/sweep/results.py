@@ -31,7 +31,7 @@ _SIZES = {
     "weights not 0": "weights of the pruned projections that are not 0",
     "of the model": "weights of the model that are not 0",
     "bytes": "bytes as a bit mask and values",
-    "ms a forward": "milliseconds a forward",
+    "ms a forward": "milliseconds per forward",
 }
 _NO_SHARES = {"λ", "k", "seed", *_SIZES, "speed beside dense", "seconds to prune", "seconds to score"}
 _deltas, _accuracy, _grid_map = kept(figures.deltas), kept(figures.accuracy), kept(figures.grid_map)

@@ -1,1 +1,1 @@
-"""The parts of the page Tuning."""
+"""The parts of the page Prune: tuning."""
