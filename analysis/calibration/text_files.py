@@ -159,7 +159,7 @@ def _document(line: bytes, where: str, path: Path) -> str | list[int] | None:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{where} of '{path}' is not JSON object with `text` or `input_ids`. Write one on each line."
+            f"{where} of '{path}' is not a JSON object with `text` or `input_ids`. Write one on each line."
         ) from error
     if not isinstance(content, str | list):
         raise UserError(f"{where} of '{path}' has neither text nor a list of token ids.")

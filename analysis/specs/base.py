@@ -99,9 +99,9 @@ def parameter(
 
 
 def require_keys(keys: Sized, prompts: Sized) -> None:
-    """Refuse keys that are not one a prompt; none at all are fine. Raises ValueError."""
+    """Refuse keys unless there is one per prompt, or none at all. Raises ValueError."""
     if keys and len(keys) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts and {len(keys)} keys do not fit together.")
+        raise ValueError(f"{len(prompts)} prompts but {len(keys)} keys. Give one key per prompt.")
 
 
 def require_folder(text: str | None) -> str | None:

@@ -19,8 +19,7 @@ def keys_of_prompts() -> Any:
     return parameter(
         (),
         "Keys of own prompts",
-        "One key a prompt of your own. Prompts of one key are alike and count as one cluster. Empty: each is on its "
-        "own.",
+        "One key per prompt of your own. Prompts with one key count as one cluster. Empty: each is its own cluster.",
         max_length=MOST_PROMPTS,
     )
 
