@@ -42,7 +42,7 @@ def main() -> None:
         f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model beside "
         "the dense one, on the same items with the same masks."
     )
-    if engine().gate.may("run"):
+    if engine().authorizer.may("run"):
         with st.expander("New sweep", icon=":material/add:", expanded=not records, key="new_sweep"):
             _what_to_sweep(model)
     else:
@@ -90,7 +90,7 @@ def _what_to_sweep(model: ModelSpec) -> None:
 
 def _plan(spec: SweepSpec) -> Foresight | None:
     """How many prunings that is, and what is known of the time, memory and disk they take."""
-    if not engine().gate.may("run"):
+    if not engine().authorizer.may("run"):
         return None
     left_out = [f":material/info: {plain(sentence)}" for sentence in grid(spec).left_out]
     try:

@@ -1,8 +1,8 @@
 """Hands jobs to workers, one a device, and takes in what they leave. One thread hands out and watches; what a job left
 is taken in by a thread of its own, as that may be much, or come from a worker that has just died.
 
-A long job is a worker's host. A short one that needs the model held there is its guest: it runs between the host's
-steps, and nothing that happens to it touches the host.
+A short job that needs the model which a long job holds runs between that job's steps, and nothing that happens to it
+touches the long job.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from analysis.engine.cluster import Cluster, Place
 from analysis.engine.job_entry import job_entry
 from analysis.engine.job_store import JobStore
 from analysis.engine.losses import DIED, FORGOTTEN, SILENT, TOO_BIG, told, untried, verdict
-from analysis.engine.placement import Running, Work, askers, free_place, host_for, in_turn, obstacle
+from analysis.engine.placement import Running, Work, askers, free_place, in_turn, long_job_for, obstacle
 from analysis.engine.records import JobRecord, Loss, retire
 from analysis.engine.transfer import add_piece, unload, wire_limit
-from analysis.engine.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop
+from analysis.engine.worker import MARK, JobRequest, reason, request_cancel, request_pieces, request_stop
 from analysis.errors import UserError
 from cache.code import code_version
 
@@ -39,18 +39,18 @@ class Dispatcher:
     """The queue and the thread that works it off. connect: makes the connection at the first job. scheduler: address of
     the running cluster, or nothing for local workers; jobs there outlive this server."""
 
-    def __init__(self, book: JobStore, owner: str, connect: Callable[[], Cluster], scheduler: str = "") -> None:
-        self.book, self.store, self.owner = book, book.store, owner
+    def __init__(self, job_store: JobStore, owner: str, connect: Callable[[], Cluster], scheduler: str = "") -> None:
+        self.job_store, self.store, self.owner = job_store, job_store.store, owner
         self.trouble = ""
         self.cluster: Cluster | None = None
         self._connect, self._scheduler = connect, scheduler
-        self._changed = book.changed
+        self._changed = job_store.changed
         self._queue: list[str] = []
         self._running: dict[str, Running] = {}
         self._to_find: list[JobRecord] = []  # jobs that a server before this one left running on the cluster
         self._early: dict[str, list[dict[str, Any]]] = {}  # what is told of jobs that are just being taken up again
         self._held: dict[str, dict[str, Any] | None] = {}  # the model each worker holds, by its address
-        self._refused: set[tuple[str, str]] = set()  # guest and host that do not go together
+        self._refused: set[tuple[str, str]] = set()  # short and long jobs that do not go together
         self._unfit: dict[str, str] = {}  # workers that cannot run jobs, by address, and why
         self._served: dict[str, int] = {}  # by visitor, the number of their last turn
         self._next_attempt = 0.0
@@ -93,11 +93,11 @@ class Dispatcher:
             if job_id not in self._queue:
                 return None
             order = [record.id for record in self._waiting()]
-            return order.index(job_id) + sum(not run.guest for run in self._running.values())
+            return order.index(job_id) + sum(not run.between for run in self._running.values())
 
     def _waiting(self) -> list[JobRecord]:
         """The queue, in the order in which its jobs get a worker."""
-        records = [record for record in map(self.book.job, self._queue) if record is not None]
+        records = [record for record in map(self.job_store.job, self._queue) if record is not None]
         return in_turn(records, self._running.values(), self._served)
 
     def unfit(self) -> list[str]:
@@ -134,7 +134,7 @@ class Dispatcher:
         if run.cancelled:
             return
         if "phase" in message or "log" in message:
-            self.book.report(job_id, message)
+            self.job_store.report(job_id, message)
         if "piece" in message:
             self._grow(run, message["piece"])
 
@@ -161,7 +161,7 @@ class Dispatcher:
         for run in list(self._running.values()):
             if run.intake is not None:
                 run.intake.join(timeout=CANCEL_GRACE)
-        self.book.flush(at_once=True)
+        self.job_store.flush(at_once=True)
         cluster = self.cluster
         if cluster is not None:
             for run in list(self._running.values()):
@@ -217,7 +217,7 @@ class Dispatcher:
         for run in list(self._running.values()):
             self._watch(cluster, run, places)
         self._hand_out(cluster)
-        self.book.flush()
+        self.job_store.flush()
 
     def _reach(self) -> Cluster | None:
         """The connection, made if need be. Jobs wait for a cluster; if local workers do not start, the first fails."""
@@ -225,8 +225,10 @@ class Dispatcher:
             return self.cluster
         first = self._queue[0] if self._queue else None
         if first is not None:
-            self.book.begin(first)
-            self.book.report(first, {"phase": "reaching the scheduler" if self._scheduler else "starting the worker"})
+            self.job_store.begin(first)
+            self.job_store.report(
+                first, {"phase": "reaching the scheduler" if self._scheduler else "starting the worker"}
+            )
         try:
             self.cluster = self._connect()
             self.trouble = ""
@@ -235,7 +237,7 @@ class Dispatcher:
             elif self.cluster.remote:
                 # What was cancelled while nobody could tell the cluster is stopped there.
                 names = set(self.cluster.client.list_datasets())
-                self._to_find += [record for record in self.book.jobs() if record.ended and record.run in names]
+                self._to_find += [record for record in self.job_store.jobs() if record.ended and record.run in names]
         except Exception as error:
             self.trouble = f"The scheduler at {self._scheduler} does not answer ({reason(error)}). Jobs wait for it."
             self._next_attempt = time.monotonic() + RETRY_INTERVAL
@@ -259,11 +261,11 @@ class Dispatcher:
     def _end(self, run: Running, state: str, **changes: Any) -> None:
         # A cancelled job may have been started again under its id: that is another run's business.
         if not run.cancelled:
-            self.book.finish(run.record.id, state, **changes)
+            self.job_store.finish(run.record.id, state, **changes)
 
     def _fail(self, job_id: str, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
-        self.book.finish(job_id, "failed", reason=reason(error), traceback=text)
+        self.job_store.finish(job_id, "failed", reason=reason(error), traceback=text)
 
     # --- handing out ---
 
@@ -278,13 +280,13 @@ class Dispatcher:
             try:
                 work = Work(list(self._running.values()), self._held, self._refused, self._unfit)
                 place = free_place(record, cluster.places(), work)
-                host = host_for(record, work) if place is None and record.short else None
-                if host is not None:
-                    place = host.place
+                long_job = long_job_for(record, work) if place is None and record.short else None
+                if long_job is not None:
+                    place = long_job.place
                 if place is not None:
-                    self._hand_over(cluster, record, place, host)
+                    self._hand_over(cluster, record, place, long_job)
                 elif record.short:
-                    self.book.update(record.id, waits_for=obstacle(record, work))
+                    self.job_store.update(record.id, waits_for=obstacle(record, work))
             except Exception as error:
                 # Whatever it was, this job ends with the reason and the next one has its turn.
                 with self._changed:
@@ -295,7 +297,7 @@ class Dispatcher:
                 if run is not None:
                     self._forget(cluster, run)
 
-    def _hand_over(self, cluster: Cluster, record: JobRecord, place: Place, host: Running | None) -> None:
+    def _hand_over(self, cluster: Cluster, record: JobRecord, place: Place, long_job: Running | None) -> None:
         name = f"sinkscope-{record.id}-{secrets.token_hex(4)}"
         changes = {
             "state": "running",
@@ -303,7 +305,7 @@ class Dispatcher:
             "device": place.device,
             "worker": place.address,
             "run": name,
-            "between": host.record.id if host else "",
+            "between": long_job.record.id if long_job else "",
             "waits_for": "",
             "owner": self.owner,
             "scheduler": self._scheduler if cluster.remote else "",
@@ -314,18 +316,18 @@ class Dispatcher:
         with self._changed:
             if record.id in self._queue:
                 self._queue.remove(record.id)
-            updated = self.book.update(record.id, **changes)
+            updated = self.job_store.update(record.id, **changes)
             if updated is None:  # cancelled in the meantime
                 return
-            self.book.begin(record.id)
-            self.book.report(record.id, {"phase": "handing over"})
+            self.job_store.begin(record.id)
+            self.job_store.report(record.id, {"phase": "handing over"})
             for when, line in told(record.losses):
-                self.book.report(record.id, {"log": line, "time": when})
-            if host is None:
+                self.job_store.report(record.id, {"log": line, "time": when})
+            if long_job is None:
                 turn = max(self._served.values(), default=0) + 1
                 self._served.update(dict.fromkeys(askers(record), turn))
         mark = secrets.token_hex(16)
-        order = Order(
+        request = JobRequest(
             id=record.id,
             run=name,
             kind=record.kind,
@@ -333,24 +335,24 @@ class Dispatcher:
             folder=str(folder),
             mark=mark,
             scratch=str(self.store.scratch),
-            guest=host is not None,
+            between=long_job is not None,
             brief=record.brief,
             workers=place.workers,
             home="" if cluster.remote else str(self.store.root.absolute()),
             code=code_version(),
             limit=wire_limit(),
         )
-        run = Running(updated, place, None, host is not None)
+        run = Running(updated, place, None, long_job is not None)
         with self._changed:
             # Before the job is handed over, as its first words may be faster than this thread.
-            current = self.book.job(record.id)
+            current = self.job_store.job(record.id)
             run.cancelled = current is None or current.run != name or current.ended
             self._running[record.id] = run
         folder.mkdir(mode=0o700)
         (folder / MARK).write_text(mark)
         run.future = cluster.client.submit(
             job_entry(),
-            order.model_dump_json(),
+            request.model_dump_json(),
             key=name,
             workers=[place.address],
             allow_other_workers=False,
@@ -367,7 +369,7 @@ class Dispatcher:
         except KeyError:
             loss = Loss(worker=record.device, time=time.time(), why=FORGOTTEN)
             if not self._try_again(record, loss):
-                self.book.finish(record.id, "interrupted", reason=FORGOTTEN)
+                self.job_store.finish(record.id, "interrupted", reason=FORGOTTEN)
             return
         place = cluster.places().get(record.worker) or Place(record.worker, record.device, 1)
         with self._changed:
@@ -381,12 +383,12 @@ class Dispatcher:
         with self._changed:
             early = self._early.pop(record.id)
             missed = said + [message for message in early if message.get("run") == record.run and message not in said]
-            updated = self.book.update(record.id, owner=self.owner)
+            updated = self.job_store.update(record.id, owner=self.owner)
             self._running[record.id] = Running(
                 updated or record, place, future, bool(record.between), heard=True, cancelled=updated is None
             )
             if updated is not None:
-                last = self.book.resume(record.id)
+                last = self.job_store.resume(record.id)
                 for message in missed:
                     if message.get("time", last + 1) > last:
                         self.hear(message)
@@ -420,19 +422,19 @@ class Dispatcher:
         if run.cancelled and run.told is None:
             run.told = now
             cluster.tell(run.place.address, request_cancel, run.record.run)
-        elif run.told is not None and not run.guest and not run.killed and now - run.told > CANCEL_GRACE:
-            # A guest is never killed: that would take its host along.
+        elif run.told is not None and not run.between and not run.killed and now - run.told > CANCEL_GRACE:
+            # A short job is never killed: that would take its long job along.
             run.killed = True
             cluster.kill(run.place.address)
         elif run.due is not None and now > run.due and not run.killed:
             self._give_up(cluster, run, run.overdue, by_itself=True)
 
     def _give_up(self, cluster: Cluster, run: Running, why: str, by_itself: bool) -> None:
-        """Ends a worker that hangs. A host that had begun fails at once where it hung by itself; others are tried again
-        when it is gone."""
+        """End a worker that hangs. A long job that had begun fails at once where it hung by itself; others are tried
+        again when it is gone."""
         run.ended_for, run.killed = why, True
         cluster.kill(run.place.address)
-        if by_itself and run.heard and not run.guest:
+        if by_itself and run.heard and not run.between:
             self._end(run, "failed", reason=why)
             run.cancelled = True
 
@@ -506,11 +508,11 @@ class Dispatcher:
             why = run.ended_for or (TOO_BIG if address in cluster.too_big else run.leaving or DIED)
             back = bool(run.leaving) and why == run.leaving
             loss = Loss(worker=device, time=time.time(), why=why, handed_back=back)
-            record = self.book.job(run.record.id) or run.record
+            record = self.job_store.job(run.record.id) or run.record
             tried = record.model_copy(update={"losses": (*record.losses, loss)})
             # Workers of this machine may all take the same; what was too much for one may fit in another machine's.
             larger = cluster.remote and untried(tried, cluster.known)
-            hopeless = why == TOO_BIG and not run.guest and not larger
+            hopeless = why == TOO_BIG and not run.between and not larger
             if hopeless or not self._try_again(record, loss):
                 self._end(run, "failed", reason=verdict(record, loss) or why, losses=tried.losses)
 
@@ -526,7 +528,7 @@ class Dispatcher:
         with self._changed:
             fresh = {"state": "queued", "started": None, "device": "", "worker": "", "between": "", "run": ""}
             run = self._running.get(record.id)
-            if (run is None or not run.cancelled) and self.book.update(record.id, **fresh, **changes) is not None:
+            if (run is None or not run.cancelled) and self.job_store.update(record.id, **fresh, **changes) is not None:
                 self._queue.insert(0, record.id)
 
     def _forget(self, cluster: Cluster, run: Running) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.engine.authorizer import Authorizer
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.foresight import Foresight, foresee
-from analysis.engine.gate import Gate
 from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
@@ -42,9 +42,9 @@ class Engine:
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
     local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
     before it left. who: the visitor in whose name the calling thread asks (`permissions`); without it, the owner of the
-    machine. serves: whether it is the one server of the store. gate: in whose name it is asked, and what they may.
-    Raises UserError for an environment variable or an address that cannot be used, and StoreError where another server
-    has the store.
+    machine. serves: whether it is the one server of the store. authorizer: who asks, and what they
+    may do. Raises UserError for an environment variable or an address that cannot be used, and StoreError where another
+    server has the store.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Engine:
                 self._presence.leave()
                 retire(self._owner)
                 raise
-        self._book = JobStore(store, self._presence)
-        self.gate = Gate(store, self._book, who)
+        self._job_store = JobStore(store, self._presence)
+        self.authorizer = Authorizer(store, self._job_store, who)
         self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:
@@ -86,9 +86,9 @@ class Engine:
             atexit.register(self.close)
             return cluster
 
-        self._dispatcher = Dispatcher(self._book, self._owner, workers, self.scheduler)
-        self._sweeps = Sweeps(self, self._book, self._owner)
-        self._studies = Studies(self, self._book, self._owner)
+        self._dispatcher = Dispatcher(self._job_store, self._owner, workers, self.scheduler)
+        self._sweeps = Sweeps(self, self._job_store, self._owner)
+        self._studies = Studies(self, self._job_store, self._owner)
         # In the order in which they are taken over: what others ask for goes first.
         self._planners: dict[str, Planner[Any, Any]] = {
             planner.kind: planner for planner in (self._sweeps, self._studies)
@@ -103,8 +103,8 @@ class Engine:
     def _take_over(self) -> None:
         """Goes on where an engine stopped whose process is gone: its queue, and its jobs on the cluster. What ran in
         its own workers reads interrupted."""
-        unfinished = [record for record in reversed(self._book.jobs()) if not record.ended]
-        elsewhere = {record.owner for record in unfinished if self._book.lives(record.owner)}
+        unfinished = [record for record in reversed(self._job_store.jobs()) if not record.ended]
+        elsewhere = {record.owner for record in unfinished if self._job_store.lives(record.owner)}
         living = self._presence.living({owner for owner in elsewhere if not lives_here(owner)})
         left = [record for record in unfinished if record.owner not in living and not lives_here(record.owner)]
         queued, running, planned = [], [], []
@@ -112,13 +112,13 @@ class Engine:
             if JOBS[record.kind].run is None:
                 planned.append(record)
             elif record.state == "queued":
-                queued.append(self._book.update(record.id, owner=self._owner) or record)
+                queued.append(self._job_store.update(record.id, owner=self._owner) or record)
             elif record.scheduler and record.scheduler == self.scheduler:
                 running.append(record)
             else:
                 where = f" It ran on {record.scheduler}, which this server does not use." if record.scheduler else ""
                 reason = f"SinkScope was stopped while this job ran.{where}"
-                self._book.finish(record.id, "interrupted", reason=reason)
+                self._job_store.finish(record.id, "interrupted", reason=reason)
         for path in self.store.incoming.iterdir():
             leaver = self.job(path.name)
             stale = leaver is None and path.stat().st_mtime < time.time() - _ABANDONED
@@ -126,11 +126,11 @@ class Engine:
                 shutil.rmtree(path, ignore_errors=True)
                 path.unlink(missing_ok=True) if path.is_file() else None
         self.store.remove_old_scratch()
-        self._book.forget_old()
+        self._job_store.forget_old()
         self._dispatcher.start(queued, running)
         for kind, planner in self._planners.items():
             for record in planned:
-                if record.kind == kind and not self.gate.demo:
+                if record.kind == kind and not self.authorizer.demo:
                     planner.take_over(record)
 
     # --- asking ---
@@ -148,7 +148,7 @@ class Engine:
             created=time.time(),
             owner=self._owner,
             code=code_of(kind),
-            visitors=self.gate.names if parent is None else parent.visitors,
+            visitors=self.authorizer.names if parent is None else parent.visitors,
         )
         return self._enter(record, spec, asker, granted=parent is not None)
 
@@ -168,7 +168,9 @@ class Engine:
             created=time.time(),
             owner=self._owner,
             code=code_of(record.kind),
-            visitors=tuple(dict.fromkeys((*record.visitors, *self.gate.names))) if parent is None else record.visitors,
+            visitors=tuple(dict.fromkeys((*record.visitors, *self.authorizer.names)))
+            if parent is None
+            else record.visitors,
             shared=record.shared,
         )
         try:
@@ -178,17 +180,18 @@ class Engine:
         return self._enter(fresh, spec, asker, granted=parent is not None)
 
     def _enter(self, record: JobRecord, spec: Spec, asker: str, granted: bool) -> JobRecord:
-        visitor = OWNER if granted else self.gate.visitor
+        visitor = OWNER if granted else self.authorizer.visitor
         if visitor.role != "guest":  # what a demonstration's may ask depends on the queue
-            self.gate.check_job(record.kind, spec, visitor)
+            self.authorizer.check_job(record.kind, spec, visitor)
         if record.kind in self._planners:
-            self.gate.demand("run")
-            self.gate.check_limits(spec, visitor)
+            self.authorizer.demand("run")
+            self.authorizer.check_limits(spec, visitor)
             entered = self._planners[record.kind].enter(record, spec)
-            return self._book.list_for(entered.id, record.visitors) or entered
+            return self._job_store.list_for(entered.id, record.visitors) or entered
         key = known_key(record.kind, spec)
         left = next(
-            (job for job in self._book.jobs(record.kind) if key and job.key == key and self._left_behind(job)), None
+            (job for job in self._job_store.jobs(record.kind) if key and job.key == key and self._left_behind(job)),
+            None,
         )
         # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
         is_short = JOBS[record.kind].is_short
@@ -199,16 +202,16 @@ class Engine:
         stored = self.store.result(key) if key else None
         if stored is not None:
             earlier = next(
-                (job for job in self._book.jobs(record.kind) if job.key == key and job.state == "done"), None
+                (job for job in self._job_store.jobs(record.kind) if job.key == key and job.state == "done"), None
             )
             if earlier is not None:
-                return self._book.list_for(earlier.id, record.visitors) or earlier
+                return self._job_store.list_for(earlier.id, record.visitors) or earlier
             record = record.model_copy(
                 update={"state": "done", "summary": stored.summary, "cached": True, "finished": time.time()}
             )
-            self._book.save(record)
+            self._job_store.save(record)
             return record
-        with self._book.changed:
+        with self._job_store.changed:
             if self._closed:
                 raise UserError("The job engine has been stopped. Restart SinkScope.")
             if self._presence.lost:
@@ -216,21 +219,23 @@ class Engine:
             same = next(
                 (
                     job
-                    for job in self._book.jobs(record.kind)
+                    for job in self._job_store.jobs(record.kind)
                     if key and job.key == key and not job.ended and self._mine(job)
                 ),
                 None,
             )
             if same is not None:
                 self._askers.setdefault(same.id, set()).add(asker)
-                return self._book.list_for(same.id, record.visitors) or same
-            refused = self.gate.demo and refusal(record.kind, spec, sum(not job.ended for job in self._book.jobs()))
+                return self._job_store.list_for(same.id, record.visitors) or same
+            refused = self.authorizer.demo and refusal(
+                record.kind, spec, sum(not job.ended for job in self._job_store.jobs())
+            )
             if refused:
                 raise UserError(refused)
-            self.gate.check_limits(spec, visitor)
+            self.authorizer.check_limits(spec, visitor)
             self._askers = {job_id: askers for job_id, askers in self._askers.items() if not self._ended(job_id)}
             self._askers[record.id] = {asker}
-            self._book.save(record)
+            self._job_store.save(record)
             self._dispatcher.add(record.id)
         return record
 
@@ -240,7 +245,7 @@ class Engine:
 
     def _left_behind(self, job: JobRecord) -> bool:
         """Whether it waits or runs by its record alone: its engine is gone, and so are that engine's workers."""
-        return not job.ended and not job.scheduler and not self._book.lives(job.owner)
+        return not job.ended and not job.scheduler and not self._job_store.lives(job.owner)
 
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
@@ -250,16 +255,16 @@ class Engine:
     def share(self, job_id: str, shared: bool = True) -> None:
         """Lists a job that a visitor asked for to the others too, or no longer. Raises UserError for another's."""
         record = self.job(job_id)
-        if record is None or self.gate.visitor.name not in record.visitors:
+        if record is None or self.authorizer.visitor.name not in record.visitors:
             raise UserError("Only what you asked for yourself is yours to share.")
-        self._book.save(record.model_copy(update={"shared": shared}))
+        self._job_store.save(record.model_copy(update={"shared": shared}))
 
     def receive_recording(self, content: bytes | memoryview, name: str) -> JobRecord:
         """Takes in a recording that came as bytes, as a finished job. name: of the file it came from, for messages.
 
         Raises UserError if it is none, and OSError where it cannot be written.
         """
-        self.gate.demand("upload")
+        self.authorizer.demand("upload")
         file = self.store.incoming / f"received-{uuid.uuid4().hex}.safetensors"
         try:
             file.write_bytes(content)
@@ -272,13 +277,13 @@ class Engine:
 
         Raises UserError if it is none.
         """
-        self.gate.check_upload()
+        self.authorizer.check_upload()
         spec, summary = opened_recording(file, called or f"'{file.name}'")
         key = imported_key(file)
-        earlier = next((job for job in self._book.jobs("record") if job.key == key and job.state == "done"), None)
+        earlier = next((job for job in self._job_store.jobs("record") if job.key == key and job.state == "done"), None)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
-            return self._book.list_for(earlier.id, self.gate.names) or earlier
+            return self._job_store.list_for(earlier.id, self.authorizer.names) or earlier
         self.store.add_result(key, dict(summary), file)
         now = time.time()
         record = JobRecord(
@@ -292,9 +297,9 @@ class Engine:
             summary=dict(summary),
             cached=True,
             owner=self._owner,
-            visitors=self.gate.names,
+            visitors=self.authorizer.names,
         )
-        self._book.save(record)
+        self._job_store.save(record)
         return record
 
     def cancel(self, job_id: str, asker: str | None = None, here: Callable[[str], bool] = bool) -> bool:
@@ -305,16 +310,16 @@ class Engine:
         who may not stop it.
         """
         if asker is None:
-            self.gate.demand("cancel", self.job(job_id))
-        elif not self.gate.may_leave(self.job(job_id)):
+            self.authorizer.demand("cancel", self.job(job_id))
+        elif not self.authorizer.may_leave(self.job(job_id)):
             return False
-        with self._book.changed:
+        with self._job_store.changed:
             if asker is not None:
                 self._askers.get(job_id, set()).discard(asker)
                 if self.awaited(job_id, asker, here):
                     return False
             self._askers.pop(job_id, None)
-            if self._book.finish(job_id, "cancelled"):
+            if self._job_store.finish(job_id, "cancelled"):
                 self._dispatcher.drop(job_id)
         record = self.job(job_id)
         if record is not None and JOBS[record.kind].run is None:
@@ -323,20 +328,20 @@ class Engine:
 
     def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
         """Whether somebody else than `asker` asked for this job and is still here."""
-        with self._book.changed:
+        with self._job_store.changed:
             return any(here(other) for other in self._askers.get(job_id, set()) - {asker})
 
     def retry_failed(self, job_id: str) -> None:
         """Starts what failed of a running sweep or study again. One that has ended is started again with `restart`."""
         record = self.job(job_id)
-        self.gate.demand("run")
+        self.authorizer.demand("run")
         if record is not None and not record.ended:
             self._planners[record.kind].retry(record)
 
     def foresee(self, spec: SweepSpec) -> Foresight:
         """What a sweep will take, by what was measured. Raises UserError for a bad model source, and for what the
         visitor may not ask."""
-        self.gate.check_job("sweep", spec)
+        self.authorizer.check_job("sweep", spec)
         return foresee(self, self._sweeps, spec)
 
     def sweep_points(self, record: JobRecord) -> list[Point]:
@@ -349,27 +354,27 @@ class Engine:
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""
-        self.gate.demand("cancel", self.job(job_id))
+        self.authorizer.demand("cancel", self.job(job_id))
         self._dispatcher.finish_early(job_id)
 
     # --- reading ---
 
     def job(self, job_id: str) -> JobRecord | None:
         """A job's record, or None for an unknown id."""
-        return self._book.job(job_id)
+        return self._job_store.job(job_id)
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]:
         """All jobs that are listed to the visitor, newest first."""
-        jobs = self._book.jobs(kind)
-        return [job for job in jobs if self.gate.lists(job)] if self.gate.visitor.name else jobs
+        jobs = self._job_store.jobs(kind)
+        return [job for job in jobs if self.authorizer.lists(job)] if self.authorizer.visitor.name else jobs
 
     def progress(self, job_id: str) -> Progress:
         """How far a job is, or was when it ended. Empty for one that has not begun."""
-        return self._book.progress(job_id)
+        return self._job_store.progress(job_id)
 
     def log(self, job_id: str) -> list[LogLine]:
         """The last few hundred lines a job logged, oldest first."""
-        return self._book.log(job_id)
+        return self._job_store.log(job_id)
 
     def place(self, job_id: str) -> int | None:
         """How many jobs are before this one in the queue, those at work included; None if it does not wait."""
@@ -386,7 +391,7 @@ class Engine:
 
     def answered(self, kind: str, key: str | None) -> JobRecord | None:
         """The finished job whose result of this key is in the store, or None; nothing is run."""
-        jobs = (job for job in self._book.jobs(kind) if key and job.key == key)
+        jobs = (job for job in self._job_store.jobs(kind) if key and job.key == key)
         return next((job for job in jobs if self.has_result(job)), None)
 
     def has_result(self, record: JobRecord) -> bool:
@@ -396,20 +401,20 @@ class Engine:
     def knows(self, kind: str, key: str | None) -> bool:
         """Whether the result of this key is in the store, or a job that will give it waits or runs."""
         return key is not None and (
-            self.store.has_result(key) or any(job.key == key and not job.ended for job in self._book.jobs(kind))
+            self.store.has_result(key) or any(job.key == key and not job.ended for job in self._job_store.jobs(kind))
         )
 
     def forget_result(self, record: JobRecord) -> None:
         """Removes what a job left from the store, so that asking again runs it again."""
-        self.gate.demand("remove", record)
+        self.authorizer.demand("remove", record)
         if record.key:
             self.store.delete_result(record.key)
 
     def forget(self, job_id: str) -> None:
         """Removes a job that has ended, and what it left, which no other job can then be answered with."""
         record = self.job(job_id)
-        self.gate.demand("remove", record)
-        if record is not None and self._book.forget(job_id):
+        self.authorizer.demand("remove", record)
+        if record is not None and self._job_store.forget(job_id):
             self.forget_result(record)
 
     def keeps(self, record: JobRecord) -> bool:
@@ -461,22 +466,22 @@ class Engine:
                 return record
             if time.monotonic() > deadline:
                 raise TimeoutError(f"The job {job_id} has not ended within {timeout:g} seconds.")
-            with self._book.changed:
-                self._book.changed.wait(0.1)
+            with self._job_store.changed:
+                self._job_store.changed.wait(0.1)
 
     def notices(self) -> list[str]:
         """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written, a database
         that was set aside, a store or jobs of another version."""
-        unwritable = self._book.unwritable and (
-            f"SinkScope's folder cannot be written ({self._book.unwritable}). What happens now is lost when the server "
-            "stops. Free some space."
+        unwritable = self._job_store.unwritable and (
+            f"SinkScope's folder cannot be written ({self._job_store.unwritable}). What happens now is lost when the "
+            "server stops. Free some space."
         )
         lost = self._presence.lost and (
             "Another SinkScope server has taken this store over, while this one was suspended. Stop this one."
         )
-        unread = self._book.unread and (
-            f"The store holds jobs of another version of SinkScope that cannot be read here ({self._book.unread}). "
-            "They are not listed, and stay there."
+        unread = self._job_store.unread and (
+            f"The store holds jobs of another version of SinkScope, which cannot be read here "
+            f"({self._job_store.unread}). They are not listed, and stay there."
         )
         queue = (self._dispatcher.trouble, *self._dispatcher.unfit())
         said = (lost, *queue, self._warning, unwritable, *self.store.notices, unread)
@@ -506,7 +511,7 @@ class Engine:
 
     def close(self) -> None:
         """Stops the queue and the local workers. What ran in them reads interrupted; what waited waits in the store."""
-        with self._book.changed:
+        with self._job_store.changed:
             if self._closed:
                 return
             self._closed = True

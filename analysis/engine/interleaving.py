@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-_CHECK = 0.1  # seconds between a waiting guest's looks at whether it was cancelled
+_CHECK = 0.1  # seconds between a waiting short job's looks at whether it was cancelled
 
 
 class TurnTaking:
-    """One turn for all threads of a process. A host holds it for the length of its job, a guest between its steps."""
+    """One turn for all threads of a process. A long job holds it from start to end, a short job between its steps."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._taken = False
-        self._guests = 0
+        self._waiting = 0
 
     @contextlib.contextmanager
-    def host(self) -> Iterator[None]:
+    def long_job(self) -> Iterator[None]:
         """Holds the turn, once it is free."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken)
@@ -30,17 +30,17 @@ class TurnTaking:
             self._leave()
 
     @contextlib.contextmanager
-    def guest(self, check: Callable[[], None]) -> Iterator[None]:
-        """Holds the turn from the host's next step on. `check` may raise meanwhile. Random states stay the host's."""
+    def short_job(self, check: Callable[[], None]) -> Iterator[None]:
+        """Hold the turn from the long job's next step on, whose random state is kept. `check` may raise meanwhile."""
         with self._changed:
-            self._guests += 1
+            self._waiting += 1
             try:
                 while self._taken:
                     self._changed.wait(_CHECK)
                     check()
                 self._taken = True
             except BaseException:
-                self._guests -= 1
+                self._waiting -= 1
                 self._changed.notify_all()
                 raise
         try:
@@ -48,17 +48,17 @@ class TurnTaking:
                 yield
         finally:
             with self._changed:
-                self._guests -= 1
+                self._waiting -= 1
             self._leave()
 
     def give_way(self) -> None:
-        """Called by the host between two steps: guests that wait go first."""
+        """Called by the long job between two steps: short jobs that wait go first."""
         with self._changed:
-            if not self._guests:
+            if not self._waiting:
                 return
             self._taken = False
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._taken and not self._guests)
+            self._changed.wait_for(lambda: not self._taken and not self._waiting)
             self._taken = True
 
     def _leave(self) -> None:

@@ -12,7 +12,7 @@ REQUIRED = ("torch", "transformers", "safetensors", "lm_eval")
 
 
 def job_entry() -> Callable[[str], dict[str, Any]]:
-    """Return the function that runs a job, an `Order` as JSON, in a worker.
+    """Return the function that runs a job, an `JobRequest` as JSON, in a worker.
 
     It is made here rather than defined in the module, so that it is pickled by value.
     """

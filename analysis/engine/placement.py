@@ -24,7 +24,7 @@ class Running:
     record: JobRecord
     place: Place
     future: Any
-    guest: bool
+    between: bool
     heard: bool = False
     cancelled: bool = False
     told: float | None = None
@@ -39,8 +39,8 @@ class Running:
 
 @dataclass(frozen=True)
 class Work:
-    """What goes on. held: the model each worker holds, by its address. refused: pairs of guest and host that do not go
-    together. unfit: addresses of workers that cannot run jobs."""
+    """What goes on. held: the model each worker holds, by its address. refused: pairs of short and
+    long jobs that do not go together. unfit: addresses of workers that cannot run jobs."""
 
     running: list[Running]
     held: Mapping[str, dict[str, Any] | None]
@@ -48,9 +48,9 @@ class Work:
     unfit: Container[str] = ()
 
     @property
-    def hosts(self) -> list[Running]:
+    def long_jobs(self) -> list[Running]:
         """Jobs that have a worker for themselves."""
-        return [run for run in self.running if not run.guest]
+        return [run for run in self.running if not run.between]
 
     def model_at(self, run: Running) -> dict[str, Any] | None:
         """The model in this job's worker."""
@@ -80,7 +80,7 @@ def in_turn(waiting: Sequence[JobRecord], running: Iterable[Running], served: Ma
 
     waiting: as they were asked. served: a number for each visitor that grows with every turn they had.
     """
-    ahead = Counter(name for run in running if not run.guest for name in askers(run.record))
+    ahead = Counter(name for run in running if not run.between for name in askers(run.record))
     keys = []
     for number, record in enumerate(waiting):
         names = askers(record)
@@ -94,37 +94,37 @@ def askers(record: JobRecord) -> tuple[str, ...]:
     return record.visitors or ("",)
 
 
-def host_for(record: JobRecord, work: Work) -> Running | None:
-    """A long job that this short one may run between the steps of: its worker has no guest and holds the model, or this
-    one is brief and brings its own.
+def long_job_for(record: JobRecord, work: Work) -> Running | None:
+    """Return a long job between whose steps this short one may run: its worker runs no other short job and holds the
+    model, or this one is brief and brings its own.
     """
-    if len(record.losses) > 1:  # it may be what ends the workers, and their hosts with them
+    if len(record.losses) > 1:  # it may be what ends the workers, and their long jobs with them
         return None
-    busy = {run.place.address for run in work.running if run.guest}
-    for host in work.hosts:
-        ready = host.heard and host.told is None and host.intake is None and not JOBS[host.record.kind].short
-        ready = ready and not host.leaving
-        ready = ready and not (record.brief and host.record.brief)  # one recording after the other
-        welcome = host.place.address not in busy and (record.id, host.record.id) not in work.refused
-        if ready and welcome and (record.brief or work.model_at(host) == record.spec.get("model")):
-            return host
+    busy = {run.place.address for run in work.running if run.between}
+    for long_job in work.long_jobs:
+        ready = long_job.heard and long_job.told is None and long_job.intake is None and not long_job.leaving
+        ready = ready and not JOBS[long_job.record.kind].short
+        ready = ready and not (record.brief and long_job.record.brief)  # one recording after the other
+        welcome = long_job.place.address not in busy and (record.id, long_job.record.id) not in work.refused
+        if ready and welcome and (record.brief or work.model_at(long_job) == record.spec.get("model")):
+            return long_job
     return None
 
 
 def obstacle(record: JobRecord, work: Work) -> str:
     """What a short job waits for that cannot slip in; nothing where it is only not its turn yet."""
     model = record.spec.get("model") or {}
-    refused = any((record.id, host.record.id) in work.refused for host in work.hosts)
+    refused = any((record.id, long_job.record.id) in work.refused for long_job in work.long_jobs)
     if record.brief and not refused:
         return ""
-    if any(work.model_at(host) == model for host in work.hosts):
+    if any(work.model_at(long_job) == model for long_job in work.long_jobs):
         return "the running job to end: the model has changed on disk since it was loaded" if refused else ""
-    host = next((host for host in work.hosts if host.heard), None)
-    if host is None:
+    long_job = next((long_job for long_job in work.long_jobs if long_job.heard), None)
+    if long_job is None:
         return ""
-    held = work.model_at(host)
+    held = work.model_at(long_job)
     inside = f"holds '{held['source']}'" if held else "holds no model"
     if held and held["source"] == model.get("source"):
         inside = f"holds '{held['source']}' with other settings"
-    title = JOBS[host.record.kind].title
+    title = JOBS[long_job.record.kind].title
     return f"'{title}' to end: this needs '{model.get('source')}', and the busy worker {inside}"

@@ -50,8 +50,8 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
     kind: str
     spec: type[PlanSpec]
 
-    def __init__(self, engine: Asked, book: JobStore, owner: str) -> None:
-        self._engine, self._book, self._owner = engine, book, owner
+    def __init__(self, engine: Asked, job_store: JobStore, owner: str) -> None:
+        self._engine, self._job_store, self._owner = engine, job_store, owner
         self._live: dict[str, LiveType] = {}
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -83,11 +83,11 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         """
         for model in self._models(spec):
             find(model.source, model.paradigm)
-        with self._book.changed:
-            for other in self._book.jobs(self.kind):
+        with self._job_store.changed:
+            for other in self._job_store.jobs(self.kind):
                 if other.spec != record.spec or other.id == record.id:
                     continue
-                if other.id in self._live or (not other.ended and self._book.lives(other.owner)):
+                if other.id in self._live or (not other.ended and self._job_store.lives(other.owner)):
                     return other
                 if other.state == "done" and other.code == record.code and self._whole(other):
                     return other
@@ -95,18 +95,18 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
                 record = record.model_copy(update={"id": other.id, "summary": other.summary, "visitors": both})
                 break
             else:
-                earlier = self._book.job(record.id)
+                earlier = self._job_store.job(record.id)
                 if earlier is not None:
                     record = record.model_copy(update={"summary": earlier.summary})
             record = record.model_copy(update={"state": "running", "started": time.time()})
-            self._book.save(record)
+            self._job_store.save(record)
         self._retry(record)
         self._begin(record, spec)
         return record
 
     def take_over(self, record: JobRecord) -> None:
         """Goes on with one whose engine is gone."""
-        updated = self._book.update(record.id, owner=self._owner)
+        updated = self._job_store.update(record.id, owner=self._owner)
         if updated is not None:
             self._retry(updated, ("interrupted",))
             self._begin(updated, updated.parameters(self.spec))
@@ -114,8 +114,8 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
     def retry(self, record: JobRecord) -> None:
         """Starts the failed children of a running one again; those that have ended well are left as they are."""
         self._retry(record)
-        with self._book.changed:
-            self._book.changed.notify_all()
+        with self._job_store.changed:
+            self._job_store.changed.notify_all()
 
     def stop(self, record: JobRecord) -> None:
         """Stops the children that nobody else asked for."""
@@ -127,22 +127,22 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
 
     def close(self) -> None:
         """Ends the thread. What is worked off stays as it is, for the next engine."""
-        with self._book.changed:
+        with self._job_store.changed:
             self._closed = True
-            self._book.changed.notify_all()
+            self._job_store.changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
 
     # --- beginning ---
 
     def _begin(self, record: JobRecord, spec: PlanSpec) -> None:
-        with self._book.changed:
+        with self._job_store.changed:
             self._live[record.id] = self._begun(spec)
-            self._book.begin(record.id)
+            self._job_store.begin(record.id)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=f"sinkscope-{self.kind}", daemon=True)
                 self._thread.start()
-            self._book.changed.notify_all()
+            self._job_store.changed.notify_all()
 
     def _retry(self, record: JobRecord, states: tuple[str, ...] = ("failed", "cancelled", "interrupted")) -> None:
         """Starts children again that ended in these states, and those whose engine is gone."""
@@ -150,8 +150,8 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             child = self._engine.job(job_id)
             if child is None:
                 continue
-            if not child.ended and not self._book.lives(child.owner):
-                self._book.finish(child.id, "interrupted", reason="SinkScope was stopped while this job ran.")
+            if not child.ended and not self._job_store.lives(child.owner):
+                self._job_store.finish(child.id, "interrupted", reason="SinkScope was stopped while this job ran.")
                 child = self._engine.job(job_id) or child
             if child.ended and child.state in states:
                 self._note(record.id, name, self._engine.restart(child.id, self._asker(record.id), record))
@@ -160,9 +160,9 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
 
     def _work(self) -> None:
         while True:
-            with self._book.changed:
+            with self._job_store.changed:
                 while not self._live and not self._closed:
-                    self._book.changed.wait()
+                    self._job_store.changed.wait()
                 if self._closed:
                     return
                 under_way = dict(self._live)
@@ -174,18 +174,18 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
                         return
                     _log.exception("A %s met an error.", self.kind)
                     self._end(job_id, "failed", reason=reason(error), traceback=traceback.format_exc())
-            with self._book.changed:
+            with self._job_store.changed:
                 if not self._closed:
-                    self._book.changed.wait(_TICK)
+                    self._job_store.changed.wait(_TICK)
 
     def _running(self, job_id: str) -> JobRecord | None:
         """The record of one that is worked off; None, and it is forgotten, where it has ended."""
-        return None if self._forget_ended(job_id) else self._book.job(job_id)
+        return None if self._forget_ended(job_id) else self._job_store.job(job_id)
 
     def _forget_ended(self, job_id: str) -> bool:
         """Forgets one that has ended. False for one that goes on, or was just started again."""
-        with self._book.changed:
-            record = self._book.job(job_id)
+        with self._job_store.changed:
+            record = self._job_store.job(job_id)
             ended = record is None or record.ended
             if ended:
                 self._live.pop(job_id, None)
@@ -197,19 +197,19 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         return LOOKAHEAD * self._engine.workers() - sum(not job.ended for job in jobs if job is not None)
 
     def _end(self, job_id: str, state: str, **changes: Any) -> None:
-        with self._book.changed:  # at once, or who starts it again in between would see it forgotten
-            self._book.finish(job_id, state, **changes)
+        with self._job_store.changed:  # at once, or who starts it again in between would see it forgotten
+            self._job_store.finish(job_id, state, **changes)
             self._live.pop(job_id, None)
 
     def _note(self, job_id: str, name: str, child: JobRecord, made: bool = False) -> JobRecord | None:
         """Writes a child down. made: it was asked for first here, so what it left may be dropped here."""
-        with self._book.changed:
-            record = self._book.job(job_id)
+        with self._job_store.changed:
+            record = self._job_store.job(job_id)
             if record is None or record.ended:
                 return None
             made_here = [*record.summary.get("made", []), *([name] if made else [])]
             together = {**children(record), name: child.id}
-            return self._book.update(job_id, summary={**record.summary, "children": together, "made": made_here})
+            return self._job_store.update(job_id, summary={**record.summary, "children": together, "made": made_here})
 
     def _asker(self, job_id: str) -> str:
         return f"{self.kind} {job_id}"

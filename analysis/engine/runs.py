@@ -287,7 +287,7 @@ def size(run: Run) -> int:
 def remove_run(engine: Engine, run: Run) -> None:
     """Removes a run that a job of this store made: its folder or answers, where the store keeps them, and what was said
     of it. Raises UserError for a visitor who may not."""
-    engine.gate.demand("remove", run.record)
+    engine.authorizer.demand("remove", run.record)
     if run.record is not None:
         remove(engine, [run.record])
         engine.store.delete_label(run.id)
@@ -309,7 +309,7 @@ def save_label(engine: Engine, run: Run, label: Label) -> None:
     Raises UserError for a name that another run has, that is too long, or that holds a comma; for a long note; and for
     a visitor who may not.
     """
-    engine.gate.demand("label")
+    engine.authorizer.demand("label")
     name = " ".join(label.name.split())
     name = "" if name == run.automatic else name
     if len(name) > LONGEST_NAME or len(label.note) > LONGEST_NOTE:

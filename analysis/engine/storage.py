@@ -30,7 +30,7 @@ def remove(engine: Engine, records: Sequence[JobRecord]) -> None:
     """Removes what these jobs left, every job that asked the same, and what was said of them. Raises UserError for a
     visitor who may not."""
     for record in records:
-        engine.gate.demand("remove", record)
+        engine.authorizer.demand("remove", record)
     for record in records:
         for job in engine.jobs(record.kind):
             if job.ended and (job.id == record.id or (record.key and job.key == record.key)):

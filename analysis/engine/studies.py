@@ -259,10 +259,10 @@ class Studies(Planner[StudySpec, StudySpec]):
                 failed += [] if ended_well(job) else [job]
             elif job is not None:
                 doing = doing or child.title
-                done += min(self._book.progress(job.id).done, points) if child.kind == "sweep" else 0
+                done += min(self._job_store.progress(job.id).done, points) if child.kind == "sweep" else 0
         total = points + sum(child.kind != "sweep" for child in wanted)
         failures = f", {len(failed)} failed" if failed else ""
-        self._book.report(record.id, {"phase": f"{doing or 'looking'}{failures}", "done": done, "total": total})
+        self._job_store.report(record.id, {"phase": f"{doing or 'looking'}{failures}", "done": done, "total": total})
         if not finished:
             return
         if failed:

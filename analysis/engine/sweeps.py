@@ -133,7 +133,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         states = [point.state for point in points]
         done, failed = states.count("done"), states.count("failed")
         failures = f", {failed} failed" if failed else ""
-        self._book.report(
+        self._job_store.report(
             record.id, {"phase": f"pruning and scoring{failures}", "done": done + failed, "total": len(points)}
         )
         if not finished or done + failed < len(points):
@@ -190,7 +190,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
     def _asks_its_tasks(self, dense: JobRecord) -> bool:
         """Whether the dense model's evaluation has found its tasks: before that nothing is pruned for them."""
-        return dense.ended or self._book.progress(dense.id).phase == EVALUATING
+        return dense.ended or self._job_store.progress(dense.id).phase == EVALUATING
 
     def _prune_step(self, record: JobRecord, digest: str, pruning: PruneSpec, shared: Counter[str]) -> _Step | None:
         """The pruning of a point, or first the statistics of the dense model, where several points read them."""
@@ -258,8 +258,8 @@ class Sweeps(Planner[SweepSpec, _Live]):
         name, pruned = f"prune {digest}", point.pruned
         if name not in record.summary.get("made", []) or pruned is None or not pruned.key or _is_masks(pruned.key):
             return
-        with self._book.changed:
-            others = [job for job in map(self._book.job, self._live) if job is not None and job.id != record.id]
+        with self._job_store.changed:
+            others = [job for job in map(self._job_store.job, self._live) if job is not None and job.id != record.id]
             if any(pruned.id in children(other).values() for other in others):
                 return
             folder = self._folder(pruned)
@@ -267,7 +267,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
                 return
             key = _masks_key(pruned.key)
             self._engine.store.keep_only(pruned.key, key, (CONFIG_FILE, MASK_FILE, REPORT_FILE))
-            self._book.save(pruned.model_copy(update={"key": key, "summary": {**pruned.summary, "dropped": True}}))
+            self._job_store.save(pruned.model_copy(update={"key": key, "summary": {**pruned.summary, "dropped": True}}))
 
 
 # --- names ------------------------------------------------------------------------------------------------------

@@ -21,13 +21,13 @@ def load_up(outcome: Outcome[Any], root: Path, shared: bool, limit: int) -> dict
 
     Raises UserError where the content is larger than `limit` bytes.
     """
-    freight: dict[str, Any] = {}
+    payload: dict[str, Any] = {}
     for name in ("file", "folder"):
         left: Path | None = getattr(outcome, name)
         if left is None:
             continue
         if shared:
-            freight[name] = str(left)
+            payload[name] = str(left)
             continue
         files = [left] if name == "file" else sorted(path for path in left.rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in files)
@@ -36,10 +36,10 @@ def load_up(outcome: Outcome[Any], root: Path, shared: bool, limit: int) -> dict
                 f"The result takes {size / 1e6:,.0f} MB and workers send back at most {limit / 1e6:,.0f} MB. Set "
                 "SINKSCOPE_SHARED to a folder that the server and all workers see, or raise SINKSCOPE_WIRE_LIMIT."
             )
-        freight[name] = left.name
+        payload[name] = left.name
         content = {str(path.relative_to(left.parent)): path.read_bytes() for path in files}
-        freight["content"] = {**freight.get("content", {}), **content}
-    return freight
+        payload["content"] = {**payload.get("content", {}), **content}
+    return payload
 
 
 def piece_of(file: Path, at: int) -> dict[str, Any] | None:
@@ -69,12 +69,12 @@ def add_piece(piece: dict[str, Any], folder: Path) -> int | None:
     return None
 
 
-def unload(freight: dict[str, Any], folder: Path) -> tuple[Path | None, Path | None]:
+def unload(payload: dict[str, Any], folder: Path) -> tuple[Path | None, Path | None]:
     """In the server: the file and the folder a job left, written into `folder` if they came by the wire.
 
     Raises UserError for a name that leaves the folder.
     """
-    content = freight.get("content")
+    content = payload.get("content")
     for name, data in (content or {}).items():
         target = (folder / name).resolve()
         if not target.is_relative_to(folder.resolve()):
@@ -83,6 +83,6 @@ def unload(freight: dict[str, Any], folder: Path) -> tuple[Path | None, Path | N
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    file, whole = freight.get("file"), freight.get("folder")
+    file, whole = payload.get("file"), payload.get("folder")
     base = folder if content is not None else Path()
     return (base / file if file else None), (base / whole if whole else None)

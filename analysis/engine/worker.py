@@ -37,14 +37,14 @@ PIECE_INTERVAL = 0.5  # seconds between pieces of a growing file
 MARK = ".shared"  # a file in a job's folder that tells a worker that it sees the server's disk
 
 
-class Order(BaseModel):
+class JobRequest(BaseModel):
     """What a worker is asked to run. Travels as JSON.
 
     id: the job's. run: name of this try, by which it is cancelled.
     folder: where the server would like the job's files; mark: what the file MARK holds there, if the worker sees the
-    same disk. scratch: the folder of all jobs' scratch folders. guest: runs between another job's steps; brief: and may
-    load its model beside that job's. workers: how many share that machine's cores. home: the server's store, for
-    workers of its own; others have their machine's. code: version of the server's code. limit: bytes that may come
+    same disk. scratch: the folder of all jobs' scratch folders. between: runs between the steps of a long job; brief:
+    and may load its model beside that job's. workers: how many share that machine's cores. home: the server's store,
+    for workers of its own; others have their machine's. code: version of the server's code. limit: bytes that may come
     back by the wire.
     """
 
@@ -55,7 +55,7 @@ class Order(BaseModel):
     folder: str
     mark: str
     scratch: str
-    guest: bool
+    between: bool
     brief: bool
     workers: int
     home: str
@@ -87,15 +87,15 @@ def request_pieces(run: str, name: str, at: int) -> None:
 class WorkerContext(Context):
     """A job's context inside a dask worker: what it tells goes out as events, progress at most ten times a second."""
 
-    def __init__(self, order: Order, spec: Spec) -> None:
+    def __init__(self, request: JobRequest, spec: Spec) -> None:
         from distributed import get_worker
 
-        self.workers = order.workers
-        self.stores = Stores(Path(order.home) if order.home else None)
-        self._order, self._spec, self.worker = order, spec, get_worker()
-        mark = Path(order.folder) / MARK
-        self.shared = mark.is_file() and mark.read_text() == order.mark
-        self.folder = Path(order.folder) if self.shared else _own_folder()
+        self.workers = request.workers
+        self.stores = Stores(Path(request.home) if request.home else None)
+        self._request, self._spec, self.worker = request, spec, get_worker()
+        mark = Path(request.folder) / MARK
+        self.shared = mark.is_file() and mark.read_text() == request.mark
+        self.folder = Path(request.folder) if self.shared else _own_folder()
         self._key = ""
         self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
         self._details: dict[str, Any] = {}
@@ -113,12 +113,12 @@ class WorkerContext(Context):
     def scratch_name(self) -> str:
         """The key of the result as it was when first known, so that phases of a model whose files change meanwhile do
         not pass for those of the new ones; while the model is not on this disk, a name for the question alone."""
-        order = self._order
-        self._key = self._key or known_key(order.kind, self._spec) or ""
-        return self._key or content_key(kind=order.kind, spec=order.spec, code=order.code)
+        request = self._request
+        self._key = self._key or known_key(request.kind, self._spec) or ""
+        return self._key or content_key(kind=request.kind, spec=request.spec, code=request.code)
 
     def _scratch_root(self) -> Path:
-        return Path(self._order.scratch) if self.shared else Path(tempfile.gettempdir()) / "sinkscope-scratch"
+        return Path(self._request.scratch) if self.shared else Path(tempfile.gettempdir()) / "sinkscope-scratch"
 
     def clear_scratch(self) -> None:
         """Removes the finished phases."""
@@ -126,7 +126,7 @@ class WorkerContext(Context):
 
     def check(self) -> None:
         """Raises Cancelled if someone asked for it, or the worker is about to end."""
-        if self._order.run in _cancel_requests or departure.leaving(self.worker):
+        if self._request.run in _cancel_requests or departure.leaving(self.worker):
             raise Cancelled
 
     def hand_back(self) -> None:
@@ -138,7 +138,7 @@ class WorkerContext(Context):
         self.check()
         self._send(phase, done, total)
         self._tell_on()
-        if not self._order.guest:
+        if not self._request.between:
             _turns.give_way()
             self.check()
 
@@ -159,7 +159,7 @@ class WorkerContext(Context):
 
     @property
     def stopping(self) -> bool:
-        return self._order.run in _stop_requests
+        return self._request.run in _stop_requests
 
     def grows(self, file: Path) -> None:
         if not self.shared:
@@ -171,8 +171,8 @@ class WorkerContext(Context):
             return
         self._told_on = time.monotonic()
         for file, at in self._growing.items():
-            at = _piece_requests.pop((self._order.run, file.name), at)
-            piece = piece_of(file, at) if at < self._order.limit else None
+            at = _piece_requests.pop((self._request.run, file.name), at)
+            piece = piece_of(file, at) if at < self._request.limit else None
             if piece is not None:
                 self.tell({"piece": piece})
                 at += len(piece["text"].encode())
@@ -180,7 +180,7 @@ class WorkerContext(Context):
 
     @contextlib.contextmanager
     def within(self, seconds: float, reason: str) -> Iterator[None]:
-        if self._order.guest:  # whose worker is not ended, for that would end its host, too
+        if self._request.between:  # whose worker is not ended, for that would end its long job, too
             yield
             return
         self.tell({"bound": {"seconds": seconds, "reason": reason}})
@@ -195,7 +195,7 @@ class WorkerContext(Context):
 
     def tell(self, message: dict[str, Any]) -> None:
         """Sends a message to the server, with the model held as it is."""
-        whole = {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
+        whole = {"job": self._request.id, "run": self._request.run, "model": _model_held(), **message}
         # As JSON text, so that details arrive as the store gives them later: dask would make tuples of lists.
         self.worker.log_event(TOPIC, json.dumps(whole))
 
@@ -210,47 +210,48 @@ def _model_held() -> dict[str, Any] | None:
 
 
 def run_job(text: str) -> dict[str, Any]:
-    """Runs one job, an Order as JSON, in a worker. Errors come back as text, so that no exception object has to travel.
+    """Run one job, a JobRequest as JSON, in a worker. Errors come back as text, so that no exception object has to
+    travel.
 
-    A host leaves the worker's thread pool, so that dask hands a guest to the same worker meanwhile.
+    A long job leaves the worker's thread pool, so that dask hands a short job to the same worker meanwhile.
     """
     from distributed import secede
 
-    order = Order.model_validate_json(text)
-    threads.prepare(order.workers)
+    request = JobRequest.model_validate_json(text)
+    threads.prepare(request.workers)
     heap.keep_freed_memory()
-    if not order.guest:
+    if not request.between:
         secede()
     context = None
     try:
-        if order.code != code_version():
+        if request.code != code_version():
             return {"unfit": "The workers run another version of SinkScope than the server. Update both to the same."}
-        spec: Spec = JOBS[order.kind].spec.model_validate(order.spec)
-        context = WorkerContext(order, spec)
+        spec: Spec = JOBS[request.kind].spec.model_validate(request.spec)
+        context = WorkerContext(request, spec)
         context.tell({"phase": "starting"})
         _keep_models(context.worker)
         with contextlib.suppress(UserError):  # which the job meets as well
             context.scratch_name()
-        leaving = departure.at_work(order.run, context.hand_back, context.worker)
-        with leaving, _turns.guest(context.check) if order.guest else _turns.host():
-            run = JOBS[order.kind].run
+        leaving = departure.at_work(request.run, context.hand_back, context.worker)
+        with leaving, _turns.short_job(context.check) if request.between else _turns.long_job():
+            run = JOBS[request.kind].run
             assert run is not None  # others are not handed to workers
             brought: AbstractContextManager[None] = contextlib.nullcontext()
-            if order.guest and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
-                if not (order.brief and isinstance(spec, JobSpec)):
+            if request.between and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
+                if not (request.brief and isinstance(spec, JobSpec)):
                     return {"not_resident": True}
                 brought = beside(spec.model, context)
             with unchanged_models(spec), brought:
                 outcome = run(spec, context)
-        freight = load_up(outcome, context.folder, context.shared, order.limit)
+        payload = load_up(outcome, context.folder, context.shared, request.limit)
         scratch = "" if outcome.stopped else context.scratch_name()
         if scratch and not context.shared:
             context.clear_scratch()
         torch = sys.modules.get("torch")
         used = torch.get_num_threads() if torch is not None else 0
-        return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, "threads": used, **freight}
+        return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, "threads": used, **payload}
     except NotEnoughMemory as error:
-        return {"not_resident": True} if order.guest else {"error": str(error)}
+        return {"not_resident": True} if request.between else {"error": str(error)}
     except Cancelled:
         handed_back = context is not None and departure.leaving(context.worker)
         return {"handed_back": departure.WHY} if handed_back else {"error": "Cancelled."}
@@ -269,8 +270,8 @@ def run_job(text: str) -> dict[str, Any]:
             _free_memory()
         return told
     finally:
-        _cancel_requests.discard(order.run)
-        _stop_requests.discard(order.run)
+        _cancel_requests.discard(request.run)
+        _stop_requests.discard(request.run)
         if context is not None:
             context.tell({})  # says which model is held
             context.stores.close()

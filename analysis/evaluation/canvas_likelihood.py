@@ -24,7 +24,7 @@ from analysis.evaluation.likelihood import Budget, Likelihood, Request
 from analysis.evaluation.masked_sets import hashed
 from analysis.models.canvas import denoised, new_cache, read
 from analysis.models.loaded import LoadedModel
-from analysis.models.soundness import check_logits
+from analysis.models.weight_checks import check_logits
 from analysis.specs import CANVAS_SCORES
 
 OnResult = Callable[[int, Likelihood], None]

@@ -30,7 +30,7 @@ class Stopped(Exception):
 
 
 @dataclass
-class Seat:
+class ModelSlot:
     """A model that is evaluated. load: makes it, or returns it where it is in memory already. known: see `Known`."""
 
     name: str
@@ -82,26 +82,26 @@ def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool, 
 @templates_kept()
 def run(
     benchmarks: Sequence[Benchmark],
-    seats: Sequence[Seat],
+    slots: Sequence[ModelSlot],
     settings: Callable[[Benchmark], Settings],
     answers: Responses,
     lines: LineWriter,
     together: bool,
     on_step: Callable[[EvaluationProgress], None],
 ) -> EvaluationProgress:
-    """Evaluates every seat on every item, writing each answer as it comes.
+    """Evaluates every slot on every item, writing each answer as it comes.
 
     on_step: called after every item and before every forward; it may raise `Stopped`, or anything else to abort.
     """
-    progress = EvaluationProgress(total=len(seats) * sum(len(benchmark.documents) for benchmark in benchmarks))
+    progress = EvaluationProgress(total=len(slots) * sum(len(benchmark.documents) for benchmark in benchmarks))
     written: set[str] = set()
-    for benchmark, window, seat in _order(benchmarks, seats, together):
+    for benchmark, window, slot in _order(benchmarks, slots, together):
         chosen = settings(benchmark)
-        keys = _keys(seat, chosen, window)
+        keys = _keys(slot, chosen, window)
         missing = []
 
         def keep(
-            document: TaskItem, reply: Reply, restored: bool, benchmark: Benchmark = benchmark, seat: Seat = seat
+            document: TaskItem, reply: Reply, restored: bool, benchmark: Benchmark = benchmark, slot: ModelSlot = slot
         ) -> None:
             if document.key not in written:
                 written.add(document.key)
@@ -111,7 +111,7 @@ def run(
             answer = Answer(
                 **dict(reply),
                 key=document.key,
-                model=seats.index(seat),
+                model=slots.index(slot),
                 metrics=metrics,
                 filtered=filtered,
                 restored=restored,
@@ -128,24 +128,24 @@ def run(
             else:
                 keep(document, Reply.model_validate(record), True)
         if missing:
-            _ask(seat, chosen, missing, keys, answers, keep, progress, on_step)
+            _ask(slot, chosen, missing, keys, answers, keep, progress, on_step)
     return progress
 
 
 def _order(
-    benchmarks: Sequence[Benchmark], seats: Sequence[Seat], together: bool
-) -> Iterator[tuple[Benchmark, list[TaskItem], Seat]]:
+    benchmarks: Sequence[Benchmark], slots: Sequence[ModelSlot], together: bool
+) -> Iterator[tuple[Benchmark, list[TaskItem], ModelSlot]]:
     """Windows of the benchmarks in turn, so that each has its share of what is there."""
     columns = [[(benchmark, window) for window in windows(benchmark.documents)] for benchmark in benchmarks]
     turns = [request for row in zip_longest(*columns) for request in row if request is not None]
     if together:
-        yield from ((benchmark, window, seat) for benchmark, window in turns for seat in seats)
+        yield from ((benchmark, window, slot) for benchmark, window in turns for slot in slots)
     else:
-        yield from ((benchmark, window, seat) for seat in seats for benchmark, window in turns)
+        yield from ((benchmark, window, slot) for slot in slots for benchmark, window in turns)
 
 
 def _ask(
-    seat: Seat,
+    slot: ModelSlot,
     settings: Settings,
     documents: Sequence[TaskItem],
     keys: Mapping[str, str],
@@ -155,9 +155,9 @@ def _ask(
     on_step: Callable[[EvaluationProgress], None],
 ) -> None:
     """Puts items to a model; each is stored and told of when the last of its requests is answered. keys: `_keys`."""
-    model = seat.load()
-    seat.budget = seat.budget or Budget.of(model)
-    language_model = LanguageModel(model, settings, seat.budget, seat.known)
+    model = slot.load()
+    slot.budget = slot.budget or Budget.of(model)
+    language_model = LanguageModel(model, settings, slot.budget, slot.known)
     requests = [request for document in documents for request in document.requests]
     owner = [document for document in documents for _ in document.requests]
     waiting = {document.key: len(document.requests) for document in documents}
@@ -197,18 +197,18 @@ def _ask(
     getattr(language_model, documents[0].requests[0].request_type)(requests)
 
 
-def _keys(seat: Seat, settings: Settings, documents: Sequence[TaskItem]) -> dict[str, str]:
+def _keys(slot: ModelSlot, settings: Settings, documents: Sequence[TaskItem]) -> dict[str, str]:
     """By item the name of its answer, by everything that it depends on: the model's content, the settings and the very
     text asked.
     """
     given = asdict(settings)
-    device, code = pick_device(seat.spec.device), code_version(__name__, "analysis.models.resident")
+    device, code = pick_device(slot.spec.device), code_version(__name__, "analysis.models.resident")
     return {
         document.key: content_key(
             kind="answer",
-            fingerprint=seat.fingerprint,
+            fingerprint=slot.fingerprint,
             device=device,
-            dtype=seat.spec.dtype,
+            dtype=slot.spec.dtype,
             settings=given,
             task=document.task,
             asked=[[request.request_type, *request.args[:2]] for request in document.requests],

@@ -75,8 +75,8 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         code=code_version(__name__),
     )
     models = _Models(spec.models, opened, prints, context)
-    seats = [
-        live.Seat(name, model, print_, load)
+    slots = [
+        live.ModelSlot(name, model, print_, load)
         for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
     ]
     path = context.folder / DOCUMENTS
@@ -139,7 +139,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     try:
         live.run(
             benchmarks,
-            seats,
+            slots,
             lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws, canvas_score),
             context.stores.responses,
             lines,

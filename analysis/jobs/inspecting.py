@@ -18,14 +18,14 @@ from analysis.recording.set_exhibits import Shown
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks import definitions, geometry, parting
+from analysis.sinks import definitions, geometry, text_divergence
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import InspectParams, JobSpec, ModelSpec, RecordSpec, SinkParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.sinks.parting import Text
+    from analysis.sinks.text_divergence import Text
 
 
 class Jobs(Protocol):
@@ -200,16 +200,16 @@ def _look_beside(
             kept.beside.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
         if "parting" not in wanted:
             continue
-        parted = parting.parting(kept.texts[index], cause_exhibits.text_of(trajectory))
-        kept.flips.append(parted.flips)
+        divergence = text_divergence.compare_texts(kept.texts[index], cause_exhibits.text_of(trajectory))
+        kept.flips.append(divergence.flips)
         if index == 0:
             here, sinks = first
-            length = parted.filled.shape[1]
+            length = divergence.filled.shape[1]
             labels = here.labels(), trajectory.labels()
             differ = here.final[:length] != trajectory.final[:length]
             both = sinks, _sinks(trajectory, sink_params)
-            inspection.of_first.append(cause_exhibits.filled_in(parted, labels, differ))
-            inspection.of_first.append(cause_exhibits.agreement_over_steps(parted, both, trajectory.state))
+            inspection.of_first.append(cause_exhibits.filled_in(divergence, labels, differ))
+            inspection.of_first.append(cause_exhibits.agreement_over_steps(divergence, both, trajectory.state))
 
 
 def _over_prompts(

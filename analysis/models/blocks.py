@@ -18,7 +18,7 @@ from analysis.models.experts import expert_matrices, packed_name
 from analysis.models.files import StoredTensor, block_prefix, reader_prefix, require
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
-from analysis.models.soundness import check_finite
+from analysis.models.weight_checks import check_finite
 from analysis.specs import METHODS, either
 
 

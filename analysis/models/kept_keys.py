@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from analysis.attention import Edit, Observer
 from analysis.models.loaded import LoadedModel, without_masks
 from analysis.models.prefix import cache_argument
-from analysis.models.soundness import check_logits
+from analysis.models.weight_checks import check_logits
 
 
 class KeptKeys:

@@ -33,8 +33,8 @@ from analysis.models.families import ARCHITECTURES
 from analysis.models.files import names_in_files, require, tensors_of
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.memory import need_of
-from analysis.models.soundness import check_finite, check_fits, state
 from analysis.models.tokenizer import tokenizer_of
+from analysis.models.weight_checks import check_finite, check_fits, state
 from analysis.specs import ModelSpec
 from cache.sizes import gigabytes
 

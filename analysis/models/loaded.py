@@ -18,8 +18,8 @@ from analysis.models.experts import ExpertMatrix, expert_matrices
 from analysis.models.families import Architecture, Geometry
 from analysis.models.last_positions import only_last_positions
 from analysis.models.layout import Layout, layout_of, visible
-from analysis.models.soundness import check_logits
 from analysis.models.tokenizer import encode_prompt, uses_chat
+from analysis.models.weight_checks import check_logits
 from analysis.specs import ModelSpec
 
 NEVER = 1e6  # taken from a logit, whose token then has no probability and a finite one; as MDLM's authors do

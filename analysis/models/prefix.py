@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from analysis.attention import Observer
 from analysis.models.layout import Layout, visible
 from analysis.models.loaded import LoadedModel, without_masks
-from analysis.models.soundness import check_logits
+from analysis.models.weight_checks import check_logits
 
 
 class PrefixCache:

@@ -13,7 +13,7 @@ from analysis.models.devices import pick_device
 from analysis.models.files import block_prefix, stored_tensors
 from analysis.models.load import config_of, make_bidirectional, opened_model, register
 from analysis.models.loaded import LoadedModel, OpenedModel
-from analysis.models.soundness import check_finite
+from analysis.models.weight_checks import check_finite
 from analysis.specs import ModelSpec
 
 

@@ -16,7 +16,7 @@ from analysis.models.files import block_prefix
 from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import words_of
 from analysis.models.shapes import parameter_shapes
-from analysis.models.soundness import is_finite
+from analysis.models.weight_checks import is_finite
 from analysis.pruning import patterns, structured
 from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.allocation import layer_sparsities, weight_counts

@@ -14,7 +14,7 @@ from analysis.calibration.activations import mean_token_weights
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.machine import threads
-from analysis.models.soundness import is_finite
+from analysis.models.weight_checks import is_finite
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
 from analysis.pruning.magnitude import magnitude_score
 from analysis.pruning.patterns import check, pruned_mask

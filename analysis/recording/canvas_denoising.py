@@ -19,7 +19,7 @@ from analysis.errors import UserError
 from analysis.models.canvas import denoised, new_cache, read
 from analysis.models.experts import RoutingObserver
 from analysis.models.loaded import LoadedModel
-from analysis.models.soundness import check_logits
+from analysis.models.weight_checks import check_logits
 from analysis.recording.steps import Choice, Step, probability
 from analysis.sinks.token_states import TokenState
 from analysis.specs import DiffusionGemmaSampling

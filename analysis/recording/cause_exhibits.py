@@ -15,7 +15,14 @@ from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import geometry, lens, massive
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
-from analysis.sinks.parting import Parting, Text, mean_with_interval, rank_agreement, shared_sinks, text_over_steps
+from analysis.sinks.text_divergence import (
+    Text,
+    TextDivergence,
+    mean_with_interval,
+    rank_agreement,
+    shared_sinks,
+    text_over_steps,
+)
 
 RANDOM = "random weights"
 OVER_PROMPTS = "Band: the 95 % interval of the mean over prompts, of each {axis} by itself."
@@ -180,9 +187,9 @@ def geometry_over(
 # --- two texts of one prompt ------------------------------------------------------------------------------------
 
 
-def filled_in(parting: Parting, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Shown:
+def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Shown:
     """When two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
-    length = parting.filled.shape[1]
+    length = divergence.filled.shape[1]
     return Shown(
         "filled",
         "When each position is filled",
@@ -191,25 +198,25 @@ def filled_in(parting: Parting, labels: tuple[list[str], list[str]], differ: np.
             "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
             "one step are ties."
         ),
-        filled_steps(parting.filled, ["this", "beside"], differ, labels[0][:length]),
+        filled_steps(divergence.filled, ["this", "beside"], differ, labels[0][:length]),
         pd.DataFrame(
             {
                 "position": np.arange(length),
                 "token here": labels[0][:length],
                 "token beside": labels[1][:length],
-                "step here": parting.filled[0],
-                "step beside": parting.filled[1],
+                "step here": divergence.filled[0],
+                "step beside": divergence.filled[1],
             }
         ),
-        parting_in_words(parting, *labels),
+        divergence_in_words(divergence, *labels),
     )
 
 
 def agreement_over_steps(
-    parting: Parting, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
+    divergence: TextDivergence, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
 ) -> Shown:
     """How far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the second's."""
-    steps = np.arange(len(parting.agreement))
+    steps = np.arange(len(divergence.agreement))
     shared, chance = shared_sinks(*sinks, state)
     of_sinks = np.arange(len(shared))
     return Shown(
@@ -224,8 +231,8 @@ def agreement_over_steps(
         ),
         curves(
             [
-                Series("tokens, aligned", steps, parting.aligned[None]),
-                Series("tokens by position", steps, parting.agreement[None]),
+                Series("tokens, aligned", steps, divergence.aligned[None]),
+                Series("tokens by position", steps, divergence.agreement[None]),
                 Series("sinks in common", of_sinks, shared[None]),
                 Series("sinks in common by chance", of_sinks, chance[None], reference=True),
             ],
@@ -236,9 +243,9 @@ def agreement_over_steps(
         pd.DataFrame(
             {
                 "step": steps,
-                "tokens, aligned": parting.aligned,
-                "tokens by position": parting.agreement,
-                "flips": parting.flips,
+                "tokens, aligned": divergence.aligned,
+                "tokens by position": divergence.agreement,
+                "flips": divergence.flips,
             }
         ).merge(
             pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
@@ -247,22 +254,23 @@ def agreement_over_steps(
     )
 
 
-def parting_in_words(parting: Parting, here: list[str], there: list[str]) -> str:
+def divergence_in_words(divergence: TextDivergence, here: list[str], there: list[str]) -> str:
     """Where two texts part, with numbers; of this one prompt alone. here, there: their finished tokens."""
-    if parting.first_step is None:
-        told = f"The texts are the same: {parting.positions} of {parting.positions} new tokens."
+    if divergence.first_step is None:
+        told = f"The texts are the same: {divergence.positions} of {divergence.positions} new tokens."
     else:
-        at = int(parting.first_positions[0])
+        at = int(divergence.first_positions[0])
         told = (
-            f"The texts first differ after step {parting.first_step}, in {len(parting.first_positions)} position"
-            f"{'s' if len(parting.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
-            f"‘{there[at]}’). Aligned, the finished texts have {parting.finished.aligned:.0%} of their new tokens in "
-            f"common, {parting.chance:.0%} if one were in random order; by position {parting.finished.by_position:.0%}."
+            f"The texts first differ after step {divergence.first_step}, in {len(divergence.first_positions)} position"
+            f"{'s' if len(divergence.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
+            f"‘{there[at]}’). Aligned, the finished texts have {divergence.finished.aligned:.0%} of their new tokens "
+            f"in common, {divergence.chance:.0%} if one were in random order; by position "
+            f"{divergence.finished.by_position:.0%}."
         )
-    if np.isfinite(parting.other_step):
-        tau = rank_agreement(parting.filled)
+    if np.isfinite(divergence.other_step):
+        tau = rank_agreement(divergence.filled)
         order = f" Kendall’s τ of the order is {tau:.2f}." if np.isfinite(tau) else ""
-        told += f" {parting.other_step:.0%} of the positions are filled in another step.{order}"
+        told += f" {divergence.other_step:.0%} of the positions are filled in another step.{order}"
     return told + " This is one prompt: it says nothing of others."
 
 

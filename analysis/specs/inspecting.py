@@ -22,7 +22,7 @@ INSIGHTS: Registry[Insight] = Registry(
     ),
     Insight("lens", "Logit lens", "what each layer already reads undecided tokens as, sinks beside the others."),
     Insight("geometry", "Geometry", "dimensions of attention maps, outputs and token states, beside random weights."),
-    Insight("parting", "Dense against pruned", "where the text of the model beside parts from this one's."),
+    Insight("parting", "Dense against pruned", "where the second model's text diverges from this one's."),
 )
 
 
@@ -35,7 +35,7 @@ class InspectParams(Spec):
     insights: tuple[Annotated[str, OneOf(INSIGHTS)], ...] = parameter(
         ("channels", "lens", "geometry", "parting"),
         "What is looked at",
-        "Of each prompt, and over all of them. parting needs a model beside.",
+        "For each prompt, and over all of them. `parting` needs a second model.",
         min_length=1,
     )
     lens_at: float = parameter(

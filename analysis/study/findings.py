@@ -115,7 +115,7 @@ class Shown(Found):
     table: tuple[Mapping[str, Any], ...] = ()
 
 
-class Saying(Found):
+class Finding(Found):
     """What a part of the story shows of a model beyond its nulls and controls: sentences, none where nothing does."""
 
     part: str
@@ -166,7 +166,7 @@ class MaskChange(Found):
     chance: float
 
 
-class Took(Found):
+class JobTiming(Found):
     """What a job took. name: among the children of its study; of what its sweep asked for, `evaluate` or `prune`
     with the method. memory_bytes: of the
     worker's process at its peak, 0 where that was not measured. bytes: of the file it left.
@@ -230,11 +230,11 @@ class Findings(Found):
     environment: Mapping[str, Any] | None
     parts: tuple[PartFound, ...]
     shown: tuple[Shown, ...] = ()
-    sayings: tuple[Saying, ...] = ()
+    sayings: tuple[Finding, ...] = ()
     causes: tuple[Cause, ...] = ()
     playback: Mapping[str, Any] | None = None
     pruning: Pruning | None = None
-    took: tuple[Took, ...] = ()
+    took: tuple[JobTiming, ...] = ()
     tests: int = 0
     registered: Registered | None = None
     continuations: tuple[Continuation, ...] = ()

@@ -15,7 +15,7 @@ from analysis.jobs import known_key
 from analysis.models.checkpoint import find
 from analysis.sinks.movement import WEIGHT_NULLS
 from analysis.specs import CONTROLS, AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
-from analysis.study.findings import Findings, Took
+from analysis.study.findings import Findings, JobTiming
 
 _STATE_BYTES = 4  # of float32
 
@@ -160,7 +160,7 @@ def _states(spec: StudySpec) -> int:
     return 0 if checkpoint is None else _tokens(spec) * checkpoint.geometry.hidden * _STATE_BYTES
 
 
-def _of_name(took: Sequence[Took], name: str) -> list[float]:
+def _of_name(took: Sequence[JobTiming], name: str) -> list[float]:
     return [part.seconds for part in took if part.name == name]
 
 

@@ -19,7 +19,7 @@ from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
-from analysis.study.findings import PROMPTS_FILE, Findings, PartFound, Took
+from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
 from analysis.study.gather_sets import sayings_of, shown_of
@@ -149,7 +149,7 @@ def _seconds(job: JobRecord) -> float:
     return 0.0 if job.started is None or job.finished is None else round(job.finished - job.started, 1)
 
 
-def _took(parts: Sequence[Part], points: Sequence[Point]) -> tuple[Took, ...]:
+def _took(parts: Sequence[Part], points: Sequence[Point]) -> tuple[JobTiming, ...]:
     """Every finished job, one time each."""
     named = {job.id: (name, job) for part in parts for name, job in part.jobs.items() if job.kind != "sweep"}
     for point in points:
@@ -157,7 +157,7 @@ def _took(parts: Sequence[Part], points: Sequence[Point]) -> tuple[Took, ...]:
         swept = (("evaluate", point.dense), (pruned, point.pruned), ("evaluate", point.evaluated))
         named |= {job.id: (name, job) for name, job in swept if job is not None}
     return tuple(
-        Took(
+        JobTiming(
             name=name,
             kind=job.kind,
             seconds=_seconds(job),

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.recording import set_contrast, set_exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_verdicts import said_of
-from analysis.study.findings import Saying, Shown
+from analysis.study.findings import Finding, Shown
 
 SINKS, MOVEMENT = "sinks", "movement"
 
@@ -25,14 +25,14 @@ def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[Shown, ...]:
     return tuple(figures)
 
 
-def sayings_of(sets: Mapping[str, RecordingSet]) -> tuple[Saying, ...]:
+def sayings_of(sets: Mapping[str, RecordingSet]) -> tuple[Finding, ...]:
     """What each model shows beyond its nulls, where its sinks are and how they move."""
     sayings, contrasts = [], set_contrast.contrasts_in_words(sets)
     for name, recordings in sets.items():
         said = said_of(recordings, set_contrast.families(sets))
         contrast = [sentence for of, sentence in contrasts if of == name]
         for part, sentences in ((SINKS, (*said.kinds, *said.counts)), (MOVEMENT, (*contrast, *said.movement))):
-            sayings.append(Saying(part=part, model=name, sentences=(*sentences, *said.silent)))
+            sayings.append(Finding(part=part, model=name, sentences=(*sentences, *said.silent)))
     return tuple(sayings)
 
 

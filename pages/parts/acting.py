@@ -56,15 +56,15 @@ def on_page(path: str) -> None:
 
 def may_act(place: Any = st) -> bool:
     """Whether the visitor may start or change anything here; says so in the place where not."""
-    allowed = engine().gate.may("run")
+    allowed = engine().authorizer.may("run")
     if not allowed:
-        place.caption(INSTEAD if engine().gate.demo else LOOKS_ONLY)
+        place.caption(INSTEAD if engine().authorizer.demo else LOOKS_ONLY)
     return allowed
 
 
 def may_record(place: Any = st) -> bool:
     """Whether the visitor may record the bundled pair; says so in the place where not."""
-    allowed = engine().gate.may("record")
+    allowed = engine().authorizer.may("record")
     if not allowed:
         place.caption(LOOKS_ONLY)
     return allowed

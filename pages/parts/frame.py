@@ -82,7 +82,7 @@ def show() -> None:
             with st.sidebar:
                 st.caption(f"Logged in as {plain(st.user.get('email'))}")
                 st.button("Log out", on_click=st.logout, key="log_out")
-        if engine().gate.demo:
+        if engine().authorizer.demo:
             st.container(key="demonstration").caption(f":material/lock: {plain(ONLY_READ)}")
     inside = _inside.set(True)
     try:

@@ -25,10 +25,10 @@ _LOADING, _MESSAGE = "loading_job", "model_message"
 def model_panel() -> None:
     """Draws the model in use, what is known of it, and the choice of another one."""
     used = model_in_use()
-    if engine().gate.demo:
+    if engine().authorizer.demo:
         _demo_panel(used)
         return
-    if not engine().gate.may("run"):
+    if not engine().authorizer.may("run"):
         st.markdown("**Model**")
         st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
         _about(used)
@@ -186,7 +186,7 @@ def _ask_for(source: str, device: str, dtype: str, paradigm: str, offload: str) 
         asked = {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm, "offload": offload}
         spec = ModelSpec.model_validate(asked)
         # What is wrong with a name or a local folder is said at once, without a worker.
-        engine().gate.check_source(spec.source)
+        engine().authorizer.check_source(spec.source)
         find(spec.source, spec.paradigm)
         permission.allow(spec.source)
         st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id

@@ -19,4 +19,4 @@ def allow(*sources: str) -> None:
 def allowed(source: str) -> bool:
     """Whether this visitor has run the model by hand; for one who may not run
     every job, pages ask nothing by themselves."""
-    return engine().gate.may("run") and source in st.session_state.get(_ALLOWED, set())
+    return engine().authorizer.may("run") and source in st.session_state.get(_ALLOWED, set())

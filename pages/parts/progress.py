@@ -90,10 +90,10 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
 
     Of a job that visitors of a shared server asked for together, each can only say that they do not want it any more.
     """
-    if not engine().gate.may_leave(record):
+    if not engine().authorizer.may_leave(record):
         return
     icon = ":material/stop_circle:"
-    if not engine().gate.is_theirs_alone(record):
+    if not engine().authorizer.is_theirs_alone(record):
         if st.button("Leave", key=key, icon=icon, help="Another visitor asked for this job, too; it runs on for them."):
             leave(record.id)
             st.rerun()
@@ -111,13 +111,13 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
 
 def stop_button(record: JobRecord, key: str) -> None:
     """Ends a job with what it has; nothing for a job that cannot, and for a visitor who may not."""
-    if not JOBS[record.kind].stops_early or not engine().gate.may_leave(record):
+    if not JOBS[record.kind].stops_early or not engine().authorizer.may_leave(record):
         return
     if acting_button(
         "Stop here",
         key,
         icon=":material/stop:",
-        disabled=not engine().gate.is_theirs_alone(record) or not engine().progress(record.id).done,
+        disabled=not engine().authorizer.is_theirs_alone(record) or not engine().progress(record.id).done,
         help="Ends it and keeps what is finished, once that is two prompts. It can be gone on with.",
     ):
         engine().finish_early(record.id)

@@ -96,11 +96,11 @@ def model_in_use() -> ModelSpec:
         except ValidationError as error:
             st.session_state[_MODEL] = ModelSpec()
             not_in_address(f"no such model ({sentence(error)}); {ModelSpec().source} is in use instead.")
-        if engine().gate.demo and st.session_state[_MODEL] not in demo_models():
+        if engine().authorizer.demo and st.session_state[_MODEL] not in demo_models():
             st.session_state[_MODEL] = ModelSpec()
             not_in_address(f"a model that this demonstration does not run; {ModelSpec().source} is in use instead.")
         try:
-            engine().gate.check_source(st.session_state[_MODEL].source)
+            engine().authorizer.check_source(st.session_state[_MODEL].source)
         except EXPECTED as error:
             st.session_state[_MODEL] = ModelSpec()
             not_in_address(f"{why(error)} {ModelSpec().source} is in use instead.")

@@ -99,6 +99,6 @@ def test_the_engine_records_and_refuses_every_change(tmp_path, monkeypatch):
 def test_without_the_variable_nothing_is_refused(store, monkeypatch):
     monkeypatch.setenv("SINKSCOPE_DEMO", "0")
     engine = Engine(store)
-    assert not engine.gate.demo
-    engine.gate.demand("remove")
+    assert not engine.authorizer.demo
+    engine.authorizer.demand("remove")
     engine.close()

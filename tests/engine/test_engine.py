@@ -223,7 +223,7 @@ def test_what_a_killed_engine_left_waiting_keeps_its_record_when_it_is_asked_aga
     key = known_key("record", short(seed=95))
     gone = JobRecord(id="left", kind="record", spec={}, created=0, owner=f"{os.getpid()}@1.00#0", key=key)
     for state in ("queued", "running"):
-        engine._book.save(gone.model_copy(update={"state": state}))
+        engine._job_store.save(gone.model_copy(update={"state": state}))
         assert engine.submit("record", short(seed=95)).id == "left"
         assert engine.wait("left", PATIENCE).state == "done"
     assert [job.id for job in engine.jobs("record") if job.key == key] == ["left"]

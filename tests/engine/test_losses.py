@@ -2,7 +2,7 @@
 
 from analysis.engine.cluster import Place
 from analysis.engine.losses import DIED, HAND_BACKS, RETRIES, TOO_BIG, told, untried, verdict
-from analysis.engine.placement import Running, Work, free_place, host_for, in_turn
+from analysis.engine.placement import Running, Work, free_place, in_turn, long_job_for
 from analysis.engine.records import JobRecord, Loss
 
 
@@ -59,13 +59,13 @@ def test_workers_that_end_or_cannot_run_jobs_get_none_while_there_are_others():
     assert free_place(job(0), places, Work([], {}, set(), {"a", "b", "c"})).address == "b", "they say what they lack"
 
 
-def test_a_short_job_that_may_have_ended_two_workers_is_no_guest_any_more():
+def test_a_short_job_that_may_have_ended_two_workers_does_not_run_between_steps_any_more():
     work = Work([at_work(job(1), heard=True)], {"a": None}, set())
     short = {"kind": "record", "brief": True}
-    assert host_for(job(0, **short, losses=(loss(),)), work) is not None
-    assert host_for(job(0, **short, losses=(loss(), loss())), work) is None
+    assert long_job_for(job(0, **short, losses=(loss(),)), work) is not None
+    assert long_job_for(job(0, **short, losses=(loss(), loss())), work) is None
     leaving = Work([at_work(job(1), heard=True, leaving="soon")], {"a": None}, set())
-    assert host_for(job(0, **short), leaving) is None
+    assert long_job_for(job(0, **short), leaving) is None
 
 
 def test_visitors_have_workers_by_turns_whoever_asked_first_for_forty():

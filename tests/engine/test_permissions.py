@@ -246,7 +246,7 @@ def asked(prompt: str) -> RecordSpec:
 def done(server: Server, record: JobRecord, size: int = 100) -> JobRecord:
     """Ends a job as if it had run."""
     server.engine.store.add_result(there(record.key), {}, _file(server.engine.store.incoming / record.id, size))
-    server.engine._book.finish(record.id, "done")
+    server.engine._job_store.finish(record.id, "done")
     return there(server.engine.job(record.id))
 
 
@@ -272,7 +272,7 @@ def test_who_may_look_starts_and_changes_nothing(server):
         (engine.finish_early, job.id),
         (engine.forget, job.id),
         (engine.forget_result, job),
-        (engine.gate.check_folder, str(engine.store.kept)),
+        (engine.authorizer.check_folder, str(engine.store.kept)),
         (remove, engine, [job]),
         (save_label, engine, run, Label(name="mine")),
     ):
@@ -308,13 +308,13 @@ def test_nobody_has_a_model_written_into_the_store_by_its_path(server, tmp_path,
     spec = PruneSpec(out=str(store.root / place), overwrite=True)
     for asked in (spec, SweepSpec(pruning=spec)):
         with pytest.raises(UserError, match="lies inside SinkScope's store"):
-            server.engine.gate.check_job("prune", asked)
+            server.engine.authorizer.check_job("prune", asked)
     with pytest.raises(UserError, match="lies inside SinkScope's store"):
         server.engine.submit("prune", spec)
 
 
 def test_the_bounds_count_what_a_visitor_has_asked_for(server, monkeypatch):
-    server.engine.gate._limits = VisitorLimits(jobs=2, disk=150)
+    server.engine.authorizer._limits = VisitorLimits(jobs=2, disk=150)
     first = server.as_(ADA).submit("record", asked("one"))
     server.as_(ADA).submit("record", asked("two"))
     with pytest.raises(UserError, match="run or wait"):

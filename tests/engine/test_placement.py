@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.engine.cluster import Place
-from analysis.engine.placement import Running, Work, free_place, host_for, obstacle
+from analysis.engine.placement import Running, Work, free_place, long_job_for, obstacle
 from analysis.engine.records import JobRecord
 
 ONE, TWO = (Place(address, address.upper(), 2) for address in ("a", "b"))
@@ -15,9 +15,9 @@ def job(kind: str = "attention_map", model: dict | None = BUNDLED, brief: bool =
     return JobRecord(id=name, kind=kind, spec={"model": model} if model else {}, created=0, brief=brief)
 
 
-def run(kind: str = "prune", place: Place = ONE, guest: bool = False, heard: bool = True, **more) -> Running:
+def run(kind: str = "prune", place: Place = ONE, between: bool = False, heard: bool = True, **more) -> Running:
     brief = more.pop("brief", False)
-    return Running(job(kind, brief=brief, name=f"{kind} at {place.address}"), place, None, guest, heard=heard, **more)
+    return Running(job(kind, brief=brief, name=f"{kind} at {place.address}"), place, None, between, heard=heard, **more)
 
 
 def work(*running: Running, held: dict | None = None, refused: set | None = None) -> Work:
@@ -53,35 +53,35 @@ def test_a_job_without_a_model_goes_where_one_is_held():
 
 def test_a_short_job_goes_between_the_steps_of_a_long_one_that_holds_its_model():
     long = run()
-    assert host_for(job(), work(long, held={"a": BUNDLED})) is long
-    assert host_for(job(), work(long, held={"a": OTHER})) is None
-    assert host_for(job(), work(long)) is None
-    assert host_for(job(), work()) is None
+    assert long_job_for(job(), work(long, held={"a": BUNDLED})) is long
+    assert long_job_for(job(), work(long, held={"a": OTHER})) is None
+    assert long_job_for(job(), work(long)) is None
+    assert long_job_for(job(), work()) is None
 
 
 @pytest.mark.parametrize(
-    "host",
-    [run(heard=False), run(told=1.0), run(intake=object()), run("attention_map"), run(guest=True)],
-    ids=["has not begun", "is asked to stop", "is taken in", "is short itself", "is a guest"],
+    "long",
+    [run(heard=False), run(told=1.0), run(intake=object()), run("attention_map"), run(between=True)],
+    ids=["has not begun", "is asked to stop", "is taken in", "is short itself", "runs between steps itself"],
 )
-def test_a_host_that_cannot_take_one_in_is_passed_over(host):
+def test_a_long_job_that_cannot_take_one_in_is_passed_over(long):
     held = {"a": BUNDLED, "b": BUNDLED}
-    assert host_for(job(), work(host, held=held)) is None
+    assert long_job_for(job(), work(long, held=held)) is None
     beside = run(place=TWO)
-    assert host_for(job(), work(host, beside, held=held)) is beside
+    assert long_job_for(job(), work(long, beside, held=held)) is beside
 
 
-def test_one_guest_at_a_time_and_none_that_was_refused():
+def test_one_short_job_at_a_time_and_none_that_was_refused():
     long, held = run(), {"a": BUNDLED}
-    assert host_for(job(), work(long, run("lens", guest=True), held=held)) is None
-    assert host_for(job(), work(long, held=held, refused={("job", long.record.id)})) is None
-    assert host_for(job(), work(long, held=held, refused={("another", long.record.id)})) is long
+    assert long_job_for(job(), work(long, run("lens", between=True), held=held)) is None
+    assert long_job_for(job(), work(long, held=held, refused={("job", long.record.id)})) is None
+    assert long_job_for(job(), work(long, held=held, refused={("another", long.record.id)})) is long
 
 
 def test_a_brief_recording_brings_its_model_but_waits_for_another_recording():
     long = run()
-    assert host_for(job("record", brief=True), work(long, held={"a": OTHER})) is long
-    assert host_for(job("record", brief=True), work(run("record", brief=True), held={"a": BUNDLED})) is None
+    assert long_job_for(job("record", brief=True), work(long, held={"a": OTHER})) is long
+    assert long_job_for(job("record", brief=True), work(run("record", brief=True), held={"a": BUNDLED})) is None
 
 
 # --- what it waits for ------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def finished(engine: Engine, spec, key: str, summary, folder=None) -> JobRecord:
         summary=summary,
     )
     engine.store.add_result(key, summary, folder=folder)
-    engine._book.save(record)
+    engine._job_store.save(record)
     return record
 
 
@@ -164,6 +164,6 @@ def test_a_folder_outside_the_store_stays(engine, tmp_path):
 
 def test_a_job_that_runs_is_not_forgotten(engine):
     record = JobRecord(id="x" * 12, kind="prune", spec={}, state="running", created=1.0)
-    engine._book.save(record)
+    engine._job_store.save(record)
     engine.forget(record.id)
     assert engine.job(record.id) == record

@@ -120,7 +120,7 @@ def test_a_point_that_failed_is_retried_alone(engine):
 
 def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monkeypatch):
     spec = small(sparsities=(0.4,), seeds=(0,), methods=("wanda-noised",), step_ranges=("51-60",))
-    finish, restarts = engine._book.finish, []
+    finish, restarts = engine._job_store.finish, []
 
     def finish_and_restart(job_id: str, state: str, **changes) -> bool:
         ended_now = finish(job_id, state, **changes)
@@ -130,7 +130,7 @@ def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monk
             restarts[0].join(timeout=1)  # until it has begun again, or waits for the end to be over
         return ended_now
 
-    monkeypatch.setattr(engine._book, "finish", finish_and_restart)
+    monkeypatch.setattr(engine._job_store, "finish", finish_and_restart)
     record = ended(engine, spec)
     until(lambda: restarts)
     restarts[0].join()

@@ -23,9 +23,9 @@ from analysis.models import load as loading
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
 from analysis.models.load import load, random_like
-from analysis.models.soundness import is_finite
 from analysis.models.streaming import skeleton
 from analysis.models.tokenizer import chat_text, encode_prompt, load_tokenizer
+from analysis.models.weight_checks import is_finite
 from analysis.models.weight_files import HEADER_LIMIT, Entry, count_blocks, header
 from analysis.pruning.saving import copy_companions
 from analysis.recording.denoising import denoise

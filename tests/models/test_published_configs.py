@@ -11,10 +11,10 @@ import transformers
 
 from analysis.errors import UserError
 from analysis.models.architectures import identify
+from analysis.models.config_checks import check_config
 from analysis.models.families import ARCHITECTURES, NATIVE_BIDIRECTIONAL
 from analysis.models.foreign import FOREIGN
 from analysis.models.registry import MODELS
-from analysis.models.sanity import check_config
 from analysis.models.sizes import SIZES
 from analysis.specs import SAMPLINGS
 

@@ -50,7 +50,7 @@ def test_what_was_measured_here_goes_before_the_example(engine):
         started=now,
         finished=now + 1000,
     )
-    engine._book.save(job)
+    engine._job_store.save(job)
     assert len(child.spec.prompts) == 30 and forwards(child.spec) == 3 * forwards(smaller)
     example = next(one.seconds for one in read(EXAMPLE).took if one.name == child.name)
     assert foresee_study(engine, spec, read(EXAMPLE)).seconds == pytest.approx(before - example + 3000)

@@ -216,7 +216,7 @@ def _state(job_id: str) -> None:
             "Stop here",
             f"end_{record.id}",
             icon=":material/stop:",
-            disabled=not evaluating or not engine().gate.is_theirs_alone(record),
+            disabled=not evaluating or not engine().authorizer.is_theirs_alone(record),
             help="Ends the evaluation and keeps what is there. It can be resumed.",
         ):
             engine().finish_early(record.id)

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.recording.cause_exhibits import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks.parting import Parting, parting
+from analysis.sinks.text_divergence import TextDivergence, compare_texts
 from analysis.specs import SinkParams
 from pages.parts import tokens
 from pages.parts.charts import heading, show
@@ -45,8 +45,8 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
     if other.info.chat_template != recording.info.chat_template:
         st.info("One of the two applied a chat template, so they were not asked the same. Choose another one.")
         return
-    parting = _parting(recording, other)
-    _one_pair(recording, other, parting, params)
+    divergence = _divergence(recording, other)
+    _one_pair(recording, other, divergence, params)
     _over_prompts(recording, other)
 
 
@@ -62,21 +62,23 @@ def _question(job: JobRecord) -> str:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
-def _parting(first: Recording, second: Recording) -> Parting:
-    return parting(text_of(first.trajectory), text_of(second.trajectory))
+def _divergence(first: Recording, second: Recording) -> TextDivergence:
+    return compare_texts(text_of(first.trajectory), text_of(second.trajectory))
 
 
-def _one_pair(recording: Recording, other: Recording, parting: Parting, params: SinkParams) -> None:
+def _one_pair(recording: Recording, other: Recording, divergence: TextDivergence, params: SinkParams) -> None:
     names = [f"this: {short_title(recording.job)}", f"beside: {short_title(other.job)}"]
     labels = recording.trajectory.labels(), other.trajectory.labels()
-    length = parting.filled.shape[1]
+    length = divergence.filled.shape[1]
     differ = recording.trajectory.final[:length] != other.trajectory.final[:length]
     sinks = measures.sinks(recording, params), measures.sinks(other, params)
-    show(filled_in(parting, labels, differ), "filled_steps")
-    show(agreement_over_steps(parting, sinks, other.trajectory.state, definition_formula(params)), "beside_over_steps")
+    show(filled_in(divergence, labels, differ), "filled_steps")
+    show(
+        agreement_over_steps(divergence, sinks, other.trajectory.state, definition_formula(params)), "beside_over_steps"
+    )
     heading("Both texts", "Shaded tokens are not in the other text, aligned.", None)
     start = recording.info.prompt_length
-    for name, member, kept in zip(names, (recording, other), parting.finished.kept, strict=True):
+    for name, member, kept in zip(names, (recording, other), divergence.finished.kept, strict=True):
         st.caption(plain(name))
         tokens.show(tokens.changed_text(member.trajectory.labels()[start:], kept[start:].tolist()))
 
@@ -125,4 +127,4 @@ def _flips(_first: str, first_key: str, _second: str, second_key: str) -> np.nda
         return None
     if len({trajectory.info.chat_template for trajectory in opened}) > 1:
         return None
-    return parting(*map(text_of, opened)).flips
+    return compare_texts(*map(text_of, opened)).flips

@@ -83,8 +83,8 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
         + (", without the recording's guidance." if getattr(info.sampling, "cfg", 0) else "."),
     )
     question = _asked(left, step, position)
-    by_hand = engine().gate.demo and token_picked.was_clicked(token)
-    if engine().gate.demo and not by_hand and not asking.at_hand("alternatives", question):
+    by_hand = engine().authorizer.demo and token_picked.was_clicked(token)
+    if engine().authorizer.demo and not by_hand and not asking.at_hand("alternatives", question):
         st.button("Read the alternatives", key="read_alternatives", on_click=token_picked.click, args=(token,))
         return
     job = asking.ask("alternatives", question, "Reading the alternatives", "denoise", by_hand)
@@ -189,10 +189,10 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
 
 def _refused(recording: Recording) -> str:
     """Why no branch of this recording is written for the visitor, or nothing."""
-    if not engine().gate.may("record"):
-        return why_not(engine().gate.visitor)
+    if not engine().authorizer.may("record"):
+        return why_not(engine().authorizer.visitor)
     waiting = sum(not job.ended for job in engine().jobs())
-    return refusal("record", recording.request(), waiting) if engine().gate.demo else ""
+    return refusal("record", recording.request(), waiting) if engine().authorizer.demo else ""
 
 
 def _written_at(recording: Recording, step: int, position: int) -> int | None:
@@ -205,7 +205,7 @@ def _written_at(recording: Recording, step: int, position: int) -> int | None:
 
 def _typed(recording: Recording, word: str) -> tuple[int | None, str]:
     try:
-        engine().gate.check_source(recording.model.source)
+        engine().authorizer.check_source(recording.model.source)
         checkpoint = find(recording.model.source, recording.model.paradigm)
     except EXPECTED as error:
         st.error(plain(why(error)))

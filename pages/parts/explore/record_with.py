@@ -31,7 +31,7 @@ def record_with(recording: Recording, parameter: str) -> None:
 
     parameter: the address's parameter for the recording shown beside this one; set to the new recording.
     """
-    offers = _offers(recording) if engine().gate.may("record") else []
+    offers = _offers(recording) if engine().authorizer.may("record") else []
     say_refusal(_PLACE)
     if not offers:
         return
@@ -65,11 +65,14 @@ def _offers(recording: Recording) -> list[_Offer]:
     models = (
         {TWINS[shown.source]: shown.model_copy(update={"source": TWINS[shown.source]})} if shown.source in TWINS else {}
     )
-    for run in known_runs(engine()) if engine().gate.may("run") else ():
+    for run in known_runs(engine()) if engine().authorizer.may("run") else ():
         if run.has_masks and run.runs and run.model == shown.source and len(models) < _MOST:
             models[run.name] = shown.model_copy(update={"source": run.source})
     used = model_in_use()
-    if engine().gate.may("run") and used.source not in {shown.source, *(model.source for model in models.values())}:
+    if engine().authorizer.may("run") and used.source not in {
+        shown.source,
+        *(model.source for model in models.values()),
+    }:
         models[model_name(used.source)] = used
     known = {(job.spec["model"]["source"], job.spec["prompt"], job.spec["seed"]) for job in finished_recordings()}
     offers = []
@@ -84,7 +87,7 @@ def _spec(recording: Recording, model: ModelSpec) -> RecordSpec | None:
     """Return the same prompt and seed for another model, with its own sampler; None if it cannot record them."""
     try:
         request = recording.request()
-        engine().gate.check_source(model.source)
+        engine().authorizer.check_source(model.source)
         checkpoint = find(model.source, model.paradigm)
         if checkpoint is None:
             return None

@@ -35,12 +35,12 @@ def _box(label: str, key: str, known: dict[str, Run], default: str | None, help:
         list(known),
         key,
         titled(known),
-        typed=not engine().gate.demo,
+        typed=not engine().authorizer.demo,
         first=default,
         read=read_address(known),
         persist_state="session",
         help=help,
-        placeholder="Choose a run" if engine().gate.demo else "Choose a run, or type a folder's path",
+        placeholder="Choose a run" if engine().authorizer.demo else "Choose a run, or type a folder's path",
     )
 
 
@@ -58,7 +58,7 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
                 known,
                 default,
                 "A pruned model of this store."
-                if engine().gate.demo
+                if engine().authorizer.demo
                 else "A pruned model of this store, or the path of any checkpoint: without a mask file its zeros are "
                 "the mask.",
             )
@@ -114,7 +114,7 @@ def how_to_prune(known: dict[str, Run]) -> None:
         st.caption(
             f"What lies in {code(where)} is offered above; of any other pruned checkpoint, type the folder's path."
         )
-    elif engine().gate.may("run"):
+    elif engine().authorizer.may("run"):
         st.info("Choose two runs above, or type the paths of two folders.")
     else:
         st.info("Choose two runs above.")

@@ -71,12 +71,12 @@ def _resolved(folder: Path | None) -> Path | None:
 def open_pruned(run_id: str, known: Mapping[str, Run]) -> Pruned | None:
     """Return the pruned model of an id or path, or None after saying on the page why it cannot be read."""
     run = known.get(run_id)
-    if engine().gate.demo and run is None:  # a visitor is not to look around on this disk
+    if engine().authorizer.demo and run is None:  # a visitor is not to look around on this disk
         st.error("This demonstration opens only the runs in its store.")
         return None
     try:
         if run is None:
-            engine().gate.check_folder(run_id)
+            engine().authorizer.check_folder(run_id)
         folder = masks_file.open_masks(run_id if run is None else str(run.folder))
     except EXPECTED as error:
         st.error(plain(why(error)))

@@ -45,7 +45,7 @@ def start(asked: Asked) -> None:
             st.error(plain(problem))
         else:
             plan(specs, buttons)
-    if engine().gate.may("run"):
+    if engine().authorizer.may("run"):
         st.toggle(
             "Then score them",
             value=True,

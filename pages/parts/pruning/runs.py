@@ -223,7 +223,7 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
     with right:
         _phases(pd.DataFrame(report["phases"]))
     footprint_of(record, folder)
-    if engine().gate.may("run"):
+    if engine().authorizer.may("run"):
         st.markdown("**Folder**")
         st.code(str(folder), language=None, wrap_lines=True)
     st.markdown("**Reproduce from the command line**")

@@ -102,7 +102,7 @@ def _download(shown: JobRecord | None) -> None:
 
 def _share(shown: JobRecord | None) -> None:
     """Lists the recording shown to the other visitors of this server, or no longer; nothing where there are none."""
-    me = engine().gate.visitor
+    me = engine().authorizer.visitor
     if shown is None or not me.name or me.name not in shown.visitors or not may_record():
         return
     st.session_state[f"shared_{shown.id}"] = shown.shared

@@ -20,7 +20,7 @@ def why_no_model(recording: Recording) -> str:
     """Why the recorded model cannot be run, or nothing."""
     source = recording.model.source
     try:
-        engine().gate.check_source(source)
+        engine().authorizer.check_source(source)
         checkpoint = find(source, recording.model.paradigm)
     except EXPECTED as error:
         return f"This needs the recorded model. {why(error)}"
@@ -78,7 +78,7 @@ def stored_reference(recording: Recording) -> Recording | None:
 
 def is_small(model: ModelSpec) -> bool:
     """Whether a forward of a model that is on this disk takes a moment."""
-    engine().gate.check_source(model.source)
+    engine().authorizer.check_source(model.source)
     checkpoint = find(model.source, model.paradigm)
     return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
 

@@ -215,7 +215,7 @@ def _sampler_shown(source: str, paradigm: Any) -> str:
 
 def _sampler(source: str, paradigm: Any) -> str:
     """The name of a model's sampler; LLaDA's where it is not on this disk. Raises UserError for a bad source."""
-    engine().gate.check_source(source)
+    engine().authorizer.check_source(source)
     checkpoint = find(source, paradigm)
     return checkpoint.architecture.sampler if checkpoint is not None else "llada"
 

@@ -153,7 +153,7 @@ def _report(run: Run) -> None:
     if run.record is not None and run.folder is not None:
         with st.expander("Size and speed", icon=":material/speed:"):
             footprint_of(run.record, run.folder)
-    if engine().gate.may("run"):
+    if engine().authorizer.may("run"):
         st.markdown("**Folder**")
         st.code(str(run.folder), language=None, wrap_lines=True)
     if report.get("command"):
@@ -179,7 +179,7 @@ def _remove(run: Run) -> None:
         if run.record is None:
             st.caption("No job of this store made this folder, so it is not removed here. Remove the folder itself.")
             return
-        if not engine().gate.is_theirs_alone(run.record):
+        if not engine().authorizer.is_theirs_alone(run.record):
             st.caption(NOT_YOURS)
             return
         st.caption(f"Deletes the run with its name, tags and notes. Evaluations are kept. {freed}")

@@ -50,7 +50,7 @@ def _ask() -> None:
             for name in _LISTED
         }
         written = st.session_state[_FOLDER].strip()
-        engine().gate.check_folder(written)
+        engine().authorizer.check_folder(written)
         folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))
         job_ids = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
         st.session_state[_MINE] = job_ids

@@ -16,7 +16,7 @@ _UPLOADED = "pushed_to"  # the address of the last upload, by run
 
 def push_fold(run: Run) -> None:
     """Draws the name of a repository, what would go there, and the button that uploads it."""
-    if run.kind != "pruned" or not run.runs or run.folder is None or not engine().gate.may("push"):
+    if run.kind != "pruned" or not run.runs or run.folder is None or not engine().authorizer.may("push"):
         return
     with st.expander("Push to the Hugging Face hub", icon=":material/cloud_upload:"), told():
         name = st.text_input("Repository", placeholder="me/my-model", key=f"push_to_{run.id}")
@@ -38,6 +38,6 @@ def push_fold(run: Run) -> None:
 
 def _pushed(plan: Upload, folder: Path, public: bool) -> str:
     """Upload in the name of the visitor. Raises UserError for one who may not, and where the hub refuses."""
-    engine().gate.demand("push")
-    engine().gate.check_folder(str(folder))
+    engine().authorizer.demand("push")
+    engine().authorizer.check_folder(str(folder))
     return upload(plan, private=not public)

@@ -6,8 +6,8 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run
-from analysis.recording.cause_exhibits import filled_in, parting_in_words, text_of
-from analysis.sinks.parting import parting
+from analysis.recording.cause_exhibits import divergence_in_words, filled_in, text_of
+from analysis.sinks.text_divergence import compare_texts
 from analysis.specs import RecordSpec
 from pages.parts import asking, permission, tokens
 from pages.parts.acting import acting_button
@@ -110,20 +110,22 @@ def _cost(job: JobRecord, count: int) -> str:
 def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
     names = {run.name: recording for run, recording in found}
     base, start = text_of(dense.trajectory), dense.info.prompt_length
-    partings = {name: parting(base, text_of(recording.trajectory)) for name, recording in names.items()}
+    divergences = {name: compare_texts(base, text_of(recording.trajectory)) for name, recording in names.items()}
     labels = dense.trajectory.labels()
     first = next(iter(names))
-    said = {name: parting_in_words(apart, labels, names[name].trajectory.labels()) for name, apart in partings.items()}
+    said = {
+        name: divergence_in_words(apart, labels, names[name].trajectory.labels()) for name, apart in divergences.items()
+    }
     heading("Texts", "Shaded tokens are not in the dense text, aligned.", None, said[first] if len(names) == 1 else "")
     st.caption(f"Dense · {plain(Path(dense.model.source).name)}")
     tokens.show(tokens.changed_text(labels[start:], [True] * len(labels[start:])))
     for name, recording in names.items():
         st.caption(f"{plain(name)}{f' · {plain(said[name])}' if len(names) > 1 else ''}")
         own = recording.trajectory.labels()
-        tokens.show(tokens.changed_text(own[start:], partings[name].finished.kept[1][start:].tolist()))
+        tokens.show(tokens.changed_text(own[start:], divergences[name].finished.kept[1][start:].tolist()))
         exhibit_text(f"Text of {name}", said[name], " ".join(own[start:]), f"text_{names[name].job.id}")
     if len(names) > 1:
         first = st.selectbox("Step by step", list(names), key="texts_step_by_step", bind="query-params")
-    length = partings[first].filled.shape[1]
+    length = divergences[first].filled.shape[1]
     differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
-    show(filled_in(partings[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")
+    show(filled_in(divergences[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")

@@ -80,7 +80,7 @@ def _ways(name: str) -> None:
     study = {ADDRESS: name} if name else {}
     with st.container(horizontal=True, key="story_ways"):
         primary_link("pages/explore.py", label="**Record a prompt**", icon=":material/play_circle:")
-        if not engine().gate.demo:
+        if not engine().authorizer.demo:
             st.page_link(
                 "pages/start.py",
                 label="**Run this study on your model**",

@@ -170,7 +170,7 @@ def share(findings: Findings) -> None:
         )
         st.download_button(
             "Figures and tables (ZIP)",
-            lambda: report_folder(findings, with_pictures=engine().gate.may("run")),
+            lambda: report_folder(findings, with_pictures=engine().authorizer.may("run")),
             f"{name}.zip",
             "application/zip",
             key="study_folder",

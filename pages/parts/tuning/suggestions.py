@@ -149,7 +149,7 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
             f"search_stop_{record.id}",
             stop,
             icon=":material/stop:",
-            disabled=not rows or not engine().gate.is_theirs_alone(record),
+            disabled=not rows or not engine().authorizer.is_theirs_alone(record),
             width="stretch",
             help="Ends the search and keeps its trials. It can be resumed.",
         )

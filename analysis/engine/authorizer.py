@@ -11,7 +11,7 @@ from cache import environment
 from cache.store import Store
 
 
-class Gate:
+class Authorizer:
     """Asked before anything is run, changed, or named.
 
     who: the visitor in whose name the calling thread asks; without it, the owner of the machine. demo: whether it is a
@@ -19,10 +19,10 @@ class Gate:
     holds what it may not.
     """
 
-    def __init__(self, store: Store, book: JobStore, who: Callable[[], Visitor] | None = None) -> None:
+    def __init__(self, store: Store, job_store: JobStore, who: Callable[[], Visitor] | None = None) -> None:
         self.demo = bool(environment.value("SINKSCOPE_DEMO"))
         self._store = store
-        self._book = book
+        self._job_store = job_store
         self._who = who or (lambda: OWNER)
         self._places = Places.of((store.kept, store.models))
         self._folders = (store.root.resolve(), store.shared.resolve())
@@ -73,7 +73,7 @@ class Gate:
     def check_limits(self, spec: Spec, visitor: Visitor) -> None:
         """Raises UserError for a job beyond what each visitor of a shared server may ask."""
         if visitor.role == "run":
-            waiting = sum(not job.ended and visitor.name in job.visitors for job in self._book.jobs())
+            waiting = sum(not job.ended and visitor.name in job.visitors for job in self._job_store.jobs())
             permissions.check_limits(spec, self._limits, waiting, self._stored_for(visitor))
 
     def check_upload(self) -> None:
@@ -84,7 +84,7 @@ class Gate:
 
     def _stored_for(self, visitor: Visitor) -> int:
         """Bytes of what the jobs left that this visitor was the first to ask for."""
-        keys = {job.key for job in self._book.jobs() if job.key and job.visitors[:1] == (visitor.name,)}
+        keys = {job.key for job in self._job_store.jobs() if job.key and job.visitors[:1] == (visitor.name,)}
         return sum(self._store.result_bytes(key) for key in keys)
 
     def lists(self, record: JobRecord) -> bool:

@@ -45,7 +45,7 @@ def filled_in_step(text: Text) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Parting:
+class TextDivergence:
     """Of two texts over their common steps and new positions.
 
     agreement (T,): of the positions decided in both after a step, the share with the same token; NaN where there are
@@ -69,8 +69,8 @@ class Parting:
     other_step: float
 
 
-def parting(first: Text, second: Text) -> Parting:
-    """Where two texts of one prompt part."""
+def compare_texts(first: Text, second: Text) -> TextDivergence:
+    """Return where two texts of one prompt diverge, and how alike they are."""
     steps, length = (min(sizes) for sizes in zip(first.tokens.shape, second.tokens.shape, strict=True))
     new = ~(first.given[:length] & second.given[:length])
     both = first.decided[:steps, :length] & second.decided[:steps, :length] & new
@@ -82,7 +82,7 @@ def parting(first: Text, second: Text) -> Parting:
     written = (filled != NEVER).all(axis=0)
     decided = first.decided & ~first.given, second.decided & ~second.given
     finished = agreement(first.tokens[-1], second.tokens[-1], (decided[0][-1], decided[1][-1]))
-    return Parting(
+    return TextDivergence(
         1 - apart.sum(axis=1) / np.where(counts > 0, counts, np.nan),
         agreement_by_step((first.tokens, second.tokens), decided),
         finished,

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from analysis.sinks.parting import (
+from analysis.sinks.text_divergence import (
     NEVER,
+    compare_texts,
     filled_in_step,
     mean_with_interval,
-    parting,
     rank_agreement,
     shared_sinks,
     text_over_steps,
@@ -34,7 +34,7 @@ SECOND = text([[9, 1, 1, 1, 1], [9, 5, 1, 1, 1], [9, 5, 1, 4, 1], [9, 5, 6, 4, 8
 
 
 def test_texts_part_where_a_token_first_differs():
-    found = parting(FIRST, SECOND)
+    found = compare_texts(FIRST, SECOND)
     assert (found.first_step, found.first_positions.tolist()) == (2, [3])
     assert found.flips.tolist() == [0, 0, 1] and found.differing == 1 and found.positions == 4
     np.testing.assert_allclose(found.agreement, [1, 1, 0.75])
@@ -46,14 +46,14 @@ def test_texts_part_where_a_token_first_differs():
 
 
 def test_a_text_never_parts_from_itself():
-    found = parting(FIRST, FIRST)
+    found = compare_texts(FIRST, FIRST)
     assert found.first_step is None and found.differing == 0 and found.other_step == 0
     assert rank_agreement(found.filled) == pytest.approx(1)
 
 
 def test_a_shifted_text_agrees_once_it_is_aligned():
     shifted = text([[9, 1, 1, 1, 1], [9, 1, 1, 1, 1], [9, 1, 1, 1, 1], [9, 4, 5, 6, 7]])
-    found = parting(FIRST, shifted).finished
+    found = compare_texts(FIRST, shifted).finished
     assert (found.aligned, found.by_position) == (0.75, 0.0)
 
 
