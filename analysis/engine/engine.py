@@ -480,7 +480,7 @@ class Engine:
             "Another SinkScope server has taken this store over, while this one was suspended. Stop this one."
         )
         unread = self._job_store.unread and (
-            f"The store holds jobs of another version of SinkScope, which cannot be read here "
+            f"The store holds jobs of another version of SinkScope that cannot be read here "
             f"({self._job_store.unread}). They are not listed, and stay there."
         )
         queue = (self._dispatcher.trouble, *self._dispatcher.unfit())
