@@ -106,6 +106,21 @@ class AttentionInputs:
             return self.mass()
         return log_sum_exp.mass(self.query, self.key, self.mask, self.scaling, self.causal, known)
 
+    def paid_by(self, queries: torch.Tensor) -> torch.Tensor:
+        """Return the mass that some of the queries pay, (B, H, S) float32, as `shown_mass` sums it. queries (B, Q)."""
+        queries = queries.to(self.query.device)
+        known = None if self.log_sum_exp is None else self.log_sum_exp()
+        if known is not None:  # a query whose scores add up to infinity pays nothing
+            silenced = known.masked_fill(~queries[:, None], float("inf"))
+            return log_sum_exp.mass(self.query, self.key, self.mask, self.scaling, self.causal, silenced)
+        mass = self.query.new_zeros((*self.query.shape[:2], self.key.shape[2]), dtype=torch.float32)
+        first = 0
+        for probabilities in self.probabilities():
+            end = first + probabilities.shape[2]
+            mass += (queries[:, None, None, first:end].float() @ probabilities)[:, :, 0]
+            first = end
+        return mass
+
     def chunked_mass(self) -> torch.Tensor:
         """`mass`, summed in chunks of queries: on any device, and the reference for what is faster."""
         batch, heads, queries, _ = self.query.shape
@@ -168,6 +183,16 @@ class Observer(Protocol):
     def __call__(self, layer: int, inputs: AttentionInputs) -> None: ...
 
 
+def together(*observers: Observer) -> Observer:
+    """Return an observer that shows each of these what a layer attends with, in their order."""
+
+    def observe(layer: int, inputs: AttentionInputs) -> None:
+        for observer in observers:
+            observer(layer, inputs)
+
+    return observe
+
+
 class Edit(Protocol):
     """Changes what a layer attends with, when its queries, keys and values are there. Called as an `Observer` is."""
 
@@ -192,23 +217,30 @@ class BlockedKeys:
 
 
 class Observed(NamedTuple):
-    """What a forward showed: attention mass (B, L, H, S) and the norms of the values (B, L, H_kv, S), float32, CPU."""
+    """What a forward showed: attention mass (B, L, H, S) and the norms of the values (B, L, H_kv, S), float32, CPU.
+
+    paid: the mass that each of M groups of queries pays, (M, B, L, H, S); None where no groups were told apart.
+    """
 
     mass: torch.Tensor
     value_norm: torch.Tensor
+    paid: torch.Tensor | None = None
 
 
 class MassObserver:
     """Attention mass per head: the sum over queries of the attention paid to each key; and ‖v‖ of each key's value.
 
     Only the first `rows` sequences of a batch are observed (all when None): under guidance, the conditional half.
-    first: the first query whose attention counts.
+    first: the first query whose attention counts. groups: queries whose mass is told apart as well, (M, B, Q) bool, of
+    the sequences and queries that are observed; None for none.
     """
 
     def __init__(self, rows: int | None = None, first: int = 0) -> None:
         self.rows, self.first = rows, first
+        self.groups: torch.Tensor | None = None
         self._mass: dict[int, torch.Tensor] = {}
         self._norms: dict[int, torch.Tensor] = {}
+        self._paid: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         if self.rows is not None:
@@ -217,6 +249,8 @@ class MassObserver:
             inputs = inputs.queries_from(self.first)
         self._mass[layer] = inputs.shown_mass()
         self._norms[layer] = inputs.value.float().norm(dim=-1)
+        if self.groups is not None:
+            self._paid[layer] = torch.stack([inputs.paid_by(group) for group in self.groups])
 
     def take(self) -> Observed:
         """What the forward just run showed; the observer is empty afterwards. Raises UserError if it is not finite."""
@@ -224,7 +258,8 @@ class MassObserver:
         mass, norms = (
             torch.stack([kept[layer].cpu() for layer in layers], dim=1) for kept in (self._mass, self._norms)
         )
-        self._mass, self._norms = {}, {}
+        paid = torch.stack([self._paid[layer].cpu() for layer in layers], dim=2) if self._paid else None
+        self._mass, self._norms, self._paid = {}, {}, {}
         for measured in (mass, norms):
             bad = ~torch.isfinite(measured).flatten(2).all(dim=2).all(dim=0)
             if bad.any():
@@ -232,7 +267,7 @@ class MassObserver:
                     f"The attention of layer {layers[int(bad.int().argmax())]} is not finite (NaN or infinite). Run in "
                     "float32, or check the checkpoint."
                 )
-        return Observed(mass, norms)
+        return Observed(mass, norms, paid)
 
 
 class CanvasMassObserver:

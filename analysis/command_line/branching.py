@@ -15,7 +15,12 @@ from analysis.specs import SAMPLINGS, Branch, ModelSpec, RecordSpec, sentence
 from cache.keys import imported_key
 
 _FLAGS = ("branch_position", "branch_token", "branch_step")
-_KEPT = {"mass_dtype", "channels"}  # what a branch may be recorded with otherwise than what it leaves
+_KEPT = {
+    "mass_dtype",
+    "channels",
+    "by_query",
+    "drift",
+}  # what a branch may be recorded with otherwise than what it leaves
 
 
 def add_branch_flags(record: argparse.ArgumentParser, text: Any) -> None:

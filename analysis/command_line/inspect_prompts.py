@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from analysis.jobs.inspecting import Inspection
     from analysis.recording.set_exhibits import Shown
 
+_STORED = ("channels", "by_query", "drift")  # of a recording: the first is told by channels_kept, none is looked at
 NOTHING = "Nothing lies beyond its control."
 _OF_ONE = "Of the first prompt alone: {sentence}"
 
@@ -30,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument("--beside", metavar="SRC", help="a second model on the same prompts, such as a pruned copy")
     add_set_flags(parser)
-    seen = {"channels"}  # told by channels_kept
+    seen = set(_STORED)
     for spec in (InspectParams, RecordSpec, SinkParams, ModelSpec):
         add_flags(parser, spec, "", seen)
     for name, kind in SAMPLINGS.items():
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         folder = scratch / "study"
         folder.mkdir()
         settings = {
-            "spec": record.model_dump(mode="json", exclude={"prompt", "channels"}),
+            "spec": record.model_dump(mode="json", exclude={"prompt", *_STORED}),
             "beside": options.beside,
             "inspected": params.model_dump(mode="json"),
             "sinks": sinks.model_dump(mode="json"),

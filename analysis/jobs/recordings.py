@@ -65,13 +65,16 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     from analysis.models.tokenizer import token_strings
     from analysis.recording.activations import LargestChannels
     from analysis.recording.denoising import denoise, own_sampling, read_steps
+    from analysis.recording.step_changes import DriftObserver
 
     sampling = own_sampling(model, spec.sampling)
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
     masks = 0 if model.mask_token is None else ids.count(model.mask_token)
     planned, positions = sampling.forwards(masks), sampling.length(len(ids))
-    need = collecting.planned_bytes(sampling, model.geometry, len(ids), masks, spec.mass_dtype)
+    need = collecting.planned_bytes(
+        *(sampling, model.geometry, len(ids), masks, spec.mass_dtype), spec.by_query, spec.drift
+    )
     there = free_memory()
     if need > there:
         raise UserError(
@@ -89,10 +92,16 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
                 f"of a canvas take {gigabytes(beside)} on {model.device.type}, and there are {gigabytes(room)}. "
                 "Write fewer tokens."
             )
-    if spec.channels and (model.architecture.noise == "uniform" or sampling.keeps_keys):
+    canvas = model.architecture.noise == "uniform"
+    if (spec.channels or spec.drift) and (canvas or sampling.keeps_keys):
         raise UserError(
-            "Residual channels are kept where every forward runs over the whole text: not from kept keys, nor of a "
-            "model that writes on a canvas. Record it without one of them."
+            "Residual channels and drift are kept where every forward runs over the whole text: not from kept keys, "
+            "nor of a model that writes on a canvas. Record it without one of them."
+        )
+    if spec.by_query and canvas:
+        raise UserError(
+            f"Every query of {model.architecture.name} is of its canvas, so its mass is not told apart by query state. "
+            "Record it without --by-query."
         )
     names: dict[int, str] = {}
     # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
@@ -129,7 +138,9 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     if reads:
         steps = read_steps(model, prompt, sampling, spec.seed)
     else:
-        steps = denoise(model, prompt, sampling, spec.seed, branch=spec.branch)
+        moving = DriftObserver() if spec.drift else None
+        steps = denoise(model, prompt, sampling, spec.seed, None, spec.branch, spec.by_query, moving)
+        steps = steps if moving is None else moving.beside(steps)
     with LargestChannels(model, spec.channels) if spec.channels else nullcontext() as watched:
         watching = steps if watched is None else watched.beside(steps)
         arrays = collecting.record(watching, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
@@ -361,7 +372,8 @@ def _replay(
                 (min(open_blocks[index][0], len(final)), min(open_blocks[index][1], len(final))),
                 queries=queries[index],
             )
-            yield Step(choice, *observer.take())
+            seen = observer.take()
+            yield Step(choice, seen.mass, seen.value_norm)
 
     started = time.perf_counter()
     arrays = collecting.record(steps(), len(inputs), max(len(row) for row in inputs))

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, MassObserver, Observer
+from analysis.attention import AttentionInputs, Edit, MassObserver, Observer
 from analysis.errors import UserError
 from analysis.models.kept_keys import KeptKeys
-from analysis.models.layout import layout_of
+from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import check_prompt, choices, denoise, stop_tokens
@@ -119,10 +119,7 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
     for steps in by_length.values():
         for start in range(0, len(steps), size):
             part = steps[start : start + size]
-            layout = None
-            if blocks:
-                layout = layout_of(network.architecture, run.prompt_length, recording.block_length)
-                layout = replace(layout, open_from=int(run.pattern.open_block[part[0], 0]))
+            layout = step_layout(network, recording, part[0])
             stacked = torch.from_numpy(np.stack([inputs[step] for step in part]).astype(np.int64))
             if kept is not None:
                 kept.predict(stacked, tuple(queries[part[0]]), observer)
@@ -146,14 +143,34 @@ def shown_to(recordings: Sequence[PromptRun], prompts: int = 4) -> Callable[[Loa
         for recording in recordings[:prompts]:
             steps = recording.run.steps
             for step in sorted({0, steps // 2, steps - 1}):
-                tokens, layout = recording.tokens[step], None
-                if network.architecture.by_blocks:
-                    layout = layout_of(network.architecture, recording.run.prompt_length, recording.block_length)
-                    layout = replace(layout, open_from=int(recording.run.pattern.open_block[step, 0]))
-                text = torch.from_numpy(tokens[tokens != PADDING].astype(np.int64))[None]
-                network.predict(text, observer, keep=1, layout=layout)
+                show_step(network, [recording], step, observer)
 
     return show
+
+
+def step_layout(network: LoadedModel, recording: PromptRun, step: int) -> Layout | None:
+    """Return the blocks of the text in a step of a recording, for a network that attends by them."""
+    if not network.architecture.by_blocks:
+        return None
+    layout = layout_of(network.architecture, recording.run.prompt_length, recording.block_length)
+    return replace(layout, open_from=int(recording.run.pattern.open_block[step, 0]))
+
+
+def show_step(
+    network: LoadedModel,
+    recordings: Sequence[PromptRun],
+    step: int,
+    observer: Observer | None = None,
+    edit: Edit | None = None,
+    keep: int | None = 1,
+) -> torch.Tensor:
+    """Run the whole texts of a step of recordings through a network, as one batch; return the logits (B, keep, V).
+
+    The recordings have prompts of one length, and as many tokens in the step. keep: as `LoadedModel.predict` has it.
+    """
+    layout = step_layout(network, recordings[0], step)
+    texts = [tokens[tokens != PADDING] for tokens in (recording.tokens[step] for recording in recordings)]
+    return network.predict(torch.from_numpy(np.stack(texts).astype(np.int64)), observer, edit, keep, layout)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

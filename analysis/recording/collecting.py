@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analysis.models.families import Geometry
-from analysis.recording.trajectory import PADDING
+from analysis.recording.trajectory import BY_QUERY, PADDING
+from analysis.sinks.drift import DRIFTS
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Sampling
 
@@ -20,21 +21,34 @@ OnStep = Callable[[int, "Step", np.ndarray, np.ndarray], None]
 """Called after each step with its number, the step, the tokens (S,) after it, the confidence (S,) of those chosen."""
 
 
-def planned_bytes(sampling: Sampling, shape: Geometry, prompt_length: int, masks: int, mass_dtype: str) -> int:
+def planned_bytes(
+    sampling: Sampling,
+    shape: Geometry,
+    prompt_length: int,
+    masks: int,
+    mass_dtype: str,
+    by_query: bool = False,
+    drift: bool = False,
+) -> int:
     """Bytes a recording will take in memory and on disk, but for its text, before it is made.
 
     prompt_length: tokens of the prompt, of which `masks` are [MASK]. A text that ends early, as autoregressive ones do,
-    takes less.
+    takes less. by_query, drift: of `RecordSpec`.
     """
     positions, steps = sampling.length(prompt_length), sampling.forwards(masks)
     routes = steps * shape.layers * shape.experts_per_token * positions * (_index_dtype(shape.experts).itemsize + 2)
-    return routes + recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
+    extra = 2 * shape.heads * by_query + len(DRIFTS) * drift
+    return routes + recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype, extra)
 
 
-def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:
-    """Bytes a recording takes in memory and on disk, but for its text."""
+def recording_bytes(
+    steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str, extra: int = 0
+) -> int:
+    """Bytes a recording takes in memory and on disk, but for its text. extra: further numbers of each step, layer and
+    position, in the precision of the mass.
+    """
     width = {"float16": 2, "float32": 4}[_stored_dtype(steps, layers, heads, positions, mass_dtype)]
-    return steps * (positions * (layers * (heads + kv_heads) * width + 9) + 16)
+    return steps * (positions * (layers * (heads + kv_heads + extra) * width + 9) + 16)
 
 
 def _index_dtype(experts: int) -> np.dtype[Any]:
@@ -74,6 +88,10 @@ def record(
         measured = {"mass": observed}
         if step.value_norm is not None:
             measured["value_norm"] = step.value_norm[0].numpy()
+        if step.paid is not None:
+            measured |= dict(zip(BY_QUERY, step.paid[:, 0].numpy(), strict=True))
+        if step.drift is not None:
+            measured["key_drift"], measured["value_drift"] = np.split(step.drift[0].numpy(), 2, axis=1)
         layers, _, length = observed.shape
         if count == 0:
             dtype = _stored_dtype(planned, layers, observed.shape[1], positions, mass_dtype)

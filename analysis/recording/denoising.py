@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from analysis.attention import Edit, MassObserver, Observed
+from analysis.attention import Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.kept_keys import KeptKeys
@@ -39,6 +39,7 @@ from analysis.recording.steps import (
     gumbel_argmax,
     precise_certainty,
     probability,
+    query_groups,
     sure_enough,
     surest_by_factor,
     writing_step,
@@ -85,13 +86,17 @@ def denoise(
     seed: int,
     rerun: Rerun | None = None,
     branch: Branch | None = None,
+    by_query: bool = False,
+    watching: Observer | None = None,
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
     A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler
     goes on with what it returns; what is observed is the untouched forward. With `branch`, its step writes its token,
-    and the sampler goes on from there. Raises UserError when the sampler is not the model's own, the text would be
-    longer than the model takes, its numbers are not finite, or the branch does not leave this text.
+    and the sampler goes on from there. by_query: tells apart the mass that undecided and given queries pay. watching:
+    sees the attention of every forward as well, but for that of a canvas. Raises UserError when the sampler is not the
+    model's own, the text would be longer than the model takes, its numbers are not finite, or the branch does not leave
+    this text.
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
@@ -103,7 +108,7 @@ def denoise(
         yield from canvas_steps(model, prompt, sampling, seed)
         return
     with RoutingObserver(model.blocks) as routes:
-        yield from _observed_steps(model, prompt, sampling, seed, rerun, branch, routes)
+        yield from _observed_steps(model, prompt, sampling, seed, rerun, branch, by_query, watching, routes)
 
 
 def _observed_steps(
@@ -113,9 +118,12 @@ def _observed_steps(
     seed: int,
     rerun: Rerun | None,
     branch: Branch | None,
+    by_query: bool,
+    watching: Observer | None,
     routes: RoutingObserver,
 ) -> Iterator[Step]:
     observer = MassObserver()
+    observe = observer if watching is None else together(observer, watching)
     shown: list[tuple[Observed, Routing | None]] = []
     by_blocks = isinstance(sampling, BlockWriting)
     # What is acted on changes the states of the finished text as well, so an ablation runs all of it.
@@ -133,8 +141,12 @@ def _observed_steps(
         queries: tuple[int, int] | None = None,
     ) -> torch.Tensor:
         observer.rows = observed
+        if by_query:
+            asking = slice(first if prefix is not None and layout is not None else 0, None)
+            groups = query_groups(tokens[:observed], prompt, model.mask_token)
+            observer.groups = groups[..., asking if queries is None else slice(*queries)]
         if prefix is not None and layout is not None:
-            logits = prefix.predict(tokens, first, layout, observer, aligned)
+            logits = prefix.predict(tokens, first, layout, observe, aligned)
             shown[:] = [(observer.take(), None)]
             return logits
         again: Callable[..., torch.Tensor] = (
@@ -142,7 +154,7 @@ def _observed_steps(
             if queries is None
             else partial(kept.predict, tokens, queries)
         )
-        logits = again(observer=observer)
+        logits = again(observer=observe)
         shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
         if rerun is None:
             return logits
@@ -156,7 +168,8 @@ def _observed_steps(
     for count, choice in enumerate(choices(model, predict, prompt, sampling, generator, ends), start=1):
         if branch is not None and branch.step == count - 1:
             write_branch(branch, choice, model)
-        yield Step(choice, *shown[0][0], shown[0][1])
+        seen, routing = shown[0]
+        yield Step(choice, seen.mass, seen.value_norm, routing, paid=seen.paid)
         if model.architecture.noise is None and torch.isin(choice.output[:, -1], ends).all():
             break
     if branch is not None and branch.step >= count:

@@ -56,6 +56,35 @@ class HeldKeys:
 
 
 @dataclass(frozen=True)
+class AddedKey:
+    """One more key in every layer, last, seen by all queries that see some key: the key at `source` of each sequence,
+    (B,) int64. It asks nothing itself. silent: its value is zero, else the value at `source`.
+    """
+
+    source: torch.Tensor
+    silent: bool
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs:
+        batch, queries, length = inputs.query.shape[0], inputs.query.shape[2], inputs.key.shape[2]
+        rows, source = torch.arange(batch, device=inputs.key.device), self.source.to(inputs.key.device)
+        key, value = (states[rows, :, source][:, :, None] for states in (inputs.key, inputs.value))
+        value = torch.zeros_like(value) if self.silent else value
+        mask = inputs.mask
+        if mask is None and inputs.causal:
+            mask = torch.ones(1, 1, queries, length, dtype=torch.bool, device=inputs.key.device).tril()
+        if mask is not None:
+            mask = mask if mask.dtype == torch.bool else mask == 0
+            mask = torch.cat([mask, mask.any(dim=-1, keepdim=True)], dim=-1)
+        return replace(
+            inputs,
+            key=torch.cat([inputs.key, key], dim=2),
+            value=torch.cat([inputs.value, value], dim=2),
+            mask=mask,
+            causal=False,
+        )
+
+
+@dataclass(frozen=True)
 class InLayers:
     """An edit in some layers alone."""
 

@@ -57,6 +57,15 @@ def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | No
     return state if mask_token is None else state.masked_fill(tokens == mask_token, TokenState.UNDECIDED)
 
 
+def query_groups(tokens: torch.Tensor, prompt: torch.Tensor, mask_token: int | None) -> torch.Tensor:
+    """Return which tokens (B, S) are undecided and which the prompt (B, P) gives, (2, B, S) bool: the groups of queries
+    whose mass is told apart. A [MASK] of the prompt is not given, as it gets filled.
+    """
+    undecided = torch.zeros_like(tokens, dtype=torch.bool) if mask_token is None else tokens == mask_token
+    given = torch.ones_like(prompt, dtype=torch.bool) if mask_token is None else prompt != mask_token
+    return torch.stack([undecided, torch.nn.functional.pad(given, (0, tokens.shape[1] - prompt.shape[1]))])
+
+
 def writing_step(
     tokens: torch.Tensor,
     given: torch.Tensor,
@@ -103,7 +112,8 @@ class Step:
 
     value_norm None: the model normalises its values, so their norms say nothing. routing: where the queries were sent,
     of a model with experts. activations: the largest channels of the residual stream of the first sequence, where they
-    were watched.
+    were watched. paid: the mass that undecided and given queries pay, (2, B, L, H, S), where it is told apart.
+    drift: of the first sequence's keys and values, (1, L, 4, S), where it was watched.
     """
 
     choice: Choice
@@ -111,6 +121,8 @@ class Step:
     value_norm: torch.Tensor | None
     routing: Routing | None = None
     activations: Activations | None = None
+    paid: torch.Tensor | None = None
+    drift: torch.Tensor | None = None
 
 
 def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:

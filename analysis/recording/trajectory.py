@@ -11,8 +11,10 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from analysis.errors import UserError
 from analysis.recording import older_formats
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
+from analysis.sinks.query_states import QueryState
 from analysis.sinks.token_names import TokenNames
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Branch, KeptForward, ModelSpec, RecordSpec, Replay, Sampling
@@ -22,6 +24,8 @@ FORMAT: Final = "sinkscope-trajectory-3"
 PADDING = older_formats.PADDING
 Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
 MOST_CHANNELS = 1024
+BY_QUERY: Final = ("undecided_mass", "given_mass")
+"""Arrays of a recording whose mass is told apart by the state of its queries; the rest is paid by written ones."""
 _SEEDS = RecordSpec.model_fields["seed"].metadata
 
 
@@ -119,6 +123,11 @@ class Trajectory:
     largest_channel, largest_position (T, L, K) int32 and largest_value (T, L, K) float32: the K channels of largest
     magnitude that each layer left in the residual stream, largest first, and the token of each; largest_median (T, L)
     float32: the median magnitude. All None where they were not asked for.
+
+    undecided_mass, given_mass (T, L, H, S): the mass that undecided and given queries pay, as `mass`; both None where
+    mass was not told apart. key_drift, value_drift (T, L, 2, S): cosine distance and relative change (`DRIFTS`) of each
+    token's key and value since the step before, in the precision of `mass`; NaN where it was not there, as in the
+    first. Both None where they were not asked for.
     """
 
     info: RecordingInfo
@@ -136,6 +145,10 @@ class Trajectory:
     largest_position: np.ndarray | None = None
     largest_value: np.ndarray | None = None
     largest_median: np.ndarray | None = None
+    undecided_mass: np.ndarray | None = None
+    given_mass: np.ndarray | None = None
+    key_drift: np.ndarray | None = None
+    value_drift: np.ndarray | None = None
 
     @property
     def steps(self) -> int:
@@ -204,6 +217,17 @@ class Trajectory:
             if factor != 1:
                 mass[step] *= np.float32(factor)
         return mass
+
+    def mass_by_query(self) -> dict[QueryState, np.ndarray]:
+        """Return the mass that the queries of each state pay, (T, L, H, S) float32 each, which add up to `mass`.
+
+        Raises UserError for a recording whose mass was not told apart.
+        """
+        if self.undecided_mass is None or self.given_mass is None:
+            raise UserError("This recording does not tell mass by query state. Record it with --by-query.")
+        undecided, given = (part.astype(np.float32) for part in (self.undecided_mass, self.given_mass))
+        rest = np.maximum(self.mass.astype(np.float32) - undecided - given, 0)
+        return {QueryState.UNDECIDED: undecided, QueryState.COMMITTED: rest, QueryState.GIVEN: given}
 
     def labels(self, step: int | None = None) -> list[str]:
         """Text of the token at each position: of the input of a step, or of the finished text."""

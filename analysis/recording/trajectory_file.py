@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from analysis import outputs
 from analysis.errors import UserError, damage
 from analysis.recording import older_formats
-from analysis.recording.trajectory import FORMAT, MOST_CHANNELS, PADDING, RecordingInfo, Trajectory
+from analysis.recording.trajectory import BY_QUERY, FORMAT, MOST_CHANNELS, PADDING, RecordingInfo, Trajectory
 from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.token_states import TokenState
 from analysis.specs import sentence
@@ -35,7 +35,8 @@ def save(trajectory: Trajectory, path: Path) -> None:
             f"The recording was not stored, because it would not open again. {error} If it is of a model, its weights "
             "or its config may be broken."
         ) from error
-    names = [*_stored_arrays(trajectory.info), *(LARGEST if trajectory.largest_channel is not None else ())]
+    names = [*_stored_arrays(trajectory.info)]
+    names += [name for group in ON_DEMAND for name in group if getattr(trajectory, name) is not None]
     arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
     partial = path.with_name(path.name + ".partial")
     try:
@@ -69,7 +70,14 @@ LARGEST: dict[str, tuple[str, ...]] = {
     "largest_value": ("F32",),
     "largest_median": ("F32",),
 }
-"""Arrays of a recording that kept the largest residual channels; another has none of them."""
+ON_DEMAND: tuple[dict[str, tuple[str, ...]], ...] = (
+    LARGEST,
+    dict.fromkeys(BY_QUERY, ("F16", "F32")),
+    {"key_drift": ("F16", "F32"), "value_drift": ("F16", "F32")},
+)
+"""Arrays of a recording for which they were asked; another has none of a group: the largest residual channels, mass by
+the state of the query, drift of keys and values.
+"""
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
@@ -90,8 +98,9 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
                 raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
             info, written_as = _read_description(text, called)
             expected = _stored_arrays(info) if written_as == FORMAT else older_formats.ARRAYS_2
-            if "largest_channel" in file.keys():  # noqa: SIM118  a file of safetensors is no dict
-                expected = expected | LARGEST
+            held = set(file.keys())
+            for group in ON_DEMAND:
+                expected = expected | (group if held & set(group) else {})
             for name, dtypes in expected.items():
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in dtypes:
@@ -174,6 +183,10 @@ def _wrong_shape(trajectory: Trajectory) -> str | None:
     for name, shape in shapes.items():
         if getattr(trajectory, name).shape != shape:
             return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
+    for name, width in (*((name, trajectory.heads) for name in BY_QUERY), ("key_drift", 2), ("value_drift", 2)):
+        values, shape = getattr(trajectory, name), (steps, trajectory.layers, width, positions)
+        if values is not None and values.shape != shape:
+            return f"'{name}' has shape {values.shape}, not {shape}"
     problem = _wrong_channels(trajectory)
     if problem:
         return problem
@@ -252,6 +265,8 @@ def _wrong_number(trajectory: Trajectory) -> str | None:
     asking = query_counts(present, trajectory.queries)
     if (received <= 0).any() or (received > 1.01 * asking[:, None, None]).any():
         return "'mass' is more attention, or less, than there are queries to pay it"
+    if problem := _wrong_on_demand(trajectory):
+        return problem
     if trajectory.info.model.expert_layers and (problem := _wrong_route(trajectory)):
         return problem
     chosen = trajectory.confidence[~np.isnan(trajectory.confidence)]
@@ -261,6 +276,29 @@ def _wrong_number(trajectory: Trajectory) -> str | None:
     unnamed = ids - {PADDING} - set(trajectory.info.tokens)
     if unnamed:
         return f"the text of token {min(unnamed)} is missing"
+    return None
+
+
+def _wrong_on_demand(trajectory: Trajectory) -> str | None:
+    """What is wrong about mass by the state of the query and about drift, where a recording has them."""
+    present = trajectory.present[:, None, None]
+    for name in BY_QUERY:
+        part = getattr(trajectory, name)
+        if part is None:
+            continue
+        if (np.isfinite(part) != present).any() or (np.nan_to_num(part) < 0).any():
+            return f"'{name}' has missing, negative or infinite numbers"
+        # A part of the queries pays no more than all; both are rounded.
+        most = 1.01 * np.nan_to_num(trajectory.mass.astype(np.float32)) + 0.01
+        if (np.nan_to_num(part) > most).any():
+            return f"'{name}' is more than all queries pay"
+    twice = np.concatenate([np.zeros_like(trajectory.present[:1]), trajectory.present[1:] & trajectory.present[:-1]])
+    for name in ("key_drift", "value_drift"):
+        drift = getattr(trajectory, name)
+        if drift is None:
+            continue
+        if (np.isfinite(drift) != twice[:, None, None]).any() or (np.nan_to_num(drift) < 0).any():
+            return f"'{name}' has missing, negative or infinite numbers"
     return None
 
 

@@ -71,6 +71,18 @@ class RecordSpec(JobSpec):
         ge=0,
         le=32,
     )
+    by_query: bool = parameter(
+        False,
+        "Mass by query state",
+        "Store which part of the mass undecided queries pay and which part those of the prompt: two more arrays of the "
+        "mass's size. The rest is paid by written queries.",
+    )
+    drift: bool = parameter(
+        False,
+        "Drift of keys and values",
+        "Store how far the key and value of each token move from step to step, for each layer: the cosine distance and "
+        "the relative change.",
+    )
     branch: Branch | None = parameter(
         None,
         "Branch",

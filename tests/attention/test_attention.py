@@ -54,7 +54,7 @@ def test_chunked_probabilities_equal_the_textbook(length, groups, chunk, causal,
     assert torch.allclose(whole, expected, atol=1e-5)
     observer = MassObserver(rows=1)
     observer(0, inputs)
-    mass, norms = observer.take()
+    mass, norms, _ = observer.take()
     assert mass.shape == (1, 1, heads, length)
     assert torch.allclose(norms, value[:1, None].square().sum(-1).sqrt())
     assert torch.allclose(mass[:, 0], expected[:1].sum(2), atol=1e-4)

@@ -103,7 +103,7 @@ def test_a_sliced_model_reloads_records_and_is_sliced_again(model, allocation, t
     assert again.geometry.kv_heads == made.groups
     observer = MassObserver()
     again.predict(TOKENS, observer)
-    mass, norms = observer.take()
+    mass, norms, _ = observer.take()
     assert mass.shape == (2, again.geometry.layers, again.geometry.heads, TOKENS.shape[1])
     assert norms.shape[2] == made.groups
     null = random_like(again, 0)

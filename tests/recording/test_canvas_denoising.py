@@ -213,6 +213,10 @@ def test_what_needs_a_mask_token_is_refused_with_the_reason(spec, model, tmp_pat
         list(denoise(model, torch.zeros(2, 4, dtype=torch.long), DiffusionGemmaSampling(), 0))
     with pytest.raises(UserError, match="at least one prompt token"):
         list(denoise(model, torch.zeros(1, 0, dtype=torch.long), DiffusionGemmaSampling(), 0))
+    for asked, said in (("by_query", "of its canvas"), ("drift", "writes on a canvas")):
+        asking = RecordSpec(model=spec, prompt="w5", sampling=DiffusionGemmaSampling(gen_length=32), **{asked: True})
+        with pytest.raises(UserError, match=said):
+            jobs.record(asking, QuietContext(tmp_path))
 
 
 def test_a_name_that_ends_in_it_is_an_instruct_models(spec):

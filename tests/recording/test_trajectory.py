@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import tracemalloc
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from analysis.models.checkpoint import find
 from analysis.models.load import load
 from analysis.recording import collecting
 from analysis.recording.collecting import planned_bytes, recording_bytes
-from analysis.recording.denoising import Choice, written_once
+from analysis.recording.denoising import Choice, Step, written_once
 from analysis.recording.trajectory import PADDING
 from analysis.recording.trajectory_file import ARRAYS, open_trajectory, save
 from analysis.sinks import definitions
@@ -302,18 +301,11 @@ def temporal(recording, params):
 
 
 def test_a_model_that_writes_masks_itself_may_take_more_steps_than_tokens(trajectory):
-    class Written(NamedTuple):
-        choice: Choice
-        mass: torch.Tensor
-        value_norm: torch.Tensor
-        routing: None = None
-        activations: None = None
-
     def steps(count):
         for number in range(count):
             tokens = torch.full((1, 4), number)
             state, confidence = written_once(tokens, tokens > 3, 1), torch.full((1, 4), 0.5)
-            yield Written(
+            yield Step(
                 Choice(tokens, state, tokens > 0, confidence, tokens, (0, 4)),
                 torch.full((1, 2, 3, 4), float(number)),
                 torch.ones(1, 2, 1, 4),

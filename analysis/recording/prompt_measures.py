@@ -1,0 +1,298 @@
+"""Measures inside a network on the steps of one recorded prompt: its own network, or one of another null, as random
+weights, over the same inputs. Each pairs a measure with its null (`Paired`).
+
+Shapes: T steps, L layers, H heads, S positions. Mass is in units in which uniform attention gives 1 on average.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from analysis.attention import AttentionInputs, Edit, MassObserver, together
+from analysis.errors import UserError
+from analysis.models.loaded import LoadedModel
+from analysis.recording.activations import LargestChannels
+from analysis.recording.batches import PromptRun, show_step, step_layout
+from analysis.recording.interventions import AddedKey
+from analysis.recording.lens import logit_lens
+from analysis.recording.residual_edits import ClampedChannels, LargestStates
+from analysis.recording.step_changes import DriftObserver, LikenessObserver
+from analysis.sinks.attention_pattern import query_counts
+from analysis.sinks.drift import DRIFTS
+from analysis.sinks.massive import chance_on_sinks, on_sinks
+from analysis.sinks.pairing import Paired, read_at_sinks
+from analysis.sinks.query_states import queries_apart
+from analysis.sinks.token_states import TokenState
+from analysis.specs import SinkParams
+
+OnStep = Callable[[int], None]
+"""Called with the number of forwards that were run."""
+_REFERENCE, _COMPARED = 0.25, (0.5, 1.0)  # at which parts of the steps maps are kept, and compared with those kept
+
+
+def _quiet(forwards: int) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class PromptMeasures:
+    """What the forwards of a prompt show. mass (T, L, H, S) float16 and value_norm (T, L, H_kv, S) float32, NaN where a
+    token is absent; drift: by name of `DRIFTS`, (T, L, S) float32, NaN in the first step.
+
+    apart: of `queries_apart`. carried: whether the token of a layer's largest residual channel is a sink of its step,
+    and how likely a random token of the same state is one. other_heads, other_prompt: likeness of a head's map to its
+    own of an earlier step, against that step's map of other heads of its layer, and of another prompt (NaN without).
+    """
+
+    mass: np.ndarray
+    value_norm: np.ndarray
+    drift: dict[str, np.ndarray]
+    apart: Paired
+    carried: Paired
+    other_heads: Paired
+    other_prompt: Paired
+
+    def sinks(self, recording: PromptRun, params: SinkParams) -> np.ndarray:
+        """Return the sinks of each layer and, last, of all together, (T, L + 1, S), in the text of the recording."""
+        return recording.run.with_mass(self.by_layer).sinks(params)
+
+    @property
+    def by_layer(self) -> np.ndarray:
+        """Mass averaged over heads, (T, L, S) float32."""
+        return self.mass.astype(np.float32).mean(axis=2)
+
+
+def measure(
+    network: LoadedModel,
+    recording: PromptRun,
+    params: SinkParams,
+    seed: int = 0,
+    beside: PromptRun | None = None,
+    on_step: OnStep = _quiet,
+) -> PromptMeasures:
+    """Run the steps of a recording through a network once and measure what `PromptMeasures` holds.
+
+    beside: another prompt's recording with as many prompt tokens and steps, whose maps are a null; without one, that
+    null is NaN. Raises UserError for a recording whose steps ran parts of the text over kept keys.
+    """
+    _require_whole_forwards(network, recording)
+    run, rng = recording.run, np.random.default_rng([seed, recording.index])
+    steps, positions = run.state.shape
+    layers, heads = network.geometry.layers, network.geometry.heads
+    mass = np.full((steps, layers, heads, positions), np.nan, np.float16)
+    drift = np.full((steps, layers, len(DRIFTS), positions), np.nan, np.float32)
+    norms: np.ndarray | None = None
+    apart = np.full((2, steps, layers), np.nan)
+    largest = np.zeros((steps, layers, 1), np.int64)
+    masses, drifts = MassObserver(), DriftObserver()
+    with LargestChannels(network, 1) as channels:
+        for step in range(steps):
+            there = run.present[step]
+            asking = slice(*run.pattern.queries[step].tolist())
+            state = run.state[step, there][asking]
+            masses.first, (undecided, permuted) = asking.start, _groups(state, rng)
+            masses.groups = torch.from_numpy(np.stack([undecided, permuted]))[:, None]
+            show_step(network, [recording], step, together(masses, drifts), keep=None)
+            seen = masses.take()
+            assert seen.paid is not None
+            paid, (by_state, by_chance) = seen.mass[0].numpy(), seen.paid[:, 0].numpy()
+            pair = queries_apart(*(part[None] for part in (paid, by_state, by_chance)))
+            apart[:, step] = pair.value, pair.null
+            mass[step][..., there] = paid * (there.sum() / len(state))
+            drift[step][..., there] = drifts.take()[0].numpy()
+            if norms is None:
+                norms = np.full((steps, layers, seen.value_norm.shape[2], positions), np.nan, np.float32)
+            norms[step][..., there] = seen.value_norm[0].numpy()
+            largest[step] = np.flatnonzero(there)[channels.take().position]
+            on_step(1)
+    assert norms is not None
+    sinks = run.with_mass(mass.astype(np.float32).mean(axis=2)).sinks(params)[:, -1]
+    own, other_heads, other_prompt = _likeness(network, recording, beside, on_step)
+    return PromptMeasures(
+        mass,
+        norms,
+        dict(zip(DRIFTS, np.moveaxis(drift, 2, 0), strict=True)),
+        Paired(*_means(apart)),
+        Paired(
+            on_sinks(largest, sinks)[..., 0].mean(axis=0),
+            chance_on_sinks(largest, sinks, run.state)[..., 0].mean(axis=0),
+        ),
+        Paired(own, other_heads),
+        Paired(own, other_prompt),
+    )
+
+
+def _require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
+    run = recording.run
+    asking = query_counts(run.present, run.pattern.queries)
+    if not network.architecture.by_blocks and (asking < run.lengths).any():
+        raise UserError("This text was written over kept keys. Record it with the cache set to none.")
+
+
+def _groups(state: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Which queries are undecided, and as many random ones, (Q,) bool each."""
+    undecided = state == TokenState.UNDECIDED
+    return undecided, rng.permutation(undecided)
+
+
+def _means(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the steps (2, T, L) that have both of a pair, (L,) each; NaN where none has."""
+    both = np.isfinite(pairs).all(axis=0)
+    count = np.where(both.any(axis=0), both.sum(axis=0), np.nan)
+    value, null = np.where(both, np.nan_to_num(pairs), 0).sum(axis=1) / count
+    return value, null
+
+
+def _likeness(
+    network: LoadedModel, recording: PromptRun, beside: PromptRun | None, on_step: OnStep
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Likeness of the maps of later steps to those of an early one, mean over heads and later steps, (L,) each: to a
+    head's own, to other heads', to another prompt's. NaN where texts grow.
+    """
+    lengths, last = recording.run.lengths, recording.run.steps - 1
+    texts = [recording]
+    if beside is not None and beside.run.steps == recording.run.steps:
+        alike = beside.run.prompt_length == recording.run.prompt_length
+        texts += [beside] if alike and (beside.run.lengths == lengths).all() else []
+    reference = round(_REFERENCE * last)
+    later = sorted({round(part * last) for part in _COMPARED} - {reference})
+    later = [step for step in later if lengths[step] == lengths[reference]]
+    if not later:
+        nothing = np.full(network.geometry.layers, np.nan)
+        return nothing, nothing, nothing
+    observer = LikenessObserver()
+    show_step(network, texts, reference, observer)
+    observer.keep = False
+    found = []
+    for step in later:
+        show_step(network, texts, step, observer)
+        found.append(observer.take()[0].numpy())
+    on_step(1 + len(later))
+    own, heads, prompts = np.moveaxis(np.mean(found, axis=0).mean(axis=1), -1, 0)
+    return own, heads, prompts
+
+
+# --- interventions ----------------------------------------------------------------------------------------------
+
+
+def mass_of(
+    network: LoadedModel, recording: PromptRun, edit: Callable[[int], Edit] | None = None, on_step: OnStep = _quiet
+) -> np.ndarray:
+    """Return the mass that the steps of a recording show, averaged over heads, (T, L, S) float32, NaN where a token is
+    absent. edit: gives the edit of a step's attention. Raises UserError as `measure` does.
+    """
+    return _masses(network, recording, edit, 0, on_step)[0]
+
+
+def _masses(
+    network: LoadedModel, recording: PromptRun, edit: Callable[[int], Edit] | None, added: int, on_step: OnStep
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mass (T, L, S + added) of all keys, of which the last are added ones, and (T, L, S) of what queries would pay
+    without these to the text's own.
+    """
+    _require_whole_forwards(network, recording)
+    run = recording.run
+    steps, positions = run.state.shape
+    mass = np.full((steps, network.geometry.layers, positions + added), np.nan, np.float32)
+    rest = np.full((steps, network.geometry.layers, positions), np.nan, np.float32)
+    whole, own = MassObserver(), MassObserver()
+
+    def without_added(layer: int, inputs: AttentionInputs) -> None:
+        length = inputs.key.shape[2] - added
+        mask = None if inputs.mask is None else inputs.mask[..., :length]
+        own(layer, replace(inputs, key=inputs.key[:, :, :length], value=inputs.value[:, :, :length], mask=mask))
+
+    for step in range(steps):
+        there = np.append(run.present[step], np.ones(added, bool))
+        whole.first = own.first = int(run.pattern.queries[step, 0])
+        observer = together(whole, without_added) if added else whole
+        show_step(network, [recording], step, observer, None if edit is None else edit(step))
+        relative = run.lengths[step] / query_counts(run.present[[step]], run.pattern.queries[[step]])[0]
+        mass[step][:, there] = whole.take().mass[0].mean(dim=1).numpy() * relative
+        if added:
+            rest[step][:, run.present[step]] = own.take().mass[0].mean(dim=1).numpy() * relative
+        on_step(1)
+    return mass, rest
+
+
+def massive_channels(
+    network: LoadedModel, recordings: Sequence[PromptRun], count: int, on_step: OnStep = _quiet
+) -> torch.Tensor:
+    """Return the residual channels that reach furthest beyond the median magnitude of their layer, (count,) int64, by
+    the first, middle and last steps of recordings.
+    """
+    with LargestStates(network) as states:
+        for recording in recordings:
+            last = recording.run.steps - 1
+            for step in sorted({0, last // 2, last}):
+                show_step(network, [recording], step)
+                on_step(1)
+    return states.channels(count)
+
+
+def clamped(network: LoadedModel, recording: PromptRun, channels: torch.Tensor, on_step: OnStep = _quiet) -> np.ndarray:
+    """Return the mass of `mass_of` with residual channels clamped to the median magnitude behind each layer."""
+    with ClampedChannels(network, channels):
+        return mass_of(network, recording, on_step=on_step)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Mass with one token more that every query sees. text (T, L, S): what the text's own tokens still get; rest: what
+    they would get of each query's attention to them alone, in the same forward, so that dilution does not count; token
+    (T, L): what the added one gets, all in units of uniform attention over the text.
+    """
+
+    text: np.ndarray
+    rest: np.ndarray
+    token: np.ndarray
+
+
+def with_added_token(
+    network: LoadedModel, recording: PromptRun, sources: np.ndarray, silent: bool, on_step: OnStep = _quiet
+) -> Added:
+    """Run the steps of a recording with one token more in every layer, seen by all and attending to itself alone
+    (arXiv 2601.19657): its key is that of the position `sources[t]` (T,), its value zero if `silent`, else that one's.
+    """
+    mass, rest = _masses(
+        network, recording, lambda step: AddedKey(torch.tensor([int(sources[step])]), silent), 1, on_step
+    )
+    return Added(mass[..., :-1], rest, mass[..., -1])
+
+
+def added_sources(
+    mass: np.ndarray, sinks: np.ndarray, state: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the position of each step with most mass, and a random one of its state that is no sink where there is
+    one, (T,) each: the sources of an added sink token and of its null.
+
+    mass (T, S): of all layers together, NaN where absent; sinks (T, S) bool; state (T, S).
+    """
+    heaviest = np.nanargmax(mass, axis=1)
+    drawn = np.empty_like(heaviest)
+    for step, top in enumerate(heaviest):
+        others = (np.arange(mass.shape[1]) != top) & (state[step] != TokenState.ABSENT)
+        same = others & (state[step] == state[step, top])
+        pools = (same & ~sinks[step], same, others & ~sinks[step], others)
+        drawn[step] = rng.choice(np.flatnonzero(next(pool for pool in pools if pool.any())))
+    return heaviest, drawn
+
+
+def lens_at_sinks(network: LoadedModel, recording: PromptRun, sinks: np.ndarray, at: float = 0.5) -> Paired:
+    """Return `read_at_sinks` of one step of a recording, at a share of its steps. sinks (T, S): of all layers together.
+
+    NaN where the step has no undecided sink, or no other undecided token. Raises UserError as `logit_lens` does.
+    """
+    run = recording.run
+    step = round(at * (run.steps - 1))
+    text = np.flatnonzero(run.present[step])
+    undecided = run.state[step, text] == TokenState.UNDECIDED
+    if not undecided.any():
+        return Paired(*np.full((2, network.geometry.layers), np.nan))
+    tokens = torch.from_numpy(recording.tokens[step, text].astype(np.int64))[None]
+    places = torch.from_numpy(np.flatnonzero(undecided))
+    read = logit_lens(network, tokens, places, step_layout(network, recording, step))
+    hits = read.argmax(dim=-1).numpy() == run.final[text[undecided]]
+    return read_at_sinks(hits, sinks[step, text[undecided]])

@@ -1,0 +1,115 @@
+"""Observers of what changes from one step to the next: keys and values, and the attention maps of heads.
+
+They hold the queries, keys and values of one earlier step, never a map of a whole layer.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
+
+from analysis.attention import AttentionInputs
+from analysis.recording.steps import Step
+from analysis.sinks.drift import DRIFTS
+
+_PIECE = 2**20  # probabilities of a map in one piece
+
+
+class DriftObserver:
+    """Compares the keys and values of each forward with those of the forward before. rows: sequences observed."""
+
+    def __init__(self, rows: int = 1) -> None:
+        self.rows = rows
+        self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._drifts: dict[int, torch.Tensor] = {}
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        now = _by_token(inputs.key[: self.rows]), _by_token(inputs.value[: self.rows])
+        before = self._before.get(layer, now)
+        missing = layer not in self._before
+        self._before[layer] = now
+        batch, length = now[0].shape[:2]
+        both = min(length, before[0].shape[1])
+        drifts = torch.full((batch, len(DRIFTS), length), float("nan"))
+        if not missing:
+            for place, (old, new) in enumerate(zip(before, now, strict=True)):
+                drifts[:, 2 * place : 2 * place + 2, :both] = _drift(old[:, :both], new[:, :both]).cpu()
+        self._drifts[layer] = drifts
+
+    def take(self) -> torch.Tensor:
+        """Return the drift of the forward just run, (B, L, 4, S) float32 in the order of `DRIFTS`; NaN for tokens that
+        the forward before did not hold.
+        """
+        drifts = torch.stack([self._drifts[layer] for layer in sorted(self._drifts)], dim=1)
+        self._drifts = {}
+        return drifts
+
+    def beside(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The steps, each with the drift of its forward."""
+        for step in steps:
+            yield replace(step, drift=self.take())
+
+
+def _by_token(states: torch.Tensor) -> torch.Tensor:
+    """States (B, H, S, D) of every token with its heads in a row, (B, S, H · D)."""
+    return states.transpose(1, 2).flatten(2)
+
+
+def _drift(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """The cosine distance and relative change of states (B, S, W), (B, 2, S) float32."""
+    old, new = old.float(), new.float()
+    tiny = torch.finfo(torch.float32).tiny
+    before, after = old.norm(dim=-1).clamp_min(tiny), new.norm(dim=-1).clamp_min(tiny)
+    # 1 − cosine from the difference of the directions: 1 less a number near 1 would leave no digits.
+    distance = (old / before[..., None] - new / after[..., None]).square().sum(dim=-1) / 2
+    return torch.stack([distance, (new - old).norm(dim=-1) / before], dim=1)
+
+
+class LikenessObserver:
+    """Compares each head's attention map with maps of an earlier forward, of as many tokens.
+
+    Likeness is the overlap of two maps, 0 to 1: the mean over queries of the sum over keys of the smaller probability,
+    which is 1 less their total-variation distance. A forward is kept where `keep` is set, else compared.
+    """
+
+    HEADS = 4  # other heads that each is compared with, evenly spaced
+
+    def __init__(self) -> None:
+        self.keep = True
+        self._kept: dict[int, AttentionInputs] = {}
+        self._likeness: dict[int, torch.Tensor] = {}
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        if self.keep:
+            self._kept[layer] = replace(inputs, value=inputs.key, log_sum_exp=None)
+            return
+        kept, now = self._kept[layer], replace(inputs, log_sum_exp=None)
+        batch, heads, queries, length = *now.query.shape[:3], now.key.shape[2]
+        if kept.query.shape != now.query.shape or kept.key.shape != now.key.shape:
+            raise ValueError("Maps of two forwards are compared over as many tokens.")
+        shifts = sorted({round(1 + place * (heads - 2) / max(1, self.HEADS - 1)) for place in range(self.HEADS)})
+        shifts = [shift for shift in shifts if 0 < shift < heads]
+        summed = now.query.new_zeros((batch, heads, 3), dtype=torch.float32)
+        chunk = max(1, _PIECE // (batch * heads * length))
+        for old, new in zip(kept.probabilities(chunk), now.probabilities(chunk), strict=True):
+            summed[..., 0] += _overlap(old, new)
+            for shift in shifts:
+                summed[..., 1] += _overlap(old.roll(shift, dims=1), new) / len(shifts)
+            if batch > 1:
+                summed[..., 2] += _overlap(old.roll(1, dims=0), new)
+        summed[..., 1] = summed[..., 1] if shifts else float("nan")
+        summed[..., 2] = summed[..., 2] if batch > 1 else float("nan")
+        self._likeness[layer] = (summed / queries).cpu()
+
+    def take(self) -> torch.Tensor:
+        """Return the likeness of the forward just run to the one kept, (B, L, H, 3) float32: of a head to itself, to
+        other heads of its layer there, and to itself there on the next sequence of the batch, NaN where there is none.
+        """
+        likeness = torch.stack([self._likeness[layer] for layer in sorted(self._likeness)], dim=1)
+        self._likeness = {}
+        return likeness
+
+
+def _overlap(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The sum over queries and keys of the smaller probability, (B, H)."""
+    return torch.minimum(first, second).sum(dim=(2, 3))

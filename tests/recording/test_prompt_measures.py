@@ -1,0 +1,229 @@
+"""Measures inside a network on recorded prompts: on made inputs against plain arithmetic, and on the bundled model and
+other weights in its place.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.attention import AttentionInputs, MapObserver, MassObserver
+from analysis.errors import UserError
+from analysis.models.load import random_like
+from analysis.recording import prompt_measures
+from analysis.recording.activations import BlockStates
+from analysis.recording.batches import recorded, show_step
+from analysis.recording.interventions import AddedKey
+from analysis.recording.prompt_pairs import channels_of, pairs
+from analysis.recording.residual_edits import ClampedChannels, other_channels
+from analysis.recording.step_changes import DriftObserver, LikenessObserver
+from analysis.recording.weight_nulls import permuted_like
+from analysis.sinks.by_position import explained_by_position
+from analysis.specs import LLaDASampling, SinkParams
+
+PROMPTS = ("mia has a dog .", "leo has a cat .")
+
+
+def inputs(seed: int, causal: bool = False, masked: bool = False, batch: int = 2) -> AttentionInputs:
+    """Four query heads over two key heads, 9 tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    query, key, value = (torch.randn(batch, heads, 9, 8, generator=generator) for heads in (4, 2, 2))
+    mask = None
+    if masked:
+        mask = (torch.rand(1, 1, 9, 9, generator=generator) < 0.6) | torch.eye(9, dtype=torch.bool)
+    return AttentionInputs(query, key, value, mask, 0.3, causal)
+
+
+@given(st.integers(0, 2**31), st.booleans(), st.booleans())
+@settings(max_examples=20)
+def test_groups_of_queries_pay_what_their_rows_of_the_map_hold(seed, causal, masked):
+    given_to = inputs(seed, causal and not masked, masked)
+    maps = torch.cat(list(given_to.probabilities()), dim=2)
+    group = torch.rand(2, 9, generator=torch.Generator().manual_seed(seed)) < 0.5
+    expected = (maps * group[:, None, :, None]).sum(dim=2)
+    torch.testing.assert_close(given_to.paid_by(group), expected, atol=1e-5, rtol=1e-4)
+    scores = 0.3 * given_to.query @ given_to.key.repeat_interleave(2, dim=1).transpose(2, 3)
+    if given_to.mask is not None:
+        scores = scores.masked_fill(~given_to.mask, -torch.inf)
+    if given_to.causal:
+        scores = scores.masked_fill(torch.ones(9, 9, dtype=torch.bool).triu(1), -torch.inf)
+    known = replace(given_to, log_sum_exp=lambda: scores.logsumexp(dim=-1))
+    torch.testing.assert_close(known.paid_by(group), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_model_s_groups_add_up_to_its_mass(bundled):
+    observer = MassObserver()
+    group = torch.arange(12) < 5
+    observer.groups = torch.stack([group, ~group])[:, None]
+    bundled.predict(torch.arange(5, 17)[None], observer)
+    seen = observer.take()
+    torch.testing.assert_close(seen.paid.sum(dim=0), seen.mass, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(seen.paid[0].sum(dim=-1), torch.full(seen.mass.shape[:-1], 5.0))
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20)
+def test_drift_is_the_cosine_distance_and_the_relative_change(seed):
+    observer, old, new = DriftObserver(rows=2), inputs(seed), inputs(seed + 1)
+    observer(0, old)
+    assert observer.take().isnan().all()
+    observer(0, replace(new, key=torch.cat([new.key, new.key], dim=2), value=torch.cat([new.value] * 2, dim=2)))
+    drift = observer.take()[:, 0]
+    assert drift.shape == (2, 4, 18) and drift[..., 9:].isnan().all(), "tokens that were not there before"
+    before, after = (states.key.transpose(1, 2).flatten(2) for states in (old, new))
+    cosine = torch.nn.functional.cosine_similarity(before, after, dim=-1)
+    torch.testing.assert_close(drift[:, 0, :9], 1 - cosine, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(drift[:, 1, :9], (after - before).norm(dim=-1) / before.norm(dim=-1))
+    assert not torch.equal(drift[:, 0], drift[:, 2])
+
+
+def test_likeness_is_the_overlap_of_maps():
+    observer, old, new = LikenessObserver(), inputs(0), inputs(1)
+    observer(0, old)
+    observer.keep = False
+    observer(0, old)
+    same = observer.take()[:, 0]
+    torch.testing.assert_close(same[..., 0], torch.ones(2, 4))
+    assert (same[..., 1:] < 1).all()
+    observer(0, new)
+    found = observer.take()[:, 0]
+    first, second = (torch.cat(list(part.probabilities()), dim=2) for part in (old, new))
+    own = torch.minimum(first, second).sum(dim=-1).mean(dim=-1)
+    torch.testing.assert_close(found[..., 0], own)
+    others = [torch.minimum(first[:, [h for h in range(4) if h != head]], second[:, [head]]) for head in range(4)]
+    others = torch.stack([part.sum(dim=-1).mean(dim=(1, 2)) for part in others], dim=1)
+    torch.testing.assert_close(found[..., 1], others)
+    torch.testing.assert_close(found[..., 2], torch.minimum(first.flip(0), second).sum(dim=-1).mean(dim=-1))
+    with pytest.raises(ValueError, match="as many tokens"):
+        observer(0, replace(new, query=new.query[:, :, :5]))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_added_key_is_one_more_in_the_softmax_and_adds_no_value(causal, masked):
+    plain = inputs(3, causal and not masked, masked)
+    source = torch.tensor([2, 5])
+    edited = AddedKey(source, silent=True)(0, plain)
+    assert not edited.value[:, :, -1].any() and edited.key.shape[2] == 10
+    torch.testing.assert_close(edited.key[1, :, -1], plain.key[1, :, 5])
+    maps = torch.cat(list(edited.probabilities()), dim=2)
+    rest = maps[..., :9] / maps[..., :9].sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(rest, torch.cat(list(plain.probabilities()), dim=2))
+    assert (maps[..., 9] > 0).all(), "every query sees it"
+    loud = AddedKey(source, silent=False)(0, plain)
+    torch.testing.assert_close(loud.value[0, :, -1], plain.value[0, :, 2])
+
+
+# --- on a model -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(bundled):
+    ids = [bundled.encode(text, "off")[0] for text in PROMPTS]
+    found = recorded(bundled, ids, LLaDASampling(gen_length=6, steps=6), 0, 2, lambda rows: None)
+    return sorted(found, key=lambda run: run.index)
+
+
+@pytest.fixture(scope="module")
+def measured(bundled, runs):
+    return prompt_measures.measure(bundled, runs[0], SinkParams(), beside=runs[1])
+
+
+def test_what_is_measured_again_is_what_was_recorded(measured, runs, bundled):
+    recording = runs[0]
+    np.testing.assert_allclose(measured.mass, recording.heads, atol=2e-3)
+    assert np.array_equal(measured.sinks(recording, SinkParams()), recording.run.sinks(SinkParams()))
+    assert measured.value_norm.shape == measured.mass.shape
+    assert ((measured.apart.value[1:] > 0) & (measured.apart.value[1:] < 1)).all()
+    for name, drift in measured.drift.items():
+        assert np.isnan(drift[0]).all() and (drift[1:] >= 0).all(), name
+    states = {}
+    with BlockStates(bundled, lambda layer, found: states.setdefault(layer, []).append(found)):
+        for step in (0, 1):
+            show_step(bundled, [recording], step, keep=None)
+    unchanged = recording.tokens[0] == recording.tokens[1]
+    assert (measured.drift["key_change"][1, 0, unchanged] < 1e-5).all(), "the first keys are of the tokens alone"
+    assert (measured.drift["key_change"][1, 1:, unchanged] > 1e-4).any()
+    assert measured.drift["value_change"][1, 0, ~unchanged].min() > 0.1
+
+
+def test_maps_are_those_of_whole_forwards(measured, runs, bundled):
+    recording, maps = runs[0], {}
+    for step in (1, 2, 5):
+        observer = MapObserver(3, 1)
+        show_step(bundled, [recording], step, observer, keep=None)
+        maps[step] = observer.map
+    likeness = LikenessObserver()
+    show_step(bundled, [recording], 1, likeness, keep=None)
+    likeness.keep = False
+    show_step(bundled, [recording], 5, likeness, keep=None)
+    overlap = torch.minimum(maps[1], maps[5]).sum(dim=-1).mean()
+    torch.testing.assert_close(likeness.take()[0, 3, 1, 0], overlap, atol=1e-5, rtol=1e-4)
+    assert np.isfinite(measured.other_heads.null).all() and np.isfinite(measured.other_prompt.null).all()
+    assert (measured.other_heads.value > measured.other_heads.null).all(), "a head is most like itself"
+    alone = prompt_measures.measure(bundled, recording, SinkParams())
+    assert np.isnan(alone.other_prompt.null).all()
+
+
+def test_clamping_acts_while_it_is_open_and_on_its_channels_alone(bundled, runs):
+    channels, states = torch.tensor([3, 50]), {}
+    plain = show_step(bundled, runs[:1], 2, keep=None)
+    with ClampedChannels(bundled, channels), BlockStates(bundled, states.__setitem__):
+        changed = show_step(bundled, runs[:1], 2, keep=None)
+    assert not torch.equal(plain, changed)
+    assert torch.equal(plain, show_step(bundled, runs[:1], 2, keep=None))
+    first = {}
+    with BlockStates(bundled, first.__setitem__):
+        show_step(bundled, runs[:1], 2, keep=None)
+    others = np.setdiff1d(np.arange(bundled.geometry.hidden), channels)
+    torch.testing.assert_close(states[0][:, others], first[0][:, others])
+    bound = first[0].abs().median()
+    assert states[0][:, channels].abs().max() <= bound < first[0][:, channels].abs().max()
+    drawn = other_channels(channels, 192, 0)
+    assert len(drawn) == 2 and not set(drawn.tolist()) & {3, 50}
+    with pytest.raises(ValueError, match="hold no"):
+        other_channels(torch.tensor([0, 1]), 3, 0)
+
+
+def test_an_added_token_draws_attention_and_dilutes_the_rest(bundled, runs):
+    recording = runs[0]
+    plain = prompt_measures.mass_of(bundled, recording)
+    np.testing.assert_allclose(plain, recording.run.mass, atol=1e-3)
+    together = recording.run.sinks(SinkParams())[:, -1]
+    own, drawn = prompt_measures.added_sources(
+        plain.mean(axis=1), together, recording.run.state, np.random.default_rng(0)
+    )
+    assert (own != drawn).all()
+    added = prompt_measures.with_added_token(bundled, recording, own, silent=True)
+    length = recording.run.lengths[0]
+    np.testing.assert_allclose(added.text.sum(axis=2) + added.token, length, rtol=1e-4)
+    np.testing.assert_allclose(added.rest.sum(axis=2), length, rtol=1e-4)
+    np.testing.assert_allclose(added.rest[:, 0], plain[:, 0], atol=1e-3, err_msg="layer 0 has seen no change yet")
+    assert np.abs(added.rest[:, -1] - plain[:, -1]).max() > 0.01
+    first = np.take_along_axis(added.text[:, 0], own[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(added.token[:, 0], first, rtol=1e-3, err_msg="it is a second key like that one")
+
+
+@pytest.mark.parametrize("draw", [random_like, permuted_like])
+def test_every_measure_is_told_of_other_weights_too(bundled, runs, draw):
+    network = draw(bundled, 1)
+    channels = channels_of(network, runs[:1], 0)
+    measured = prompt_measures.measure(network, runs[0], SinkParams(), beside=runs[1])
+    found = pairs(network, runs[0], measured, channels, SinkParams(), 0)
+    for name, pair in found.items():
+        assert pair.value.shape == pair.null.shape == (network.geometry.layers,), name
+    assert np.isfinite(found["pattern of another head"].means()).all()
+    three = np.stack([measured.mass, measured.mass, runs[0].heads])
+    assert explained_by_position(three).shape == (3, network.geometry.layers)
+
+
+def test_texts_written_over_kept_keys_are_refused(bundled):
+    ids = bundled.encode(PROMPTS[0], "off")[0]
+    [recording] = recorded(
+        bundled, [ids], LLaDASampling(gen_length=6, steps=6, cache="prefix"), 0, 1, lambda rows: None
+    )
+    with pytest.raises(UserError, match="cache set to none"):
+        prompt_measures.measure(bundled, recording, SinkParams())
