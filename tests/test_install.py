@@ -1,9 +1,6 @@
 """The package that `pip install .` makes: complete, out of the way of other packages, and the same program."""
 
-import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -17,10 +14,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from sinkscope import ROOT as IMPORTED_FROM
-from tests.helpers import ROOT
+from tests.clean_install import RECORD, dockerfile
+from tests.helpers import ROOT, free_port
 
 SHIPPED = ("analysis", "cache", "pages")
-RECORD = ["record", "--prompt", "tom has a dog .", "--gen-length", "8", "--steps", "4", "--block-length", "8"]
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +64,9 @@ def test_its_requirements_are_those_of_requirements_txt(site):
 
 
 def test_the_container_copies_all_that_the_package_is_made_of(site, tmp_path):
-    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    copied = [line.split()[1:] for line in lines if line.startswith("COPY ")]
-    for *sources, target in copied:
-        for source in sources:
-            into = tmp_path / target.strip("/") / ("" if (ROOT / source).is_file() else ".")
-            into.mkdir(parents=True, exist_ok=True)
-            if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(ROOT / source, into)
+    source = dockerfile().copy_into(tmp_path)
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=tmp_path / "src", check=True, capture_output=True)
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert names == {
@@ -91,19 +79,10 @@ def test_the_container_copies_all_that_the_package_is_made_of(site, tmp_path):
 @pytest.mark.slow
 def test_the_containers_command_serves_a_demonstration_and_is_healthy(site, tmp_path):
     """As the Dockerfile says it, at another port, with what its health check asks."""
-    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    entry = json.loads(next(line for line in lines if line.startswith("ENTRYPOINT ")).removeprefix("ENTRYPOINT "))
-    asked = json.loads(next(line for line in lines if line.startswith("HEALTHCHECK ")).partition(" CMD ")[2])
-    port = free_port()
-    with serving(site, tmp_path, [word.replace("8501", port) for word in entry[1:]], SINKSCOPE_DEMO="1"):
-        health = [sys.executable, "-c", asked[2].replace("8501", port)]
+    image, port = dockerfile(), str(free_port())
+    with serving(site, tmp_path, [word.replace("8501", port) for word in image.command[1:]], SINKSCOPE_DEMO="1"):
+        health = [sys.executable, *(word.replace("8501", port) for word in image.health[1:])]
         assert subprocess.run(health, timeout=60).returncode == 0
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
 
 
 @contextmanager
@@ -168,7 +147,7 @@ def test_installed_and_checkout_give_equal_recordings(site, tmp_path):
 @pytest.mark.slow
 def test_the_installed_command_serves_the_first_page(site, tmp_path):
     with (
-        serving(site, tmp_path, ["dashboard", "--port", free_port()], SINKSCOPE_TOKEN="none") as address,
+        serving(site, tmp_path, ["dashboard", "--port", str(free_port())], SINKSCOPE_TOKEN="none") as address,
         urllib.request.urlopen(address, timeout=60) as answer,
     ):
         assert answer.status == 200 and "default-src 'self'" in answer.headers["content-security-policy"]

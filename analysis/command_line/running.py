@@ -143,8 +143,11 @@ def _linked(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def follow(engine: "Engine", record: "JobRecord") -> "JobRecord":
-    """Wait for a job to end, and say how far it is. Interrupted, the job is cancelled and may be asked again."""
+def follow(engine: "Engine", record: "JobRecord", look: Callable[[], None] | None = None) -> "JobRecord":
+    """Wait for a job to end, and say how far it is. Interrupted, the job is cancelled and may be asked again.
+
+    look: called now and then while it runs.
+    """
     progress = Progress()
     told: tuple[int, str] = (-1, "")
     notices: list[str] = []
@@ -163,6 +166,8 @@ def follow(engine: "Engine", record: "JobRecord") -> "JobRecord":
                 if notice not in notices:
                     progress.note(notice)
             notices = engine.notices()
+            if look is not None:
+                look()
             time.sleep(_LOOK)
             record = engine.job(record.id) or record
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from analysis import outputs
 from analysis.calibration.own_noise import swept_with_own_noise
 from analysis.command_line.flags import a_path, add_flags, field_of, given, listed_words
 from analysis.command_line.running import anchored, engine_of, follow, say
+from analysis.command_line.trackers import TRACKERS, SweepLog, tracker_module
 from analysis.command_line.written_sweep import WrittenSweep, point_file, refusal, write
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
@@ -68,6 +69,14 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--estimate", action="store_true", help="measure what the sweep will take, print it, and do no more"
     )
+    verb.add_argument(
+        "--log",
+        choices=list(TRACKERS),
+        help="log each scored point as a run of this experiment tracker, whose package must be installed",
+    )
+    verb.add_argument(
+        "--log-project", default="sinkscope", metavar="NAME", help="the tracker's project. Default: sinkscope"
+    )
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     # What an axis names has no flag of its own; `--seed` is the evaluation's.
     seen = {*_AXES, "tasks", "data", "out", "overwrite", "pruning", "evaluation", "calibration", "discount", "steps"}
@@ -110,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
+    module = tracker_module(options.log) if options.log else None
     spec = spec_of(options)
     if "noise" not in options:
         spec = swept_with_own_noise(spec)
@@ -123,7 +133,13 @@ def run(options: argparse.Namespace) -> int:
             say(line)
         if options.estimate:
             return 0
-        record = follow(engine, engine.submit("sweep", spec))
+        asked = engine.submit("sweep", spec)
+        if module is None:
+            return _finished(engine, follow(engine, asked), options)
+        tracker, project = TRACKERS[options.log], options.log_project
+        log = SweepLog(tracker, module, project, spec, lambda: engine.sweep_points(engine.job(asked.id) or asked))
+        record = follow(engine, asked, log.look)
+        log.look(at_once=True)
         return _finished(engine, record, options)
 
 

@@ -38,6 +38,24 @@ SMALL = [
 SMALL += ["--limit", "4", "--samples", "2", "--seq-len", "32", "--step-interval", "25"]
 
 
+WANDB = """
+import json, os
+
+class Run:
+    def __init__(self, **options):
+        self.options, self.summary = options, {}
+
+    def finish(self):
+        print("as trackers do, on standard output")
+        with open(os.environ["TRACKED"], "a") as file:
+            file.write(json.dumps({**self.summary, **self.options}) + "\\n")
+
+def init(**options):
+    return Run(**options)
+"""
+"""A stand-in for the tracker's package, which writes runs as lines."""
+
+
 def parsed(words: list[str]) -> SweepSpec:
     parser = argparse.ArgumentParser()
     sweep.add(parser.add_subparsers(dest="verb").add_parser("sweep"))
@@ -171,8 +189,17 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     kinds = ["documents.jsonl", "masks.safetensors", "report.json"]
     assert suffixes == sorted(f"{seed}.{kind}" for seed in (0, 1) for kind in kinds for _ in range(2))
 
-    third = subprocess.run([*words, "--overwrite", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    tracked = tmp_path / "tracked"
+    tracked.mkdir()
+    (tracked / "wandb.py").write_text(WANDB)
+    environment |= {"PYTHONPATH": str(tracked), "TRACKED": str(tracked / "runs.jsonl")}
+    again = [*words, "--overwrite", "--json", "--log", "wandb"]
+    third = subprocess.run(again, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert third.returncode == 0, third.stderr
+    runs = [json.loads(line) for line in (tracked / "runs.jsonl").read_text().splitlines()]
+    assert sorted(run["accuracy"] for run in runs) == sorted(point["accuracy"] for point in written["points"])
+    assert len({run["id"] for run in runs}) == 4 and len({run["group"] for run in runs}) == 1
+    assert {run["config"]["calibration.seed"] for run in runs} == {0, 1}
     assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
 
