@@ -94,7 +94,7 @@ def cache() -> Any:
         "Cache",
         "Keys kept from the whole forward that opens each block. prefix: those before the block; the block and the "
         "masks behind it run in every step. dual: those behind it as well; the block runs alone. Kept keys have seen "
-        "the block as masks and go stale, so this writes another text than without a cache. Recorded is the attention "
+        "the block as masks and go stale, so the text differs from the one without a cache. Recorded is the attention "
         "of the tokens that each step runs.",
         source=FAST_DLLM_SOURCE,
     )

@@ -75,7 +75,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     assert engine().job(record.id).state == "cancelled"
     test.run()
     assert "This study was cancelled" in texts(test) and "Stopped, " in texts(test)
-    assert "it ended before the first parts" in texts(test) and "under way" not in texts(test)
+    assert "the study ended before its first parts" in texts(test) and "under way" not in texts(test)
     shown_box(test, "Study").set_value("example").run()
     assert in_hand(test) == ("Shipped example", "example")
     test.switch_page("pages/runs.py").run()
