@@ -223,7 +223,7 @@ def test_a_list_that_names_nothing_is_no_list_of_everything(verb, text, capsys):
     ("lines", "said"),
     [
         ('{"input_ids": [true, 5, 6, 7, 8, 9, 10, 11]}\n', "outside this model's vocabulary"),
-        ('{"text": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "no JSON object"),
+        ('{"text": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "not a JSON object"),
         ('{"text": "\\ud800 ben"}\n', "half a surrogate pair"),
     ],
 )
