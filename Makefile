@@ -37,6 +37,7 @@ types: $(VENV)/.dev-installed
 docs: $(VENV)/.run-installed
 	$(BIN)/python -m docs.parameters
 	$(BIN)/python -m docs.shapes
+	$(BIN)/python -m docs.claims
 
 # A public demonstration with something on every page; the store is SINKSCOPE_HOME's.
 demo: $(VENV)/.run-installed

@@ -12,6 +12,7 @@ from analysis.specs import (
     Branch,
     CalibrateSpec,
     CalibrationParams,
+    ClaimsSpec,
     DiscountParams,
     EvaluateSpec,
     InspectParams,
@@ -55,6 +56,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Planning an evaluation", PlanParams),
     ("Sweep", SweepSpec),
     ("Study", StudySpec),
+    ("Claims", ClaimsSpec),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
 _SKIPPED |= {"pruning", "evaluation", "other_models", "sinks"}

@@ -1,11 +1,18 @@
-"""Many prompts: where a model's sinks are and how they move, beside their nulls; and what a study claims of them."""
+"""Many prompts: where a model's sinks are and how they move, beside their nulls; what a study claims of them; and what
+papers claim, tested on a model.
+"""
+
+from typing import Any
 
 import streamlit as st
 
 from pages.parts.charts import export_button, start_exhibits
+from pages.parts.claims.panel import tested_claims
 from pages.parts.frame import run
 from pages.parts.recordings.by_layer import by_layer
 from pages.parts.study.claims import claims
+
+SETS, CLAIMS = "Sinks over prompts", "What papers claim"
 
 
 def main() -> None:
@@ -13,6 +20,21 @@ def main() -> None:
     st.title("Evidence")
     st.caption("Many prompts: which tokens are a model's sinks, layer by layer, and how they move, beside their nulls.")
     start_exhibits()
+    part = st.segmented_control(
+        "Part",
+        (SETS, CLAIMS),
+        default=SETS,
+        required=True,
+        key="evidence_part",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    settings: dict[str, Any] | None
+    if part == CLAIMS:
+        settings = tested_claims()
+        if settings is not None:
+            export_button("SinkScope: claims about sinks", settings, settings["model"]["source"])
+        return
     settings = by_layer()
     claims(expanded=settings is None)
     if settings is not None:

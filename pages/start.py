@@ -72,7 +72,7 @@ def _running(study_id: str) -> None:
     if record is None or record.ended:
         st.rerun()
     progress_bar(record)
-    for part in engine().study_parts(record):
+    for part in engine().parts(record):
         if part.state == "failed":
             st.caption(f":material/error: {STUDY_PARTS[part.name].title}: {plain(part.reason)}")
     cancel_button(record, f"cancel_study_{study_id}", "Stop")

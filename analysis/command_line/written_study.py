@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from analysis.recording.set_exhibits import Shown
 
 STUDY, PAGE = "study.json", "study.html"
-_WRITTEN = re.compile(r"study\.(json|html)|[\w.-]+\.(csv|safetensors)|figure-[\w.-]+\.json")
+NUMBERS = "claims.json"  # every number behind the verdicts of a run of the claims
+_WRITTEN = re.compile(r"study\.(json|html)|claims\.json|[\w.-]+\.(csv|safetensors)|figure-[\w.-]+\.json")
 
 
 def write(

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.engine.authorizer import Authorizer
+from analysis.engine.claims import ClaimRuns
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
@@ -18,8 +19,9 @@ from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
+from analysis.engine.planned_parts import Part, PartPlanner
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives_here, new_owner, retire
-from analysis.engine.studies import Part, Studies
+from analysis.engine.studies import Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.engine.uploads import opened_recording
 from analysis.errors import UserError
@@ -88,10 +90,13 @@ class Engine:
 
         self._dispatcher = Dispatcher(self._job_store, self._owner, workers, self.scheduler)
         self._sweeps = Sweeps(self, self._job_store, self._owner)
-        self._studies = Studies(self, self._job_store, self._owner)
+        self._parted: dict[str, PartPlanner[Any]] = {
+            planner.kind: planner
+            for planner in (each(self, self._job_store, self._owner) for each in (Studies, ClaimRuns))
+        }
         # In the order in which they are taken over: what others ask for goes first.
         self._planners: dict[str, Planner[Any, Any]] = {
-            planner.kind: planner for planner in (self._sweeps, self._studies)
+            planner.kind: planner for planner in (self._sweeps, *self._parted.values())
         }
         self._closed = False
         if alone:
@@ -348,9 +353,9 @@ class Engine:
         """Every point of a sweep and where it stands, in the order of its grid."""
         return self._sweeps.points(record)
 
-    def study_parts(self, record: JobRecord) -> list[Part]:
-        """Every part of a study and where it stands, in the order of the story."""
-        return self._studies.parts(record)
+    def parts(self, record: JobRecord) -> list[Part]:
+        """Every part of a study or of a run of the claims and where it stands, in order."""
+        return self._parted[record.kind].parts(record)
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""

@@ -41,6 +41,11 @@ class Foresight:
     unscored: tuple[str, ...] = ()
 
 
+def nothing_swept(workers: int) -> Foresight:
+    """The foresight where no sweep is asked for."""
+    return Foresight(0, 0, workers, 0.0, None, 0, (), ())
+
+
 def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     """Reads earlier runs and estimates; runs nothing. Raises UserError for a bad model source."""
     points = sweeps.unanswered(spec)

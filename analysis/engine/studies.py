@@ -5,14 +5,12 @@ A part that fails leaves the others to go on. What a part asks for is one functi
 earlier one it reads from that one's record.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from analysis.bundled.prompts import keyed_prompts
 from analysis.calibration.own_noise import swept_with_own_noise
-from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
-from analysis.engine.records import JobRecord
+from analysis.engine.planned_parts import Child, PartPlanner
 from analysis.models.checkpoint import describe
 from analysis.models.registry import entry
 from analysis.registry import Attached
@@ -28,35 +26,9 @@ from analysis.specs import (
     RecordSetSpec,
     RecordSpec,
     Sampling,
-    Spec,
     StudySpec,
     SweepSpec,
-    grid,
 )
-
-PartState = Literal["waiting", "under way", "done", "failed", "not asked"]
-
-
-@dataclass(frozen=True)
-class Child:
-    """A job that a part asks for. name: in the study's record; title: for people."""
-
-    name: str
-    kind: str
-    spec: Spec
-    title: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a study: its children so far, by name, and where it stands. reason: why it failed, or in what it
-    departs from what is asked.
-    """
-
-    name: str
-    jobs: Mapping[str, JobRecord]
-    state: PartState
-    reason: str = ""
 
 
 def new_study(model: ModelSpec, size: str = "quick", **changes: Any) -> StudySpec:
@@ -120,7 +92,7 @@ def set_name(model: ModelSpec) -> str:
     return f"sinks {model.source}"
 
 
-def _sinks(spec: StudySpec) -> list[Child]:
+def set_children(spec: StudySpec) -> list[Child]:
     """A set of recordings of each model, which tells where its sinks are and how they move."""
     children = []
     for model in spec.models:
@@ -188,7 +160,8 @@ def _pruning(spec: StudySpec) -> list[Child]:
 
 
 CHILDREN: Attached[Callable[[StudySpec], list[Child]]] = Attached(
-    STUDY_PARTS, {"watch": _watch, "sinks": _sinks, "movement": _sinks, "causes": _causes, "pruning": _pruning}
+    STUDY_PARTS,
+    {"watch": _watch, "sinks": set_children, "movement": set_children, "causes": _causes, "pruning": _pruning},
 )
 
 
@@ -197,80 +170,19 @@ def children_of(spec: StudySpec) -> dict[str, list[Child]]:
     return {name: CHILDREN[name](spec) for name in STUDY_PARTS if name in CHILDREN}
 
 
-class Studies(Planner[StudySpec, StudySpec]):
+class Studies(PartPlanner[StudySpec]):
     """Works off the studies of one engine, in a thread that runs while there are any."""
 
     kind, spec = "study", StudySpec
 
-    def parts(self, record: JobRecord) -> list[Part]:
-        """Every part of a study and where it stands, in the order of the story."""
-        spec = record.parameters(StudySpec)
-        parts, by_part = [], children_of(spec)
-        for name in STUDY_PARTS:
-            wanted = by_part.get(name, [])
-            jobs = {child.name: job for child in wanted if (job := self._child(record, child.name)) is not None}
-            failed = next((job for job in jobs.values() if job.ended and not ended_well(job)), None)
-            state: PartState = "under way" if jobs else "waiting"
-            if not wanted:
-                state = "not asked"
-            elif failed is not None:
-                state = "failed"
-            elif len(jobs) == len(wanted) and all(job.ended for job in jobs.values()):
-                state = "done"
-            parts.append(Part(name, jobs, state, departures(spec, name) if failed is None else why_ended(failed)))
-        return parts
+    def parts_of(self, spec: StudySpec) -> dict[str, list[Child]]:
+        """What a study asks for, by every part of the story."""
+        asked = children_of(spec)
+        return {name: asked.get(name, []) for name in STUDY_PARTS}
+
+    def departures(self, spec: StudySpec, part: str) -> str:
+        """In what a part departs from what the study asks."""
+        return departures(spec, part)
 
     def _models(self, spec: StudySpec) -> tuple[ModelSpec, ...]:
         return spec.models
-
-    def _begun(self, spec: StudySpec) -> StudySpec:
-        return spec
-
-    def _whole(self, record: JobRecord) -> bool:
-        """Whether what the parts of a finished study found is still in the store."""
-        jobs = [job for part in self.parts(record) for job in part.jobs.values()]
-        return all(part.state in ("done", "not asked") for part in self.parts(record)) and all(
-            job.key is None or self._engine.has_result(job) for job in jobs
-        )
-
-    def _advance(self, job_id: str, live: StudySpec) -> None:
-        record = self._running(job_id)
-        if record is None:
-            return
-        every = [child for some in children_of(live).values() for child in some]
-        wanted = list({child.name: child for child in every}.values())  # two parts may read one job
-        missing = [child for child in wanted if child.name not in children(record)]
-        room = self._room(record)
-        idle = room == LOOKAHEAD * self._engine.workers()
-        for child in missing[: max(0, room)]:
-            job = self._engine.submit(child.kind, child.spec, self._asker(job_id), record)
-            record = self._note(job_id, child.name, job, made=not job.ended) or record
-        self._tell(record, live, wanted, finished=idle and not missing)
-
-    def _tell(self, record: JobRecord, spec: StudySpec, wanted: list[Child], finished: bool) -> None:
-        """How far it is: every job counts one, and every point of the sweep."""
-        done, doing, failed = 0, "", []
-        points = len(grid(spec.sweep()).prunings)
-        for child in wanted:
-            job = self._child(record, child.name)
-            size = points if child.kind == "sweep" else 1
-            if job is not None and job.ended:
-                done += size
-                failed += [] if ended_well(job) else [job]
-            elif job is not None:
-                doing = doing or child.title
-                done += min(self._job_store.progress(job.id).done, points) if child.kind == "sweep" else 0
-        total = points + sum(child.kind != "sweep" for child in wanted)
-        failures = f", {len(failed)} failed" if failed else ""
-        self._job_store.report(record.id, {"phase": f"{doing or 'looking'}{failures}", "done": done, "total": total})
-        if not finished:
-            return
-        if failed:
-            several = f"{len(failed)} of {len(wanted)} parts of it failed. The first: {why_ended(failed[0])}"
-            self._end(record.id, "failed", reason=several)
-        else:
-            self._end(record.id, "done")
-
-    def _child(self, record: JobRecord, name: str) -> JobRecord | None:
-        job_id = children(record).get(name)
-        return None if job_id is None else self._engine.job(job_id)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from analysis.job_context import Context
 from analysis.jobs.ablation import ablate_set
 from analysis.jobs.calibration import calibrate, heldout, seed_floor
+from analysis.jobs.claim_measures import measure_claims
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.importing import import_results
 from analysis.jobs.insights import ablate, alternatives, attention_map, geometry, lens
@@ -26,6 +27,8 @@ from analysis.jobs.summaries import (
     AlternativesSummary,
     AttentionMapSummary,
     CalibrateSummary,
+    ClaimMeasuresSummary,
+    ClaimsSummary,
     DenseStatisticsSummary,
     EstimateSummary,
     EvaluatePartial,
@@ -56,6 +59,8 @@ from analysis.specs import (
     AlternativesSpec,
     AttentionMapSpec,
     CalibrateSpec,
+    ClaimMeasuresSpec,
+    ClaimsSpec,
     DenseStatisticsSpec,
     EstimateSpec,
     EvaluateSpec,
@@ -171,6 +176,14 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         stops_early=True,
         lasting=True,
     ),
+    Job(
+        "measure_claims",
+        "Measure what claims are about",
+        measure_claims,
+        ClaimMeasuresSpec,
+        ClaimMeasuresSummary,
+        lasting=True,
+    ),
     Job("prune", "Prune a model", prune, PruneSpec, PruneSummary, PrunePartial, lasting=True),
     Job(
         "dense_statistics",
@@ -199,6 +212,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         lasting=True,
     ),
     Job("sweep", "Sweep", None, SweepSpec, SweepSummary, stored=False, lasting=True),
+    Job("claims", "Claims", None, ClaimsSpec, ClaimsSummary, stored=False, lasting=True),
     Job("study", "Study", None, StudySpec, StudySummary, stored=False, lasting=True),
 )
 

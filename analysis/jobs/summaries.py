@@ -329,6 +329,34 @@ class StudySummary(TypedDict):
     made: list[str]
 
 
+class ClaimsSummary(TypedDict):
+    """children, made: as of a study."""
+
+    children: dict[str, str]
+    made: list[str]
+
+
+MeasuredPrompts = dict[str, list[list[float] | None]]
+"""By measure, [value, null] of every prompt; None where a prompt has nothing to measure."""
+
+
+class ClaimMeasuresSummary(TypedDict):
+    """What was measured inside a model. networks: of the model itself (`trained`) and, by null, of every model with
+    other weights. steps: of each prompt's recording; looks: at how many of them it was looked into at most.
+    """
+
+    networks: dict[str, list[MeasuredPrompts]]
+    prompts: int
+    steps: list[int]
+    looks: int
+    seed: int
+    notes: list[str]
+    seconds: float
+    architecture: str
+    fingerprint: str
+    environment: dict[str, Any]
+
+
 class SearchFloor(TypedDict):
     """What no discount is worth with another calibration seed. changed: share of mask bits that differ between the two
     seeds, None where they were not compared.

@@ -240,7 +240,7 @@ class Ablation:
             told.count.append(len(positions))
             undecided = np.flatnonzero(at[row].state[first:end] == TokenState.UNDECIDED)
             undecided = undecided if len(undecided) else np.array([end - first - 1])
-            told.divergence.append(_divergence(forward.logits[row, undecided], logits[row, undecided]))
+            told.divergence.append(divergence(forward.logits[row, undecided], logits[row, undecided]))
         return logits
 
     def _candidates(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> list[Candidates]:
@@ -285,7 +285,7 @@ class Ablation:
         return at.allowed & ~acted if self.intervention.keeps and len(chosen) else acted
 
 
-def _divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
+def divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
     """KL(untouched ‖ changed) of the predictions (N, V) in nats, mean over N."""
     before, after = untouched.float().log_softmax(dim=-1), changed.float().log_softmax(dim=-1)
     return float((before.exp() * (before - after)).sum(dim=-1).mean())

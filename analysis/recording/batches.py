@@ -50,6 +50,10 @@ class PromptRun:
         pattern = replace(run.pattern)  # without what it has computed
         return replace(self, run=replace(run, mass=run.mass[:, :0], pattern=pattern), heads=self.heads[:, :0])
 
+    def without_heads(self) -> "PromptRun":
+        """The same with the mean over heads alone."""
+        return replace(self, heads=self.heads[:, :0])
+
     def head_means(self, params: SinkParams) -> np.ndarray:
         """What `metrics.head_means` tells of every head, (A, L, H)."""
         sinks = self.run.sinks(params)[:, -1]
@@ -134,6 +138,19 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
     mass *= relative[:, None, None]
     heads *= relative.astype(np.float16)[:, None, None, None]
     return replace(recording, run=run.with_mass(mass), heads=heads)
+
+
+def at_steps(recording: PromptRun, steps: Sequence[int]) -> PromptRun:
+    """Some steps of a recording as a recording of its own."""
+    run, at = recording.run, list(steps)
+    pattern = replace(
+        run.pattern,
+        present=run.pattern.present[at],
+        queries=run.pattern.queries[at],
+        open_block=run.pattern.open_block[at],
+    )
+    chosen = replace(run, mass=run.mass[at], kinds=run.kinds[at], state=run.state[at], pattern=pattern)
+    return replace(recording, run=chosen, tokens=recording.tokens[at], heads=recording.heads[at])
 
 
 def shown_to(recordings: Sequence[PromptRun], prompts: int = 4) -> Callable[[LoadedModel, Observer], None]:

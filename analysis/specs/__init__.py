@@ -26,6 +26,19 @@ from analysis.specs.block_sampling import (
     NemotronSampling,
     SDARSampling,
 )
+from analysis.specs.claims import (
+    CLAIM_DATA,
+    CLAIM_MEASURES,
+    CLAIM_SIZES,
+    CLAIMS,
+    Claim,
+    ClaimData,
+    ClaimMeasure,
+    ClaimMeasuresSpec,
+    ClaimsSize,
+    ClaimsSpec,
+    PublishedNumber,
+)
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
@@ -108,6 +121,10 @@ __all__ = [
     "BUNDLED_PROMPTS",
     "CALIBRATION_PRESETS",
     "CANVAS_SCORES",
+    "CLAIMS",
+    "CLAIM_DATA",
+    "CLAIM_MEASURES",
+    "CLAIM_SIZES",
     "CONTROLS",
     "DEFINITIONS",
     "DREAM_SOURCE",
@@ -142,6 +159,12 @@ __all__ = [
     "Branch",
     "CalibrateSpec",
     "CalibrationParams",
+    "Claim",
+    "ClaimData",
+    "ClaimMeasure",
+    "ClaimMeasuresSpec",
+    "ClaimsSize",
+    "ClaimsSpec",
     "Control",
     "DLLMSampling",
     "DenseStatisticsSpec",
@@ -178,6 +201,7 @@ __all__ = [
     "Pattern",
     "PlanParams",
     "PruneSpec",
+    "PublishedNumber",
     "QuotaScope",
     "RecipePart",
     "RecordSetSpec",

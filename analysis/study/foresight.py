@@ -8,13 +8,26 @@ from statistics import median, quantiles
 from typing import Protocol
 
 from analysis.engine import JobRecord
-from analysis.engine.foresight import Foresight, duration
-from analysis.engine.studies import Child, children_of, sweep_of
+from analysis.engine.claims import claim_children
+from analysis.engine.foresight import Foresight, duration, nothing_swept
+from analysis.engine.planned_parts import Child
+from analysis.engine.studies import children_of, set_name
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
+from analysis.jobs.claim_measures import NULLS
 from analysis.models.checkpoint import find
 from analysis.sinks.movement import WEIGHT_NULLS
-from analysis.specs import CONTROLS, AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
+from analysis.specs import (
+    CONTROLS,
+    AblateSetSpec,
+    ClaimMeasuresSpec,
+    ClaimsSpec,
+    RecordSetSpec,
+    RecordSpec,
+    Spec,
+    StudySpec,
+    SweepSpec,
+)
 from analysis.study.findings import Findings, JobTiming
 
 _STATE_BYTES = 4  # of float32
@@ -47,9 +60,22 @@ class StudyForesight:
 
 def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyForesight:
     """Adds up every part of a study. Raises UserError for a bad model source."""
-    sweep = engine.foresee(sweep_of(spec))
+    asked = [child for part in children_of(spec).values() for child in part]
+    return _foreseen(engine, spec, asked, example)
+
+
+def foresee_claims(engine: Asked, spec: ClaimsSpec, example: Findings | None) -> StudyForesight:
+    """Adds up what a run of the claims asks for. Raises UserError for a bad model source."""
+    asked = [child for part in claim_children(spec).values() for child in part]
+    return _foreseen(engine, spec.study(), asked, example)
+
+
+def _foreseen(engine: Asked, spec: StudySpec, asked: Sequence[Child], example: Findings | None) -> StudyForesight:
+    """spec: the study that the sweep is of, if a sweep is asked for."""
+    swept = next((child.spec for child in asked if isinstance(child.spec, SweepSpec)), None)
+    sweep = engine.foresee(swept) if swept is not None else nothing_swept(engine.workers())
     seconds, disk, unknown, from_example = sweep.seconds, sweep.disk_bytes, [], False
-    children = {child.name: child for part in children_of(spec).values() for child in part if child.kind != "sweep"}
+    children = {child.name: child for child in asked if child.kind != "sweep"}
     for child in children.values():
         if engine.answered(child.kind, known_key(child.kind, child.spec)) is not None:
             continue
@@ -86,6 +112,11 @@ def forwards(spec: Spec) -> int:
             drawn = sum(control.drawn for control in CONTROLS.values())
             conditions = (1 + drawn) * len(spec.targets) * len(spec.interventions)
             return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
+        case ClaimMeasuresSpec():
+            # Recorded once; every look takes up to three forwards per measure, and one that replays its steps.
+            networks = 1 + len(NULLS) * spec.random_models
+            looks = spec.looks * (1 + 3 * len(spec.measures)) * networks
+            return len(spec.prompts) * (spec.sampling.forwards() + looks)
     raise TypeError(f"{type(spec).__name__} is no job of a study.")
 
 
@@ -106,10 +137,11 @@ def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
 
 
 def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
-    """The same of the study that ships."""
+    """The same of the study that ships; of measurements inside a model by what its set of recordings took."""
     theirs = {one.name: one for part in children_of(StudySpec.model_validate(example.spec)).values() for one in part}
-    there = theirs.get(child.name)
-    took = next((one for one in example.took if one.name == child.name), None)
+    name = set_name(child.spec.model) if isinstance(child.spec, ClaimMeasuresSpec) else child.name
+    there = theirs.get(name)
+    took = next((one for one in example.took if one.name == name), None)
     if there is None or took is None or getattr(there.spec, "model", None) != getattr(child.spec, "model", None):
         return []
     work = forwards(there.spec)
@@ -179,7 +211,8 @@ def _items(spec: StudySpec) -> int:
 
 def lines(foresight: StudyForesight) -> list[str]:
     """What a study will take, a sentence each."""
-    told = [f"{foresight.sweep.points:,} prunings to do and to score, beside the recordings and ablations."]
+    points = foresight.sweep.points
+    told = [f"{points:,} prunings to do and to score, beside the recordings and ablations."] if points else []
     if foresight.seconds:
         whence = ", as it took where the example was made" if foresight.from_example else ""
         whole = "of what is known" if foresight.unknown else "in all"
@@ -188,8 +221,8 @@ def lines(foresight: StudyForesight) -> list[str]:
         )
     if foresight.memory_bytes:
         told.append(f"Up to about {foresight.memory_bytes / 1e6:,.0f} MB of memory a worker.")
-    if foresight.disk_bytes:
-        told.append(f"Up to {foresight.disk_bytes / 1e6:,.0f} MB on the disk.")
+    if (foresight.disk_bytes or 0) >= 1e6:
+        told.append(f"Up to {(foresight.disk_bytes or 0) / 1e6:,.0f} MB on the disk.")
     if foresight.unknown:
         told.append(f"Not known: {'; '.join(foresight.unknown)}.")
     return told

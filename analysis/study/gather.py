@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part, ablation_name, new_study, set_name, watch_name
+from analysis.engine.planned_parts import Part
+from analysis.engine.studies import ablation_name, new_study, set_name, watch_name
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
@@ -30,7 +31,7 @@ from analysis.study.registration import registered
 class Asked(Protocol):
     """What is asked of the engine."""
 
-    def study_parts(self, record: JobRecord) -> list[Part]: ...
+    def parts(self, record: JobRecord) -> list[Part]: ...
     def sweep_points(self, record: JobRecord) -> list[Point]: ...
     def result_file(self, record: JobRecord) -> Path | None: ...
     def result(self, record: JobRecord) -> Kept | None: ...
@@ -42,7 +43,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     Raises UserError for a damaged file.
     """
     spec = record.parameters(StudySpec)
-    parts = engine.study_parts(record)
+    parts = engine.parts(record)
     jobs = [job for part in parts for job in part.jobs.values()]
     sweep = next((job for job in jobs if job.kind == "sweep"), None)
     points = engine.sweep_points(sweep) if sweep is not None else []

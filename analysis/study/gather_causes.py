@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part
+from analysis.engine.planned_parts import Part
 from analysis.evaluation.ablation_effects import COUNT, TESTED, effect_of, effects
 from analysis.evaluation.differences import Difference
 from analysis.specs import CONTROLS, StudySpec

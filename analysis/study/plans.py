@@ -11,7 +11,8 @@ from math import isfinite
 from typing import Any
 
 from analysis.engine.foresight import duration
-from analysis.engine.studies import Part, new_study
+from analysis.engine.planned_parts import Part
+from analysis.engine.studies import new_study
 from analysis.errors import UserError
 from analysis.evaluation import plan_noise, plan_words, planning
 from analysis.evaluation.decisions import POINTS

@@ -40,7 +40,7 @@ MIXED = "mixed"
 
 
 @dataclass(frozen=True)
-class Claim:
+class Question:
     """A question about a pair of methods. controlled: what the comparison holds equal, with {method} and {against}.
     subject: what the first is called.
     """
@@ -51,39 +51,39 @@ class Claim:
     subject: str = "{method}"
 
 
-CLAIMS: Registry[Claim] = Registry(
-    Claim(
+QUESTIONS: Registry[Question] = Registry(
+    Question(
         "discount",
         "Does the discount help?",
         "{method} and {against} see the same calibration text with the same seeds, in the same order and norm, and are "
         "scored on the same items with the same masks. Only the discount differs.",
     ),
-    Claim(
+    Question(
         "noise",
         "Do noise, order and norm help?",
         "{method} and {against} see the same text with the same seeds, and are scored on the same items with the same "
         "masks. Noise, the order of layers and the norm differ together; neither discounts sinks.",
     ),
-    Claim(
+    Question(
         "recipe",
         "Does the published recipe help?",
         "{method} and {against} see the same text with the same seeds, and are scored on the same items with the same "
         "masks. Noise, order, norm and discount differ together, so a gain alone says nothing about sinks.",
     ),
-    Claim(
+    Question(
         "sham",
         "Is it the sinks?",
         "{method} and {against} see the same calibration text with the same seeds and discount as many tokens by the "
         "same weights. They differ only in which tokens: sinks, or random tokens of the same state.",
     ),
-    Claim(
+    Question(
         "light",
         "Is it the tokens with most attention?",
         "{method} and {against} see the same calibration text with the same seeds and discount as many tokens by the "
         "same weights. They differ only in which tokens: those with most attention mass, or those with least.",
     ),
     *(
-        Claim(
+        Question(
             f"{part.name} alone",
             f"Does the {part.title} alone help?",
             "Both see the same text with the same seeds, and are scored on the same items with the same masks. They "
@@ -189,12 +189,12 @@ def _compared(contrasts: Sequence[Contrast], pruning: Pruning, spec: StudySpec) 
     needs = [contrast.needs for contrast, told in zip(contrasts, outcomes, strict=True) if told == CANNOT_TELL]
     return Verdict(
         first.kind,
-        CLAIMS[first.kind].title,
+        QUESTIONS[first.kind].title,
         overall(outcomes),
-        f"{CLAIMS[first.kind].subject.format(**names)} against {names['against']}: "
+        f"{QUESTIONS[first.kind].subject.format(**names)} against {names['against']}: "
         f"{conclusions(effects, margin, above)}.",
         tests_in_words(effects),
-        CLAIMS[first.kind].controlled.format(**names),
+        QUESTIONS[first.kind].controlled.format(**names),
         f"{pruning.noise} Not covered: other models, tasks, calibration texts and lengths.",
         next(filter(None, reversed(needs)), ""),
     )
@@ -205,7 +205,7 @@ def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
     groups: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in contrasts:
         groups.setdefault((contrast.kind, contrast.method, contrast.against), []).append(contrast)
-    order = list(CLAIMS)
+    order = list(QUESTIONS)
     return [
         sorted(group, key=lambda contrast: contrast.sparsity)
         for _, group in sorted(groups.items(), key=lambda item: order.index(item[0][0]))

@@ -69,7 +69,7 @@ def test_a_study_that_was_cut_off_goes_on_and_repeats_nothing(tmp_path, tiny):
             6,
             7,
         ]
-        assert [part.state for part in second.study_parts(ended) if part.state != "not asked"]
+        assert [part.state for part in second.parts(ended) if part.state != "not asked"]
         found = gather(ended, second)
         assert {one.claim for one in rules.verdicts(found)} == {"matter", "discount", "noise", "recipe"}
         assert found.pruning.waiting == 0 and found.command.startswith("python -m analysis study --model")

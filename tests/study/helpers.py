@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part
+from analysis.engine.planned_parts import Part
 from analysis.engine.sweeps import Point
 from analysis.evaluation.ablation_effects import effects
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
@@ -104,7 +104,7 @@ class Engine:
         self.spec, self.drawn = asked, drawn
         self.sweep = _job("sweep", asked.sweep().model_dump(mode="json"))
 
-    def study_parts(self, record: JobRecord) -> list[Part]:
+    def parts(self, record: JobRecord) -> list[Part]:
         models = dict.fromkeys(model for model, _ in self.drawn.causes)
         jobs = {}
         for model in models:

@@ -14,8 +14,8 @@ from pages.parts.session import engine
 
 def of_record(record: JobRecord) -> Findings:
     """What a study in the store has found by now. Raises UserError for a damaged file."""
-    states = [f"{job.id} {job.state}" for part in engine().study_parts(record) for job in part.jobs.values()]
-    sweeps = [job for part in engine().study_parts(record) for job in part.jobs.values() if job.kind == "sweep"]
+    states = [f"{job.id} {job.state}" for part in engine().parts(record) for job in part.jobs.values()]
+    sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
     points = [point for job in sweeps for point in engine().sweep_points(job)]
     states += [f"{point.evaluated.id} {point.evaluated.state}" for point in points if point.evaluated is not None]
     return _gathered(record.id, record.state, tuple(states))
@@ -30,7 +30,7 @@ def example() -> Findings | None:
 def _gathered(record_id: str, state: str, states: tuple[str, ...]) -> Findings:
     record = engine().job(record_id)
     assert record is not None
-    return gather(record, engine(), _read)
+    return gather(record, engine(), read_point)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -38,7 +38,7 @@ def _example(path: str, changed: int) -> Findings:
     return read(Path(path))
 
 
-def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
+def read_point(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
     return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json())
 
 

@@ -1,0 +1,236 @@
+"""What a claim is told from: one number and one null per prompt, or a difference over calibration seeds. No torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from analysis.claims.found import Found
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.differences import Difference
+from analysis.evaluation.significance import Estimate, difference, estimate
+from analysis.jobs.claim_measures import NULLS, TRAINED
+from analysis.jobs.summaries import ClaimMeasuresSummary
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import Arrays, arrays_of
+from analysis.registry import Attached
+from analysis.sinks.intervals import LEAST_PROMPTS
+from analysis.specs import CLAIMS, Claim
+
+LEAST_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers of a claim on a model, in the claim's own scale. value, null: what was claimed about, and what stands
+    beside it, each with its interval. excess: how far the value lies beyond the null, positive in the claimed
+    direction. others: the same against every model of each null of other weights. values, nulls: of every prompt or
+    seed. above_chance: False where the model cannot be scored.
+    """
+
+    value: Estimate
+    null: Estimate
+    excess: Difference
+    others: Mapping[str, tuple[Difference, ...]] = field(default_factory=dict)
+    values: tuple[float, ...] = ()
+    nulls: tuple[float, ...] = ()
+    above_chance: bool = True
+
+
+class Missing(Exception):
+    """Raised where a claim cannot be told. Its text says what data would tell, in a sentence or two."""
+
+
+Samples = tuple[np.ndarray, np.ndarray]
+"""A number and its null per prompt, (N,) each; NaN where a prompt has nothing to measure."""
+
+
+def of_prompts(
+    claim: Claim, pair: Samples, others: Mapping[str, Sequence[Samples]], clusters: np.ndarray, models: int
+) -> Evidence:
+    """The evidence of paired numbers over prompts. clusters: of each prompt, (N,). models: per null of other weights.
+
+    others: by null, for each of its models what is compared: the model's own number and theirs. Raises Missing where
+    clusters are too few for a verdict, or models.
+    """
+    value, null = pair
+    there = np.isfinite(value) & np.isfinite(null)
+    count = len(set(clusters[there].tolist()))
+    if count < LEAST_PROMPTS:
+        raise Missing(
+            f"{count} clusters of prompts have a number, and a verdict needs at least {LEAST_PROMPTS}. Give more "
+            "prompts, of more templates."
+        )
+    if not models or any(len(others.get(null, ())) < models for null in NULLS):
+        raise Missing("The same was not measured with random and permuted weights. Set the random-weight models to 3.")
+    return Evidence(
+        estimate_of(value[there], clusters[there]),
+        estimate_of(null[there], clusters[there]),
+        _excess(claim, value, null, clusters),
+        {name: tuple(_excess(claim, own, theirs, clusters) for own, theirs in pairs) for name, pairs in others.items()},
+        tuple(value[there].tolist()),
+        tuple(null[there].tolist()),
+    )
+
+
+def estimate_of(values: np.ndarray, clusters: np.ndarray) -> Estimate:
+    """The mean over prompts with its clustered interval, Student's whatever the values are."""
+    told = difference(values, np.zeros_like(values), clusters, test=False)
+    return Estimate(told.value, told.low, told.high, told.n, told.clusters)
+
+
+def _excess(claim: Claim, first: np.ndarray, second: np.ndarray, clusters: np.ndarray) -> Difference:
+    """First beyond second in the claimed direction, over the prompts that have both."""
+    there = np.isfinite(first) & np.isfinite(second)
+    if there.sum() < LEAST_PROMPTS:
+        raise Missing("Too few prompts have a number with other weights as well. Give more prompts.")
+    sides = (first[there], second[there])[:: claim.direction]
+    return difference(*sides, clusters[there], test=True)
+
+
+# --- from sets of recordings ------------------------------------------------------------------------------------
+
+
+def _per_prompt(parts: Callable[[Arrays], Samples]) -> Callable[[Claim, Found, str], Evidence]:
+    """Evidence from a quotient of sums over the layers of a set."""
+
+    def told(claim: Claim, found: Found, null: str) -> Evidence:
+        recordings = _set_of(found)
+
+        def quotients(which: str, model: int | None = None) -> np.ndarray:
+            above, below = parts(arrays_of(recordings, which, model))
+            return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+
+        value = quotients(TRAINED)
+        others = {
+            name: [(value, quotients(name, model)) for model in range(len(recordings.info.seeds_of(name)))]
+            for name in NULLS
+        }
+        return of_prompts(claim, (value, quotients(null)), others, recordings.clusters, found.random_models)
+
+    return told
+
+
+def _set_of(found: Found) -> RecordingSet:
+    if found.recordings is None:
+        raise Missing(found.why("set"))
+    return found.recordings
+
+
+def _change(arrays: Arrays) -> Samples:
+    """The mean square change per prompt over all layers; its root is taken of the quotient."""
+    squares = arrays["change_squares"][:, :-1]
+    return squares.sum(axis=1), arrays["changes"] * squares.shape[1]
+
+
+def _replaced(arrays: Arrays) -> Samples:
+    """Births and deaths over twice the sinks that could die, per prompt, over all layers."""
+    events = (arrays["births"] + arrays["deaths"])[:, :-1].sum(axis=(1, 2))
+    return events, 2 * arrays["alive"][:, :-1].sum(axis=1)
+
+
+def sinks_move(claim: Claim, found: Found) -> Evidence:
+    """Root mean square change of the corrected share, beside shares that only writing changes."""
+
+    def root(arrays: Arrays) -> Samples:
+        above, below = _change(arrays)
+        return np.sqrt(above / np.where(below > 0, below, np.nan)), np.ones(len(above))
+
+    return _per_prompt(root)(claim, found, "fixed")
+
+
+def sinks_stay(claim: Claim, found: Found) -> Evidence:
+    """Share of the sinks that are replaced per step, beside as many sinks at random positions of the same state."""
+    return _per_prompt(_replaced)(claim, found, "shuffled")
+
+
+# --- from measurements inside -----------------------------------------------------------------------------------
+
+
+def inside(claim: Claim, found: Found) -> Evidence:
+    """A row of `CLAIM_MEASURES` beside its null, and the difference of both with other weights."""
+    summary = _inside_of(found, "inside")
+    own = _samples(summary, claim.measure, TRAINED)
+    others = {
+        null: [
+            (own[0] - own[1], value - beside)
+            for value, beside in (
+                _samples(summary, claim.measure, null, model) for model in range(len(summary["networks"][null]))
+            )
+        ]
+        for null in NULLS
+    }
+    return of_prompts(claim, own, others, found.clusters, found.random_models)
+
+
+def hiding_costs_less(claim: Claim, found: Found) -> Evidence:
+    """What hiding sinks costs beyond hiding other tokens, in the model and in its twin; with other weights in both."""
+    model, twin = _inside_of(found, "inside"), _inside_of(found, "twin")
+
+    def cost(summary: ClaimMeasuresSummary, network: str, number: int = 0) -> np.ndarray:
+        value, null = _samples(summary, claim.measure, network, number)
+        return value - null
+
+    own, theirs = cost(model, TRAINED), cost(twin, TRAINED)
+    others = {
+        null: [
+            (own - theirs, cost(model, null, number) - cost(twin, null, number))
+            for number in range(min(len(model["networks"][null]), len(twin["networks"][null])))
+        ]
+        for null in NULLS
+    }
+    return of_prompts(claim, (own, theirs), others, found.clusters, found.random_models)
+
+
+def _inside_of(found: Found, data: str) -> ClaimMeasuresSummary:
+    summary = found.inside if data == "inside" else found.twin
+    if summary is None:
+        raise Missing(found.why(data))
+    return summary
+
+
+def _samples(summary: ClaimMeasuresSummary, measure: str, network: str, number: int = 0) -> Samples:
+    """Value and null of every prompt in one network."""
+    rows = summary["networks"][network][number].get(measure, [])
+    pairs = np.array([row or (np.nan, np.nan) for row in rows], float).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+# --- from a sweep -----------------------------------------------------------------------------------------------
+
+
+def discount_helps(claim: Claim, found: Found) -> Evidence:
+    """The method that discounts sinks against its control with the same noise, over seeds and clusters of items.
+
+    A model with random weights answers at chance, so it has no pruning to compare: the dense model has to be above it.
+    """
+    pair = next((one for one in sweep_scores.comparisons(found.settings) if one.relation == "control"), None)
+    if pair is None:
+        raise Missing(found.why("sweep"))
+    if len(pair.seeds) < LEAST_SEEDS:
+        raise Missing("One calibration seed is one draw of a method. Give at least two seeds.")
+    means = [
+        setting.by_seed[[setting.seeds.index(seed) for seed in pair.seeds]] for setting in (pair.setting, pair.other)
+    ]
+    seeds = np.arange(len(pair.seeds))
+    return Evidence(
+        estimate(means[0], seeds),
+        estimate(means[1], seeds),
+        replace(pair.difference, p_holm=None, tests=1),
+        values=tuple(means[0].tolist()),
+        nulls=tuple(means[1].tolist()),
+        above_chance=pair.setting.above_chance,
+    )
+
+
+EVIDENCE: Attached[Callable[[Claim, Found], Evidence]] = Attached(
+    CLAIMS,
+    {
+        "sinks-move": sinks_move,
+        "sinks-stay": sinks_stay,
+        "hiding-costs-less": hiding_costs_less,
+        "discount-helps": discount_helps,
+        "small-values": inside,
+        "massive-activations": inside,
+    },
+)

@@ -1,0 +1,139 @@
+"""Verdicts on claims as tables, figures and files, for the page and the command line alike. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
+from analysis.evaluation.decisions import POINTS, interval_words
+from analysis.evaluation.differences import Difference
+from analysis.evaluation.significance import Estimate, as_json
+from analysis.figures.causes import effect_intervals
+from analysis.recording.set_exhibits import Formulas, Shown
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.specs import Claim, ClaimsSpec
+
+FORMAT: Final = "sinkscope-claims-1"
+NOISE = (
+    "Intervals cover the choice of prompts, clustered by template, or calibration seeds and items. Left out: other "
+    "lengths and samplers. Each p is the largest over the claim's null and every model with random or permuted weights."
+)
+
+
+def sources_of(claim: Claim) -> str:
+    """The papers that make a claim, as `arXiv 2510.15731, 2602.17664`."""
+    return f"arXiv {', '.join(claim.sources)}"
+
+
+def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
+    """One row per claim: what is claimed and by whom, the verdict, the estimate with its interval and its null."""
+    return pd.DataFrame([_row(one) for one in verdicts])
+
+
+def _row(one: ClaimVerdict) -> dict[str, str]:
+    claim, unit, evidence = one.claim, UNITS[one.claim.unit], one.evidence
+    return {
+        "claim": claim.sentence,
+        "verdict": one.verdict,
+        "estimate": "" if evidence is None else _estimate(evidence.value, claim),
+        "null": "" if evidence is None else number_words(evidence.null.value, unit),
+        "beyond the null": "" if one.excess is None else interval_words(one.excess, unit),
+        "asked about": unit.margin(claim.margin),
+        "source": sources_of(claim),
+        "published": "; ".join(f"{number.model}: {number.value}" for number in claim.published),
+    }
+
+
+def _estimate(value: Estimate, claim: Claim) -> str:
+    unit = UNITS[claim.unit]
+    if unit is POINTS:
+        return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return f"{value.value:.3g} {unit.name} [{value.low:.3g}, {value.high:.3g}]".replace("-", "−")
+
+
+def claim_figure(one: ClaimVerdict) -> Shown | None:
+    """How far a claim's number lies beyond its null and beyond every model that learnt nothing; None without evidence.
+
+    The vertical line is no difference.
+    """
+    claim, evidence = one.claim, one.evidence
+    if evidence is None or one.excess is None:
+        return None
+    rows: list[tuple[str, str, Difference]] = [("its null", "the claim's null", one.excess)]
+    for null, each in evidence.others.items():
+        title = MOVEMENT_NULLS[null].title
+        rows += [(f"{title}, model {number}", title, excess) for number, excess in enumerate(each, start=1)]
+    names, groups, excesses = zip(*rows, strict=True)
+    value, low, high = (np.array([getattr(excess, end) for excess in excesses]) for end in ("value", "low", "high"))
+    unit = UNITS[claim.unit]
+    axis = "points beyond it" if unit is POINTS else f"{unit.name} beyond it"
+    table = pd.DataFrame({"beyond": names, "difference": value, "low": low, "high": high})
+    return Shown(
+        f"claim-{claim.name}",
+        claim.sentence.removesuffix("."),
+        f"{claim.quantity[0].upper()}{claim.quantity[1:]}, beyond {claim.null}. Positive: in the claimed direction. "
+        "Filled: the 95 % interval lies on one side of 0.",
+        Formulas(f"$${claim.formula}$$"),
+        effect_intervals(
+            names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), axis, percent=unit is POINTS
+        ),
+        table,
+        one.sentence,
+    )
+
+
+def as_document(spec: ClaimsSpec, verdicts: Sequence[ClaimVerdict], fingerprint: str, command: str) -> dict[str, Any]:
+    """All verdicts with their numbers, as JSON. fingerprint: of the model; empty where no job says it."""
+    return {
+        "format": FORMAT,
+        "model": spec.model.source,
+        "fingerprint": fingerprint,
+        "command": command,
+        "spec": spec.model_dump(mode="json"),
+        "noise": NOISE,
+        "claims": [_document(one) for one in verdicts],
+    }
+
+
+def _document(one: ClaimVerdict) -> dict[str, Any]:
+    claim, evidence = one.claim, one.evidence
+    numbers: dict[str, Any] = {}
+    if evidence is not None and one.excess is not None:
+        numbers = {
+            "value": as_json(evidence.value),
+            "null": as_json(evidence.null),
+            "excess": as_json(one.excess),
+            "other_weights": {null: [as_json(each) for each in others] for null, others in evidence.others.items()},
+            "values": evidence.values,
+            "nulls": evidence.nulls,
+        }
+    return {
+        "name": claim.name,
+        "claim": claim.sentence,
+        "sources": claim.sources,
+        "verdict": one.verdict,
+        "model": one.model,
+        "sentence": one.sentence,
+        "needed": one.needed,
+        "quantity": claim.quantity,
+        "null_model": claim.null,
+        "margin": claim.margin,
+        "direction": claim.direction,
+        "published": [asdict(number) for number in claim.published],
+        **numbers,
+    }
+
+
+_ORDER = (HOLDS, HOLDS_WEAKLY, DOES_NOT_HOLD, CANNOT_TELL)
+
+
+def summary_line(verdicts: Sequence[ClaimVerdict]) -> str:
+    """`6 claims tested on bundled: holds 2, does not hold 4.`: how often each verdict was reached."""
+    if not verdicts:
+        return ""
+    counts = {name: sum(one.verdict == name for one in verdicts) for name in _ORDER}
+    told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return f"{len(verdicts)} claims tested on {verdicts[0].model}: {told}."

@@ -1,0 +1,236 @@
+"""Verdicts on claims: a table of rules over a claim's excess beyond its null and beyond weights that learnt nothing.
+
+Every comparison is judged by `DECISIONS` (analysis/evaluation/decisions.py), as all other findings are. A claim's p is
+the largest of its comparisons, since each must be significant; Holm's correction is over the claims of one table.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+from analysis.claims.evidence import EVIDENCE, Evidence, Missing
+from analysis.claims.found import Found
+from analysis.evaluation.decisions import (
+    AT_CHANCE,
+    BETTER,
+    EQUIVALENT,
+    NATS,
+    POINTS,
+    WORSE,
+    Unit,
+    decide,
+    family_words,
+    interval_words,
+)
+from analysis.evaluation.differences import Difference, in_family, p_words
+from analysis.readings.words import listed
+from analysis.registry import Registry
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.specs import Claim
+
+UNITS: Mapping[str, Unit] = {
+    "points": POINTS,
+    "nats": NATS,
+    "uniform": Unit("× uniform attention", 1.0, 2),
+    "mean": Unit("× the layer's mean", 1.0, 2),
+}
+"""How the numbers of a claim are written."""
+
+HOLDS, HOLDS_WEAKLY, DOES_NOT_HOLD, CANNOT_TELL = "holds", "holds weakly", "does not hold", "cannot be told"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The comparisons of a claim, adjusted over the table. excess: against its null. others: against each null of other
+    weights. whole: the excess with the p of the comparison that is hardest to win.
+    """
+
+    claim: Claim
+    evidence: Evidence
+    excess: Difference
+    others: Mapping[str, tuple[Difference, ...]]
+    whole: Difference
+
+    def decided(self) -> str:
+        """The decision on the excess over the claim's null."""
+        return decide(self.excess, self.claim.margin, self.evidence.above_chance)
+
+    def beside(self, *decisions: str) -> list[str]:
+        """The nulls of other weights of which some model has one of these decisions."""
+        return [
+            null
+            for null, each in self.others.items()
+            if any(decide(one, self.claim.margin) in decisions for one in each)
+        ]
+
+
+@dataclass(frozen=True)
+class VerdictRule:
+    """A verdict and when it is reached. help: the rule in words."""
+
+    name: str
+    help: str
+    reached: Callable[[Judged], bool]
+
+
+VERDICTS: Registry[VerdictRule] = Registry(
+    VerdictRule(
+        DOES_NOT_HOLD,
+        "An effect of the size asked about is ruled out, against the claim's null or against random or permuted "
+        "weights, or a significant difference goes the other way.",
+        lambda judged: judged.decided() in (EQUIVALENT, WORSE) or bool(judged.beside(EQUIVALENT, WORSE)),
+    ),
+    VerdictRule(
+        HOLDS,
+        "The difference is significant against the claim's null and against every model with random or permuted "
+        "weights, after Holm correction over the claims, and its 95 % interval lies beyond the size asked about.",
+        lambda judged: judged.decided() == BETTER and judged.whole.shown and judged.excess.low > judged.claim.margin,
+    ),
+    VerdictRule(
+        HOLDS_WEAKLY,
+        "The difference is significant against the claim's null after Holm correction. Its interval reaches below the "
+        "size asked about, or weights that learnt nothing may show as much.",
+        lambda judged: judged.decided() == BETTER,
+    ),
+    VerdictRule(
+        CANNOT_TELL,
+        "None of the others, or the data for it are not there. What data would tell is said.",
+        lambda judged: True,
+    ),
+)
+"""The first that is reached is the verdict."""
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """What is said of a claim on a model. sentence: the verdict with its numbers. needed: what data would tell, where
+    these do not. evidence: None where there is none.
+    """
+
+    claim: Claim
+    model: str
+    verdict: str
+    sentence: str
+    needed: str = ""
+    evidence: Evidence | None = None
+    excess: Difference | None = None
+
+
+def claim_verdicts(claims: Sequence[Claim], found: Found, model: str) -> list[ClaimVerdict]:
+    """The verdict on every claim, in order; Holm's correction is over all of them, those that cannot be told included.
+
+    model: as sentences name it. Raises UserError for damaged data.
+    """
+    told: dict[str, Evidence] = {}
+    missing: dict[str, str] = {}
+    for claim in claims:
+        try:
+            told[claim.name] = EVIDENCE[claim.name](claim, found)
+        except Missing as reason:
+            missing[claim.name] = str(reason)
+    judged = judge(claims, told)
+    return [
+        verdict_of(judged[claim.name], model) if claim.name in judged else _untold(claim, model, missing[claim.name])
+        for claim in claims
+    ]
+
+
+def _untold(claim: Claim, model: str, why: str) -> ClaimVerdict:
+    return ClaimVerdict(claim, model, CANNOT_TELL, f"Cannot be told of {model}: {why}", why)
+
+
+def judge(claims: Sequence[Claim], told: Mapping[str, Evidence]) -> dict[str, Judged]:
+    """The comparisons of every claim that has evidence, by name, adjusted by Holm over all claims."""
+    tested = [claim for claim in claims if claim.name in told]
+    excesses = in_family([told[claim.name].excess for claim in tested], len(claims))
+    wholes = in_family([_hardest(told[claim.name]) for claim in tested], len(claims))
+    return {
+        claim.name: Judged(
+            claim,
+            told[claim.name],
+            excess,
+            {
+                null: tuple(replace(one, p_holm=_scaled(one.p, len(claims)), tests=len(claims)) for one in each)
+                for null, each in told[claim.name].others.items()
+            },
+            whole,
+        )
+        for claim, excess, whole in zip(tested, excesses, wholes, strict=True)
+    }
+
+
+def _scaled(p: float | None, tests: int) -> float | None:
+    return None if p is None else min(1.0, p * tests)
+
+
+def _hardest(evidence: Evidence) -> Difference:
+    """The excess with the largest p of all comparisons: 1 where one of them goes the other way."""
+    every = [evidence.excess, *(one for each in evidence.others.values() for one in each)]
+    if any(one.p is None for one in every):
+        return replace(evidence.excess, p=None)
+    return replace(evidence.excess, p=max(1.0 if one.value <= 0 else one.p or 0.0 for one in every))
+
+
+def verdict_of(judged: Judged, model: str) -> ClaimVerdict:
+    """The verdict on a claim that has evidence, in words."""
+    verdict = next(rule.name for rule in VERDICTS.values() if rule.reached(judged))
+    needed = _needed(judged) if verdict == CANNOT_TELL else ""
+    words = {
+        HOLDS: "Holds",
+        HOLDS_WEAKLY: "Holds weakly",
+        DOES_NOT_HOLD: "Does not hold",
+        CANNOT_TELL: "Cannot be told",
+    }
+    of = "of" if verdict == CANNOT_TELL else "in"
+    sentence = f"{words[verdict]} {of} {model}: {_numbers(judged)}.{_weights(judged)}"
+    return ClaimVerdict(
+        judged.claim, model, verdict, " ".join(filter(None, (sentence, needed))), needed, judged.evidence, judged.excess
+    )
+
+
+def _numbers(judged: Judged) -> str:
+    """`the change is 0.42 × uniform attention against 0.31, which is +0.11 [+0.09, +0.13] beyond it, p < 0.001 …`."""
+    claim, unit = judged.claim, UNITS[judged.claim.unit]
+    value, null = (number_words(one.value, unit) for one in (judged.evidence.value, judged.evidence.null))
+    p = judged.excess.adjusted
+    tested = "" if p is None else f", {p_words(p)} {family_words(judged.excess.tests)}"
+    side = "above" if claim.direction > 0 else "below"
+    return (
+        f"the {claim.quantity} is {value}; {claim.null}: {null}. It lies {side} it by "
+        f"{interval_words(judged.excess, unit)}{tested}; asked about: {unit.margin(claim.margin)}"
+    )
+
+
+def number_words(value: float, unit: Unit) -> str:
+    """A value with its unit and no sign of its own; a share in per cent."""
+    if unit is POINTS:
+        return f"{100 * value:.1f} %"
+    return f"{value:.{max(unit.decimals, 2)}f} {unit.name}".replace("-", "−")
+
+
+def _weights(judged: Judged) -> str:
+    """What models with other weights show, in a sentence; nothing where none was measured."""
+    if not judged.others:
+        return ""
+    unit = UNITS[judged.claim.unit]
+    clauses = [
+        f"{interval_words(min(each, key=lambda one: one.value), unit)} with {MOVEMENT_NULLS[null].title}"
+        for null, each in judged.others.items()
+    ]
+    models = max(len(each) for each in judged.others.values())
+    return f" Beyond the closest of {models} models that learnt nothing: {listed(clauses)}."
+
+
+def _needed(judged: Judged) -> str:
+    """What data would tell, from the size of effect that these could have shown."""
+    if judged.decided() == AT_CHANCE:
+        return "The dense model is not above chance, so pruned models cannot be told apart. Take tasks that it can do."
+    unit, excess = UNITS[judged.claim.unit], judged.excess
+    detectable = excess.detectable()
+    if detectable != detectable:
+        return ""
+    more = ceil(excess.n * (detectable / judged.claim.margin) ** 2 / 10) * 10
+    seen = f"A difference of {unit.size(detectable)} would have been detected with 80 % probability."
+    what = "calibration seeds and items" if excess.seeds else "prompts"
+    enough = f"About {more:,} {what}" if not excess.seeds else f"More {what}"
+    return f"{seen} {enough} would show one of {unit.margin(judged.claim.margin)}."

@@ -1,0 +1,178 @@
+"""`python -m analysis claims`: what the field says about sinks, tested on your model."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import outputs
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, path_text
+from analysis.command_line.prompts import own_prompts
+from analysis.command_line.running import anchored, engine_of, follow, say
+from analysis.command_line.written_study import NUMBERS, PAGE, refusal, write
+from analysis.errors import UserError
+from analysis.machine import threads
+from analysis.program import PROGRAM
+from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec, ModelSpec
+from analysis.specs.recording_sets import MOST_PROMPTS
+
+if TYPE_CHECKING:
+    from analysis.claims.verdicts import ClaimVerdict
+    from analysis.engine import Engine, JobRecord
+
+_OF_THEIR_OWN = ("reference", "only", "count", "own_prompts", "own_keys")  # fields with flags of their own
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
+    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    verb.add_argument(
+        "--reference",
+        metavar="SRC",
+        help=f"{field_of(ClaimsSpec, 'reference').description} Default: the twin that the registry names; none: none.",
+    )
+    verb.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(CLAIMS),
+        metavar="CLAIM",
+        help=f"{field_of(ClaimsSpec, 'only').description} One or more of: {', '.join(CLAIMS)}.",
+    )
+    sizes = " ".join(f"{size.name}: {size.help}" for size in CLAIM_SIZES.values())
+    verb.add_argument(
+        "--size", choices=list(CLAIM_SIZES), default="quick", help=f"{sizes} Flags change single settings."
+    )
+    verb.add_argument(
+        "--prompts",
+        type=path_text,
+        metavar="FILE",
+        help="prompts of your own: a text file with one a line, or a .jsonl file with 'prompt' and, for prompts that "
+        "are alike, a common 'cluster' in each line",
+    )
+    verb.add_argument(
+        "--prompt-count", dest="count", type=int, metavar="N", help=field_of(ClaimsSpec, "count").description
+    )
+    verb.add_argument(
+        "--out", type=a_path, metavar="FOLDER", help="the folder to write verdicts, figures and tables to"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
+    verb.add_argument("--estimate", action="store_true", help="say what it will take, and do no more")
+    verb.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    add_flags(verb, ClaimsSpec, " In the size chosen it may be another.", set(_OF_THEIR_OWN))
+    add_flags(verb, ModelSpec, "", {*ClaimsSpec.model_fields})
+
+
+def spec_of(options: argparse.Namespace) -> ClaimsSpec:
+    """What the flags ask. Raises UserError for prompts that cannot be read."""
+    from analysis.engine.claims import new_claims
+
+    model = ModelSpec(source=options.model, **given(ModelSpec, options))
+    changes: dict[str, Any] = {n: v for n, v in given(ClaimsSpec, options).items() if n not in _OF_THEIR_OWN}
+    if options.only:
+        changes["only"] = tuple(name for name in CLAIMS if name in options.only)
+    if options.reference is not None:
+        none = options.reference == "none"
+        changes["reference"] = None if none else model.model_copy(update={"source": options.reference})
+    if options.prompts is not None:
+        own = own_prompts(options.prompts)
+        chosen = own.first(min(len(own.texts), MOST_PROMPTS) if options.count is None else options.count)
+        changes |= {"own_prompts": chosen.texts, "own_keys": chosen.keys, "count": len(chosen.texts)}
+    elif options.count is not None:
+        changes["count"] = options.count
+    return new_claims(model, options.size, **changes)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Tests the claims and writes the verdicts; the same command goes on where it was cut off."""
+    if options.out is None and not options.estimate:
+        raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
+    if options.out is not None:
+        outputs.check(options.out, options.overwrite, refusal)
+    spec = spec_of(options)
+    from analysis.study import findings as findings_file
+    from analysis.study.findings import EXAMPLE
+    from analysis.study.foresight import foresee_claims, lines
+
+    threads.prepare()
+    with engine_of(options) as engine:
+        spec = anchored(spec) if engine.scheduler else spec
+        example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
+        for line in lines(foresee_claims(engine, spec, example)):
+            say(line)
+        if options.estimate:
+            return 0
+        record = follow(engine, engine.submit("claims", spec))
+        return _finished(engine, record, spec, options)
+
+
+def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
+    """Writes and prints what there is, also where some parts failed."""
+    from analysis.claims.exhibits import as_document, summary_line
+    from analysis.claims.found import found_by
+    from analysis.claims.verdicts import claim_verdicts
+
+    found = found_by(record, engine)
+    verdicts = claim_verdicts(spec.claims, found, spec.model.source)
+    document = as_document(spec, verdicts, found.fingerprint, claims_command(spec))
+    with folder_beside(options.out, "claims") as folder:
+        whole = folder / "claims"
+        whole.mkdir()
+        _write(whole, spec, verdicts, document)
+        note = outputs.place(whole, options.out, options.overwrite, refusal)
+    if options.json:
+        print(json.dumps({"out": str(options.out), "state": record.state, **document}, ensure_ascii=False))
+    else:
+        print(summary_line(verdicts))
+        for one in verdicts:
+            print(f"  {one.claim.sentence} {one.sentence}")
+        print(f"{options.out / PAGE} shows all of it. {note}".strip())
+    if record.state != "done":
+        raise UserError(f"{record.reason or f'The run was {record.state}.'} The same command tries it again.")
+    return 0
+
+
+def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", document: Mapping[str, Any]) -> None:
+    """Writes everything into an empty folder: the numbers as JSON, the table and every figure's numbers as CSV, figures
+    as Plotly's JSON, and one page.
+    """
+    from analysis.claims.exhibits import NOISE, claim_figure, claims_table, summary_line
+    from analysis.figures.export import Exhibit
+
+    figures = [(one, claim_figure(one)) for one in verdicts]
+    shown: list[Any] = [Exhibit(summary_line(verdicts), NOISE, None, table=claims_table(verdicts))]
+    shown += [
+        Exhibit(f"{one.verdict.capitalize()}: {one.claim.sentence}", one.sentence, None) if figure is None else figure
+        for one, figure in figures
+    ]
+    tables = {"claims": claims_table(verdicts)}
+    tables |= {figure.name: figure.table for _, figure in figures if figure is not None}
+    said = {one.claim.sentence: [one.sentence] for one in verdicts}
+    settings = {name: value for name, value in document.items() if name != "claims"} | {"shown": said}
+    write(folder, f"Claims about sinks, tested on {spec.model.source}", settings, shown, tables)
+    (folder / NUMBERS).write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def claims_command(spec: ClaimsSpec, out: str = "claims") -> str:
+    """`python -m analysis claims …` with the size that is nearest, and the settings that are not its own."""
+    settings = {name: _unlike(spec, name) for name in CLAIM_SIZES}
+    alike = {name: fields for name, fields in settings.items() if None not in fields.values()}
+    size = min(alike or settings, key=lambda name: len(settings[name]))
+    words = [*PROGRAM, "claims", "--model", spec.model.source, "--size", size]
+    words += ["--reference", "none" if spec.reference is None else spec.reference.source]
+    words += ["--only", *spec.only] if spec.only else []
+    for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        words += ["--prompt-count" if name == "count" else f"--{name.replace('_', '-')}", text]
+    words += ["--prompts", "FILE"] if spec.own_prompts else []
+    return shlex.join([*words, "--out", out])
+
+
+def _unlike(spec: ClaimsSpec, size: str) -> dict[str, object]:
+    """The settings that are others than a size has."""
+    from analysis.engine.claims import new_claims
+
+    like = new_claims(spec.model, size).model_dump()
+    skipped = {"model", "reference", "only", "own_prompts", "own_keys"}
+    return {name: value for name, value in spec.model_dump(exclude=skipped).items() if value != like[name]}

@@ -1,0 +1,83 @@
+"""Claims tested on a model: the engine asks for the recordings, measurements and prunings that they are told from."""
+
+from collections.abc import Callable
+from typing import Any
+
+from analysis.bundled.prompts import keyed_prompts
+from analysis.engine.planned_parts import Child, PartPlanner
+from analysis.engine.studies import sampling_of, set_children, sweep_of
+from analysis.models.registry import entry
+from analysis.registry import Attached
+from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec, ModelSpec
+
+SWEEP = "sweep"  # the sweep among the children
+
+
+def new_claims(model: ModelSpec, size: str = "quick", **changes: Any) -> ClaimsSpec:
+    """A run of the claims of this size, with the model's own twin where the registry has one.
+
+    changes: fields that are asked for otherwise. Raises pydantic's ValidationError for what does not go together.
+    """
+    values: dict[str, Any] = {"model": model, **CLAIM_SIZES[size].values}
+    known = entry(model.source)
+    if known is not None and known.reference:
+        values["reference"] = model.model_copy(update={"source": known.reference})
+    return ClaimsSpec.model_validate(values | changes)
+
+
+def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The texts that are looked into, and the key of each; no keys where each is on its own."""
+    if spec.own_prompts:
+        return spec.own_prompts[: spec.count], spec.own_keys[: spec.count]
+    bundled = keyed_prompts(spec.count)
+    return tuple(prompt.text for prompt in bundled), tuple(prompt.template for prompt in bundled)
+
+
+def inside_name(model: ModelSpec) -> str:
+    """What the measurements inside a model are called among the children."""
+    return f"inside {model.source}"
+
+
+def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
+    measures = spec.measures(twin)
+    if not measures:
+        return []
+    measured = ClaimMeasuresSpec(
+        model=model,
+        prompts=prompts_of(spec)[0],
+        measures=measures,
+        random_models=spec.random_models,
+        looks=spec.looks,
+        sampling=sampling_of(model, spec.study()),
+        seed=spec.seed,
+    )
+    return [Child(inside_name(model), "measure_claims", measured, f"looking inside {model.source}")]
+
+
+CLAIM_CHILDREN: Attached[Callable[[ClaimsSpec], list[Child]]] = Attached(
+    CLAIM_DATA,
+    {
+        "set": lambda spec: set_children(spec.study()),
+        "inside": lambda spec: _inside(spec, spec.model, twin=False),
+        "twin": lambda spec: [] if spec.reference is None else _inside(spec, spec.reference, twin=True),
+        "sweep": lambda spec: [Child(SWEEP, "sweep", sweep_of(spec.study()), "pruning and scoring")],
+    },
+)
+
+
+def claim_children(spec: ClaimsSpec) -> dict[str, list[Child]]:
+    """What a run of the claims asks for, by row of `CLAIM_DATA`. Raises UserError for a bad model source."""
+    return {name: CLAIM_CHILDREN[name](spec) if name in spec.needed else [] for name in CLAIM_DATA}
+
+
+class ClaimRuns(PartPlanner[ClaimsSpec]):
+    """Works off the claims asked of one engine, in a thread that runs while there are any."""
+
+    kind, spec = "claims", ClaimsSpec
+
+    def parts_of(self, spec: ClaimsSpec) -> dict[str, list[Child]]:
+        """What a run of the claims asks for, by what claims are told from."""
+        return claim_children(spec)
+
+    def _models(self, spec: ClaimsSpec) -> tuple[ModelSpec, ...]:
+        return spec.models

@@ -1,0 +1,121 @@
+"""Planned jobs made of parts, each of which asks for jobs with names of their own.
+
+A part that fails leaves the others to go on.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
+from analysis.engine.records import JobRecord
+from analysis.specs import JobSpec, Spec, SweepSpec, grid
+
+PartState = Literal["waiting", "under way", "done", "failed", "not asked"]
+PartsSpec = TypeVar("PartsSpec", bound=JobSpec)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A job that a part asks for. name: in the record of what asks for it; title: for people."""
+
+    name: str
+    kind: str
+    spec: Spec
+    title: str
+
+    @property
+    def size(self) -> int:
+        """How many steps of progress it counts: one, and of a sweep one per point."""
+        return len(grid(self.spec).prunings) if isinstance(self.spec, SweepSpec) else 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part: its children so far, by name, and where it stands. reason: why it failed, or in what it departs from what
+    is asked.
+    """
+
+    name: str
+    jobs: Mapping[str, JobRecord]
+    state: PartState
+    reason: str = ""
+
+
+class PartPlanner(Planner[PartsSpec, PartsSpec]):
+    """Works off the planned jobs of one kind, part by part."""
+
+    @abstractmethod
+    def parts_of(self, spec: PartsSpec) -> dict[str, list[Child]]:
+        """What is asked for, by part and in order. Raises UserError for a bad model source."""
+
+    def departures(self, spec: PartsSpec, part: str) -> str:
+        """In what a part departs from what is asked, and why; nothing where it does not."""
+        return ""
+
+    def parts(self, record: JobRecord) -> list[Part]:
+        """Every part and where it stands, in order."""
+        spec, parts = record.parameters(self.spec), []
+        for name, wanted in self.parts_of(spec).items():
+            jobs = {child.name: job for child in wanted if (job := self._child(record, child.name)) is not None}
+            failed = next((job for job in jobs.values() if job.ended and not ended_well(job)), None)
+            state: PartState = "under way" if jobs else "waiting"
+            if not wanted:
+                state = "not asked"
+            elif failed is not None:
+                state = "failed"
+            elif len(jobs) == len(wanted) and all(job.ended for job in jobs.values()):
+                state = "done"
+            parts.append(Part(name, jobs, state, self.departures(spec, name) if failed is None else why_ended(failed)))
+        return parts
+
+    def _begun(self, spec: PartsSpec) -> PartsSpec:
+        return spec
+
+    def _whole(self, record: JobRecord) -> bool:
+        """Whether what the parts of a finished one found is still in the store."""
+        jobs = [job for part in self.parts(record) for job in part.jobs.values()]
+        return all(part.state in ("done", "not asked") for part in self.parts(record)) and all(
+            job.key is None or self._engine.has_result(job) for job in jobs
+        )
+
+    def _advance(self, job_id: str, live: PartsSpec) -> None:
+        record = self._running(job_id)
+        if record is None:
+            return
+        every = [child for some in self.parts_of(live).values() for child in some]
+        wanted = list({child.name: child for child in every}.values())  # two parts may read one job
+        missing = [child for child in wanted if child.name not in children(record)]
+        room = self._room(record)
+        idle = room == LOOKAHEAD * self._engine.workers()
+        for child in missing[: max(0, room)]:
+            job = self._engine.submit(child.kind, child.spec, self._asker(job_id), record)
+            record = self._note(job_id, child.name, job, made=not job.ended) or record
+        self._tell(record, wanted, finished=idle and not missing)
+
+    def _tell(self, record: JobRecord, wanted: list[Child], finished: bool) -> None:
+        """How far it is: every job counts one, and every point of a sweep."""
+        done, doing, failed = 0, "", []
+        for child in wanted:
+            job = self._child(record, child.name)
+            if job is not None and job.ended:
+                done += child.size
+                failed += [] if ended_well(job) else [job]
+            elif job is not None:
+                doing = doing or child.title
+                done += min(self._job_store.progress(job.id).done, child.size) if child.kind == "sweep" else 0
+        total = sum(child.size for child in wanted)
+        failures = f", {len(failed)} failed" if failed else ""
+        self._job_store.report(record.id, {"phase": f"{doing or 'looking'}{failures}", "done": done, "total": total})
+        if not finished:
+            return
+        if failed:
+            several = f"{len(failed)} of {len(wanted)} parts of it failed. The first: {why_ended(failed[0])}"
+            self._end(record.id, "failed", reason=several)
+        else:
+            self._end(record.id, "done")
+
+    def _child(self, record: JobRecord, name: str) -> JobRecord | None:
+        job_id = children(record).get(name)
+        return None if job_id is None else self._engine.job(job_id)

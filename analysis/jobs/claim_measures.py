@@ -1,0 +1,133 @@
+"""Measuring inside a model what claims are about, prompt by prompt, and the same with weights that learnt nothing."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.errors import UserError
+from analysis.job_context import Context
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.summaries import ClaimMeasuresSummary, MeasuredPrompts
+from analysis.models.resident import free_memory, resident_model
+from analysis.specs import ClaimMeasuresSpec
+
+if TYPE_CHECKING:
+    from analysis.models.loaded import LoadedModel, OpenedModel
+    from analysis.recording.batches import PromptRun
+
+TRAINED = "trained"
+NULLS = ("random", "permuted")
+"""The rows of `MOVEMENT_NULLS` that every claim is held against."""
+_PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
+
+
+def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMeasuresSummary]:
+    """Record the prompts, look inside at some of their steps, and show the same inputs to models with other weights.
+
+    What is measured of a prompt is kept, so that a job that was cut off goes on.
+    """
+
+    def check(opened: "OpenedModel") -> None:
+        from analysis.recording.denoising import own_sampling
+
+        opened.require_tokenizer()
+        own_sampling(opened, spec.sampling)
+        if opened.architecture.noise == "uniform":
+            raise UserError(
+                f"{opened.architecture.name} denoises a canvas beside the text that it reads, so it cannot be looked "
+                "into at single steps. Leave out the claims that need this: --only sinks-move sinks-stay."
+            )
+
+    model = resident_model(spec.model, context, check)
+    from analysis.machine.provenance import environment
+    from analysis.recording import weight_nulls
+    from analysis.recording.batches import shown_to
+
+    started = time.perf_counter()
+    total = len(spec.prompts) * (1 + len(NULLS) * spec.random_models)
+    runs = _recorded(spec, model, context, total)
+    networks: dict[str, list[MeasuredPrompts]] = {TRAINED: [_measured(spec, model, runs, context, TRAINED, 0, total)]}
+    show, done = shown_to(runs), len(runs)
+    notes = []
+    for null in NULLS:
+        networks[null] = []
+        for number in range(spec.random_models):
+            try:
+                drawn = weight_nulls.draw(null, model, spec.seed + number + 1, show)
+            except UserError as error:
+                notes.append(str(error))
+                break
+            networks[null].append(_measured(spec, drawn, runs, context, f"{null}-{number}", done, total))
+            done += len(runs)
+            del drawn
+    summary: ClaimMeasuresSummary = {
+        "networks": networks,
+        "prompts": len(spec.prompts),
+        "steps": [run.run.steps for run in runs],
+        "looks": spec.looks,
+        "seed": spec.seed,
+        "notes": notes,
+        "seconds": round(time.perf_counter() - started, 3),
+        "architecture": model.architecture.name,
+        "fingerprint": model.fingerprint,
+        "environment": environment(),
+    }
+    return Outcome(summary, None, result_key(measure_claims, spec, model.fingerprint))
+
+
+def _recorded(spec: ClaimMeasuresSpec, model: "LoadedModel", context: Context, total: int) -> "list[PromptRun]":
+    """Every prompt recorded, in their order. Raises UserError where one does not fit."""
+    import torch
+
+    from analysis.recording import batches
+    from analysis.recording.denoising import check_prompt, own_sampling
+
+    sampling = own_sampling(model, spec.sampling)
+    prompts = [model.encode(text, spec.chat_template)[0] for text in spec.prompts]
+    for ids in prompts:
+        check_prompt(model, torch.tensor([ids], dtype=torch.long), sampling)
+    row = batches.row_bytes(model, sampling, max(map(len, prompts)))
+    rows = int(np.clip(free_memory() // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if sampling.same_alone else 1
+    recorded = batches.recorded(
+        model, prompts, sampling, spec.seed, rows, lambda _: context.progress("recording the prompts", 0, total)
+    )
+    return sorted((run.without_heads() for run in recorded), key=lambda run: run.index)
+
+
+def _measured(
+    spec: ClaimMeasuresSpec,
+    network: "LoadedModel",
+    runs: "Sequence[PromptRun]",
+    context: Context,
+    name: str,
+    done: int,
+    total: int,
+) -> MeasuredPrompts:
+    """Every measure of every prompt in a network, by measure: [value, null] per prompt, None where there is none."""
+    from analysis.recording.batches import MOST_ROWS, at_steps, replayed
+    from analysis.recording.claim_looks import LOOKS, Look, steps_of
+
+    measured: MeasuredPrompts = {measure: [] for measure in spec.measures}
+    for index, run in enumerate(runs):
+        context.progress(f"looking inside, {name.replace('-', ' weights ')}", done + index, total)
+        path = context.scratch / f"{name}-{index}.json"
+        if not path.is_file():
+            seen = at_steps(run, steps_of(run.run.steps, spec.looks))
+            if name != TRAINED:
+                seen = replayed(network, seen, MOST_ROWS, lambda _: None)
+            look = Look(network, seen, spec.sinks, range(seen.run.steps), spec.seed + index)
+            pairs = {measure: LOOKS[measure](look) for measure in spec.measures}
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps({measure: _finite(pair) for measure, pair in pairs.items()}))
+            partial.replace(path)
+        for measure, pair in json.loads(path.read_text()).items():
+            measured[measure].append(pair)
+    return measured
+
+
+def _finite(pair: Sequence[float]) -> list[float] | None:
+    """The pair with 7 significant digits, or None where one of it is not a number."""
+    return [float(f"{value:.7g}") for value in pair] if np.isfinite(pair).all() else None

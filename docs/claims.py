@@ -1,0 +1,51 @@
+"""Writes the paragraphs of docs/claims.md from the table of claims: `python -m docs.claims`."""
+
+from pathlib import Path
+
+from analysis.claims.verdicts import UNITS, VERDICTS
+from analysis.specs import CLAIM_DATA, CLAIMS, Claim
+from docs.marks import replaced
+
+PATH = Path(__file__).with_name("claims.md")
+CLAIMS_NAME, VERDICTS_NAME = "claims", "verdicts"
+
+
+def paragraphs() -> str:
+    """One section per claim: in plain words, with its formula, null, size asked about, source and limits."""
+    return "\n\n".join(_paragraph(claim) for claim in CLAIMS.values())
+
+
+def verdict_rows() -> str:
+    """The rules of the verdicts, in the order in which they are asked."""
+    rows = [f"| *{rule.name}* | {rule.help} |" for rule in VERDICTS.values()]
+    return "\n".join(["| verdict | when |", "| --- | --- |", *rows])
+
+
+def document() -> str:
+    """The whole page with its written parts renewed."""
+    text = PATH.read_text(encoding="utf-8")
+    return replaced(replaced(text, CLAIMS_NAME, paragraphs()), VERDICTS_NAME, verdict_rows())
+
+
+def _paragraph(claim: Claim) -> str:
+    sources = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in claim.sources)
+    side = "above" if claim.direction > 0 else "below"
+    told = [
+        f"### {claim.sentence.removesuffix('.')} (`{claim.name}`)",
+        f"Claimed in {sources}. We compare the {claim.quantity} with {claim.null}, and ask whether it lies {side} it "
+        f"by {UNITS[claim.unit].margin(claim.margin)} or more.",
+        f"$${claim.formula}$$",
+        f"For: {claim.supports} Against: {claim.refutes} {claim.not_meant}",
+        f"Told from {' and '.join(CLAIM_DATA[name].title for name in claim.data)}.",
+    ]
+    told += [f"Published for {one.model}: {one.value} ({one.source})." for one in claim.published]
+    return "\n\n".join(told)
+
+
+def main() -> None:
+    """Writes the page."""
+    PATH.write_text(document(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

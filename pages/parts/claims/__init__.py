@@ -1,0 +1,1 @@
+"""Claims of the field, tested on a model: a part of the page Evidence."""

@@ -1,0 +1,190 @@
+"""The claims of a run: asking for one, how far it is, the table of verdicts, and the figure of the claim chosen."""
+
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+
+from analysis.claims.exhibits import NOISE, claim_figure, claims_table, sources_of, summary_line
+from analysis.claims.verdicts import ClaimVerdict
+from analysis.engine import JobRecord
+from analysis.engine.claims import new_claims
+from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
+from analysis.study.foresight import foresee_claims, lines
+from pages.parts import address, permission
+from pages.parts.acting import acting_button
+from pages.parts.charts import show, table
+from pages.parts.claims.found import verdicts_of
+from pages.parts.linked import linked_box
+from pages.parts.plain import as_written, code, plain
+from pages.parts.progress import cancel_button, cut_short, progress_bar
+from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
+from pages.parts.shown_box import shown_box
+from pages.parts.study.found import example
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+
+ADDRESS = "claims"  # in the address: the run that is shown
+_PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
+_COLUMNS = {
+    "claim": st.column_config.TextColumn(width="large"),
+    "beyond the null": st.column_config.TextColumn(
+        "beyond the null", help="The difference in the claimed direction, with its 95 % interval."
+    ),
+    "asked about": st.column_config.TextColumn(help="The smallest difference that counts, set before anything runs."),
+    "published": st.column_config.TextColumn(help="What a paper reports of the model that is named."),
+}
+
+
+def tested_claims() -> dict[str, Any] | None:
+    """Draws the part. What an exported page says of it; None where there is nothing to look at."""
+    record = _shown()
+    if record is None:
+        st.info(
+            "No claims tested yet. A run puts what papers say about sinks to your model, claim by claim, each with a "
+            "null and a verdict."
+        )
+        _ask()
+        return None
+    if not record.ended:
+        st.fragment(_running, run_every=_REFRESH)(record.id)
+        st.fragment(_draw, run_every=_REDRAW)(record.id)
+    else:
+        if record.state != "done":
+            cut_short(record, "run of the claims", "parts")
+        _draw(record.id)
+    with st.expander("Test the claims on another model, or with more prompts", icon=":material/science:"):
+        _ask()
+    return record.parameters(ClaimsSpec).model_dump(mode="json")
+
+
+# --- which run --------------------------------------------------------------------------------------------------
+
+
+def _shown() -> JobRecord | None:
+    """The run in the address, else the newest; a box of all where there are several."""
+    runs = {job.id: job for job in engine().jobs("claims")}
+    named = address.named(ADDRESS)
+    if named and named not in runs:
+        not_in_address("a run of the claims that is not in the store.")
+    shown = named if named in runs else next(iter(runs), None)
+    if shown is None:
+        return None
+    address.write(ADDRESS, shown)
+    if len(runs) > 1:
+        shown_box("Run", "claims_shown", shown, runs, lambda name: _titled(runs[name]), _choose)
+    return runs[shown]
+
+
+def _choose(run: str) -> None:
+    address.write(ADDRESS, run)
+
+
+def _titled(record: JobRecord) -> str:
+    source = record.parameters(ClaimsSpec).model.source
+    return as_written(f"{model_name(source)} · {datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}")
+
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+def _ask() -> None:
+    """The size, what it takes, and the button. Nothing runs before it is pressed."""
+    model = model_in_use()
+    size = st.segmented_control(
+        "Size",
+        list(CLAIM_SIZES),
+        default=next(iter(CLAIM_SIZES)),
+        required=True,
+        key="claims_size",
+        bind="query-params",
+        format_func=lambda name: CLAIM_SIZES[name].title,
+    )
+    spec = None
+    try:
+        spec = new_claims(model, size)
+        told = " ".join(lines(foresee_claims(engine(), spec, example())))
+        st.caption(plain(f"{CLAIM_SIZES[size].help} {told}"))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+
+    def start() -> None:
+        with refusal_kept(_PLACE):
+            assert spec is not None
+            permission.allow(*(each.source for each in spec.models))
+            address.write(ADDRESS, submit("claims", spec).id)
+
+    acting_button(
+        f"Test {len(spec.claims) if spec is not None else 0:d} claims",
+        "claims_start",
+        type="primary",
+        icon=":material/science:",
+        disabled=spec is None,
+        help="It can be stopped and goes on where it was. What was computed before is read.",
+        on_click=start,
+    )
+    st.caption(f"Model: {code(model.source)}. Choose another one in the sidebar.")
+    say_refusal(_PLACE)
+
+
+# --- what is there ----------------------------------------------------------------------------------------------
+
+
+def _running(run: str) -> None:
+    """How far it is, and what failed so far; the page is drawn again when it has ended."""
+    address.keep()
+    record = engine().job(run)
+    if record is None or record.ended:
+        st.rerun()
+    progress_bar(record)
+    for part in engine().parts(record):
+        if part.state == "failed":
+            st.caption(f":material/error: {CLAIM_DATA[part.name].title.capitalize()}: {plain(part.reason)}")
+    cancel_button(record, f"cancel_claims_{run}", "Stop")
+
+
+def _draw(run: str) -> None:
+    record = engine().job(run)
+    if record is None:
+        return
+    try:
+        verdicts = verdicts_of(record, model_name(record.parameters(ClaimsSpec).model.source))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    table(
+        summary_line(verdicts),
+        NOISE,
+        claims_table(verdicts),
+        "claims_table",
+        column_config=_COLUMNS,
+        hint="Choose a claim below for its figure.",
+    )
+    _one(verdicts)
+
+
+def _one(verdicts: list[ClaimVerdict]) -> None:
+    """The claim that is chosen, with its sentence and its figure; nothing before one is."""
+    by_name = {one.claim.name: one for one in verdicts}
+    chosen = linked_box(
+        "Look at a claim",
+        list(by_name),
+        "claim",
+        lambda name: f"{by_name[name].verdict.capitalize()}: {by_name[name].claim.sentence}",
+        placeholder="Choose one for its figure",
+    )
+    if chosen is None:
+        return
+    one = by_name[chosen]
+    figure = claim_figure(one)
+    if figure is None:
+        st.markdown(plain(one.sentence))
+    else:
+        show(figure, f"claim_{chosen}")
+    st.caption(
+        plain(
+            f"For: {one.claim.supports} Against: {one.claim.refutes} {one.claim.not_meant} Source: "
+            f"{sources_of(one.claim)}."
+        )
+    )
+    for number in one.claim.published:
+        st.caption(plain(f"Published for {number.model}: {number.value} ({number.source})."))

@@ -1,0 +1,136 @@
+"""Verdicts on claims: every row holds on a result built to satisfy it, and does not on one built to break it."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.claims.evidence import EVIDENCE
+from analysis.claims.exhibits import as_document, claim_figure, claims_table, summary_line
+from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, VERDICTS, claim_verdicts
+from analysis.jobs.claim_measures import NULLS
+from analysis.specs import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, ClaimsSpec, ModelSpec
+from docs import claims as claims_page
+from tests.claims.helpers import BASE, found_for, measured_with, recordings_with, without
+
+WORN = re.compile(r"\b(a step|a prompt as|is no |beside|asked for|has it|stands by|wander)\b")
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_holds_where_it_was_built_to(name):
+    [told] = claim_verdicts([CLAIMS[name]], found_for(CLAIMS[name], 1), "built")
+    assert told.verdict == HOLDS, told.sentence
+
+
+@pytest.mark.parametrize("sign", [0, -1])
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_fails_where_it_was_built_to(name, sign):
+    [told] = claim_verdicts([CLAIMS[name]], found_for(CLAIMS[name], sign), "built")
+    assert told.verdict == DOES_NOT_HOLD, told.sentence
+
+
+@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.data == ("inside",)])
+def test_a_claim_does_not_hold_where_other_weights_show_as_much(name):
+    """The named null is beaten, and random and permuted weights beat it as well."""
+    claim = CLAIMS[name]
+    found = found_for(claim, 1)
+    assert found.inside is not None
+    trained = found.inside["networks"]["trained"][0]
+    alike = {**found.inside, "networks": {name: [trained] * 3 for name in ("trained", *NULLS)}}
+    [told] = claim_verdicts([claim], without(found, inside=alike), "built")
+    assert told.verdict == DOES_NOT_HOLD
+
+
+def test_a_claim_holds_weakly_where_its_interval_reaches_below_the_size_asked_about():
+    claim = CLAIMS["sinks-move"]
+    found = found_for(claim, 1)
+    uneven = np.where(np.arange(40) % 4 == 0, 0.12, 0.02)  # 0.045 on average, more than its null in every prompt
+    recordings = recordings_with(0.0)
+    arrays = {**recordings.arrays}
+    arrays["trained.change_squares"] = 100 * np.repeat((BASE + uneven)[:, None] ** 2, 3, axis=1)
+    recordings.arrays = arrays
+    [told] = claim_verdicts([claim], without(found, recordings=recordings), "built")
+    assert told.verdict == HOLDS_WEAKLY, told.sentence
+    assert told.excess is not None and told.excess.low < claim.margin
+
+
+def test_without_data_a_claim_cannot_be_told_and_says_what_would_tell():
+    found = without(found_for(CLAIMS["sinks-move"], 1), recordings=None, inside=None, twin=None, settings=())
+    for told in claim_verdicts(list(CLAIMS.values()), found, "built"):
+        assert told.verdict == CANNOT_TELL and told.needed
+        assert told.needed in {CLAIM_DATA[data].without for data in told.claim.data}
+
+
+def test_few_prompts_or_no_other_weights_give_no_verdict():
+    claim = CLAIMS["small-values"]
+    found = found_for(claim, 1)
+    [few] = claim_verdicts([claim], without(found, clusters=np.arange(40) // 4), "built")
+    assert few.verdict == CANNOT_TELL and "10 clusters of prompts" in few.needed
+    assert found.inside is not None
+    alone = {**found.inside, "networks": {**found.inside["networks"], "permuted": []}}
+    [told] = claim_verdicts([claim], without(found, inside=alone), "built")
+    assert told.verdict == CANNOT_TELL and "permuted weights" in told.needed
+
+
+def test_noise_cannot_be_told_and_names_the_effect_that_would_have_been_seen():
+    claim = CLAIMS["small-values"]
+    summary = measured_with(0.0)
+    wild = np.random.default_rng(3).standard_normal(40)
+    summary["networks"]["trained"][0]["value-norm"] = [[BASE + value, BASE] for value in wild]
+    [told] = claim_verdicts([claim], without(found_for(claim, 0), inside=summary), "built")
+    assert told.verdict == CANNOT_TELL
+    assert "would have been detected" in told.needed and "prompts would show one of" in told.needed
+
+
+def test_holm_is_over_all_claims_of_the_table():
+    """Those without data count, so that a verdict stays when they arrive."""
+    claim = CLAIMS["small-values"]
+    alone, among = (
+        claim_verdicts(some, without(found_for(claim, 1), recordings=None, settings=()), "built")
+        for some in ([claim], list(CLAIMS.values()))
+    )
+    assert alone[0].excess is not None and alone[0].excess.tests == 1
+    told = next(one for one in among if one.claim is claim)
+    assert told.excess is not None and told.excess.tests == len(CLAIMS)
+
+
+def test_rows_and_sentences_are_plain_and_name_the_model():
+    assert set(EVIDENCE) == set(CLAIMS)
+    for claim in CLAIMS.values():
+        assert claim.sources and all(re.fullmatch(r"\d{4}\.\d{5}", source) for source in claim.sources)
+        assert claim.margin > 0 and set(claim.data) <= set(CLAIM_DATA)
+        assert not claim.measure or claim.measure in CLAIM_MEASURES
+        texts = [claim.sentence, claim.supports, claim.refutes, claim.not_meant]
+        for sign in (1, -1, 0):
+            [told] = claim_verdicts([claim], found_for(claim, sign), "tiny-model")
+            assert "tiny-model" in told.sentence
+            texts.append(told.sentence)
+        for text in (*texts, *(rule.help for rule in VERDICTS.values())):
+            assert text.endswith(".") and text[0].isupper() and "  " not in text, text
+            assert not WORN.search(text), text
+            assert max(len(sentence.split()) for sentence in re.split(r"(?<=[.:;]) ", text)) <= 40, text
+        assert len(claim.sentence.split()) <= 20 and "null" not in claim.sentence
+
+
+def test_table_figure_and_document_hold_every_number():
+    claims = list(CLAIMS.values())
+    found = without(found_for(CLAIMS["small-values"], 1), settings=())
+    verdicts = claim_verdicts(claims, found, "built")
+    table = claims_table(verdicts)
+    assert table["claim"].tolist() == [claim.sentence for claim in claims]
+    assert table.set_index("claim").loc[CLAIMS["discount-helps"].sentence, "estimate"] == ""
+    assert "LLaDA-8B" in table.set_index("claim").loc[CLAIMS["discount-helps"].sentence, "published"]
+    shown = {one.claim.name: claim_figure(one) for one in verdicts}
+    assert shown["discount-helps"] is None
+    figure = shown["small-values"]
+    assert figure is not None and len(figure.table) == 1 + 2 * 3 and figure.finding
+    document = as_document(ClaimsSpec(model=ModelSpec(source="bundled")), verdicts, found.fingerprint, "command")
+    assert [row["verdict"] for row in document["claims"]] == [one.verdict for one in verdicts]
+    assert len(document["claims"][4]["values"]) == 40
+    assert summary_line(verdicts).startswith(f"{len(claims)} claims tested on built: holds")
+    assert replace(verdicts[0]).model == "built"
+
+
+def test_the_docs_hold_what_the_program_writes():
+    assert claims_page.document() == claims_page.PATH.read_text(encoding="utf-8")

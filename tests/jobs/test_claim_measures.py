@@ -1,0 +1,73 @@
+"""Measuring inside a model what claims are about: every measure, with other weights, resuming."""
+
+import json
+
+import pytest
+
+from analysis.engine.claims import claim_children, new_claims
+from analysis.job_context import SilentContext
+from analysis.jobs.claim_measures import NULLS, TRAINED, measure_claims
+from analysis.recording.claim_looks import LOOKS, steps_of
+from analysis.specs import CLAIM_MEASURES, CLAIMS, ClaimMeasuresSpec, ClaimsSpec, LLaDASampling, ModelSpec
+
+PROMPTS = ("mia has 3 apples .", "The river is not deep. It is")
+
+
+def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresSpec:
+    return ClaimMeasuresSpec(
+        model=ModelSpec(source="bundled", device="cpu"),
+        prompts=PROMPTS,
+        measures=measures,
+        random_models=1,
+        looks=3,
+        sampling=LLaDASampling(gen_length=6, steps=6, block_length=6),
+    )
+
+
+def test_every_measure_has_a_number_and_a_null_in_every_network_and_is_kept(tmp_path, monkeypatch):
+    context = SilentContext(tmp_path)
+    summary = measure_claims(spec_of(), context).summary
+    assert set(summary["networks"]) == {TRAINED, *NULLS} and set(LOOKS) == set(CLAIM_MEASURES)
+    for networks in summary["networks"].values():
+        [network] = networks
+        assert set(network) == set(CLAIM_MEASURES)
+        assert all(len(pairs) == len(PROMPTS) for pairs in network.values())
+    trained = summary["networks"][TRAINED][0]
+    assert all(pair is None or pair[0] >= 0 for pair in trained["hiding"])
+    assert any(pair is not None for pair in trained["value-norm"])
+    assert trained != summary["networks"]["random"][0]
+    kept = {path.name for path in context.scratch.iterdir()}
+    assert kept == {f"{name}-{index}.json" for name in (TRAINED, "random-0", "permuted-0") for index in (0, 1)}
+    first = context.scratch / f"{TRAINED}-0.json"
+    told = json.loads(first.read_text())
+    first.write_text(json.dumps(told | {"massive": [0.25, 0.5]}))
+    again = measure_claims(spec_of(), context).summary
+    assert again["networks"][TRAINED][0]["massive"][0] == [0.25, 0.5]
+
+
+def test_steps_looked_at_are_spread_and_include_the_ends():
+    assert steps_of(48, 6) == [0, 9, 19, 28, 38, 47]
+    assert steps_of(3, 6) == [0, 1, 2]
+
+
+def test_a_run_asks_for_what_its_claims_are_told_from_and_no_more():
+    spec = new_claims(ModelSpec(source="bundled"))
+    children = claim_children(spec)
+    assert {name: [child.kind for child in some] for name, some in children.items()} == {
+        "set": ["record_set"],
+        "inside": ["measure_claims"],
+        "twin": ["measure_claims"],
+        "sweep": ["sweep"],
+    }
+    assert children["sweep"][0].size == 12 and children["twin"][0].spec.measures == ("hiding",)
+    one = spec.model_copy(update={"only": ("small-values",)})
+    asked = {name: some for name, some in claim_children(one).items() if some}
+    assert list(asked) == ["inside"] and asked["inside"][0].spec.measures == ("value-norm",)
+    alone = spec.model_copy(update={"reference": None, "only": ("hiding-costs-less",)})
+    assert [name for name, some in claim_children(alone).items() if some] == ["inside"]
+
+
+def test_a_claim_that_is_not_in_the_table_is_refused():
+    with pytest.raises(ValueError, match="only"):
+        ClaimsSpec(model=ModelSpec(source="bundled"), only=("sinks-sing",))
+    assert ClaimsSpec(model=ModelSpec(source="bundled")).claims == tuple(CLAIMS.values())

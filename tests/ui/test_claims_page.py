@@ -1,0 +1,93 @@
+"""The part of the page Evidence that tests what papers claim: empty, running, failed and done."""
+
+import time
+
+import pytest
+
+from analysis.engine.claims import new_claims
+from analysis.errors import UserError
+from analysis.specs import CLAIMS, ModelSpec
+from pages.evidence import CLAIMS as PART
+from pages.parts.claims import panel
+from pages.parts.session import engine
+from tests.claims.helpers import found_for, without
+from tests.ui.helpers import app, shown_box, texts
+
+
+def page(**query: str):
+    return app("pages/evidence.py", evidence_part=PART, **query)
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """A run whose verdicts are of numbers built to satisfy every claim, without prunings."""
+    from analysis.claims.verdicts import claim_verdicts
+
+    found = without(found_for(CLAIMS["small-values"], 1), settings=())
+    monkeypatch.setattr(panel, "verdicts_of", lambda record, model: claim_verdicts(list(CLAIMS.values()), found, model))
+
+
+def test_an_empty_part_says_what_it_would_show_what_it_takes_and_starts_nothing():
+    test = page()
+    said = texts(test)
+    assert "No claims tested yet" in said and "About" in said
+    assert test.button(key="claims_start").label == f"Test {len(CLAIMS)} claims"
+    assert not engine().jobs("claims") and not engine().jobs("record_set")
+
+
+def test_a_run_is_asked_by_its_button_and_a_refusal_is_said(monkeypatch):
+    asked = []
+
+    def submit(kind, spec):
+        asked.append((kind, spec))
+        raise UserError("not today")
+
+    monkeypatch.setattr(panel, "submit", submit)
+    test = page()
+    test.segmented_control(key="claims_size").set_value("standard").run()
+    test.button(key="claims_start").click().run()
+    assert asked == [("claims", new_claims(ModelSpec(source="bundled"), "standard"))]
+    assert "not today" in texts(test)
+
+
+def test_a_finished_run_shows_its_table_and_the_figure_of_the_claim_in_the_address(built):
+    record = _record("done", count=31)
+    test = page(claims=record.id)
+    table = test.dataframe[0].value
+    assert table["claim"].tolist() == [claim.sentence for claim in CLAIMS.values()]
+    assert set(table["verdict"]) <= {"holds", "does not hold", "holds weakly", "cannot be told"}
+    assert "LLaDA-8B" in " ".join(table["published"])
+    assert "Value norms" not in texts(test)
+    assert not test.button(key="claims_start").disabled
+    test = page(claims=record.id, claim="small-values")
+    assert "Source: arXiv 2410\\.10781" in texts(test) or "Source: arXiv 2410.10781" in texts(test)
+    test = page(claims=record.id, claim="discount-helps")
+    assert "No pruned model was scored" in texts(test)
+
+
+def test_a_run_that_failed_says_why_and_offers_to_go_on(built):
+    record = _record("failed", count=32, reason="1 of 4 parts of it failed. The first: no room.")
+    test = page(claims=record.id)
+    assert "no room" in texts(test) and test.button(key=f"restart_run of the claims_{record.id}")
+    assert len(shown_box(test, "Run").options) == len(engine().jobs("claims"))
+
+
+def test_an_unknown_run_in_the_address_is_named():
+    assert "a run of the claims that is not in the store" in texts(page(claims="nothing"))
+
+
+def _record(state: str, reason: str = "", **changes: int):
+    from analysis.engine.records import JobRecord
+
+    spec = new_claims(ModelSpec(source="bundled"), **changes)
+    record = JobRecord(
+        id=f"claims{changes['count']}",
+        kind="claims",
+        spec=spec.model_dump(mode="json"),
+        created=time.time(),
+        state=state,
+        reason=reason,
+        summary={"children": {}, "made": []},
+    )
+    engine()._job_store.save(record)
+    return record
