@@ -172,9 +172,10 @@ def hiding_costs_less(claim: Claim, found: Found) -> Evidence:
         return value - null
 
     own, theirs = cost(model, TRAINED), cost(twin, TRAINED)
+    # Weights that have no sinks on a prompt lose nothing there.
     others = {
         null: [
-            (own - theirs, cost(model, null, number) - cost(twin, null, number))
+            (own - theirs, np.nan_to_num(cost(model, null, number)) - np.nan_to_num(cost(twin, null, number)))
             for number in range(min(len(model["networks"][null]), len(twin["networks"][null])))
         ]
         for null in NULLS

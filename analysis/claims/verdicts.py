@@ -41,27 +41,18 @@ HOLDS, HOLDS_WEAKLY, DOES_NOT_HOLD, CANNOT_TELL = "holds", "holds weakly", "does
 
 @dataclass(frozen=True)
 class Judged:
-    """The comparisons of a claim, adjusted over the table. excess: against its null. others: against each null of other
-    weights. whole: the excess with the p of the comparison that is hardest to win.
+    """The comparisons of a claim, adjusted over the table. excess: against its null. whole: the excess with the p of
+    the comparison that is hardest to win, those with other weights included.
     """
 
     claim: Claim
     evidence: Evidence
     excess: Difference
-    others: Mapping[str, tuple[Difference, ...]]
     whole: Difference
 
     def decided(self) -> str:
         """The decision on the excess over the claim's null."""
         return decide(self.excess, self.claim.margin, self.evidence.above_chance)
-
-    def beside(self, *decisions: str) -> list[str]:
-        """The nulls of other weights of which some model has one of these decisions."""
-        return [
-            null
-            for null, each in self.others.items()
-            if any(decide(one, self.claim.margin) in decisions for one in each)
-        ]
 
 
 @dataclass(frozen=True)
@@ -76,9 +67,9 @@ class VerdictRule:
 VERDICTS: Registry[VerdictRule] = Registry(
     VerdictRule(
         DOES_NOT_HOLD,
-        "An effect of the size asked about is ruled out, against the claim's null or against random or permuted "
-        "weights, or a significant difference goes the other way.",
-        lambda judged: judged.decided() in (EQUIVALENT, WORSE) or bool(judged.beside(EQUIVALENT, WORSE)),
+        "An effect of the size asked about is ruled out against the claim's null, or a significant difference goes the "
+        "other way.",
+        lambda judged: judged.decided() in (EQUIVALENT, WORSE),
     ),
     VerdictRule(
         HOLDS,
@@ -89,7 +80,7 @@ VERDICTS: Registry[VerdictRule] = Registry(
     VerdictRule(
         HOLDS_WEAKLY,
         "The difference is significant against the claim's null after Holm correction. Its interval reaches below the "
-        "size asked about, or weights that learnt nothing may show as much.",
+        "size asked about, or random or permuted weights may show as much.",
         lambda judged: judged.decided() == BETTER,
     ),
     VerdictRule(
@@ -145,22 +136,9 @@ def judge(claims: Sequence[Claim], told: Mapping[str, Evidence]) -> dict[str, Ju
     excesses = in_family([told[claim.name].excess for claim in tested], len(claims))
     wholes = in_family([_hardest(told[claim.name]) for claim in tested], len(claims))
     return {
-        claim.name: Judged(
-            claim,
-            told[claim.name],
-            excess,
-            {
-                null: tuple(replace(one, p_holm=_scaled(one.p, len(claims)), tests=len(claims)) for one in each)
-                for null, each in told[claim.name].others.items()
-            },
-            whole,
-        )
+        claim.name: Judged(claim, told[claim.name], excess, whole)
         for claim, excess, whole in zip(tested, excesses, wholes, strict=True)
     }
-
-
-def _scaled(p: float | None, tests: int) -> float | None:
-    return None if p is None else min(1.0, p * tests)
 
 
 def _hardest(evidence: Evidence) -> Difference:
@@ -210,14 +188,14 @@ def number_words(value: float, unit: Unit) -> str:
 
 def _weights(judged: Judged) -> str:
     """What models with other weights show, in a sentence; nothing where none was measured."""
-    if not judged.others:
+    if not judged.evidence.others:
         return ""
     unit = UNITS[judged.claim.unit]
     clauses = [
         f"{interval_words(min(each, key=lambda one: one.value), unit)} with {MOVEMENT_NULLS[null].title}"
-        for null, each in judged.others.items()
+        for null, each in judged.evidence.others.items()
     ]
-    models = max(len(each) for each in judged.others.values())
+    models = max(len(each) for each in judged.evidence.others.values())
     return f" Beyond the closest of {models} models that learnt nothing: {listed(clauses)}."
 
 

@@ -31,7 +31,7 @@ def test_every_claim_fails_where_it_was_built_to(name, sign):
 
 
 @pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.data == ("inside",)])
-def test_a_claim_does_not_hold_where_other_weights_show_as_much(name):
+def test_a_claim_holds_weakly_at_most_where_other_weights_show_as_much(name):
     """The named null is beaten, and random and permuted weights beat it as well."""
     claim = CLAIMS[name]
     found = found_for(claim, 1)
@@ -39,7 +39,7 @@ def test_a_claim_does_not_hold_where_other_weights_show_as_much(name):
     trained = found.inside["networks"]["trained"][0]
     alike = {**found.inside, "networks": {name: [trained] * 3 for name in ("trained", *NULLS)}}
     [told] = claim_verdicts([claim], without(found, inside=alike), "built")
-    assert told.verdict == DOES_NOT_HOLD
+    assert told.verdict == HOLDS_WEAKLY and "learnt nothing" in told.sentence
 
 
 def test_a_claim_holds_weakly_where_its_interval_reaches_below_the_size_asked_about():
