@@ -1,9 +1,11 @@
 """The part of the page Evidence that tests what papers claim: empty, running, failed and done."""
 
 import time
+from typing import Literal
 
 import pytest
 
+from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
 from analysis.errors import UserError
 from analysis.specs import CLAIMS, ModelSpec
@@ -76,12 +78,10 @@ def test_an_unknown_run_in_the_address_is_named():
     assert "a run of the claims that is not in the store" in texts(page(claims="nothing"))
 
 
-def _record(state: str, reason: str = "", **changes: int):
-    from analysis.engine.records import JobRecord
-
-    spec = new_claims(ModelSpec(source="bundled"), **changes)
+def _record(state: Literal["done", "failed"], count: int, reason: str = "") -> JobRecord:
+    spec = new_claims(ModelSpec(source="bundled"), count=count)
     record = JobRecord(
-        id=f"claims{changes['count']}",
+        id=f"claims{count}",
         kind="claims",
         spec=spec.model_dump(mode="json"),
         created=time.time(),
