@@ -178,7 +178,7 @@ def test_a_byte_order_mark_is_no_text(bundled, tmp_path):
     [
         (b'{"input_ids": [1, true, 2]}\n', "outside this model's vocabulary"),
         (b'\n{"text": "half a pair \\ud83d here"}\n', r"Line 2 .*surrogate pair \(\\ud83d\)"),
-        (b'{"text": ' + b"[" * 100_000 + b"\n", "Line 1 .*no JSON object"),
+        (b'{"text": ' + b"[" * 100_000 + b"\n", "Line 1 .*not a JSON object"),
         (b'{"text": "caf\xe9"}\n', "UTF-8"),
         (b'{"text": "' + b"a" * (64 * 2**20) + b'"}\n', "line from byte 0 .*longer than 64 MiB"),
     ],
@@ -194,7 +194,7 @@ def test_damaged_lines_get_one_sentence(bundled, tmp_path, content, message):
 def test_a_damaged_line_at_a_place_of_a_large_file_is_named(bundled, tmp_path):
     path = tmp_path / "own.jsonl"
     path.write_bytes((b"x" * 999 + b"\n") * 5000)
-    with pytest.raises(UserError, match=r"The line from byte [\d,]+000 .*no JSON object"):
+    with pytest.raises(UserError, match=r"The line from byte [\d,]+000 .*not a JSON object"):
         calibration_text(params(path), bundled.tokenizer, 256, bundled.geometry.vocabulary)
     path.write_bytes(b"\xff" * 5_000_000)
     with pytest.raises(UserError, match="UTF-8"):
