@@ -177,11 +177,11 @@ def save_pruned(model: Any, folder: Path, *, mask_file: bool = True, report: dic
         model.tokenizer.save_pretrained(folder)
     if mask_file:
         weights = load_file(folder / "model.safetensors")
-        masks = MaskWriter()
+        masks = MaskWriter(folder)
         for name, weight in weights.items():
             if weight.ndim == 2 and (".blocks." in name or ".layers." in name):
                 masks.add(name, (weight != 0).numpy())
-        masks.save(folder)
+        masks.save()
     if report is not None:
         report_file.write_report(report, folder)
     return folder

@@ -201,6 +201,7 @@ class Streamed:
                 block = private_block(self.model, layer, self.stored)
                 for batch, inputs in given.items():
                     inputs.states = run(batch, layer, block, inputs)
+                del block  # before the next is read
             for _ in given:
                 on_forward()
 

@@ -132,20 +132,32 @@ class MaskFolder:
 
 
 class MaskWriter:
-    """The mask file of a folder: the kept weights of every pruned matrix as bits, their shapes in the header."""
+    """The mask file of a folder: the kept weights of every pruned matrix as bits, their shapes in the header.
 
-    def __init__(self) -> None:
-        self._packed: dict[str, np.ndarray] = {}
+    The bits wait in a file beside it: those of a large model would take as much memory as several of its blocks.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._waiting = folder, folder / f"{MASK_FILE}.waiting"
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add(self, name: str, kept: np.ndarray) -> None:
         """Takes in the flags of one matrix, bool (out, in), under the name of its weight in the checkpoint."""
-        self._packed[name] = np.packbits(kept)
+        with self._waiting.open("ab") as file:
+            file.write(np.packbits(kept).data)
         self._shapes[name] = kept.shape
 
-    def save(self, folder: Path) -> None:
+    def save(self) -> None:
         """Writes what was taken in."""
-        save_file(self._packed, folder / MASK_FILE, {_SHAPES: json.dumps(self._shapes)})
+        packed: dict[str, np.ndarray] = {}
+        start = 0
+        for name, shape in self._shapes.items():
+            size = _packed_bytes(*shape)
+            packed[name] = np.memmap(self._waiting, np.uint8, "r", start, (size,))
+            start += size
+        save_file(packed, self._folder / MASK_FILE, {_SHAPES: json.dumps(self._shapes)})
+        packed.clear()  # Windows removes no file that is mapped
+        self._waiting.unlink(missing_ok=True)
 
 
 def unpack(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

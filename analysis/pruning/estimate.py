@@ -21,6 +21,8 @@ from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, Pruning
 from analysis.pruning.saving import SHARD_BYTES
 from analysis.specs import ALLOCATIONS, PruneSpec
 
+_SCORE_BYTES = 4
+
 
 @torch.no_grad()
 def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str, Any]:
@@ -120,11 +122,14 @@ def _probe(run: PruningRun, rows: int, length: int) -> Calibration:
 
 
 def _memory(run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
-    """Bytes beside the model, of what is held for long: kept inputs while the dense model is read; later a private
-    block, the states of all `tokens` between blocks, statistics of a block's inputs, and what waits to be written.
+    """Bytes beside the model: kept inputs while the dense model is read; later a private block with a flag of every
+    weight and the scores of its largest matrix in float32, the states of all `tokens` between blocks, statistics of a
+    block's inputs, and what waits to be written.
     """
     model = run.model
-    private = sum(weight.numel() * weight.element_size() for weight in block.parameters())
+    weights = list(block.parameters())
+    private = sum(weight.numel() * (weight.element_size() + 1) for weight in weights)
+    private += _SCORE_BYTES * max(weight.numel() for weight in weights)
     unwritten = min(weight_bytes(model.checkpoint, None), SHARD_BYTES)
     states = gathered = 0
     if run.statistic is not None and run.gathers:

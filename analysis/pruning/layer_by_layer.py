@@ -25,8 +25,8 @@ def blocks(
     """
     model, layers = run.model, run.model.geometry.layers
     if run.statistic is None or not run.gathers:
-        for layer, block in run.dense_blocks():
-            yield layer, block, {}
+        for layer in range(layers):
+            yield layer, private_block(model, layer, run.stored), {}  # not held here while the next is read
         return
     assert text is not None
     batches = layer_batches(run, text, prepared)
@@ -34,30 +34,7 @@ def blocks(
     given = [first_input(model, batch.tokens, layout) for batch in batches]
     for layer in range(layers):
         block = private_block(model, layer, run.stored)
-        gathered = {name: run.statistic() for name in run.runner.groups[layer]}
-        for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
-            run.tell(PRUNING, layer * len(batches) + number, layers * len(batches))
-            weights = batch.weights(layer)
-
-            def take(
-                _: int, name: str, states: torch.Tensor, positions: torch.Tensor | None, weights: Any = weights
-            ) -> None:
-                gathered[name].add(states, weights, positions)  # noqa: B023 - called within this turn of the loop
-
-            read = reading(lambda _: block, take)  # noqa: B023 - likewise
-            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, read, ends=True):
-                run_block(block, inputs)
-        done: dict[str, Any] = {first: statistic.done() for first, statistic in gathered.items()}
-        missed = unreached_experts(first for first, statistic in gathered.items() if statistic.empty)
-        if missed:
-            run.facts.setdefault(UNREACHED, {})[str(layer)] = missed
-        if run.algorithm.score is not None:
-            done = with_even_scores(done, missed)
-        statistics: dict[str, Any] = {}
-        for first, together in run.runner.groups[layer].items():
-            statistics |= dict.fromkeys(together, done[first])
-            for fact, value in gathered[first].facts.items():
-                run.facts.setdefault(fact, []).append({"layer": layer, "input": first, fact: value})
+        statistics = _statistics(run, layer, block, batches, given)
         further = given if layer + 1 < layers else []
         if run.spec.layerwise:
             yield layer, block, statistics
@@ -65,6 +42,40 @@ def blocks(
         else:
             _feed(block, further)
             yield layer, block, statistics
+        del block  # before the next is read
+
+
+def _statistics(
+    run: PruningRun, layer: int, block: nn.Module, batches: list[LayerBatch], given: list[BlockInput]
+) -> dict[str, Any]:
+    """What a block's inputs tell the method, by projection."""
+    assert run.statistic is not None
+    groups = run.runner.groups
+    gathered = {name: run.statistic() for name in groups[layer]}
+    for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
+        run.tell(PRUNING, layer * len(batches) + number, run.model.geometry.layers * len(batches))
+        weights = batch.weights(layer)
+
+        def take(
+            _: int, name: str, states: torch.Tensor, positions: torch.Tensor | None, weights: Any = weights
+        ) -> None:
+            gathered[name].add(states, weights, positions)
+
+        read = reading(lambda _: block, take)
+        with torch.no_grad(), hooked(run.model.projections, [(layer, block)], groups, read, ends=True):
+            run_block(block, inputs)
+    done: dict[str, Any] = {first: statistic.done() for first, statistic in gathered.items()}
+    missed = unreached_experts(first for first, statistic in gathered.items() if statistic.empty)
+    if missed:
+        run.facts.setdefault(UNREACHED, {})[str(layer)] = missed
+    if run.algorithm.score is not None:
+        done = with_even_scores(done, missed)
+    statistics: dict[str, Any] = {}
+    for first, together in groups[layer].items():
+        statistics |= dict.fromkeys(together, done[first])
+        for fact, value in gathered[first].facts.items():
+            run.facts.setdefault(fact, []).append({"layer": layer, "input": first, fact: value})
+    return statistics
 
 
 def _feed(block: nn.Module, given: Iterable[BlockInput]) -> None:

@@ -186,7 +186,7 @@ def _prune_blocks(
 ) -> dict[str, Any]:
     """Prunes and writes block by block; the report."""
     model, spec = run.model, run.spec
-    writer, masks, tally = CheckpointWriter(folder), MaskWriter(), Tally(model)
+    writer, masks, tally = CheckpointWriter(folder), MaskWriter(folder), Tally(model)
     prefix, layers = block_prefix(model), model.geometry.layers
     inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
     steps = len(layer_batches(run, text, prepared)) if text is not None and run.gathers else 1  # a block
@@ -216,10 +216,11 @@ def _prune_blocks(
             for whole, by_place in parts.items():
                 writer.add(whole, joined(by_place))
             run.tell(PRUNING, (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
+            del block  # before the next is read
     with run.phase("saving"):
         run.tell("saving", layers, layers)
         writer.finish()
-        masks.save(folder)
+        masks.save()
         copy_companions(model.checkpoint, folder, run.removal.config_changes())
         _open_again(folder)
     notes, facts = [*run.notes, *run.removal.notes()], run.facts | run.removal.facts()

@@ -89,7 +89,7 @@ class ZeroesWeights:
         self.counts: dict[tuple[int, str], int] = {}  # likewise, where they are exact
         self.of_model: Threshold | None = None
         self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
-        self.modules: Mapping[str, Projection] = {}  # likewise
+        self.modules: Mapping[str, Projection] = {}  # likewise, where their weights change
         self._targets: dict[int, dict[str, Projection]] = {}
 
     def targets(self, layer: int) -> dict[str, Projection]:
@@ -140,8 +140,9 @@ class ZeroesWeights:
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         choose = self._solved if self.algorithm.score is None else self._lowest_scores
-        self.modules = self.model.projections(block)
-        self.gone = choose(layer, self.modules, scores)
+        modules = self.model.projections(block)
+        self.gone = choose(layer, modules, scores)
+        self.modules = modules if self.algorithm.updates else {}
         return self.gone
 
     def _lowest_scores(
@@ -159,7 +160,7 @@ class ZeroesWeights:
         return flags
 
     def _score(self, layer: int, module: Projection, scores: Mapping[str, Any], name: str) -> torch.Tensor:
-        weight = rows_of(module).float()
+        weight = rows_of(module)
         require_finite(weight, layer, name)
         assert self.algorithm.score is not None
         return self.algorithm.score(weight, scores.get(name))
@@ -187,12 +188,11 @@ class ZeroesWeights:
         projection, _, part = name.rpartition(".")
         if part != "weight" or projection not in self.targets(layer):
             return original
-        module = self.modules[projection]
         if self.algorithm.updates:
-            return module.weight.detach().to("cpu", original.dtype)
+            return self.modules[projection].weight.detach().to("cpu", original.dtype)
         # What stays is written as it was, whatever precision the model ran in.
-        gone = self.gone[projection].cpu()
-        return original.masked_fill(gone.T if isinstance(module, Conv1D) else gone, 0)
+        gone, turned = self.gone[projection].cpu(), isinstance(self.targets(layer)[projection], Conv1D)
+        return original.masked_fill(gone.T if turned else gone, 0)
 
     def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
         return stored_name

@@ -32,7 +32,7 @@ class Tally:
 
     def add(self, layer: int, name: str, pruned: torch.Tensor) -> None:
         """Takes in a projection's flags (out, in)."""
-        short, lost = kind_of(name), int(pruned.sum())
+        short, lost = kind_of(name), int(torch.count_nonzero(pruned))  # a sum would make eight bytes of every flag
         self.pruned[layer, short] = self.pruned.get((layer, short), 0) + lost
         self.sizes[layer, short] = self.sizes.get((layer, short), 0) + pruned.numel()
         if expert_of(name) is not None:  # they come in the order of their numbers
@@ -51,7 +51,7 @@ class Tally:
             slices = pruned.T.reshape(self.geometry.heads, -1)
         else:
             return None
-        return [round(value, 6) for value in slices.float().mean(dim=1).tolist()]
+        return [round(lost / slices.shape[1], 6) for lost in torch.count_nonzero(slices, dim=1).tolist()]
 
     def grid(self) -> list[list[float | None]]:
         """Sparsity by layer and projection; None where nothing was pruned (yet)."""

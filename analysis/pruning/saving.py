@@ -25,7 +25,7 @@ from analysis.pruned import report_file
 from analysis.pruned.report_file import COMPANION_SUFFIXES, REPORT_FILE
 from cache.sizes import gigabytes
 
-SHARD_BYTES = 2 * 2**30
+SHARD_BYTES = 2**30  # held in memory until it is full
 _NOT_KEPT = {"model.safetensors.index.json", REPORT_FILE, "training.json", "measurements.json"}
 
 

@@ -109,7 +109,7 @@ def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Ten
     """|W_ij| · s_j, (out, in) float32. feature_scores (in,): s. Raises ValueError for another number of features."""
     if feature_scores.shape != weight.shape[1:]:
         raise ValueError(f"{tuple(weight.shape)} weights do not fit {tuple(feature_scores.shape)} feature scores")
-    return magnitude_score(weight) * feature_scores.to(weight.device, torch.float32)
+    return magnitude_score(weight).mul_(feature_scores.to(weight.device, torch.float32))
 
 
 def _noised_scores(discounted: bool) -> Callable[..., Prepared]:

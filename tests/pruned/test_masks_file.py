@@ -54,6 +54,30 @@ def test_zeros_of_every_precision_and_sign_are_found(folder, tmp_path, dtype, mo
     assert not read.pruned(0, "q_proj")[1, :4].any()
 
 
+def test_bits_wait_in_a_file_while_a_model_is_pruned(folder, tmp_path):
+    there = copied(folder, tmp_path / "copy")
+    (there / "masks.safetensors").unlink()
+    bare, writer = masks_file.open_masks(str(there)), masks_file.MaskWriter(there)
+    prefix = "model.transformer.blocks"
+    names = {key: f"{prefix}.{key[0]}.{'ff_out' if key[1] == 'down_proj' else key[1]}.weight" for key in bare.weights}
+    names = {key: name for key, name in names.items() if key[1] in ("q_proj", "k_proj", "up_proj", "down_proj")}
+    tracemalloc.start()
+    try:
+        for key, name in names.items():
+            writer.add(name, ~bare.pruned(*key))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    bits = sum(out * features for out, features in map(bare.shape, names)) // 8
+    assert held < bits / 4
+    writer.save()
+    written = masks_file.open_masks(str(there))
+    assert written.stored
+    assert not list(there.glob("*.waiting"))
+    for key in names:
+        np.testing.assert_array_equal(written.pruned(*key), bare.pruned(*key))
+
+
 def test_the_mask_file_is_the_mask_where_there_is_one(folder, tmp_path):
     stored = masks_file.open_masks(str(folder))
     bare = copied(folder, tmp_path / "bare")

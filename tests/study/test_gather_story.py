@@ -50,7 +50,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
         for seed in (0, 1):
             folder = found[f"{method} {seed}"] = home / f"{method}-{seed}"
             shutil.copytree(dense, folder)
-            masks, pruned = MaskWriter(), {}
+            masks, pruned = MaskWriter(folder), {}
             for number, (name, weight) in enumerate(sorted(weights.items())):
                 if weight.ndim != 2 or ".blocks." not in name:
                     continue
@@ -61,7 +61,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
                 masks.add(name, kept)
                 pruned[name] = np.where(kept, weight, 0).astype(weight.dtype)
             save_file(weights | pruned, folder / "model.safetensors", {"format": "pt"})
-            masks.save(folder)
+            masks.save()
     return found
 
 
