@@ -40,8 +40,10 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "confidence": Measure("Confidence", "mean probability of the tokens chosen", True, "confidence_before"),
 }
 TESTED: Final = tuple(name for name, measure in MEASURES.items() if measure.tested)
-CONTRAST: Final = ("moving", "steady")
-"""The two targets that are compared with each other as well: sinks of high and of low temporal variance."""
+CONTRASTS: Final = (("moving", "steady"), ("most-variable", "least-variable"))
+"""Pairs of targets that are compared with each other as well: sinks of high and of low temporal variance, as they are
+and at equal attention.
+"""
 COUNT, MASS, UNIT = "matched", "mass", "unit"  # the controls
 
 Row = Mapping[str, Any]
@@ -59,10 +61,10 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     some position, as `Difference` in JSON with intervention, target, against and measure. Prompts of one key
     are one cluster: interval and p are Student's, p the sign flip's where it is larger and few prompts differ.
 
-    against: a row of `CONTROLS`, or a target: the first of `CONTRAST` is also compared with the second. Of equal
-    attention only prompts count whose control drew as much, within `MASS_TOLERANCE`. shares: of attention acted on.
-    left_out: prompts in which the target acted on nothing, as there were no sinks. unmatched: further ones that lack
-    this control. by_position: beside the aligned agreement, the same difference by position.
+    against: a row of `CONTROLS`, or a target: the first of each of `CONTRASTS` is also compared with the second. Of
+    equal attention only prompts count whose control drew as much, within `MASS_TOLERANCE`. shares: of attention acted
+    on. left_out: prompts in which the target acted on nothing, as there were no sinks. unmatched: further ones that
+    lack this control. by_position: beside the aligned agreement, the same difference by position.
     """
     by_name = {(row["intervention"], row["target"], control_of(row)): row for row in rows}
     pairs = [
@@ -72,9 +74,10 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if not key[2] and (key[0], key[1], control if CONTROLS[control].drawn else COUNT) in by_name
     ]
     pairs += [
-        ((name, CONTRAST[0], ""), (name, CONTRAST[1], ""), CONTRAST[1])
+        ((name, most, ""), (name, least, ""), least)
         for name in dict.fromkeys(row["intervention"] for row in rows)
-        if all((name, target, "") in by_name for target in CONTRAST)
+        for most, least in CONTRASTS
+        if (name, most, "") in by_name and (name, least, "") in by_name
     ]
     found: list[dict[str, Any]] = []
     for measure in (name for name in TESTED if all(name in row for row in rows)):
@@ -207,21 +210,25 @@ def no_sinks(rows: Sequence[Row]) -> str:
 
 
 def contrast_sentence(rows: Sequence[Row], intervention: str, measure: str = "divergence") -> str:
-    """Whether sinks of high temporal variance do other than those of low, with the interval whatever it shows; nothing
-    where they were not compared.
+    """Tell whether sinks of high temporal variance do other than those of low, with the interval whatever it shows;
+    empty where they were not compared.
     """
+    told = []
     for effect in rows:
-        if (effect["intervention"], effect["against"], effect["measure"]) == (intervention, CONTRAST[1], measure):
-            if effect["low"] is None:
-                return ""
-            verdict = "more" if effect["value"] > 0 else "less"
-            told = f"{_of(measure)} {verdict} than with" if shown(effect) else "no difference is shown from"
-            return (
-                f"{INTERVENTIONS[intervention].title.capitalize()}, sinks that vary most: {told} those that vary "
-                f"least, {_number(effect, measure)} over {effect['n']} prompts. They held {_shares(effect)} of the "
-                "attention, so they may differ in more than how much they vary."
-            )
-    return ""
+        pair = effect["target"], effect["against"]
+        if pair not in CONTRASTS or (effect["intervention"], effect["measure"]) != (intervention, measure):
+            continue
+        if effect["low"] is None:
+            continue
+        verdict = "more" if effect["value"] > 0 else "less"
+        found = f"{_of(measure)} {verdict} than with" if shown(effect) else "no difference is shown from"
+        unequal = "" if pair == CONTRASTS[1] else ", so they may differ in more than how much they vary"
+        told.append(
+            f"{INTERVENTIONS[intervention].title.capitalize()}, {TARGETS[pair[0]].title}: {found} "
+            f"{TARGETS[pair[1]].title}, {_number(effect, measure)} over {effect['n']} prompts. They held "
+            f"{_shares(effect)} of the attention{unequal}."
+        )
+    return " ".join(told)
 
 
 def _named(effect: Row) -> str:

@@ -58,6 +58,32 @@ class Candidates:
         pool = np.flatnonzero(self.allowed & self.sinks)
         return pool[np.argsort(-sign * self.variance[pool], kind="stable")][: min(self.count, len(pool) // 2)]
 
+    def of_equal_mass(self, sign: int) -> np.ndarray:
+        """The sinks among those of `most_varying` that hold as much mass, within `MASS_TOLERANCE`, as some of the other
+        sign: of all such pairs of sets the heaviest. None where there is no such pair.
+        """
+        halves = [self.most_varying(1), self.most_varying(-1)]
+        # The heaviest of a half alone, as the sets double with each.
+        halves = [half[np.argsort(-self.total[half], kind="stable")][:_LARGEST_HALF] for half in halves]
+        sets = [_subsets(len(half)) for half in halves]
+        masses = [members @ self.total[half] for members, half in zip(sets, halves, strict=True)]
+        first, second = masses[0][:, None], masses[1][None]
+        equal = np.abs(first - second) <= MASS_TOLERANCE * np.minimum(first, second)
+        if not equal.any():
+            return np.empty(0, np.int64)
+        pair = np.unravel_index(np.argmax(np.where(equal, first + second, -np.inf)), equal.shape)
+        side = 0 if sign > 0 else 1
+        chosen: np.ndarray = halves[side][sets[side][pair[side]]]
+        return chosen
+
+
+_LARGEST_HALF = 8  # sinks among which sets of equal mass are looked for
+
+
+def _subsets(size: int) -> np.ndarray:
+    """Every set of some of `size` things but the empty one, (2^size − 1, size) bool."""
+    return (np.arange(1, 2**size)[:, None] >> np.arange(size) & 1).astype(bool)
+
 
 def _of_kind(kind: str) -> "Chooser":
     return lambda at: at.heaviest(at.kinds == KINDS.index(kind))
@@ -75,6 +101,8 @@ CHOOSERS: Attached[Chooser] = Attached(
         "first": lambda at: np.flatnonzero(at.allowed)[: min(1, at.count)],
         "moving": lambda at: at.most_varying(1),
         "steady": lambda at: at.most_varying(-1),
+        "most-variable": lambda at: at.of_equal_mass(1),
+        "least-variable": lambda at: at.of_equal_mass(-1),
         "undecided": lambda at: at.heaviest(at.state == TokenState.UNDECIDED),
         "punctuation": _of_kind("punctuation"),
         "words": _of_kind("word"),

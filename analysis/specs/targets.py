@@ -21,6 +21,9 @@ class Target:
     for_sets: bool = False
 
 
+MASS_TOLERANCE = 0.1  # how far the attention of positions of equal mass may lie from that of the target, as a share
+
+
 TARGETS: Registry[Target] = Registry(
     Target("sinks", "sinks", "the sinks of each step, by the definition in use", control=False),
     Target("random", "random positions", "as many random positions of the same state", for_sets=True),
@@ -41,6 +44,22 @@ TARGETS: Registry[Target] = Registry(
         for_sets=True,
     ),
     Target(
+        "most-variable",
+        "most variable sinks at equal attention",
+        "of the half of a step's sinks whose share varies most, those that draw together as much attention, within "
+        f"{MASS_TOLERANCE:.0%}, as the least variable sinks at equal attention",
+        control=False,
+        for_sets=True,
+    ),
+    Target(
+        "least-variable",
+        "least variable sinks at equal attention",
+        "of the half of a step's sinks whose share varies least, those that draw together as much attention as the "
+        "most variable sinks at equal attention",
+        control=False,
+        for_sets=True,
+    ),
+    Target(
         "undecided",
         "heaviest [MASK] tokens",
         "as many of the heaviest undecided positions",
@@ -52,9 +71,6 @@ TARGETS: Registry[Target] = Registry(
     ),
     Target("words", "heaviest words", "as many of the heaviest words", control=False, for_sets=True),
 )
-
-
-MASS_TOLERANCE = 0.1  # how far the attention of positions of equal mass may lie from that of the target, as a share
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -64,9 +65,42 @@ def test_targets_are_the_sinks_by_definition_and_what_stands_beside_them():
     assert len(CHOOSERS["random"](at)) == 3
     assert CHOOSERS["moving"](at).tolist() == [5], "of the sinks alone, though others vary more"
     assert CHOOSERS["steady"](at).tolist() == [0]
+    equal = at_step(count=3, total=np.where(at.total == 9, 8.5, at.total))
+    assert [CHOOSERS[target](equal).tolist() for target in ("most-variable", "least-variable")] == [[5], [0]]
+    assert len(CHOOSERS["most-variable"](at)) == 0, "9 is more than a tenth above 8"
     assert CHOOSERS["undecided"](at).tolist() == [5, 9, 7]
     assert CHOOSERS["words"](at).tolist() == [0, 2, 1]
     assert CHOOSERS["punctuation"](at).tolist() == [4]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30))
+@settings(max_examples=40)
+def test_most_and_least_variable_sinks_draw_as_much_attention_and_are_the_heaviest_such_sets(seed, count):
+    rng = np.random.default_rng(seed)
+    at = at_step(
+        total=rng.random(30) ** 3,
+        sinks=rng.permutation(30) < count,
+        state=np.zeros(30),
+        kinds=np.zeros(30),
+        variance=rng.random(30),
+        allowed=np.ones(30, bool),
+        count=count,
+    )
+    most, least = (CHOOSERS[target](at) for target in ("most-variable", "least-variable"))
+    assert at.sinks[most].all() and at.sinks[least].all() and not set(most) & set(least)
+    assert bool(len(most)) == bool(len(least))
+    masses = [at.total[chosen].sum() for chosen in (most, least)]
+    assert abs(masses[0] - masses[1]) <= MASS_TOLERANCE * min(masses) + 1e-12
+    if len(most):
+        assert at.variance[most].min() > at.variance[least].max()
+    halves = [at.most_varying(sign) for sign in (1, -1)]
+    if count <= 7:
+        sums = [
+            [at.total[list(part)].sum() for size in range(1, len(half) + 1) for part in combinations(half, size)]
+            for half in halves
+        ]
+        fitting = [a + b for a in sums[0] for b in sums[1] if abs(a - b) <= MASS_TOLERANCE * min(a, b)]
+        assert sum(masses) == pytest.approx(max(fitting, default=0))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -453,6 +487,13 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
     values["moving", ""] = (np.array(values["moving", ""]) + 1).tolist()
     assert "predictions change more than with" in contrast_sentence(effects(rows_of(values)), "attention")
     assert contrast_sentence(found, "value") == ""
+    equal = {
+        ({"moving": "most-variable", "steady": "least-variable"}[target], control): row
+        for (target, control), row in values.items()
+    }
+    told = contrast_sentence(effects(rows_of(equal)), "attention")
+    assert "most variable sinks at equal attention: predictions change more than with least variable" in told
+    assert "they may differ in more" not in told
 
 
 def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured():
