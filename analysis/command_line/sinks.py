@@ -78,6 +78,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them."""
     from analysis.figures.export import Exhibit
     from analysis.recording import set_exhibits
+    from analysis.recording.inside_sets import queries_apart
     from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
@@ -86,6 +87,11 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     moves = [
         replace(set_exhibits.movement(name, recordings), name=f"movement-{file_name(name)}")
         for name, recordings in sets.items()
+    ]
+    apart = [
+        replace(one, name=f"{one.name}-{file_name(name)}", title=f"{one.title}: {name}")
+        for name, recordings in sets.items()
+        if (one := queries_apart(recordings)) is not None
     ]
     by_head = [
         replace(shown, name=f"{shown.name}-{file_name(name)}")
@@ -99,13 +105,17 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     tables = {
         "layers-by-kind": layers.table,
         "movement": set_exhibits.movement_table(sets),
-        **{shown.name: shown.table for shown in [*counts, *over_steps, *by_head]},
+        **{shown.name: shown.table for shown in [*counts, *apart, *over_steps, *by_head]},
         **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows beyond its nulls", "Nothing lies beyond its nulls.")
     caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
     write(
-        folder, "Where the sinks are", study, [layers, *words, caveat, *counts, *moves, *over_steps, *by_head], tables
+        folder,
+        "Where the sinks are",
+        study,
+        [layers, *words, caveat, *counts, *moves, *apart, *over_steps, *by_head],
+        tables,
     )
 
 

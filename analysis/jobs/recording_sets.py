@@ -68,6 +68,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
 
     model = resident_model(spec.model, context, check)
     from analysis.machine.provenance import environment
+    from analysis.recording import prompt_measures
     from analysis.recording.denoising import stop_tokens
 
     started = time.perf_counter()
@@ -77,7 +78,8 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     shown = sum(len(rows) for rows in seen_by) * len(WEIGHT_NULLS)
     shorter = half_sampling(plan.sampling)
     halves = shorter.forwards(0) * count if shorter is not None and not _is_prefix(shorter) else 0
-    progress = _Progress(context, plan.forwards * (count + shown) + halves)
+    asked = plan.forwards * count if spec.by_query else 0
+    progress = _Progress(context, plan.forwards * (count + shown) + halves + asked)
     kept: list[PromptRun | None] = [None] * count
     arrays = SetArrays(count)
     with contextlib.suppress(_Stopped):
@@ -89,6 +91,9 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
                 "variants": count_checks.by_variant(run),
                 **count_checks.count_checks(run, spec.sinks, rng),
             }
+            if spec.by_query:
+                apart = prompt_measures.queries_apart_of(model, recording, spec.seed, progress)
+                measured |= {"apart": apart.value, "apart_permuted": apart.null}
             arrays.take("trained", recording.index, measured)
             arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
             arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
@@ -133,6 +138,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         head_metrics=metrics.of_mass(),
         variants=tuple(count_checks.VARIANTS),
         half_tokens=half_tokens,
+        by_query=spec.by_query,
         batch_bytes=plan.batch_bytes,
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,6 +4,7 @@ Shapes: N prompts, L layers, R random-weight models. NaN where a prompt has noth
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from analysis.figures.dynamics import Series, curves
 from analysis.recording.cause_exhibits import RANDOM
 from analysis.recording.set_exhibits import Formulas, Shown
+from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks import geometry
@@ -68,6 +70,52 @@ def lens_over_prompts(hits: np.ndarray, counts: np.ndarray, where: str) -> tuple
         percent=True,
     )
     return shown, sentences
+
+
+def queries_over_prompts(
+    apart: np.ndarray, permuted: np.ndarray, clusters: np.ndarray | None = None
+) -> tuple[Shown, list[str]]:
+    """Show how far the tokens that undecided and written queries attend to are apart, (N, L), and the same with the
+    states of the queries permuted. clusters (N,): numbers of the prompts' clusters.
+    """
+    lines = {
+        "undecided against written": quotient(apart, clusters=clusters),
+        "states permuted": quotient(permuted, clusters=clusters),
+    }
+    ones = np.ones_like(apart)
+    told = np.isfinite(apart).any(axis=1)
+    sentences = _beyond(
+        paired_difference((apart, ones), (permuted, ones), clusters),
+        len(told) if clusters is None else len(set(clusters[told].tolist())),
+        "{layers}: undecided and written queries attend to different tokens, more so than queries of permuted states.",
+        "{layers}: undecided and written queries attend to more similar tokens than queries of permuted states.",
+    )
+    shown = _by_layer(
+        "queries-over-prompts",
+        "How far the tokens that undecided and written queries attend to are apart",
+        "Total-variation distance of the two mean distributions over keys: 0 where they are the same, 1 where they "
+        "share no token.",
+        "$\\operatorname{mean}_{t,h} \\frac{1}{2} \\sum_s "
+        "|p^{\\text{undecided}}_{t,l,h,s} - p^{\\text{written}}_{t,l,h,s}|$",
+        lines,
+        len(apart),
+        "total-variation distance",
+        "states permuted",
+    )
+    return shown, sentences
+
+
+def queries_apart(recordings: RecordingSet) -> Shown | None:
+    """Return `queries_over_prompts` of a set with what lies beyond the null as its finding; None where the set was not
+    recorded by query state or no query was undecided.
+    """
+    if not recordings.info.by_query:
+        return None
+    arrays = recordings.part("trained")
+    if not np.isfinite(arrays["apart"]).any():
+        return None
+    shown, sentences = queries_over_prompts(arrays["apart"], arrays["apart_permuted"], recordings.clusters)
+    return replace(shown, finding=" ".join(sentences))
 
 
 def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: np.ndarray) -> tuple[Shown, list[str]]:

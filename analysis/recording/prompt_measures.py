@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, Edit, MassObserver, together
+from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, together
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
 from analysis.recording.activations import LargestChannels
@@ -90,17 +90,11 @@ def measure(
     with LargestChannels(network, 1) as channels:
         for step in range(steps):
             there = run.present[step]
-            asking = slice(*run.pattern.queries[step].tolist())
-            state = run.state[step, there][asking]
-            masses.first, (undecided, permuted) = asking.start, _groups(state, rng)
-            masses.groups = torch.from_numpy(np.stack([undecided, permuted]))[:, None]
+            _tell_apart(masses, recording, step, rng)
             show_step(network, [recording], step, together(masses, drifts), keep=None)
             seen = masses.take()
-            assert seen.paid is not None
-            paid, (by_state, by_chance) = seen.mass[0].numpy(), seen.paid[:, 0].numpy()
-            pair = queries_apart(*(part[None] for part in (paid, by_state, by_chance)))
-            apart[:, step] = pair.value, pair.null
-            mass[step][..., there] = paid * (there.sum() / len(state))
+            apart[:, step] = _step_apart(seen)
+            mass[step][..., there] = seen.mass[0].numpy() * _relative(recording, step)
             drift[step][..., there] = drifts.take()[0].numpy()
             if norms is None:
                 norms = np.full((steps, layers, seen.value_norm.shape[2], positions), np.nan, np.float32)
@@ -124,6 +118,25 @@ def measure(
     )
 
 
+def queries_apart_of(network: LoadedModel, recording: PromptRun, seed: int = 0, on_step: OnStep = _quiet) -> Paired:
+    """Return `queries_apart` of the steps of a recording, by forwards of a network over their texts; NaN without any
+    forward where no step has an undecided token. Raises UserError as `measure` does.
+    """
+    run, rng = recording.run, np.random.default_rng([seed, recording.index])
+    apart = np.full((2, run.steps, network.geometry.layers), np.nan)
+    undecided = (run.state == TokenState.UNDECIDED).any(axis=1)
+    if not undecided.any():
+        return Paired(*apart[:, 0])
+    _require_whole_forwards(network, recording)
+    observer = MassObserver()
+    for step in np.flatnonzero(undecided):
+        _tell_apart(observer, recording, int(step), rng)
+        show_step(network, [recording], int(step), observer)
+        apart[:, step] = _step_apart(observer.take())
+        on_step(1)
+    return Paired(*_means(apart))
+
+
 def _require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
     run = recording.run
     asking = query_counts(run.present, run.pattern.queries)
@@ -131,10 +144,25 @@ def _require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
         raise UserError("This text was written over kept keys. Record it with the cache set to none.")
 
 
-def _groups(state: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Which queries are undecided, and as many random ones, (Q,) bool each."""
-    undecided = state == TokenState.UNDECIDED
-    return undecided, rng.permutation(undecided)
+def _tell_apart(observer: MassObserver, recording: PromptRun, step: int, rng: np.random.Generator) -> None:
+    """Have an observer tell apart the mass of the undecided queries of a step, and of as many random ones."""
+    run = recording.run
+    asking = slice(*run.pattern.queries[step].tolist())
+    undecided = (run.state[step, run.present[step]] == TokenState.UNDECIDED)[asking]
+    observer.first = asking.start
+    observer.groups = torch.from_numpy(np.stack([undecided, rng.permutation(undecided)]))[:, None]
+
+
+def _step_apart(seen: Observed) -> Paired:
+    """Return `queries_apart` of one forward, observed as `_tell_apart` has it."""
+    assert seen.paid is not None
+    return queries_apart(*(mass[:1].numpy() for mass in (seen.mass, *seen.paid)))
+
+
+def _relative(recording: PromptRun, step: int) -> float:
+    """Return what makes mass 1 on average where uniform attention pays it: keys over queries of a step."""
+    run = recording.run
+    return float(run.lengths[step] / query_counts(run.present[[step]], run.pattern.queries[[step]])[0])
 
 
 def _means(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +237,7 @@ def _masses(
         whole.first = own.first = int(run.pattern.queries[step, 0])
         observer = together(whole, without_added) if added else whole
         show_step(network, [recording], step, observer, None if edit is None else edit(step))
-        relative = run.lengths[step] / query_counts(run.present[[step]], run.pattern.queries[[step]])[0]
+        relative = _relative(recording, step)
         mass[step][:, there] = whole.take().mass[0].mean(dim=1).numpy() * relative
         if added:
             rest[step][:, run.present[step]] = own.take().mass[0].mean(dim=1).numpy() * relative

@@ -66,6 +66,8 @@ SHAPES: dict[str, str] = {
     **{f"trained.{name}": f"N{shape}" for name, shape in CHECKS.items()},
     "trained.half_sinks": "NGK",
     "trained.half_steps": "N",
+    "trained.apart": "NL",
+    "trained.apart_permuted": "NL",
 }
 """Every array of a file. random.curves: the mean over the random-weight models that saw the prompt. trained.counts:
 sinks by step and kind. trained.split_curves: curves of a part of the tokens. heads: rows of `metrics.of_mass`, means
@@ -91,7 +93,8 @@ class SetPrompt(BaseModel):
 class RecordingSetInfo(BaseModel):
     """Everything about a set that is not an array. prompts_from: where the prompts come from. random_seeds: one a
     random-weight model; weight_seeds: the same of every other null of other weights, by its name. variants: the rows of
-    `count_checks.VARIANTS`. half_tokens: new tokens of the shorter recordings, 0 where there are none. notes: what a
+    `count_checks.VARIANTS`. half_tokens: new tokens of the shorter recordings, 0 where there are none. by_query: if the
+    set tells how far apart the keys of undecided and written queries are (`query_states.queries_apart`). notes: what a
     reader should know. batch_bytes: the most memory planned for a batch.
     """
 
@@ -118,6 +121,7 @@ class RecordingSetInfo(BaseModel):
     head_metrics: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     half_tokens: Count = 0
+    by_query: bool = False
     notes: tuple[str, ...] = ()
     batch_bytes: Count
     seconds: FiniteFloat
@@ -222,6 +226,7 @@ def stored(info: RecordingSetInfo) -> list[str]:
     lacks = {"split_curves": not info.parts, "heads": not info.head_metrics}
     lacks |= dict.fromkeys(("variants", *CHECKS), not info.variants)
     lacks |= dict.fromkeys(("half_sinks", "half_steps"), not info.half_tokens)
+    lacks |= dict.fromkeys(("apart", "apart_permuted"), not info.by_query)
     lacks |= {null: not info.seeds_of(null) for null in WEIGHT_NULLS if null != "random"}
     return [name for name in SHAPES if not any(lacks.get(part, False) for part in name.split("."))]
 

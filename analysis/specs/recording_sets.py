@@ -70,6 +70,12 @@ class SetParams(Spec):
         ge=1,
         le=100,
     )
+    by_query: bool = parameter(
+        False,
+        "Mass by query state",
+        "Compare the tokens that undecided queries attend to with those that written queries attend to. Takes one more "
+        "forward per step.",
+    )
     seed: int = parameter(
         0, "Seed", "Fixes the sampler, the random weights, the shuffles and which items are taken.", ge=0, le=2**31 - 1
     )

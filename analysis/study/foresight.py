@@ -106,7 +106,7 @@ def forwards(spec: Spec) -> int:
         case RecordSetSpec():
             nulls = len(WEIGHT_NULLS) * spec.random_models * min(spec.null_prompts, spec.count)
             # Every prompt once more at half the length, in half the steps.
-            return round(spec.sampling.forwards() * (1.5 * spec.count + nulls))
+            return round(spec.sampling.forwards() * ((1.5 + spec.by_query) * spec.count + nulls))
         case AblateSetSpec():
             # Untouched once; each target and its controls take a forward that chooses and one that predicts.
             drawn = sum(control.drawn for control in CONTROLS.values())

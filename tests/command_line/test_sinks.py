@@ -17,7 +17,7 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("mia has a dog .\nben has a cat .\n\nthe dog is big .\n")
     out = tmp_path / "study"
-    flags = ["--gen-length", "4", "--steps", "4", "--random-models", "1", "--null-prompts", "2", "--json"]
+    flags = ["--gen-length", "4", "--steps", "4", "--random-models", "1", "--null-prompts", "2", "--by-query", "--json"]
     arguments = ["sinks", "--model", first, "--beside", second, "--prompts", str(prompts), "--out", str(out), *flags]
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
@@ -27,6 +27,7 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     assert (table["low"] <= table["value"] + 1e-6).all()
     assert {"observed", "random positions"} <= set(pd.read_csv(out / "movement.csv")["of"])
     assert "mass without structure" in set(pd.read_csv(out / "counts.csv")["counted"])
+    assert len(list(out.glob("queries-over-prompts-*.csv"))) == 2
     page = (out / "study.html").read_text()
     assert "Which tokens are the sinks of each layer" in page
     assert 'src="http' not in page and "<link" not in page  # it opens without a network

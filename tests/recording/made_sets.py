@@ -82,6 +82,7 @@ def a_set(
         split_curves=SPLIT_CURVES,
         head_metrics=of_mass(),
         variants=tuple(VARIANTS),
+        by_query=True,
         half_tokens=3,
         batch_bytes=1,
         seconds=1.0,

@@ -1,6 +1,7 @@
 """Recording many prompts together: the same as alone; the file; the job."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from analysis.recording import set_exhibits, set_measures, set_verdicts
 from analysis.recording.batches import batches, recorded, replayed
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
+from analysis.recording.inside_sets import queries_apart, queries_over_prompts
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING
 from analysis.sinks import count_checks, definitions
@@ -41,10 +43,31 @@ def recorded_set(small: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> 
         own_prompts=PROMPTS,
         sampling=LLaDASampling(gen_length=8, steps=8, block_length=4),
         null_prompts=3,
+        by_query=True,
     )
     outcome = there(JOBS["record_set"].run)(spec, context)
     assert outcome.file is not None and outcome.key is not None
     return open_set(outcome.file), outcome.file, context
+
+
+def test_a_set_tells_how_far_apart_undecided_and_written_queries_look_where_asked(recorded_set) -> None:
+    recordings, _, _ = recorded_set
+    apart, permuted = (recordings.part("trained")[name] for name in ("apart", "apart_permuted"))
+    assert apart.shape == permuted.shape == (len(PROMPTS), recordings.layers)
+    assert ((apart > 0) & (apart < 1) & (permuted > 0) & (permuted < 1)).all()
+    shown = there(queries_apart(recordings))
+    assert set(shown.table["of"]) == {"undecided against written", "states permuted"}
+    assert shown.finding == "", "five prompts are too few for a claim"
+    assert queries_apart(replace(recordings, info=recordings.info.model_copy(update={"by_query": False}))) is None
+
+
+def test_queries_are_said_to_look_at_different_tokens_only_beyond_the_permuted_ones() -> None:
+    rng = np.random.default_rng(0)
+    permuted = rng.uniform(0.2, 0.3, (40, 3))
+    apart = permuted + np.array([0.0, 0.2, 0.2]) + rng.normal(0, 0.01, (40, 3))
+    _, [sentence] = queries_over_prompts(apart, permuted)
+    assert "undecided and written queries attend to different tokens" in sentence and "0" not in sentence.split(":")[0]
+    assert queries_over_prompts(apart, permuted, np.arange(40) // 2)[1] == [], "20 templates are too few"
 
 
 def test_a_set_that_is_stopped_keeps_what_is_finished(recorded_set, small, tmp_path, monkeypatch) -> None:

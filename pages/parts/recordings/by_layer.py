@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.recording import set_contrast, set_exhibits, set_measures
+from analysis.recording.inside_sets import queries_apart
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
@@ -83,6 +84,9 @@ def _moves(sets: list[OpenSet]) -> None:
         st.markdown(plain(sentence))
     for one_set in sets:
         _chart(_movement(one_set), f"movement_{one_set.key}")
+        apart = _queries_apart(one_set)
+        if apart is not None:
+            _chart(apart, f"queries_{one_set.key}")
 
 
 def _over_steps(sets: list[OpenSet]) -> None:
@@ -238,6 +242,11 @@ def _sentences(sets: list[OpenSet]) -> dict[str, list[str]]:
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
 def _movement(one_set: OpenSet) -> Shown:
     return set_exhibits.movement(one_set.name, one_set.recordings)
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
+def _queries_apart(one_set: OpenSet) -> Shown | None:
+    return queries_apart(one_set.recordings)
 
 
 @st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner=False)
