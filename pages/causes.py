@@ -30,7 +30,15 @@ def main() -> None:
         return
     # First: a view that is not drawn while a recording runs would be forgotten.
     names = list(VIEWS)
-    view = st.segmented_control("View", names, default=names[0], required=True, key="causes_view", bind="query-params")
+    view = st.segmented_control(
+        "View",
+        names,
+        default=names[0],
+        required=True,
+        key="causes_view",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
     recording = recording_to_look_at(SHOWS)
     if recording is None:
         return

@@ -64,9 +64,17 @@ TABS = {
     "Geometry": Tab(geometry, ()),
 }
 _TAB, _KEPT, _TOP = "tab", "tab_kept", "explore_top"
-# What is asked and what is shown stand one beneath the other where the page is narrow, beside the sidebar too.
-_STYLE = f"""<style>.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
-.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:min(24rem,100%)}}
+_LEFT = 236  # pixels of the prompt's column
+# What is asked stands to the left of what is shown, above it where the page is narrow.
+_STYLE = f"""<style>
+@media (min-width:1100px){{
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{flex:0 0 {_LEFT}px;
+width:{_LEFT}px;min-width:0}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:last-child{{flex:1 1 0;
+min-width:0}}}}
+@media (max-width:1099.9px){{
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
 </style>"""
 
 
@@ -91,11 +99,10 @@ def main() -> None:
 def _look_at(record: JobRecord) -> None:
     """Draw a finished recording in the explorer, with the tabs under it."""
     st.html(_STYLE)
-    new, shown = keyed_columns([1, 1], _TOP, gap="medium")
-    with new:
+    asked, shown = keyed_columns([1, 3], _TOP, gap="medium")
+    with asked:
         ask(record, narrow=True)
-    with shown:
-        choose_recording(record)
+        choose_recording(record, stacked=True)
         recording = opened(record)
         if recording is None:
             return
@@ -107,7 +114,8 @@ def _look_at(record: JobRecord) -> None:
             "prompt and read its unknown token instead."
         )
     note_drawn(())  # the page beneath the explorer is drawn anew
-    replay(recording, beside)
+    with shown:
+        replay(recording, beside)
     names = [name for name in TABS if name != "Experts" or info.model.expert_layers]
     if _TAB not in st.session_state and st.session_state.get(_KEPT) in names and _TAB not in st.query_params:
         st.session_state[_TAB] = st.session_state[_KEPT]  # the tab is not drawn while a recording runs

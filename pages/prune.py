@@ -37,7 +37,15 @@ def main() -> None:
         st.markdown(f"**2 · Masks of** {code(model_name(model.source))}")
         found = _preview(model, asked)
     with beneath:
-        view = st.segmented_control("More", VIEWS, default=PRUNED, required=True, key="prune_view", bind="query-params")
+        view = st.segmented_control(
+            "More",
+            VIEWS,
+            default=PRUNED,
+            required=True,
+            key="prune_view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         start(asked)
@@ -62,7 +70,7 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     if not asked.discounts and not asked.problem:
         st.info("None of these methods discounts sinks. Add Sink-Wanda to see what a discount changes.")
         return None
-    job = statistics_job(model, asked.calibration, asked.stored)
+    job, drawn = statistics_job(model, asked.calibration, asked.stored), st.container()
     found = None if job is None else opened(job)
     if job is None or found is None:
         if job is not None:
@@ -70,7 +78,8 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
         return None
     named = _named(found, asked.setting)
     if named:
-        views.masks_preview(found, named)
+        with drawn:
+            views.masks_preview(found, named)
     with st.expander("What this is computed from", key="fold_prune_stored"):
         views.what_is_stored(found.statistics, found.job)
     return found

@@ -29,7 +29,9 @@ def main() -> None:
         st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
         primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
     chosen = runs_table(runs) if runs else []
-    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params")
+    view = st.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params", label_visibility="collapsed"
+    )
     _view(view, chosen, runs)
     st.divider()
     import_runs()

@@ -35,6 +35,7 @@ def main() -> None:
         _state(shown)
         if shown.ended:
             _draw(shown.id)
+            _await_masks(shown.id)
         else:
             st.fragment(_draw, run_every=REDRAW)(shown.id)
     else:
@@ -88,6 +89,20 @@ def _draw(study_id: str) -> None:
         st.error(plain(why(error)))
         return
     _told(findings, study_id)
+
+
+def _await_masks(study_id: str) -> None:
+    """Draw the story anew once its masks are compared."""
+    record = engine().job(study_id)
+    if record is not None and found.compares_masks(record):
+        st.fragment(_until_compared, run_every=REFRESH)(study_id)
+
+
+def _until_compared(study_id: str) -> None:
+    record = engine().job(study_id)
+    if record is None or not found.compares_masks(record):
+        st.rerun()
+    st.caption(":material/hourglass_empty: Comparing masks. Their finding appears here when it is done.")
 
 
 def _told(findings: Findings, name: str) -> None:

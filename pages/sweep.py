@@ -17,7 +17,7 @@ from analysis.specs import ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.below import below
-from pages.parts.charts import export_button, start_exhibits
+from pages.parts.charts import export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
@@ -244,8 +244,7 @@ def _scores(path: str, changed: int, pruning: str) -> sweep_scores.PointScores:
 
 def _take_away(record: JobRecord) -> None:
     spec = record.parameters(SweepSpec)
-    st.markdown("**Reproduce from the command line**")
-    st.code(sweep_command(spec), language="bash", wrap_lines=True)
+    reproduce(sweep_command(spec))
     with st.container(horizontal=True):
         export_button("SinkScope: sweep", record.spec, ", ".join(spec.methods))
         st.download_button(

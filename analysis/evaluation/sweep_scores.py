@@ -278,8 +278,26 @@ def floor(setting: Setting) -> SeedFloor | None:
     )
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """A pair of methods of a model in words. told: what is shown at which setting. tested: by which tests, and which
+    noise was counted.
+    """
+
+    told: str
+    tested: str
+
+    def __str__(self) -> str:
+        return f"{self.told} {self.tested}"
+
+
 def verdicts(compared: Sequence[Comparison]) -> list[str]:
-    """One sentence for each pair of methods of a model: what is shown at which setting, and which noise was counted."""
+    """Return each verdict of `verdicts_by_pair` in one text."""
+    return list(map(str, verdicts_by_pair(compared)))
+
+
+def verdicts_by_pair(compared: Sequence[Comparison]) -> list[Verdict]:
+    """Return one verdict for each pair of methods of a model."""
     groups: dict[tuple[str, str, str, str, bool], list[Comparison]] = defaultdict(list)
     for comparison in compared:
         point = comparison.setting.pruning
@@ -291,7 +309,7 @@ def verdicts(compared: Sequence[Comparison]) -> list[str]:
     return [_verdict(group) for group in groups.values()]
 
 
-def _verdict(group: Sequence[Comparison]) -> str:
+def _verdict(group: Sequence[Comparison]) -> Verdict:
     first = group[0]
     title, other = (METHODS[side.pruning.method].title for side in (first.setting, first.other))
     told = {}
@@ -303,11 +321,11 @@ def _verdict(group: Sequence[Comparison]) -> str:
     named = other if called in other else f"{other} ({called})"
     if part_alone(first.setting.pruning):
         title = f"{other} with one part of the recipe"
-    return (
+    return Verdict(
         f"{title} against {named} on {first.setting.pruning.model.source}: "
-        f"{conclusions(told, 0.0, first.setting.above_chance)}. {tests_in_words(told)} "
-        f"{noise([comparison.difference for comparison in group])}"
-    ).replace("  ", " ")
+        f"{conclusions(told, 0.0, first.setting.above_chance)}.",
+        f"{tests_in_words(told)} {noise([comparison.difference for comparison in group])}".strip(),
+    )
 
 
 def noise(differences: Sequence[Difference]) -> str:

@@ -24,7 +24,7 @@ from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
 from analysis.study.gather_sets import sayings_of, shown_of
-from analysis.study.gather_story import Kept, continuations_of, explorer_of, mask_changes_of
+from analysis.study.gather_story import CompareMasks, Kept, compare_masks, continuations_of, explorer_of, masks_asked
 from analysis.study.registration import registered
 
 
@@ -37,8 +37,11 @@ class Asked(Protocol):
     def result(self, record: JobRecord) -> Kept | None: ...
 
 
-def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores) -> Findings:
-    """What a study has found by now. read: reads the scores of a point, for those who keep what they have read.
+def gather(
+    record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores, compare: CompareMasks = compare_masks
+) -> Findings:
+    """Return what a study has found by now. read: reads the scores of a point, for those who keep what they have read.
+    compare: compares masks, for those who cannot wait; comparisons under way are left out.
 
     Raises UserError for a damaged file.
     """
@@ -80,7 +83,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
         sayings=sayings_of(sets),
         playback=played(watched, SinkParams()) if watched else None,
         continuations=continuations_of(ablations),
-        mask_changes=mask_changes_of(points, engine),
+        mask_changes=tuple(filter(None, map(compare, masks_asked(points, engine)))),
         explorer=explorer_of(watched),
         took=_took(parts, points),
         tests=tests,

@@ -1,7 +1,8 @@
 """Data that only the story shows: one text with and without its sinks hidden, masks beside those of two calibration
 seeds, and the recordings as the explorer takes them. Nothing is run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Protocol
@@ -60,11 +61,25 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
     return tuple(found)
 
 
-def mask_changes_of(points: Sequence[Point], engine: Results) -> tuple[MaskChange, ...]:
-    """Return the share of weights that each sink-aware method prunes differently from its control, at each sparsity,
-    beside two calibration seeds of the control. Only prunings whose masks are still in the store count.
+@dataclass(frozen=True)
+class MasksAsked:
+    """The masks of a method and its control to be compared: one folder per seed, in the order of the seeds."""
 
-    Raises UserError for a damaged mask.
+    method: str
+    control: str
+    sparsity: float
+    seeds: tuple[int, ...]
+    folders: tuple[Path, ...]
+    control_folders: tuple[Path, ...]
+
+
+CompareMasks = Callable[[MasksAsked], MaskChange | None]
+"""Compares masks; None while their comparison is under way."""
+
+
+def masks_asked(points: Sequence[Point], engine: Results) -> tuple[MasksAsked, ...]:
+    """Return what is to be compared: each sink-aware method with its control, at each sparsity. Only prunings whose
+    masks are still in the store count.
     """
     folders: dict[tuple[str, float], dict[int, Path]] = {}
     for point in points:
@@ -72,37 +87,35 @@ def mask_changes_of(points: Sequence[Point], engine: Results) -> tuple[MaskChang
         if result is not None and result.folder is not None:
             pruning = point.pruning
             folders.setdefault((pruning.method, pruning.sparsity), {})[pruning.calibration.seed] = result.folder
-    changes = []
+    asked = []
     for (method, sparsity), first in folders.items():
         control = METHODS[method].control
         second = folders.get((control or "", sparsity), {})
         seeds = [seed for seed in sorted(first) if seed in second][:MOST_SEEDS]
         if control and seeds:
-            changes.append(_mask_change(method, control, sparsity, seeds, first, second))
-    return tuple(changes)
+            both = (tuple(folders[seed] for seed in seeds) for folders in (first, second))
+            asked.append(MasksAsked(method, control, sparsity, tuple(seeds), *both))
+    return tuple(asked)
 
 
-def _mask_change(
-    method: str,
-    control: str,
-    sparsity: float,
-    seeds: Sequence[int],
-    first: Mapping[int, Path],
-    second: Mapping[int, Path],
-) -> MaskChange:
-    """Compare the masks of a method and its control on these seeds, all in one pass."""
-    opened = [masks_file.open_masks(str(folders[seed])) for folders in (first, second) for seed in seeds]
+def compare_masks(asked: MasksAsked) -> MaskChange:
+    """Return the share of weights that a method prunes differently from its control, beside two calibration seeds of
+    the control, all in one pass.
+
+    Raises UserError for a damaged mask.
+    """
+    opened = [masks_file.open_masks(str(folder)) for folder in (*asked.folders, *asked.control_folders)]
     for other in opened[1:]:
         problem = masks_file.why_not_comparable(opened[0], other)
         if problem:
             raise UserError(problem)
     counts = pairs_of(*overlap(masks_file.groups(opened), len(opened)))
-    differ, chance, own = disagreement(counts), independent_disagreement(counts), len(seeds)
+    differ, chance, own = disagreement(counts), independent_disagreement(counts), len(asked.seeds)
     return MaskChange(
-        method=method,
-        against=control,
-        sparsity=sparsity,
-        seeds=tuple(seeds),
+        method=asked.method,
+        against=asked.control,
+        sparsity=asked.sparsity,
+        seeds=asked.seeds,
         changed=tuple(float(differ[at, own + at]) for at in range(own)),
         floor=tuple(float(differ[own + one, own + other]) for one, other in combinations(range(own), 2)),
         chance=float(np.mean([chance[at, own + at] for at in range(own)])),

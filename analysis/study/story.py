@@ -29,8 +29,8 @@ from analysis.study.story_parts import about, discounts, needs, outcomes_of, pos
 
 _SHOWN = 9  # tokens in the picture of a sink
 WHAT = (
-    "A diffusion language model fills in a masked text step by step. In each step every token spreads its attention "
-    "over all the others. A few of them, the attention sinks, draw several times an even split."
+    "A diffusion language model fills in a masked text step by step. A few of its tokens, the attention sinks, draw "
+    "several times an even split of the attention."
 )
 
 
@@ -73,8 +73,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     tokens = [position(track, at, place) for place in range(first, min(first + _SHOWN, track.mass.shape[1]))]
     times = f"{track.mass[at, strongest]:.1f} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
-    who = "A position that is still masked" if tokens[strongest - first].masked else name
-    return charts.skyline(tokens, times), f"{who} draws {times.rstrip(' ×')} times an even split of the attention."
+    who = "The tallest, still masked," if tokens[strongest - first].masked else f"The tallest, {name},"
+    return charts.skyline(tokens, times), f"{who} draws {times} an even split."
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -146,8 +146,8 @@ def thin(findings: Findings) -> str:
         return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
     items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
-    larger = f" The size Standard takes {planned['prompts']} prompts, {len(planned['seeds'])} seeds and all items."
-    return f"A small study: {size}{items}.{larger}"
+    larger = f"Standard: {planned['prompts']}, {len(planned['seeds'])}, all"
+    return f"A small study: {size}{items} ({larger})."
 
 
 def _closing(findings: Findings) -> tuple[str, ...]:

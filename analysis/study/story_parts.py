@@ -17,10 +17,13 @@ from analysis.study.findings import Contrast, Findings
 
 
 def about(findings: Findings) -> str:
-    """Tell which model was measured, with its summary."""
+    """Tell which model was measured, with the first sentence of its summary."""
     source = spec_of(findings).model.source
     known = entry(source)
-    return f"Measured on {source}." if known is None else f"Measured on {source}: {known.summary}"
+    if known is None:
+        return f"Measured on {source}."
+    summary = known.summary.partition(". ")[0].removesuffix(".")
+    return f"Measured on {source}, {summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}."
 
 
 def called(findings: Findings) -> Mapping[str, str]:

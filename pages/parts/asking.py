@@ -139,7 +139,7 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 
 def _offer(key: str, source: str, what: str) -> None:
-    st.caption(f"{plain(what)} takes a run of {code(model_name(source))}. It is not in the store yet.")
+    st.caption(f"{plain(what)}: not run yet with {code(model_name(source))}.")
     acting_button("Run", key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 

@@ -3,6 +3,7 @@
 Charts and tables drawn in a run are collected, so that the page can be exported as it stands.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, ParamSpec
@@ -61,7 +62,7 @@ def chart(
 
     on_click: called with a point that was clicked.
     """
-    heading(title, f"{sentence} {hint}", formula, finding)
+    heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
     plot(figure, key, f"{title}. {told}", saving(title), on_click)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
@@ -80,10 +81,32 @@ def _show(shown: Shown, formula: Formulas, key: str) -> None:
     chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table, finding=shown.finding)
 
 
-def heading(title: str, sentence: str, formula: str | None, finding: str = "") -> None:
-    """The title, finding and sentence of a chart or table, as plain text; its formula is Markdown."""
-    st.markdown(f"**{plain(title)}**" + (f"  \n{plain(finding)}" if finding else ""), help=formula)
-    st.caption(plain(sentence))
+def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:
+    """Draw title, finding and explanation of a chart or table as plain text; its formula is Markdown.
+
+    The help icon holds the explanation and the formula. Where no finding says what is to be seen, the first sentence of
+    the explanation stands beneath the title. hint: what a visitor can do, always shown.
+    """
+    first, rest = ("", sentence) if finding else _first_sentence(sentence)
+    explained = "\n\n".join(filter(None, (plain(rest), formula)))
+    st.markdown(f"**{plain(title)}**" + (f"  \n{plain(finding)}" if finding else ""), help=explained or None)
+    shown = f"{first} {hint}".strip()
+    if shown:
+        st.caption(plain(shown))
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    """A text in two parts: its first sentence and the rest."""
+    parts = re.split(r"(?<=[.!?]) +(?=[A-Z0-9])", text.strip(), maxsplit=1)
+    return parts[0], parts[1] if len(parts) > 1 else ""
+
+
+def reproduce(command: str, note: str = "") -> None:
+    """Draw the command that does the same in a fold. note: what else is to be said of it, as Markdown."""
+    with st.expander("Reproduce from the command line", icon=":material/terminal:", key="fold_reproduce"):
+        st.code(command, language=None, wrap_lines=True)
+        if note:
+            st.caption(note)
 
 
 def table(
@@ -102,7 +125,7 @@ def table(
     export: whether it stands in the exported page. hint: what a visitor can do with it, which an exported page leaves
     out.
     """
-    heading(title, f"{sentence} {hint}".strip(), formula, finding)
+    heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
     columns = _P_COLUMNS | options.pop("column_config", {})
     event = st.dataframe(

@@ -86,20 +86,20 @@ def settings_of(
     return settings
 
 
-def told(settings: Sequence[Setting], values: Mapping[str, Any], preset: str = "as preset") -> str:
-    """Settings in a few words: those always told, and those that are not as preset. values: by key. preset: what is
-    told where there is neither."""
+def told(settings: Sequence[Setting], values: Mapping[str, Any]) -> str:
+    """Settings in a few words: those always told, and those that are not as preset; none where there is neither.
+    values: by key."""
     parts = []
     for setting in settings:
         value = values.get(setting.key, setting.usual)
         if setting.always or setting.differs(value):
             parts.append(setting.words.replace("{}", setting.text(value)))
     more = f" and {len(parts) - _MOST} more" if len(parts) > _MOST else ""
-    return (", ".join(parts[:_MOST]) or preset) + more
+    return ", ".join(parts[:_MOST]) + more
 
 
-def fold(title: str, key: str, settings: Sequence[Setting], preset: str = "as preset", linked: bool = False) -> Fold:
-    """A fold for these settings, whose controls are to be drawn into it where `drawn`. preset: as of `told`.
+def fold(title: str, key: str, settings: Sequence[Setting], linked: bool = False) -> Fold:
+    """A fold for these settings, whose controls are to be drawn into it where `drawn`.
 
     linked: it begins open where a link set one of them. While it is open its title stays, as Streamlit takes a fold of
     another title for another fold, which would begin closed; so all but its name is hidden (`TITLES`), and the controls
@@ -110,17 +110,18 @@ def fold(title: str, key: str, settings: Sequence[Setting], preset: str = "as pr
     values = {setting.key: _value(setting, drawn=here and kept is not None and kept.drawn) for setting in settings}
     by_link = linked and any(setting.linked and setting.key in st.query_params for setting in settings)
     expanded = by_link if kept is None else kept.expanded
-    words = kept.words if kept is not None and here and st.session_state[key] else told(settings, values, preset)
-    place = st.expander(f"{plain(title)} :small[· {plain(words)}]", expanded=expanded, key=key, on_change="rerun")
+    words = kept.words if kept is not None and here and st.session_state[key] else told(settings, values)
+    shown = f" :small[· {plain(words)}]" if words else ""
+    place = st.expander(f"{plain(title)}{shown}", expanded=expanded, key=key, on_change="rerun")
     drawn = bool(place.open) or any(setting.differs(values[setting.key]) for setting in settings)
     st.session_state[_KEPT + key] = _Kept(expanded, drawn, words)
     return Fold(place, drawn)
 
 
-def titled(title: str, key: str, settings: Sequence[Setting], preset: str = "as preset") -> DeltaGenerator:
-    """A fold whose controls are always drawn. Its title follows them at once. preset: as of `told`."""
+def titled(title: str, key: str, settings: Sequence[Setting]) -> DeltaGenerator:
+    """A fold whose controls are always drawn. Its title follows them at once."""
     values = {setting.key: _value(setting, drawn=setting.key in st.session_state) for setting in settings}
-    return st.expander(plain(f"{title} · {told(settings, values, preset)}"), key=key)
+    return st.expander(plain(" · ".join(filter(None, (title, told(settings, values))))), key=key)
 
 
 def _value(setting: Setting, drawn: bool) -> Any:

@@ -56,7 +56,7 @@ def progress_bar(record: JobRecord) -> None:
     if now.total:
         text += f" · step {now.done} of {most}{now.total}"
     if now.rate:
-        text += f" · {now.rate:.1f} steps/s" if now.rate >= 1 else f" · {1 / now.rate:.1f} s a step"
+        text += f" · {now.rate:.1f} steps/s" if now.rate >= 1 else f" · {1 / now.rate:.1f} s per step"
     if now.left is not None and now.done < now.total:
         text += f" · {most}{duration(now.left)} left"
     part = share if isinstance(share, float) else now.done / now.total if now.total else 0.0

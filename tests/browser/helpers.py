@@ -165,3 +165,49 @@ def strangers(page: Page) -> list[str]:
 
     page.on("request", note)
     return asked
+
+
+# Words of a page's own: no numbers, and not those of recorded texts, plots, tables and commands.
+_WORDS = r"""() => {
+  const main = document.querySelector("[data-testid=stMain]"), counted = [0, 0];
+  const data = `svg, figure, pre, .sinkscope-plot, .player .text,
+    [data-testid=stDataFrame], [data-testid=stIconMaterial]`;
+  const hidden = (element) => {
+    for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
+      const style = getComputedStyle(each);
+      if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0") return true;
+      if (style.clipPath === "inset(50%)" || (each.tagName === "DETAILS" && !each.open && !element.closest("summary")))
+        return true;
+    }
+    return false;
+  };
+  const count = (root) => {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      if (node.nodeType === Node.ELEMENT_NODE && node.shadowRoot) count(node.shadowRoot);
+      if (node.nodeType === Node.ELEMENT_NODE) continue;
+      const words = node.textContent.match(/\S*\p{L}\S*/gu), parent = node.parentElement;
+      if (!words || !parent || ["STYLE", "SCRIPT", "OPTION"].includes(parent.tagName)) continue;
+      if (parent.closest(data) || hidden(parent)) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      const box = range.getBoundingClientRect();
+      if (box.width < 1 || box.height < 1) continue;
+      counted[1] += words.length;
+      if (box.top < innerHeight) counted[0] += words.length;
+    }
+  };
+  count(main);
+  return counted;
+}"""
+SCREEN = {"width": 1280, "height": 800}
+
+
+def few_words(page: Page, most: int = 400) -> None:
+    """Holds that a page that is drawn has at most 150 words of its own on its first screen, and so many in all."""
+    before = page.viewport_size
+    page.set_viewport_size(SCREEN)
+    first, whole = page.evaluate(_WORDS)
+    assert first <= 150 and whole <= most, (first, whole)
+    if before is not None:
+        page.set_viewport_size(before)

@@ -17,7 +17,7 @@ from analysis.recording.trajectory_file import save
 from analysis.specs import EvaluateSpec
 from cache.store import Store
 from tests.browser.conftest import visitor
-from tests.browser.helpers import HOSTILE, all_drawn, strangers
+from tests.browser.helpers import HOSTILE, all_drawn, few_words, strangers
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow
@@ -117,6 +117,7 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
         assert page.evaluate(HELD), "the hostile text is on the page"
     expect(page.locator("h1").first).to_be_visible()
     expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0)
+    few_words(page, 700 if path == "" else 400)  # Start tells six findings
     app = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
     themes: tuple[tuple[Literal["light", "dark"], dict[str, Any]], ...] = (("light", {}), ("dark", COLOURS))
     for scheme, rules in themes:

@@ -49,6 +49,12 @@ def attending(trajectory, attention, windows=()):
     return replace(trajectory, info=trajectory.info.model_copy(update={"model": model}))
 
 
+def shorter(trajectory, steps):
+    """A recording as if it had been over after so many steps."""
+    names = ("tokens", "state", "queries", "open_block", "confidence", "mass", "norms")
+    return replace(trajectory, **{name: getattr(trajectory, name)[:steps] for name in names})
+
+
 def routed(trajectory):
     """A recording as if layer 1 had four experts and sent every token to the experts 2 and 0."""
     steps, positions = trajectory.state.shape
@@ -172,7 +178,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     first = routed(relative(block_trajectory()))
-    second = relative(attending(block_trajectory(), "causal"))
+    second = shorter(relative(attending(block_trajectory(), "causal")), 5)
     opened(page, tmp_path, explored([first, second], ["dense", "pruned"]), "#step=3")
     explorer, slider = page.get_by_role("group", name="Explorer"), page.get_by_role("slider", name="Denoising step")
     finding = explorer.locator(".sx-finding")
@@ -204,7 +210,12 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     expect(finding).to_contain_text("layer 1 head 3")
     slider.press("Escape")
     explorer.get_by_role("button", name="Side by side").click()
-    expect(finding).to_contain_text("pruned:")
+    expect(finding).to_contain_text("At equal progress, dense:")
+    expect(finding).to_contain_text("at step 4 of 9")
+    expect(finding).to_contain_text(re.compile("pruned: .* at step 2 of 5"))
+    explorer.get_by_role("button", name="pruned").click()
+    expect(slider).to_have_attribute("aria-valuetext", "Step 2 of 5")
+    explorer.get_by_role("button", name="Side by side").click()
     slider.press("End")
     expect(finding).to_contain_text("Finished: the model no longer reads this text.")
     explorer.get_by_role("button", name="Table").click()

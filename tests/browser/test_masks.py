@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
-from tests.browser.helpers import all_drawn, click_cell, plot
+from tests.browser.helpers import all_drawn, click_cell, few_words, plot
 from tests.helpers import save_pruned, server
 from training.measure import pruned_copy
 
@@ -33,6 +33,7 @@ def test_a_click_on_a_cell_opens_its_masks_and_the_address_brings_them_back(page
     click_cell(page, "mask_projections", 4, 6, (find("bundled").geometry.layers, 7))
     expect(page.get_by_text("The masks of layer 4, down_proj")).to_be_visible()
     plot(page, "mask_picture")
+    few_words(page)
     page.wait_for_url(re.compile("mask_layer=4"))
     page.reload()
     expect(page.get_by_text("The masks of layer 4, down_proj")).to_be_visible()

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from analysis.evaluation.items_file import DOCUMENTS
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import all_drawn, held, plot
+from tests.browser.helpers import all_drawn, few_words, held, plot
 from tests.engine.helpers import until
 from tests.helpers import server
 
@@ -88,7 +88,9 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
         page.reload()  # a tab of its own, which scores nothing unasked
         expect(cancelled).to_have_count(1)
     expect(main.get_by_text("1 pruned model")).to_be_visible()
-    expect(main.get_by_text("python -m analysis prune").first).to_be_visible()
+    expect(main.get_by_text("Reproduce from the command line").first).to_be_visible()
+    all_drawn(page)
+    few_words(page)
     main.get_by_role("button", name="Start again").click()
     expect(main.get_by_text("2 pruned models")).to_be_visible()
     expect(cancelled).to_have_count(0)
@@ -129,5 +131,6 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(main.get_by_text("Difference to Wanda noised seed 0 · 50 %", exact=True)).to_be_visible()
     expect(main.get_by_text("Items on which two models disagree")).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
+    few_words(page)
 
     assert errors == []

@@ -1,8 +1,9 @@
 """Extra data of the story: masks against those of two calibration seeds, and texts of ablations."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.pruned.masks_file import MaskWriter
 from analysis.specs import CalibrationParams, PruneSpec
-from analysis.study.gather_story import continuations_of, mask_changes_of
+from analysis.study.findings import MaskChange
+from analysis.study.gather_story import MasksAsked, compare_masks, continuations_of, masks_asked
+from pages.parts.study import compared_masks
+from tests.engine.helpers import until
 from tests.helpers import tiny_llada
 
 CHANGED, OWN = 0.1, 0.3  # shares of the weights that the discount prunes otherwise, and another seed
@@ -76,7 +80,8 @@ def points(names: list[str], sparsity: float = 0.5) -> list[Point]:
 
 
 def test_masks_are_compared_with_the_control_and_between_seeds(folders):
-    (change,) = mask_changes_of(points(list(folders)), Results(folders))
+    (asked,) = masks_asked(points(list(folders)), Results(folders))
+    change = compare_masks(asked)
     assert (change.method, change.against, change.seeds) == ("sink-wanda", "wanda-noised", (0, 1))
     assert change.changed == pytest.approx((CHANGED, CHANGED), abs=0.02)
     assert change.floor == pytest.approx((OWN,), abs=0.02) and change.chance == pytest.approx(0.5, abs=0.01)
@@ -84,10 +89,32 @@ def test_masks_are_compared_with_the_control_and_between_seeds(folders):
 
 def test_nothing_is_said_where_a_mask_or_the_control_is_gone(folders):
     alone = {name: folder for name, folder in folders.items() if name.startswith("sink")}
-    assert mask_changes_of(points(list(folders)), Results(alone)) == ()
+    assert masks_asked(points(list(folders)), Results(alone)) == ()
     one_seed = [name for name in folders if name.endswith("0")]
-    (change,) = mask_changes_of(points(one_seed), Results(folders))
+    (asked,) = masks_asked(points(one_seed), Results(folders))
+    change = compare_masks(asked)
     assert change.floor == () and len(change.changed) == 1
+
+
+def test_a_page_waits_for_small_masks_alone(folders, monkeypatch):
+    (asked,) = masks_asked(points(list(folders)), Results(folders))
+    assert compared_masks.compared(asked) == compare_masks(asked), "small ones are compared at once"
+    began, goes_on = Event(), Event()
+
+    def slow(of: MasksAsked) -> MaskChange:
+        began.set()
+        assert goes_on.wait(60)
+        return compare_masks(of)
+
+    monkeypatch.setattr(compared_masks, "compare_masks", slow)
+    monkeypatch.setattr(compared_masks, "AT_ONCE", 0)
+    large = replace(asked, seeds=(1, 0), folders=asked.folders[::-1], control_folders=asked.control_folders[::-1])
+    assert compared_masks.compared(large) is None and not compared_masks.is_there(large)
+    assert began.wait(60), "it is under way"
+    goes_on.set()
+    until(lambda: compared_masks.is_there(large))
+    change = compared_masks.compared(large)
+    assert change is not None and change.changed == compare_masks(large).changed
 
 
 def test_texts_are_those_of_hidden_sinks_and_of_the_matched_tokens():

@@ -57,9 +57,9 @@ def folds(test: AppTest) -> list[str]:
 
 
 def texts(test: AppTest) -> str:
-    """Everything the page says outside of widgets, a line each."""
+    """Everything the page says outside of widgets, a line each, with the help beside it."""
     elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
-    return "\n".join(element.value for element in elements)
+    return "\n".join(f"{element.value} {getattr(element.proto, 'help', '')}".strip() for element in elements)
 
 
 def prompt_box(test: AppTest) -> Any:

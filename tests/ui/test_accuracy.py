@@ -15,7 +15,7 @@ from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
 from tests.engine.helpers import until
 from tests.helpers import ROOT, pruned_run, there, tiny_llada, write_report
-from tests.ui.helpers import unfold
+from tests.ui.helpers import texts, unfold
 
 pytestmark = pytest.mark.slow
 HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
@@ -49,10 +49,6 @@ def panel(record) -> AppTest:
     test.run()
     assert not test.exception, test.exception
     return test
-
-
-def texts(test: AppTest) -> str:
-    return "\n".join(one.value for one in [*test.markdown, *test.caption, *test.info, *test.warning, *test.error])
 
 
 def table(test: AppTest, column: str):

@@ -19,8 +19,8 @@ def test_the_title_tells_what_is_always_told_and_what_is_not_as_preset():
     changed = told(settings, {"samples": 32, "seed": 3, "eps": 0.01})
     assert changed == "calibration text bundled, samples 32, calibration seed 3, noise ε 0.01"
     steps = settings_of(StepParams, {"first_step": "first"}, words={"first_step": "from step {} on"})
-    assert told(steps, {}) == "as preset" and told(steps, {}, "all") == "all"
-    assert told(steps, {"first": 5}, "all") == "from step 5 on"
+    assert told(steps, {}) == ""
+    assert told(steps, {"first": 5}) == "from step 5 on"
 
 
 def test_values_of_every_kind_are_told_in_words():
@@ -31,7 +31,7 @@ def test_values_of_every_kind_are_told_in_words():
         Setting("d", "d {}", 5),
     ]
     assert told(kinds, {"a": True, "b": [1, 2], "c": 4, "d": None}) == "a on, b 1, 2, 4 c, d unset"
-    assert told(kinds, {"a": False, "b": [], "c": "", "d": 5.0}) == "as preset"
+    assert told(kinds, {"a": False, "b": [], "c": "", "d": 5.0}) == ""
     (shots,) = settings_of(EvaluateSpec, {"shots": "shots"}, always=("shots",))
     assert told([shots], {}) == "examples before each item the task's own"
 

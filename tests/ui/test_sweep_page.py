@@ -30,7 +30,7 @@ def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test = app(PAGE, **SMALL)
     assert "No sweeps yet" in texts(test)
     titles = folds(test)
-    assert "More · keep masks, no size and speed, no other model" in titles
+    assert "More settings" in titles
     shared = "text bundled, 2 sequences, 32 tokens each, step interval 25, sparsity over layers uniform"
     assert f"The same for every point · {shared}" in titles
     assert "9 prunings to do and to score" in texts(test)
@@ -75,7 +75,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     assert "cannot tell at" in told and "hold two sources of noise" in told
     assert "Two calibration seeds of wanda\\-noised" in told or "Two calibration seeds of wanda-noised" in told
     for title in (
-        "Sink-aware minus control, minus published baseline",
+        "Accuracy by sparsity, and what the discount changes",
         "Accuracy of every setting",
         "Tasks by method at 70%",
         "Noise steps that count, by sparsity: Sink-Wanda",

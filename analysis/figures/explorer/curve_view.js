@@ -39,28 +39,28 @@ class CurveView extends View {
       g.fillStyle = theme.brush;
       g.fillRect(axis.edge(from), top, axis.edge(until + 1) - axis.edge(from), bottom - top);
     }
-    const path = (values) => {
+    const path = (values, along = axis) => {
       let pen = false;
       g.beginPath();
       for (let t = 0; t < values.length; t++) {
         if (values[t] !== values[t]) { pen = false; continue; }
-        if (pen) g.lineTo(axis.x(t), y(values[t])); else g.moveTo(axis.x(t), y(values[t]));
+        if (pen) g.lineTo(along.x(t), y(values[t])); else g.moveTo(along.x(t), y(values[t]));
         pen = true;
       }
     };
     if (random) { g.strokeStyle = theme.faint; g.lineWidth = 1.4; g.setLineDash([1, 3]); path(random[view.measure]); g.stroke(); g.setLineDash([]); }
     drawn.forEach(({ recording, main, others: beside }, n) => {
       if (!main) return;
-      const color = n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink;
+      const own = new Axis(this.w, recording.T), color = n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink;
       g.strokeStyle = theme.quiet;
       g.lineWidth = 1;
-      for (const each of beside) { path(each.values); g.stroke(); }
-      if (main.even) { g.setLineDash([4, 3]); g.strokeStyle = n ? theme.second : theme.soft; g.lineWidth = 1.2; path(main.even); g.stroke(); g.setLineDash([]); }
+      for (const each of beside) { path(each.values, own); g.stroke(); }
+      if (main.even) { g.setLineDash([4, 3]); g.strokeStyle = n ? theme.second : theme.soft; g.lineWidth = 1.2; path(main.even, own); g.stroke(); g.setLineDash([]); }
       g.strokeStyle = color;
       g.lineWidth = 2.2;
-      path(main.values);
+      path(main.values, own);
       g.stroke();
-      this.dot(axis, y, recording, view, main.values, color);
+      this.dot(own, y, recording, view, main.values, color);
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
     this.legend(axis, top, view, drawn, random, to);
@@ -89,8 +89,8 @@ class CurveView extends View {
     for (let t = 0; t < axis.steps; t += every) g.fillText(t, axis.x(t), this.h - 7);
   }
   dot(axis, y, recording, view, values, color) {
-    const { g } = this, t = clamp(view.step, recording.T - 1);
-    if (values[t] !== values[t] || view.step > recording.T) return;
+    const { g } = this, t = clamp(ownStep(view, recording), recording.T - 1);
+    if (values[t] !== values[t]) return;
     g.fillStyle = color;
     g.beginPath();
     g.arc(axis.x(t), y(values[t]), 4, 0, 7);

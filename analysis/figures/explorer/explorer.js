@@ -16,11 +16,11 @@ function mount(root, packed, options = {}) {
   const app = {
     state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, dialog: find("dialog"), content: header.content,
     shown: () => (recordings.length < 2 || app.state.show === "first" ? [recordings[0]] : app.state.show === "second" ? [recordings[1]] : recordings),
-    get steps() { return Math.max(...app.shown().map((each) => each.T)); },
+    get steps() { return app.shown()[0].T; },
     get ceiling() { return recordings[0].ceiling; },
     get themeName() { return root.dataset.theme ?? document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"); },
     get theme() { return THEMES[app.themeName]; },
-    view: (hover = app.hover) => shown(app.state, hover, definitions),
+    view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
     sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
   };
   const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
@@ -42,7 +42,8 @@ function mount(root, packed, options = {}) {
     let parts = finding(first, view, definitions);
     if (several.length > 1) {
       const second = finding(several[1], view, definitions);
-      parts = [`${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
+      const progress = first.T !== several[1].T && t0 === t1 ? "At equal progress, " : "";
+      parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
     say(parts, attending(first, view));
     const of = !to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`, over = t0 !== t1;
@@ -84,12 +85,20 @@ function mount(root, packed, options = {}) {
   // --- changes ---
   let noted = 0;
   function set(change) {
+    const before = app.steps;
     Object.assign(app.state, change);
+    if (change.show && change.step === undefined) carry(before);
     app.state.step = clamp(app.state.step, app.steps);
     controls();
     invalidate();
     clearTimeout(noted);
     noted = setTimeout(() => { if (!app.playing) options.onState?.(toAddress(app.state, definitions, recordings[0])); }, LATER);
+  }
+  // Keeps the progress where another recording now gives the steps. before: how many there were.
+  function carry(before) {
+    const { state } = app, own = (step) => Math.floor((step * app.steps) / before);
+    state.step = own(state.step);
+    if (state.area) state.area = { ...state.area, t0: own(state.area.t0), t1: own(state.area.t1) };
   }
   // Goes where an address leads that was not made here.
   function follow(address) {

@@ -52,7 +52,7 @@ class RasterView extends View {
     for (const plan of this.plan()) this.drawMap(view, plan);
   }
   drawMap(view, plan) {
-    const { g } = this, { theme, state } = this.app, axis = this.axis(), { recording } = plan, { T } = recording, ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch, inside = (s) => s >= plan.p0 && s <= plan.p1;
+    const { g } = this, { theme, state } = this.app, shared = this.axis(), { recording } = plan, { T } = recording, axis = new Axis(this.w, T), ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch, inside = (s) => s >= plan.p0 && s <= plan.p1;
     if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillStyle = theme.soft; g.fillText(recording.name, axis.left, plan.y - 9); }
     g.fillStyle = theme.empty;
     g.fillRect(axis.left, plan.y, axis.width, plan.h);
@@ -67,7 +67,7 @@ class RasterView extends View {
     if (ch >= 3) this.dots(plan, axis, ch, y);
     if (recording.openBlock) this.block(plan, axis, ch, y);
     if (view.area) {
-      const { t0, t1 } = view.area, p0 = view.area.p0 ?? plan.p0, p1 = view.area.p1 ?? plan.p1, x = axis.edge(t0), w = axis.edge(t1 + 1) - x;
+      const { t0, t1 } = view.area, p0 = view.area.p0 ?? plan.p0, p1 = view.area.p1 ?? plan.p1, x = shared.edge(t0), w = shared.edge(t1 + 1) - x;
       g.fillStyle = theme.brush;
       g.fillRect(x, y(p0), w, (p1 - p0 + 1) * ch);
       g.strokeStyle = theme.ink;
@@ -81,9 +81,9 @@ class RasterView extends View {
     }
     g.restore();
     g.lineWidth = 1.2;
-    if (view.step !== state.step) { g.strokeStyle = theme.faint; line(g, axis.x(view.step), plan.y, axis.x(view.step), plan.y + plan.h); }
+    if (view.step !== state.step) { g.strokeStyle = theme.faint; line(g, shared.x(view.step), plan.y, shared.x(view.step), plan.y + plan.h); }
     g.strokeStyle = theme.ink;
-    line(g, axis.x(state.step), plan.y, axis.x(state.step), plan.y + plan.h);
+    line(g, shared.x(state.step), plan.y, shared.x(state.step), plan.y + plan.h);
     this.labels(view, plan, axis, ch, y, inside, life);
   }
   outlines(view, plan, axis, ch, y, inside) {

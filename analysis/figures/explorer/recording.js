@@ -68,10 +68,10 @@ class Recording {
   // The tokens that the one looked at attends to above an even split, as [position, share], most first; null where the map
   // of this head in this step was not fetched, or the token asked nothing in it.
   attends(view) {
-    const map = view.over === "step" && !view.area && view.position != null ? this.attention.get(`${view.step} ${view.layer} ${view.head}`) : null;
+    const step = ownStep(view, this), map = view.over === "step" && !view.area && view.position != null ? this.attention.get(`${step} ${view.layer} ${view.head}`) : null;
     if (!map) return null;
     const there = [];
-    for (let s = 0; s < this.S; s++) if (this.stateAt(view.step, s) !== ABSENT) there.push(s);
+    for (let s = 0; s < this.S; s++) if (this.stateAt(step, s) !== ABSENT) there.push(s);
     const at = there.indexOf(view.position), row = map.subarray(at * there.length, (at + 1) * there.length);
     if (at < 0 || map.length !== there.length ** 2 || row[at] !== row[at]) return null;
     const even = 1 / row.reduce((seen, share) => seen + (share > 0), 0);

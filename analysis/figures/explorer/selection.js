@@ -17,14 +17,16 @@ function shown(state, hover, definitions) {
     threshold: state.values[row.parameter] ?? row.preset,
   };
 }
+// A step of the first recording shown, as a step of this one at equal progress: the same share of its steps is done.
+const ownStep = (view, recording, step = view.step) => (recording.T === view.steps ? step : Math.floor((step * recording.T) / view.steps));
 // The steps that numbers are averaged over, both ends included.
 function stepRange(view, recording) {
-  const last = recording.T - 1;
-  if (view.area) return [clamp(view.area.t0, last), clamp(view.area.t1, last)];
-  return view.over === "all" ? [0, last] : [clamp(view.step, last), clamp(view.step, last)];
+  const last = recording.T - 1, own = (step) => clamp(ownStep(view, recording, step), last);
+  if (view.area) return [own(view.area.t0), own(view.area.t1)];
+  return view.over === "all" ? [0, last] : [own(view.step), own(view.step)];
 }
 // Whether the step shown is the finished text of this recording, which no forward reads.
-const finished = (view, recording) => view.over === "step" && !view.area && view.step >= recording.T;
+const finished = (view, recording) => view.over === "step" && !view.area && ownStep(view, recording) >= recording.T;
 // The positions that numbers are about, both ends included; null: the sinks.
 function target(view, recording) {
   const [from, to] = view.position != null ? [view.position, view.position] : view.area && view.area.p0 != null ? [view.area.p0, view.area.p1] : [null, null];

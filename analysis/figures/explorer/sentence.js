@@ -40,7 +40,7 @@ function attending(recording, view) {
 }
 function during(view, recording) {
   const [t0, t1] = stepRange(view, recording);
-  if (t0 === t1) return `at step ${t0}`;
+  if (t0 === t1) return `at step ${t0}${view.several ? ` of ${recording.T}` : ""}`;
   return t0 === 0 && t1 === recording.T - 1 ? `on average over all ${recording.T} steps` : `on average over steps ${t0}–${t1}`;
 }
 // The finding as [text, news, text, …].

@@ -78,7 +78,7 @@ function help() {
 // The numbers of the step, position by position.
 function table(recording, view) {
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return [make("h2", `${recording.name}: no forward reads this text`)];
-  const t = clamp(view.step, recording.T - 1), mass = recording.mass(view.layer, view.head), times = recording.times(view.layer, view.head);
+  const t = clamp(ownStep(view, recording), recording.T - 1), mass = recording.mass(view.layer, view.head), times = recording.times(view.layer, view.head);
   const flags = recording.sinks(view, view.layer, view.head), [all] = recording.totals(view.layer, view.head), rows = [];
   for (let s = 0; s < recording.S; s++) {
     const i = t * recording.S + s, state = recording.state[i];

@@ -146,7 +146,7 @@ class TextView extends View {
       g.fillText(visible(word), x + w / 2, y + h / 2 + 0.5, w);
       if (state === UNDECIDED && one) this.hatch(x, y, w, h, level);
     }
-    if (fresh & (EDITED | TAKEN_BACK) || (recording.branch?.[1] === s && this.app.state.step > recording.branch[0])) {
+    if (fresh & (EDITED | TAKEN_BACK) || (recording.branch?.[1] === s && ownStep(view, recording, this.app.state.step) > recording.branch[0])) {
       g.strokeStyle = theme.second;
       g.lineWidth = 2;
       line(g, x + 3, y + h - 2, x + w - 3, y + h - 2);
@@ -175,7 +175,7 @@ class TextView extends View {
   }
   // Beneath squares, the words around the position looked at.
   words(view, plan) {
-    const { g } = this, { theme } = this.app, recording = plan.recordings[0], t = clamp(view.step, recording.T - 1), done = finished(view, recording);
+    const { g } = this, { theme } = this.app, recording = plan.recordings[0], t = clamp(ownStep(view, recording), recording.T - 1), done = finished(view, recording);
     const centre = view.position ?? Math.max(0, recording.lastOpen.findIndex((last) => last >= t));
     let x = 2;
     g.textAlign = "left";

@@ -134,7 +134,7 @@ class TrackView {
       this.slots[position].state = state;
     }
     this.shown = at;
-    const step = this.player.views.length > 1 && !this.player.branches && at < track.last ? `Step ${track.frames[at]} of ${track.frames.at(-1)}: ` : "";
+    const step = this.player.views.length > 1 && !this.player.branches && at < track.last && this !== this.player.views[0] ? `Step ${track.frames[at]} of ${track.frames.at(-1)}: ` : "";
     this.told.textContent = step + this.summary();
     this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
     if (first >= 0) this.follow(this.slots[first]);
@@ -584,7 +584,7 @@ class Player {
       return sample;
     }));
     if (tracks.some((track) => track.thresholds.some((value) => value !== null))) this.legend.append(make("span", "rule", "┅ what a sink's mass exceeds"));
-    this.hint = "Point at a token or a bar to read it. Space plays, arrow keys step.";
+    this.hint = "Point at a token to read it.";
     this.tell("");
   }
 }

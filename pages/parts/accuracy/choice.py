@@ -171,8 +171,7 @@ def _more(narrow: bool) -> dict:
     # Not from the address: functions in the folder are run, and nobody is to be led there by a link.
     folder = {"include_path": "accuracy_include_path"}
     settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, folder, linked=False)]
-    usually = "examples, guidance and new tokens as each task has them"
-    place, drawn = fold("More", "fold_accuracy_more", settings, usually)
+    place, drawn = fold("More settings", "fold_accuracy_more", settings)
     if not drawn:
         return {}
     values = {}

@@ -25,7 +25,7 @@ from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity
 from pages.parts.acting import acting_button
 from pages.parts.below import below
-from pages.parts.charts import export_button
+from pages.parts.charts import export_button, reproduce
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar
 from pages.parts.session import engine, restart, submit
@@ -48,7 +48,8 @@ def accuracy_in_brief(record: JobRecord) -> None:
     """Draws how far an evaluation is, its accuracies so far and what they say."""
     if record.ended:
         results = results_of(record)
-        _how_it_ended(record, results)
+        if results is None or not record.summary.get("complete"):
+            _how_it_ended(record, results)
         if results is not None:
             in_brief(results)
     else:
@@ -238,11 +239,10 @@ def _cut(results: Results) -> None:
 
 def _take_away(record: JobRecord) -> None:
     spec = record.parameters(Spec)
-    st.markdown("**Reproduce from the command line**")
     repeated = (
         import_command(spec) if isinstance(spec, ImportSpec) else evaluate_command(record.parameters(EvaluateSpec))
     )
-    st.code(repeated, language=None, wrap_lines=True)
+    reproduce(repeated)
     file = engine().result_file(record)
     with st.container(horizontal=True):
         names = list(record.summary["models"])

@@ -62,16 +62,12 @@ def accuracies(results: Results) -> None:
     planned = len(results.names) * sum(benchmark.planned for benchmark in results.accuracies)
     table(
         "Accuracy" if final else "Accuracy so far (interim)",
-        "Right answers in percent, with the 95 % interval in brackets. "
-        + (
-            _settings(results, AVERAGE)
-            if final
-            else f"{done:,} of {planned:,} answers are in; tests come with the last."
-        ),
+        f"Right answers in percent, with the 95 % interval in brackets. {_settings(results, AVERAGE)}",
         pd.DataFrame(results.once(tables.accuracy_grid)),
         "accuracy_grid",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
         "tasks equally; its variance is the sum of theirs.",
+        hint="" if final else f"{done:,} of {planned:,} answers are in; tests come with the last.",
     )
 
 

@@ -45,7 +45,10 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
     model = model_in_use()
     known = model_entry(model)
     checkpoint = _checkpoint(model)
-    box, place = keyed_columns([7, 3] if narrow else [6, 1], "ask", vertical_alignment="bottom")
+    if narrow:
+        box, place = st.container(key="ask_prompt"), st.container(key="ask_record")
+    else:
+        box, place = keyed_columns([6, 1], "ask", vertical_alignment="bottom")
     with box:
         prompt = _prompt(model, known, shown, narrow)
     if not narrow:
@@ -57,10 +60,10 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
             _examples(model, known, narrow)
         problem, sampling = "", None
         try:
-            sampling = _sampling(sampling_type, model.source, dict(known.sampling))
+            sampling = _sampling(sampling_type, model.source, dict(known.sampling), 1 if narrow else 3)
         except ValidationError as error:
             problem = sentence(error)
-        columns = st.columns(3)
+        columns = [st.container()] * 3 if narrow else st.columns(3)
         with columns[0]:
             seed = controls.draw(RecordSpec, "seed", "seed", persist_state="session")
         with columns[1]:
@@ -138,7 +141,7 @@ def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None, narrow: boo
     prompt = st.text_area(
         RecordSpec.model_fields["prompt"].title or "Prompt",
         key=key,
-        height=68 if narrow else 110,
+        height=130 if narrow else 110,
         persist_state="session",
         help=RecordSpec.model_fields["prompt"].description,
     )
@@ -238,13 +241,13 @@ def _sampler(source: str, paradigm: str) -> str | None:
         return None
 
 
-def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int]) -> Sampling:
-    """Draws the sampler's parameters. Raises ValidationError where they do not fit together."""
+def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int], abreast: int) -> Sampling:
+    """Draw the sampler's parameters, so many abreast. Raises ValidationError where they do not fit together."""
     names = [name for name in kind.model_fields if name != "sampler"]
     values = {}
-    columns = st.columns(3)
+    columns = st.columns(abreast)
     for index, name in enumerate(names):
-        with columns[index % 3]:
+        with columns[index % abreast]:
             values[name] = controls.draw(
                 kind, name, f"{source}_{name}", default=defaults.get(name), persist_state="session"
             )

@@ -77,10 +77,10 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
     still_open = step == token.step and not token.finished
     heading(
         f"What else could stand at position {position}",
-        (f"It is undecided in step {step}." if still_open else f"‘{word}’ was written in step {step}.")
-        + " Choose another token, or write one, and the text is written on from there.",
+        f"It is undecided in step {step}." if still_open else f"‘{word}’ was written in step {step}.",
         "The model's probabilities at temperature 1, by one forward over the step's input"
         + (", without the recording's guidance." if getattr(info.sampling, "cfg", 0) else "."),
+        hint="Choose another token, or write one, and the text is written on from there.",
     )
     question = _asked(left, step, position)
     by_hand = engine().authorizer.demo and token_picked.was_clicked(token)
@@ -244,7 +244,7 @@ def compared(branch: Recording, parent: Recording | None, params: SinkParams) ->
     """Draws what a branch has in common with the text that it left, and links to the branches of a recording."""
     change = branch.info.branch
     if change is not None and parent is None:
-        heading("A branch", f"{_left(change)} The text that it left is not in the store.", None)
+        heading("A branch", _left(change), None, hint="The text that it left is not in the store.")
     elif change is not None and parent is not None:
         _compare(branch, parent, change, params)
     _links(branch, parent)
@@ -255,11 +255,12 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
     shared = "" if like.sinks is None else f", and {like.sinks:.0%} of the later sinks are common to both"
     heading(
         "The branch and the text that it left",
-        f"{_left(change)} Aligned, both texts have {like.aligned:.0%} of their other {like.compared} new tokens in "
-        f"common ({like.chance:.0%} if one were in random order); by position {like.by_position:.0%}{shared}. This is "
-        "one pair of texts with one seed: it shows what this change did, not what such changes do.",
+        _left(change),
         "Aligned: the F1 of the longest common subsequence of tokens. Common sinks: Jaccard index of the sinks, as "
         "pairs of step and position, of the steps after the branch that both texts have.",
+        hint=f"Aligned, both texts have {like.aligned:.0%} of their other {like.compared} new tokens in common "
+        f"({like.chance:.0%} if one were in random order); by position {like.by_position:.0%}{shared}. This is one "
+        "pair of texts with one seed: it shows what this change did, not what such changes do.",
     )
     start = branch.info.prompt_length
     for column, name, each, kept in zip(

@@ -23,7 +23,7 @@ from analysis.specs import PruneSpec, against, without_seed
 from analysis.specs.what_is_read import only_read
 from cache.keys import content_key
 from pages.parts.below import below
-from pages.parts.charts import card, chart, export_button, kept, table
+from pages.parts.charts import card, chart, export_button, kept, reproduce, table
 from pages.parts.plain import plain
 from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
@@ -226,8 +226,7 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
     if engine().authorizer.may("run"):
         st.markdown("**Folder**")
         st.code(str(folder), language=None, wrap_lines=True)
-    st.markdown("**Reproduce from the command line**")
-    st.code(report["command"], language=None, wrap_lines=True)
+    reproduce(report["command"])
     with st.container(horizontal=True):
         export_button("SinkScope: pruning", only_read(record.spec), run_name(record.spec))
         st.download_button(

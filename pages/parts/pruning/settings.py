@@ -207,8 +207,7 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
         *settings_of(PruneSpec, {name: keys[name] for name in linked}, always=ALLOCATIONS[allocation].reads),
         *settings_of(PruneSpec, {name: keys[name] for name in kept}, linked=False),
     ]
-    usually = "quota, ranking and norm as published, nothing left dense"
-    place, drawn = fold("More", "fold_prune_more", settings, usually)
+    place, drawn = fold("More settings", "fold_prune_more", settings)
     if not drawn:
         return {}
     chosen: dict[str, Any] = {}
@@ -287,7 +286,7 @@ def _steps(methods: list[str], calibration: CalibrationParams) -> StepParams:
         st.caption("This noise masks as much at every step, so all steps count alike.")
         return StepParams()
     keys = {name: key_of(name) for name in StepParams.model_fields}
-    place, drawn = fold("Noise steps that count", "fold_prune_steps", settings_of(StepParams, keys), "all, even")
+    place, drawn = fold("Noise steps that count", "fold_prune_steps", settings_of(StepParams, keys))
     if not drawn:
         return StepParams()
     with place:

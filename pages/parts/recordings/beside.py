@@ -8,7 +8,6 @@ from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
 from pages.parts import address, asking
 from pages.parts.acting import acting_button
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import among
 from pages.parts.recordings.recording import (
@@ -152,7 +151,7 @@ def beside_choice(
     named = address.named(_BESIDE)
     chosen = named if named in (NONE, *jobs) else wanted
     titles = {NONE: "none"} | recording_titles([*jobs.values()], short=True)
-    box, more = keyed_columns(2, "beside", vertical_alignment="bottom")
+    box, more = st.container(key="beside_box"), st.container(key="beside_more")
     with more:
         record(recording, _BESIDE)
     with box:

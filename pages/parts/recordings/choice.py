@@ -42,15 +42,18 @@ height:1px;overflow:hidden;clip-path:inset(50%)}}
 _TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
 
 
-def choose_recording(shown: JobRecord | None) -> None:
-    """A box of all finished recordings; choosing one shows it."""
+def choose_recording(shown: JobRecord | None, stacked: bool = False) -> None:
+    """Draw a box of all finished recordings; choosing one shows it. stacked: with its buttons beneath it."""
     jobs = finished_recordings()
     if not jobs:
         _open_file()
         return
     st.html(_NARROW_ROW)
-    row = st.container(horizontal=True, vertical_alignment="bottom", key=_ROW)
-    box = row.container()
+    if stacked:
+        box, row = st.container(), st.container(horizontal=True, key=_ROW)
+    else:
+        row = st.container(horizontal=True, vertical_alignment="bottom", key=_ROW)
+        box = row.container()
     with row.popover("Share", icon=":material/share:", width="content"):
         _download(shown)
         _share(shown)

@@ -17,7 +17,7 @@ from analysis.pruned.report_file import read_report
 from analysis.readings import reading
 from analysis.specs import ImportSpec
 from pages.parts.acting import acting_button, may_act
-from pages.parts.charts import card, chart, table
+from pages.parts.charts import card, chart, reproduce, table
 from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
 from pages.parts.pruning.footprints import footprint_of
@@ -157,8 +157,7 @@ def _report(run: Run) -> None:
         st.markdown("**Folder**")
         st.code(str(run.folder), language=None, wrap_lines=True)
     if report.get("command"):
-        st.markdown("**Reproduce from the command line**")
-        st.code(str(report["command"]), language=None, wrap_lines=True)
+        reproduce(str(report["command"]))
     st.download_button(
         "Report (JSON)",
         lambda: json.dumps(report, indent=2, ensure_ascii=False),

@@ -9,7 +9,9 @@ from analysis.evaluation import sweep_scores
 from analysis.specs import PruneSpec
 from analysis.study.findings import EXAMPLE, Findings, read
 from analysis.study.gather import gather
+from analysis.study.gather_story import masks_asked
 from pages.parts.session import engine
+from pages.parts.study import compared_masks
 
 
 def of_record(record: JobRecord) -> Findings:
@@ -18,7 +20,15 @@ def of_record(record: JobRecord) -> Findings:
     sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
     points = [point for job in sweeps for point in engine().sweep_points(job)]
     states += [f"{point.evaluated.id} {point.evaluated.state}" for point in points if point.evaluated is not None]
+    states += [f"masks {compared_masks.is_there(asked)}" for asked in masks_asked(points, engine())]
     return _gathered(record.id, record.state, tuple(states))
+
+
+def compares_masks(record: JobRecord) -> bool:
+    """Return whether masks of a study are still being compared."""
+    sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
+    points = [point for job in sweeps for point in engine().sweep_points(job)]
+    return not all(map(compared_masks.is_there, masks_asked(points, engine())))
 
 
 def example() -> Findings | None:
@@ -30,7 +40,7 @@ def example() -> Findings | None:
 def _gathered(record_id: str, state: str, states: tuple[str, ...]) -> Findings:
     record = engine().job(record_id)
     assert record is not None
-    return gather(record, engine(), read_point)
+    return gather(record, engine(), read_point, compared_masks.compared)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -15,7 +15,7 @@ from analysis.study import exhibits, rules
 from analysis.study.findings import Findings
 from analysis.study.report import NOTHING, report_folder, report_html
 from analysis.study.story import playback_of, story_of
-from pages.parts.charts import chart, exhibit_table
+from pages.parts.charts import chart, exhibit_table, reproduce
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
@@ -188,14 +188,13 @@ def share(findings: Findings) -> None:
             icon=":material/data_object:",
             on_click="ignore",
         )
-    with st.expander("Reproduce from the command line", key="fold_reproduce"):
-        st.code(findings.command, language="bash", wrap_lines=True)
-        minutes = max(1, round(findings.seconds / 60))
-        methods = ", ".join(METHODS[method].title for method in spec.methods)
-        st.caption(
-            f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {plain(counted(minutes, 'minute'))} of work in all. "
-            f"{plain(_environment(findings))}"
-        )
+    minutes = max(1, round(findings.seconds / 60))
+    methods = ", ".join(METHODS[method].title for method in spec.methods)
+    reproduce(
+        findings.command,
+        f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {plain(counted(minutes, 'minute'))} of work in all. "
+        f"{plain(_environment(findings))}",
+    )
 
 
 def _environment(findings: Findings) -> str:

@@ -92,21 +92,21 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
     if not compared:
         st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
         return
-    told = [*sweep_scores.verdicts(compared), *map(dose.sentence, dose.dose_responses(settings))]
-    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in told))
+    for verdict in sweep_scores.verdicts_by_pair(compared):
+        st.markdown(plain(verdict.told), help=plain(verdict.tested))
+    for response in dose.dose_responses(settings):
+        st.markdown(plain(dose.sentence(response)))
     floors = [_floor(setting) for setting in _controls(compared)]
-    if any(floors):
-        st.caption(plain(" ".join(filter(None, floors))))
     deltas = [figures.Delta(**vars(each)) for each in sweep_axes.differences_along(compared)]
     sides = {side.pruning.method: side for comparison in compared for side in (comparison.setting, comparison.other)}
     curves = _curves(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
     first = compared[0].setting
     chart(
-        "Sink-aware minus control, minus published baseline",
-        f"Above, the accuracies, means over calibration seeds whose span is the band; beneath, their differences in "
-        f"points with 95 % intervals. Filled: significant after Holm correction over the {family} "
-        f"comparison{'s' if family > 1 else ''} of this sweep; hollow: not significant, which is not to say equal. "
-        f"{sweep_scores.noise([comparison.difference for comparison in compared])}",
+        "Accuracy by sparsity, and what the discount changes",
+        f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of this "
+        "sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over calibration "
+        "seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
+        f"{sweep_scores.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
         _DELTA,
         _deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",
@@ -154,28 +154,30 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
     """The accuracy of every setting: as a plot, or where one above has shown them, as the numbers alone."""
     first = settings[0]
     waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
-    interim = f" Interim: {waiting} more runs of these settings are to come." if waiting else ""
+    interim = f"Interim: {waiting} more runs of these settings are to come." if waiting else ""
     along = sweep_axes.by_sparsity(settings)
     frame = pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings])
     if above:
         table(
             "Accuracy of every setting",
-            f"The numbers of the upper plot: means over calibration seeds, and their lowest and highest.{interim}",
+            "The numbers of the upper plot: means over calibration seeds, and their lowest and highest.",
             frame.dropna(axis=1, how="all"),
             "sweep_accuracy",
             _ACCURACY,
             finding=_seeds_apart(along),
+            hint=interim,
             column_config=_in_percent(frame),
         )
         return
     chart(
         "Accuracy against sparsity",
-        f"A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.{interim}",
+        "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.",
         _ACCURACY,
         _accuracy(_curves(along), "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
         frame,
         finding=_seeds_apart(along),
+        hint=interim,
     )
 
 

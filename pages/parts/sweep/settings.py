@@ -161,8 +161,7 @@ def _more(model: ModelSpec) -> dict[str, Any]:
         "footprints": "size and speed {}",
         "other_models": "other models: {}",
     }
-    usually = "keep masks, no size and speed, no other model"
-    place, drawn = fold("More", "fold_sweep_more", settings_of(SweepSpec, keys, words=words), usually)
+    place, drawn = fold("More settings", "fold_sweep_more", settings_of(SweepSpec, keys, words=words))
     if not drawn:
         return {}
     more: dict[str, Any] = {}

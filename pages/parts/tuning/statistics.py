@@ -31,8 +31,8 @@ _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
 _ASKED, _DRAWN = "statistics_asked", "statistics_drawn"
 DRAWN_WITHIN = 1.0  # seconds after which the browser comes back to a page that it was sent
 _MEASURES: dict[Part, str] = {
-    "seed_floor": "Measuring the floor, what another calibration seed changes without a discount",
-    "heldout": "Running held-out text, on which the output error is measured",
+    "seed_floor": "What another calibration seed changes",
+    "heldout": "Output error on held-out text",
 }
 
 
@@ -58,7 +58,7 @@ class Opened:
 def stored_settings() -> dict[str, Any]:
     """Draw what is stored for the preview beside the calibration, and return it as fields of `StatisticsParams`."""
     keys = {name: f"calibrate_{name}" for name in _STORED}
-    place, drawn = fold("Preview", "fold_calibrate", settings_of(CalibrateSpec, keys))
+    place, drawn = fold("Preview settings", "fold_calibrate", settings_of(CalibrateSpec, keys))
     if not drawn:
         return {}
     with place:
@@ -89,8 +89,8 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
-            f"No statistics of this calibration yet. One pass of the dense model over {calibration.samples:d} noised "
-            f"sequences stores them ({plain(_cost(spec))}). From then on every slider shows which weights it spares."
+            "Each slider shows which weights it spares, once one pass of the dense model over "
+            f"{calibration.samples:d} noised sequences is stored ({plain(_cost(spec))})."
         )
         if acting_button("Store statistics", key="tuning_calibrate", icon=":material/database:"):
             st.session_state[_ASKED] = question
@@ -216,5 +216,5 @@ def _cost(spec: CalibrateSpec) -> str:
         ):
             continue
         share = text.samples * text.seq_len / (alike["samples"] * alike["seq_len"])
-        return f"about {duration(share * (job.finished - job.started))}, by the last one of this model"
-    return "the time is not known before the first one of this model"
+        return f"about {duration(share * (job.finished - job.started))}"
+    return "how long that takes is known after the first time"
