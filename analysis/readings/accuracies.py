@@ -17,7 +17,7 @@ _SAME = 1e-9  # values that differ by less are one
 def differences(
     names: Sequence[str], values: np.ndarray, shown: Sequence[bool], unit: str = "points", what: str = "difference"
 ) -> str:
-    """Which differences are shown, the largest first. values (N, 3): each with the ends of its interval, in `unit`."""
+    """Tell which differences are significant, the largest first. values (N, 3): each with the ends of its interval, in `unit`."""
     values = np.asarray(values, float).reshape(-1, 3)
     there = np.flatnonzero(np.asarray(shown, bool) & np.isfinite(values).all(axis=1))
     if not len(there):
@@ -29,7 +29,7 @@ def differences(
     told = [f"{names[at]} {_interval(values[at], decimals)}{f' {unit}' if unit else ''}" for at in named]
     more = f", and {counted(len(there) - _NAMED, 'other')}" if len(there) > _NAMED else ""
     verb = "is" if len(there) == 1 else "are"
-    return f"{len(there)} of {counted(len(names), what)} {verb} shown: {'; '.join(told)}{more}."
+    return f"{len(there)} of {counted(len(names), what)} {verb} significant: {'; '.join(told)}{more}."
 
 
 def published_differences(

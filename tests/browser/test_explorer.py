@@ -51,8 +51,8 @@ def attending(trajectory, attention, windows=()):
 
 def shorter(trajectory, steps):
     """A recording as if it had been over after so many steps."""
-    names = ("tokens", "state", "queries", "open_block", "confidence", "mass", "norms")
-    return replace(trajectory, **{name: getattr(trajectory, name)[:steps] for name in names})
+    arrays = {name: value for name, value in vars(trajectory).items() if isinstance(value, np.ndarray)}
+    return replace(trajectory, **{name: value[:steps] for name, value in arrays.items() if name != "final"})
 
 
 def routed(trajectory):

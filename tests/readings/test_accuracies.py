@@ -13,14 +13,16 @@ SHARES = st.floats(0, 1, width=32)
 def test_only_differences_that_are_shown_are_told_the_largest_first():
     values = np.array([[-3.2, -4.8, -1.6], [0.4, -1, 1.8], [-7, -9, -5]])
     said = reading("differences", ["a", "b", "c"], values, [True, False, True])
-    assert said == "2 of 3 differences are shown: c −7.0 [−9.0, −5.0] points; a −3.2 [−4.8, −1.6] points."
+    assert said == "2 of 3 differences are significant: c −7.0 [−9.0, −5.0] points; a −3.2 [−4.8, −1.6] points."
     assert reading("differences", ["a", "b", "c"], values, [False] * 3) == ""
     assert reading("differences", ["a"], np.full((1, 3), np.nan), [True]) == ""
     assert reading("differences", [], np.zeros((0, 3)), []) == ""
     many = reading("differences", list("abcde"), np.tile(values[0], (5, 1)), [True] * 5, "", "effect")
     small = reading("differences", ["a", "b"], np.array([[0.034, 0.03, 0.04], [0.1, 0.06, 0.13]]), [True] * 2, "nats")
     assert small.endswith("b +0.100 [+0.060, +0.130] nats; a +0.034 [+0.030, +0.040] nats.")
-    assert many.startswith("5 of 5 effects are shown: a −3.2 [−4.8, −1.6]; b") and many.endswith(", and 2 others.")
+    assert many.startswith("5 of 5 effects are significant: a −3.2 [−4.8, −1.6]; b") and many.endswith(
+        ", and 2 others."
+    )
 
 
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():

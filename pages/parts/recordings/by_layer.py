@@ -125,7 +125,7 @@ def _chart(shown: Shown, key: str | None = None) -> None:
 def _words(sets: list[OpenSet], said: Mapping[str, list[str]]) -> None:
     """Draw what else lies beyond the nulls, by set, and what the sentences leave out."""
     for name, sentences in said.items():
-        heading(f"What else {name} shows beyond its nulls", NOISE, None)
+        heading(f"What else {name} shows beyond its nulls", "", plain(NOISE))
         st.markdown(_listed(sentences[:_FIRST]))
         if sentences[_FIRST:]:
             with st.expander(f"{len(sentences) - _FIRST} more"):

@@ -18,7 +18,7 @@ STYLE = """<style>
 [data-testid='stMainBlockContainer']{padding-top:4.2rem}
 .st-key-story_stage{--player-size:.84rem;--strip:84px}
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.75rem;line-height:1.15;padding:0 0 .5rem}
-.st-key-story_first p{margin-bottom:.2rem}
+.st-key-story_first p{margin-bottom:.2rem}.st-key-story_first .st-key-study_answer{margin-top:.4rem}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
