@@ -17,7 +17,8 @@ _SAME = 1e-9  # values that differ by less are one
 def differences(
     names: Sequence[str], values: np.ndarray, shown: Sequence[bool], unit: str = "points", what: str = "difference"
 ) -> str:
-    """Tell which differences are significant, the largest first. values (N, 3): each with the ends of its interval, in `unit`."""
+    """Tell which differences are significant, the largest first. values (N, 3): each with the ends of its interval, in
+    `unit`."""
     values = np.asarray(values, float).reshape(-1, 3)
     there = np.flatnonzero(np.asarray(shown, bool) & np.isfinite(values).all(axis=1))
     if not len(there):
