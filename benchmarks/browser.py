@@ -66,7 +66,8 @@ for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE",
 _PLOTS = ".js-plotly-plot"
 SLIDERS = (("explore?tab=Dynamics&dynamics_view=Positions", "k ="), ("explore?tab=Heads&metric=Sink+lifetime", "k ="))
 """Addresses, and a slider of each that its plots depend on."""
-PAGES = ("Explore", "Evidence", "Causes", "Prune", "Runs", "Sweep")
+PAGES = {"Start": QUESTION} | {name: name for name in ("Explore", "Evidence", "Causes", "Prune", "Runs", "Sweep")}
+"""The pages in the sidebar, and how the heading of each begins."""
 
 
 def main() -> None:
@@ -97,13 +98,13 @@ def main() -> None:
 
         page.add_init_script(_CLOCK)
         page.emulate_media(reduced_motion="reduce")
-        page.goto(address)
+        page.goto(f"{address}/sweep")
         rest(page)
         answers: dict[str, list[list[float]]] = {name: [] for name in PAGES}
         for _ in range(options.rounds):
-            for name in PAGES:
+            for name, heading in PAGES.items():
                 link = page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True)
-                answer = timed(page, link.click, name, None)
+                answer = timed(page, link.click, heading, None)
                 assert answer is not None  # only a control can change nothing
                 answers[name].append(answer)
         for name, of_page in answers.items():

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import psutil
-from playwright.sync_api import Locator, Page, TimeoutError, expect
+from playwright.sync_api import Locator, Page, TimeoutError, ViewportSize, expect
 
 from tests.browser.conftest import PATIENCE
 
@@ -200,7 +200,7 @@ _WORDS = r"""() => {
   count(main);
   return counted;
 }"""
-SCREEN = {"width": 1280, "height": 800}
+SCREEN: ViewportSize = {"width": 1280, "height": 800}
 
 
 def few_words(page: Page, most: int = 400) -> None:
