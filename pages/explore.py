@@ -77,8 +77,8 @@ min-width:0}}}}
 [data-testid='stVerticalBlock']{{display:grid;grid-template-columns:1fr 1fr;align-items:end;gap:.6rem 1rem}}
 [data-testid='stVerticalBlock']:has(>.st-key-ask_prompt)>.st-key-ask_prompt,
 [data-testid='stVerticalBlock']>*:has(>.st-key-ask_prompt){{grid-row:span 2}}
-.st-key-columns_{_TOP} [data-testid='stColumn']:first-child [data-testid='stElementContainer']:has([data-testid='stAlert']){{
-grid-column:1/-1}}}}
+.st-key-columns_{_TOP} [data-testid='stColumn']:first-child
+[data-testid='stElementContainer']:has([data-testid='stAlert']){{grid-column:1/-1}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
