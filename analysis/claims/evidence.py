@@ -231,7 +231,6 @@ EVIDENCE: Attached[Callable[[Claim, Found], Evidence]] = Attached(
         "sinks-stay": sinks_stay,
         "hiding-costs-less": hiding_costs_less,
         "discount-helps": discount_helps,
-        "small-values": inside,
-        "massive-activations": inside,
+        **{name: inside for name, claim in CLAIMS.items() if claim.data == ("inside",)},
     },
 )

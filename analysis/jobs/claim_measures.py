@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +19,12 @@ from analysis.specs import ClaimMeasuresSpec
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.batches import PromptRun
+    from analysis.recording.claim_looks import Look, Pair
 
 TRAINED = "trained"
 NULLS = ("random", "permuted")
 """The rows of `MOVEMENT_NULLS` that every claim is held against."""
+_SHOWN = 4  # prompts by which massive channels are found
 _PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
 
 
@@ -107,25 +111,56 @@ def _measured(
     total: int,
 ) -> MeasuredPrompts:
     """Every measure of every prompt in a network, by measure: [value, null] per prompt, None where there is none."""
-    from analysis.recording.batches import MOST_ROWS, at_steps, replayed
-    from analysis.recording.claim_looks import LOOKS, Look, steps_of
+    from analysis.recording.claim_looks import LOOKS, TOGETHER, Look, by_position, steps_of
+    from analysis.recording.prompt_pairs import Channels, channels_of
+
+    @cache
+    def channels() -> Channels:
+        return channels_of(network, runs[:_SHOWN], spec.seed)
 
     measured: MeasuredPrompts = {measure: [] for measure in spec.measures}
+    masses = []
     for index, run in enumerate(runs):
         context.progress(f"looking inside, {name.replace('-', ' weights ')}", done + index, total)
-        path = context.scratch / f"{name}-{index}.json"
-        if not path.is_file():
-            seen = at_steps(run, steps_of(run.run.steps, spec.looks))
-            if name != TRAINED:
-                seen = replayed(network, seen, MOST_ROWS, lambda _: None)
-            look = Look(network, seen, spec.sinks, range(seen.run.steps), spec.seed + index)
-            pairs = {measure: LOOKS[measure](look) for measure in spec.measures}
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps({measure: _finite(pair) for measure, pair in pairs.items()}))
-            partial.replace(path)
-        for measure, pair in json.loads(path.read_text()).items():
+        told, paid = (context.scratch / f"{name}-{index}.{ending}" for ending in ("json", "npy"))
+        if not told.is_file():
+            look = Look(
+                network, run, spec.sinks, steps_of(run.run.steps, spec.looks), spec.seed, channels, _alike(run, runs)
+            )
+            pairs = {measure: _looked(LOOKS[measure], look, context) for measure in spec.measures if measure in LOOKS}
+            if TOGETHER in spec.measures:
+                _place(paid, partial(np.save, arr=look.measured.mass))
+            _place(told, partial(Path.write_text, data=json.dumps(pairs)))
+        for measure, pair in json.loads(told.read_text()).items():
             measured[measure].append(pair)
+        if TOGETHER in spec.measures:
+            masses.append(np.load(paid))
+    if TOGETHER in spec.measures:
+        measured[TOGETHER] = [_finite(pair) for pair in by_position(masses)]
     return measured
+
+
+def _looked(measure: "Callable[[Look], Pair]", look: "Look", context: Context) -> list[float] | None:
+    """The pair of a measure; None where this network or text cannot be measured so, after saying why in the log."""
+    try:
+        return _finite(measure(look))
+    except UserError as error:
+        context.log(str(error))
+        return None
+
+
+def _alike(run: "PromptRun", runs: "Sequence[PromptRun]") -> "PromptRun | None":
+    """Another recording with as many tokens and steps, the next in their order; None where there is none."""
+    after = [*runs[run.index + 1 :], *runs[: run.index]]
+    same = (run.run.prompt_length, run.run.steps, run.run.state.shape)
+    return next((one for one in after if (one.run.prompt_length, one.run.steps, one.run.state.shape) == same), None)
+
+
+def _place(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file under another name first, so that one that is there is whole."""
+    unfinished = path.with_name(f"partial-{path.name}")
+    write(unfinished)
+    unfinished.replace(path)
 
 
 def _finite(pair: Sequence[float]) -> list[float] | None:

@@ -1,24 +1,29 @@
 """Looking inside a model at what claims are about: one number per prompt and its null for each row of `CLAIM_MEASURES`.
 
-Every look sees the same inputs, whatever the weights: the steps that the model itself wrote.
+Every look sees the same inputs, whatever the weights: some of the steps that the model itself wrote, in pairs of
+neighbours.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, Edit, Observer
-from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
-from analysis.recording.ablation import Candidates, divergence, matched
-from analysis.recording.activations import BlockStates
-from analysis.recording.batches import PromptRun
+from analysis.recording import prompt_measures
+from analysis.recording.ablation import CHOOSERS, Candidates, divergence, matched
+from analysis.recording.batches import PromptRun, at_steps, show_step
 from analysis.recording.interventions import EDITS
+from analysis.recording.prompt_measures import PromptMeasures
+from analysis.recording.prompt_pairs import Channels
 from analysis.registry import Attached
-from analysis.sinks import massive
+from analysis.sinks.by_position import LEAST, explained_by_position, shallow_against_deep
+from analysis.sinks.drift import drift_of_the_most_attended, most_attended
+from analysis.sinks.metrics import position_variance
+from analysis.sinks.pairing import lost_attention, value_norms_of_sinks
 from analysis.sinks.token_states import TokenState
 from analysis.specs import CLAIM_MEASURES, SinkParams
 
@@ -32,122 +37,178 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """One prompt seen by one network. recording: its steps with this network's mass. steps: those looked at, (T',)."""
+    """One prompt seen by one network. whole: the recording of all steps. steps: those looked at. beside: another prompt
+    of the same length, at the same steps. channels: gives the network's massive channels, and as many others.
+    """
 
     network: LoadedModel
-    recording: PromptRun
+    whole: PromptRun
     params: SinkParams
     steps: Sequence[int]
     seed: int
+    channels: Callable[[], Channels]
+    beside: PromptRun | None = None
 
-    def present(self, step: int) -> np.ndarray:
-        """The positions that a step holds, (S,)."""
-        return np.flatnonzero(self.recording.run.present[step])
+    @cached_property
+    def recording(self) -> PromptRun:
+        """The steps looked at, as a recording of its own."""
+        return at_steps(self.whole, self.steps)
 
-    def tokens(self, step: int) -> torch.Tensor:
-        """The input of a step, (1, S)."""
-        return torch.from_numpy(self.recording.tokens[step, self.present(step)].astype(np.int64))[None]
+    @cached_property
+    def measured(self) -> PromptMeasures:
+        """Everything that one pass over the steps shows; drift between neighbouring steps alone."""
+        beside = None if self.beside is None else at_steps(self.beside, self.steps)
+        found = prompt_measures.measure(self.network, self.recording, self.params, self.seed, beside)
+        apart = np.flatnonzero(np.diff(self.steps) != 1) + 1
+        drift = {name: values.copy() for name, values in found.drift.items()}
+        for values in drift.values():
+            values[apart] = np.nan
+        return replace(found, drift=drift)
 
-    def state(self, step: int) -> np.ndarray:
-        """The `TokenState` of each position of a step, (S,)."""
-        return np.asarray(self.recording.run.state[step, self.present(step)])
+    @cached_property
+    def sinks(self) -> np.ndarray:
+        """Which positions are sinks, by layer and, last, by all layers together, (T, L + 1, S) bool."""
+        return self.measured.sinks(self.recording, self.params)
 
-    def sinks(self, step: int) -> np.ndarray:
-        """Which positions of a step are sinks, by layer and, last, by all layers together, (L + 1, S) bool."""
-        return np.asarray(self.recording.run.sinks(self.params)[step][:, self.present(step)])
-
-    def layout(self, step: int) -> Layout | None:
-        """Where the blocks of a step's input lie, of a model that attends by them."""
-        run = self.recording.run
-        if not self.network.architecture.by_blocks:
-            return None
-        layout = layout_of(self.network.architecture, run.prompt_length, self.recording.block_length)
-        return replace(layout, open_from=int(run.pattern.open_block[step, 0]))
-
-    def predict(self, step: int, observer: Observer | None = None, edit: Edit | None = None) -> torch.Tensor:
-        """The logits of a step's input, (S, V)."""
-        return self.network.predict(self.tokens(step), observer, edit, layout=self.layout(step))[0]
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random choices of this prompt, the same for every network."""
+        return np.random.default_rng([self.seed, self.whole.index])
 
 
 def steps_of(steps: int, looks: int) -> list[int]:
-    """So many steps of a recording, evenly spread from the first to the last."""
-    return sorted({round(step) for step in np.linspace(0, steps - 1, looks)})
+    """About so many steps of a recording: pairs of neighbours, evenly spread from the first to the last."""
+    starts = {round(step) for step in np.linspace(0, max(0, steps - 2), max(1, looks // 2))}
+    return sorted({step for start in starts for step in (start, start + 1) if step < steps})
 
 
 def hiding(look: Look) -> Pair:
     """KL divergence in nats of the predictions at undecided positions, or of the next token, from the untouched ones:
     with all sinks hidden, and with as many random tokens of the same states.
     """
-    rng = np.random.default_rng(look.seed)
-    hidden: list[float] = []
-    others: list[float] = []
-    for step in look.steps:
-        sinks, state = look.sinks(step)[-1], look.state(step)
-        chosen = np.flatnonzero(sinks)
-        if not len(chosen) or len(chosen) > len(sinks) // 2:
+    return _hidden(look, lambda at: at.heaviest(at.sinks), lambda at, chosen: matched(at, chosen, len(chosen)))
+
+
+def variable(look: Look) -> Pair:
+    """The same with the most variable sinks hidden, and with the least variable ones that draw as much attention."""
+    return _hidden(look, CHOOSERS["most-variable"], lambda at, chosen: CHOOSERS["least-variable"](at))
+
+
+def _hidden(
+    look: Look, choose: Callable[[Candidates], np.ndarray], control: Callable[[Candidates, np.ndarray], np.ndarray]
+) -> Pair:
+    run, rng = look.recording.run, look.rng
+    total = look.measured.by_layer.sum(axis=1)
+    variance = position_variance(total / np.nansum(total, axis=1, keepdims=True))
+    costs: list[tuple[float, float]] = []
+    for step in range(run.steps):
+        there = np.flatnonzero(run.present[step])
+        sinks, state = look.sinks[step, -1, there], run.state[step, there]
+        if sinks.sum() > len(sinks) // 2:
             continue
-        nothing = np.zeros(len(sinks))
-        at = Candidates(nothing, sinks, state, nothing, nothing, np.ones(len(sinks), bool), len(chosen), rng)
+        at = Candidates(
+            total[step, there],
+            sinks,
+            state,
+            run.kinds[step, there],
+            np.nan_to_num(variance[there]),
+            np.ones(len(sinks), bool),
+            int(sinks.sum()),
+            rng,
+        )
+        chosen = choose(at)
+        others = control(at, chosen) if len(chosen) else chosen
+        if not len(chosen) or not len(others):
+            continue
         undecided = np.flatnonzero(state == TokenState.UNDECIDED)
         asked = undecided if len(undecided) else np.array([len(state) - 1])
-        untouched = look.predict(step)[asked]
-        for kept, positions in ((hidden, chosen), (others, matched(at, chosen, len(chosen)))):
+        untouched = show_step(look.network, [look.recording], step, keep=None)[0, asked]
+        told = []
+        for positions in (chosen, others):
             blocked = torch.zeros(1, len(state), dtype=torch.bool)
             blocked[0, positions] = True
-            kept.append(divergence(untouched, look.predict(step, edit=EDITS["attention"](blocked))[asked]))
-    return Pair(_mean(hidden), _mean(others))
+            edit = EDITS["attention"](blocked)
+            changed = show_step(look.network, [look.recording], step, edit=edit, keep=None)[0, asked]
+            told.append(divergence(untouched, changed))
+        costs.append((told[0], told[1]))
+    return Pair(*np.mean(costs, axis=0)) if costs else Pair(np.nan, np.nan)
 
 
-def value_norm(look: Look) -> Pair:
-    """Norms of values over their layer's mean, averaged over key heads: of sinks by layer, and of the other tokens of
-    the same state, weighted by how many sinks are in that state.
+def _value_norm(look: Look) -> Pair:
+    state = look.recording.run.state
+    return Pair(*value_norms_of_sinks(look.measured.value_norm, look.sinks[:, :-1], state).means())
+
+
+def _clamped(look: Look) -> Pair:
+    """Attention that the sinks lose when massive channels are clamped, and when as many others are."""
+    channels = look.channels()
+    massive, others = (
+        prompt_measures.clamped(look.network, look.recording, which) for which in (channels.massive, channels.others)
+    )
+    return Pair(*lost_attention(look.measured.by_layer, massive, others, look.sinks[:, :-1]).means())
+
+
+def _drift(look: Look) -> Pair:
+    """Relative change of keys and values from a step to the next, the mean of both."""
+    run, attended = look.recording.run, most_attended(look.measured.by_layer)
+    pairs = [
+        drift_of_the_most_attended(look.measured.drift[name], attended, look.recording.tokens, run.state).means()
+        for name in ("key_change", "value_change")
+    ]
+    return Pair(*np.mean(pairs, axis=0))
+
+
+def _pattern(look: Look) -> Pair:
+    """Overlap of a head's map with its own of an earlier step, and the larger with another head's or prompt's."""
+    own, head = look.measured.other_heads.means()
+    prompt = look.measured.other_prompt.means()[1]
+    return Pair(own, max(head, prompt) if np.isfinite(prompt) else head)
+
+
+def _added(look: Look) -> Pair:
+    """Attention that sinks lose to an added sink token, and to an added random token, of each query's attention to the
+    text alone.
     """
-    of_sinks, of_others = [], []
-    for step in look.steps:
-        norms: dict[int, np.ndarray] = {}
-
-        def note(layer: int, inputs: AttentionInputs, norms: dict[int, np.ndarray] = norms) -> None:
-            norms[layer] = inputs.value[0].float().norm(dim=-1).mean(dim=0).cpu().numpy()
-
-        look.predict(step, note)
-        sinks, state = look.sinks(step), look.state(step)
-        for layer, norm in norms.items():
-            relative = norm / norm.mean()
-            for value in np.unique(state[sinks[layer]]):
-                of_state = state == value
-                there, rest = of_state & sinks[layer], of_state & ~sinks[layer]
-                if rest.any():
-                    of_sinks += relative[there].tolist()
-                    of_others += [float(relative[rest].mean())] * int(there.sum())
-    return Pair(_mean(of_sinks), _mean(of_others))
-
-
-def massive_on_sinks(look: Look) -> Pair:
-    """Share of the layers and steps whose largest residual channel is at a sink, and what a random token of the same
-    state would give (Sun et al., arXiv 2402.17762).
-    """
-    carried, chance = [], []
-    for step in look.steps:
-        places: dict[int, int] = {}
-
-        def note(layer: int, states: torch.Tensor, places: dict[int, int] = places) -> None:
-            places[layer] = int(states.abs().max(dim=1).values.argmax())
-
-        with BlockStates(look.network, note):
-            look.predict(step)
-        position = np.array([places[layer] for layer in sorted(places)])[None, :, None]
-        sinks = look.sinks(step)[-1:]
-        if not sinks.any():
-            continue
-        carried.append(massive.on_sinks(position, sinks).mean())
-        chance.append(massive.chance_on_sinks(position, sinks, look.state(step)[None]).mean())
-    return Pair(_mean(carried), _mean(chance))
+    run, mass = look.recording.run, look.measured.by_layer
+    sources = prompt_measures.added_sources(mass.mean(axis=1), look.sinks[:, -1], run.state, look.rng)
+    sink, token = (
+        prompt_measures.with_added_token(look.network, look.recording, source, silent)
+        for source, silent in zip(sources, (True, False), strict=True)
+    )
+    return Pair(*lost_attention(mass, sink.rest, token.rest, look.sinks[:, :-1]).means())
 
 
 LOOKS: Attached[Callable[[Look], Pair]] = Attached(
-    CLAIM_MEASURES, {"hiding": hiding, "value-norm": value_norm, "massive": massive_on_sinks}
+    CLAIM_MEASURES,
+    {
+        "hiding": hiding,
+        "variable": variable,
+        "value-norm": _value_norm,
+        "massive": lambda look: Pair(*look.measured.carried.means()),
+        "clamped": _clamped,
+        "drift": _drift,
+        "pattern": _pattern,
+        "queries": lambda look: Pair(*look.measured.apart.means()),
+        "added": _added,
+        "lens": lambda look: Pair(
+            *prompt_measures.lens_at_sinks(look.network, look.recording, look.sinks[:, -1]).means()
+        ),
+    },
 )
+"""What is measured prompt by prompt."""
+TOGETHER = "position"
+"""The row that compares prompts with each other: how much of a prompt's mass the others' mass explains."""
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+def by_position(masses: Sequence[np.ndarray]) -> list[Pair]:
+    """How much of each prompt's mass position explains in the first third of the layers, and in the last.
+
+    masses: of every prompt, (T, L, H, S) each; the positions that all have are compared, and as many steps. NaN for
+    fewer than three prompts.
+    """
+    if len(masses) < LEAST:
+        return [Pair(np.nan, np.nan) for _ in masses]
+    steps, positions = min(len(mass) for mass in masses), min(mass.shape[-1] for mass in masses)
+    stacked = np.stack([mass[:steps, ..., :positions] for mass in masses]).astype(np.float32)
+    shallow, deep = shallow_against_deep(explained_by_position(stacked))
+    return [Pair(*pair) for pair in zip(shallow.tolist(), deep.tolist(), strict=True)]

@@ -26,19 +26,8 @@ from analysis.specs.block_sampling import (
     NemotronSampling,
     SDARSampling,
 )
-from analysis.specs.claims import (
-    CLAIM_DATA,
-    CLAIM_MEASURES,
-    CLAIM_SIZES,
-    CLAIMS,
-    Claim,
-    ClaimData,
-    ClaimMeasure,
-    ClaimMeasuresSpec,
-    ClaimsSize,
-    ClaimsSpec,
-    PublishedNumber,
-)
+from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSize, ClaimsSpec
+from analysis.specs.claims import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, Claim, ClaimData, ClaimMeasure, PublishedNumber
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence

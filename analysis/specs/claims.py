@@ -1,18 +1,9 @@
-"""Claims that papers make about sinks, as tests of any model: the table of claims, and what a run of them asks for."""
+"""Claims that papers make about sinks, each as a test that any model can be put to."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-
-from pydantic import model_validator
+from typing import Literal
 
 from analysis.registry import Registry
-from analysis.specs.base import OneOf, parameter, require_keys
-from analysis.specs.models import JobSpec, ModelSpec
-from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
-from analysis.specs.sampling import LLaDASampling, Sampling
-from analysis.specs.sinks import SinkParams
-from analysis.specs.study import StudySpec
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,44 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "massive",
         "layers and steps whose largest residual channel is at a sink",
         "the same if its token were a random one of the same state",
+    ),
+    ClaimMeasure(
+        "variable",
+        "change of the predictions when the most variable sinks are hidden",
+        "the same when the least variable ones that draw as much attention are hidden",
+    ),
+    ClaimMeasure(
+        "clamped",
+        "attention that sinks lose when massive residual channels are clamped",
+        "the same when as many other channels are clamped",
+    ),
+    ClaimMeasure(
+        "drift",
+        "relative change of the keys and values of the most attended tokens per step",
+        "the same of other tokens of the same state and age",
+    ),
+    ClaimMeasure(
+        "pattern",
+        "overlap of a head's attention map with its own of an earlier step",
+        "the larger of those with another head's and another prompt's",
+    ),
+    ClaimMeasure(
+        "position",
+        "share of a head's mass in shallow layers that other prompts explain by position",
+        "the same in deep layers",
+    ),
+    ClaimMeasure(
+        "queries",
+        "distance of what undecided and written queries look at",
+        "the same with the queries' states permuted within each step",
+    ),
+    ClaimMeasure(
+        "added", "attention that sinks lose to an added sink token of value zero", "the same for an added random token"
+    ),
+    ClaimMeasure(
+        "lens",
+        "masked sinks that the logit lens reads as what will be written there",
+        "the same of masked tokens that are not sinks",
     ),
 )
 
@@ -208,154 +237,133 @@ CLAIMS: Registry[Claim] = Registry(
         ("inside",),
         measure="massive",
     ),
-)
-"""Every claim that can be tested, in the order of the page."""
-
-
-class ClaimMeasuresSpec(JobSpec):
-    """Measure inside a model what claims are about, and the same with other weights on the same inputs."""
-
-    prompts: tuple[str, ...] = parameter(
-        ..., "Prompts", "The texts that the model continues.", min_length=2, max_length=MOST_PROMPTS
-    )
-    measures: tuple[Annotated[str, OneOf(CLAIM_MEASURES)], ...] = parameter(
-        ..., "Measures", "What is measured of every prompt.", min_length=1
-    )
-    random_models: int = parameter(
-        3,
-        "Random-weight models",
-        "How many models of the same shape with random weights see the same inputs, and how many with permuted ones.",
-        ge=0,
-        le=10,
-    )
-    looks: int = parameter(
-        6, "Steps looked at", "At how many of a prompt's steps the model is looked into, evenly spread.", ge=2, le=64
-    )
-    chat_template: Literal["auto", "on", "off"] = parameter(
-        "auto", "Chat template", "Wrap each prompt as a user's turn. auto does so for instruct models."
-    )
-    sampling: Sampling = LLaDASampling()
-    sinks: SinkParams = SinkParams()
-    seed: int = parameter(0, "Seed", "Fixes the sampler, the random weights and the random tokens.", ge=0, le=2**31 - 1)
-
-
-class ClaimsSpec(JobSpec):
-    """Test on a model what the field says about sinks, claim by claim, each against its null."""
-
-    reference: ModelSpec | None = parameter(
-        None, "Autoregressive twin", "A model that writes from left to right, for the claims about it.", empty="none"
-    )
-    only: tuple[Annotated[str, OneOf(CLAIMS)], ...] = parameter(
-        (), "Claims", "Which claims are tested. Empty: all of them.", max_length=64
-    )
-    count: int = parameter(
-        30,
-        "Prompts",
-        "How many prompts are recorded and looked into. A verdict needs at least 30 clusters of them.",
-        unit="prompts",
-        ge=2,
-        le=MOST_PROMPTS,
-    )
-    own_prompts: tuple[str, ...] = parameter(
-        (), "Own prompts", "One text per prompt, in place of the bundled ones.", max_length=MOST_PROMPTS
-    )
-    own_keys: tuple[str, ...] = keys_of_prompts()
-    gen_length: int = parameter(
-        48, "New tokens", "How many tokens are written after each prompt.", unit="tokens", ge=2, le=4096
-    )
-    random_models: int = parameter(
-        3, "Random-weight models", ClaimMeasuresSpec.model_fields["random_models"].description or "", ge=0, le=10
-    )
-    looks: int = parameter(6, "Steps looked at", ClaimMeasuresSpec.model_fields["looks"].description or "", ge=2, le=64)
-    sparsity: float = parameter(0.7, "Sparsity", "Share of the weights that is removed.", gt=0, lt=1, step=0.05)
-    seeds: tuple[int, ...] = parameter(
-        tuple(range(6)),
-        "Calibration seeds",
-        "Each takes other text and other noise. One seed is one draw of a method and gives no verdict.",
-        min_length=1,
-        max_length=64,
-    )
-    data: str = parameter("bundled", "Calibration text", StudySpec.model_fields["data"].description or "")
-    samples: int = parameter(16, "Samples", StudySpec.model_fields["samples"].description or "", ge=1, le=4096)
-    seq_len: int = parameter(
-        128, "Sequence length", StudySpec.model_fields["seq_len"].description or "", unit="tokens", ge=8, le=32768
-    )
-    tasks: tuple[str, ...] = parameter(
-        ("bundled",), "Tasks", StudySpec.model_fields["tasks"].description or "", min_length=1, max_length=64
-    )
-    limit: int | None = parameter(
-        128, "Items per task", StudySpec.model_fields["limit"].description or "", empty="all", ge=1
-    )
-    seed: int = parameter(
-        0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1
-    )
-
-    @model_validator(mode="after")
-    def _prompts_fit(self) -> "ClaimsSpec":
-        if self.own_prompts and not 2 <= self.count <= len(self.own_prompts):
-            raise ValueError(f"{self.count} prompts are asked for, and {len(self.own_prompts)} are given.")
-        require_keys(self.own_keys, self.own_prompts)
-        self.study()
-        return self
-
-    @property
-    def claims(self) -> tuple[Claim, ...]:
-        """The claims that are tested, in the order of the table."""
-        return tuple(claim for name, claim in CLAIMS.items() if not self.only or name in self.only)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The rows of `CLAIM_DATA` that these claims are told from and that can be had."""
-        wanted = {name for claim in self.claims for name in claim.data}
-        return tuple(name for name in CLAIM_DATA if name in wanted and (name != "twin" or self.reference is not None))
-
-    @property
-    def models(self) -> tuple[ModelSpec, ...]:
-        """The model, and its twin where there is one."""
-        return (self.model,) if self.reference is None else (self.model, self.reference)
-
-    def study(self) -> StudySpec:
-        """The study of the same size, whose recordings and prunings these are. Raises ValidationError as it does."""
-        return StudySpec(
-            model=self.model,
-            gen_length=self.gen_length,
-            prompts=self.count,
-            own_prompts=self.own_prompts,
-            own_keys=self.own_keys,
-            random_models=self.random_models,
-            methods=("wanda-noised", "sink-wanda"),
-            sparsities=(self.sparsity,),
-            seeds=self.seeds,
-            data=self.data,
-            samples=self.samples,
-            seq_len=self.seq_len,
-            tasks=self.tasks,
-            limit=self.limit,
-            seed=self.seed,
-        )
-
-    def measures(self, twin: bool = False) -> tuple[str, ...]:
-        """The rows of `CLAIM_MEASURES` that these claims are told from, in the model or in its twin."""
-        wanted = {claim.measure for claim in self.claims}
-        return tuple(name for name, row in CLAIM_MEASURES.items() if name in wanted and (row.twin or not twin))
-
-
-@dataclass(frozen=True)
-class ClaimsSize:
-    """How much a run of the claims looks at. values: fields of `ClaimsSpec`."""
-
-    name: str
-    title: str
-    help: str
-    values: Mapping[str, Any]
-
-
-CLAIM_SIZES: Registry[ClaimsSize] = Registry(
-    ClaimsSize("quick", "Quick", "30 prompts, six calibration seeds, 128 items of each task: a first look.", {}),
-    ClaimsSize(
-        "standard",
-        "Standard",
-        "50 prompts, twelve calibration seeds, all items of the tasks.",
-        {"count": 50, "looks": 12, "seeds": tuple(range(12)), "samples": 64, "limit": None},
+    Claim(
+        "variable-dispensable",
+        "Sinks that vary a lot over time are dispensable.",
+        ("2602.17664",),
+        "change of the predictions when the most variable sinks are hidden",
+        "the same for the least variable sinks that draw as much attention",
+        r"\mathrm{KL}(p \,\|\, p_{\text{variable hidden}}) - \mathrm{KL}(p \,\|\, p_{\text{steady hidden}})",
+        "nats",
+        -1,
+        0.01,
+        "Hiding the most variable sinks changes the predictions by at least 0.01 nats less.",
+        "A saving of that size is ruled out.",
+        "Hiding tokens is not pruning weights: what the claim says of pruned weights is tested by `discount-helps`.",
+        ("inside",),
+        measure="variable",
+    ),
+    Claim(
+        "clamping-removes-sinks",
+        "Clamping massive activations removes sinks.",
+        ("2402.17762", "2605.06366"),
+        "share of attention that sinks lose when massive channels are clamped to the median",
+        "the loss when as many other channels are clamped",
+        r"\operatorname{mean}_{t,l} \sum_{s \in \text{sinks}} (a_{t,l,s} - a^{\text{clamped}}_{t,l,s})",
+        "points",
+        1,
+        0.02,
+        "Sinks lose at least 2 points more of all attention than with other channels clamped.",
+        "A loss of that size is ruled out.",
+        "Four channels are clamped in every layer and token. A clamp changes the model's text as well.",
+        ("inside",),
+        measure="clamped",
+    ),
+    Claim(
+        "attended-drift-least",
+        "The most attended tokens drift least in keys and values from step to step.",
+        ("2510.14973",),
+        "relative change of the keys and values of the most attended tenth per step",
+        "the change of other tokens of the same state and age",
+        r"\operatorname{mean} \lVert k_{t+1} - k_t \rVert / \lVert k_t \rVert, \text{ and the same of } v",
+        "points",
+        -1,
+        0.02,
+        "The keys and values of the most attended tokens change by at least 2 points less per step.",
+        "A difference of that size is ruled out.",
+        "Little drift does not prove that a cache is harmless: small changes can add up over the steps.",
+        ("inside",),
+        measure="drift",
+    ),
+    Claim(
+        "patterns-stay",
+        "A head's attention pattern stays alike over steps, so that sparse patterns can be reused.",
+        ("2509.24014",),
+        "overlap of a head's attention map with its own of an earlier step",
+        "the larger of the overlaps with another head's map and another prompt's",
+        r"\operatorname{mean}_q \sum_s \min(a_{t,q,s}, a_{t',q,s})",
+        "points",
+        1,
+        0.05,
+        "Maps overlap with their own by at least 5 points more than with another head's or prompt's.",
+        "An excess of that size is ruled out.",
+        "Overlap does not say what a model loses when a pattern is reused: that takes a run with reused patterns.",
+        ("inside",),
+        measure="pattern",
+    ),
+    Claim(
+        "position-then-content",
+        "Shallow layers attend by position, deep layers by content.",
+        ("2601.07894",),
+        "variance of a head's mass that position explains in the first third of the layers",
+        "the same in the last third",
+        r"\rho^2(m_{n,t,l,h,\cdot},\ \operatorname{mean}_{n' \ne n} m_{n',t,l,h,\cdot})",
+        "points",
+        1,
+        0.1,
+        "Position explains at least 10 points more in shallow layers.",
+        "A difference of that size is ruled out.",
+        "What position does not explain need not be content: it may be noise.",
+        ("inside",),
+        measure="position",
+    ),
+    Claim(
+        "queries-look-apart",
+        "Masked queries and written queries look at different tokens.",
+        ("2510.09309",),
+        "distance of what undecided and written queries look at",
+        "the distance with the queries' states permuted within each step",
+        r"\tfrac{1}{2} \sum_s |p^{\text{undecided}}_s - p^{\text{written}}_s|",
+        "points",
+        1,
+        0.05,
+        "The distance is at least 5 points larger than with permuted states.",
+        "An excess of that size is ruled out.",
+        "Undecided queries also stand elsewhere in the text, which alone can set their attention apart.",
+        ("inside",),
+        measure="queries",
+    ),
+    Claim(
+        "extra-sink-calms",
+        "One extra sink token, seen by all and attending to itself, calms the other sinks.",
+        ("2601.19657",),
+        "share of attention that sinks lose to an added sink token of value zero",
+        "the loss to an added random token",
+        r"\operatorname{mean}_{t,l} \sum_{s \in \text{sinks}} (a_{t,l,s} - a^{\text{added}}_{t,l,s})",
+        "points",
+        1,
+        0.01,
+        "Sinks lose at least 1 point more of all attention than to a random token.",
+        "A loss of that size is ruled out.",
+        "The token is added to a finished model. The paper trains with it, which can do more.",
+        ("inside",),
+        measure="added",
+    ),
+    Claim(
+        "masked-sinks-foretell",
+        "Sinks at positions still masked hold what will be written there.",
+        ("2510.15731",),
+        "share of masked sinks that the logit lens reads as what will be written there",
+        "the same of masked tokens that are not sinks",
+        r"[\operatorname{argmax} W\,\operatorname{norm}(h_{l,s}) = \text{final}_s]",
+        "points",
+        1,
+        0.1,
+        "Masked sinks are read right at least 10 points more often.",
+        "An excess of that size is ruled out.",
+        "The logit lens reads what the last layer would say. Knowledge in another form stays unseen.",
+        ("inside",),
+        measure="lens",
     ),
 )
+"""Every claim that can be tested, in the order of the page."""

@@ -7,10 +7,10 @@ import pytest
 from analysis.engine.claims import claim_children, new_claims
 from analysis.job_context import SilentContext
 from analysis.jobs.claim_measures import NULLS, TRAINED, measure_claims
-from analysis.recording.claim_looks import LOOKS, steps_of
+from analysis.recording.claim_looks import LOOKS, TOGETHER, steps_of
 from analysis.specs import CLAIM_MEASURES, CLAIMS, ClaimMeasuresSpec, ClaimsSpec, LLaDASampling, ModelSpec
 
-PROMPTS = ("mia has 3 apples .", "The river is not deep. It is")
+PROMPTS = ("mia has a dog .", "leo has a cat .", "The river is not deep. It is")
 
 
 def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresSpec:
@@ -19,7 +19,7 @@ def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresS
         prompts=PROMPTS,
         measures=measures,
         random_models=1,
-        looks=3,
+        looks=4,
         sampling=LLaDASampling(gen_length=6, steps=6, block_length=6),
     )
 
@@ -27,17 +27,19 @@ def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresS
 def test_every_measure_has_a_number_and_a_null_in_every_network_and_is_kept(tmp_path, monkeypatch):
     context = SilentContext(tmp_path)
     summary = measure_claims(spec_of(), context).summary
-    assert set(summary["networks"]) == {TRAINED, *NULLS} and set(LOOKS) == set(CLAIM_MEASURES)
+    assert set(summary["networks"]) == {TRAINED, *NULLS} and {*LOOKS, TOGETHER} == set(CLAIM_MEASURES)
     for networks in summary["networks"].values():
         [network] = networks
         assert set(network) == set(CLAIM_MEASURES)
         assert all(len(pairs) == len(PROMPTS) for pairs in network.values())
     trained = summary["networks"][TRAINED][0]
     assert all(pair is None or pair[0] >= 0 for pair in trained["hiding"])
-    assert any(pair is not None for pair in trained["value-norm"])
+    for measure in CLAIM_MEASURES:
+        assert any(pair is not None for pair in trained[measure]) or measure in ("variable", "lens"), measure
     assert trained != summary["networks"]["random"][0]
     kept = {path.name for path in context.scratch.iterdir()}
-    assert kept == {f"{name}-{index}.json" for name in (TRAINED, "random-0", "permuted-0") for index in (0, 1)}
+    names = [f"{name}-{index}" for name in (TRAINED, "random-0", "permuted-0") for index in range(len(PROMPTS))]
+    assert kept == {f"{name}.{ending}" for name in names for ending in ("json", "npy")}
     first = context.scratch / f"{TRAINED}-0.json"
     told = json.loads(first.read_text())
     first.write_text(json.dumps(told | {"massive": [0.25, 0.5]}))
@@ -45,9 +47,9 @@ def test_every_measure_has_a_number_and_a_null_in_every_network_and_is_kept(tmp_
     assert again["networks"][TRAINED][0]["massive"][0] == [0.25, 0.5]
 
 
-def test_steps_looked_at_are_spread_and_include_the_ends():
-    assert steps_of(48, 6) == [0, 9, 19, 28, 38, 47]
-    assert steps_of(3, 6) == [0, 1, 2]
+def test_steps_looked_at_are_pairs_of_neighbours_and_include_the_ends():
+    assert steps_of(48, 6) == [0, 1, 23, 24, 46, 47]
+    assert steps_of(3, 6) == [0, 1, 2] and steps_of(1, 6) == [0]
 
 
 def test_a_run_asks_for_what_its_claims_are_told_from_and_no_more():

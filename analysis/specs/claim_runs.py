@@ -1,0 +1,169 @@
+"""A run of the claims (`analysis/specs/claims.py`) on a model: what it asks for, and how large it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import model_validator
+
+from analysis.registry import Registry
+from analysis.specs.base import OneOf, parameter, require_keys
+from analysis.specs.claims import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, Claim
+from analysis.specs.models import JobSpec, ModelSpec
+from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
+from analysis.specs.sampling import LLaDASampling, Sampling
+from analysis.specs.sinks import SinkParams
+from analysis.specs.study import StudySpec
+
+
+class ClaimMeasuresSpec(JobSpec):
+    """Measure inside a model what claims are about, and the same with other weights on the same inputs."""
+
+    prompts: tuple[str, ...] = parameter(
+        ..., "Prompts", "The texts that the model continues.", min_length=2, max_length=MOST_PROMPTS
+    )
+    measures: tuple[Annotated[str, OneOf(CLAIM_MEASURES)], ...] = parameter(
+        ..., "Measures", "What is measured of every prompt.", min_length=1
+    )
+    random_models: int = parameter(
+        3,
+        "Random-weight models",
+        "How many models of the same shape with random weights see the same inputs, and how many with permuted ones.",
+        ge=0,
+        le=10,
+    )
+    looks: int = parameter(
+        6,
+        "Steps looked at",
+        "How many of a prompt's steps are looked at: pairs of neighbours, evenly spread.",
+        ge=2,
+        le=64,
+    )
+    chat_template: Literal["auto", "on", "off"] = parameter(
+        "auto", "Chat template", "Wrap each prompt as a user's turn. auto does so for instruct models."
+    )
+    sampling: Sampling = LLaDASampling()
+    sinks: SinkParams = SinkParams()
+    seed: int = parameter(0, "Seed", "Fixes the sampler, the random weights and the random tokens.", ge=0, le=2**31 - 1)
+
+
+class ClaimsSpec(JobSpec):
+    """Test on a model what the field says about sinks, claim by claim, each against its null."""
+
+    reference: ModelSpec | None = parameter(
+        None, "Autoregressive twin", "A model that writes from left to right, for the claims about it.", empty="none"
+    )
+    only: tuple[Annotated[str, OneOf(CLAIMS)], ...] = parameter(
+        (), "Claims", "Which claims are tested. Empty: all of them.", max_length=64
+    )
+    count: int = parameter(
+        30,
+        "Prompts",
+        "How many prompts are recorded and looked into. A verdict needs at least 30 clusters of them.",
+        unit="prompts",
+        ge=2,
+        le=MOST_PROMPTS,
+    )
+    own_prompts: tuple[str, ...] = parameter(
+        (), "Own prompts", "One text per prompt, in place of the bundled ones.", max_length=MOST_PROMPTS
+    )
+    own_keys: tuple[str, ...] = keys_of_prompts()
+    gen_length: int = parameter(
+        48, "New tokens", "How many tokens are written after each prompt.", unit="tokens", ge=2, le=4096
+    )
+    random_models: int = parameter(
+        3, "Random-weight models", ClaimMeasuresSpec.model_fields["random_models"].description or "", ge=0, le=10
+    )
+    looks: int = parameter(6, "Steps looked at", ClaimMeasuresSpec.model_fields["looks"].description or "", ge=2, le=64)
+    sparsity: float = parameter(0.7, "Sparsity", "Share of the weights that is removed.", gt=0, lt=1, step=0.05)
+    seeds: tuple[int, ...] = parameter(
+        tuple(range(6)),
+        "Calibration seeds",
+        "Each takes other text and other noise. One seed is one draw of a method and gives no verdict.",
+        min_length=1,
+        max_length=64,
+    )
+    data: str = parameter("bundled", "Calibration text", StudySpec.model_fields["data"].description or "")
+    samples: int = parameter(16, "Samples", StudySpec.model_fields["samples"].description or "", ge=1, le=4096)
+    seq_len: int = parameter(
+        128, "Sequence length", StudySpec.model_fields["seq_len"].description or "", unit="tokens", ge=8, le=32768
+    )
+    tasks: tuple[str, ...] = parameter(
+        ("bundled",), "Tasks", StudySpec.model_fields["tasks"].description or "", min_length=1, max_length=64
+    )
+    limit: int | None = parameter(
+        128, "Items per task", StudySpec.model_fields["limit"].description or "", empty="all", ge=1
+    )
+    seed: int = parameter(
+        0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1
+    )
+
+    @model_validator(mode="after")
+    def _prompts_fit(self) -> "ClaimsSpec":
+        if self.own_prompts and not 2 <= self.count <= len(self.own_prompts):
+            raise ValueError(f"{self.count} prompts are asked for, and {len(self.own_prompts)} are given.")
+        require_keys(self.own_keys, self.own_prompts)
+        self.study()
+        return self
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims that are tested, in the order of the table."""
+        return tuple(claim for name, claim in CLAIMS.items() if not self.only or name in self.only)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The rows of `CLAIM_DATA` that these claims are told from and that can be had."""
+        wanted = {name for claim in self.claims for name in claim.data}
+        return tuple(name for name in CLAIM_DATA if name in wanted and (name != "twin" or self.reference is not None))
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """The model, and its twin where there is one."""
+        return (self.model,) if self.reference is None else (self.model, self.reference)
+
+    def study(self) -> StudySpec:
+        """The study of the same size, whose recordings and prunings these are. Raises ValidationError as it does."""
+        return StudySpec(
+            model=self.model,
+            gen_length=self.gen_length,
+            prompts=self.count,
+            own_prompts=self.own_prompts,
+            own_keys=self.own_keys,
+            random_models=self.random_models,
+            methods=("wanda-noised", "sink-wanda"),
+            sparsities=(self.sparsity,),
+            seeds=self.seeds,
+            data=self.data,
+            samples=self.samples,
+            seq_len=self.seq_len,
+            tasks=self.tasks,
+            limit=self.limit,
+            seed=self.seed,
+        )
+
+    def measures(self, twin: bool = False) -> tuple[str, ...]:
+        """The rows of `CLAIM_MEASURES` that these claims are told from, in the model or in its twin."""
+        wanted = {claim.measure for claim in self.claims}
+        return tuple(name for name, row in CLAIM_MEASURES.items() if name in wanted and (row.twin or not twin))
+
+
+@dataclass(frozen=True)
+class ClaimsSize:
+    """How much a run of the claims looks at. values: fields of `ClaimsSpec`."""
+
+    name: str
+    title: str
+    help: str
+    values: Mapping[str, Any]
+
+
+CLAIM_SIZES: Registry[ClaimsSize] = Registry(
+    ClaimsSize("quick", "Quick", "30 prompts, six calibration seeds, 128 items of each task: a first look.", {}),
+    ClaimsSize(
+        "standard",
+        "Standard",
+        "50 prompts, twelve calibration seeds, all items of the tasks.",
+        {"count": 50, "looks": 12, "seeds": tuple(range(12)), "samples": 64, "limit": None},
+    ),
+)
