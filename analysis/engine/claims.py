@@ -1,6 +1,6 @@
 """Claims tested on a model: the engine asks for the recordings, measurements and prunings that they are told from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis.bundled.prompts import keyed_prompts
@@ -33,9 +33,9 @@ def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(prompt.text for prompt in bundled), tuple(prompt.template for prompt in bundled)
 
 
-def inside_name(model: ModelSpec) -> str:
-    """What the measurements inside a model are called among the children."""
-    return f"inside {model.source}"
+def inside_name(model: ModelSpec, measures: Sequence[str]) -> str:
+    """What measurements inside a model are called among the children: others, as of a longer table, are asked anew."""
+    return f"inside {model.source}: {' '.join(measures)}"
 
 
 def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
@@ -51,7 +51,7 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
         sampling=sampling_of(model, spec.study()),
         seed=spec.seed,
     )
-    return [Child(inside_name(model), "measure_claims", measured, f"looking inside {model.source}")]
+    return [Child(inside_name(model, measures), "measure_claims", measured, f"looking inside {model.source}")]
 
 
 CLAIM_CHILDREN: Attached[Callable[[ClaimsSpec], list[Child]]] = Attached(

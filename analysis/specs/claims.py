@@ -32,12 +32,14 @@ CLAIM_DATA: Registry[ClaimData] = Registry(
 class ClaimMeasure:
     """A number per prompt and its null, measured inside a model in `LOOKS` (analysis/recording/claim_looks.py).
 
-    title: the number. null: what stands beside it. twin: also measured in the autoregressive twin.
+    title: the number. null: what stands beside it. forwards: how many it takes for each step looked at, beside the pass
+    that all share. twin: also measured in the autoregressive twin.
     """
 
     name: str
     title: str
     null: str
+    forwards: int = 0
     twin: bool = False
 
 
@@ -46,6 +48,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "hiding",
         "change of the predictions when sinks are hidden",
         "the same when as many random tokens of the same state are hidden",
+        forwards=3,
         twin=True,
     ),
     ClaimMeasure(
@@ -60,11 +63,13 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "variable",
         "change of the predictions when the most variable sinks are hidden",
         "the same when the least variable ones that draw as much attention are hidden",
+        forwards=3,
     ),
     ClaimMeasure(
         "clamped",
         "attention that sinks lose when massive residual channels are clamped",
         "the same when as many other channels are clamped",
+        forwards=2,
     ),
     ClaimMeasure(
         "drift",

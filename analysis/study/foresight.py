@@ -18,6 +18,7 @@ from analysis.jobs.claim_measures import NULLS
 from analysis.models.checkpoint import find
 from analysis.sinks.movement import WEIGHT_NULLS
 from analysis.specs import (
+    CLAIM_MEASURES,
     CONTROLS,
     AblateSetSpec,
     ClaimMeasuresSpec,
@@ -113,9 +114,9 @@ def forwards(spec: Spec) -> int:
             conditions = (1 + drawn) * len(spec.targets) * len(spec.interventions)
             return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
         case ClaimMeasuresSpec():
-            # Recorded once; every look takes up to three forwards per measure, and one that replays its steps.
-            networks = 1 + len(NULLS) * spec.random_models
-            looks = spec.looks * (1 + 3 * len(spec.measures)) * networks
+            # Recorded once; then one pass over the steps looked at, the forwards of each measure, and three for maps.
+            each = spec.looks * (1 + sum(CLAIM_MEASURES[name].forwards for name in spec.measures)) + 3
+            looks = each * (1 + len(NULLS) * spec.random_models)
             return len(spec.prompts) * (spec.sampling.forwards() + looks)
     raise TypeError(f"{type(spec).__name__} is no job of a study.")
 
