@@ -192,7 +192,9 @@ def _inside_of(found: Found, data: str) -> ClaimMeasuresSummary:
 
 def _samples(summary: ClaimMeasuresSummary, measure: str, network: str, number: int = 0) -> Samples:
     """Value and null of every prompt in one network."""
-    rows = summary["networks"][network][number].get(measure, [])
+    rows = summary["networks"][network][number].get(measure)
+    if rows is None:
+        raise Missing("This was not measured in that run. Test the claims again.")
     pairs = np.array([row or (np.nan, np.nan) for row in rows], float).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 

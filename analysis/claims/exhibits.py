@@ -136,4 +136,5 @@ def summary_line(verdicts: Sequence[ClaimVerdict]) -> str:
         return ""
     counts = {name: sum(one.verdict == name for one in verdicts) for name in _ORDER}
     told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-    return f"{len(verdicts)} claims tested on {verdicts[0].model}: {told}."
+    claims = "1 claim" if len(verdicts) == 1 else f"{len(verdicts)} claims"
+    return f"{claims} tested on {verdicts[0].model}: {told}."

@@ -167,14 +167,13 @@ def verdict_of(judged: Judged, model: str) -> ClaimVerdict:
 
 
 def _numbers(judged: Judged) -> str:
-    """`the change is 0.42 × uniform attention against 0.31, which is +0.11 [+0.09, +0.13] beyond it, p < 0.001 …`."""
+    """`the change is 0.42 × uniform attention; with fixed shares: 0.31. Difference in the claimed direction: …`."""
     claim, unit = judged.claim, UNITS[judged.claim.unit]
     value, null = (number_words(one.value, unit) for one in (judged.evidence.value, judged.evidence.null))
     p = judged.excess.adjusted
     tested = "" if p is None else f", {p_words(p)} {family_words(judged.excess.tests)}"
-    side = "above" if claim.direction > 0 else "below"
     return (
-        f"the {claim.quantity} is {value}; {claim.null}: {null}. It lies {side} it by "
+        f"the {claim.quantity} is {value}; {claim.null}: {null}. Difference in the claimed direction: "
         f"{interval_words(judged.excess, unit)}{tested}; asked about: {unit.margin(claim.margin)}"
     )
 

@@ -6,13 +6,14 @@ from typing import Literal
 import pytest
 
 from analysis.engine import JobRecord
-from analysis.engine.claims import new_claims
+from analysis.engine.claims import claim_children, new_claims
 from analysis.errors import UserError
+from analysis.jobs import known_key
 from analysis.specs import CLAIMS, ModelSpec
 from pages.evidence import CLAIMS as PART
 from pages.parts.claims import panel
 from pages.parts.session import engine
-from tests.claims.helpers import found_for, without
+from tests.claims.helpers import PROMPTS, found_for, measured_with, without
 from tests.ui.helpers import app, shown_box, texts
 
 
@@ -72,6 +73,23 @@ def test_a_run_that_failed_says_why_and_offers_to_go_on(built):
     test = page(claims=record.id)
     assert "no room" in texts(test) and test.button(key=f"restart_run of the claims_{record.id}")
     assert len(shown_box(test, "Run").options) == len(engine().jobs("claims"))
+
+
+def test_a_run_whose_measurements_are_stored_ends_without_a_worker_and_is_told():
+    spec = new_claims(ModelSpec(source="bundled"), only=("small-values",), count=PROMPTS)
+    [child] = claim_children(spec)["inside"]
+    key = known_key(child.kind, child.spec)
+    assert key is not None
+    engine().store.add_result(key, dict(measured_with(-0.4)), None)
+    record = engine().submit("claims", spec)
+    while not record.ended:
+        time.sleep(0.05)
+        record = engine().job(record.id) or record
+    assert record.state == "done" and [part.state for part in engine().parts(record)].count("done") == 1
+    assert engine().submit("claims", spec).id == record.id, "the same question is answered by reading"
+    test = page(claims=record.id)
+    assert test.dataframe[0].value["verdict"].tolist() == ["holds"]
+    assert "1 claim tested on bundled: holds 1" in texts(test)
 
 
 def test_an_unknown_run_in_the_address_is_named():
