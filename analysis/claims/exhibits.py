@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
-from analysis.evaluation.decisions import POINTS, interval_words
+from analysis.evaluation.decisions import POINTS, Unit, interval_words
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.significance import Estimate, as_json
 from analysis.figures.causes import effect_intervals
@@ -29,29 +29,39 @@ def sources_of(claim: Claim) -> str:
 
 
 def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
-    """One row per claim: what is claimed and by whom, the verdict, the estimate with its interval and its null."""
+    """One row per claim: the verdict, what is claimed and by whom, the estimate with its interval, and its null.
+
+    Numbers are per cent where the size asked about is in points, and else in its unit.
+    """
     return pd.DataFrame([_row(one) for one in verdicts])
 
 
 def _row(one: ClaimVerdict) -> dict[str, str]:
     claim, unit, evidence = one.claim, UNITS[one.claim.unit], one.evidence
     return {
-        "claim": claim.sentence,
         "verdict": one.verdict,
-        "estimate": "" if evidence is None else _estimate(evidence.value, claim),
-        "null": "" if evidence is None else number_words(evidence.null.value, unit),
-        "beyond the null": "" if one.excess is None else interval_words(one.excess, unit),
+        "claim": claim.sentence,
+        "estimate": "" if evidence is None else _with_interval(evidence.value, unit),
+        "null": "" if evidence is None else _without_unit(number_words(evidence.null.value, unit), unit),
+        "beyond the null": "" if one.excess is None else _without_unit(interval_words(one.excess, unit), unit),
         "asked about": unit.margin(claim.margin),
         "source": sources_of(claim),
         "published": "; ".join(f"{number.model}: {number.value}" for number in claim.published),
     }
 
 
-def _estimate(value: Estimate, claim: Claim) -> str:
-    unit = UNITS[claim.unit]
+def _with_interval(value: Estimate, unit: Unit) -> str:
+    ends = (value.value, value.low, value.high)
     if unit is POINTS:
-        return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-    return f"{value.value:.3g} {unit.name} [{value.low:.3g}, {value.high:.3g}]".replace("-", "−")
+        told, low, high = (f"{100 * end:.1f}" for end in ends)
+        return f"{told} % [{low}, {high}]".replace("-", "−")
+    told, low, high = (f"{end:.3g}" for end in ends)
+    return f"{told} [{low}, {high}]".replace("-", "−")
+
+
+def _without_unit(words: str, unit: Unit) -> str:
+    """A number as a column shows it, whose unit is that of the size asked about."""
+    return words.replace(f" {unit.name}", "")
 
 
 def claim_figure(one: ClaimVerdict) -> Shown | None:

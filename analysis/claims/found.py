@@ -72,7 +72,11 @@ def found_by(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_sc
         _measured(jobs, "inside"),
         _measured(jobs, "twin"),
         settings,
-        {name: _why(part) for name, part in parts.items() if name not in jobs and part.state != "not asked"},
+        {
+            name: _why(part, record.ended)
+            for name, part in parts.items()
+            if name not in jobs and part.state != "not asked"
+        },
     )
 
 
@@ -86,7 +90,8 @@ def _measured(jobs: Mapping[str, JobRecord], name: str) -> ClaimMeasuresSummary 
     return cast(ClaimMeasuresSummary, jobs[name].summary) if name in jobs else None
 
 
-def _why(part: Part) -> str:
+def _why(part: Part, ended: bool) -> str:
     if part.state == "failed":
         return part.reason
-    return f"Still to come: {CLAIM_DATA[part.name].title}."
+    title = CLAIM_DATA[part.name].title
+    return f"This run has no {title}. Test the claims again." if ended else f"Still to come: {title}."

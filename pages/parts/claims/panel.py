@@ -26,7 +26,7 @@ from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 ADDRESS = "claims"  # in the address: the run that is shown
 _PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
 _COLUMNS = {
-    "claim": st.column_config.TextColumn(width="large"),
+    "claim": st.column_config.TextColumn(width=420),
     "beyond the null": st.column_config.TextColumn(
         "beyond the null", help="The difference in the claimed direction, with its 95 % interval."
     ),
@@ -157,6 +157,7 @@ def _draw(run: str) -> None:
         claims_table(verdicts),
         "claims_table",
         column_config=_COLUMNS,
+        height="content",
         hint="Choose a claim below for its figure.",
     )
     _one(verdicts)
