@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
+from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
@@ -87,14 +88,14 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
 
 def _named(found: Opened, setting: TuneParams) -> dict[str, TuneParams]:
     """Return the setting and A by name; none if the statistics do not cover the setting."""
-    problem, a = views.why_not(found.statistics, setting), kept_a()
+    problem, a = why_not(found.statistics, setting), kept_a()
     if problem:
         st.warning(plain(problem))
         return {}
     if a is None:
         return {"this setting": setting}
     st.caption(f"**A** {plain(setting_in_words(a))}  \n**B** {plain(setting_in_words(setting))}")
-    problem = views.why_not(found.statistics, a)
+    problem = why_not(found.statistics, a)
     if problem:
         st.warning(plain(f"A is not shown. {problem}"))
     return {"B, this setting": setting} | ({} if problem else {"A": a})
@@ -111,9 +112,9 @@ def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) ->
         st.info("Store statistics above first: this is computed from them.")
     elif view == SUGGEST:
         suggest_view(found.job.parameters(CalibrateSpec), asked.setting)
-    elif not views.why_not(found.statistics, asked.setting):
+    elif not why_not(found.statistics, asked.setting):
         a = kept_a()
-        shown_a = a if a is not None and not views.why_not(found.statistics, a) else None
+        shown_a = a if a is not None and not why_not(found.statistics, a) else None
         first = "this setting" if a is None else "B, this setting"
         named = {first: asked.setting} | ({} if shown_a is None else {"A": shown_a})
         views.draw_view(view, found, named)

@@ -36,6 +36,7 @@ from sinkscope.face import (  # noqa: E402, I001  the folders must be importable
     explore,
     figure,
     figures,
+    job,
     models,
     prune,
     read,
@@ -44,4 +45,17 @@ from sinkscope.face import (  # noqa: E402, I001  the folders must be importable
     sinks,
 )
 
-__all__ = ["compare", "evaluate", "explore", "figure", "figures", "models", "prune", "read", "record", "run", "sinks"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "explore",
+    "figure",
+    "figures",
+    "job",
+    "models",
+    "prune",
+    "read",
+    "record",
+    "run",
+    "sinks",
+]

@@ -95,22 +95,56 @@ def sinks(recording: "Trajectory", by: _By = "token", **params: Any) -> "pd.Data
     return made[by](recording, SinkParams(**params))
 
 
+def job(kind: str, recording: "Trajectory | None" = None, out: str | Path | None = None, **options: Any) -> "Result":
+    """Run a job of the pages that no verb runs, and return its result. Shows a progress bar.
+
+    kind: about a recording: 'attention_map', 'ablate', 'reference' (random weights), 'noise', 'lens', 'geometry'; about
+    a model: 'calibrate', 'suggest'. out: the file to keep; none is kept without. options: as the row of
+    `sinkscope.jobs.KINDS` names them. Raises UserError for what the job does not take.
+    """
+    from pydantic import ValidationError
+
+    from analysis.errors import UserError
+    from analysis.specs import sentence
+    from sinkscope.jobs import run_job
+
+    try:
+        return run_job(kind, recording, None if out is None else Path(out), options)
+    except ValidationError as error:
+        raise UserError(sentence(error)) from None
+
+
 def figures(result: "Result") -> dict[str, str]:
-    """Return the names of the figures that there are of a result, each with what it shows."""
-    from sinkscope.results import figures_of
+    """Return the names of the figures that there are of a result, each with what it shows and its options."""
+    from sinkscope.drawing import figures_of
 
     return {name: row.help for name, row in figures_of(result).items()}
 
 
 def figure(result: "Result", name: str, **options: Any) -> "go.Figure":
-    """Draw a figure of a result as the pages do. name: of `figures`; options: as its help says."""
+    """Draw a figure of a result as the pages do. name: of `figures`; options: as its help says.
+
+    Raises UserError for a figure that there is not, and for options that it does not take.
+    """
+    from inspect import signature
+
+    from pydantic import ValidationError
+
     from analysis.errors import UserError
-    from sinkscope.results import figures_of
+    from analysis.specs import sentence
+    from sinkscope.drawing import figures_of
 
     rows = figures_of(result)
     if name not in rows:
         raise UserError(f"There is no figure '{name}' of this result. There are: {', '.join(rows)}.")
-    return rows[name].draw(result, **options)
+    try:
+        signature(rows[name].draw).bind(result, **options)
+    except TypeError:
+        raise UserError(f"These are not the options of the figure '{name}'. {rows[name].help}.") from None
+    try:
+        return rows[name].draw(result, **options)
+    except ValidationError as error:
+        raise UserError(sentence(error)) from None
 
 
 def compare(results: "Results") -> "pd.DataFrame":

@@ -12,7 +12,7 @@ from analysis.errors import UserError
 from analysis.recording.trajectory_file import save
 from analysis.study.findings import EXAMPLE
 from analysis.study.findings import read as read_study
-from sinkscope.results import FIGURES, figures_of
+from sinkscope.drawing import FIGURES, figures_of
 from tests.helpers import ROOT
 
 

@@ -10,6 +10,16 @@ from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN, as_tex
 _DASHES = ("dash", "dot")
 
 
+def seed_band(no_discount: float | None, other_seed: float | None) -> tuple[float, float] | None:
+    """Return the values that lie no further from that of no discount than another calibration seed leads; None where
+    one of the two is not known.
+    """
+    if no_discount is None or other_seed is None:
+        return None
+    reach = abs(other_seed - no_discount)
+    return no_discount - reach, no_discount + reach
+
+
 def history(
     values: Sequence[float],
     settings: Sequence[str],

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.recording.trajectory import PADDING, Trajectory
 from analysis.sinks import definitions, metrics
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.token_states import ALL, SPLITS, TokenState
 from analysis.specs import SinkParams
 
 
@@ -19,13 +19,32 @@ def with_relative_mass(trajectory: Trajectory) -> Trajectory:
     return replace(trajectory, mass=trajectory.relative_mass())
 
 
-def sinks_of(trajectory: Trajectory, params: SinkParams) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean mass over layers and heads (T, S) and which positions are sinks (T, S) bool.
+def tokens_counted(trajectory: Trajectory, split: str) -> np.ndarray | None:
+    """Return where the tokens of a row of `SPLITS` are, (T, S) bool; None for everywhere."""
+    holds = SPLITS[split].holds
+    return None if holds is None else holds(trajectory.state, trajectory.open_block, trajectory.info.prompt_length)
 
-    trajectory: of `with_relative_mass`.
+
+def sinks_of(
+    trajectory: Trajectory, params: SinkParams, layer: int | None = None, head: int | None = None, split: str = ALL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean mass over layers and heads (T, S), and which tokens of a split are sinks (T, S) bool.
+
+    trajectory: of `with_relative_mass`. layer, head: those looked at; all of them where None.
     """
-    mean = definitions.mean_mass(trajectory.mass)
-    return mean, definitions.find_sinks(mean, params, trajectory.pattern.visible())
+    layers = slice(None) if layer is None else slice(layer, layer + 1)
+    heads = slice(None) if head is None else slice(head, head + 1)
+    mean = definitions.mean_mass(trajectory.mass[:, layers, heads])
+    flags = definitions.find_sinks(mean, params, trajectory.pattern.visible(layer))
+    counted = tokens_counted(trajectory, split)
+    return mean, flags if counted is None else flags & counted
+
+
+def heads_of(trajectory: Trajectory, params: SinkParams, split: str = ALL) -> metrics.Heads:
+    """Return what the rows of `HEAD_METRICS` are computed from. trajectory: of `with_relative_mass`."""
+    _, flags = sinks_of(trajectory, params, split=split)
+    largest, norms = trajectory.pattern.largest_mass, trajectory.value_norm
+    return metrics.Heads(trajectory.mass, flags, params, largest, norms, counted=tokens_counted(trajectory, split))
 
 
 def token_frame(trajectory: Trajectory, params: SinkParams) -> pd.DataFrame:
@@ -68,8 +87,7 @@ def step_frame(trajectory: Trajectory, params: SinkParams) -> pd.DataFrame:
 def head_frame(trajectory: Trajectory, params: SinkParams) -> pd.DataFrame:
     """Return a row per layer and head: every row of `analysis.sinks.metrics.HEAD_METRICS`, its mean over the steps."""
     trajectory = with_relative_mass(trajectory)
-    _, flags = sinks_of(trajectory, params)
-    heads = metrics.Heads(trajectory.mass, flags, params, trajectory.pattern.largest_mass, trajectory.value_norm)
+    heads = heads_of(trajectory, params)
     layer, head = np.indices((trajectory.layers, trajectory.heads)).reshape(2, -1)
     columns = {"layer": layer, "head": head}
     for name, metric in metrics.HEAD_METRICS.items():

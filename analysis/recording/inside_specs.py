@@ -1,11 +1,24 @@
-"""What is asked of a model about a recording: the specs of the logit lens and of geometry. Imports no torch."""
+"""What is asked of a model about a recording: attention maps, ablations, references, the logit lens and geometry.
+
+Imports no torch.
+"""
 
 import numpy as np
 
 from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks.token_states import TokenState
-from analysis.specs import GeometrySpec, LensSpec, ModelSpec
+from analysis.specs import (
+    AblateSpec,
+    AttentionMapSpec,
+    GeometrySpec,
+    LensSpec,
+    ModelSpec,
+    NoiseSpec,
+    ReferenceSpec,
+    Sampling,
+    SinkParams,
+)
 
 GEOMETRY_STEPS = 6  # steps of a recording at which geometry is measured
 
@@ -22,6 +35,71 @@ def why_not_inside(trajectory: Trajectory) -> str:
     return (
         "This runs whole forwards, and steps of this recording went on from kept keys. Record the prompt with the "
         "cache set to none."
+    )
+
+
+def attention_map_spec(trajectory: Trajectory, model: ModelSpec, step: int, layer: int, head: int) -> AttentionMapSpec:
+    """Return what asks for the attention map of a head in a step. Raises ValidationError where there is none."""
+    info = trajectory.info
+    return AttentionMapSpec(
+        model=model,
+        tokens=trajectory.input_tokens(step),
+        layer=layer,
+        head=head,
+        prompt_length=info.prompt_length if info.by_blocks else 0,
+        block_length=info.block_length,
+        open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
+        kept=trajectory.kept_forward(step),
+    )
+
+
+def ablate_spec(
+    trajectory: Trajectory,
+    model: ModelSpec,
+    params: SinkParams,
+    count: int | None = None,
+    sampling: Sampling | None = None,
+) -> AblateSpec:
+    """Return what writes a recording's text again without its sinks. count: the most sinks of a step to block; all of
+    them where it is None. sampling: as the recording was asked for; the one it was made with where it is None.
+    """
+    info = trajectory.info
+    return AblateSpec.model_validate(
+        {
+            "model": model,
+            "prompt": tuple(trajectory.final[: info.prompt_length].tolist()),
+            "sampling": sampling or info.sampling,
+            "count": count,
+            "sinks": params,
+            "seed": info.seed,
+        }
+    )
+
+
+def reference_spec(trajectory: Trajectory, model: ModelSpec, seed: int = 0) -> ReferenceSpec:
+    """Return what runs a recording's inputs through random weights. seed: of the weights."""
+    states = zip(trajectory.state, trajectory.present, strict=True)
+    return ReferenceSpec(
+        model=model,
+        inputs=tuple(trajectory.input_tokens(step) for step in range(trajectory.steps)),
+        states=tuple(tuple(state[there].tolist()) for state, there in states),
+        open_blocks=tuple((start, end) for start, end in trajectory.open_block.tolist()),
+        first_queries=tuple(trajectory.queries[:, 0].tolist()) if trajectory.queries[:, 0].any() else (),
+        query_ends=tuple(trajectory.queries[:, 1].tolist()) if trajectory.ends_early else (),
+        prompt_length=trajectory.info.prompt_length,
+        block_length=trajectory.info.block_length,
+        seed=seed,
+    )
+
+
+def noise_spec(trajectory: Trajectory, model: ModelSpec) -> NoiseSpec:
+    """Return what noises a recording's finished text forward, with the recording's seed."""
+    return NoiseSpec(
+        model=model,
+        tokens=tuple(trajectory.final.tolist()),
+        prompt_length=trajectory.info.prompt_length,
+        step_interval=2,
+        seed=trajectory.info.seed,
     )
 
 

@@ -12,8 +12,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import sinks as figures
 from analysis.readings import reading
+from analysis.recording.inside_specs import attention_map_spec
 from analysis.sinks.metrics import highest
-from analysis.specs import AttentionMapSpec, SinkParams, sentence
+from analysis.specs import SinkParams, sentence
 from pages.parts import asking
 from pages.parts.charts import chart
 from pages.parts.plain import plain
@@ -99,7 +100,7 @@ def _maps(
     requested, while they are computed, and if they cannot be, after saying why.
     """
     try:
-        specs = [_spec(recording, step, layer, head) for layer, head in heads]
+        specs = [attention_map_spec(recording.trajectory, recording.model, step, *head) for head in heads]
     except ValidationError as error:
         st.info(f"This map cannot be fetched. {plain(sentence(error))}")
         return None
@@ -113,17 +114,3 @@ def _maps(
     )
     files = [engine().result_file(job) for job in jobs or ()]
     return [load_file(file)["map"] for file in files if file is not None] if jobs and None not in files else None
-
-
-def _spec(recording: Recording, step: int, layer: int, head: int) -> AttentionMapSpec:
-    trajectory, info = recording.trajectory, recording.info
-    return AttentionMapSpec(
-        model=recording.model,
-        tokens=trajectory.input_tokens(step),
-        layer=layer,
-        head=head,
-        prompt_length=info.prompt_length if info.by_blocks else 0,
-        block_length=info.block_length,
-        open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
-        kept=trajectory.kept_forward(step),
-    )

@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import experts as figures
 from analysis.readings import reading
+from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
@@ -69,7 +70,7 @@ def _load(recording: Recording) -> None:
         )
 
 
-def _sinks(loads: routes.SinkLoads, index: int, layer: int, formula: str) -> None:
+def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
     shown = routing.most_different(loads.sinks[index], loads.others[index], MOST_BARS)
     drawn = loads.drawn[:, index][:, shown]
     sinks, others = loads.sinks[index][shown], loads.others[index][shown]

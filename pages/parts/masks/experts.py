@@ -3,9 +3,10 @@
 import streamlit as st
 
 from analysis.pruned.compare import Comparison
+from analysis.pruned.measure_grids import grid_of
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
-from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
+from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, table_of
 
 
 def experts_view(comparison: Comparison, floor: Comparison | None) -> None:

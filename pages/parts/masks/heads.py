@@ -6,20 +6,13 @@ import streamlit as st
 from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
+from analysis.pruned.measure_grids import grid_of
 from analysis.readings import reading
 from analysis.specs import PATTERNS
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import (
-    OURS,
-    cells_in_words,
-    chance_in_words,
-    choose_measure,
-    formula,
-    grid_of,
-    table_of,
-)
+from pages.parts.masks.shown_measures import OURS, cells_in_words, chance_in_words, choose_measure, formula, table_of
 from pages.parts.plain import plain
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import streamlit as st
 
 from analysis.pruned import compare as masks
-from analysis.pruned import masks_file
+from analysis.pruned import masks_file, measure_grids
+from analysis.pruned.measure_grids import Window
 from analysis.tuning.seed_floor import seed_floor
 from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics, open_statistics
 from pages.parts.masks.pruned_models import BY_STAMP, Pruned
@@ -37,28 +38,14 @@ def overlap(runs: list[Pruned]) -> np.ndarray:
     return masks.pairs_of(*masks.overlap(masks_file.groups([run.masks for run in runs]), len(runs)))
 
 
-Window = tuple[tuple[int, int], tuple[int, int]]
-"""First and last output, first and last input feature of a part of a matrix."""
-
-
 def part_shape(first: Pruned, layer: int, name: str, head: int | None) -> tuple[int, int]:
-    """(out, in) of a projection, or of a head's slice of it."""
-    shape, geometry = first.masks.shape((layer, name)), first.masks.geometry
-    return shape if head is None else masks.slice_shape(shape, name, geometry.heads, first.masks.kv_heads(layer))
+    """Return (out, in) of a projection, or of a head's slice of it."""
+    return measure_grids.part_shape(first.masks, layer, name, head)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading the masks…")
 def pictures(
-    first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window, most: tuple[int, int]
+    first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window
 ) -> tuple[np.ndarray, int, int]:
-    """Shares of two masks in at most `most` blocks, and of where they differ, (3, rows, columns), with a block's height
-    and width.
-    """
-    pair = [run.masks.pruned(layer, name) for run in (first, second)]
-    if head is not None:
-        geometry = first.masks.geometry
-        pair = [masks.head_slice(mask, name, head, geometry.heads, first.masks.kv_heads(layer)) for mask in pair]
-    (top, bottom), (left, right) = window
-    pair = [mask[top : bottom + 1, left : right + 1] for mask in pair]
-    (a, height, width), (b, _, _), (differ, _, _) = [masks.shares(mask, most) for mask in (*pair, pair[0] ^ pair[1])]
-    return np.stack([a, b, differ]), height, width
+    """Return the blocks of two masks and of where they differ, (3, rows, columns), with a block's height and width."""
+    return measure_grids.mask_blocks(first.masks, second.masks, layer, name, head, window)

@@ -9,12 +9,13 @@ from analysis.figures import masks as figures
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
+from analysis.pruned.measure_grids import grid_of
 from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
+from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, table_of
 from pages.parts.plain import plain
 from pages.parts.plot import Point
 from pages.parts.recordings.choice import within
@@ -115,8 +116,7 @@ def _picture(
         seeds = None
     (top, bottom), (left, right) = window
     shown_shape = bottom - top + 1, right - left + 1
-    most = figures.room(*shown_shape)
-    (a, b, differ), height, width = mask_measures.pictures(first, second, layer, name, head, window, most)
+    (a, b, differ), height, width = mask_measures.pictures(first, second, layer, name, head, window)
     exact = height == width == 1
     shown = [
         figures.Picture("first", a),

@@ -1,14 +1,11 @@
 """What every view of masks shows of a measure: its choice, its formula, its numbers and its floors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
 from analysis.readings import reading
@@ -48,21 +45,6 @@ def formula(measure: Measure) -> str:
         f"$${measure.formula}$$\n\n$A$ and $B$ are the pruned weights of the first and the second run, $n$ the weights "
         f"of the slice, $p$ and $q$ the two sparsities in it. {OURS}"
     )
-
-
-def grid_of(
-    measure: Measure, counts: np.ndarray, floor: np.ndarray | None, columns: str | Sequence[str], **options: Any
-) -> go.Figure:
-    """A measure by layer and column: how far it lies above two calibration seeds, or, where there are none, itself on
-    colours that reach what independent masks give. options: of `figures.grids`.
-    """
-    values, chance = measure.compute(counts), measure.independent(counts)
-    lines, name = figures.floor_lines(chance), measure.title.lower()
-    if floor is None:
-        top = float(np.nanmax(chance)) if np.isfinite(chance).any() else 0.0
-        return figures.grids([figures.Grid("", values, lines)], name, columns, top=top, **options)
-    shown = figures.beyond("", values, measure.compute(floor), lines, name)
-    return figures.grids([shown], f"{name} beyond two seeds", columns, signed=True, **options)
 
 
 def cells_in_words(

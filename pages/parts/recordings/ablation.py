@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
 from analysis.readings import reading
+from analysis.recording.inside_specs import ablate_spec
 from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
@@ -75,7 +76,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
             st.info(plain(problem))
         else:
             recordings.append(causal)
-    specs = [_spec(each, blocked, params) for each in recordings]
+    specs = [ablate_spec(each.trajectory, each.model, params, blocked, each.request().sampling) for each in recordings]
     # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
     if acting_button(
@@ -99,18 +100,6 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
 
 def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {plain(line)}" for line in lines)
-
-
-def _spec(recording: Recording, blocked: int | None, params: SinkParams) -> AblateSpec:
-    info = recording.info
-    return AblateSpec(
-        model=recording.model,
-        prompt=tuple(recording.trajectory.final[: info.prompt_length].tolist()),
-        sampling=recording.request().sampling,
-        count=blocked,
-        sinks=params,
-        seed=info.seed,
-    )
 
 
 def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:

@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
+from analysis.recording.frames import tokens_counted
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics, token_states
-from analysis.sinks.token_states import ALL, REGIONS, SPLITS, Changes
+from analysis.sinks.token_states import ALL, REGIONS, Changes
 from analysis.specs import SinkParams
 from pages.parts.recordings.recording import BY_KEY, Recording
 
@@ -62,8 +63,7 @@ def _value_totals(recording: Recording) -> np.ndarray:
 
 def counted(recording: Recording, split: SplitName) -> np.ndarray | None:
     """Where the tokens of a split are, (T, S); None for everywhere."""
-    holds, trajectory = SPLITS[split].holds, recording.trajectory
-    return None if holds is None else holds(trajectory.state, trajectory.open_block, recording.info.prompt_length)
+    return tokens_counted(recording.trajectory, split)
 
 
 def tokens_of(recording: Recording, split: SplitName) -> np.ndarray:

@@ -5,7 +5,8 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
-from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec
+from analysis.recording.inside_specs import noise_spec, reference_spec
+from analysis.specs import ModelSpec, ReferenceSpec
 from pages.parts import permission
 from pages.parts.asking import ask, ask_by_hand
 from pages.parts.plain import plain
@@ -85,18 +86,7 @@ def is_small(model: ModelSpec) -> bool:
 
 @st.cache_resource(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
 def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
-    trajectory = recording.trajectory
-    steps = range(trajectory.steps)
-    return ReferenceSpec(
-        model=model,
-        inputs=tuple(trajectory.input_tokens(step) for step in steps),
-        states=tuple(tuple(trajectory.state[step][trajectory.present[step]].tolist()) for step in steps),
-        open_blocks=tuple((start, end) for start, end in trajectory.open_block.tolist()),
-        first_queries=tuple(trajectory.queries[:, 0].tolist()) if trajectory.queries[:, 0].any() else (),
-        query_ends=tuple(trajectory.queries[:, 1].tolist()) if trajectory.ends_early else (),
-        prompt_length=recording.info.prompt_length,
-        block_length=recording.info.block_length,
-    )
+    return reference_spec(recording.trajectory, model)
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
@@ -110,13 +100,7 @@ def _reference_key(recording: Recording, model: ModelSpec, content: str) -> str 
 
 def noised(recording: Recording) -> Recording | None:
     """The finished text noised forward, once its button is pressed; None until it is there."""
-    spec = NoiseSpec(
-        model=recording.model,
-        tokens=tuple(recording.trajectory.final.tolist()),
-        prompt_length=recording.info.prompt_length,
-        step_interval=2,
-        seed=recording.job.spec["seed"],
-    )
+    spec = noise_spec(recording.trajectory, recording.model)
     jobs = ask_by_hand(
         "noise",
         [spec],

@@ -6,21 +6,15 @@ import numpy as np
 import streamlit as st
 
 from analysis.figures import masks as grids
-from analysis.sinks.discount import step_weights
 from analysis.specs import DiscountParams, TuneParams
 from analysis.tuning import effects
 from analysis.tuning.effects import LayerEffect
 from analysis.tuning.statistics_file import StoredStatistics
+from analysis.tuning.stored_effects import effect_of, plain_of
 from pages.parts.plain import plain
 from pages.parts.plot import plot
 
 PATIENCE = 1.0  # seconds without news before what is there is drawn
-
-
-def steps_of(statistics: StoredStatistics, setting: TuneParams) -> np.ndarray:
-    """How much each stored noise step counts, (T,)."""
-    info = statistics.info
-    return step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
 
 
 def every_layer(
@@ -69,16 +63,11 @@ def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarr
 def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> LayerEffect:
     params = TuneParams.model_validate_json(setting)
     weights = _weights(_statistics, key, params.discount.model_dump_json())
-    layer_weights = weights[:, :, layer if weights.shape[2] > 1 else 0]
-    stored = _statistics.layer(layer, params.discount)
     undiscounted = params.model_copy(update={"discount": DiscountParams()}).model_dump_json()
-    plain = _plain(_statistics, key, layer, undiscounted)
-    return effects.layer_effect(stored, plain, layer_weights, steps_of(_statistics, params), params.sparsity)
+    return effect_of(_statistics, layer, params, weights, _plain(_statistics, key, layer, undiscounted))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> effects.Plain:
     """What no discount gives with a setting's steps and sparsity: the same while the discount is moved."""
-    params = TuneParams.model_validate_json(setting)
-    stored = _statistics.layer(layer, params.discount)
-    return effects.plain_layer(stored, steps_of(_statistics, params), params.sparsity)
+    return plain_of(_statistics, layer, TuneParams.model_validate_json(setting))

@@ -153,10 +153,7 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
 def _band(rows: list[Trial], floor: SearchFloor | None) -> tuple[float, float] | None:
     """The values that lie no further from no discount than another calibration seed leads."""
     none = next((row["value"] for row in rows if row["name"] == "no discount"), None)
-    if none is None or floor is None:
-        return None
-    reach = abs(floor["value"] - none)
-    return none - reach, none + reach
+    return figures.seed_band(none, None if floor is None else floor["value"])
 
 
 def _best_in_words(spec: SuggestSpec, rows: list[Trial], floor: SearchFloor | None) -> str:

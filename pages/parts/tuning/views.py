@@ -14,6 +14,7 @@ from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
+from analysis.tuning.stored_effects import steps_of
 from pages.parts.charts import card, chart, download_buttons, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -91,14 +92,6 @@ def what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
         st.caption(f":material/info: {plain(note)}")
     if statistics.sampled:
         st.caption(":material/info: Shares are of sampled rows; the hover and the table give their 95 % interval.")
-
-
-def why_not(statistics: StoredStatistics, setting: TuneParams) -> str:
-    """Return why the statistics do not serve a setting, or nothing."""
-    info = statistics.info
-    if not tune_effects.steps_of(statistics, setting).any():
-        return "No stored noise step lies in that range. Widen it."
-    return tuning.why_needs_a_run(info.grouping, info.scopes, setting.discount)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------
@@ -248,9 +241,7 @@ def _discount(statistics: StoredStatistics, named: dict[str, TuneParams]) -> Non
     if any(variant.discount.sink_scope == "layer" for variant in named.values()):
         layer = _choose_layer(statistics)
     curves = {
-        name: tuning.discount_curve(
-            statistics.mass, variant.discount, tune_effects.steps_of(statistics, variant), layer
-        )
+        name: tuning.discount_curve(statistics.mass, variant.discount, steps_of(statistics, variant), layer)
         for name, variant in named.items()
     }
     first, setting = next(iter(curves.values())), next(iter(named.values()))

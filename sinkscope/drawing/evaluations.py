@@ -1,0 +1,119 @@
+"""Figures of evaluations and of sweeps."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.errors import UserError
+from analysis.evaluation import comparing, curves, decomposition, sweep_axes, sweep_scores, tables
+from analysis.evaluation.differences import SHOWN
+from analysis.evaluation.results import AVERAGE, Results
+from analysis.figures import accuracy as figures
+from analysis.figures import sweep as sweep_figures
+from analysis.figures.style import SERIES_COLORS
+from sinkscope.drawing.rows import Drawn
+from sinkscope.results import Sweep
+
+
+def _task(results: Results, task: str) -> str:
+    return task if task != AVERAGE or len(results.accuracies) > 1 else results.accuracies[0].name
+
+
+def _colors(count: int) -> list[str]:
+    return [SERIES_COLORS[place % len(SERIES_COLORS)] for place in range(count)]
+
+
+def _differences(results: Results) -> go.Figure:
+    rows = tables.difference_table(results, comparing.pairs(results))
+    labels = [f"{row['model']} − {row['than']}" for row in rows]
+    shown = [figures.whisker(row, label, row["in words"] in SHOWN) for row, label in zip(rows, labels, strict=True)]
+    unlike = list(dict.fromkeys(labels))
+    return figures.whiskers(shown, dict(zip(unlike, _colors(len(unlike)), strict=True)), "points")
+
+
+def _accuracies(results: Results, task: str = AVERAGE) -> go.Figure:
+    chosen = _task(results, task)
+    bands = curves.accuracy_curves(results, chosen)
+    return figures.running(bands, _colors(len(bands)), "accuracy", chance=tables.chance_level(results, chosen))
+
+
+def _running_differences(results: Results, task: str = AVERAGE) -> go.Figure:
+    bands = curves.difference_curves(results, _task(results, task), comparing.pairs(results))
+    return figures.running(bands, _colors(len(bands)), "points", difference=True)
+
+
+def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
+    names = {results.names[place]: place for place in decomposition.decomposed(results)}
+    if not names or (model and model not in names):
+        known = ", ".join(names) or "none"
+        raise UserError(f"No way leads step by step from the dense model to '{model}' here. There are: {known}.")
+    stages = decomposition.stages(results, names[model or next(iter(names))], _task(results, task))
+    points = np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in stages])
+    return figures.way([row.title for row in stages], points, "change of accuracy (points)")
+
+
+ROWS = {
+    "differences": Drawn("Paired differences with 95 % intervals", _differences),
+    "accuracy": Drawn("Accuracy as the items came in. task: a benchmark, or 'average'", _accuracies),
+    "running differences": Drawn("Differences as the items came in. task", _running_differences),
+    "step by step": Drawn(
+        "From the dense model to a sink-aware one, one change at a time. model, task",
+        _steps,
+        lambda results: bool(decomposition.decomposed(results)),
+    ),
+}
+
+# --- sweeps -----------------------------------------------------------------------------------------------------
+
+
+def _sweep_curves(swept: Sweep) -> list[sweep_figures.Curve]:
+    return [sweep_figures.Curve(**vars(along)) for along in sweep_axes.by_sparsity(swept.settings)]
+
+
+def _sweep_differences(swept: Sweep) -> go.Figure:
+    apart = sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))
+    deltas = [sweep_figures.Delta(**vars(each)) for each in apart]
+    first = swept.settings[0]
+    return sweep_figures.deltas(_sweep_curves(swept), deltas, first.dense.value, first.chance)
+
+
+def _sweep_accuracy(swept: Sweep) -> go.Figure:
+    first = swept.settings[0]
+    return sweep_figures.accuracy(_sweep_curves(swept), "sparsity", first.dense.value, first.chance)
+
+
+def _sweep_sizes(swept: Sweep, size: str = "weights not 0") -> go.Figure:
+    points: list[dict[str, Any]] = swept.summary["points"]
+    if not any(point.get(size) is not None for point in points):
+        raise UserError(f"No point of this sweep has '{size}'. Sweep with footprints=True to measure sizes and speed.")
+    along = [sweep_figures.Curve(**vars(each)) for each in sweep_axes.by_size(points, size)]
+    return sweep_figures.accuracy(along, size, None, None, percent_x=False)
+
+
+def _sweep_tasks(swept: Sweep, sparsity: float | None = None) -> go.Figure:
+    highest = max(setting.pruning.sparsity for setting in swept.settings) if sparsity is None else sparsity
+    rows = [setting for setting in swept.settings if setting.pruning.sparsity == highest]
+    if not rows:
+        raise UserError(f"This sweep has no sparsity {sparsity}.")
+    cells = sweep_axes.by_task(rows)
+    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "", "", "accuracy")
+
+
+def _sweep_noise_steps(swept: Sweep, method: str = "") -> go.Figure:
+    methods = list(dict.fromkeys(setting.pruning.method for setting in sweep_axes.weighing_steps(swept.settings)))
+    cells = sweep_axes.by_steps(swept.settings, method or methods[0])
+    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "sparsity", "noise steps", "accuracy")
+
+
+SWEEP_ROWS = {
+    "accuracy": Drawn("Accuracy by sparsity, a curve per method, with dense and chance", _sweep_accuracy),
+    "differences": Drawn("Each method against its control and baseline, by sparsity", _sweep_differences),
+    "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
+    "sizes": Drawn("Accuracy by size or time. size: a column of points.csv, such as 'bytes'", _sweep_sizes),
+    "noise steps": Drawn(
+        "Accuracy by the noise steps that count and by sparsity. method",
+        _sweep_noise_steps,
+        lambda swept: len(sweep_axes.step_ranges(swept.settings)) > 1,
+    ),
+}

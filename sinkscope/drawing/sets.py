@@ -1,0 +1,69 @@
+"""Figures of sets of prompts."""
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from analysis.errors import UserError
+from analysis.recording import set_exhibits
+from analysis.recording.set_file import RecordingSet
+from analysis.sinks.metrics import CURVES, of_mass
+from analysis.sinks.token_states import ALL
+from sinkscope.drawing.rows import Drawn, chosen
+
+Beside = Mapping[str, RecordingSet] | None
+"""Other sets by what to call them."""
+
+
+def _together(recordings: RecordingSet, beside: Beside) -> dict[str, RecordingSet]:
+    return {recordings.info.model.source if beside else "": recordings, **(beside or {})}
+
+
+def _layers(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
+    return set_exhibits.layers_by_kind(_together(recordings, beside)).figure
+
+
+def _movement(recordings: RecordingSet) -> go.Figure:
+    return set_exhibits.movement("", recordings).figure
+
+
+def _counts(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
+    shown = set_exhibits.counts(_together(recordings, beside))
+    if shown is None:
+        raise UserError("This set was recorded by an earlier version, without other ways of counting. Record it again.")
+    return shown.figure
+
+
+def _curve(
+    recordings: RecordingSet,
+    curve: str = "count",
+    scope: int = -1,
+    tokens: str = ALL,
+    singles: bool = False,
+    beside: Beside = None,
+) -> go.Figure:
+    chosen(CURVES, curve, "curve")
+    return set_exhibits.curve(_together(recordings, beside), curve, scope, tokens, singles).figure
+
+
+def _kinds(recordings: RecordingSet, scope: int = 0, beside: Beside = None) -> go.Figure:
+    return set_exhibits.kinds_over_steps(_together(recordings, beside), scope).figure
+
+
+def _heads(recordings: RecordingSet, metric: str = "strength") -> go.Figure:
+    chosen(dict.fromkeys(of_mass()), metric, "metric")
+    return set_exhibits.heads("trained weights", recordings, metric).figure
+
+
+ROWS = {
+    "layers": Drawn("Which kinds of tokens are sinks in each layer, over prompts. beside: other sets by name", _layers),
+    "movement": Drawn("How sinks move in each layer, compared with their nulls", _movement),
+    "counts": Drawn("Sinks per layer, by how they are counted. beside", _counts),
+    "curve": Drawn(
+        "One number per step, mean over prompts with its 95 % interval. curve: a row of CURVES; scope: a layer, -1 for "
+        "all together; tokens, singles, beside",
+        _curve,
+    ),
+    "kinds": Drawn("Kinds of sinks over the steps. scope, beside", _kinds),
+    "heads": Drawn("A metric of every head, mean over prompts, and that of random weights. metric", _heads),
+}

@@ -1,0 +1,132 @@
+"""Figures of stored calibration statistics and of searches: what a discount does before anything is pruned."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.errors import UserError
+from analysis.figures import masks as grids
+from analysis.figures import suggestion, tuning
+from analysis.specs import OBJECTIVES, TuneParams
+from analysis.specs.flat import spec_of
+from analysis.tuning import effects
+from analysis.tuning.effects import Effects
+from analysis.tuning.statistics_file import StoredStatistics
+from analysis.tuning.stored_effects import every_layer, steps_of, why_not
+from sinkscope.drawing.rows import Drawn
+from sinkscope.results import Search
+
+NAME = "this discount"
+
+
+def _setting(statistics: StoredStatistics, options: dict[str, Any]) -> TuneParams:
+    """Return the setting that options name. Raises UserError where the statistics do not serve it."""
+    setting = spec_of(TuneParams, options)
+    problem = why_not(statistics, setting)
+    if problem:
+        raise UserError(problem)
+    return setting
+
+
+def _effects(statistics: StoredStatistics, options: dict[str, Any]) -> Effects:
+    return effects.together(every_layer(statistics, _setting(statistics, options)))
+
+
+def _projections(statistics: StoredStatistics) -> list[str]:
+    return [name.split(".")[-1] for name in statistics.info.inputs]
+
+
+def _changed(statistics: StoredStatistics, **options: Any) -> go.Figure:
+    told, title = _effects(statistics, options), "mask bits changed"
+    lines = tuning.spread_lines(told.spread)
+    if not statistics.has_floor:
+        return grids.grids([grids.Grid("", told.changed, lines)], title, _projections(statistics))
+    shown = grids.beyond("", told.changed, told.floor, lines, title)
+    return grids.grids([shown], f"{title}, beyond another seed", _projections(statistics), signed=True)
+
+
+def _error(statistics: StoredStatistics, **options: Any) -> go.Figure:
+    told = _effects(statistics, options)
+    shown = [grids.Grid(NAME, told.error), grids.Grid("no discount", told.plain_error)]
+    top = max(float(np.nanmax(each.values)) for each in shown)
+    return grids.grids(shown, "output error", _projections(statistics), top=top)
+
+
+def _error_change(statistics: StoredStatistics, **options: Any) -> go.Figure:
+    shown = [grids.Grid("", _effects(statistics, options).error_change)]
+    title = "output error, relative change"
+    return grids.grids(shown, title, _projections(statistics), signed=True, unit="%")
+
+
+def _weights(statistics: StoredStatistics, layer: int = 0, **options: Any) -> go.Figure:
+    setting = _setting(statistics, options)
+    told = effects.discount_curve(statistics.mass, setting.discount, steps_of(statistics, setting), layer)
+    lines = {NAME: (told.z, told.low, told.median, told.high)}
+    return tuning.discount_curves(lines, told.counts, setting.discount.sink_std)
+
+
+def _scores(statistics: StoredStatistics, **options: Any) -> go.Figure:
+    layers = every_layer(statistics, _setting(statistics, options))
+    projections: dict[str, list[str]] = {}
+    for projection, given in statistics.info.inputs.items():
+        projections.setdefault(given, []).append(projection.split(".")[-1])
+    names = {given: "input of " + ", ".join(short) for given, short in projections.items()}
+    return tuning.score_shifts([effects.shift_quantiles(layer.shifts) for layer in layers], names)
+
+
+def _has_grams(statistics: StoredStatistics) -> bool:
+    return statistics.has_grams
+
+
+_SETTING = "Options: fields of DiscountParams and TuneParams, such as discount_strength, sink_std, sparsity"
+ROWS = {
+    "mask bits changed": Drawn(
+        f"Kept-or-pruned decisions that a discount changes, beyond what another calibration seed does. {_SETTING}",
+        _changed,
+    ),
+    "output error": Drawn(
+        "Output error of the pruned projections on held-out text. The same options", _error, _has_grams
+    ),
+    "error change": Drawn("That error compared with no discount's. The same options", _error_change, _has_grams),
+    "token weights": Drawn(
+        "Weight of a token by how far its attention mass lies above its step's mean. layer; the same options", _weights
+    ),
+    "score shifts": Drawn("How far a discount moves feature scores, by layer. The same options", _scores),
+}
+
+# --- searches ---------------------------------------------------------------------------------------------------
+
+
+def _trials(search: Search) -> go.Figure:
+    objective, trials, floor = (
+        OBJECTIVES[search.summary["objective"]],
+        search.summary["trials"],
+        search.summary.get("floor"),
+    )
+    references = {row["name"]: row["value"] for row in trials if row["name"]}
+    return suggestion.history(
+        [row["value"] for row in trials],
+        [", ".join(f"{name} {value}" for name, value in row["discount"].items()) for row in trials],
+        references,
+        objective.title,
+        objective.maximise,
+        search.spec.trials,
+        objective.decimals,
+        objective.least_height,
+        suggestion.seed_band(references.get("no discount"), None if floor is None else floor["value"]),
+    )
+
+
+def _importance(search: Search) -> go.Figure:
+    return suggestion.importances(search.summary["importance"])
+
+
+SEARCH_ROWS = {
+    "trials": Drawn("What each setting is worth, and the best so far", _trials),
+    "importance": Drawn(
+        "Which parameters tell good trials from the rest",
+        _importance,
+        lambda search: bool(search.summary["importance"]),
+    ),
+}
