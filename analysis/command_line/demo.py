@@ -9,6 +9,9 @@ from analysis.command_line.running import engine_of, follow, say
 from analysis.errors import UserError
 from analysis.machine import threads
 from analysis.models.registry import BUNDLED_PAIR, MODELS
+from analysis.recording import inside_specs
+from analysis.recording.frames import head_frame
+from analysis.sinks.metrics import highest
 from analysis.specs import (
     AblateSetSpec,
     CalibrateSpec,
@@ -18,15 +21,18 @@ from analysis.specs import (
     PruneSpec,
     RecordSetSpec,
     RecordSpec,
+    SinkParams,
     SweepSpec,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from analysis.engine import Engine
     from analysis.specs import JobSpec
 
-_ABLATED = 10  # prompts
+_ABLATED = 30  # prompts; with fewer no effect is tested
+_CHANNELS = 4  # of the residual stream that recordings keep
 _SWEEP = SweepSpec(
     methods=("wanda", "wanda-noised", "sink-wanda"),
     sparsities=(0.5, 0.6, 0.7),
@@ -46,7 +52,8 @@ def add(verb: argparse.ArgumentParser) -> None:
         "--only",
         type=listed_words,
         metavar="A,B",
-        help="run only these: record, record_set, ablate_set, calibrate, sweep",
+        help="run only these: record, what is asked about a recording (reference, noise, geometry, lens, "
+        "attention_map, ablate), record_set, ablate_set, calibrate, sweep",
     )
     verb.add_argument("--json", action="store_true", help="print the jobs as JSON")
 
@@ -54,16 +61,22 @@ def add(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Records and ablates prompts of the bundled pair, stores statistics and sweeps; what is there is not run again."""
     threads.prepare()
-    jobs = {}
+    jobs: dict[str, str] = {}
     with engine_of(options) as engine:
-        for kind, spec in _asked(options.study):
-            if options.only and kind not in options.only:
-                continue
-            record = follow(engine, engine.submit(kind, spec))
-            if record.state != "done":
-                raise UserError(record.reason or f"The {kind} was {record.state}.")
-            jobs[record.id] = kind
-            say(f"{kind}: done")
+
+        def run_all(asked: "Iterable[tuple[str, JobSpec]]") -> None:
+            for kind, spec in asked:
+                if options.only and kind not in options.only:
+                    continue
+                record = follow(engine, engine.submit(kind, spec))
+                if record.state != "done":
+                    raise UserError(record.reason or f"The {kind} was {record.state}.")
+                jobs[record.id] = kind
+                say(f"{kind}: done")
+
+        run_all(_recordings())
+        run_all(_about(engine))
+        run_all(_asked(options.study))
     if options.json:
         print(json.dumps(jobs))
     else:
@@ -71,14 +84,43 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
-    from analysis.engine.studies import children_of, new_study, sampling_of
+def _recordings() -> "Iterator[tuple[str, JobSpec]]":
+    from analysis.engine.studies import new_study, sampling_of
 
     models = [ModelSpec(source=source) for source in BUNDLED_PAIR]
     whole = new_study(models[0])
     for prompt in MODELS[BUNDLED_PAIR[0]].examples():
         for model in models:
-            yield "record", RecordSpec(model=model, prompt=prompt, sampling=sampling_of(model, whole))
+            sampling = sampling_of(model, whole)
+            yield "record", RecordSpec(model=model, prompt=prompt, sampling=sampling, channels=_CHANNELS)
+
+
+def _about(engine: "Engine") -> "Iterator[tuple[str, JobSpec]]":
+    """Yield what pages ask about the recording that they show first, before anybody has chosen anything."""
+    from analysis.recording.trajectory_file import open_trajectory
+
+    model = ModelSpec(source=BUNDLED_PAIR[0])
+    asked = [spec for kind, spec in _recordings() if spec.model == model][-1]
+    shown = next((job for job in engine.jobs("record") if job.spec == asked.model_dump(mode="json")), None)
+    file = None if shown is None else engine.result_file(shown)
+    if file is None:  # recordings were left out
+        return
+    recording, params = open_trajectory(file), SinkParams()
+    strength = head_frame(recording, params)["strength"].to_numpy().reshape(recording.layers, recording.heads)
+    layer, head = highest(strength)
+    yield "reference", inside_specs.reference_spec(recording, model)
+    yield "noise", inside_specs.noise_spec(recording, model)
+    yield "geometry", inside_specs.geometry_spec(recording, model)
+    yield "lens", inside_specs.lens_spec(recording, model, step=0)
+    yield "attention_map", inside_specs.attention_map_spec(recording, model, 0, layer, head)
+    yield "ablate", inside_specs.ablate_spec(recording, model, params, sampling=asked.sampling)
+
+
+def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
+    from analysis.engine.studies import children_of, new_study
+
+    models = [ModelSpec(source=source) for source in BUNDLED_PAIR]
+    whole = new_study(models[0])
     small = new_study(models[0], random_models=1)
     # Parts of a study share their sets of prompts.
     for child in {child.name: child for part in children_of(small).values() for child in part}.values():

@@ -58,7 +58,9 @@ def _heads(recordings: RecordingSet, metric: str = "strength") -> go.Figure:
 ROWS = {
     "layers": Drawn("Which kinds of tokens are sinks in each layer, over prompts. beside: other sets by name", _layers),
     "movement": Drawn("How sinks move in each layer, compared with their nulls", _movement),
-    "counts": Drawn("Sinks per layer, by how they are counted. beside", _counts),
+    "counts": Drawn(
+        "Sinks per layer, by how they are counted. beside", _counts, lambda recordings: bool(recordings.info.variants)
+    ),
     "curve": Drawn(
         "One number per step, mean over prompts with its 95 % interval. curve: a row of CURVES; scope: a layer, -1 for "
         "all together; tokens, singles, beside",

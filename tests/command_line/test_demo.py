@@ -1,16 +1,18 @@
 """Content of a demonstration: the jobs that the pages show, each requested once."""
 
-from analysis.command_line.demo import _asked
+from analysis.command_line.demo import _asked, _recordings
 from analysis.engine.demonstration import refusal
 from analysis.jobs import JOBS
 
 
 def test_every_page_gets_something_and_nothing_is_asked_twice():
-    asked = list(_asked(study=True))
+    asked = [*_recordings(), *_asked(study=True)]
     assert {kind for kind, _ in asked} == {"record", "record_set", "ablate_set", "calibrate", "sweep", "study"}
     assert all(isinstance(spec, JOBS[kind].spec) for kind, spec in asked)
     assert len({(kind, spec.model_dump_json()) for kind, spec in asked}) == len(asked)
     recordings = [spec for kind, spec in asked if kind == "record"]
     assert {spec.model.source for spec in recordings} == {"bundled", "bundled-ar"}
     assert not any(refusal("record", spec, 0) for spec in recordings), "a visitor may ask the same"
-    assert [kind for kind, _ in _asked(study=False)] == [kind for kind, _ in asked if kind != "study"]
+    assert [kind for kind, _ in [*_recordings(), *_asked(study=False)]] == [
+        kind for kind, _ in asked if kind != "study"
+    ]

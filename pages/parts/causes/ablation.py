@@ -22,6 +22,7 @@ from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording, finished_recordings
 from pages.parts.recordings.references import seconds_of
+from pages.parts.session import engine
 
 _ASKED = "ablate_set_asked"
 BUNDLED_PROMPTS = 50
@@ -52,6 +53,7 @@ def ablation_over_prompts(recording: Recording, params: SinkParams, side: DeltaG
         drawn = sum(row.drawn for row in CONTROLS.values())
         written = len(spec.prompts) * (1 + (1 + drawn) * len(spec.targets) * len(spec.interventions))
         st.caption(f"Writes {written:,} texts, in batches. Recording one took {seconds_of(recording)}.")
+        _earlier(recording)
         return
     what = f"Ablating over {len(spec.prompts)} prompts"
     job = asking.ask("ablate_set", spec, what, by_hand=by_hand, meanwhile=_so_far)
@@ -59,8 +61,8 @@ def ablation_over_prompts(recording: Recording, params: SinkParams, side: DeltaG
         _finished(job, spec)
 
 
-def ablation_shown(job: JobRecord) -> None:
-    """Draws a finished ablation with what it was asked with, and the way to asking another."""
+def ablation_shown(job: JobRecord, link: bool = True) -> None:
+    """Draws a finished ablation with what it was asked with. link: with the way to asking another."""
     spec = job.parameters(AblateSetSpec)
     st.subheader("Ablation over prompts", anchor=False)
     done = ", ".join(INTERVENTIONS[name].title for name in spec.interventions)
@@ -72,7 +74,17 @@ def ablation_shown(job: JobRecord) -> None:
     with st.expander("Its prompts and settings"):
         st.json(ablation_settings(job))
     _finished(job, spec, may_go_on=False)
-    st.page_link("pages/causes.py", label="**Run another ablation**", icon=":material/science:")
+    if link:
+        st.page_link("pages/causes.py", label="**Run another ablation**", icon=":material/science:")
+
+
+def _earlier(recording: Recording) -> None:
+    """Draws the newest finished ablation of this model, where there is one with other settings."""
+    source = recording.model.source
+    jobs = engine().jobs("ablate_set")
+    job = next((job for job in jobs if job.state == "done" and job.spec["model"]["source"] == source), None)
+    if job is not None:
+        ablation_shown(job, link=False)
 
 
 def ablation_settings(job: JobRecord) -> dict[str, Any]:
