@@ -39,7 +39,8 @@ def names_used(folder: Path) -> set[str]:
     """Full names of what the modules of a folder use from others, by their imports."""
     used = set()
     for path in folder.rglob("*.py"):
-        tree, called = ast.parse(path.read_text(encoding="utf-8")), {}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        called: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 called |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _recordings() -> "Iterator[tuple[str, JobSpec]]":
+def _recordings() -> "Iterator[tuple[str, RecordSpec]]":
     from analysis.engine.studies import new_study, sampling_of
 
     models = [ModelSpec(source=source) for source in BUNDLED_PAIR]
