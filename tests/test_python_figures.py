@@ -17,6 +17,7 @@ from sinkscope.drawing import FIGURES
 from tests.helpers import ROOT
 
 SAVED_BY_VERBS = {
+    "analysis.claims.exhibits.claim_figure": "`claims` saves its figures, which `read` opens",
     "analysis.evaluation.ablation_exhibits.effects_of": "`ablate` saves its figures, which `read` opens",
     "analysis.study.exhibits.pruning_exhibits": "one of the parts that `part_exhibits` draws",
 }
