@@ -126,7 +126,7 @@ def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
     for child in {child.name: child for part in children_of(small).values() for child in part}.values():
         if isinstance(child.spec, RecordSetSpec):
             yield child.kind, child.spec
-        elif isinstance(child.spec, AblateSetSpec):
+        elif isinstance(child.spec, AblateSetSpec) and child.spec.model == models[0]:
             prompts = {"prompts": child.spec.prompts[:_ABLATED], "keys": child.spec.keys[:_ABLATED]}
             yield child.kind, child.spec.model_copy(update={**prompts, "random_model": False})
     yield "calibrate", CalibrateSpec()

@@ -61,10 +61,10 @@ def ablation_over_prompts(recording: Recording, params: SinkParams, side: DeltaG
         _finished(job, spec)
 
 
-def ablation_shown(job: JobRecord, link: bool = True) -> None:
+def ablation_shown(job: JobRecord, title: str = "Ablation over prompts", link: bool = True) -> None:
     """Draws a finished ablation with what it was asked with. link: with the way to asking another."""
     spec = job.parameters(AblateSetSpec)
-    st.subheader("Ablation over prompts", anchor=False)
+    st.subheader(title, anchor=False)
     done = ", ".join(INTERVENTIONS[name].title for name in spec.interventions)
     done = f"{done[0].upper()}{done[1:]}"
     st.caption(
@@ -84,7 +84,7 @@ def _earlier(recording: Recording) -> None:
     jobs = engine().jobs("ablate_set")
     job = next((job for job in jobs if job.state == "done" and job.spec["model"]["source"] == source), None)
     if job is not None:
-        ablation_shown(job, link=False)
+        ablation_shown(job, "The latest ablation of this model", link=False)
 
 
 def ablation_settings(job: JobRecord) -> dict[str, Any]:
