@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.recording import set_exhibits
+from analysis.recording.inside_sets import queries_apart
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES, of_mass
 from analysis.sinks.token_states import ALL
@@ -55,6 +56,13 @@ def _heads(recordings: RecordingSet, metric: str = "strength") -> go.Figure:
     return set_exhibits.heads("trained weights", recordings, metric).figure
 
 
+def _queries(recordings: RecordingSet) -> go.Figure:
+    shown = queries_apart(recordings)
+    if shown is None:
+        raise UserError("No query of this set was undecided, so there is nothing to compare.")
+    return shown.figure
+
+
 ROWS = {
     "layers": Drawn("Which kinds of tokens are sinks in each layer, over prompts. beside: other sets by name", _layers),
     "movement": Drawn("How sinks move in each layer, compared with their nulls", _movement),
@@ -67,5 +75,10 @@ ROWS = {
         _curve,
     ),
     "kinds": Drawn("Kinds of sinks over the steps. scope, beside", _kinds),
+    "queries": Drawn(
+        "How far apart the keys are that undecided and written queries attend to, by layer",
+        _queries,
+        lambda recordings: recordings.info.by_query,
+    ),
     "heads": Drawn("A metric of every head, mean over prompts, and that of random weights. metric", _heads),
 }
