@@ -15,8 +15,7 @@ MOST_TOKENS = 64  # new tokens, and denoising steps
 MOST_WAITING = 4  # jobs that run or wait
 JOBS_RUN: Mapping[str, type[Spec]] = {"record": RecordSpec, "alternatives": AlternativesSpec}
 ONLY_READ = (
-    "This is a demonstration: it records short prompts with the bundled pair and changes nothing else. Install "
-    "SinkScope for the rest."
+    "This is a demonstration: it only records short prompts with the bundled pair. Install SinkScope for the rest."
 )
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.parts.session import engine
 
-INSTEAD = ":material/lock: Switched off in this demonstration. You can record short prompts."
+INSTEAD = ":material/lock: Switched off in this demonstration."
 _PRESSED, _PAGE = "button_pressed", "page_drawn"
 LOOKS_ONLY = ":material/lock: You may look at this server, and start or change nothing."
 

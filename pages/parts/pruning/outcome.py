@@ -28,6 +28,8 @@ def start(asked: Asked) -> None:
     """Draws what the prunings will take, and the button that starts them."""
     specs, problem = asked.specs, asked.problem
     takes, buttons = st.container(), st.container(horizontal=True)
+    if not may_act(buttons):
+        return
     methods = [spec.method for spec in specs]
     acting_button(
         plain(_label(methods)),
@@ -45,14 +47,13 @@ def start(asked: Asked) -> None:
             st.error(plain(problem))
         else:
             plan(specs, buttons)
-    if engine().authorizer.may("run"):
-        st.toggle(
-            "Then score them",
-            value=True,
-            key=_SCORE,
-            persist_state="session",
-            help="Scores the dense model and these prunings on the same items once they are done, as set under Score.",
-        )
+    st.toggle(
+        "Then score them",
+        value=True,
+        key=_SCORE,
+        persist_state="session",
+        help="Scores the dense model and these prunings on the same items once they are done, as set under Score.",
+    )
     say_refusal(_PLACE)
 
 
@@ -80,7 +81,7 @@ def accuracies_in_brief(model: ModelSpec, drawn: bool) -> None:
     drawn: whether these are to be drawn here, and not in full.
     """
     runs = _copies(model)
-    if runs and may_act():
+    if runs and engine().authorizer.may("run"):
         with st.expander("Score", icon=":material/monitoring:", key="fold_prune_score"):
             chosen = choose_runs(runs)
             settings = score_settings(model, runs, chosen, narrow=True)

@@ -1,9 +1,7 @@
 """Pruning runs: those at work as they go, and what the finished ones found."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,29 +11,22 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
-from analysis.figures.masks import Grid, grids
 from analysis.jobs.summaries import PrunePartial
-from analysis.pruned import masks_file
 from analysis.pruned.naming import run_name
-from analysis.readings import reading
-from analysis.readings.pruned import SAME
 from analysis.specs import PruneSpec, against, without_seed
-from analysis.specs.what_is_read import only_read
 from cache.keys import content_key
 from pages.parts.below import below
-from pages.parts.charts import card, chart, export_button, kept, reproduce, table
+from pages.parts.charts import table
 from pages.parts.plain import plain
 from pages.parts.plot import plot
-from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
-from pages.parts.pruning.footprints import footprint_of
+from pages.parts.progress import cancel_button, log_drawer, progress_bar, restart_button
+from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.run_rows import COLUMNS, row
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED
 
 SHOWN = 6  # that were cut off
 _OPENED, _NEWEST = "prune_opened", "prune_newest"
 _REFRESH = 0.7  # seconds
-_sparsity_grid, _phase_bar, _grids = kept(figures.sparsity_grid), kept(figures.phase_bar), kept(grids)
 
 
 def active_runs() -> None:
@@ -101,7 +92,7 @@ def _alike(run: Run, spec: PruneSpec) -> bool:
     )
 
 
-def _table_of_done(known: list[Run]) -> JobRecord | None:
+def _table_of_done(known: list[Run]) -> Run | None:
     """The table of pruned models, and the one that is opened: as a click or the box says, and each new one once."""
     done = [run for run in known if run.record is not None and run.record.kind == "prune"]
     if not done:
@@ -131,7 +122,7 @@ def _table_of_done(known: list[Run]) -> JobRecord | None:
     chosen = st.selectbox(
         "Opened", list(by_id), key=_OPENED, format_func=lambda run_id: by_id[run_id].name, persist_state="session"
     )
-    return by_id[chosen].record
+    return by_id[chosen]
 
 
 def _precisions_differ(ended: list[JobRecord]) -> bool:
@@ -192,127 +183,13 @@ def _cut_off(record: JobRecord, title: str) -> None:
     log_drawer(record)
 
 
-def _done(record: JobRecord, title: str) -> None:
+def _done(run: Run, title: str) -> None:
+    record = run.record
+    assert record is not None
     result = engine().result(record)
+    st.markdown(f"{title} · :gray[{_when(record)}]")
     if result is None or result.folder is None:
-        st.markdown(f"{title} · :gray[{_when(record)}]")
         st.caption("Its folder was removed.")
         return
-    report = record.summary["report"]
-    sparsity = report["sparsity"]
-    seconds = sum(row["seconds"] for row in report["phases"])
-    st.markdown(f"{title} · :gray[{_when(record)}]")
-    numbers = st.container(horizontal=True)  # on a phone as many stand beside each other as fit
-    removed = "Share of the prunable weights that were removed."
-    card(numbers, "Sparsity", f"{sparsity['overall']:.1%}", help=removed)
-    card(numbers, "Weights removed", f"{sparsity['pruned_weights']:,}")
-    card(numbers, "Time", duration(seconds))
-    size = f"{_bytes(result.folder) / 1e6:,.1f} MB"
-    card(numbers, "Folder", size, help="Checkpoint, masks, tokenizer and report.")
-    ran = f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}."
-    st.caption("\n\n".join([ran, *(f":material/info: {plain(note)}" for note in report["notes"])]))
-    folder = result.folder
-    below(lambda: _details(record, report, folder), "prune_below", 900)
-
-
-def _details(record: JobRecord, report: dict, folder: Path) -> None:
-    sparsity = report["sparsity"]
-    left, right = st.columns(2)
-    with left:
-        _what_varies(sparsity, folder)
-    with right:
-        _phases(pd.DataFrame(report["phases"]))
-    footprint_of(record, folder)
-    if engine().authorizer.may("run"):
-        st.markdown("**Folder**")
-        st.code(str(folder), language=None, wrap_lines=True)
-    reproduce(report["command"])
-    with st.container(horizontal=True):
-        export_button("SinkScope: pruning", only_read(record.spec), run_name(record.spec))
-        st.download_button(
-            "Report (JSON)",
-            lambda: json.dumps(report, indent=2),
-            f"{record.spec['method']}-report.json",
-            "application/json",
-            key=f"report_{record.id}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    log_drawer(record)
-
-
-def _phases(phases: pd.DataFrame) -> None:
-    """Seconds and peak memory of each phase."""
-    chart(
-        "Where the time went",
-        "Seconds of each phase.",
-        "Seconds of each phase; peak memory is that of the whole process.",
-        _phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
-        "pruned_phases",
-        pd.DataFrame(
-            {"phase": phases["phase"], "seconds": phases["seconds"], "peak memory, MB": phases["peak_bytes"] / 1e6}
-        ).round(1),
-        finding=reading("parts of a whole", list(phases["phase"]), list(phases["seconds"]), "the time"),
-    )
-
-
-def _what_varies(sparsity: dict, folder: Path) -> None:
-    """What was removed by layer and projection; where that is the same in all of them, by head where heads differ."""
-    grid, whole = np.array(sparsity["grid"], np.float32), float(sparsity["overall"])
-    if np.nanmax(grid) - np.nanmin(grid) > SAME:
-        layer, place = (axis.ravel() for axis in np.indices(grid.shape))
-        named = np.array(sparsity["projections"])[place]
-        chart(
-            "Sparsity by layer and projection",
-            "The share of the weights of each matrix that was removed.",
-            "Removed weights over all weights of the matrix.",
-            _sparsity_grid(grid, sparsity["projections"]),
-            "pruned_sparsity",
-            pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
-            finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
-        )
-        return
-    everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
-    heads = {name: _by_head(values) for name, values in sparsity["by_head"].items()}
-    varying = {name: values for name, values in heads.items() if values.size and _range(values) > SAME}
-    if not varying:
-        st.markdown("**Sparsity**")
-        st.caption(f"{everywhere}, and every head as many.")
-        return
-    name, values = max(varying.items(), key=lambda item: _range(item[1]))
-    layer, head = (axis.ravel() for axis in np.indices(values.shape))
-    chart(
-        f"Sparsity by head, {name}",
-        f"{everywhere}. Red: the head lost more than the whole, blue: less.",
-        "Removed weights over all weights of the head's slice, less those of the whole. Chance: as many weights "
-        r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
-        _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
-        "pruned_sparsity",
-        pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
-        finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),
-    )
-
-
-def _weights_of_head(folder: Path, name: str, heads: int) -> int:
-    """Of a head's slice; 0 where the folder's masks cannot be read or layers differ, so that nothing is claimed."""
-    try:
-        masks = masks_file.open_masks(str(folder))
-        shapes = {masks.shape((layer, name)) for layer in range(masks.geometry.layers)}
-    except (*EXPECTED, KeyError):
-        return 0
-    rows, columns = shapes.pop()
-    return 0 if shapes else rows * columns // heads
-
-
-def _by_head(rows: list[list[float]]) -> np.ndarray:
-    """Sparsity by layer and head (L, H), NaN past the heads of a layer that has fewer."""
-    heads = max(map(len, rows), default=0)
-    return np.array([[*row, *[np.nan] * (heads - len(row))] for row in rows], np.float32).reshape(len(rows), heads)
-
-
-def _range(values: np.ndarray) -> float:
-    return float(np.nanmax(values) - np.nanmin(values))
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    pruned_numbers(run)
+    below(lambda: pruned_report(run), "prune_below", 900)

@@ -1,26 +1,20 @@
 """One run, opened: its name, tags and notes, settings, report, evaluations, how to repeat it, and removing it."""
 
-import json
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from analysis.engine.permissions import NOT_YOURS
 from analysis.engine.runs import Run, remove_run, save_label, score_in, size
 from analysis.evaluation import conditions
-from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
-from analysis.readings import reading
 from analysis.specs import ImportSpec
 from pages.parts.acting import acting_button, may_act
-from pages.parts.charts import card, chart, reproduce, table
+from pages.parts.charts import table
 from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
-from pages.parts.pruning.footprints import footprint_of
+from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.runs import links
 from pages.parts.runs.pushing import push_fold
 from pages.parts.session import engine
@@ -34,7 +28,7 @@ def open_run(run: Run) -> None:
     if run.name != run.automatic:
         st.caption(plain(run.automatic))
     if run.report is not None:
-        _numbers(run)
+        pruned_numbers(run)
     with st.container(horizontal=True):
         if run.kind == "pruned" and run.runs:
             links.view_button("Texts", "Show its text beside the dense one", ":material/notes:")
@@ -64,18 +58,6 @@ def _origin(run: Run) -> None:
     st.caption(f":material/download_done: Scored elsewhere by lm-eval{said}. Read from {code(folders)}.")
     for problem in run.record.summary["problems"]:
         st.caption(f":material/info: {plain(problem)}")
-
-
-def _numbers(run: Run) -> None:
-    report: Mapping[str, Any] = run.report or {}
-    sparsity, columns = run.sparsity, st.columns(4)
-    if sparsity:
-        card(columns[0], "Sparsity", f"{sparsity['overall']:.1%}", help="Share of the prunable weights removed.")
-        card(columns[1], "Weights removed", f"{sparsity['pruned_weights']:,}")
-    card(columns[2], "Folder", f"{size(run) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report.")
-    model = report.get("model") or {}
-    if model:
-        card(columns[3], "Pruned in", str(model.get("dtype", "")), note=str(model.get("device", "")))
 
 
 # --- what visitors say of it ------------------------------------------------------------------------------------
@@ -123,8 +105,6 @@ def _evaluations(run: Run) -> None:
 
 
 def _report(run: Run) -> None:
-    report: Mapping[str, Any] = run.report or {}
-    sparsity = run.sparsity
     if run.folder is not None:
         rows = conditions.listed(conditions.conditions(read_report(run.folder)))
         table(
@@ -134,39 +114,7 @@ def _report(run: Run) -> None:
             f"settings_{run.id}",
             height=min(38 + 35 * len(rows), 320),
         )
-    if sparsity.get("grid"):
-        chart(
-            "Sparsity by layer and projection",
-            "Removed weights over all weights of the matrix.",
-            "The share of zeros among the weights of each matrix.",
-            figures.sparsity_grid(np.array(sparsity["grid"], np.float32), sparsity["projections"]),
-            f"run_grid_{run.id}",
-            finding=reading(
-                "sparsity of matrices",
-                np.array(sparsity["grid"], np.float32),
-                sparsity["projections"],
-                sparsity["overall"],
-            ),
-        )
-    for note in report.get("notes") or ():
-        st.caption(f":material/info: {plain(note)}")
-    if run.record is not None and run.folder is not None:
-        with st.expander("Size and speed", icon=":material/speed:"):
-            footprint_of(run.record, run.folder)
-    if engine().authorizer.may("run"):
-        st.markdown("**Folder**")
-        st.code(str(run.folder), language=None, wrap_lines=True)
-    if report.get("command"):
-        reproduce(str(report["command"]))
-    st.download_button(
-        "Report (JSON)",
-        lambda: json.dumps(report, indent=2, ensure_ascii=False),
-        "report.json",
-        "application/json",
-        key=f"run_report_{run.id}",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    pruned_report(run)
 
 
 def _remove(run: Run) -> None:

@@ -1,0 +1,149 @@
+"""What a pruning did, from its report: of the run opened on Prune and of the one ticked on Runs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.engine.runs import Run, size
+from analysis.figures import pruning as figures
+from analysis.figures.masks import Grid, grids
+from analysis.pruned import masks_file
+from analysis.readings import reading
+from analysis.readings.pruned import SAME
+from pages.parts.charts import card, chart, export_button, kept, reproduce
+from pages.parts.plain import plain
+from pages.parts.progress import duration, log_drawer
+from pages.parts.pruning.footprints import footprint_of
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED
+
+_sparsity_grid, _phase_bar, _grids = kept(figures.sparsity_grid), kept(figures.phase_bar), kept(grids)
+
+
+def pruned_numbers(run: Run) -> None:
+    """Draw how much was removed, how long that took, what the folder weighs, and what the report notes."""
+    report: Mapping[str, Any] = run.report or {}
+    numbers = st.container(horizontal=True)  # on a phone as many stand beside each other as fit
+    if run.sparsity:
+        removed = "Share of the prunable weights that were removed."
+        card(numbers, "Sparsity", f"{run.sparsity['overall']:.1%}", help=removed)
+        card(numbers, "Weights removed", f"{run.sparsity['pruned_weights']:,}")
+    if report.get("phases"):
+        card(numbers, "Time", duration(sum(row["seconds"] for row in report["phases"])))
+    card(numbers, "Folder", f"{size(run) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report.")
+    told = [f":material/info: {plain(note)}" for note in report.get("notes") or ()]
+    model = report.get("model") or {}
+    if model.get("dtype") and model.get("device"):
+        told.insert(0, f"Ran in {plain(model['dtype'])} on {plain(model['device'])}.")
+    if told:
+        st.caption("\n\n".join(told))
+
+
+def pruned_report(run: Run) -> None:
+    """Draw where weights went and where the time went, the footprint, the folder, the command and the files."""
+    report: Mapping[str, Any] = run.report or {}
+    left, right = st.columns(2)
+    with left:
+        if run.sparsity.get("grid") and run.folder is not None:
+            _what_varies(run.sparsity, run.folder)
+    with right:
+        if report.get("phases"):
+            _phases(pd.DataFrame(report["phases"]))
+    if run.record is not None and run.folder is not None:
+        footprint_of(run.record, run.folder)
+    if engine().authorizer.may("run"):
+        st.markdown("**Folder**")
+        st.code(str(run.folder), language=None, wrap_lines=True)
+    if report.get("command"):
+        reproduce(str(report["command"]))
+    with st.container(horizontal=True):
+        export_button("SinkScope: pruning", run.parameters, run.name)
+        st.download_button(
+            "Report (JSON)",
+            lambda: json.dumps(report, indent=2, ensure_ascii=False),
+            f"{run.parameters.get('method', 'pruning')}-report.json",
+            "application/json",
+            key=f"report_{run.id}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    if run.record is not None:
+        log_drawer(run.record)
+
+
+def _phases(phases: pd.DataFrame) -> None:
+    """Seconds and peak memory of each phase."""
+    chart(
+        "Where the time went",
+        "Seconds of each phase.",
+        "Seconds of each phase; peak memory is that of the whole process.",
+        _phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
+        "pruned_phases",
+        pd.DataFrame(
+            {"phase": phases["phase"], "seconds": phases["seconds"], "peak memory, MB": phases["peak_bytes"] / 1e6}
+        ).round(1),
+        finding=reading("parts of a whole", list(phases["phase"]), list(phases["seconds"]), "the time"),
+    )
+
+
+def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
+    """What was removed by layer and projection; where that is the same in all of them, by head where heads differ."""
+    grid, whole = np.array(sparsity["grid"], np.float32), float(sparsity["overall"])
+    if np.nanmax(grid) - np.nanmin(grid) > SAME:
+        layer, place = (axis.ravel() for axis in np.indices(grid.shape))
+        named = np.array(sparsity["projections"])[place]
+        chart(
+            "Sparsity by layer and projection",
+            "The share of the weights of each matrix that was removed.",
+            "Removed weights over all weights of the matrix.",
+            _sparsity_grid(grid, sparsity["projections"]),
+            "pruned_sparsity",
+            pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
+            finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
+        )
+        return
+    everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
+    heads = {name: _by_head(values) for name, values in sparsity["by_head"].items()}
+    varying = {name: values for name, values in heads.items() if values.size and _range(values) > SAME}
+    if not varying:
+        st.markdown("**Sparsity**")
+        st.caption(f"{everywhere}, and every head as many.")
+        return
+    name, values = max(varying.items(), key=lambda item: _range(item[1]))
+    layer, head = (axis.ravel() for axis in np.indices(values.shape))
+    chart(
+        f"Sparsity by head, {name}",
+        f"{everywhere}. Red: the head lost more than the whole, blue: less.",
+        "Removed weights over all weights of the head's slice, less those of the whole. Chance: as many weights "
+        r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
+        _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
+        "pruned_sparsity",
+        pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
+        finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),
+    )
+
+
+def _weights_of_head(folder: Path, name: str, heads: int) -> int:
+    """Of a head's slice; 0 where the folder's masks cannot be read or layers differ, so that nothing is claimed."""
+    try:
+        masks = masks_file.open_masks(str(folder))
+        shapes = {masks.shape((layer, name)) for layer in range(masks.geometry.layers)}
+    except (*EXPECTED, KeyError):
+        return 0
+    rows, columns = shapes.pop()
+    return 0 if shapes else rows * columns // heads
+
+
+def _by_head(rows: list[list[float]]) -> np.ndarray:
+    """Sparsity by layer and head (L, H), NaN past the heads of a layer that has fewer."""
+    heads = max(map(len, rows), default=0)
+    return np.array([[*row, *[np.nan] * (heads - len(row))] for row in rows], np.float32).reshape(len(rows), heads)
+
+
+def _range(values: np.ndarray) -> float:
+    return float(np.nanmax(values) - np.nanmin(values))
