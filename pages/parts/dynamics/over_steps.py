@@ -109,14 +109,16 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
 
 
 def _writing(recording: Recording) -> None:
-    """Draw how many tokens each step wrote, edited and took back; nothing if all steps write equally many."""
+    """Draw how many tokens each step wrote, edited and took back; nothing if no step edits or takes back any, as the tab
+    Parallel writing shows what each one wrote.
+    """
     changes = measures.changes(recording)
     counts = {
         "written": changes.written.sum(axis=1),
         "edited": changes.edited.sum(axis=1),
         "taken back": changes.taken_back.sum(axis=1),
     }
-    if all(len(set(count.tolist())) == 1 for count in counts.values()):
+    if not counts["edited"].any() and not counts["taken back"].any():
         return
     steps = np.arange(recording.trajectory.steps)
     chart(
