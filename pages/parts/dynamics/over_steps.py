@@ -109,7 +109,7 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
 
 
 def _writing(recording: Recording) -> None:
-    """Draw how many tokens each step wrote, edited and took back; nothing if no step edits or takes back any, as the tab
+    """Draw how many tokens each step wrote, edited and took back; nothing if no step edits or takes back any: the tab
     Parallel writing shows what each one wrote.
     """
     changes = measures.changes(recording)
