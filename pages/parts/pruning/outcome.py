@@ -89,12 +89,14 @@ def accuracies_in_brief(model: ModelSpec, drawn: bool) -> None:
     elif not runs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
         say_scores(model)
+    if not drawn:
+        return
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
     newest = next(of_model, None)
     shown = choose_evaluation(newest, none=newest is None, boxed=False)
-    if shown is not None and drawn:
+    if shown is not None:
         accuracy_in_brief(shown)
-    elif shown is None and runs:
+    elif runs:
         st.caption("Not scored yet.")
 
 
