@@ -89,7 +89,7 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
         return
     with places[1]:
         chart(
-            f"The same of two calibration seeds, {part}",
+            f"Two calibration seeds, second minus first, {part}",
             "What another draw of the calibration text does to the sparsity of heads, on the same colours.",
             f"$$\\frac{{|B| - |A|}}{{n}}$$\n\nof the slice's weights, $A$ and $B$ pruned with two seeds. {OURS}",
             figures.grids([figures.Grid("", seeds)], axis, "head", signed=True, top=top),
