@@ -185,9 +185,41 @@ def show_step(
 
     The recordings have prompts of one length, and as many tokens in the step. keep: as `LoadedModel.predict` has it.
     """
-    layout = step_layout(network, recordings[0], step)
-    texts = [tokens[tokens != PADDING] for tokens in (recording.tokens[step] for recording in recordings)]
-    return network.predict(torch.from_numpy(np.stack(texts).astype(np.int64)), observer, edit, keep, layout)
+    texts = [recording.tokens[step] for recording in recordings]
+    return _shown(network, texts, step_layout(network, recordings[0], step), observer, edit, keep)
+
+
+def show_steps(
+    network: LoadedModel, recording: PromptRun, steps: Sequence[int], observer: Observer, edit: Edit | None = None
+) -> None:
+    """Run the whole texts of steps of a recording through a network, as one batch: steps of one of `alike_steps`."""
+    texts = [recording.tokens[step] for step in steps]
+    _shown(network, texts, step_layout(network, recording, steps[0]), observer, edit, 1)
+
+
+def alike_steps(network: LoadedModel, recording: PromptRun) -> Iterator[list[int]]:
+    """Yield the steps of a recording in order, together those that follow each other with as many tokens, the same
+    queries and the same blocks, at most `MOST_ROWS`.
+    """
+    run = recording.run
+    facts = [run.lengths, *run.pattern.queries.T]
+    facts += [run.pattern.open_block[:, 0]] if network.architecture.by_blocks else []
+    changes = np.flatnonzero((np.diff(np.stack(facts)) != 0).any(axis=0)) + 1
+    for group in np.split(np.arange(run.steps), changes):
+        for start in range(0, len(group), MOST_ROWS):
+            yield group[start : start + MOST_ROWS].tolist()
+
+
+def _shown(
+    network: LoadedModel,
+    texts: Sequence[np.ndarray],
+    layout: Layout | None,
+    observer: Observer | None,
+    edit: Edit | None,
+    keep: int | None,
+) -> torch.Tensor:
+    stacked = np.stack([tokens[tokens != PADDING] for tokens in texts])
+    return network.predict(torch.from_numpy(stacked.astype(np.int64)), observer, edit, keep, layout)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, to
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
 from analysis.recording.activations import LargestChannels
-from analysis.recording.batches import PromptRun, show_step, step_layout
+from analysis.recording.batches import PromptRun, alike_steps, show_step, show_steps, step_layout
 from analysis.recording.interventions import AddedKey
 from analysis.recording.lens import logit_lens
 from analysis.recording.residual_edits import ClampedChannels, LargestStates
@@ -206,16 +206,19 @@ def _likeness(
 
 
 def mass_of(
-    network: LoadedModel, recording: PromptRun, edit: Callable[[int], Edit] | None = None, on_step: OnStep = _quiet
+    network: LoadedModel,
+    recording: PromptRun,
+    edit: Callable[[list[int]], Edit] | None = None,
+    on_step: OnStep = _quiet,
 ) -> np.ndarray:
     """Return the mass that the steps of a recording show, averaged over heads, (T, L, S) float32, NaN where a token is
-    absent. edit: gives the edit of a step's attention. Raises UserError as `measure` does.
+    absent. edit: gives the edit of the attention in steps that run as one batch. Raises UserError as `measure` does.
     """
     return _masses(network, recording, edit, 0, on_step)[0]
 
 
 def _masses(
-    network: LoadedModel, recording: PromptRun, edit: Callable[[int], Edit] | None, added: int, on_step: OnStep
+    network: LoadedModel, recording: PromptRun, edit: Callable[[list[int]], Edit] | None, added: int, on_step: OnStep
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mass (T, L, S + added) of all keys, of which the last are added ones, and (T, L, S) of what queries would pay
     without these to the text's own.
@@ -232,16 +235,17 @@ def _masses(
         mask = None if inputs.mask is None else inputs.mask[..., :length]
         own(layer, replace(inputs, key=inputs.key[:, :, :length], value=inputs.value[:, :, :length], mask=mask))
 
-    for step in range(steps):
-        there = np.append(run.present[step], np.ones(added, bool))
-        whole.first = own.first = int(run.pattern.queries[step, 0])
-        observer = together(whole, without_added) if added else whole
-        show_step(network, [recording], step, observer, None if edit is None else edit(step))
-        relative = _relative(recording, step)
-        mass[step][:, there] = whole.take().mass[0].mean(dim=1).numpy() * relative
-        if added:
-            rest[step][:, run.present[step]] = own.take().mass[0].mean(dim=1).numpy() * relative
-        on_step(1)
+    observer = together(whole, without_added) if added else whole
+    for batch in alike_steps(network, recording):
+        whole.first = own.first = int(run.pattern.queries[batch[0], 0])
+        show_steps(network, recording, batch, observer, None if edit is None else edit(batch))
+        seen = whole.take().mass.mean(dim=2).numpy()
+        seen_rest = own.take().mass.mean(dim=2).numpy() if added else seen
+        for row, step in enumerate(batch):
+            relative = _relative(recording, step)
+            mass[step][:, np.append(run.present[step], np.ones(added, bool))] = seen[row] * relative
+            rest[step][:, run.present[step]] = seen_rest[row] * relative
+        on_step(len(batch))
     return mass, rest
 
 
@@ -285,7 +289,7 @@ def with_added_token(
     (arXiv 2601.19657): its key is that of the position `sources[t]` (T,), its value zero if `silent`, else that one's.
     """
     mass, rest = _masses(
-        network, recording, lambda step: AddedKey(torch.tensor([int(sources[step])]), silent), 1, on_step
+        network, recording, lambda steps: AddedKey(torch.from_numpy(sources[steps]), silent), 1, on_step
     )
     return Added(mass[..., :-1], rest, mass[..., -1])
 

@@ -38,15 +38,17 @@ def most_attended(mass: np.ndarray, part: float = 0.1) -> np.ndarray:
 
 
 def drift_of_the_most_attended(
-    drift: np.ndarray, attended: np.ndarray, tokens: np.ndarray, state: np.ndarray
+    drift: np.ndarray, attended: np.ndarray, tokens: np.ndarray, state: np.ndarray, age: np.ndarray | None = None
 ) -> Paired:
     """Return the mean drift of attended tokens, and of other tokens of the same state and age, whose token stays.
 
     drift (T, L, S): from the step before to this one, NaN in the first and where a token is absent. attended (T, L, S)
-    bool: chosen by the mass of the step before, in row t − 1. tokens, state (T, S). Ages count as alike between powers
-    of two (0, 1–2, 3–6, …): every written token would otherwise have an age of its own.
+    bool: chosen by the mass of the step before, in row t − 1. tokens, state (T, S). age (T, S): of `ages`, where
+    these are only some of the steps of a recording. Ages count as alike between powers of two (0, 1–2, 3–6, …): every
+    written token would otherwise have an age of its own.
     """
-    age = np.floor(np.log2(ages(tokens, state) + 1)).astype(np.int64)
-    strata = np.where(state == TokenState.ABSENT, -1, state.astype(np.int64) * 64 + age)[:-1]
+    age = ages(tokens, state) if age is None else age
+    group = np.floor(np.log2(age + 1)).astype(np.int64)
+    strata = np.where(state == TokenState.ABSENT, -1, state.astype(np.int64) * 64 + group)[:-1]
     stays = (tokens[1:] == tokens[:-1]) & (state[1:] == state[:-1])
     return against_matched(drift[1:], attended[:-1], np.where(stays, strata, -1))

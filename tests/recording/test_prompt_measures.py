@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from analysis.attention import AttentionInputs, MapObserver, MassObserver
 from analysis.errors import UserError
-from analysis.models.load import random_like
+from analysis.models.load import load, random_like
 from analysis.recording import prompt_measures
 from analysis.recording.activations import BlockStates
-from analysis.recording.batches import recorded, show_step
+from analysis.recording.batches import alike_steps, recorded, show_step
 from analysis.recording.interventions import AddedKey
 from analysis.recording.prompt_pairs import channels_of, pairs
 from analysis.recording.residual_edits import ClampedChannels, other_channels
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.recording.weight_nulls import permuted_like
 from analysis.sinks.by_position import explained_by_position
-from analysis.specs import LLaDASampling, SinkParams
+from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, SinkParams
 
 PROMPTS = ("mia has a dog .", "leo has a cat .")
 
@@ -191,7 +191,8 @@ def test_clamping_acts_while_it_is_open_and_on_its_channels_alone(bundled, runs)
 def test_an_added_token_draws_attention_and_dilutes_the_rest(bundled, runs):
     recording = runs[0]
     plain = prompt_measures.mass_of(bundled, recording)
-    np.testing.assert_allclose(plain, recording.run.mass, atol=1e-3)
+    np.testing.assert_allclose(plain, recording.run.mass, atol=1e-3, err_msg="steps as one batch are as steps alone")
+    assert list(alike_steps(bundled, recording)) == [[0, 1, 2, 3, 4, 5]]
     together = recording.run.sinks(SinkParams())[:, -1]
     own, drawn = prompt_measures.added_sources(
         plain.mean(axis=1), together, recording.run.state, np.random.default_rng(0)
@@ -227,3 +228,19 @@ def test_texts_written_over_kept_keys_are_refused(bundled):
     )
     with pytest.raises(UserError, match="cache set to none"):
         prompt_measures.measure(bundled, recording, SinkParams())
+
+
+def test_texts_that_grow_run_step_by_step():
+    model = load(ModelSpec(source="bundled-ar", device="cpu"))
+    ids = model.encode(PROMPTS[0], "off")[0]
+    [recording] = recorded(model, [ids], AutoregressiveSampling(gen_length=4), 0, 1, lambda rows: None)
+    assert list(alike_steps(model, recording)) == [[step] for step in range(recording.run.steps)]
+    mass = prompt_measures.mass_of(model, recording)
+    np.testing.assert_allclose(mass, recording.run.mass, atol=1e-3)
+    sources = np.zeros(recording.run.steps, np.int64)
+    added = prompt_measures.with_added_token(model, recording, sources, silent=True)
+    assert (added.token > 0).all() and np.isfinite(
+        added.rest[recording.run.present[:, None].repeat(mass.shape[1], 1)]
+    ).all()
+    measured = prompt_measures.measure(model, recording, SinkParams())
+    assert np.isnan(measured.apart.value).all() and np.isnan(measured.other_heads.value).all()
