@@ -112,7 +112,7 @@ def _measured(
 ) -> MeasuredPrompts:
     """Every measure of every prompt in a network, by measure: [value, null] per prompt, None where there is none."""
     from analysis.recording.claim_looks import LOOKS, TOGETHER, Look, by_position, steps_of
-    from analysis.recording.prompt_pairs import Channels, channels_of
+    from analysis.recording.prompt_measures import Channels, channels_of
 
     @cache
     def channels() -> Channels:

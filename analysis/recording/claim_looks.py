@@ -17,11 +17,10 @@ from analysis.recording import prompt_measures
 from analysis.recording.ablation import CHOOSERS, Candidates, divergence, matched
 from analysis.recording.batches import PromptRun, at_steps, show_step
 from analysis.recording.interventions import EDITS
-from analysis.recording.prompt_measures import PromptMeasures
-from analysis.recording.prompt_pairs import Channels
+from analysis.recording.prompt_measures import Channels, PromptMeasures
 from analysis.registry import Attached
 from analysis.sinks.by_position import LEAST, explained_by_position, shallow_against_deep
-from analysis.sinks.drift import drift_of_the_most_attended, most_attended
+from analysis.sinks.drift import ages, drift_of_the_most_attended, most_attended
 from analysis.sinks.metrics import position_variance
 from analysis.sinks.pairing import lost_attention, value_norms_of_sinks
 from analysis.sinks.token_states import TokenState
@@ -151,8 +150,9 @@ def _clamped(look: Look) -> Pair:
 def _drift(look: Look) -> Pair:
     """Relative change of keys and values from a step to the next, the mean of both."""
     run, attended = look.recording.run, most_attended(look.measured.by_layer)
+    age = ages(look.whole.tokens, look.whole.run.state)[list(look.steps)]
     pairs = [
-        drift_of_the_most_attended(look.measured.drift[name], attended, look.recording.tokens, run.state).means()
+        drift_of_the_most_attended(look.measured.drift[name], attended, look.recording.tokens, run.state, age).means()
         for name in ("key_change", "value_change")
     ]
     return Pair(*np.mean(pairs, axis=0))

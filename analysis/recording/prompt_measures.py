@@ -17,7 +17,7 @@ from analysis.recording.activations import LargestChannels
 from analysis.recording.batches import PromptRun, alike_steps, show_step, show_steps, step_layout
 from analysis.recording.interventions import AddedKey
 from analysis.recording.lens import logit_lens
-from analysis.recording.residual_edits import ClampedChannels, LargestStates
+from analysis.recording.residual_edits import ClampedChannels, LargestStates, other_channels
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.drift import DRIFTS
@@ -249,19 +249,28 @@ def _masses(
     return mass, rest
 
 
-def massive_channels(
-    network: LoadedModel, recordings: Sequence[PromptRun], count: int, on_step: OnStep = _quiet
-) -> torch.Tensor:
-    """Return the residual channels that reach furthest beyond the median magnitude of their layer, (count,) int64, by
-    the first, middle and last steps of recordings.
+@dataclass(frozen=True)
+class Channels:
+    """Residual channels of a network: those that reach furthest beyond the median magnitude of their layer, and as many
+    random others, (K,) int64 each.
     """
+
+    massive: torch.Tensor
+    others: torch.Tensor
+
+
+def channels_of(
+    network: LoadedModel, recordings: Sequence[PromptRun], seed: int, count: int = 4, on_step: OnStep = _quiet
+) -> Channels:
+    """Return the massive channels of a network by the first, middle and last steps of recordings, and others."""
     with LargestStates(network) as states:
         for recording in recordings:
             last = recording.run.steps - 1
             for step in sorted({0, last // 2, last}):
                 show_step(network, [recording], step)
                 on_step(1)
-    return states.channels(count)
+    massive = states.channels(count)
+    return Channels(massive, other_channels(massive, network.geometry.hidden, seed))
 
 
 def clamped(network: LoadedModel, recording: PromptRun, channels: torch.Tensor, on_step: OnStep = _quiet) -> np.ndarray:

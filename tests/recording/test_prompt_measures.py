@@ -17,11 +17,13 @@ from analysis.recording import prompt_measures
 from analysis.recording.activations import BlockStates
 from analysis.recording.batches import alike_steps, recorded, show_step
 from analysis.recording.interventions import AddedKey
-from analysis.recording.prompt_pairs import channels_of, pairs
+from analysis.recording.prompt_measures import channels_of
 from analysis.recording.residual_edits import ClampedChannels, other_channels
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.recording.weight_nulls import permuted_like
 from analysis.sinks.by_position import explained_by_position
+from analysis.sinks.pairing import lost_attention
+from analysis.sinks.token_states import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, SinkParams
 
 PROMPTS = ("mia has a dog .", "leo has a cat .")
@@ -210,15 +212,31 @@ def test_an_added_token_draws_attention_and_dilutes_the_rest(bundled, runs):
 
 @pytest.mark.parametrize("draw", [random_like, permuted_like])
 def test_every_measure_is_told_of_other_weights_too(bundled, runs, draw):
-    network = draw(bundled, 1)
+    network, recording = draw(bundled, 1), runs[0]
+    measured = prompt_measures.measure(network, recording, SinkParams(), beside=runs[1])
+    for pair in (measured.apart, measured.carried, measured.other_heads, measured.other_prompt):
+        assert pair.value.shape == (network.geometry.layers,) and np.isfinite(pair.means()).all()
     channels = channels_of(network, runs[:1], 0)
-    measured = prompt_measures.measure(network, runs[0], SinkParams(), beside=runs[1])
-    found = pairs(network, runs[0], measured, channels, SinkParams(), 0)
-    for name, pair in found.items():
-        assert pair.value.shape == pair.null.shape == (network.geometry.layers,), name
-    assert np.isfinite(found["pattern of another head"].means()).all()
-    three = np.stack([measured.mass, measured.mass, runs[0].heads])
+    assert not set(channels.massive.tolist()) & set(channels.others.tolist())
+    masses = [prompt_measures.clamped(network, recording, which) for which in (channels.massive, channels.others)]
+    sinks = measured.sinks(recording, SinkParams())[:, :-1]
+    assert np.isfinite(lost_attention(measured.by_layer, *masses, sinks).means()).all()
+    together = measured.sinks(recording, SinkParams())[:, -1]
+    assert prompt_measures.lens_at_sinks(network, recording, together).value.shape == (network.geometry.layers,)
+    three = np.stack([measured.mass, measured.mass, recording.heads])
     assert explained_by_position(three).shape == (3, network.geometry.layers)
+
+
+def test_undecided_sinks_are_read_as_the_model_would_write_them(bundled, runs):
+    recording = runs[0]
+    step = round(0.5 * (recording.run.steps - 1))
+    undecided = recording.run.state[step] == TokenState.UNDECIDED
+    flags = np.zeros(recording.run.state.shape, bool)
+    flags[step, np.flatnonzero(undecided)[0]] = True
+    pair = prompt_measures.lens_at_sinks(bundled, recording, flags)
+    read = show_step(bundled, [recording], step, keep=None)[0].argmax(dim=-1).numpy() == recording.run.final
+    assert pair.value[-1] == read[undecided][0] and pair.null[-1] == pytest.approx(read[undecided][1:].mean())
+    assert np.isnan(prompt_measures.lens_at_sinks(bundled, recording, flags & False).value).all()
 
 
 def test_texts_written_over_kept_keys_are_refused(bundled):
