@@ -18,6 +18,7 @@ from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import CLAIMS, Claim
 
 LEAST_SEEDS = 2
+LEAST_SHARED = 20  # prompts that have a number in the model and with other weights as well
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,11 @@ def estimate_of(values: np.ndarray, clusters: np.ndarray) -> Estimate:
 def _excess(claim: Claim, first: np.ndarray, second: np.ndarray, clusters: np.ndarray) -> Difference:
     """First beyond second in the claimed direction, over the prompts that have both."""
     there = np.isfinite(first) & np.isfinite(second)
-    if there.sum() < LEAST_PROMPTS:
-        raise Missing("Too few prompts have a number with other weights as well. Give more prompts.")
+    if there.sum() < LEAST_SHARED:
+        raise Missing(
+            f"{there.sum()} prompts have a number with other weights as well, and a verdict needs {LEAST_SHARED}. Give "
+            "more prompts."
+        )
     sides = (first[there], second[there])[:: claim.direction]
     return difference(*sides, clusters[there], test=True)
 

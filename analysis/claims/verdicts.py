@@ -181,7 +181,7 @@ def _numbers(judged: Judged) -> str:
 def number_words(value: float, unit: Unit) -> str:
     """A value with its unit and no sign of its own; a share in per cent."""
     if unit is POINTS:
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f} %".replace("-", "−")
     return f"{value:.{max(unit.decimals, 2)}f} {unit.name}".replace("-", "−")
 
 

@@ -57,9 +57,10 @@ class ClaimsSpec(JobSpec):
         (), "Claims", "Which claims are tested. Empty: all of them.", max_length=64
     )
     count: int = parameter(
-        30,
+        36,
         "Prompts",
-        "How many prompts are recorded and looked into. A verdict needs at least 30 clusters of them.",
+        "How many prompts are recorded and looked into. A verdict needs a number of at least 30 clusters of them, and "
+        "some prompts have nothing to measure.",
         unit="prompts",
         ge=2,
         le=MOST_PROMPTS,
@@ -159,7 +160,7 @@ class ClaimsSize:
 
 
 CLAIM_SIZES: Registry[ClaimsSize] = Registry(
-    ClaimsSize("quick", "Quick", "30 prompts, six calibration seeds, 128 items of each task: a first look.", {}),
+    ClaimsSize("quick", "Quick", "36 prompts, six calibration seeds, 128 items of each task: a first look.", {}),
     ClaimsSize(
         "standard",
         "Standard",
