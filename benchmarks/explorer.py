@@ -107,8 +107,8 @@ def hover(page: Page, canvas: str) -> None:
         page.mouse.move(box["x"] + x, box["y"] + y)
 
 
-_CLICKS = f"""async () => {{
-  const canvas = document.querySelector(".sx-heads canvas"), box = canvas.getBoundingClientRect(), waits = [];
+_CLICKS = f"""async (canvas) => {{
+  const box = canvas.getBoundingClientRect(), waits = [];
   for (let i = 0; i < {MOVES}; i++) {{
     const at = {{ clientX: box.left + 60 + ((7 * i) % 40) / 40 * (box.width - 70), button: 0, pointerId: 1,
       clientY: box.top + 24 + ((3 * i) % 16) / 16 * (box.height - 30), bubbles: true }};
@@ -136,7 +136,7 @@ def _drive(name: str, value: str) -> str:
 def tell_clicks(page: Page) -> None:
     """Print how long clicks on heads take until the frame after the answer begins: with drawing, up to the screen's own
     33 ms more than the script's time."""
-    waits = sorted(page.evaluate(f"({_CLICKS})()"))
+    waits = sorted(page.locator(".sx-heads canvas").evaluate(_CLICKS))
     print(f"  {'click a head':<20} {statistics.median(waits):6.1f} {waits[int(0.95 * len(waits))]:6.1f}  (until drawn)")
 
 

@@ -39,11 +39,12 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h1>{{ question }}</h1>
 <div class="body">
 <p class="what">{{ what }}</p>
-<p class="caveat">{{ about }} {{ thin }}</p>
+{% if thin %}<p class="caveat">{{ thin }}</p>{% endif %}
 {% for answer in answers %}
 <p class="answer"><b>{{ answer.question }} {{ answer.lead }}</b>{{ answer.sentence }}</p>
 {% endfor %}
 </div>
+<p class="caveat">{{ about }}</p>
 <aside class="speaker">{% for told in findings %}<p>{{ told.title }}.</p>{% endfor %}</aside>
 </section>
 {% for told in findings %}
