@@ -21,16 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from analysis.job_context import SilentContext
 from analysis.machine import threads
+from analysis.machine.speed import measured_speed
 from analysis.models.checkpoint import find
 from analysis.models.registry import BUNDLED, Model
 from analysis.pruned.masks_file import open_masks
 from analysis.pruning.saving import CheckpointWriter
 from analysis.recording.fits import known_size, memory_needed
-from analysis.recording.offers import measured_rate, operations
+from analysis.recording.offers import recording_seconds
 from analysis.specs import CalibrationParams, EstimateSpec, ModelSpec, PruneSpec
 from benchmarks.gpu import LARGE, TINY
 from cache.sizes import gigabytes
@@ -121,12 +123,14 @@ def record_said(checkpoint: Path) -> tuple[float, float]:
     """Return the bytes and seconds that the offer of a model states for this recording."""
     model = Model(str(checkpoint), str(checkpoint), "", sampling=(("gen_length", NEW_TOKENS), ("steps", STEPS)))
     size, _ = known_size(model)
+    speed = measured_speed("cpu", "bfloat16")
     assert size is not None
-    return memory_needed(size, 2, model), operations(size, model) / measured_rate()
+    assert speed is not None
+    return memory_needed(size, 2, model), recording_seconds(size, model, "bfloat16", speed)
 
 
 def prune_said(checkpoint: Path, folder: Path) -> tuple[float, float]:
-    """Return the bytes, the blocks' own share included, and the seconds that the estimate of this pruning states."""
+    """Return the bytes that the estimate of this pruning states, with the embedding and this process, and seconds."""
     from analysis.jobs.pruning import estimate
 
     calibration = CalibrationParams(data="bundled", **CALIBRATION)
@@ -137,10 +141,11 @@ def prune_said(checkpoint: Path, folder: Path) -> tuple[float, float]:
         streaming="always",
     )
     context = SilentContext(folder, Stores(folder / "store"))
+    before = psutil.Process().memory_info().rss
     summary = estimate(EstimateSpec.of(asked), context).summary
     found = find(str(checkpoint))
     assert found is not None
-    outside = 2 * 2 * found.geometry.vocabulary * found.geometry.hidden  # embedding and head
+    outside = 2 * found.geometry.vocabulary * found.geometry.hidden + before
     return summary["memory_bytes"] + outside, summary["total_seconds"]
 
 

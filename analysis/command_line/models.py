@@ -6,8 +6,10 @@ from typing import Any, get_args
 
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
-from analysis.recording.fits import fit_of
+from analysis.recording.fits import Fit, fit_of
+from analysis.recording.offers import minutes_of
 from analysis.specs import ModelSpec
+from cache.sizes import gigabytes
 
 
 def add(models: argparse.ArgumentParser) -> None:
@@ -23,8 +25,9 @@ def add(models: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Lists them, each with what it needs and whether that fits."""
     rows: list[dict[str, Any]] = []
+    fits = {name: fit_of(model, options.device, options.dtype) for name, model in MODELS.items()}
     for name, model in MODELS.items():
-        fit = fit_of(model, options.device, options.dtype)
+        fit, minutes = fits[name], minutes_of(model, fits[name])
         row: dict[str, Any] = {
             "name": name,
             "source": model.source,
@@ -41,15 +44,36 @@ def run(options: argparse.Namespace) -> int:
                 "download_bytes": fit.disk,
                 "disk_free_bytes": fit.free_disk,
                 "counted": fit.counted,
+                "recording_seconds": None if minutes is None else round(60 * minutes, 1),
                 "sentence": fit.sentence,
             }
         rows.append(row)
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
         return 0
-    width = max(len(row["name"]) for row in rows)
+    known = next((fit for fit in fits.values() if fit is not None), None)
+    if known is not None:
+        where = {"cpu": "memory", "mps": "memory", "cuda": "GPU memory"}[known.room.device]
+        print(
+            f"This machine: {gigabytes(known.room.total)} of {where}, {gigabytes(known.free_disk)} of disk free. Needs "
+            f"are those of {known.dtype}.\n"
+        )
+    width = max(map(len, fits))
     for row in rows:
-        there = "on this disk" if row["here"] else "to download"
-        said = row.get("fit", {}).get("sentence", "")
-        print(f"{row['name']:<{width}}  {there:<12}  {row['summary']} {said}")
+        fit = fits[row["name"]]
+        print(f"{row['name']:<{width}}  {'' if fit is None else _need(row, fit)}".rstrip())
+        print(f"    {row['summary']}{f' {fit.advice}' if fit is not None and fit.advice else ''}")
     return 0
+
+
+def _need(row: dict[str, Any], fit: Fit) -> str:
+    """Verdict, memory, download and time of a model, in columns."""
+    about = "" if fit.counted else "~"
+    there = "on this disk" if row["here"] else f"{about}{gigabytes(fit.disk)} to download"
+    seconds = row["fit"]["recording_seconds"]
+    takes = "" if seconds is None or fit.verdict == "does not fit" else f"a recording: {_time(seconds)}"
+    return f"{fit.verdict:<12}  {about + gigabytes(fit.memory):>9} of memory  {there:<20}  {takes}"
+
+
+def _time(seconds: float) -> str:
+    return "seconds" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -281,8 +281,8 @@ def _encoder(name: str, kind: str, model_type: str, blocks: str, **more: Any) ->
 
 
 ONE_MASK_RATIO = (
-    "This model was trained to fill in masks at one mask ratio, not as a diffusion model: texts with more masks than "
-    "that are nothing it was trained on."
+    "This model was not trained as a diffusion model: it learned to fill in masks at one mask ratio, and texts with "
+    "more masks are new to it."
 )
 ARCHITECTURES |= {
     "bert": _encoder("BERT", "BertForMaskedLM", "bert", "bert.encoder.layer"),

@@ -60,7 +60,7 @@ FOREIGN = (
         r"two[-_]?tower",
         "One network reads the text and another denoises beside it, and one is all that is run here.",
     ),
-    Foreign("DPLM", r"(?<![a-z])dplm|^esmfordplm", "It writes proteins with ESM's blocks, which are not supported."),
+    Foreign("DPLM", r"(?<![a-z])dplm|^esmfordplm", "It writes proteins, with ESM's blocks."),
     Foreign("WeDLM", r"wedlm", "Its causal attention runs over reordered positions."),
     Foreign("ReFusion", r"refusion", "It writes slots in any order and the tokens of a slot from left to right."),
     Foreign(
@@ -87,7 +87,11 @@ FOREIGN = (
         "LFM2 diffusion", r"lfm2.*diffusion", "Most of its layers are convolutions, which have no attention to observe."
     ),
     Foreign("RND1", r"(?<![a-z])rnd1", _EXPERTS),
-    Foreign("Stable-DiffCoder", r"diff[-_]?coder", _BLOCKS),
+    Foreign(
+        "Stable-DiffCoder",
+        r"diff[-_]?coder",
+        "It runs Llama's blocks under attention in blocks of 4, by a class of its own that is not built in here.",
+    ),
     Foreign("a multimodal LLaDA", r"llava[-_]?llada|lladaformultimodal|llada-v(?![a-z0-9])|lavida|dimoo", _IMAGES),
     Foreign("Dimple", r"(?<![a-z])dimple", _IMAGES),
     Foreign(

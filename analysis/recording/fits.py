@@ -21,6 +21,7 @@ from cache.sizes import gigabytes
 Verdict = Literal["fits", "tight", "does not fit"]
 TIGHT = 0.8  # of a device's memory, or of what is free on it now
 PROMPT = 16  # tokens
+PRECISIONS = {2: "bfloat16", 4: "float32"}  # by bytes per weight
 _HEADROOM = 1.05  # as when a model is loaded
 _LOGIT_COPIES = 3  # logits, their probabilities and what is ranked by
 
@@ -58,7 +59,7 @@ def fit_of(model: Model, device: str = "auto", dtype: str = "auto") -> Fit | Non
         return None
     there = room(device)
     disk, free_disk = 0 if here else size.parameters * size.stored, free_on_disk()
-    width = _width(size, there.device, dtype)
+    width = width_of(size, there.device, dtype)
     memory = memory_needed(size, width, model)
     verdict = _verdict(memory, there)
     advice = ""
@@ -66,7 +67,7 @@ def fit_of(model: Model, device: str = "auto", dtype: str = "auto") -> Fit | Non
         advice = f"In bfloat16 it takes {gigabytes(memory_needed(size, 2, model))}."
     if disk > free_disk:
         verdict, advice = "does not fit", "The disk is too full for its download."
-    return Fit(verdict, memory, disk, free_disk, there, {2: "bfloat16", 4: "float32"}[width], size.counted, advice)
+    return Fit(verdict, memory, disk, free_disk, there, PRECISIONS[width], size.counted, advice)
 
 
 def known_size(model: Model) -> tuple[Size | None, bool]:
@@ -93,7 +94,8 @@ def default_sampling(model: Model) -> LLaDASampling:
     return LLaDASampling.model_validate(fields)
 
 
-def _width(size: Size, device: str, dtype: str) -> int:
+def width_of(size: Size, device: str, dtype: str) -> int:
+    """Return the bytes per weight in which a model runs. dtype: of `ModelSpec`."""
     return {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else max(2, min(4, size.stored))}[dtype]
 
 

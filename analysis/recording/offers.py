@@ -3,47 +3,48 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from time import perf_counter
 
-import numpy as np
-
+from analysis.machine.room import room
+from analysis.machine.speed import Speed, measured_speed
+from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import MODELS, Model
-from analysis.models.sizes import Size
-from analysis.recording.fits import PROMPT, Fit, default_sampling, fit_of, known_size
+from analysis.models.sizes import Size, size_of
+from analysis.recording.fits import PRECISIONS, PROMPT, Fit, default_sampling, fit_of, known_size, width_of
+from analysis.specs import ModelSpec
 from cache.sizes import gigabytes
-
-_WIDTH, _INNER, _LEAST_SECONDS = 768, 3072, 0.05  # the product that is timed, as in blocks of small models
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A real model for this machine. bytes: to download, or as it lies here. minutes: of a recording of the default
-    size, without the download.
+    """A real model for this machine. bytes: to download, or as it lies here. minutes: of loading it and a recording of
+    the default size, without the download; None where the device's speed is not known.
     """
 
     model: Model
     fit: Fit
     bytes: int
-    minutes: float
+    minutes: float | None
     here: bool
 
     @property
     def sentence(self) -> str:
         """`A real model: 0.6 GB, about 2 minutes on this machine`."""
+        size = f"A real model: {gigabytes(self.bytes)}{' on this disk' if self.here else ''}"
+        if self.minutes is None:
+            return f"{size}, fits this machine"
         minutes = max(1, math.ceil(self.minutes))
-        return (
-            f"A real model: {gigabytes(self.bytes)}{' on this disk' if self.here else ''}, about {minutes} "
-            f"minute{'s' if minutes > 1 else ''} on this machine"
-        )
+        return f"{size}, about {minutes} minute{'s' if minutes > 1 else ''} on this machine"
 
 
 def offers(
-    count: int = 3, device: str = "auto", dtype: str = "auto", rate: Callable[[], float] | None = None
+    count: int = 3,
+    device: str = "auto",
+    dtype: str = "auto",
+    speed: Callable[[str, str], Speed | None] = measured_speed,
 ) -> list[Offer]:
     """The quickest models of the registry that fit here, trained as diffusion models and not part of this package.
 
-    One per size: of models with the same shape the first one listed. rate: operations a second, measured by default.
+    One per size: of models with the same shape the first one listed. speed: of a device and precision.
     """
     found: dict[Size, Offer] = {}
     for model in MODELS.values():
@@ -52,26 +53,40 @@ def offers(
         usable = size is not None and size.counted and not model.sparse and not model.masked_lm and not model.ships
         if fit is None or size is None or not usable or fit.verdict == "does not fit" or size in found:
             continue
-        seconds = operations(size, model) / (rate or measured_rate)()
-        found[size] = Offer(model, fit, size.parameters * size.stored, seconds / 60, here)
-    return sorted(found.values(), key=lambda offer: (offer.fit.verdict != "fits", offer.minutes))[:count]
+        found[size] = Offer(model, fit, size.parameters * size.stored, minutes_of(model, fit, speed), here)
+    return sorted(found.values(), key=lambda offer: (offer.fit.verdict != "fits", offer.minutes or 0, offer.bytes))[
+        :count
+    ]
 
 
-def operations(size: Size, model: Model) -> float:
-    """Operations of a recording of the default size: two for each weight and token of every forward."""
+def minutes_of(
+    model: Model, fit: Fit | None, speed: Callable[[str, str], Speed | None] = measured_speed
+) -> float | None:
+    """Return the minutes of a recording of the default size, of loading the model too; None where they are not known:
+    a mixture of experts takes less than its weights say.
+    """
+    size, _ = known_size(model)
+    known = None if fit is None else speed(fit.room.device, fit.dtype)
+    if size is None or fit is None or known is None or model.sparse:
+        return None
+    return recording_seconds(size, model, fit.dtype, known) / 60
+
+
+def recording_seconds(size: Size, model: Model, dtype: str, speed: Speed) -> float:
+    """Return the seconds of loading a dense model and recording with it at the default size. dtype: precision it runs
+    in.
+    """
     sampling = default_sampling(model)
-    return 2.0 * size.parameters * sampling.length(PROMPT) * sampling.forwards()
+    loading = speed.loading(size.parameters * {"bfloat16": 2, "float32": 4}[dtype])
+    return loading + speed.forwards(size.parameters, sampling.length(PROMPT), sampling.forwards())
 
 
-@lru_cache(maxsize=1)
-def measured_rate() -> float:
-    """Operations a second of the CPU, on products as small models have them; timed once."""
-    rng = np.random.default_rng(0)
-    tokens = rng.standard_normal((64 + PROMPT, _WIDTH), dtype=np.float32)
-    weights = rng.standard_normal((_WIDTH, _INNER), dtype=np.float32)
-    tokens @ weights  # threads start with the first
-    done, started = 0, perf_counter()
-    while perf_counter() - started < _LEAST_SECONDS:
-        tokens @ weights
-        done += 1
-    return 2.0 * done * tokens.size * _INNER / (perf_counter() - started)
+def planned_seconds(checkpoint: Checkpoint, spec: ModelSpec, tokens: int, forwards: int) -> float | None:
+    """Return the seconds of so many forwards of a text of so many tokens; None where the speed is not known, and for a
+    mixture of experts.
+    """
+    size, there = size_of(checkpoint), room(spec.device)
+    known = measured_speed(there.device, PRECISIONS[width_of(size, there.device, spec.dtype)])
+    if known is None or checkpoint.geometry.experts:
+        return None
+    return known.forwards(size.parameters, tokens, forwards)

@@ -10,15 +10,19 @@ from transformers import AutoModelForCausalLM
 
 from analysis.__main__ import main
 from analysis.machine import room as rooms
+from analysis.machine import speed as speeds
 from analysis.machine.room import Room
+from analysis.machine.speed import Speed, measured_speed
 from analysis.models.architectures import identify
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.models.load import config_of, register
 from analysis.models.registry import MODELS
 from analysis.models.sizes import SIZES, size_of
 from analysis.recording import fits
+from analysis.recording import offers as offering
 from analysis.recording.fits import fit_of, memory_needed
-from analysis.recording.offers import measured_rate, offers
+from analysis.recording.offers import offers, planned_seconds, recording_seconds
+from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import there
 
@@ -97,16 +101,49 @@ def test_a_longer_default_text_needs_more():
     assert memory_needed(size, 4, longer) > memory_needed(size, 4, model) > 4 * size.parameters
 
 
+def at(operations):
+    """The speed of a machine that multiplies and does nothing else, by its operations per second."""
+    return lambda device, dtype: Speed(0.0, 2 / operations, 0.0)
+
+
 def test_the_quickest_real_models_are_offered_with_size_and_minutes(monkeypatch):
     monkeypatch.setattr(fits, "room", lambda device: Room("cpu", 8 * GB, 8 * GB))
-    found = offers(3, rate=lambda: 50e9)
+    found = offers(3, speed=at(50e9))
     assert [offer.model.name for offer in found] == ["modernbert-base-chat", "mdlm-owt", "modernbert-large-chat"]
     assert found[0].sentence == "A real model: 598.6 MB, about 1 minute on this machine"
-    assert "about 3 minutes" in offers(3, rate=lambda: 25e9)[2].sentence
+    assert "about 3 minutes" in offers(3, speed=at(25e9))[2].sentence
     assert all(offer.fit.verdict == "fits" for offer in found)
     monkeypatch.setattr(fits, "room", lambda device: Room("cpu", GB // 2, GB // 2))
-    assert offers(3, rate=lambda: 50e9) == []
-    assert 1e8 < measured_rate() < 1e14
+    assert offers(3, speed=at(50e9)) == []
+
+
+def test_no_minutes_are_named_where_the_speed_is_not_known(monkeypatch):
+    monkeypatch.setattr(fits, "room", lambda device: Room("cuda", 8 * GB, 8 * GB))
+    found = offers(3, speed=lambda device, dtype: None)
+    assert found[0].sentence == "A real model: 598.6 MB, fits this machine"
+    monkeypatch.delitem(speeds.sys.modules, "torch")
+    assert measured_speed("cuda", "bfloat16") is None
+    assert measured_speed("cpu", "bfloat16") is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_speed_is_measured_in_the_precision_in_use(dtype):
+    speed = there(measured_speed("cpu", dtype))
+    assert 1e8 < 2 / (speed.token or 1e-12) < 1e14
+    assert 1e-13 < speed.byte < 1e-7
+    assert speed is measured_speed("cpu", dtype)
+
+
+def test_a_recording_takes_its_loading_and_its_forwards():
+    model, size = MODELS["mdlm-owt"], SIZES["kuleshov-group/mdlm-owt"]
+    sampling = fits.default_sampling(model)
+    positions, forwards = sampling.length(fits.PROMPT), sampling.forwards()
+    read = recording_seconds(size, model, "bfloat16", Speed(1e-10, 0, 0))
+    assert read == pytest.approx(1e-10 * size.parameters * forwards)
+    multiplied = recording_seconds(size, model, "bfloat16", Speed(0, 1e-11, 0))
+    assert multiplied == pytest.approx(1e-11 * size.parameters * forwards * positions)
+    loaded = [recording_seconds(size, model, dtype, Speed(0, 0, 1e-9)) for dtype in ("bfloat16", "float32")]
+    assert loaded == pytest.approx([2e-9 * size.parameters, 4e-9 * size.parameters])
 
 
 def test_models_says_a_fit_of_every_name(capsys):
@@ -117,4 +154,15 @@ def test_models_says_a_fit_of_every_name(capsys):
         assert row["fit"]["verdict"] in ("fits", "tight", "does not fit"), row["name"]
         assert row["fit"]["dtype"] == "bfloat16"
     assert main(["models"]) == 0
-    assert "GB memory in" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.startswith("This machine: ")
+    assert all(f"\n{name} " in told for name in MODELS)
+
+
+def test_a_planned_recording_says_what_its_forwards_take(monkeypatch):
+    checkpoint = there(find("bundled"))
+    monkeypatch.setattr(offering, "measured_speed", at(1e9))
+    seconds = there(planned_seconds(checkpoint, ModelSpec(device="cpu"), 64, 10))
+    assert seconds == pytest.approx(2e-9 * size_of(checkpoint).parameters * 64 * 10)
+    monkeypatch.setattr(offering, "measured_speed", lambda device, dtype: None)
+    assert planned_seconds(checkpoint, ModelSpec(device="cpu"), 64, 10) is None

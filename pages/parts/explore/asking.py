@@ -7,11 +7,13 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
+from analysis.engine.foresight import duration
 from analysis.models.checkpoint import Checkpoint, describe, find
 from analysis.models.memory import need_of
 from analysis.models.prompts import prompt_tokens, unknown_words
 from analysis.models.registry import Model
 from analysis.recording.collecting import planned_bytes
+from analysis.recording.offers import planned_seconds
 from analysis.specs import (
     SAMPLINGS,
     BlockWriting,
@@ -36,6 +38,7 @@ from pages.parts.trouble import EXPECTED, told
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6
 _SHOWN_LETTERS = 64  # of a prompt in the gallery
+_NAMED = 2.0  # seconds from which on a recording says how long it takes
 
 
 def ask(shown: JobRecord | None, narrow: bool = False) -> None:
@@ -269,6 +272,9 @@ def _plan(
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, stored) / 1e6
         size += f" The recording takes about {megabytes:,.1f} MB."
+        seconds = None if sampling.keeps_keys else planned_seconds(checkpoint, model, sampling.length(given), forwards)
+        if seconds is not None and seconds >= _NAMED:
+            size += f" About {duration(seconds)} on this machine."
         need = need_of(checkpoint, model, sampling.length(given))
         if need.beside:
             weights, cache, logits = map(gigabytes, (need.weights, need.cache, need.logits))

@@ -7,6 +7,7 @@ from analysis.specs import QUESTION
 from analysis.study.findings import Findings
 from analysis.study.story import WHAT
 from pages.parts import address
+from pages.parts.model_panel import real_model
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
 from pages.parts.session import engine
@@ -95,3 +96,6 @@ def _ways(name: str) -> None:
                 query_params=address.to_slides(study=name),
                 help="The story as slides. Arrow keys, a clicker or a swipe lead on; Esc leaves.",
             )
+    offer = real_model()
+    if offer:
+        st.caption(offer)

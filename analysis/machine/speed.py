@@ -1,0 +1,94 @@
+"""How fast this machine multiplies matrices, in the precision in use: probed once per process, device and precision.
+
+A forward of few tokens takes as long as its weights take to be read, one of many as long as they take to be
+multiplied. Processors with instructions for bfloat16 multiply it several times as fast as float32, so each precision
+has a probe of its own.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+_SIDE, _BYTES = 2048, 2**26  # of square matrices, together larger than a processor's cache, as a model is
+_FEW, _MANY = 8, 64  # tokens
+_REPEATS = 2  # the faster counts
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that work takes. weight: a forward, per weight. token: the same, per weight and token. byte: bringing
+    weights into memory, per byte.
+    """
+
+    weight: float
+    token: float
+    byte: float
+
+    def loading(self, size: float) -> float:
+        """Seconds that so many bytes of weights take to load."""
+        return self.byte * size
+
+    def forwards(self, weights: float, tokens: float, count: float) -> float:
+        """Seconds that so many forwards of a text of so many tokens take."""
+        return count * weights * (self.weight + self.token * tokens)
+
+
+def measured_speed(device: str, dtype: str) -> Speed | None:
+    """Return the speed of a device of `Room` in bfloat16 or float32; None where only torch could tell and this process
+    has not loaded it. NumPy tells a CPU's float32.
+    """
+    numpy_tells = (device, dtype) == ("cpu", "float32")
+    return _probed(device, dtype) if numpy_tells or "torch" in sys.modules else None
+
+
+@lru_cache(maxsize=8)
+def _probed(device: str, dtype: str) -> Speed:
+    multiply, byte = (_with_torch if "torch" in sys.modules else _with_numpy)(device, dtype)
+    few, many = multiply(_FEW), multiply(_MANY)
+    token = max(0.0, many - few) / (_MANY - _FEW)
+    return Speed(max(0.0, few - _FEW * token), token, byte)
+
+
+def _with_numpy(device: str, dtype: str) -> tuple[Callable[[int], float], float]:
+    weights = [np.full((_SIDE, _SIDE), 1.0, np.float32) for _ in range(_BYTES // (4 * _SIDE**2))]
+
+    def multiply(tokens: int) -> float:
+        states = np.ones((tokens, _SIDE), np.float32)
+        return _fastest(lambda: [states @ each.T for each in weights]) / (len(weights) * _SIDE**2)
+
+    return multiply, _fastest(lambda: [each.copy() for each in weights]) / _BYTES
+
+
+def _with_torch(device: str, dtype: str) -> tuple[Callable[[int], float], float]:
+    import torch
+
+    kind = {"bfloat16": torch.bfloat16, "float32": torch.float32}[dtype]
+    held = [torch.ones(_SIDE, _SIDE, dtype=kind) for _ in range(_BYTES // (kind.itemsize * _SIDE**2))]
+    weights = [each.to(device) for each in held]
+
+    def wait(results: list[Any]) -> None:
+        float(results[-1].flatten()[0])  # a device computes on while Python does
+
+    def multiply(tokens: int) -> float:
+        states = torch.ones(tokens, _SIDE, dtype=kind, device=device)
+        products = _fastest(lambda: wait([torch.nn.functional.linear(states, each) for each in weights]))
+        return products / (len(weights) * _SIDE**2)
+
+    with torch.inference_mode():
+        multiply(1)  # threads and kernels start with the first
+    load = _fastest(lambda: wait([each.to(device, copy=True) for each in held]))
+    return torch.inference_mode()(multiply), load / _BYTES
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        started = perf_counter()
+        work()
+        seconds.append(perf_counter() - started)
+    return min(seconds)
