@@ -87,12 +87,12 @@ def queries_over_prompts(
     sentences = _beyond(
         paired_difference((apart, ones), (permuted, ones), clusters),
         len(told) if clusters is None else len(set(clusters[told].tolist())),
-        "{layers}: undecided and written queries attend to different tokens, more so than queries of permuted states.",
-        "{layers}: undecided and written queries attend to more similar tokens than queries of permuted states.",
+        "{layers}: undecided and written queries attend to different tokens, further apart than with permuted states.",
+        "{layers}: undecided and written queries attend to more similar tokens than with permuted states.",
     )
     shown = _by_layer(
         "queries-over-prompts",
-        "How far the tokens that undecided and written queries attend to are apart",
+        "Distance between what undecided and written queries attend to",
         "Total-variation distance of the two mean distributions over keys: 0 where they are the same, 1 where they "
         "share no token.",
         "$\\operatorname{mean}_{t,h} \\frac{1}{2} \\sum_s "
