@@ -188,7 +188,7 @@ def _one_prompt(
         return [names[token] for token in tokens]
 
     prompt = torch.tensor([ids], dtype=torch.long)
-    untouched = told(denoise(model, prompt, spec.sampling, spec.seed))
+    untouched = told(denoise(model, prompt, spec.sampling, spec.seed, growing=True))
     variance = _variance([step.mass[:1, layers.start : layers.stop].numpy() for step in untouched])
     plain = untouched[-1].choice.output[0, len(ids) :].tolist()
     drawn = [name for name, control in CONTROLS.items() if control.drawn]
@@ -204,9 +204,10 @@ def _one_prompt(
                 *(model, len(ids), batch, spec.count, spec.sinks, spec.seed, intervention),
                 *(layers, spec.window, variance, shared),
             )
-            steps = told(denoise(model, prompt.expand(len(batch), -1), spec.sampling, spec.seed, ablation))
+            rows_of_prompt = prompt.expand(len(batch), -1)
+            steps = told(denoise(model, rows_of_prompt, spec.sampling, spec.seed, ablation, growing=True))
             for row, condition in enumerate(batch):
-                changed = compare(steps, untouched, len(ids), row)
+                changed = compare(steps[: len(ablation.told[row].share)], untouched, len(ids), row)
                 measured = {name: changed[name] for name in ("aligned", "agreement", "confidence")} | ablation.told[
                     row
                 ].means()
@@ -226,9 +227,12 @@ def _variance(masses: list[np.ndarray]) -> np.ndarray:
 
 
 def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int:
-    """How many conditions are denoised in one batch: one where rows would share random draws or end together."""
-    sampling, family = spec.sampling, model.architecture
-    if not sampling.same_alone or family.noise is None:
+    """Return how many conditions are denoised in one batch: one where rows would share random draws, or where rows end
+    on their own in a model that is not causal throughout.
+    """
+    from analysis.models.growing_text import can_grow
+
+    if not spec.sampling.same_alone or (model.architecture.noise is None and not can_grow(model)):
         return 1
     return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
 

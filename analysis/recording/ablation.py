@@ -195,7 +195,7 @@ class Condition:
 class Told:
     """Of one row, a number a step: the share of attention that went to the positions acted on, how many they were, and
     the mean KL divergence in nats of the prediction from the untouched one, on the same input, over the undecided
-    tokens, or of the next token where there are none.
+    tokens, or of the next token where there are none. A row whose text has ended has no more steps.
     """
 
     share: list[float] = field(default_factory=list)
@@ -238,6 +238,7 @@ class Ablation:
         self.drawn = {} if drawn is None else drawn
         self._rngs = [np.random.default_rng(seed) for _ in conditions]
         self._ends, self._names = stop_tokens(model), dict[int, str]()
+        self._step, self._ended = 0, np.zeros(len(conditions), bool)
         self._edit: Edit | None = None
         self._positions = np.zeros((len(conditions), 0), bool)
 
@@ -251,23 +252,31 @@ class Ablation:
         visible = each_query * _seeing_queries(self.model.architecture, length, forward.layout, forward.queries)
         sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), self.params, visible)
         total = sink_analysis.total_mass(mass)
-        at = self._candidates(forward.tokens[:rows].cpu().numpy(), total, sinks)
+        tokens = forward.tokens[:rows].cpu().numpy()
+        at = self._candidates(tokens, total, sinks)
+        if self.model.architecture.noise is None and length > self.prompt_length:
+            self._ended |= np.isin(tokens[:, -1], list(self._ends))  # what a row of a batch writes then is not read
         if self._edit is None or not self.intervention.first_step:
-            step = len(self.told[0].share)
             self._positions = np.stack(
-                [self._acted(row, condition, step) for row, condition in zip(at, self.conditions, strict=True)]
+                [
+                    np.zeros(length, bool) if ended else self._acted(row, condition, self._step)
+                    for row, condition, ended in zip(at, self.conditions, self._ended, strict=True)
+                ]
             )
             # Under guidance the rows stand twice, with the prompt and without.
             repeated = torch.from_numpy(self._positions).repeat(len(forward.tokens) // rows, 1)
             edit = EDITS[self.intervention.name](repeated)
             self._edit = edit if self.layers is None else InLayers(edit, self.layers)
         logits = again(self._edit)
+        self._step += 1
         for row, told in enumerate(self.told):
+            if self._ended[row]:
+                continue
             positions = np.flatnonzero(self._positions[row])
             told.share.append(float(total[row][positions].sum() / total[row].sum()))
             told.count.append(len(positions))
             undecided = np.flatnonzero(at[row].state[first:end] == TokenState.UNDECIDED)
-            undecided = undecided if len(undecided) else np.array([end - first - 1])
+            undecided = undecided if len(undecided) else np.array([-1])
             told.divergence.append(divergence(forward.logits[row, undecided], logits[row, undecided]))
         return logits
 

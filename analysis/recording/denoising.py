@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from analysis.attention import Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
+from analysis.models.growing_text import GrowingText, can_grow
 from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel, OpenedModel
@@ -63,7 +64,8 @@ the first token to run and one past the last, whose logits (B, Q, V) are returne
 @dataclass(frozen=True)
 class Forward:
     """One forward of a sampler: its input tokens (B, S), logits (B, Q, V) of its queries, the first and one past the
-    last, and the blocks of its text, if it has some; what attention did in the first B' rows, those that are observed.
+    last, or (B, 1, V) of the last alone where a text grows, and the blocks of its text, if it has some; what attention
+    did in the first B' rows, those that are observed.
     """
 
     tokens: torch.Tensor
@@ -88,15 +90,17 @@ def denoise(
     branch: Branch | None = None,
     by_query: bool = False,
     watching: Observer | None = None,
+    growing: bool = False,
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
     A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler
     goes on with what it returns; what is observed is the untouched forward. With `branch`, its step writes its token,
     and the sampler goes on from there. by_query: tells apart the mass that undecided and given queries pay. watching:
-    sees the attention of every forward as well, but for that of a canvas. Raises UserError when the sampler is not the
-    model's own, the text would be longer than the model takes, its numbers are not finite, or the branch does not leave
-    this text.
+    sees the attention of every forward as well, but for that of a canvas. growing: run only the new token of each step
+    where the model is causal, and record no routing; mass and logits then differ from a whole forward's by rounding.
+    Raises UserError when the sampler is not the model's own, the text would be longer than the model takes, its numbers
+    are not finite, or the branch does not leave this text.
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
@@ -108,7 +112,8 @@ def denoise(
         yield from canvas_steps(model, prompt, sampling, seed)
         return
     with RoutingObserver(model.blocks) as routes:
-        yield from _observed_steps(model, prompt, sampling, seed, rerun, branch, by_query, watching, routes)
+        grown = GrowingText(model) if growing and not by_query and watching is None and can_grow(model) else None
+        yield from _observed_steps(model, prompt, sampling, seed, rerun, branch, by_query, watching, routes, grown)
 
 
 def _observed_steps(
@@ -121,6 +126,7 @@ def _observed_steps(
     by_query: bool,
     watching: Observer | None,
     routes: RoutingObserver,
+    grown: GrowingText | None,
 ) -> Iterator[Step]:
     observer = MassObserver()
     observe = observer if watching is None else together(observer, watching)
@@ -150,12 +156,16 @@ def _observed_steps(
             shown[:] = [(observer.take(), None)]
             return logits
         again: Callable[..., torch.Tensor] = (
-            partial(model.predict, tokens, layout=layout, aligned=aligned)
+            partial(model.predict, tokens, layout=layout, aligned=aligned, keep=None if grown is None else 1)
             if queries is None
             else partial(kept.predict, tokens, queries)
         )
-        logits = again(observer=observe)
-        shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
+        if grown is not None:
+            logits, seen = grown.predict(tokens)
+            shown[:] = [(seen, None)]
+        else:
+            logits = again(observer=observe)
+            shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
         if rerun is None:
             return logits
         forward = Forward(tokens, logits, shown[0][0], layout, queries or (0, tokens.shape[1]))
@@ -164,13 +174,14 @@ def _observed_steps(
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
-    count = 0
+    count, ended = 0, torch.zeros(len(prompt), dtype=torch.bool, device=model.device)
     for count, choice in enumerate(choices(model, predict, prompt, sampling, generator, ends), start=1):
         if branch is not None and branch.step == count - 1:
             write_branch(branch, choice, model)
         seen, routing = shown[0]
         yield Step(choice, seen.mass, seen.value_norm, routing, paid=seen.paid)
-        if model.architecture.noise is None and torch.isin(choice.output[:, -1], ends).all():
+        ended |= torch.isin(choice.output[:, -1], ends)
+        if model.architecture.noise is None and ended.all():
             break
     if branch is not None and branch.step >= count:
         raise UserError(f"There is no step {branch.step} to branch from: this text is finished after {count} steps.")

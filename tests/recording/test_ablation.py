@@ -523,3 +523,20 @@ def test_prompts_of_one_key_count_as_one_cluster():
     assert (keyed["n"], keyed["clusters"], alone["clusters"]) == (80, 20, 80)
     assert (keyed["low"], keyed["high"]) == pytest.approx((once["low"], once["high"]))
     assert alone["high"] - alone["low"] < 0.6 * (keyed["high"] - keyed["low"])
+
+
+def test_a_causal_text_that_grows_comes_out_as_one_that_is_run_anew_at_every_step(tmp_path_factory, monkeypatch):
+    sampling = AutoregressiveSampling(gen_length=20)
+    ar = ModelSpec(source="bundled-ar", device="cpu")
+    spec = AblateSetSpec(model=ar, prompts=PROMPTS[:2], sampling=sampling, targets=("sinks",))
+    grown = jobs.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("grown"))).summary
+    for where in ("analysis.models.growing_text.can_grow", "analysis.recording.denoising.can_grow"):
+        monkeypatch.setattr(where, lambda model: False)
+    whole = jobs.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("whole"))).summary
+    assert grown["texts"] == whole["texts"] and grown["untouched"] == whole["untouched"]
+    lengths = {len(text["words"]) for text in grown["texts"]} | {len(grown["untouched"])}
+    assert len(lengths) > 1, "a text of the batch ends before the others"
+    for one, other in zip(grown["rows"], whole["rows"], strict=True):
+        for name, values in one.items():
+            told = pytest.approx(other[name], rel=1e-3, abs=2e-5) if isinstance(values, list) else other[name]
+            assert values == told, name
