@@ -23,7 +23,7 @@ from analysis.errors import UserError
 from analysis.models.experts import ExpertMatrix, Routed, packed_name
 from analysis.models.loaded import Projection
 from analysis.models.projection_names import expert_of, kind_of
-from analysis.sinks.discount import token_weights
+from analysis.sinks.discount import discounted, scored_mass, sink_scores, token_weights
 from analysis.sinks.sham import Moved
 from analysis.specs import DiscountParams
 
@@ -171,19 +171,26 @@ def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows
 
 @torch.no_grad()
 def mean_token_weights(
-    runner: Runner, inputs: np.ndarray, discount: DiscountParams, on_forward: Callable[[int, int], None]
+    runner: Runner,
+    inputs: np.ndarray,
+    discount: DiscountParams,
+    on_forward: Callable[[int, int], None],
+    moved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S).
 
-    Of noised text beside its clean copy, that of the copy's tokens.
+    Of noised text beside its clean copy, that of the copy's tokens. moved: gives mean φ and mass, (N, 1, 1 or L, S)
+    each, the φ in other places.
     """
     batches = level_rows(inputs)
     masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
-    mean = discount.model_copy(update={"sink_steps": "mean"})
-    weights = token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
-    if not runner.model.architecture.beside_clean:
-        return weights
-    return np.ascontiguousarray(weights[..., weights.shape[-1] // 2 :])
+    scored = scored_mass(_by_sequence(masses, batches, inputs.shape), discount.sink_scope)
+    scores, mass = (
+        each.mean(axis=1, keepdims=True, dtype=np.float32) for each in (sink_scores(scored, discount), scored)
+    )
+    if runner.model.architecture.beside_clean:
+        scores, mass = (np.ascontiguousarray(each[..., each.shape[-1] // 2 :]) for each in (scores, mass))
+    return discounted(scores if moved is None else moved(scores, mass), discount)[:, 0]
 
 
 def _two_pass_weights(

@@ -27,13 +27,20 @@ def calibration_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:
     """States of calibration tokens (…, S) as numbers of their shape: [MASK] or not, in the noised text or in its clean
     copy; of a model whose noise is random tokens, in its canvas or before it.
     """
-    position = np.arange(tokens.shape[-1])
     if model.architecture.noise == "uniform":
-        start = canvas_start(model.architecture, tokens.shape[-1])
-        return np.broadcast_to((position >= start).astype(np.int8), tokens.shape)
+        return clean_states(model, tokens)
+    position = np.arange(tokens.shape[-1])
     copied = (position >= tokens.shape[-1] // 2) & model.architecture.beside_clean
     states: np.ndarray = (tokens == model.mask_token) + 2 * copied.astype(np.int8)
     return states
+
+
+def clean_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:
+    """States of clean calibration tokens (…, S), likewise: all alike, or in the canvas and before it."""
+    if model.architecture.noise != "uniform":
+        return np.zeros(tokens.shape, np.int8)
+    start = canvas_start(model.architecture, tokens.shape[-1])
+    return np.broadcast_to((np.arange(tokens.shape[-1]) >= start).astype(np.int8), tokens.shape)
 
 
 def refuse_text(model: LoadedModel, spec: PruneSpec, method: Method) -> None:

@@ -18,5 +18,6 @@ ALGORITHMS: Attached[Algorithm] = Attached(
         "light-wanda": SINK_WANDA,
         "sparsegpt": SPARSEGPT,
         "sink-sparsegpt": SINK_SPARSEGPT,
+        "sham-sparsegpt": SINK_SPARSEGPT,
     },
 )

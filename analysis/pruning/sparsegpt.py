@@ -18,7 +18,9 @@ from analysis.models.weight_checks import is_finite
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
 from analysis.pruning.magnitude import magnitude_score
 from analysis.pruning.patterns import check, pruned_mask
+from analysis.pruning.placebos import moved_of
 from analysis.pruning.selection import evenly_apart, lowest, lowest_of_each, pruned_a_row, up_to_threshold
+from analysis.sinks.sham import SURE
 from analysis.specs import PATTERNS, PruneSpec
 
 BLOCK = 128  # columns that share a threshold and are compensated together
@@ -258,9 +260,14 @@ def _prune_projection(
 def _mean_weights(
     runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Callable[[int, int], None]
 ) -> Prepared:
-    """ω̄_n = 1 − λ·mean_t φ_{n,t}, the weights of the clean tokens in the Hessian."""
+    """ω̄_n = 1 − λ·mean_t φ_{n,t}, the weights of the clean tokens in the Hessian, of a sham on other tokens: a token
+    that was a sink at some level counts as one.
+    """
     assert text.noised is not None
-    weights = mean_token_weights(runner, text.noised, spec.discount, on_forward)
+    placebo = moved_of(runner.model, spec, clean=True)
+    sure, clean = SURE / text.noised.shape[1], text.clean[:, None]
+    moved = None if placebo is None else lambda scores, mass: placebo(scores, mass, clean, sure)
+    weights = mean_token_weights(runner, text.noised, spec.discount, on_forward, moved)
     return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
 
 

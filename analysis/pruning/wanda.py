@@ -19,15 +19,13 @@ import torch
 
 from analysis.calibration.activations import Weights, add_norms, feature_scores, running_sum, step_token_weights
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
-from analysis.calibration.noised_text import calibration_states
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
-from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import UNREACHED, Algorithm, Calibration, Prepared
 from analysis.pruning.magnitude import magnitude_score
+from analysis.pruning.placebos import moved_of
 from analysis.sinks.discount import step_weights
-from analysis.sinks.sham import Moved
-from analysis.specs import METHODS, PruneSpec, StepParams
+from analysis.specs import PruneSpec, StepParams
 
 
 class InputNorms:
@@ -136,16 +134,6 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
         return Prepared(scores=collected.scores, facts=facts)
 
     return prepare
-
-
-def moved_of(model: LoadedModel, spec: PruneSpec) -> Moved | None:
-    """Return the function that moves the discount from the sinks to other tokens; None where the method discounts
-    sinks.
-    """
-    placebo = METHODS[spec.method].tokens
-    if placebo == "sinks":
-        return None
-    return Moved(placebo, lambda tokens: calibration_states(model, tokens), spec.calibration.seed)
 
 
 def step_weights_of(spec: PruneSpec) -> np.ndarray | None:

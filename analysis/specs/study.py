@@ -18,6 +18,7 @@ from analysis.specs.sweep import SweepSpec, written_out
 
 QUESTION = "Do sinks matter in this model, and does discounting them help pruning?"
 SINK_AWARE = ("wanda", "wanda-noised", "sink-wanda")
+WITH_SHAMS = (*SINK_AWARE, "sham-wanda", "light-wanda", "sparsegpt", "sink-sparsegpt", "sham-sparsegpt")
 
 
 @dataclass(frozen=True)
@@ -234,11 +235,11 @@ SIZES: Registry[StudySize] = Registry(
     StudySize(
         "standard",
         "Standard",
-        "Fourteen calibration seeds, all items of the bundled tasks, the SparseGPT pair, and the recipe taken apart: "
-        "hours on two cores, estimated before it starts.",
+        "Fourteen calibration seeds, all items of the bundled tasks, the SparseGPT pair, sham discounts, and the "
+        "recipe taken apart: hours on two cores, estimated before it starts.",
         {
             "prompts": 50,
-            "methods": (*SINK_AWARE, "sparsegpt", "sink-sparsegpt"),
+            "methods": WITH_SHAMS,
             "decompose": True,
             "sparsities": (0.5, 0.7),
             "seeds": tuple(range(14)),

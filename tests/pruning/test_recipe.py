@@ -11,6 +11,7 @@ from analysis.calibration.runners import Resident
 from analysis.errors import UserError
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.sparsegpt import SINK_SPARSEGPT
 from analysis.pruning.wanda import step_weights_of, wanda_score
 from analysis.sinks.discount import discounted, scored_mass, sink_scores
 from analysis.sinks.sham import light, sham
@@ -118,8 +119,27 @@ def test_masks_of_a_sham_discount_are_those_of_its_formula(model, text, tmp_path
     assert shared(found, pruned(model, text, tmp_path / "sink", "sink-wanda", discount=DISCOUNT, sparsity=0.6)) < 1
 
 
+def test_a_sham_of_sparsegpt_gives_the_weights_of_sinks_to_tokens_that_never_were(model, text, tmp_path):
+    runner, told = Resident(model), []
+    discount = DiscountParams(sink_std=1.5)
+    spec = PruneSpec(method="sham-sparsegpt", discount=discount, calibration=TEXT)
+    for method in ("sink-sparsegpt", "sham-sparsegpt"):
+        asked = spec.model_copy(update={"method": method})
+        told.append(SINK_SPARSEGPT.prepare(runner, text, asked, 0, lambda done, total: None).token_weights)
+    sink, moved = told
+    assert sink.shape == moved.shape == (len(text.clean), 1, text.clean.shape[1])
+    for before, after in zip(sink[:, 0], moved[:, 0], strict=True):
+        assert np.array_equal(np.sort(before), np.sort(after)), "the same weights"
+        sinks = before <= 1 - 0.5 / text.noised.shape[1]  # a sink at some level
+        assert 0 < sinks.sum() <= len(sinks) / 2
+        assert (after[sinks] > 1 - 0.5 / text.noised.shape[1]).all(), "no sink"
+    found, sham_found = (pruned(model, text, tmp_path / name, name, discount=discount, sparsity=0.6) for name in
+                         ("sink-sparsegpt", "sham-sparsegpt"))  # fmt: skip
+    assert shared(found, sham_found) < 1
+
+
 def moved_by(model, placebo: str, seed: int):
-    from analysis.pruning.wanda import moved_of
+    from analysis.pruning.placebos import moved_of
 
     calibration = TEXT.model_copy(update={"seed": seed})
     moved = moved_of(model, PruneSpec(method=f"{placebo}-wanda", calibration=calibration))

@@ -47,7 +47,7 @@ def test_a_method_gets_no_copies_along_an_axis_that_it_does_not_look_at():
         "wanda-noised": 2 * 3 * 2,
         **dict.fromkeys(("sink-wanda", "sham-wanda", "light-wanda"), 2 * 3 * 2 * 6),
         "sparsegpt": 2 * 3,
-        "sink-sparsegpt": 2 * 3 * 6,
+        **dict.fromkeys(("sink-sparsegpt", "sham-sparsegpt"), 2 * 3 * 6),
     }
 
 

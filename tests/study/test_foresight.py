@@ -57,16 +57,16 @@ def test_what_was_measured_here_goes_before_the_example(engine):
 
 
 def test_standard_is_foreseen_by_the_example_and_by_what_its_shapes_say(engine):
-    """252 prunings of five methods and four parts of a recipe; the example has timed three methods on some items."""
+    """336 prunings of eight methods and four parts of a recipe; the example has timed three methods on some items."""
     example, spec = read(EXAMPLE), new_study(ModelSpec(), "standard")
     quick = foresee_study(engine, new_study(ModelSpec(), **ALIKE), example)
     found = foresee_study(engine, spec, example)
-    assert found.sweep.points == (5 + 4) * 2 * 14 == 252
-    assert found.unknown == ("the time of 56 of 252 prunings by methods that it had not",)
+    assert found.sweep.points == (8 + 4) * 2 * 14 == 336
+    assert found.unknown == ("the time of 140 of 336 prunings by methods that it had not",)
     sizes, _ = known_sizes(spec.tasks)
     items, asked = sum(task.items for task in sizes), example.spec["limit"] * len(sizes)
     score = _usual([one.seconds for one in example.took if one.kind == "evaluate"])
-    assert found.seconds > 253 * score * items / asked > quick.seconds
+    assert found.seconds > 337 * score * items / asked > quick.seconds
     # The states of 64 sequences of 128 tokens between blocks in place of those of 16.
     geometry = find("bundled").geometry
     assert found.memory_bytes - quick.memory_bytes == (64 - 16) * 128 * geometry.hidden * 4
@@ -75,7 +75,7 @@ def test_standard_is_foreseen_by_the_example_and_by_what_its_shapes_say(engine):
     masks = weight_bytes(checkpoint, 1) // 8
     more = found.disk_bytes - quick.disk_bytes
     recordings = sum(one.bytes for one in example.took) * (50 / 30 - 1)
-    fewer = 252 - quick.sweep.points
+    fewer = 336 - quick.sweep.points
     assert fewer * masks < more < fewer * masks + 2 * recordings
 
 
