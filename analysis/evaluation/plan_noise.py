@@ -59,10 +59,10 @@ def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
         (
             each.seed_variance * each.seeds,
             max(each.shared_variance or 0.0, 0.0) * each.seeds,
-            max((each.cluster_variance or 0.0) - max(each.shared_variance or 0.0, 0.0), 0.0),
+            _alone(one, max(each.shared_variance or 0.0, 0.0), cautious),
             each.seed_freedom,
         )
-        for each in crossed
+        for one, each in zip(samples, crossed, strict=True)
         if each.seed_variance is not None and each.seed_freedom is not None
     ]
     if not rows:
@@ -111,6 +111,26 @@ def seen(differences: Sequence[Difference], tasks: Sequence[TaskItems], items_a_
         seed_spread=max(least, float(np.sqrt(max(spread, 0.0)))),
         source=source,
     )
+
+
+def _alone(sample: Sample, shared: float, cautious: bool) -> float:
+    """Return the variance that clusters of items alone give the mean over seeds and tasks, which no seed averages out.
+
+    A task in which nothing differs adds nothing: what it may hide is in the plan. cautious: the upper end of its
+    one-sided 80 % interval, as few seeds cannot tell it from what changes with them, which as many seeds as are planned
+    would average out. shared: the variance of the mean that seeds and clusters make together.
+    """
+    from scipy.special import ndtri
+
+    tasks, clusters, whole = len(sample.first), 0, 0.0
+    for left, other, of in zip(sample.first, sample.second, sample.clusters, strict=True):
+        mean = significance.clustered_mean((left - other).mean(axis=0), of)
+        clusters += mean.clusters
+        whole += 0.0 if np.isnan(mean.variance) else mean.variance / tasks**2
+    alone, seeds = max(whole - shared, 0.0), len(sample.first[0])
+    # Products of two seeds' differences, of which the mean is `alone`: over so many pairs of seeds and clusters.
+    error = whole * float(np.sqrt(2 * seeds / ((seeds - 1) * max(clusters, 1))))
+    return alone + (float(ndtri(POWER)) * error if cautious else 0.0)
 
 
 def _source_of(samples: Sequence[Sample]) -> str:

@@ -221,11 +221,6 @@ class _Studies:
         return float(np.mean(np.abs(self.error) + self.half < margin))
 
     @property
-    def detectable(self) -> float:
-        """The true difference that `POWER` of them show."""
-        return _reached(np.where(self.shows, self.half - self.error, np.inf))
-
-    @property
     def excluded(self) -> float:
         """The margin that `POWER` of them lie within, where the true difference is 0."""
         return _reached(np.abs(self.error) + self.half)
@@ -259,16 +254,19 @@ def _seeds_seen(seeds: int) -> np.ndarray:
     return np.asarray(stats.chi2.ppf(_uniform(1), seeds - 1) / (seeds - 1))
 
 
-def _seen(number: int, freedom: float) -> np.ndarray:
-    """The same of many degrees of freedom, by Wilson's and Hilferty's approximation."""
+def _seen(normal: np.ndarray, freedom: float) -> np.ndarray:
+    """The same of many degrees of freedom, from normal deviates by Wilson's and Hilferty's approximation."""
     part = 2 / (9 * freedom)
-    seen: np.ndarray = np.maximum(1 - part + np.sqrt(part) * _normal(number), 0.0) ** 3
+    seen: np.ndarray = np.maximum(1 - part + np.sqrt(part) * normal, 0.0) ** 3
     return seen
 
 
-def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
-    """Draws studies of this size."""
-    from scipy.special import pdtr, stdtrit
+def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int, effect: float = 0.0) -> _Studies:
+    """Draw studies of this size. effect: the true difference. The more of the differing items it turns one way, the
+    more does a study that happens on many of them find both a larger difference and a larger variance: of differences
+    of −1, 0 and 1 mean and variance are correlated by effect / disagreement.
+    """
+    from scipy.special import ndtr, pdtr, stdtrit
 
     level = (1 - LEVEL) / tests
     changing = noise.changing if seeds > 1 else 0.0
@@ -280,7 +278,9 @@ def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
     differing = float(of_tasks.sum())
     # An item that differs under few seeds adds little, so that those of one seed say how well the variance is known.
     freedom = max(sizes.known_by(sizes.differing(noise.ever(1, sizes.shares))), 1.0)
-    seen = np.maximum((alone + shared) * _seen(2, freedom) - shared, 0.0)
+    along = min(abs(effect) / max(noise.disagreement, 1e-12), 1.0)
+    spread = along * _normal(3) + np.sqrt(1 - along**2) * _normal(2)
+    seen = np.maximum((alone + shared) * _seen(spread, freedom) - shared, 0.0)
     for number, (expected, blank) in enumerate(zip(of_tasks, sizes.blank, strict=True)):
         seen = seen + blank * (_uniform(5 + number) < np.exp(-expected))  # none of the task's items differs
     half = stdtrit(sizes.freedom, level / 2) ** 2 * seen
@@ -288,9 +288,9 @@ def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
         half = half + stdtrit(seeds - 1, level / 2) ** 2 * of_seeds * _seeds_seen(seeds)
     variance = alone + of_seeds
     return _Studies(
-        np.sqrt(variance) * _normal(3),
+        np.sqrt(alone) * _normal(3) + np.sqrt(of_seeds) * _normal(4),
         np.sqrt(half),
-        _uniform(4) > pdtr(ceil(1 + log2(1 / level)) - 1, differing),  # so many clusters differ, Poisson's
+        ndtr(spread) > pdtr(ceil(1 + log2(1 / level)) - 1, differing),  # so many clusters differ, Poisson's
         of_seeds / variance if variance else 0.0,
     )
 
@@ -318,31 +318,32 @@ def _planned(
     sizes: Sizes, noise: Noise, items_a_task: int | None, seeds: int, tests: int, target: float | None
 ) -> Plan:
     studies = _studies(sizes, noise, seeds, tests)
-    detectable = studies.detectable
-    if detectable > noise.disagreement:  # no difference is larger than the share of items that are scored differently
-        low, high = noise.disagreement, 1.0
-        while high - low > 1e-5:
-            middle = (low + high) / 2
-            reached = _studies(sizes, replace(noise, disagreement=middle), seeds, tests).power(middle) >= POWER
-            low, high = (low, middle) if reached else (middle, high)
-        detectable = high if high < 1 else np.inf
     power = exclusion = np.nan
     if target is not None:
-        larger = _with_effect(noise, target)
-        power = (studies if larger is noise else _studies(sizes, larger, seeds, tests)).power(target)
+        power = _studies(sizes, _with_effect(noise, target), seeds, tests, target).power(target)
         exclusion = studies.exclusion(target)
     return Plan(
         items_a_task,
         sizes.items,
         round(sizes.clusters),
         seeds,
-        detectable,
+        _detectable(sizes, noise, seeds, tests),
         studies.excluded,
         power,
         exclusion,
         studies.seed_share,
         tests,
     )
+
+
+def _detectable(sizes: Sizes, noise: Noise, seeds: int, tests: int) -> float:
+    """Return the true difference that `POWER` of studies of this size show; infinite where none does."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        reached = _studies(sizes, _with_effect(noise, middle), seeds, tests, middle).power(middle) >= POWER
+        low, high = (low, middle) if reached else (middle, high)
+    return high if high < 1 else np.inf
 
 
 def _with_effect(noise: Noise, effect: float) -> Noise:
@@ -375,7 +376,7 @@ def needed(
         return known[items_a_task]
 
     def enough(items_a_task: int, count: int) -> bool:
-        studies = _studies(sizes(items_a_task), larger, count, tests)
+        studies = _studies(sizes(items_a_task), larger, count, tests, 0.0 if excluding else target)
         return (studies.exclusion(target) if excluding else studies.power(target)) >= AIM
 
     def price(items_a_task: int, count: int) -> tuple[float, int]:
