@@ -48,11 +48,12 @@ def test_exchanging_methods_leaves_no_difference_and_planting_makes_it(scored):
         for before, after in zip(scored, free, strict=True):
             assert np.array_equal(np.sort(before.scores, axis=0), np.sort(after.scores, axis=0))
         effects.append(pruning.difference(free, DISCOUNT).value)
-        planted.append(pruning.difference(scores.planted(free, rng, 0.03), DISCOUNT).value)
+        planted.append(pruning.difference(scores.planted(free, rng, 0.03, scored), DISCOUNT).value)
     assert np.mean(effects) == pytest.approx(0, abs=3 * np.std(effects) / 14)
     assert np.mean(np.subtract(planted, effects)) == pytest.approx(0.03, abs=0.004)
     more = [
-        pruning.difference(scores.planted(scores.exchanged(scored, rng), rng, 0.3), DISCOUNT).value for _ in range(99)
+        pruning.difference(scores.planted(scores.exchanged(scored, rng), rng, 0.3, scored), DISCOUNT).value
+        for _ in range(99)
     ]
     assert np.mean(more) == pytest.approx(0.3, abs=0.02), "beyond the items that differ"
 

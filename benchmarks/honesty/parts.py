@@ -66,6 +66,8 @@ PARTS = {
         Part("power", "Pruning: power beside the plan's", "benchmarks.honesty.pruning:power", _DIFFERENCES, 8),
         Part("halves", "Pruning: two halves of one method's seeds", "benchmarks.honesty.pruning:halves",
              _DIFFERENCES, 0.2),
+        Part("nulls", "Real nulls: random and permuted weights, sham discounts", "benchmarks.honesty.nulls:nulls",
+             ("analysis.jobs.ablation", "analysis.jobs.pruning", "analysis.jobs.evaluation", *_DIFFERENCES), 16),
         Part("weights", "Pruning: a copy of the control with extra weights removed", "benchmarks.honesty.planted:found",
              _DIFFERENCES, 1),
         Part("movement", "Movement: sets of prompts without an effect", "benchmarks.honesty.movement:sentences",

@@ -2,9 +2,10 @@
 
 A planted model is a copy of the control (Wanda, noised) in which a stated share of the weights that it kept is removed,
 too, at random in every projection. Its true difference from the control is that over all items and seeds.
-`planted.npz` holds the scores of both; `python -m benchmarks.honesty.planted FOLDER` makes it, seed by seed, and goes
-on where it was cut off. A part of the benchmark draws studies of the size that the plan names, and counts those that
-find the effect.
+`planted.npz` holds the scores of the control and of two planted models; `python -m benchmarks.honesty.planted FOLDER`
+makes it, seed by seed, and goes on where it was cut off. A part of the benchmark draws studies of the size that the
+plan names, and counts those that find the effect. The plan knows the noise of such studies, from large ones that are
+drawn in the same way: six stored seeds are the population, and not a sample of another one.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,54 +21,72 @@ from benchmarks.honesty.parts import POWER, Outcome, Row, Sets, at_least
 from benchmarks.honesty.pruning import SETS, TESTS
 from benchmarks.honesty.scores import Scored, Task, drawn, sizes
 
+if TYPE_CHECKING:
+    from analysis.evaluation.planning import Noise
+
 FILE = Path(__file__).with_name("planted.npz")
-METHOD, SPARSITY, SHARE, SEEDS = "wanda-noised", 0.5, 0.1, 6
+METHOD, SPARSITY, SHARES, SEEDS = "wanda-noised", 0.5, (0.02, 0.1), 6
 SAMPLES, LENGTH = 16, 128
-PLANTED, CONTROL = 0, 1  # places of the two in the scores
+CONTROL = len(SHARES)  # its place in the scores; before it are the planted ones, by their shares
+PILOTS, PILOT_SEEDS = 100, 8  # studies of all items whose noise the plan goes by
 
 
 @cache
-def stored() -> list[Task]:
-    """The scores by task, (planted and control, seeds, items)."""
+def stored(planted: int) -> tuple[Task, ...]:
+    """Return the scores by task, (2, seeds, items): of the planted model of this place, and of its control."""
     with np.load(FILE) as file:
         of, clusters, shape = file["task"], file["cluster"], tuple(file["shape"])
         bits = np.unpackbits(file["scores"], count=int(np.prod(shape))).reshape(shape)
-    return [Task(bits[..., of == task].astype(float), clusters[of == task]) for task in np.unique(of)]
+    pair = bits[[planted, CONTROL]].astype(float)
+    return tuple(Task(pair[..., of == task], clusters[of == task]) for task in np.unique(of))
 
 
 def truth(scored: Scored) -> float:
     """The planted difference over all items and seeds, the mean over tasks, a share."""
-    return float(np.mean([task.scores[PLANTED].mean() - task.scores[CONTROL].mean() for task in scored]))
+    return float(np.mean([task.scores[0].mean() - task.scores[1].mean() for task in scored]))
 
 
 def found(sets: Sets) -> list[Row]:
-    """Studies drawn from the stored items and seeds, of the size that the plan names for the true difference."""
-    from analysis.evaluation import plan_noise, planning
+    """Judge studies drawn from the stored items and seeds, of the size that the plan names for the true difference."""
+    from analysis.evaluation import planning
     from analysis.evaluation.decisions import WORSE, decide
     from analysis.evaluation.differences import in_family
-    from analysis.evaluation.plan_noise import Sample
     from analysis.evaluation.replicates import crossed_difference
 
-    scored = stored()
-    effect, clusters = truth(scored), tuple(task.clusters for task in scored)
-    first, second = (tuple(task.scores[place] for task in scored) for place in (PLANTED, CONTROL))
-    pairs = tuple((f"planted {seed}", f"control {seed}") for seed in range(len(first[0])))
-    noise = plan_noise.measured([Sample(first, second, clusters, pairs)])
-    planned = planning.needed(sizes(scored), noise, abs(effect), TESTS)
-    if planned is None:
-        what = f"a size that shows the planted {100 * effect:+.1f} points"
-        return [Row(what, "none named", f"≥ {POWER:.0%}", False, 0)]
+    rows = []
+    for place, share in enumerate(SHARES):
+        scored = stored(place)
+        effect = truth(scored)
+        planned = planning.needed(sizes(scored), noise_of(scored), abs(effect), TESTS)
+        named = f"{share:.0%} more weights removed, {100 * effect:+.1f} points"
+        if planned is None:
+            rows.append(Row(f"{named}: a size that shows it", "none named", f"≥ {POWER:.0%}", False, 0))
+            continue
 
-    def one(number: int) -> Outcome:
-        rng = np.random.default_rng((8, number))
-        study = drawn(scored, rng, planned.seeds, planned.items_a_task)
-        left, right = ([task.scores[place] for task in study] for place in (PLANTED, CONTROL))
-        told = crossed_difference(left, right, [task.clusters for task in study], paired=True, test=True)
-        return {"found": float(decide(in_family([told], TESTS)[0], 0.0) == WORSE)}
+        def one(number: int, scored: Scored = scored, planned: planning.Plan = planned) -> Outcome:
+            rng = np.random.default_rng((8, number))
+            study = drawn(scored, rng, planned.seeds, planned.items_a_task)
+            left, right = ([task.scores[place] for task in study] for place in (0, 1))
+            told = crossed_difference(left, right, [task.clusters for task in study], paired=True, test=True)
+            return {"found": float(decide(in_family([told], TESTS)[0], 0.0) == WORSE)}
 
-    size = f"{planned.seeds} seeds, {planned.items:,} items"
-    what = f"{SHARE:.0%} more weights removed, {100 * effect:+.1f} points: found at the size named ({size})"
-    return [at_least(what, sets.run("planted weights", SETS, one), "found", POWER)]
+        size = f"{planned.seeds} seeds, {planned.items:,} items"
+        outcomes = sets.run(f"planted weights {share}", SETS, one)
+        rows.append(at_least(f"{named}: found at the size named ({size})", outcomes, "found", POWER))
+    return rows
+
+
+def noise_of(scored: Scored) -> "Noise":
+    """Return the noise of studies that are drawn from these scores."""
+    from analysis.evaluation import plan_noise
+
+    samples = []
+    for number in range(PILOTS):
+        study = drawn(scored, np.random.default_rng((10, number)), PILOT_SEEDS)
+        first, second = (tuple(task.scores[place] for task in study) for place in (0, 1))
+        pairs = ((str(number), str(number)),)
+        samples.append(plan_noise.Sample(first, second, tuple(task.clusters for task in study), pairs))
+    return plan_noise.measured(samples, cautious=False)
 
 
 # --- making it --------------------------------------------------------------------------------------------------
@@ -97,7 +117,7 @@ def plant(folder: Path, out: Path, share: float, seed: int) -> float:
 
 
 def score(seed: int, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Prune, plant and score one calibration seed: by task, scores (2, items) and clusters (items,)."""
+    """Prune, plant and score one calibration seed: by task, scores (models, items) and clusters (items,)."""
     from analysis.evaluation.sweep_scores import read_scores
     from analysis.job_context import SilentContext
     from analysis.jobs.evaluation import evaluate
@@ -105,7 +125,7 @@ def score(seed: int, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec
 
     folder.mkdir(parents=True, exist_ok=True)
-    context, control, planted = SilentContext(folder), folder / "control", folder / "planted"
+    context, control = SilentContext(folder), folder / "control"
     calibration = CalibrationParams(samples=SAMPLES, seq_len=LENGTH, seed=seed)
     spec = PruneSpec(
         model=ModelSpec(device="cpu"),
@@ -116,18 +136,23 @@ def score(seed: int, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
         overwrite=True,
     )
     prune(spec, context)
-    shutil.rmtree(planted, ignore_errors=True)
-    print(f"seed {seed}: {plant(control, planted, SHARE, seed):.1%} of the weights are zero", flush=True)
-    asked = EvaluateSpec(
-        model=ModelSpec(source=str(control), device="cpu"),
-        compare=(ModelSpec(source=str(planted), device="cpu"),),
-        tasks=("bundled",),
-    )
-    file = evaluate(asked, context).file
-    assert file is not None
-    tasks = read_scores(file, spec).tasks
+    runs = []
+    for share in SHARES:
+        planted = folder / "planted"
+        shutil.rmtree(planted, ignore_errors=True)
+        print(f"seed {seed}: {plant(control, planted, share, seed):.1%} of the weights are zero", flush=True)
+        asked = EvaluateSpec(
+            model=ModelSpec(source=str(control), device="cpu"),
+            compare=(ModelSpec(source=str(planted), device="cpu"),),
+            tasks=("bundled",),
+        )
+        file = evaluate(asked, context).file
+        assert file is not None
+        tasks = read_scores(file, spec).tasks
+        runs.append([task.pruned for task in tasks])
+    runs.append([task.dense for task in tasks])
     numbers = [np.unique(task.clusters, return_inverse=True)[1] for task in tasks]
-    return [np.stack([task.pruned, task.dense]) for task in tasks], numbers
+    return [np.stack(of_task) for of_task in zip(*runs, strict=True)], numbers
 
 
 def make(folder: Path, seeds: Sequence[int], file: Path = FILE) -> None:
@@ -142,11 +167,12 @@ def make(folder: Path, seeds: Sequence[int], file: Path = FILE) -> None:
             shutil.rmtree(folder / f"seed-{seed}")
         with np.load(done) as one:
             every.append((one["scores"], one["task"], one["cluster"]))
-    whole = np.stack([scores for scores, _, _ in every], axis=1)  # (2, seeds, items)
+    whole = np.stack([scores for scores, _, _ in every], axis=1)  # (planted and control, seeds, items)
     _, task, cluster = every[0]
     arrays = {"task": task.astype(np.int8), "cluster": cluster.astype(np.int16), "shape": np.array(whole.shape)}
     np.savez_compressed(file, scores=np.packbits(whole.astype(np.uint8)), **arrays)
-    print(f"{file}: {file.stat().st_size:,} bytes, true difference {100 * truth(stored()):+.2f} points")
+    differences = ", ".join(f"{100 * truth(stored(place)):+.2f}" for place in range(len(SHARES)))
+    print(f"{file}: {file.stat().st_size:,} bytes, true differences of {differences} points")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -31,7 +32,7 @@ from benchmarks.honesty.scores import DISCOUNT, NOISE, RECIPE, Scored, Task
 SETS = 1000
 TESTS = 12  # of a quick study: three pairs at two sparsities, and the outcomes of hiding sinks in two models
 MARGIN = 0.01
-PILOTS = 40  # large studies whose noise is taken for the true one
+PILOTS, PILOT_SEEDS = 400, 8  # studies whose noise is taken for the true one
 SIZES = ((3, 64), (6, 64), (6, None))  # calibration seeds and items a task, None: all
 PAIRS = {"discount": DISCOUNT, "recipe": RECIPE, "noise": NOISE}
 
@@ -110,7 +111,7 @@ def resampled(sets: Sets) -> list[Row]:
         def edge(number: int, seeds: int = seeds, items: int | None = items) -> Outcome:
             rng = np.random.default_rng((4, seeds, number))
             study = scores.exchanged(scores.drawn(stored[0.5], rng, seeds, items), rng)
-            one = replace(difference(scores.planted(study, rng, MARGIN), DISCOUNT), tests=TESTS)
+            one = replace(difference(scores.planted(study, rng, MARGIN, stored[0.5]), DISCOUNT), tests=TESTS)
             alone = replace(one, tests=1)
             return {"family": float(one.within(MARGIN)), "alone": float(alone.within(MARGIN))}
 
@@ -128,10 +129,10 @@ def power(sets: Sets) -> list[Row]:
     that the plan names for an effect.
     """
     rows, scored = [], scores.stored()[0.5]
-    noise = true_noise(scored, 0.0)
     for seeds, items, effect in ((6, 64, 0.02), (6, None, 0.01), (8, None, 0.01), (12, 128, 0.015)):
-        planned = planning.plan(scores.sizes(scored), true_noise(scored, effect), items, seeds, TESTS, effect)
-        free = planning.plan(scores.sizes(scored), noise, items, seeds, TESTS, effect)
+        planned = planning.plan(scores.sizes(scored), true_noise(scored, effect, items), items, seeds, TESTS, effect)
+        none = true_noise(scored, 0.0, items)
+        free = planning.plan(scores.sizes(scored), none, items, seeds, TESTS, effect)
         rows += _power_rows(sets, scored, planned, free, effect)
     effect = 0.012
     sized = planning.needed(scores.sizes(scored), true_noise(scored, effect), effect, TESTS)
@@ -168,15 +169,16 @@ def halves(sets: Sets) -> list[Row]:
 # --- power ------------------------------------------------------------------------------------------------------
 
 
-def true_noise(scored: Scored, effect: float) -> Noise:
-    """The noise of studies that are drawn from these scores, without the margins that a plan adds for what it has seen
-    little of.
+@cache
+def true_noise(scored: tuple[Task, ...], effect: float, items_a_task: int | None = None) -> Noise:
+    """Return the noise of studies of this size that are drawn from these scores, without the margins that a plan adds
+    for what it has seen little of.
     """
     samples = []
     for number in range(PILOTS):
         rng = np.random.default_rng((6, number))
-        study = scores.exchanged(scores.drawn(scored, rng, 32), rng)
-        study = scores.planted(study, rng, effect) if effect else study
+        study = scores.exchanged(scores.drawn(scored, rng, PILOT_SEEDS, items_a_task), rng)
+        study = scores.planted(study, rng, effect, scored) if effect else study
         first, second = (tuple(task.scores[method] for task in study) for method in DISCOUNT)
         samples.append(Sample(first, second, tuple(task.clusters for task in study), ((str(number), str(number)),)))
     return plan_noise.measured(samples, cautious=False)
@@ -187,7 +189,7 @@ def _outcomes(sets: Sets, scored: Scored, planned: Plan, effect: float) -> list[
         rng = np.random.default_rng((7, planned.seeds, number))
         study = scores.exchanged(scores.drawn(scored, rng, planned.seeds, planned.items_a_task), rng)
         none = replace(difference(study, DISCOUNT), tests=TESTS)
-        there = in_family([difference(scores.planted(study, rng, effect), DISCOUNT)], TESTS)[0]
+        there = in_family([difference(scores.planted(study, rng, effect, scored), DISCOUNT)], TESTS)[0]
         return {"shown": float(decide(there, 0.0) == BETTER), "excluded": float(decide(none, effect) == EQUIVALENT)}
 
     return sets.run(f"planted {100 * effect:g} {planned.seeds} {planned.items_a_task}", SETS, one)
