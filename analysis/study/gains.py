@@ -3,6 +3,7 @@
 Rules make the sentences from the decisions on single differences (`analysis/evaluation/decisions.py`).
 """
 
+from analysis.evaluation.conditions import PLACEBOS
 from analysis.evaluation.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -23,7 +24,8 @@ from analysis.study.findings import Contrast, Pruning
 _GAINS = {
     "noise": "the gain of {method} over {against} comes with noise, order and norm together: the discount changes "
     "accuracy by less than ±{margin}.",
-    "no discount": "{method} beats {against}, and not by its discount, which changes accuracy by less than ±{margin}.",
+    "no discount": "{method} beats {against}, but neither part is found better by itself: the discount changes "
+    "accuracy by less than ±{margin}, and noise, order and norm together are not found better.",
     "hurts": "{method} beats {against} although its discount makes it worse.",
     "discount": "the discount is at least part of the gain of {method} over {against}.",
     "open": "{method} beats {against}, but this study cannot tell whether the discount is part of that.",
@@ -79,7 +81,9 @@ def _carried(recipe: Contrast, pruning: Pruning, margin: float, above: bool) -> 
     subject = f"At {percent(recipe.sparsity)} {METHODS[recipe.method].title} gains {whole}"
     each = f"Alone against {METHODS[recipe.against].title}: {conclusions(parts, margin, above).replace(' at ', ': ')}."
     if not carrying:
-        return f"{subject}; no part alone gains significantly. {each}"
+        small = any(effect.shown and effect.value > 0 for effect in parts.values())
+        gained = f"{POINTS.margin(margin)} or more" if small else "significantly"
+        return f"{subject}; no part alone gains {gained}. {each}"
     verb = "carries" if len(carrying) == 1 else "carry"
     return f"{subject}; the {listed(carrying)} alone {verb} some of it. {each}"
 
@@ -90,14 +94,14 @@ def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
 
     Skips a sparsity where the discount is not better: there is no gain to explain.
     """
-    told = []
+    told, several = [], len({one.method for one in pruning.contrasts if one.kind in PLACEBOS}) > 1
     for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
         helped = any(
             (other.kind, other.method, other.sparsity) == ("discount", one.method, one.sparsity)
             and decide(other.effect, margin, above) == BETTER
             for other in pruning.contrasts
         )
-        if one.kind not in ("sham", "light") or not helped:
+        if one.kind not in PLACEBOS or not helped:
             continue
         decision, least = decide(one.effect, margin, above), POINTS.margin(margin)
         asked, others = {
@@ -105,10 +109,12 @@ def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
             "light": ("the tokens with most attention", "those with least"),
         }[one.kind]
         says = {
-            BETTER: f"it is {asked}: discounting {others} instead helps less",
+            BETTER: f"it matters that {asked} are discounted: discounting {others} instead helps less",
             WORSE: f"it is not {asked}: discounting {others} instead helps more",
-            EQUIVALENT: f"it is not {asked}: discounting {others} instead helps as much, within ±{least}",
+            EQUIVALENT: f"nothing puts the gain down to {asked}: discounting {others} instead makes no difference of "
+            f"±{least} or more",
         }.get(decision, f"this study cannot tell whether discounting {others} in place of {asked} helps as much")
         ending = seen(one.effect, POINTS) if decision == CANNOT_TELL else ""
-        told.append(f"At {percent(one.sparsity)} {says} ({interval_words(one.effect)}{ending}).")
+        method = f" with {METHODS[one.method].title}" if several else ""
+        told.append(f"At {percent(one.sparsity)}{method} {says} ({interval_words(one.effect)}{ending}).")
     return told

@@ -131,7 +131,7 @@ def answer(findings: Findings) -> list[str]:
     sentences = [f"Do sinks matter? {verdict.sentence}" for verdict in said if verdict.claim == "matter"][:1]
     discounts = [verdict for verdict in said if verdict.claim == "discount"]
     if discounts:
-        lead = _LEADS.get(overall([verdict.outcome for verdict in discounts]), "")
+        lead = _lead(findings, overall([verdict.outcome for verdict in discounts]))
         told = " ".join(verdict.sentence for verdict in discounts)
         sentences.append(f"Does discounting sinks help pruning? {lead}{told}")
     if findings.pruning is not None:
@@ -144,8 +144,13 @@ def answer(findings: Findings) -> list[str]:
     return sentences
 
 
-_LEADS = {BETTER: "Yes. ", WORSE: "No. ", EQUIVALENT: "No. "}
-"""Said where all methods agree at all sparsities."""
+def _lead(findings: Findings, outcome: str) -> str:
+    """Return the word before the differences of the discount: yes or no where all methods agree at all sparsities."""
+    contrasts = findings.pruning.contrasts if findings.pruning is not None else ()
+    gains = any(one.kind == "discount" and one.effect.shown and one.effect.value > 0 for one in contrasts)
+    if outcome == EQUIVALENT and gains:  # significant, and too small to matter
+        return f"Not by {POINTS.margin(margin_of(findings))} or more. "
+    return {BETTER: "Yes. ", WORSE: "No. ", EQUIVALENT: "No. "}.get(outcome, "")
 
 
 def margin_of(findings: Findings) -> float:

@@ -117,7 +117,10 @@ def _discount(findings: Findings) -> Answer | None:
     if seen:
         sizes = dict.fromkeys(POINTS.size(size).removesuffix(" points") for size in seen)
         sentence += f" It would have detected ±{listed(list(sizes))} points."
-    return Answer("Does discounting them help pruning?", lead_of(set(outcomes.values())), sentence)
+    lead = lead_of(set(outcomes.values()))
+    if set(outcomes.values()) == {EQUIVALENT} and any(one.shown and one.value > 0 for one in effects.values()):
+        lead = f"Not by {POINTS.margin(rules.margin_of(findings))} or more."  # significant, and too small to matter
+    return Answer("Does discounting them help pruning?", lead, sentence)
 
 
 def lead_of(outcomes: set[str]) -> str:
