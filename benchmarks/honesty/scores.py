@@ -117,8 +117,8 @@ def spreads(scored: tuple[Task, ...]) -> np.ndarray:
         told = crossed_difference(first, second, clusters, paired=True, test=False)
         of_pairs.append(max((told.seed_variance or 0.0) - (told.shared_variance or 0.0), 0.0) * told.seeds)
     involved = np.array([[float(method in pair) for method in range(methods)] for pair in pairs])
-    variances: np.ndarray = nnls(involved, np.array(of_pairs))[0]
-    return np.sqrt(variances)
+    found: np.ndarray = np.sqrt(nnls(involved, np.array(of_pairs))[0])
+    return found
 
 
 def exchanged(study: Scored, rng: np.random.Generator) -> list[Task]:
