@@ -75,9 +75,10 @@ def _matters(change: Change) -> Callable[[int], Outcome]:
         from analysis.models.checkpoint import find
         from analysis.specs import AblateSetSpec, LLaDASampling, ModelSpec
 
-        prompts = keyed_prompts(PROMPTS)
+        prompts, bundled = keyed_prompts(PROMPTS), find("bundled")
+        assert bundled is not None
         with tempfile.TemporaryDirectory() as folder:
-            changed(find("bundled").folder, Path(folder, "model"), change, number)
+            changed(bundled.folder, Path(folder, "model"), change, number)
             spec = AblateSetSpec(
                 model=ModelSpec(source=str(Path(folder, "model")), device="cpu"),
                 prompts=tuple(prompt.text for prompt in prompts),
