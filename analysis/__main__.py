@@ -41,6 +41,10 @@ VERBS = {
     "record": Verb("denoise prompts and record their attention mass", "analysis.command_line.record"),
     "sinks": Verb("record many prompts and write where the sinks are and how they move", "analysis.command_line.sinks"),
     "ablate": Verb("denoise many prompts without their sinks, beside matched controls", "analysis.command_line.ablate"),
+    "evict": Verb(
+        "denoise many prompts with a part of the keys and values, beside matched controls",
+        "analysis.command_line.evict",
+    ),
     "inspect": Verb("look inside a model at its sinks, over prompts", "analysis.command_line.inspect_prompts"),
     "claims": Verb("test on a model what the field says about sinks", "analysis.command_line.claims"),
     "prune": Verb("remove weights and write the pruned checkpoint to a folder", "analysis.command_line.prune"),

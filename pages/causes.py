@@ -1,20 +1,28 @@
-"""Effects of sinks: what a model loses when they are hidden, in one prompt or many; and how pruning changes them."""
+"""Effects of sinks: what a model loses when they are hidden, in one prompt or many, or when a share of the cache is
+kept; and how pruning changes them.
+"""
 
 import streamlit as st
 
 from pages.parts.causes.ablation import ablation_over_prompts, ablation_settings, ablation_shown
 from pages.parts.causes.beside import beside_another
-from pages.parts.causes.stated import stated_ablation
+from pages.parts.causes.eviction import eviction_over_prompts, eviction_settings, eviction_shown
+from pages.parts.causes.stated import ABLATION_ASKED, EVICTION_ASKED, stated_job
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_to_look_at, sink_controls
 from pages.parts.side import plots_and_controls
 
-VIEWS = {"Many prompts": ablation_over_prompts, "One prompt": ablation, "Dense against pruned": beside_another}
+VIEWS = {
+    "Many prompts": ablation_over_prompts,
+    "One prompt": ablation,
+    "Cache eviction": eviction_over_prompts,
+    "Dense against pruned": beside_another,
+}
 SHOWS = (
     "This page hides a recording's sinks and shows how far the text changes compared with hiding as many other "
-    "tokens. It also compares the sinks of a dense and a pruned model."
+    "tokens. It also keeps only a share of the cache, and compares the sinks of a dense and a pruned model."
 )
 
 
@@ -23,10 +31,15 @@ def main() -> None:
     st.title("Causes")
     st.caption("What sinks do for a model: hide them, and compare with hiding as many other tokens.")
     start_exhibits()
-    ablation = stated_ablation()
+    ablation = stated_job(ABLATION_ASKED)
     if ablation is not None:
         ablation_shown(ablation)
         export_button("SinkScope: causes, ablation over prompts", ablation_settings(ablation), "ablation")
+        return
+    eviction = stated_job(EVICTION_ASKED)
+    if eviction is not None:
+        eviction_shown(eviction)
+        export_button("SinkScope: causes, eviction over prompts", eviction_settings(eviction), "eviction")
         return
     # First: a view that is not drawn while a recording runs would be forgotten.
     names = list(VIEWS)

@@ -6,27 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.bundled.prompts import keyed_prompts
-from analysis.command_line.flags import PROMPTS_HELP, a_path, add_flags, field_of, folder_beside, given
-from analysis.command_line.prompts import own_prompts, sampling_of
+from analysis.command_line.flags import add_flags, add_prompt_count, add_set_flags, field_of, folder_beside, given
+from analysis.command_line.prompts import prompts_of, sampling_of
 from analysis.command_line.running import runner
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
-from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, AblateSetSpec, ModelSpec, SinkParams
+from analysis.specs import SAMPLINGS, AblateSetSpec, ModelSpec, SinkParams
 
-_PROMPTS = 50
 NOTHING = "No effect is told from its control."
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    parser.add_argument("--prompts", default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP)
-    parser.add_argument(
-        "--prompt-count", type=int, default=_PROMPTS, metavar="N", help=f"how many of them. Default: {_PROMPTS}"
-    )
-    parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_set_flags(parser)
+    add_prompt_count(parser)
     seen = {"prompts", "keys", "sinks"}
     for spec in (AblateSetSpec, SinkParams, ModelSpec):
         add_flags(parser, spec, "", seen)
@@ -37,23 +30,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Ablates over the prompts and writes the study."""
     outputs.check(options.out, options.overwrite, refusal)
-    own = own_prompts(options.prompts)
     params = given(AblateSetSpec, options)
     params.pop("prompts", None)
-    from analysis.jobs.recording_sets import prompt_texts
-
     with folder_beside(options.out, "ablate") as scratch:
         with runner(scratch, options) as jobs:
-            source, count = (OWN_PROMPTS if own.texts else options.prompts), options.prompt_count
-            given_own = own.first(count)
-            texts, notes = prompt_texts(source, given_own.texts, count, params.get("seed", 0), jobs.context)
-            keys = given_own.keys
-            if source == BUNDLED_PROMPTS:
-                keys = tuple(prompt.template for prompt in keyed_prompts(count))
+            prompts, notes = prompts_of(options, params.get("seed", 0), jobs.context)
             spec = AblateSetSpec(
                 model=ModelSpec(source=options.model, **given(ModelSpec, options)),
-                prompts=tuple(dict.fromkeys(texts)),
-                keys=keys,
+                prompts=prompts.texts,
+                keys=prompts.keys,
                 sampling=sampling_of(options.model, options),
                 sinks=SinkParams(**given(SinkParams, options)),
                 **params,

@@ -23,6 +23,7 @@ PROMPTS_HELP = (
     "a text file with one prompt a line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
     "'cluster' in each line, 'bundled', or a benchmark, whose items' contexts are taken"
 )
+PROMPT_COUNT = 50
 NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source", "branch"}
 
 
@@ -135,3 +136,10 @@ def add_set_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def add_prompt_count(parser: argparse.ArgumentParser) -> None:
+    """The flag of verbs that take so many of the prompts."""
+    parser.add_argument(
+        "--prompt-count", type=int, default=PROMPT_COUNT, metavar="N", help=f"how many of them. Default: {PROMPT_COUNT}"
+    )

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from analysis.bundled.prompts import keyed_prompts
 from analysis.command_line.flags import NOT_FLAGS, field_of, given
 from analysis.errors import UserError, os_sentence, shorten
+from analysis.job_context import Context
 from analysis.models.checkpoint import describe
-from analysis.specs import SAMPLINGS, RecordSpec, Sampling
+from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, RecordSpec, Sampling
 from analysis.specs.recording_sets import CLUSTER
 
 PROMPTS_BYTES = 64 * 2**20
@@ -50,6 +52,20 @@ def own_prompts(prompts: str) -> OwnPrompts:
     for text, key in read_keyed(path):
         keyed.setdefault(text, key)  # one that comes twice counts once
     return OwnPrompts(tuple(keyed), _keys(list(keyed.values())))
+
+
+def prompts_of(options: argparse.Namespace, seed: int, context: Context) -> tuple[OwnPrompts, list[str]]:
+    """The prompts that --prompts and --prompt-count name, with the keys of those that are alike, and notes on them."""
+    from analysis.jobs.recording_sets import prompt_texts
+
+    own, count = own_prompts(options.prompts), options.prompt_count
+    source = OWN_PROMPTS if own.texts else options.prompts
+    given_own = own.first(count)
+    texts, notes = prompt_texts(source, given_own.texts, count, seed, context)
+    keys = given_own.keys
+    if source == BUNDLED_PROMPTS:
+        keys = tuple(prompt.template for prompt in keyed_prompts(count))
+    return OwnPrompts(tuple(dict.fromkeys(texts)), keys), notes
 
 
 def _keys(given: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from analysis.jobs.ablation import ablate_set
 from analysis.jobs.calibration import calibrate, heldout, seed_floor
 from analysis.jobs.claim_measures import measure_claims
 from analysis.jobs.evaluation import evaluate
+from analysis.jobs.eviction import evict
 from analysis.jobs.importing import import_results
 from analysis.jobs.insights import ablate, alternatives, attention_map, geometry, lens
 from analysis.jobs.models import load_model, unload_model
@@ -33,6 +34,8 @@ from analysis.jobs.summaries import (
     EstimateSummary,
     EvaluatePartial,
     EvaluateSummary,
+    EvictPartial,
+    EvictSummary,
     FootprintSummary,
     GeometrySummary,
     ImportSummary,
@@ -64,6 +67,7 @@ from analysis.specs import (
     DenseStatisticsSpec,
     EstimateSpec,
     EvaluateSpec,
+    EvictSpec,
     FootprintSpec,
     GeometrySpec,
     HeldoutSpec,
@@ -184,6 +188,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         ClaimMeasuresSummary,
         lasting=True,
     ),
+    Job("evict", "Evict keys and values", evict, EvictSpec, EvictSummary, EvictPartial, stops_early=True, lasting=True),
     Job("prune", "Prune a model", prune, PruneSpec, PruneSummary, PrunePartial, lasting=True),
     Job(
         "dense_statistics",

@@ -1,8 +1,8 @@
 """Ablating sinks over a set of prompts, beside matched controls."""
 
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from analysis.errors import NotEnoughMemory, UserError
 from analysis.evaluation.ablation_effects import effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.prompt_by_prompt import LEAST, Stopped, encoded, joined_rows, kept_rows, rows_at_once, told_now
 from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
 from analysis.sinks.definitions import attention_share, mean_mass
@@ -21,14 +22,7 @@ if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.steps import Step
 
-LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over
-LEAST = 2  # prompts that are finished before it ends early: an interval is over prompts
 _CONDITION = ("intervention", "target", "control")
-_TEXT = ("words", "untouched")  # of the first prompt
-
-
-class _Stopped(Exception):
-    """Raised inside a prompt that is left unfinished."""
 
 
 def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummary]:
@@ -39,22 +33,23 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     def check(opened: "OpenedModel") -> None:
         _layers(spec, opened)
         for prompt in spec.prompts:
-            _encoded(prompt, spec, opened)
+            encoded(prompt, spec, opened)
 
     model = resident_model(spec.model, context, check)
     from analysis.machine.provenance import environment
 
     layers = _layers(spec, model)
-    prompts = [_encoded(prompt, spec, model) for prompt in spec.prompts]
+    prompts = [encoded(prompt, spec, model) for prompt in spec.prompts]
     started = time.perf_counter()
     done: list[list[dict[str, Any]]] = []
     for index, ids in enumerate(prompts):
         try:
-            done.append(_kept(f"prompt-{index}", spec, model, ids, layers, context, index))
-        except _Stopped:
+            one = partial(_one_prompt, spec, model, ids, layers, context, index)
+            done.append(kept_rows(f"prompt-{index}", context, one))
+        except Stopped:
             break
         _tell(context, done, spec, layers)
-    rows, cut = _joined_all(done, spec.keys), len(done) < len(prompts)
+    rows, cut = joined_rows(done, _CONDITION, spec.keys), len(done) < len(prompts)
     beside = _untrained(spec, model, prompts, layers, context) if spec.random_model and not cut else []
     stopped = cut or (spec.random_model and beside is None)
     summary: AblateSetSummary = {
@@ -76,19 +71,6 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     return Outcome(summary, None, f"{key}-{len(done)}" if stopped else key, stopped=stopped)
 
 
-def _kept(
-    name: str, spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
-) -> list[dict[str, Any]]:
-    """The rows of a prompt, written once under this name, so that a job that was cut off goes on."""
-    path = context.scratch / f"{name}.json"
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(_one_prompt(spec, model, ids, layers, context, index)))
-        partial.replace(path)
-    rows: list[dict[str, Any]] = json.loads(path.read_text())
-    return rows
-
-
 def _untrained(
     spec: AblateSetSpec, model: "LoadedModel", prompts: list[list[int]], layers: range, context: Context
 ) -> list[dict[str, Any]] | None:
@@ -105,21 +87,20 @@ def _untrained(
     done = []
     for index, ids in enumerate(prompts):
         try:
-            done.append(_kept(f"untrained-{index}", spec, drawn, ids, layers, context, len(prompts) + index))
-        except _Stopped:
+            one = partial(_one_prompt, spec, drawn, ids, layers, context, len(prompts) + index)
+            done.append(kept_rows(f"untrained-{index}", context, one))
+        except Stopped:
             return None
-    return effects(_joined_all(done, spec.keys))
+    return effects(joined_rows(done, _CONDITION, spec.keys))
 
 
 def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpec, layers: range) -> None:
-    """Says what the prompts that are done show; between the first and the last not after every one, as with many of
-    them the effects take longer to tell.
-    """
+    """Says what the prompts that are done show."""
     count, total = len(done), _in_all(spec)
-    if count < len(spec.prompts) and (count < 2 or count % (1 + count // 20)):
+    if not told_now(count, len(spec.prompts)):
         context.progress("ablating", count, total)
         return
-    rows = _joined_all(done, spec.keys)
+    rows = joined_rows(done, _CONDITION, spec.keys)
     means = [
         {
             name: [float(np.mean(value))] if isinstance(value, list) else value
@@ -156,14 +137,6 @@ def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:
     return range(spec.first_layer, (last if spec.last_layer is None else spec.last_layer) + 1)
 
 
-def _encoded(prompt: str | tuple[int, ...], spec: AblateSetSpec, model: "OpenedModel") -> list[int]:
-    if isinstance(prompt, str):
-        return model.encode(prompt, spec.chat_template)[0]
-    if not all(0 <= token < model.geometry.vocabulary for token in prompt):
-        raise UserError(f"A token lies outside this model's vocabulary of {model.geometry.vocabulary} tokens.")
-    return list(prompt)
-
-
 def _one_prompt(
     spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
 ) -> list[dict[str, Any]]:
@@ -179,7 +152,7 @@ def _one_prompt(
         for step in steps:
             kept.append(step)
             if context.stopping and index >= LEAST:
-                raise _Stopped
+                raise Stopped
             context.progress("ablating", index, _in_all(spec))
         return kept
 
@@ -194,7 +167,7 @@ def _one_prompt(
     drawn = [name for name, control in CONTROLS.items() if control.drawn]
     conditions = [Condition(target, control) for target in spec.targets for control in ("", *drawn)]
     before = compare(untouched, untouched, len(ids))["confidence"]
-    at_once = _rows_at_once(spec, model, len(untouched[-1].choice.output[0]))
+    at_once = rows_at_once(spec.sampling, model, len(untouched[-1].choice.output[0]))
     rows = []
     for intervention in spec.interventions:
         shared: dict[str, list[Drawn]] = {}
@@ -224,27 +197,3 @@ def _variance(masses: list[np.ndarray]) -> np.ndarray:
     for step, mass in enumerate(masses):
         share[step, : mass.shape[-1]] = attention_share(mean_mass(mass))[0]
     return position_variance(share)
-
-
-def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int:
-    """Return how many conditions are denoised in one batch: one where rows would share random draws, or where rows end
-    on their own in a model that is not causal throughout.
-    """
-    from analysis.models.growing_text import can_grow
-
-    if not spec.sampling.same_alone or (model.architecture.noise is None and not can_grow(model)):
-        return 1
-    return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
-
-
-def _joined_all(done: list[list[dict[str, Any]]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of every prompt as one row a condition. keys: of all prompts, or none."""
-    alike: dict[str, Any] = {"keys": list(keys[: len(done)])} if keys else {}
-    return [_joined([rows[number] for rows in done]) | alike for number in range(len(done[0]))]
-
-
-def _joined(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The rows of one condition, a prompt each, as one row with lists."""
-    named = {name: rows[0][name] for name in _CONDITION}
-    measures = [name for name in rows[0] if name not in (*_CONDITION, *_TEXT)]
-    return named | {name: [round(row[name], 6) for row in rows] for name in measures}

@@ -187,6 +187,36 @@ class AblateSetPartial(TypedDict, total=False):
     layers: list[int]
 
 
+class EvictSummary(TypedDict):
+    """rows: one a policy, budget and control (empty for the policy itself), with a list of a number a prompt for each
+    measure. effects: paired differences (`evaluation/eviction_effects.py`). prompts: how many were done of those
+    planned, fewer where it was stopped: then nothing is tested. gone: whether positions left a cache; else their keys
+    were hidden. positions: tokens of a text, mean. device, dtype, environment: on which bytes and times depend.
+    """
+
+    rows: list[dict[str, Any]]
+    effects: list[dict[str, Any]]
+    prompts: int
+    planned: int
+    gone: bool
+    positions: float
+    seconds: float
+    seed: int
+    architecture: str
+    device: str
+    dtype: str
+    fingerprint: str
+    environment: dict[str, Any]
+
+
+class EvictPartial(TypedDict, total=False):
+    """What `EvictSummary` says, of the prompts that are finished."""
+
+    rows: list[dict[str, Any]]
+    effects: list[dict[str, Any]]
+    prompts: int
+
+
 class PruneSummary(TypedDict):
     """report: as it is written beside the checkpoint. dropped: its weights were removed, its masks stay."""
 

@@ -22,6 +22,14 @@ def pick_device(device: str) -> str:
     return device
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all it was asked, as before looking at the clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def free_bytes(device: str) -> int:
     """Bytes free on a kind of device; for CUDA the most on any one GPU."""
     if device == "cuda":

@@ -3,14 +3,16 @@
 The model sees all of its text, so a kept key has seen what stood there before: another result, not faster arithmetic.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 
 from analysis.attention import Edit, Observer
 from analysis.models.loaded import LoadedModel, without_masks
-from analysis.models.prefix import cache_argument
+from analysis.models.prefix import cache_argument, kept_at
 from analysis.models.weight_checks import check_logits
 
 
@@ -32,8 +34,8 @@ class KeptKeys:
         there: what stands in their place is about the token after it. Raises UserError where they are not finite.
         """
         first, end = queries
-        length, network = tokens.shape[1], self.model.network
-        self._kept.place = slice(first, end)
+        network = self.model.network
+        length = self._kept.begin(first, end, tokens.shape[1])
         given: dict[str, Any] = {"attn_observer": observer, "attn_edit": edit, cache_argument(network): self._kept}
         device = self.model.device
         logits: torch.Tensor = network(
@@ -49,22 +51,59 @@ class KeptKeys:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits
 
+    def keep(self, indices: Sequence[np.ndarray]) -> None:
+        """Drop all keys and values of the last whole forward but those at these positions, as many in every layer; none
+        of them may be a query before the next one.
+        """
+        self._kept.drop(indices)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the keys and values that are held."""
+        return self._kept.bytes
+
 
 class _Kept(DynamicCache):
-    """Keys and values by layer, (B, H_kv, S, D). place: where those that come belong."""
+    """Keys and values by layer, (B, H_kv, S, D), or of some positions alone, after which those that come are put."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = slice(0, 0)
+        self._place: slice | None = None  # of those that come; None: they are all there are
+        self._dropped = False
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def begin(self, first: int, end: int, length: int) -> int:
+        """Prepare for a forward over the tokens from `first` to `end` of so many. Return how many keys it will see."""
+        self._place = None if (first, end) == (0, length) else slice(first, end)
+        if self._place is None:
+            self._dropped = False
+        return self._layers[0][0].shape[2] + end - first if self._dropped else length
+
+    def drop(self, indices: Sequence[np.ndarray]) -> None:
+        """Keep these positions of each layer alone."""
+        self._dropped = True
+        self._layers = {
+            layer: (kept[0], kept[1])
+            for layer, index in enumerate(indices)
+            for kept in [kept_at(index, *self._layers[layer])]
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what is held."""
+        return sum(part.nbytes for pair in self._layers.values() for part in pair)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keys and values of the whole text, those that come in their place."""
-        kept = self._layers.get(layer_idx)
-        if kept is None or key_states.shape[2] == kept[0].shape[2]:
+        if self._place is None:
             kept = self._layers[layer_idx] = (key_states, value_states)
+            return kept
+        kept = self._layers[layer_idx]
+        if self._dropped:
+            held, came = kept, (key_states, value_states)
+            return torch.cat([held[0], came[0]], dim=2), torch.cat([held[1], came[1]], dim=2)
         for whole, part in zip(kept, (key_states, value_states), strict=True):
-            whole[:, :, self.place] = part
+            whole[:, :, self._place] = part
         return kept

@@ -1,11 +1,14 @@
 """Forwards over an open block alone: the text before it is run once, and its keys and values are kept."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from analysis.attention import Observer
 from analysis.models.layout import Layout, visible
@@ -16,50 +19,82 @@ from analysis.models.weight_checks import check_logits
 class PrefixCache:
     """Keys and values of one batch of texts, up to the block that is open.
 
-    Finished blocks see nothing after them, so what is kept is what a whole forward would compute again.
+    Finished blocks see nothing after them, so what is kept is what a whole forward would compute again. read: tokens
+    that were run to be kept, those that were dropped since included.
     """
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
+        self.read = 0
         self._kept = DynamicCache()
         self._before: torch.Tensor | None = None  # the logits of the last token kept, (B, 1, V)
 
     @torch.no_grad()
     def predict(
-        self, tokens: torch.Tensor, first: int, layout: Layout, observer: Observer | None = None, aligned: bool = True
+        self,
+        tokens: torch.Tensor,
+        first: int,
+        layout: Layout,
+        observer: Observer | None = None,
+        aligned: bool = True,
+        reader: Observer | None = None,
     ) -> torch.Tensor:
         """Logits (B, S − first, V) of the positions from `first` on, which alone are queries and are observed.
 
-        What lies before `first` must be finished: it is run where it was not yet. aligned False: the text is finished
-        to its end, so all of it is kept, and logits stay where the network gives them; else they are about the token
-        at their position. Raises UserError where they are not finite.
+        What lies before `first` must be finished: it is run where it was not yet, and shown to `reader`. aligned
+        False: the text is finished to its end, so all of it is kept, and logits stay where the network gives them; else
+        they are about the token at their position. Raises UserError where they are not finite.
         """
-        kept, shift = self._kept.get_seq_length(), self.model.architecture.shift
-        if kept < first:
-            self._before = self._run(tokens, kept, first, replace(layout, open_from=None), logits_to_keep=1)
+        shift = self.model.architecture.shift
+        if self.read < first:
+            finished = replace(layout, open_from=None)
+            self._before = self._run(tokens, self.read, first, finished, logits_to_keep=1, attn_observer=reader)
+            self.read = first
         logits = self._run(tokens, first, tokens.shape[1], layout, attn_observer=observer)
         check_logits(logits, self.model.dtype)
         if not aligned:
-            self._before = logits[:, -1:]
+            self._before, self.read = logits[:, -1:], tokens.shape[1]
             return logits
         self._kept.crop(first - tokens.shape[1])  # less than nothing: so many of the last ones go
         if not shift:
             return logits
         return torch.cat([logits[:, :1] if self._before is None else self._before, logits[:, :-1]], dim=1)
 
+    def keep(self, indices: Sequence[np.ndarray]) -> None:
+        """Drop all keys and values but those at these indices of what each layer holds, as many in every layer."""
+        for layer, index in zip(self._layers, indices, strict=True):
+            assert layer.keys is not None and layer.values is not None
+            layer.keys, layer.values = kept_at(index, layer.keys, layer.values)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the keys and values that are held."""
+        return sum(part.nbytes for layer in self._layers for part in (layer.keys, layer.values) if part is not None)
+
+    @property
+    def _layers(self) -> list[DynamicLayer]:
+        return [layer for layer in self._kept.layers if isinstance(layer, DynamicLayer)]
+
     def _run(self, tokens: torch.Tensor, first: int, end: int, layout: Layout, **options: Any) -> torch.Tensor:
         """Logits of the tokens from `first` to `end`, over those kept; theirs are kept from then on."""
         model, network = self.model, self.model.network
+        dropped = first - self._kept.get_seq_length()  # all see all of what is kept, so any columns may go
         options = {name: value for name, value in options.items() if value is not None}
         logits: torch.Tensor = network(
             input_ids=tokens[:, first:end].to(model.device),
-            attention_mask=visible(model.architecture, end, layout, model.device)[None, None, first:],
+            attention_mask=visible(model.architecture, end, layout, model.device)[None, None, first:, dropped:],
             position_ids=torch.arange(first, end, device=model.device)[None],
             use_cache=True,
             **{cache_argument(network): self._kept},
             **options,
         ).logits
         return without_masks(model, logits)
+
+
+def kept_at(index: np.ndarray, *held: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Copy these positions (k,) of keys or values (B, H, S, D), so that the others' memory is freed."""
+    places = torch.from_numpy(index).to(held[0].device)
+    return tuple(part.index_select(2, places) for part in held)
 
 
 def cache_argument(network: torch.nn.Module) -> str:

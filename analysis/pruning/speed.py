@@ -13,6 +13,7 @@ from scipy import stats
 from torch import nn
 
 from analysis.errors import first_line
+from analysis.models.devices import synchronize
 from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
 from analysis.specs import FootprintParams, ModelSpec
@@ -109,10 +110,10 @@ def forward_seconds(
     for turn in range(-_WARM_UP, repeats):
         order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
         for which in order:
-            _wait(tokens.device)
+            synchronize(tokens.device)
             began = time.perf_counter()
             models[which].predict(tokens)
-            _wait(tokens.device)
+            synchronize(tokens.device)
             if turn >= 0:
                 seconds[turn, which] = time.perf_counter() - began
         on_forward((turn + _WARM_UP + 1) * len(models), total)
@@ -163,13 +164,6 @@ def use_kernels_(model: LoadedModel) -> tuple[int, str]:
     if not refusals:
         return converted, ""
     return converted, f"torch's 2:4 kernels refused {len(refusals)} matrices ({refusals[0]})."
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def _name(device: torch.device) -> str:

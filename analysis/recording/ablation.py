@@ -249,7 +249,7 @@ class Ablation:
         length, (first, end) = mass.shape[-1], forward.queries
         each_query = np.float32(length / (end - first))  # in these units uniform attention gives 1 on average
         mass = mass * each_query
-        visible = each_query * _seeing_queries(self.model.architecture, length, forward.layout, forward.queries)
+        visible = each_query * queries_seeing(self.model.architecture, length, forward.layout, forward.queries)
         sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), self.params, visible)
         total = sink_analysis.total_mass(mass)
         tokens = forward.tokens[:rows].cpu().numpy()
@@ -323,12 +323,12 @@ class Ablation:
 
 
 def divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
-    """KL(untouched ‖ changed) of the predictions (N, V) in nats, mean over N."""
+    """Return KL(untouched ‖ changed) of the predictions (N, V) in nats, mean over N."""
     before, after = untouched.float().log_softmax(dim=-1), changed.float().log_softmax(dim=-1)
     return float((before.exp() * (before - after)).sum(dim=-1).mean())
 
 
-def _seeing_queries(
+def queries_seeing(
     architecture: Architecture, length: int, layout: Layout | None, queries: tuple[int, int]
 ) -> np.ndarray:
     """Count the queries that see each key of a text of this length, (S,)."""

@@ -29,6 +29,7 @@ from analysis.specs.block_sampling import (
 from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSize, ClaimsSpec
 from analysis.specs.claims import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, Claim, ClaimData, ClaimMeasure, PublishedNumber
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
+from analysis.specs.eviction import POLICIES, EvictSpec, Keeping, Policy, keepings
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec, named_fields
@@ -127,6 +128,7 @@ __all__ = [
     "OBJECTIVES",
     "OWN_PROMPTS",
     "PATTERNS",
+    "POLICIES",
     "PRESETS",
     "PUBLISHED",
     "QUESTION",
@@ -162,6 +164,7 @@ __all__ = [
     "DreamSampling",
     "EstimateSpec",
     "EvaluateSpec",
+    "EvictSpec",
     "FastDLLMSampling",
     "FirstHittingSampling",
     "FootprintParams",
@@ -174,6 +177,7 @@ __all__ = [
     "InspectParams",
     "Intervention",
     "JobSpec",
+    "Keeping",
     "KeptForward",
     "LLaDA2Sampling",
     "LLaDASampling",
@@ -189,6 +193,7 @@ __all__ = [
     "OneOf",
     "Pattern",
     "PlanParams",
+    "Policy",
     "PruneSpec",
     "PublishedNumber",
     "QuotaScope",
@@ -221,6 +226,7 @@ __all__ = [
     "grid",
     "help_text",
     "in_words",
+    "keepings",
     "linear_shares",
     "named_fields",
     "normalised",

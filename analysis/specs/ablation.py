@@ -1,6 +1,6 @@
-"""Ablating sinks over a set of prompts."""
+"""Denoising a set of prompts one by one, and ablating sinks over it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,8 +14,8 @@ Text = Annotated[str, Field(max_length=50_000)]
 MOST_PROMPTS = 1000
 
 
-class AblateSetSpec(JobSpec):
-    """Denoise every prompt of a set with attention to chosen positions changed, and with matched controls."""
+class PromptsSpec(JobSpec):
+    """Prompts that are denoised one by one, each a draw of its cluster."""
 
     prompts: tuple[Text | tuple[int, ...], ...] = parameter(
         ..., "Prompts", "The texts that the model continues, or their token ids.", min_length=2, max_length=MOST_PROMPTS
@@ -30,6 +30,17 @@ class AblateSetSpec(JobSpec):
         "auto", "Chat template", "Wrap prompts given as text as a user's turn. auto does so for instruct models."
     )
     sampling: Sampling = LLaDASampling()
+    seed: int = parameter(0, "Seed", "Fixes the sampler and the random controls.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        require_keys(self.keys, self.prompts)
+        return self
+
+
+class AblateSetSpec(PromptsSpec):
+    """Denoise every prompt of a set with attention to chosen positions changed, and with matched controls."""
+
     targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = parameter(
         ("sinks", "moving", "steady"),
         "Positions",
@@ -68,13 +79,11 @@ class AblateSetSpec(JobSpec):
         "Does the same to a model of the same shape with random weights, which takes as long again.",
     )
     sinks: SinkParams = SinkParams()
-    seed: int = parameter(0, "Seed", "Fixes the sampler and the random controls.", ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")
     def _fits(self) -> "AblateSetSpec":
         if self.last_layer is not None and self.last_layer < self.first_layer:
             raise ValueError(f"The layers end at {self.last_layer}, before they begin at {self.first_layer}.")
-        require_keys(self.keys, self.prompts)
         for name in ("targets", "interventions"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"The {name} name one twice.")

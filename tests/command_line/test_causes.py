@@ -43,6 +43,27 @@ def test_ablate_writes_effects_means_and_every_prompt(tmp_path: Path, capsys, pr
     assert "'sinks'" in capsys.readouterr().err
 
 
+def test_evict_writes_the_frontier_effects_and_every_prompt(tmp_path: Path, capsys, prompts) -> None:
+    model, out = tiny_llada(tmp_path / "model", 0), tmp_path / "study"
+    flags = ["--policies", "sinks,masked-queries", "--budgets", "0.3,0.6", "--cache", "prefix", "--block-length", "2"]
+    arguments = ["evict", "--model", model, "--prompts", prompts, "--out", str(out), *flags, *SHORT]
+    assert main([*arguments, "--estimate"]) == 0 and not out.exists()
+    estimate = json.loads(capsys.readouterr().out)
+    assert estimate["texts"] == 3 * 11 and estimate["seconds"] > 0
+    assert main(arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["prompts"] == 3 and said["gone"] and said["spec"]["budgets"] == [0.3, 0.6]
+    assert "batch of 1" in said["conditions"] and "threads" in said["conditions"]
+    effects, single = pd.read_csv(out / "effects-aligned.csv"), pd.read_csv(out / "prompts.csv")
+    assert len(effects) == 6 and (effects["low"] <= effects["value"]).all()
+    assert len(single) == 3 * 11 and (single["ms per forward over the cache"] > 0).all()
+    page = (out / "study.html").read_text()
+    assert "Agreement with the full text against bytes kept" in page
+    assert main(arguments) == 2 and "exists" in capsys.readouterr().err
+    assert main(["evict", "--budgets", "1.5", "--prompts", prompts, "--out", str(tmp_path / "other")]) == 2
+    assert "such as 0.4, not 1.5" in capsys.readouterr().err
+
+
 def test_inspect_looks_inside_over_prompts_and_beside_another_model(tmp_path: Path, capsys, prompts) -> None:
     model, other = (tiny_llada(tmp_path / name, seed) for seed, name in enumerate(("first", "second")))
     out = tmp_path / "study"

@@ -11,6 +11,7 @@ from transformers.models.distilbert.configuration_distilbert import DistilBertCo
 from transformers.models.distilbert.modeling_distilbert import DistilBertForMaskedLM
 
 from analysis import jobs
+from analysis.errors import UserError
 from analysis.models import converted, mixtures
 from analysis.models.checkpoint import describe, open_folder
 from analysis.models.families import ARCHITECTURES
@@ -18,7 +19,7 @@ from analysis.models.load import register
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.models.resident import release_resident
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.specs import SAMPLINGS, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, RecordSpec
+from analysis.specs import SAMPLINGS, CalibrationParams, EvaluateSpec, EvictSpec, ModelSpec, PruneSpec, RecordSpec
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tiny, save_tokenizer, there
 
@@ -62,6 +63,7 @@ def distilbert(folder: Path) -> None:
     save_tokenizer(folder)
 
 
+WHOLE = ("dllm", "mdlm", "autoregressive", "diffusion-gemma")  # samplers without a cache
 MMADA: dict[str, Any] = {"model_type": "mmada", "architectures": ["MMadaModelLM"]}
 # A row of `ARCHITECTURES` each, by its key there; a second one of a row that is published in two shapes.
 MADE: dict[str, Callable[[Path], None]] = {
@@ -123,6 +125,30 @@ def test_a_family_records(spec, tmp_path):
     mass, asking = recording.mass.astype(np.float32), np.diff(recording.queries, axis=1)[:, :, None]
     assert np.allclose(np.nansum(mass, axis=-1), asking, rtol=1e-3)
     assert recording.info.model.attention == family.attention
+
+
+def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
+    """Where positions can go, from a cache wherever the family has one."""
+    family = describe(spec.source)
+    changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
+    length = 2 * there(family.block_size) if family.by_blocks else 4
+    if family.sampler in ("llada", "dream") and not family.why_no_cache:
+        changes, length = {"cache": "prefix", "block_length": 2, "steps": 4}, 4
+    asked = EvictSpec(
+        model=spec,
+        prompts=("w54 w58 w10 w38", "w70 w67"),
+        sampling=SAMPLINGS[family.sampler](gen_length=length, **changes),
+        policies=("sinks",),
+        budgets=(1.0,),
+    )
+    if family.why_no_ablation:
+        with pytest.raises(UserError, match="cannot be blocked"):
+            jobs.JOBS["evict"].run(asked, QuietContext(tmp_path))
+        return
+    summary = jobs.JOBS["evict"].run(asked, QuietContext(tmp_path)).summary
+    assert all(row["agreement"] == [1.0, 1.0] for row in summary["rows"])
+    assert summary["gone"] == (not family.why_no_cache and family.sampler not in WHOLE)
+    assert all(row["bytes"] == row["full_bytes"] for row in summary["rows"])
 
 
 def test_a_family_is_pruned_and_its_copy_evaluated_beside_it(spec, tmp_path):

@@ -65,6 +65,27 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "3 prompts, layers 0 to" in texts(test) and "Stopped after" not in texts(test)
 
 
+def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recording):
+    test = app("pages/causes.py", recording=recording.id, causes_view="Cache eviction")
+    assert not engine().jobs("evict") and "Not run yet" in texts(test) and "One after another" in texts(test)
+    test.multiselect(key="evict_policies").set_value([]).run()
+    assert "hold at least 1" in texts(test)
+    test.multiselect(key="evict_policies").set_value(["sinks"]).run()
+    test.multiselect(key="evict_budgets").set_value([0.5]).run()
+    test.text_area(key="evict_prompts").set_value("mia has a dog .\nleo is in the park .\nben has a ball .").run()
+    test.button(key="run_evict").click().run()
+    job = engine().wait(engine().jobs("evict")[0].id, 300)
+    assert job.state == "done", job.reason
+    test.run()
+    said = texts(test)
+    assert not test.exception and "sinks and a window" in said and "No time is given" in said
+    assert "Agreement with the full text against bytes kept" in said and len(charts(test)) == 4
+    means, single = (frame.value for frame in test.dataframe[-2:])
+    assert len(means) == 4 and len(single) == 12
+    again = app("pages/causes.py", eviction_job=job.id)
+    assert "Eviction over prompts" in texts(again) and "Run another eviction" in texts(again)
+
+
 def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pruned") / "half"
     save_pruned(pruned_copy(bundled, "magnitude", 0.7, []), folder)

@@ -181,7 +181,9 @@ def test_a_recording_full_of_markup_is_shown_as_text(recording, tmp_path):
     save(replace(trajectory, info=hostile), path)
     record = engine().add_recording(path)
     dynamics = [{"tab": "Dynamics", "dynamics_view": view} for view in VIEWS]
-    causes = [{"causes_view": view} for view in ("Many prompts", "One prompt", "Dense against pruned")]
+    causes = [
+        {"causes_view": view} for view in ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")
+    ]
     views = {"pages/explore.py": [*({"tab": tab} for tab in TABS), *dynamics], "pages/causes.py": causes}
     for page in PAGES:
         for view in views.get(page, [{}]):

@@ -7,25 +7,23 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
 from analysis.evaluation.ablation_exhibits import effects_of, in_words, means, single_prompts
-from analysis.models.registry import BUNDLED_PAIR
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
 from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button
+from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.charts import show, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
-from pages.parts.recordings.recording import Recording, finished_recordings
+from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import seconds_of
 from pages.parts.session import engine
 
 _ASKED = "ablate_set_asked"
-BUNDLED_PROMPTS = 50
 NUMBERS = ("count", "window", "first_layer", "last_layer")  # two a row
 
 
@@ -92,28 +90,9 @@ def ablation_settings(job: JobRecord) -> dict[str, Any]:
     return job.parameters(AblateSetSpec).model_dump(mode="json")
 
 
-def _first_prompts(recording: Recording) -> str:
-    """What the box begins with, a line each: the bundled prompts for the bundled pair, else those recorded of the model
-    shown.
-    """
-    source = recording.model.source
-    if source in BUNDLED_PAIR:
-        return "\n".join(prompts(BUNDLED_PROMPTS))
-    texts = [job.spec["prompt"] for job in finished_recordings() if job.spec["model"]["source"] == source]
-    return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
-
-
 def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
     """The question as the controls have it; None after saying what is wrong with it."""
-    text = st.text_area(
-        "Prompts, one per line",
-        value=_first_prompts(recording),
-        key="ablate_set_prompts",
-        persist_state="session",
-        height=120,
-        help="Intervals cover the choice of prompts: few prompts give wide ones.",
-    )
-    lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    lines = prompt_box(recording, "ablate_set_prompts")
     targets = st.multiselect(
         "Positions",
         list(TARGETS),

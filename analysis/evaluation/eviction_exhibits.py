@@ -1,0 +1,166 @@
+"""The figures and tables of an eviction over prompts, for the page and the command line alike. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.evaluation.ablation_effects import shown
+from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, in_words, mean_of
+from analysis.figures.causes import effect_intervals
+from analysis.figures.frontier import Points, Saving, frontier
+from analysis.recording.set_exhibits import Formulas, Shown
+from analysis.specs import POLICIES
+
+Summary = Mapping[str, Any]
+"""What an `evict` job says when it is done, or of the prompts that are done."""
+
+METHOD = Formulas(
+    "Every prompt is denoised with everything kept and under every policy and budget. Predictions are compared on the "
+    "inputs of the full run; texts are those that each policy writes by itself (ROUGE-L on token ids). A budget is a "
+    "share of the positions, the same in every layer. Where finished text is cached, the first forward of a block sees "
+    "all that is there, the policy decides by its attention, and what goes does not come back (behind the cache of "
+    "Fast-dLLM, until the next whole forward). Where every forward is whole, keys are hidden from queries, chosen by "
+    "an untouched forward of the same input: this shows what a policy could keep, and saves no time. Points: means "
+    "over prompts with their 95 % intervals, clustered by template or key; differences are filled where the interval "
+    "excludes 0 and p, Holm-corrected over all effects drawn, is below 0.05. Random positions of the same state: "
+    f"{POLICIES['random'].help}"
+)
+
+
+def words_of(summary: Summary) -> list[str]:
+    """What the eviction shows beside its controls, a sentence each, the headline first."""
+    return in_words(summary["effects"], summary["prompts"], summary.get("gone", False))
+
+
+def conditions(summary: Summary) -> str:
+    """Say under which conditions bytes and times hold: hardware, threads, batch and length."""
+    length = f"texts of {summary['positions']:.0f} tokens on average"
+    if not summary["gone"]:
+        return (
+            f"Keys were hidden, so bytes are arithmetic: positions kept × bytes of a position in {summary['dtype']}, "
+            f"{length}. No time is given."
+        )
+    hardware = summary["environment"]["hardware"]
+    device = summary["device"] if not hardware["gpus"] else ", ".join(hardware["gpus"])
+    return (
+        f"Bytes are those of the tensors in the cache, without the open block. Milliseconds: median forward over the "
+        f"cache, batch of 1, {length}, {summary['dtype']} on {device} ({hardware['system']}), {hardware['threads']} "
+        "threads. They say nothing of a serving engine."
+    )
+
+
+def frontier_of(summary: Summary, name: str) -> Shown | None:
+    """A measure against the bytes kept, a line per policy, each point joined to its random control."""
+    measure = MEASURES[name]
+    rows = {(row["policy"], row["budget"], row["control"]): row for row in summary["rows"]}
+    policies = [policy for policy, row in POLICIES.items() if row.asked and any(key[0] == policy for key in rows)]
+    budgets = sorted({key[1] for key in rows if not POLICIES[key[0]].everything})
+    savings = []
+    for policy in policies:
+        matched = next((control for control in POLICIES[policy].controls if POLICIES[control].matched), "")
+        points = _points([rows.get((policy, budget, "")) for budget in budgets], name)
+        control = _points([rows.get((policy, budget, matched)) for budget in budgets], name) if matched else None
+        savings.append(Saving(POLICIES[policy].title, points, control))
+    full = next((row for row in summary["rows"] if POLICIES[row["policy"]].everything), None)
+    if not savings or full is None or mean_of(full, "bytes") is None:
+        return None
+    return Shown(
+        f"frontier-{name}",
+        f"{measure.title} against bytes kept",
+        "Hollow, joined by a dotted line: the policy's control, random positions of the same state. Dashed: everything "
+        f"kept. {summary['prompts']} prompts.",
+        METHOD,
+        frontier(
+            savings,
+            (_mean(full, "bytes")[0], float(measure.untouched)),
+            "bytes of keys and values kept",
+            measure.axis,
+            measure.percent,
+            "random of the same state",
+        ),
+        means(summary["rows"]),
+    )
+
+
+def _points(rows: Sequence[Mapping[str, Any] | None], name: str) -> Points:
+    values = np.array([(np.nan,) * 3 if row is None else _mean(row, name) for row in rows])
+    costs = np.array([np.nan if row is None else _mean(row, "bytes")[0] for row in rows])
+    return Points(costs, *values.T)
+
+
+def _mean(row: Mapping[str, Any], name: str) -> tuple[float, float, float]:
+    return mean_of(row, name) or (np.nan, np.nan, np.nan)
+
+
+def effects_of(summary: Summary, name: str) -> Shown | None:
+    """Policy minus control in a row of `MEASURES`, a dot each with its interval; None where there is no interval."""
+    measure = MEASURES[name]
+    drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
+    if not drawn:
+        return None
+    values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
+    better = "Right" if measure.percent else "Left"
+    return Shown(
+        f"effects-{name}",
+        f"{measure.title}: policy minus control",
+        f"{better} of the line: the policy is better. Filled: significant after Holm correction over all {len(drawn)}. "
+        f"{summary['prompts']} prompts.",
+        METHOD,
+        effect_intervals(
+            [f"{effect['budget']:.0%}: {_against(effect)}" for effect in drawn],
+            [POLICIES[effect["policy"]].title for effect in drawn],
+            values,
+            low,
+            high,
+            [shown(effect) for effect in drawn],
+            measure.axis,
+            measure.percent,
+        ),
+        pd.DataFrame(
+            [
+                {"policy": POLICIES[effect["policy"]].title, "budget": effect["budget"]}
+                | {"against": POLICIES[effect["against"]].title}
+                | {end: effect[end] for end in ("value", "low", "high", "n", "clusters", "p_holm", "detectable")}
+                for effect in drawn
+            ]
+        ),
+    )
+
+
+def _against(effect: Mapping[str, Any]) -> str:
+    return f"{POLICIES[effect['policy']].title} against {POLICIES[effect['against']].title}"
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for every policy, control and budget: means over the prompts."""
+    return pd.DataFrame(
+        [
+            _condition(row) | {title: _mean(row, name)[0] for name, title in _titles().items() if name in row}
+            for row in rows
+        ]
+    ).dropna(axis="columns", how="all")
+
+
+def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) -> pd.DataFrame:
+    """The same for every prompt by itself. prompts: their texts, in the order of the rows' lists."""
+    return pd.DataFrame(
+        [
+            {"prompt": prompt}
+            | _condition(row)
+            | {title: row[name][index] for name, title in _titles().items() if name in row}
+            for row in rows
+            for index, prompt in enumerate(prompts[: len(row["aligned"])])
+        ]
+    ).dropna(axis="columns", how="all")
+
+
+def _condition(row: Mapping[str, Any]) -> dict[str, Any]:
+    control = row["control"]
+    which = f"control: {POLICIES[control].title}" if control else "policy"
+    return {"policy": POLICIES[row["policy"]].title, "which": which, "budget": row["budget"]}
+
+
+def _titles() -> dict[str, str]:
+    return {name: measure.axis for name, measure in MEASURES.items()} | dict(NUMBERS)

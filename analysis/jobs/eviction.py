@@ -1,0 +1,108 @@
+"""Keeping a part of the keys and values over a set of prompts, by policies and their matched controls."""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.errors import UserError
+from analysis.evaluation.eviction_effects import NAMED, effects
+from analysis.job_context import Context
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.prompt_by_prompt import LEAST, Stopped, encoded, joined_rows, kept_rows, rows_that_fit, told_now
+from analysis.jobs.summaries import EvictPartial, EvictSummary
+from analysis.models.resident import resident_model
+from analysis.specs import EvictSpec, Sampling, keepings
+
+if TYPE_CHECKING:
+    from analysis.models.loaded import LoadedModel, OpenedModel
+
+_DOING = "evicting"
+
+
+def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
+    """Denoises each prompt with everything kept and under every policy and control. What is done of a prompt is kept,
+    so that one that was cut off goes on. Where the context says so it ends early, with two prompts or more.
+    """
+
+    def check(opened: "OpenedModel") -> None:
+        if problem := opened.architecture.why_no_ablation:
+            raise UserError(problem)
+        for prompt in spec.prompts:
+            encoded(prompt, spec, opened)
+
+    model = resident_model(spec.model, context, check)
+    from analysis.machine.provenance import environment
+    from analysis.recording.eviction import caches
+
+    sampling = caches(model, spec.sampling)
+    started = time.perf_counter()
+    done: list[list[dict[str, Any]]] = []
+    for index, prompt in enumerate(spec.prompts):
+        one = partial(_one_prompt, spec, model, encoded(prompt, spec, model), sampling, context, index)
+        try:
+            done.append(kept_rows(f"prompt-{index}", context, one))
+        except Stopped:
+            break
+        _tell(context, done, spec)
+    rows, cut = joined_rows(done, NAMED, spec.keys), len(done) < len(spec.prompts)
+    summary: EvictSummary = {
+        "rows": rows,
+        "effects": _untested(rows) if cut else effects(rows),
+        "prompts": len(done),
+        "planned": len(spec.prompts),
+        "gone": sampling.keeps_keys,
+        "positions": float(np.mean([of_prompt[0]["positions"] for of_prompt in done])),
+        "seconds": round(time.perf_counter() - started, 3),
+        "seed": spec.seed,
+        "architecture": model.architecture.name,
+        "device": str(model.device),
+        "dtype": model.dtype,
+        "fingerprint": model.fingerprint,
+        "environment": environment(),
+    }
+    key = result_key(evict, spec, model.fingerprint)
+    return Outcome(summary, None, f"{key}-{len(done)}" if cut else key, stopped=cut)
+
+
+def _tell(context: Context, done: list[list[dict[str, Any]]], spec: EvictSpec) -> None:
+    """Say what the prompts that are done show."""
+    count, total = len(done), len(spec.prompts)
+    if not told_now(count, total):
+        context.progress(_DOING, count, total)
+        return
+    rows = joined_rows(done, NAMED, spec.keys)
+    partial_results: EvictPartial = {"rows": rows, "effects": _untested(rows), "prompts": count}
+    context.progress(_DOING, count, total, **partial_results)
+
+
+def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the effects of the prompts that are done. Tests are of the number planned: who stops by what is seen would
+    find effects by chance.
+    """
+    return [effect | {"p": None, "p_holm": None} for effect in effects(rows)]
+
+
+def _one_prompt(
+    spec: EvictSpec, model: "LoadedModel", ids: list[int], sampling: Sampling, context: Context, index: int
+) -> list[dict[str, Any]]:
+    """A row for everything, every policy and control at every budget with the measures of this prompt."""
+    from analysis.recording.eviction import evicted
+    from analysis.sinks.agreement import agreement
+
+    def on_forward() -> None:
+        if context.stopping and index >= LEAST:
+            raise Stopped
+        context.progress(_DOING, index, len(spec.prompts))
+
+    kept = keepings(spec)
+    found = evicted(
+        *(model, ids, sampling, kept, spec.sinks, spec.seed, index), partial(rows_that_fit, model), on_forward
+    )
+    rows = []
+    for keeping, text, told in zip(kept, found.texts, found.told, strict=True):
+        like = agreement(found.text, text)
+        measured = {"aligned": like.aligned, "agreement": like.by_position, "positions": len(ids) + len(found.text)}
+        rows.append(vars(keeping) | measured | told)
+    return rows

@@ -1,0 +1,33 @@
+"""The box with the prompts that a view of Causes goes over."""
+
+import streamlit as st
+
+from analysis.bundled.prompts import prompts
+from analysis.models.registry import BUNDLED_PAIR
+from pages.parts.recordings.recording import Recording, finished_recordings
+
+BUNDLED_PROMPTS = 50
+
+
+def prompt_box(recording: Recording, key: str) -> tuple[str, ...]:
+    """Draw the box; the prompts in it, each once."""
+    text = st.text_area(
+        "Prompts, one per line",
+        value=_first_prompts(recording),
+        key=key,
+        persist_state="session",
+        height=120,
+        help="Intervals cover the choice of prompts: few prompts give wide ones.",
+    )
+    return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def _first_prompts(recording: Recording) -> str:
+    """What the box begins with, a line each: the bundled prompts for the bundled pair, else those recorded of the model
+    shown.
+    """
+    source = recording.model.source
+    if source in BUNDLED_PAIR:
+        return "\n".join(prompts(BUNDLED_PROMPTS))
+    texts = [job.spec["prompt"] for job in finished_recordings() if job.spec["model"]["source"] == source]
+    return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
