@@ -115,6 +115,38 @@ COLUMNS: dict[str, dict[str, str]] = {
         "score": "score of the answer by the task's metric: 1 right, 0 wrong; nats per word for a perplexity",
         "restored": "whether the answer was read from the store and not computed by this job",
     },
+    "evictions": {
+        "job": _JOB,
+        "model": "source of the model",
+        "policy": "what is kept",
+        "budget": "share of positions whose keys and values are kept in each layer",
+        "control": "random: as many random positions of the same state take its place; empty for the policy itself",
+        "prompt": "its place among the prompts, from 0",
+        "cluster": "key that the prompt shares with those that are alike; empty if it has none",
+        "gone": "whether positions left a cache; else their keys were hidden",
+        "aligned": "share of tokens in common with the text written with everything kept, aligned (ROUGE-L)",
+        "agreement": "share of tokens that stayed the same at their position",
+        "divergence": "KL divergence from the full run's predictions on the same inputs, in nats, mean over forwards",
+        "share": "share of positions kept, mean over forwards",
+        "bytes": "keys and values kept, in bytes, mean over forwards",
+        "full_bytes": "all keys and values, in bytes",
+        "milliseconds": "median forward over the cache, in ms; missing where keys were hidden",
+    },
+    "eviction_differences": {
+        "job": _JOB,
+        "model": "source of the model",
+        "policy": "what is kept",
+        "budget": "share of positions whose keys and values are kept in each layer",
+        "against": "the control at the same budget",
+        "measure": "aligned or divergence, as in the table evictions",
+        "value": "policy minus control, mean over prompts",
+        "low": "lower end of the 95 % interval over clusters of prompts",
+        "high": "upper end of the 95 % interval over clusters of prompts",
+        "n": "prompts",
+        "clusters": "clusters of prompts that are alike",
+        "p_holm": "p adjusted by Holm over all differences of the measure; missing where it was stopped",
+        "detectable": "difference that would have been significant with a probability of 0.8",
+    },
     "sparsity": {
         "run": "id of the run",
         "layer": "layer, from 0",
@@ -138,6 +170,12 @@ def stored_tables(engine: Engine) -> dict[str, pd.DataFrame]:
         "accuracies": (row for job in _evaluated(engine) for row in _accuracies(job)),
         "differences": (row for job in _evaluated(engine) for row in _differences(job)),
         "items": _items(engine),
+        "evictions": (row for job in _done(engine, "evict") for row in _evictions(job)),
+        "eviction_differences": (
+            {**row, "job": job.id, "model": _source(job)}
+            for job in _done(engine, "evict")
+            for row in job.summary["effects"]
+        ),
         "sparsity": (row for run in runs for row in _sparsity(run)),
     }
     return {name: pd.DataFrame(list(found), columns=list(COLUMNS[name])) for name, found in rows.items()}
@@ -274,6 +312,18 @@ def item_rows(results: Results) -> Rows:
             "score": float(results.scored[item.benchmark][model, places[key]]),
             "restored": answer.restored,
         }
+
+
+def _evictions(job: JobRecord) -> Rows:
+    """Yield a row per policy, budget, control and prompt."""
+    summary = job.summary
+    for row in summary["rows"]:
+        same = {name: value for name, value in row.items() if not isinstance(value, list)}
+        same |= {"job": job.id, "model": _source(job), "gone": summary["gone"]}
+        lists = {name: value for name, value in row.items() if isinstance(value, list)}
+        for prompt in range(summary["prompts"]):
+            numbers = {name: values[prompt] for name, values in lists.items()}
+            yield same | numbers | {"prompt": prompt, "cluster": numbers.get("keys", "")}
 
 
 def _sparsity(run: Run) -> Rows:

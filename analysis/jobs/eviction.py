@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
 
 _DOING = "evicting"
+_SHOWN = ("aligned", "divergence", "bytes", "keys")  # what the figures take while prompts are still to come
 
 
 def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
@@ -27,10 +28,15 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
     """
 
     def check(opened: "OpenedModel") -> None:
+        import torch
+
+        from analysis.recording.denoising import check_prompt, own_sampling
+
         if problem := opened.architecture.why_no_ablation:
             raise UserError(problem)
+        sampling = own_sampling(opened, spec.sampling)
         for prompt in spec.prompts:
-            encoded(prompt, spec, opened)
+            check_prompt(opened, torch.tensor([encoded(prompt, spec, opened)], dtype=torch.long), sampling)
 
     model = resident_model(spec.model, context, check)
     from analysis.machine.provenance import environment
@@ -73,7 +79,8 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], spec: EvictSpec) -
         context.progress(_DOING, count, total)
         return
     rows = joined_rows(done, NAMED, spec.keys)
-    partial_results: EvictPartial = {"rows": rows, "effects": _untested(rows), "prompts": count}
+    shown = [{name: row[name] for name in (*NAMED, *_SHOWN) if name in row} for row in rows]
+    partial_results: EvictPartial = {"rows": shown, "effects": _untested(rows), "prompts": count}
     context.progress(_DOING, count, total, **partial_results)
 
 

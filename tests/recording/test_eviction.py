@@ -18,7 +18,8 @@ from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import layout_of
 from analysis.models.load import load
 from analysis.models.prefix import PrefixCache
-from analysis.recording.eviction import HiddenKeys, caches, evicted
+from analysis.recording.evicting import HiddenKeys
+from analysis.recording.eviction import caches, evicted
 from analysis.recording.keeping import RANKINGS, Held, Keeper, count_kept, distances, states_of
 from analysis.sinks.token_states import TokenState
 from analysis.specs import POLICIES, EvictSpec, Keeping, LLaDASampling, ModelSpec, SinkParams, keepings

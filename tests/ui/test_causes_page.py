@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from analysis.engine.stored_tables import stored_tables
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts.session import engine
 from tests.helpers import save_pruned, there
@@ -82,8 +83,11 @@ def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recordi
     assert "Agreement with the full text against bytes kept" in said and len(charts(test)) == 4
     means, single = (frame.value for frame in test.dataframe[-2:])
     assert len(means) == 4 and len(single) == 12
+    tables = stored_tables(engine())
+    assert len(tables["evictions"]) == 12 and len(tables["eviction_differences"]) == 4
+    assert tables["evictions"]["bytes"].min() > 0 and tables["eviction_differences"]["low"].notna().all()
     again = app("pages/causes.py", eviction_job=job.id)
-    assert "Eviction over prompts" in texts(again) and "Run another eviction" in texts(again)
+    assert "6 new tokens after each of 3 prompts" in texts(again) and len(charts(again)) == 4
 
 
 def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path_factory):
