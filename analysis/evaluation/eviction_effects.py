@@ -133,14 +133,19 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
     if told:
         strongest = told[0]
         verb = "gains" if strongest["value"] > 0 else "loses"
-        others = "" if len(told) == 1 else f" {len(told)} of {len(those)} budgets differ significantly."
+        others = f" {len(told)} of {len(those)} budgets differ significantly; this is the largest."
         return (
             f"At {strongest['budget']:.0%} of the {what}, keeping {policy} {verb} {_points(abs(strongest['value']))} "
             f"points of agreement with the full text [{_ends(strongest)}] compared with keeping {against}, over "
             f"{prompts} prompts.{others}"
         )
     best = min(those, key=lambda effect: effect["detectable"] or np.inf)
-    could = f"; a difference of {_points(best['detectable'])} points would have been seen" if best["detectable"] else ""
+    seen = best["detectable"]
+    could = (
+        f"; a difference of {_points(seen)} points would have been seen"
+        if seen and seen < 1
+        else "; with so few prompts none would have been"
+    )
     budgets = listed([f"{effect['budget']:.0%}" for effect in those])
     return (
         f"At {budgets} of the {what}, keeping {policy} compared with keeping {against} is not significant: "

@@ -256,6 +256,13 @@ def test_the_headline_says_what_is_gained_or_what_would_have_been_seen():
     assert "[−" not in lost, "of a loss both ends are positive"
     nothing = in_words(effects(rows_of(0.03 * rng.standard_normal(40))), 40, gone=False)[0]
     assert "is not significant" in nothing and "would have been seen" in nothing and "of the keys" in nothing
+    few = effects(
+        [
+            {name: value[:2] if isinstance(value, list) else value for name, value in row.items()}
+            for row in rows_of(rng.standard_normal(40))
+        ]
+    )
+    assert "with so few prompts none would have been" in in_words(few, 2, gone=False)[0]
     shared = [row | {"keys": ["a", "b"] * 20} for row in rows_of(0.02 + 0.01 * rng.standard_normal(40))]
     assert effects(shared)[0]["clusters"] == 2 and mean_of(shared[0], "aligned")[0] > 0.5
 

@@ -100,7 +100,7 @@ def _spec(recording: Recording, params: SinkParams) -> EvictSpec | None:
         key="evict_budgets",
         bind="query-params",
         format_func=lambda share: f"{share:.0%}",
-        help=EvictSpec.model_fields["budgets"].description,
+        help=plain(EvictSpec.model_fields["budgets"].description or ""),
     )
     try:
         return EvictSpec(
