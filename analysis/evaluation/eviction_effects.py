@@ -148,7 +148,8 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
     )
     budgets = listed([f"{effect['budget']:.0%}" for effect in those])
     return (
-        f"At {budgets} of the {what}, keeping {policy} compared with keeping {against} is not significant: "
+        f"At {budgets} of the {what}, keeping {policy} compared with keeping {against} is not significant after "
+        "Holm correction: "
         f"{_signed(best['value'])} points at {best['budget']:.0%} [{_ends(best)}]{could} ({prompts} prompts)."
     )
 

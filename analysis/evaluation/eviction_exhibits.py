@@ -98,6 +98,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
     """Policy minus control in a row of `MEASURES`, a dot each with its interval; None where there is no interval."""
     measure = MEASURES[name]
     drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
+    drawn.sort(key=lambda effect: list(POLICIES).index(effect["policy"]))
     if not drawn:
         return None
     values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
@@ -109,7 +110,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
         f"{summary['prompts']} prompts.",
         METHOD,
         effect_intervals(
-            [f"{effect['budget']:.0%}: {_against(effect)}" for effect in drawn],
+            [f"{effect['budget']:.0%} against {effect['against']}" for effect in drawn],
             [POLICIES[effect["policy"]].title for effect in drawn],
             values,
             low,
@@ -127,10 +128,6 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
             ]
         ),
     )
-
-
-def _against(effect: Mapping[str, Any]) -> str:
-    return f"{POLICIES[effect['policy']].title} against {POLICIES[effect['against']].title}"
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def frontier(
             0,
             percent,
         )
-    layout(figure, wrapped(cost_title, 40), wrapped(value_title, 34), height=420)
+    layout(figure, wrapped(cost_title, 40), wrapped(value_title, 34), height=460)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(zeroline=False, tickformat="~p" if percent else "~g")
