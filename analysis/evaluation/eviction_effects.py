@@ -133,7 +133,7 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
     if told:
         strongest = told[0]
         verb = "gains" if strongest["value"] > 0 else "loses"
-        others = f" {len(told)} of {len(those)} budgets differ significantly; this is the largest."
+        others = f" It is significant at {len(told)} of {len(those)} budgets; this is the largest difference."
         return (
             f"At {strongest['budget']:.0%} of the {what}, keeping {policy} {verb} {_points(abs(strongest['value']))} "
             f"points of agreement with the full text [{_ends(strongest)}] compared with keeping {against}, over "
