@@ -1,4 +1,4 @@
-"""Quality against cost: a line per way of saving, each of its points joined to its control."""
+"""Quality against bytes kept: a line per policy, each of its points joined to its control."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
