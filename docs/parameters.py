@@ -6,14 +6,13 @@ import annotated_types
 from pydantic.fields import FieldInfo
 
 from analysis.specs import (
+    PARTS,
     SAMPLINGS,
     AblateSetSpec,
     AttentionMapSpec,
     Branch,
     CalibrateSpec,
-    CalibrationParams,
     ClaimsSpec,
-    DiscountParams,
     EvaluateSpec,
     EvictSpec,
     InspectParams,
@@ -24,7 +23,6 @@ from analysis.specs import (
     SetParams,
     SinkParams,
     Spec,
-    StepParams,
     StudySpec,
     SuggestSpec,
     SweepSpec,
@@ -48,9 +46,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Ablation over prompts", AblateSetSpec),
     ("Eviction over prompts", EvictSpec),
     ("Pruning", PruneSpec),
-    ("Calibration", CalibrationParams),
-    ("Discount", DiscountParams),
-    ("Steps", StepParams),
+    *((name.capitalize(), kind) for name, kind in PARTS.items()),
     ("Statistics for tuning", CalibrateSpec),
     ("Tuning", TuneParams),
     ("Suggesting", SuggestSpec),
@@ -60,7 +56,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Study", StudySpec),
     ("Claims", ClaimsSpec),
 )
-_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
+_SKIPPED = {*PARTS, "model", "sampling", "sampler", "compare", "statistics", "setting"}
 _SKIPPED |= {"pruning", "evaluation", "other_models", "sinks"}
 _SHARED = """They are checked at the start: the command line ends with one sentence, and every page shows it. So are
 those that SinkScope shares with libraries; what you set wins over what it would choose:"""

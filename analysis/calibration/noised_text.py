@@ -1,12 +1,14 @@
 """Calibration text as a model's own noise leaves it: with [MASK], or with random tokens in its canvas."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from analysis.calibration.noise import noised_canvases, noised_sequences
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import canvas_start
 from analysis.models.loaded import LoadedModel
-from analysis.specs import METHODS, NOISES, CalibrationParams, Method, PruneSpec, either
+from analysis.specs import METHODS, NOISES, QUANTIZERS, CalibrationParams, Method, PruneSpec, Reader, either
 
 
 def noised_text(model: LoadedModel, tokens: np.ndarray, params: CalibrationParams) -> np.ndarray:
@@ -43,20 +45,23 @@ def clean_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:
     return np.broadcast_to((np.arange(tokens.shape[-1]) >= start).astype(np.int8), tokens.shape)
 
 
-def refuse_text(model: LoadedModel, spec: PruneSpec, method: Method) -> None:
-    """Raises UserError where a method reads text that this model cannot be given: noised in a way that is not its own,
-    or too short to hold a canvas and something before it.
+def refuse_text(model: LoadedModel, spec: PruneSpec) -> None:
+    """Raises UserError where a method or quantizer reads text that this model cannot be given: noised in a way that is
+    not its own, or too short to hold a canvas and something before it.
     """
     family = model.architecture
-    if method.noised and family.noise is None:
+    noised = next((row for row in spec.readers if row.noised), None)
+    if noised is not None and family.noise is None:
+        methods = {name: row for name, row in METHODS.items() if row.removes}
+        table: Mapping[str, Reader] = methods if isinstance(noised, Method) else QUANTIZERS
         raise UserError(
-            f"{method.title} reads noised text, and this {family.name} model has no mask token. Choose "
-            f"{either(name for name, row in METHODS.items() if not row.noised)}."
+            f"{noised.title} reads noised text, and this {family.name} model has no mask token. Choose "
+            f"{either(name for name, row in table.items() if not row.noised)}."
         )
-    if method.noised:
+    if noised is not None:
         refuse_noise(model, spec.calibration)
     length = min(spec.calibration.seq_len, model.geometry.max_length)
-    if method.calibrated and family.noise == "uniform" and length <= (family.block_size or 0):
+    if any(row.calibrated for row in spec.readers) and family.noise == "uniform" and length <= (family.block_size or 0):
         raise UserError(
             f"The last {family.block_size} tokens of a sequence are the canvas of this {family.name} model, and "
             f"sequences of {length} tokens have none before it. Take a longer sequence length."

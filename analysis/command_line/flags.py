@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -53,18 +53,12 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
         parser.add_argument(
             flag,
             dest=name,
-            type=_reader(listed, bool(allowed) or in_bytes(spec, name), kind),
+            type=listed_words if listed else str if in_bytes(spec, name) else type(allowed[0]) if allowed else kind,
             choices=allowed,
             default=argparse.SUPPRESS,
             metavar=None if allowed else f"{name.upper()},…" if listed else name.upper(),
             help=f"{help_text(field)} Default: {default}.{note}".replace("%", "%%"),
         )
-
-
-def _reader(listed: bool, as_text: bool, kind: Any) -> Callable[[str], Any]:
-    """What makes a field's value of a word on the command line."""
-    reader: Callable[[str], Any] = listed_words if listed else str if as_text else kind
-    return reader
 
 
 def listed_words(text: str) -> tuple[str, ...]:

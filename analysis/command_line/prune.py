@@ -9,8 +9,9 @@ from analysis import outputs
 from analysis.calibration.own_noise import with_own_noise
 from analysis.command_line.flags import add_flags, field_of, given, path_text
 from analysis.command_line.running import placed_copy, runner, scheduler_of
+from analysis.errors import UserError
 from analysis.pruned import report_file
-from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
+from analysis.specs import METHODS, PARTS, CalibrationParams, ModelSpec, PruneSpec, Spec
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,24 +29,27 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--magnitude-over", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # of earlier versions
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    seen = {"calibration", "discount", "steps", "data", "out"}
-    for spec in (PruneSpec, CalibrationParams, DiscountParams, StepParams, ModelSpec):
+    seen = {*PARTS, "data", "out"}
+    kinds: list[type[Spec]] = [PruneSpec, *PARTS.values(), ModelSpec]
+    for spec in kinds:
         add_flags(parser, spec, "", seen)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prunes."""
     former = {"magnitude_over": options.magnitude_over} if "magnitude_over" in options else {}
-    spec = PruneSpec(
-        **former,
-        model=ModelSpec(source=options.model, **given(ModelSpec, options)),
-        calibration=CalibrationParams(**given(CalibrationParams, options)),
-        discount=DiscountParams(**given(DiscountParams, options)),
-        steps=StepParams(**given(StepParams, options)),
-        **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
+    spec = PruneSpec.model_validate(
+        {
+            **former,
+            "model": ModelSpec(source=options.model, **given(ModelSpec, options)),
+            **{part: kind(**given(kind, options)) for part, kind in PARTS.items()},
+            **{name: value for name, value in given(PruneSpec, options).items() if name not in PARTS},
+        }
     )
+    if spec.changes_nothing:
+        raise UserError("The method none at 16 bits writes the model as it is. Set --bits, or choose a method.")
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
-    if "noise" not in options and METHODS[spec.method].noised:
+    if "noise" not in options and any(row.noised for row in spec.readers):
         spec = spec.model_copy(update={"calibration": with_own_noise(spec.calibration, spec.model)})
     note = ""
     with outputs.workplace(Path(tempfile.gettempdir()), "sinkscope") as folder, runner(folder, options) as jobs:
@@ -59,11 +63,18 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
         return 0
-    sparsity = report["sparsity"]
-    print(
-        f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
-        f"({sparsity['overall']:.1%}) by {spec.method}."
-    )
+    sparsity, size = report["sparsity"], report["size"]
+    if METHODS[spec.method].removes:
+        print(
+            f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
+            f"({sparsity['overall']:.1%}) by {spec.method}."
+        )
+    if spec.quantization.active:
+        print(
+            f"{spec.out}: {size['quantized']:,} of {size['weights']:,} weights quantized, "
+            f"{spec.quantization.title}: {size['packed_bytes'] / 1e6:,.1f} MB by arithmetic in place of "
+            f"{size['dense_bytes'] / 1e6:,.1f} MB."
+        )
     for told in filter(None, (note, *report["notes"])):
         print(told)
     return 0

@@ -18,14 +18,14 @@ from analysis.evaluation.items_file import DOCUMENTS
 from analysis.machine import threads
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
-from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, StepParams, SweepSpec
+from analysis.specs import PARTS, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, Spec, SweepSpec
 
 if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
     from analysis.engine.foresight import Foresight
     from analysis.engine.sweeps import Point
 
-_AXES = ("methods", "sparsities", "patterns", "strengths", "stds", "step_ranges", "seeds")
+_AXES = ("methods", "sparsities", "patterns", "bits", "quantizers", "strengths", "stds", "step_ranges", "seeds")
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -79,10 +79,20 @@ def add(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     # What an axis names has no flag of its own; `--seed` is the evaluation's.
-    seen = {*_AXES, "tasks", "data", "out", "overwrite", "pruning", "evaluation", "calibration", "discount", "steps"}
-    seen |= {"other_models", "method", "sparsity", "pattern", "discount_strength", "sink_std", "first_step"}
+    seen = {*_AXES, "tasks", "data", "out", "overwrite", "pruning", "evaluation", *PARTS}
+    seen |= {
+        "other_models",
+        "method",
+        "sparsity",
+        "pattern",
+        "quantizer",
+        "discount_strength",
+        "sink_std",
+        "first_step",
+    }
     seen |= {"last_step", "compare", "names", "early_draws"}
-    for spec in (SweepSpec, EvaluateSpec, PruneSpec, CalibrationParams, DiscountParams, StepParams, ModelSpec):
+    kinds: list[type[Spec]] = [SweepSpec, EvaluateSpec, PruneSpec, *PARTS.values(), ModelSpec]
+    for spec in kinds:
         add_flags(verb, spec, "", seen)
 
 
@@ -90,17 +100,14 @@ def spec_of(options: argparse.Namespace) -> SweepSpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
     how = given(ModelSpec, options)
     models = tuple(ModelSpec(source=source, **how) for source in options.model or [ModelSpec().source])
-    text = {name: value for name, value in given(CalibrationParams, options).items() if name != "seed"}
-    pruning = PruneSpec(
-        calibration=CalibrationParams(**text),
-        discount=DiscountParams(**given(DiscountParams, options)),
-        steps=StepParams(**given(StepParams, options)),
-        **{
-            name: value
-            for name, value in given(PruneSpec, options).items()
-            if name not in ("out", "overwrite", "steps")
-        },
-    )
+    parts = {
+        part: {name: value for name, value in given(kind, options).items() if name not in ("seed", *_AXES)}
+        for part, kind in PARTS.items()
+    }
+    shared = {
+        name: value for name, value in given(PruneSpec, options).items() if name not in ("out", "overwrite", *PARTS)
+    }
+    pruning = PruneSpec.model_validate({**{part: kind(**parts[part]) for part, kind in PARTS.items()}, **shared})
     axes = {
         name: getattr(options, name) for name in (*_AXES, "keep", "decompose", "footprints", "shard") if name in options
     }

@@ -20,6 +20,7 @@ from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import only_masks
 from analysis.pruned.naming import run_name, run_names
+from analysis.pruned.packed import reported_bytes
 from analysis.pruned.report_file import Report, load_report
 
 Kind = Literal["dense", "pruned", "imported"]
@@ -76,6 +77,11 @@ class Run:
         """What its report says was removed, as `ReportedSparsity`; empty where it says nothing."""
         stated = self.report.get("sparsity") if self.report is not None else None
         return stated if isinstance(stated, dict) else {}
+
+    @property
+    def bytes(self) -> tuple[int, int] | None:
+        """Bytes of the dense model's weights and of its own by arithmetic; None where its report does not say."""
+        return None if self.report is None else reported_bytes(self.report)
 
     @property
     def name(self) -> str:

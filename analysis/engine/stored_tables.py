@@ -17,6 +17,7 @@ from analysis.engine.runs import Run, known_runs, score
 from analysis.errors import UserError
 from analysis.evaluation.results import Results, read
 from analysis.jobs.summaries import RecordSummary
+from analysis.pruned.naming import quantization_title
 from analysis.recording.frames import column_of, step_frame
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.metrics import CURVES
@@ -69,6 +70,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "method": "pruning method; empty for a dense model",
         "sparsity": "requested share of weights to remove",
         "removed": "share of weights that was removed, over the pruned projections",
+        "quantization": "bits, quantizer and group of the weights that stay; empty where they are as stored",
+        "bytes": "bytes of all weights by arithmetic, each matrix as compact as it can be stored",
         "seed": "calibration seed",
         "accuracy": "accuracy in its newest evaluation, unweighted mean over tasks",
         "accuracy_low": f"lower {_INTERVAL}",
@@ -263,6 +266,8 @@ def _run(run: Run) -> dict[str, Any]:
         "method": str(parameters.get("method") or ""),
         "sparsity": parameters.get("sparsity"),
         "removed": run.sparsity.get("overall"),
+        "quantization": quantization_title(parameters),
+        "bytes": None if run.bytes is None else run.bytes[1],
         "seed": (parameters.get("calibration") or {}).get("seed"),
         "accuracy": None if scored is None else scored.value,
         "accuracy_low": None if scored is None else scored.low,

@@ -7,6 +7,7 @@ from typing import Any
 from analysis.engine.records import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation.sweep_scores import PointScores, axes_of
+from analysis.pruned.packed import reported_bytes
 from analysis.specs import PruneSpec
 
 Read = Callable[[Path, PruneSpec], PointScores]
@@ -28,10 +29,11 @@ def point_row(point: Point) -> dict[str, Any]:
     """A point as a row of a table: where it lies, where it stands, its accuracies, size, speed and what it took.
 
     weights that are not 0: of the projections that are pruned; of the whole model where its size was measured. Bytes:
-    as a bit mask and the values that are left. What is not known is None.
+    of all weights by arithmetic, as `packed_bytes` counts them. What is not known is None.
     """
     pruned, evaluated = _summary(point.pruned), _summary(point.evaluated)
-    sparsity = pruned.get("report", {}).get("sparsity", {})
+    report = pruned.get("report", {})
+    sparsity, size = report.get("sparsity", {}), reported_bytes(report)
     measured = _summary(point.footprint).get("footprint") or {}
     speed = measured.get("speed") or {}
     average = evaluated.get("average", [])
@@ -49,7 +51,8 @@ def point_row(point: Point) -> dict[str, Any]:
         "weights removed": sparsity.get("overall"),
         "weights not 0": sparsity["weights"] - sparsity["pruned_weights"] if sparsity else None,
         "of the model": measured["pruned"]["nonzeros"] if measured else None,
-        "bytes": measured["pruned"]["bitmask_bytes"] if measured else None,
+        "bytes": size[1] if size else measured["pruned"]["bitmask_bytes"] if measured else None,
+        "dense bytes": size[0] if size else measured["dense"]["dense_bytes"] if measured else None,
         "ms a forward": 1000 * speed["pruned_seconds"] if speed else None,
         "speed beside dense": speed.get("speedup"),
         "seconds to prune": _seconds(point.pruned),

@@ -3,13 +3,16 @@
 import shlex
 
 from analysis.program import PROGRAM
-from analysis.specs import EvaluateSpec, ImportSpec, SweepSpec
+from analysis.specs import PARTS, EvaluateSpec, ImportSpec, SweepSpec
 from analysis.specs.commands import command
 
 SWEEP_FLAGS = {"strengths": "discount", "step_ranges": "steps"}
 """Flags of a sweep that are not called as their fields."""
 _BY_SWEEP = {"model", "compare", "names"}
-_BY_AXES = {"method", "sparsity", "pattern", "discount_strength", "sink_std", "first_step", "last_step", "seed"}
+_BY_AXES = {
+    *("method", "sparsity", "pattern", "bits", "quantizer"),
+    *("discount_strength", "sink_std", "first_step", "last_step", "seed"),
+}
 
 
 def evaluate_command(spec: EvaluateSpec, out: str = "accuracy.json") -> str:
@@ -34,7 +37,7 @@ def import_command(spec: ImportSpec, out: str = "imported.json") -> str:
 def sweep_command(spec: SweepSpec, out: str = "swept") -> str:
     """`python -m analysis sweep …` with the axes and the flags that differ from their defaults; writes `out`."""
     shared = spec.pruning.model_dump(exclude_defaults=True, exclude={"model", "out", "overwrite", *_BY_AXES})
-    nested = [shared.pop(name, {}) for name in ("calibration", "discount", "steps")]
+    nested = [shared.pop(name, {}) for name in PARTS]
     fields = spec.model.model_dump(exclude_defaults=True, exclude={"source"})
     fields |= spec.model_dump(exclude_defaults=True, exclude={"model", "other_models", "pruning", "evaluation"})
     fields |= spec.evaluation.model_dump(exclude_defaults=True, exclude=_BY_SWEEP) | shared

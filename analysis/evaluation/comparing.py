@@ -64,7 +64,7 @@ def missing(results: Results, relation: str) -> list[str]:
     called = conditions.RELATIONS[relation]
     for model, name in enumerate(results.names):
         wanted = conditions.method_against(every[model], relation)
-        if wanted is None or conditions.counterpart(every, model, relation) is not None:
+        if not wanted or conditions.counterpart(every, model, relation) is not None:
             continue
         near = conditions.nearest(every, model, relation)
         if near is None:

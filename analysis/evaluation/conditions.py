@@ -10,22 +10,14 @@ from typing import Any
 
 from analysis.evaluation.items_file import EvaluatedModel, Header
 from analysis.pruned.report_file import SETTINGS, PrunedRun
-from analysis.specs import (
-    CANVAS_SCORES,
-    METHODS,
-    PUBLISHED,
-    CalibrationParams,
-    DiscountParams,
-    PruneSpec,
-    Spec,
-    StepParams,
-)
-from analysis.specs.what_is_read import is_read
+from analysis.specs import CANVAS_SCORES, METHODS, PARTS, PUBLISHED, QUANTIZERS, PruneSpec
+from analysis.specs.what_is_read import held_against, is_read, readers
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
 
 METHOD, DENSE, REVISION, SAMPLER = "method", "dense", "revision", "sampler"
+QUANTIZER = "quantization.quantizer"
 LIKELIHOOD = "likelihood"
 CALIBRATION_SEED = "calibration.seed"
 PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
@@ -35,7 +27,6 @@ TEMPLATE, EXAMPLES_SEED = "template", "examples.seed"
 _BY_TASK = {"draws": "Draws", "shots": "Examples before each item", "guidance": "Guidance scale"}
 _VERSIONS, _SCORING_VERSIONS = "versions.", "scoring_versions."
 _DISCOUNT = "discount."
-_PARTS: dict[str, type[Spec]] = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
 _TITLES = {
     DENSE: "Dense model",
     REVISION: "Revision of the model",
@@ -65,9 +56,9 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
         return {}
     settings: dict[str, Any] = {DENSE: run.model}
     for name in SETTINGS:
-        if name not in _PARTS:
+        if name not in PARTS:
             settings[name] = run.settings.get(name, PruneSpec.model_fields[name].default)
-    for part, spec in _PARTS.items():
+    for part, spec in PARTS.items():
         stated = run.settings.get(part)
         values = spec().model_dump(mode="json") | (stated if isinstance(stated, dict) else {})
         settings |= {f"{part}.{name}": value for name, value in values.items()}
@@ -136,11 +127,14 @@ def by_task(values: Mapping[str, Any]) -> Any:
 
 
 def differing(first: Conditions, second: Conditions) -> list[str]:
-    """The names of what both depended on and what is not the same, but for the method and its discount."""
+    """The names of what both depended on and what is not the same, but for method, quantizer and discount."""
     return [
         name
         for name, value in first.items()
-        if name in second and second[name] != value and name != METHOD and not name.startswith(_DISCOUNT)
+        if name in second
+        and second[name] != value
+        and name not in (METHOD, QUANTIZER)
+        and not name.startswith(_DISCOUNT)
     ]
 
 
@@ -154,16 +148,16 @@ def but_for_the_seed(settings: Conditions) -> frozenset[tuple[str, Any]]:
 
 
 def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | None:
-    """The run that this one is held against: of the method that its method's row names, all else being equal.
+    """The run that this one is held against: of what the rows of its method and quantizer name, all else being equal.
 
     relation: a name of `RELATIONS`. Versions may differ. None where the method has none, or where there is no such run.
     """
-    wanted = method_against(every[of], relation)
+    wanted = held_against(readers(every[of]), relation)
     return next(
         (
             index
             for index, other in enumerate(every)
-            if wanted is not None and other.get(METHOD) == wanted and not _hinder(every[of], other)
+            if wanted is not None and _names(other) == wanted and not _hinder(every[of], other)
         ),
         None,
     )
@@ -171,11 +165,11 @@ def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | No
 
 def nearest(every: Sequence[Conditions], of: int, relation: str) -> tuple[int, list[str]] | None:
     """The run of the right method that misses being the counterpart by least, and what differs; None without one."""
-    wanted = method_against(every[of], relation)
+    wanted = held_against(readers(every[of]), relation)
     near = [
         (index, _hinder(every[of], other))
         for index, other in enumerate(every)
-        if wanted is not None and other.get(METHOD) == wanted
+        if wanted is not None and _names(other) == wanted
     ]
     return min(near, key=lambda candidate: len(candidate[1]), default=None)
 
@@ -191,10 +185,15 @@ def chain(every: Sequence[Conditions], of: int) -> list[int]:
     return list(dict.fromkeys(model for model in (published, control, of) if model is not None))
 
 
-def method_against(settings: Conditions, relation: str) -> str | None:
-    """The method that this run's is held against."""
-    method = METHODS.get(settings.get(METHOD, ""))
-    return None if method is None else getattr(method, relation)
+def method_against(settings: Conditions, relation: str) -> str:
+    """The names of the method and quantizer that this run is held against, where they differ; '' without any."""
+    rows = readers(settings)
+    others = held_against(rows, relation) or ()
+    return " with ".join(other for row, other in zip(rows, others, strict=False) if row.name != other)
+
+
+def _names(settings: Conditions) -> tuple[str, ...]:
+    return tuple(row.name for row in readers(settings))
 
 
 def _hinder(first: Conditions, second: Conditions) -> list[str]:
@@ -214,7 +213,7 @@ def title(name: str) -> str:
     part, _, rest = name.partition(".")
     if f"{part}." in (_VERSIONS, _SCORING_VERSIONS):
         return f"Version of {rest}" + (" at the scoring" if f"{part}." == _SCORING_VERSIONS else "")
-    field = _PARTS[part].model_fields.get(rest) if part in _PARTS else PruneSpec.model_fields.get(name)
+    field = PARTS[part].model_fields.get(rest) if part in PARTS else PruneSpec.model_fields.get(name)
     return _TITLES.get(name) or (field.title if field is not None and field.title else name)
 
 
@@ -222,6 +221,8 @@ def told(name: str, value: Any) -> str:
     """A condition's value for people."""
     if name == METHOD:
         return METHODS[value].title if value in METHODS else str(value)
+    if name == QUANTIZER:
+        return QUANTIZERS[value].title if value in QUANTIZERS else str(value)
     if name == LIKELIHOOD:
         return CANVAS_SCORES[value].title if value in CANVAS_SCORES else str(value)
     if name == "sparsity" and isinstance(value, int | float):

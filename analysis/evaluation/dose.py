@@ -14,7 +14,7 @@ from analysis.evaluation.decisions import POINTS, interval_words, percent, seen
 from analysis.evaluation.differences import Difference, in_family
 from analysis.evaluation.replicates import crossed_difference
 from analysis.evaluation.sweep_scores import Setting
-from analysis.specs import METHODS, setting_key
+from analysis.specs import setting_key
 
 LEAST = 3  # strengths that a slope needs
 
@@ -50,7 +50,7 @@ def dose_responses(settings: Sequence[Setting]) -> list[DoseResponse]:
     """
     groups: dict[str, list[Setting]] = defaultdict(list)
     for setting in settings:
-        if METHODS[setting.pruning.method].discounted:
+        if any(row.discounted for row in setting.pruning.readers):
             groups[_but_for_strength(setting)].append(setting)
     found = []
     for group in groups.values():
@@ -109,7 +109,8 @@ def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Diffe
 def sentence(response: DoseResponse) -> str:
     """Tell in a sentence what a dose-response shows."""
     point = response.settings[0].pruning
-    return trend(METHODS[point.method].title, point.sparsity, response.strengths, response.slope)
+    discounted = " + ".join(row.title for row in point.readers if row.discounted)
+    return trend(discounted, point.sparsity, response.strengths, response.slope)
 
 
 def dose_row(response: DoseResponse) -> dict[str, object]:

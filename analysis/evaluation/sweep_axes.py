@@ -9,10 +9,18 @@ import numpy as np
 
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.sweep_scores import Comparison, Setting, comparison_row
-from analysis.specs import METHODS, part_alone, step_range
+from analysis.specs import METHODS, part_alone, step_range, titles_apart
 from analysis.specs.recipe import called
 
-SAME_SETTING = ("sparsity", "pattern", "λ", "k", "noise steps", "part")  # columns that two seeds of one setting share
+SAME_SETTING = (
+    "sparsity",
+    "pattern",
+    "bits",
+    "λ",
+    "k",
+    "noise steps",
+    "part",
+)  # columns that two seeds of one setting share
 
 
 @dataclass(frozen=True)
@@ -82,19 +90,21 @@ def by_size(rows: Sequence[Mapping[str, Any]], axis: str) -> list[Along]:
 
     rows: of `point_row`; those without an accuracy or without that column are left out.
     """
-    groups: dict[tuple[str, Any], dict[tuple[Any, ...], list[Mapping[str, Any]]]] = defaultdict(
+    groups: dict[tuple[str, Any, Any], dict[tuple[Any, ...], list[Mapping[str, Any]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for row in rows:
         if row[axis] is not None and row["accuracy"] is not None:
-            groups[row["method"], row.get("part")][tuple(row.get(name) for name in SAME_SETTING)].append(row)
+            groups[row["method"], row.get("part"), row.get("bits")][
+                tuple(row.get(name) for name in SAME_SETTING)
+            ].append(row)
     return [
         _along(
-            METHODS[method].title + (f" · {part} alone" if part else ""),
+            " · ".join(filter(None, (METHODS[method].title, part and f"{part} alone", bits))),
             method,
             [([row[axis] for row in seeds], [row["accuracy"] for row in seeds]) for seeds in by_setting.values()],
         )
-        for (method, part), by_setting in groups.items()
+        for (method, part, bits), by_setting in groups.items()
     ]
 
 
@@ -114,7 +124,7 @@ def step_ranges(settings: Sequence[Setting]) -> list[str]:
 
 def weighing_steps(settings: Sequence[Setting]) -> list[Setting]:
     """The settings whose method weighs noise steps."""
-    return [setting for setting in settings if METHODS[setting.pruning.method].weighs_steps]
+    return [setting for setting in settings if any(row.weighs_steps for row in setting.pruning.readers)]
 
 
 def by_steps(settings: Sequence[Setting], method: str) -> Grid:
@@ -147,7 +157,9 @@ def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequenc
 def pair_name(comparison: Comparison) -> str:
     """Return the name of a comparison: its method, what it is held against and as what, and what is not the default."""
     part = part_alone(comparison.setting.pruning)
-    titles = [called(comparison.setting.pruning.method, part), METHODS[comparison.other.pruning.method].title]
+    titles = list(titles_apart(comparison.setting.pruning, comparison.other.pruning))
+    if part:
+        titles[0] = called(comparison.setting.pruning.method, part)
     more = detail(comparison.setting).replace(f"{part} alone", "").strip()
     known = HELD_AGAINST[comparison.relation]
     named = titles[1] if known in titles[1] else f"{titles[1]} ({known})"

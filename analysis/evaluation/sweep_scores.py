@@ -20,7 +20,7 @@ from analysis.evaluation.decisions import conclusions, decide, tests_in_words
 from analysis.evaluation.differences import SHOWN, Difference, in_family
 from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
-from analysis.specs import METHODS, PruneSpec, against, part_alone, setting_key, setting_name
+from analysis.specs import METHODS, PruneSpec, against, part_alone, setting_key, setting_name, titles_apart
 
 
 @dataclass(frozen=True)
@@ -211,8 +211,7 @@ def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
     for setting in scored:
         for relation in HELD_AGAINST:
             wanted = against(setting.pruning, relation)
-            method = METHODS[setting.pruning.method]
-            if relation == "published" and method.published is not None and method.published == method.control:
+            if relation == "published" and wanted is not None and wanted == against(setting.pruning, "control"):
                 continue  # the same comparison
             other = None if wanted is None else by_key.get(setting_key(wanted))
             seeds = tuple(seed for seed in setting.seeds if other is not None and seed in other.seeds)
@@ -302,21 +301,20 @@ def verdicts_by_pair(compared: Sequence[Comparison]) -> list[Verdict]:
     for comparison in compared:
         point = comparison.setting.pruning
         alone = bool(part_alone(point))  # parts of one recipe stand together, whatever control they are switches of
-        method = "" if alone else point.method
-        groups[point.model.source, method, comparison.other.pruning.method, comparison.relation, alone].append(
-            comparison
-        )
+        title, other = titles_apart(point, comparison.other.pruning)
+        groups[point.model.source, "" if alone else title, other, comparison.relation, alone].append(comparison)
     return [_verdict(group) for group in groups.values()]
 
 
 def _verdict(group: Sequence[Comparison]) -> Verdict:
     first = group[0]
-    title, other = (METHODS[side.pruning.method].title for side in (first.setting, first.other))
+    title, other = titles_apart(first.setting.pruning, first.other.pruning)
     told = {}
     for comparison in group:
         point = comparison.setting.pruning
         label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
-        told[f"{100 * point.sparsity:g} %{label}"] = comparison.difference
+        removed = f"{100 * point.sparsity:g} %" if METHODS[point.method].removes else ""
+        told[f"{removed}{label}".strip()] = comparison.difference
     called = HELD_AGAINST[first.relation]
     named = other if called in other else f"{other} ({called})"
     if part_alone(first.setting.pruning):
@@ -404,20 +402,23 @@ MEASURED = ("ms a forward", "speed beside dense", "seconds to prune", "seconds t
 def parted(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A point's row in two: what was found, the same whenever it is run, and where the point lies with what is not."""
     found = {name: value for name, value in row.items() if name not in MEASURED}
-    place = ("model", "method", "sparsity", "pattern", "λ", "k", "noise steps", "part", "seed")
+    place = ("model", "method", "sparsity", "pattern", "bits", "λ", "k", "noise steps", "part", "seed")
     return found, {name: row[name] for name in (*place, *MEASURED) if name in row}
 
 
 def axes_of(point: PruneSpec) -> dict[str, Any]:
-    """Where a point lies on the axes of a sweep, without its seed; what its method does not look at is None."""
-    method = METHODS[point.method]
+    """Where a point lies on the axes of a sweep, without its seed; what it does not look at is None."""
+    discounted, weighs_steps = (
+        any(getattr(row, name) for row in point.readers) for name in ("discounted", "weighs_steps")
+    )
     return {
         "model": point.model.source,
         "method": point.method,
         "sparsity": point.sparsity,
         "pattern": point.pattern,
-        "λ": point.discount.discount_strength if method.discounted else None,
-        "k": point.discount.sink_std if method.discounted else None,
-        "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if method.weighs_steps else None,
+        "bits": point.quantization.title or None,
+        "λ": point.discount.discount_strength if discounted else None,
+        "k": point.discount.sink_std if discounted else None,
+        "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if weighs_steps else None,
         "part": part_alone(point) or None,
     }

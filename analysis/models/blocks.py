@@ -47,11 +47,11 @@ def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None 
         return BlockInput(states, (), shared, start)
     kinds = set(getattr(model.network.config, "layer_types", None) or ())
     if len(kinds) > 1 and not model.architecture.encoder:  # whose blocks know their own kind
+        others = [name for name, row in METHODS.items() if row.removes and row.ranking != "layerwise"]
         raise UserError(
             f"The blocks of this {model.architecture.name} model attend in different ways "
-            f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose "
-            f"{either(name for name, method in METHODS.items() if method.ranking != 'layerwise')}, ranked by the dense "
-            "model."
+            f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose {either(others)}, ranked by the "
+            "dense model, and weights as stored or rounded to nearest."
         )
     caught: list[BlockInput] = []
 

@@ -49,8 +49,21 @@ class ReportedSparsity(TypedDict):
     by_expert: dict[str, list[list[float]]]
 
 
+class ReportedSize(TypedDict):
+    """Of all weights of a checkpoint: how many there are and how many are quantized; bytes as the dense model stores
+    them, and by arithmetic with each tensor as compact as it can be (see `packed_bytes`).
+    """
+
+    weights: int
+    quantized: int
+    dense_bytes: int
+    packed_bytes: int
+
+
 class Report(TypedDict):
-    """report.json of a pruned folder. Beside these fields it holds what a method has learned on its way."""
+    """report.json of a pruned folder. Beside these fields it holds what a method has learned on its way, and `size`, a
+    `ReportedSize`, which older reports lack.
+    """
 
     format: str
     method: str

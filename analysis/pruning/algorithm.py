@@ -65,12 +65,13 @@ class Prepared:
     """What the dense model told: feature scores by layer and projection, or token weights, ω̄ (N, 1 or L, S) of clean
     text or ω (N or 1, T or 1, 1 or L, S) of noised.
 
-    facts: for the report.
+    quantizer_weights: ω of noised text, as the quantizer weighs it. facts: for the report.
     """
 
     scores: Scores | None = None
     token_weights: np.ndarray | None = None
     facts: dict[str, Any] | None = None
+    quantizer_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from typing import Any
 
 from analysis.calibration.text import SOURCES
 from analysis.models.registry import BUNDLED_PAIR, MODELS
+from analysis.pruned.naming import quantization_title
+from analysis.pruned.packed import FAKE, reported_bytes
 from analysis.pruned.report_file import CARD_FILE, Report
-from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec, Spec, StepParams
-from analysis.specs.what_is_read import only_read
+from analysis.specs import METHODS, PARTS, QUANTIZERS, CalibrationParams, PruneSpec, Reader, Spec
+from analysis.specs.what_is_read import only_read, readers
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _METADATA = re.compile(r"---\n(.*?)\n---\s*$", re.DOTALL | re.MULTILINE)
@@ -79,8 +81,8 @@ def licence_in(folder: Path) -> str | None:
 
 
 def _sink_tags(report: Report) -> list[str]:
-    row = METHODS.get(report["method"])
-    return ["attention-sinks"] if row is not None and row.discounted else []
+    discounted = any(row.discounted for row in _readers(report))
+    return [*(["quantized"] if len(_readers(report)) > 1 else []), *(["attention-sinks"] if discounted else [])]
 
 
 def _datasets(report: Report) -> list[str] | None:
@@ -93,8 +95,12 @@ def _calibration(report: Report) -> dict[str, Any]:
 
 
 def _is_calibrated(report: Report) -> bool:
-    row = METHODS.get(report["method"])
-    return row is None or row.calibrated
+    rows = _readers(report)
+    return not rows or any(row.calibrated for row in rows)
+
+
+def _readers(report: Report) -> tuple[Reader, ...]:
+    return readers({**report["parameters"], "method": report["method"]})
 
 
 def _name(source: str) -> str:
@@ -108,17 +114,35 @@ def _what_it_is(report: Report) -> list[str]:
     title = report["method"] if row is None else row.title
     name = _name(report["model"]["source"])
     removed, weights = sparsity["pruned_weights"], sparsity["weights"]
-    share = f"{removed:,} of the {weights:,} weights of its transformer blocks removed ({sparsity['overall']:.2%})"
-    lines = [f"# {name.partition(',')[0]}, {sparsity['overall']:.1%} pruned by {title}", ""]
-    lines += [f"This is {name}, with {share} by SinkScope.", ""]
-    lines += [] if row is None else [f"Method: {row.title}. {row.help}", ""]
+    removes, quantized = row is None or row.removes, quantization_title(report["parameters"])
+    pruned = [f"{sparsity['overall']:.1%} pruned by {title}"] if removes else []
+    lines = [f"# {', '.join([name.partition(',')[0], *pruned, *([quantized] if quantized else [])])}", ""]
+    if removes:
+        share = f"{removed:,} of the {weights:,} weights of its transformer blocks removed ({sparsity['overall']:.2%})"
+        lines += [f"This is {name}, with {share} by SinkScope.", ""]
+    else:
+        lines += [f"This is {name}, with its weights quantized by SinkScope.", ""]
+    lines += [] if row is None or not removes else [f"Method: {row.title}. {row.help}", ""]
+    lines += _bits(report, quantized) if quantized else []
     if _is_cut(report):
         return [*lines, "Whole units are cut out, and the config has the new shapes."]
-    return [
-        *lines,
-        "Names, shapes and precision are those of the dense model, so it loads as the dense model does. Removed "
-        "weights are stored as zeros: the files are as large as before, and nothing runs faster by itself.",
-    ]
+    zeros = "Removed weights are stored as zeros: the files are as large as before, and nothing runs faster by itself."
+    loads = "Names, shapes and precision are those of the dense model, so it loads as the dense model does."
+    return [*lines, f"{loads} {zeros}" if removes else loads]
+
+
+def _bits(report: Report, quantized: str) -> list[str]:
+    """What quantization did, with the bytes that it would take where they are known."""
+    row = QUANTIZERS.get(str(dict(report["parameters"].get("quantization") or {}).get("quantizer")))
+    told, known = (
+        [f"Quantization: {quantized}.", *([row.help] if row is not None else []), FAKE],
+        reported_bytes(report),
+    )
+    if known is not None:
+        told.append(
+            f"They come to {known[1] / 1e6:,.1f} MB, and the dense model's weights to {known[0] / 1e6:,.1f} MB."
+        )
+    return [" ".join(told), ""]
 
 
 def _is_cut(report: Report) -> bool:
@@ -126,11 +150,10 @@ def _is_cut(report: Report) -> bool:
 
 
 def _settings(report: Report) -> list[str]:
-    nested: dict[str, type[Spec]] = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
     rows: list[tuple[str, Any]] = []
     for name, value in only_read({**report["parameters"]}).items():
-        if name in nested and isinstance(value, dict):
-            rows += [(_title(nested[name], inner), told) for inner, told in value.items()]
+        if name in PARTS and isinstance(value, dict):
+            rows += [(_title(PARTS[name], inner), told) for inner, told in value.items()]
         elif name not in _NOT_TOLD and not isinstance(value, dict):
             rows.append((_title(PruneSpec, name), value))
     model = report["model"]

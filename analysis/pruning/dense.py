@@ -4,6 +4,7 @@ threshold of a quota that spans layers.
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import Scores, unreached_experts, with_even_scores
+from analysis.calibration.activations import Scores, step_token_weights, unreached_experts, with_even_scores
 from analysis.models.loaded import Projection
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
 from analysis.pruning.expert_removal import reads_text, worths
 from analysis.pruning.removal import require_finite, rows_of
-from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, PruningRun, budget
+from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, TOKENS, PruningRun, budget
 from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.pruning.wanda import InputNorms, wanda_score
 from analysis.specs import ALLOCATIONS, PATTERNS, QUOTA_SCOPES, PruneSpec
@@ -81,6 +82,20 @@ def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None 
         save_prepared(prepared, kept)
     run.facts["dense_model"] = prepared.facts
     return prepared
+
+
+def with_quantizer_weights(run: PruningRun, text: Calibration | None, prepared: Prepared) -> Prepared:
+    """What the dense model told, with ω of every token of the noised text where the quantizer reads it."""
+    if run.quantizer is None or not run.quantizer.noised:
+        return prepared
+    assert text is not None and text.noised is not None
+    discount = run.spec.discount if run.quantizer.discounted else None
+    with run.phase(TOKENS):
+        weights = step_token_weights(
+            run.runner, text.noised, discount, lambda done, total: run.tell(TOKENS, done, total)
+        )
+    run.facts["quantizer_mean_token_weight"] = float(weights.mean())
+    return replace(prepared, quantizer_weights=weights)
 
 
 def allocate(run: PruningRun, text: Calibration | None, prepared: Prepared) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from analysis.models.devices import free_bytes
 from analysis.models.loaded import LoadedModel
 from analysis.pruning import dense, layer_by_layer, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
-from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, PruningRun
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, TOKENS, PruningRun
 from analysis.pruning.saving import SHARD_BYTES
 from analysis.specs import ALLOCATIONS, PruneSpec
 
@@ -45,30 +46,36 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
         context.progress("timing one step")
         step_seconds, prepared = _timed(lambda: dense.prepare(run, probe))
         seconds[DENSE] = step_seconds * (noised_passes if run.method.noised else batches)
+    quantizer = run.quantizer
+    if quantizer is not None and quantizer.noised:
+        weighing, prepared = _timed(lambda: dense.with_quantizer_weights(run, probe, prepared))
+        known = any(row.discounted for row in run.spec.readers if row is not quantizer)  # the mass, from the method
+        seconds[TOKENS] = 0.0 if known else weighing * noised_passes
     _measured(run, probe, prepared, noised_passes if run.method.weighs_steps else batches, seconds)
     context.progress("timing one block")
     blocks = layer_by_layer.blocks(run, probe, prepared)
-    reached, (layer, block, statistics) = _timed(lambda: next(blocks))
+    reached, (layer, block, gathered) = _timed(lambda: next(blocks))
     blocks.close()
-    passes, tokens, rows, layout = batches * 1.0, spec.calibration.samples * length, probe.clean, None
-    if run.method.weighs_steps:
-        assert probe.noised is not None
-        rows, layout = probe.noised[:, 0], noised_layout(model)
-        passes, tokens = noised_passes, (full * spec.calibration.samples + len(levels) - full) * rows.shape[1]
-    memory = _memory(run, tokens, block, prepared)
-    reading = feeding = 0.0
-    given = first_input(model, torch.from_numpy(rows), layout) if run.gathers else None
-    if given is not None:
-        reading, _ = _timed(lambda: run_block(block, given))
-    solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared))
-    if given is not None:
-        feeding, _ = _timed(lambda: run_block(block, given))
-    # By the dense model's ranking a block has fed the next one before it is pruned.
-    fed_before = 0.0 if spec.layerwise else feeding
-    layers = model.geometry.layers
-    # What the last block gives is nobody's input.
-    through_blocks = passes * (layers * reading + (layers - 1) * feeding)
-    seconds[PRUNING] = through_blocks + layers * (max(0.0, reached - reading - fed_before) + solving)
+    kinds = [kind for kind in layer_by_layer.gatherings(run, probe, prepared) if kind is not None]
+    layers, tokens = model.geometry.layers, 0
+    through_blocks = once = 0.0
+    for noised, layerwise in {kind.stream for kind in kinds}:
+        rows, passes, layout = probe.clean, float(batches), None
+        counted = spec.calibration.samples
+        if noised:
+            assert probe.noised is not None
+            rows, passes, layout = probe.noised[:, 0], noised_passes, noised_layout(model)
+            counted = full * spec.calibration.samples + len(levels) - full
+        tokens += counted * rows.shape[1]
+        given = first_input(model, torch.from_numpy(rows), layout)
+        forward, _ = _timed(lambda: run_block(block, given))  # noqa: B023 - called within this turn of the loop
+        # Each block is run once to read its inputs and once to feed the next; what the last gives is nobody's input.
+        through_blocks += passes * (2 * layers - 1) * forward
+        # By the dense model's ranking a block has fed the next one before it is pruned.
+        once += forward if layerwise else 2 * forward
+    memory = _memory(run, tokens, block, prepared, kinds)
+    solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, gathered, prepared))
+    seconds[PRUNING] = through_blocks + layers * (max(0.0, reached - once) + solving)
     dense_bytes = weight_bytes(model.checkpoint, None)
     lost_bytes = run.removal.lost_weights() * dense_bytes // weight_bytes(model.checkpoint, 1)
     return {
@@ -118,10 +125,12 @@ def _probe(run: PruningRun, rows: int, length: int) -> Calibration:
     rng = np.random.default_rng(run.spec.calibration.seed)
     tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
     noised = np.tile(tokens, 2) if run.model.architecture.beside_clean else tokens
-    return Calibration(tokens, noised[:, None] if run.method.noised else None)
+    return Calibration(tokens, noised[:, None] if run.noised else None)
 
 
-def _memory(run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
+def _memory(
+    run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prepared, kinds: Sequence[layer_by_layer.Gathering]
+) -> int:
     """Bytes beside the model: kept inputs while the dense model is read; later a private block with a flag of every
     weight and the scores of its largest matrix in float32, the states of all `tokens` between blocks, statistics of a
     block's inputs, and what waits to be written.
@@ -132,12 +141,13 @@ def _memory(run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prep
     private += _SCORE_BYTES * max(weight.numel() for weight in weights)
     unwritten = min(weight_bytes(model.checkpoint, None), SHARD_BYTES)
     states = gathered = 0
-    if run.statistic is not None and run.gathers:
+    if kinds:
         states = tokens * model.geometry.hidden * model.network.dtype.itemsize
         layer = max(range(model.geometry.layers), key=lambda layer: len(run.runner.groups[layer]))
         modules = model.projections(model.blocks[layer])
         features = [input_features(modules[name]) for name in run.runner.groups[layer]]
-        gathered = sum(map(run.statistic.bytes_for, features))
-        gathered += max(map(run.statistic.bytes_to_finish, features))
+        statistics = [kind.statistic for kind in {id(kind): kind for kind in kinds}.values()]
+        gathered = sum(sum(map(statistic.bytes_for, features)) for statistic in statistics)
+        gathered += max(max(map(statistic.bytes_to_finish, features)) for statistic in statistics)
     kept = (prepared.facts or {}).get("kept_bytes", 0)
     return max(kept, private + states + gathered + unwritten)

@@ -13,6 +13,9 @@ from analysis.errors import UserError
 from analysis.machine.provenance import environment
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint
+from analysis.pruned.naming import quantization_title
+from analysis.pruned.packed import packed_bytes, reported_bytes
+from analysis.pruned.report_file import load_report
 from analysis.pruning.speed import Speed, measure
 from analysis.specs import FootprintParams, ModelSpec
 
@@ -75,10 +78,17 @@ def footprint(
         raise UserError(f"These models take {longest} tokens, not {params.tokens}. Measure on shorter sequences.")
     sizes = size_of(before), size_of(after)
     measured, reason = None, ""
-    try:
-        measured, reason = measure(dense, pruned, params, sizes[1].two_of_four, on_forward)
-    except UserError as error:
-        reason = f"The speed was not measured: {error}"
+    report = load_report(after.folder)
+    quantized = "" if report is None else quantization_title(report.get("parameters", {}))
+    if quantized:
+        packed = reported_bytes(report or {})
+        arithmetic = "" if packed is None else f" As {quantized} they come to {_megabytes(packed[1])} by arithmetic."
+        reason = f"No time is measured, as the weights are {quantized} in value alone (fake quantization).{arithmetic}"
+    else:
+        try:
+            measured, reason = measure(dense, pruned, params, sizes[1].two_of_four, on_forward)
+        except UserError as error:
+            reason = f"The speed was not measured: {error}"
     return Footprint(
         dense=sizes[0],
         pruned=sizes[1],
@@ -109,7 +119,7 @@ def size_of(checkpoint: Checkpoint) -> Size:
                 count, kept, width = weight.numel(), int(torch.count_nonzero(weight)), weight.element_size()
                 parameters, nonzeros = parameters + count, nonzeros + kept
                 dense_bytes += count * width
-                bitmask_bytes += compressed_bytes(count, kept, width)
+                bitmask_bytes += packed_bytes(count, kept, 8 * width)
                 if weight.ndim == 2 and count and kept <= _HALF * count:
                     halved.append(_two_of_four(weight))
     return Size(
@@ -120,11 +130,6 @@ def size_of(checkpoint: Checkpoint) -> Size:
         bitmask_bytes=bitmask_bytes,
         two_of_four=bool(halved) and all(halved),
     )
-
-
-def compressed_bytes(count: int, nonzeros: int, width: int) -> int:
-    """Bytes of a tensor as one bit a weight and the non-zero values, or as it is where that is less."""
-    return min(count * width, -(-count // 8) + nonzeros * width)
 
 
 def _two_of_four(weight: "torch.Tensor") -> bool:

@@ -1,7 +1,8 @@
 """The blocks one after the other, with the statistics of what each of them reads."""
 
-from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,71 +11,146 @@ from torch import nn
 from analysis.calibration.activations import Rows, level_rows, unreached_experts, with_even_scores
 from analysis.calibration.runners import hooked, noised_layout, reading
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
-from analysis.pruning.algorithm import UNREACHED, Calibration, LayerBatch, Prepared
+from analysis.pruning.algorithm import UNREACHED, Calibration, LayerBatch, Prepared, Statistic
 from analysis.pruning.run import PRUNING, PruningRun
 from analysis.pruning.wanda import step_weights_of
 
 
+@dataclass(frozen=True, eq=False)
+class Gathering:
+    """One statistic that is gathered of every block's inputs.
+
+    batches: the rows that pass through the blocks. token_weights: what weighs them, as of `Prepared`. noised: whether
+    they are laid out as noised text. layerwise: whether the finished blocks feed the next ones, or the dense ones do.
+    scored: whether a matrix without tokens gets even scores.
+    """
+
+    statistic: type[Statistic]
+    batches: list[LayerBatch]
+    token_weights: np.ndarray | None
+    noised: bool
+    layerwise: bool
+    scored: bool
+
+    @property
+    def stream(self) -> tuple[bool, bool]:
+        """Equal for those whose rows pass through the blocks together."""
+        return self.noised, self.layerwise
+
+
+class Gathered(NamedTuple):
+    """What was gathered of a block's inputs, by projection, for its method and for its quantizer."""
+
+    method: dict[str, Any]
+    quantizer: dict[str, Any]
+
+
+def gatherings(
+    run: PruningRun, text: Calibration | None, prepared: Prepared
+) -> tuple[Gathering | None, Gathering | None]:
+    """What the method and what the quantizer gathers; None for one that gathers nothing. The same where both gather the
+    same.
+    """
+    of_method = of_quantizer = None
+    if text is not None and run.statistic is not None and run.gathers:
+        of_method = Gathering(
+            run.statistic,
+            layer_batches(run, text, prepared),
+            prepared.token_weights,
+            run.method.weighs_steps,
+            run.spec.layerwise,
+            run.algorithm.score is not None,
+        )
+    statistic = None if run.quantization is None else run.quantization.statistic
+    if text is not None and statistic is not None:
+        weights = prepared.quantizer_weights
+        noised = weights is not None
+        batches = _noised_batches(run, text, weights) if weights is not None else _clean_batches(text)
+        of_quantizer = Gathering(statistic, batches, weights, noised, layerwise=True, scored=False)
+        if of_method is not None and of_method.statistic is statistic and of_method.stream == of_quantizer.stream:
+            of_quantizer = of_method if of_method.token_weights is weights else of_quantizer
+    return of_method, of_quantizer
+
+
 def blocks(
     run: PruningRun, text: Calibration | None, prepared: Prepared
-) -> Generator[tuple[int, nn.Module, dict[str, Any]], None, None]:
-    """Each block as a private copy, with the statistics of its inputs where the method gathers any.
+) -> Generator[tuple[int, nn.Module, Gathered], None, None]:
+    """Each block as a private copy, with the statistics of its inputs where method or quantizer gathers any.
 
-    The caller prunes the copy; the next block's inputs then come from the pruned one, or from the dense one where the
-    spec ranks by the dense model.
+    The caller prunes and quantizes the copy; the next block's inputs then come from the changed one, or for a method
+    that ranks by the dense model from the dense one. A block's own statistics are of its dense copy.
     """
     model, layers = run.model, run.model.geometry.layers
-    if run.statistic is None or not run.gathers:
+    of_method, of_quantizer = gatherings(run, text, prepared)
+    kinds = list({id(each): each for each in (of_method, of_quantizer) if each is not None}.values())
+    if not kinds:
         for layer in range(layers):
-            yield layer, private_block(model, layer, run.stored), {}  # not held here while the next is read
+            yield layer, private_block(model, layer, run.stored), Gathered({}, {})  # not held while the next is read
         return
-    assert text is not None
-    batches = layer_batches(run, text, prepared)
-    layout = noised_layout(model) if run.method.weighs_steps else None
-    given = [first_input(model, batch.tokens, layout) for batch in batches]
+    given: dict[tuple[bool, bool], list[BlockInput]] = {}
+    for kind in kinds:
+        if kind.stream not in given:
+            layout = noised_layout(model) if kind.noised else None
+            given[kind.stream] = [first_input(model, batch.tokens, layout) for batch in kind.batches]
+    steps, done = sum(map(len, given.values())), 0
     for layer in range(layers):
         block = private_block(model, layer, run.stored)
-        statistics = _statistics(run, layer, block, batches, given)
-        further = given if layer + 1 < layers else []
-        if run.spec.layerwise:
-            yield layer, block, statistics
-            _feed(block, further)
-        else:
-            _feed(block, further)
-            yield layer, block, statistics
-        del block  # before the next is read
+        gathered = [{name: kind.statistic() for name in run.runner.groups[layer]} for kind in kinds]
+        for stream, rows in given.items():
+            for number, inputs in enumerate(rows):
+                run.tell(PRUNING, done, layers * steps)
+                done += 1
+                takers = [
+                    (statistics, kind.batches[number].weights(layer))
+                    for kind, statistics in zip(kinds, gathered, strict=True)
+                    if kind.stream == stream
+                ]
+                _read_inputs(run, layer, block, inputs, takers)
+        told = {
+            id(kind): _by_projection(run, layer, kind, statistics, "" if kind is of_method else "quantizer_")
+            for kind, statistics in zip(kinds, gathered, strict=True)
+        }
+        del gathered
+        further = given if layer + 1 < layers else {}
+        for (_, layerwise), rows in further.items():
+            if not layerwise:
+                _feed(block, rows)
+        yield layer, block, Gathered(told.get(id(of_method), {}), told.get(id(of_quantizer), {}))
+        for (_, layerwise), rows in further.items():
+            if layerwise:
+                _feed(block, rows)
+        del block, told  # before the next is read
 
 
-def _statistics(
-    run: PruningRun, layer: int, block: nn.Module, batches: list[LayerBatch], given: list[BlockInput]
+def _read_inputs(
+    run: PruningRun, layer: int, block: nn.Module, inputs: BlockInput, takers: Sequence[tuple[dict[str, Any], Any]]
+) -> None:
+    """Runs a block over one batch. takers: statistics by input, and the batch's weights for them."""
+
+    def take(_: int, name: str, states: torch.Tensor, positions: torch.Tensor | None) -> None:
+        for statistics, weights in takers:
+            statistics[name].add(states, weights, positions)
+
+    read = reading(lambda _: block, take)
+    with torch.no_grad(), hooked(run.model.projections, [(layer, block)], run.runner.groups, read, ends=True):
+        run_block(block, inputs)
+
+
+def _by_projection(
+    run: PruningRun, layer: int, kind: Gathering, gathered: dict[str, Any], prefix: str
 ) -> dict[str, Any]:
-    """What a block's inputs tell the method, by projection."""
-    assert run.statistic is not None
-    groups = run.runner.groups
-    gathered = {name: run.statistic() for name in groups[layer]}
-    for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
-        run.tell(PRUNING, layer * len(batches) + number, run.model.geometry.layers * len(batches))
-        weights = batch.weights(layer)
-
-        def take(
-            _: int, name: str, states: torch.Tensor, positions: torch.Tensor | None, weights: Any = weights
-        ) -> None:
-            gathered[name].add(states, weights, positions)
-
-        read = reading(lambda _: block, take)
-        with torch.no_grad(), hooked(run.model.projections, [(layer, block)], groups, read, ends=True):
-            run_block(block, inputs)
+    """The finished statistics by projection. prefix: of the names of their facts in the report."""
     done: dict[str, Any] = {first: statistic.done() for first, statistic in gathered.items()}
     missed = unreached_experts(first for first, statistic in gathered.items() if statistic.empty)
     if missed:
         run.facts.setdefault(UNREACHED, {})[str(layer)] = missed
-    if run.algorithm.score is not None:
+    if kind.scored:
         done = with_even_scores(done, missed)
     statistics: dict[str, Any] = {}
-    for first, together in groups[layer].items():
+    for first, together in run.runner.groups[layer].items():
         statistics |= dict.fromkeys(together, done[first])
         for fact, value in gathered[first].facts.items():
-            run.facts.setdefault(fact, []).append({"layer": layer, "input": first, fact: value})
+            run.facts.setdefault(f"{prefix}{fact}", []).append({"layer": layer, "input": first, fact: value})
     return statistics
 
 
@@ -94,8 +170,33 @@ def layer_batches(run: PruningRun, text: Calibration, prepared: Prepared) -> lis
         levels = level_rows(text.noised, step_weights_of(run.spec))
         return [LayerBatch(rows.tokens, _by_row(rows, weights)) for rows in levels]
     if weights is None:
-        return [LayerBatch(batch.tokens, lambda layer: None) for batch in text.batches()]
+        return _clean_batches(text)
     return [LayerBatch(batch.tokens, _by_token(weights[batch.rows], run.model.device)) for batch in text.batches()]
+
+
+def _clean_batches(text: Calibration) -> list[LayerBatch]:
+    return [LayerBatch(batch.tokens, lambda layer: None) for batch in text.batches()]
+
+
+def _noised_batches(run: PruningRun, text: Calibration, weights: np.ndarray) -> list[LayerBatch]:
+    """Every distinct row of the noised text. Sequences that share one weigh their tokens by (Σ c·ω²)^½, which has the
+    same Hessian."""
+    assert text.noised is not None
+    levels = level_rows(text.noised, step_weights_of(run.spec))
+    return [LayerBatch(rows.tokens, _by_noised_token(rows, weights, run.model.device)) for rows in levels]
+
+
+def _by_noised_token(rows: Rows, weights: np.ndarray, device: torch.device) -> Callable[[int], Any]:
+    weighed = rows.weighed(weights)
+
+    def of_layer(layer: int) -> torch.Tensor:
+        squares = [
+            times * np.square(row_weight[:, layer if row_weight.shape[1] > 1 else 0], dtype=np.float64).sum(axis=0)
+            for row_weight, times in weighed
+        ]
+        return torch.from_numpy(np.sqrt(np.stack(squares)).astype(np.float32)).to(device)
+
+    return of_layer
 
 
 def _by_row(rows: Rows, weights: np.ndarray) -> Callable[[int], Any]:

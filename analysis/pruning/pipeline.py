@@ -25,18 +25,21 @@ from analysis.models.load import require_opens
 from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
+from analysis.pruned.packed import FAKE
 from analysis.pruned.report_file import CARD_FILE, Report, write_report
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.card import licence_in, model_card
-from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey
+from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey, with_quantizer_weights
 from analysis.pruning.expert_removal import reads_text, refuse
-from analysis.pruning.layer_by_layer import blocks, layer_batches
+from analysis.pruning.layer_by_layer import Gathered, blocks, gatherings
 from analysis.pruning.methods import ALGORITHMS
-from analysis.pruning.removal import removal_for
+from analysis.pruning.quantization import Quantization
+from analysis.pruning.removal import removal_for, require_finite, rows_of
 from analysis.pruning.report import Tally, build
 from analysis.pruning.run import PRUNING, PruningRun, budget
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
 from analysis.pruning.scratch import save_prepared
+from analysis.pruning.sizes import Quantized, Sizes
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 
 _MASS_READ = "The dense model's attention mass on this text was read from the store, where an earlier job left it."
@@ -63,7 +66,7 @@ def prune(
     known = KnownMass(context.stores)
     run = start(model, spec, context, known)
     text = text or _text(run)
-    prepared = prepare_once(run, text, stored)
+    prepared = with_quantizer_weights(run, text, prepare_once(run, text, stored))
     if known.read:
         run.notes.append(_MASS_READ)
     sparsities = allocate(run, text, prepared)
@@ -103,7 +106,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
         )
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     refuse(model, spec)
-    refuse_text(model, spec, method)
+    refuse_text(model, spec)
     layers = model.geometry.layers
     beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
     if beyond:
@@ -126,7 +129,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
 
 def reads_calibration(spec: PruneSpec) -> bool:
     """Whether a pruning reads its calibration text."""
-    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else METHODS[spec.method].calibrated
+    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else any(row.calibrated for row in spec.readers)
     return reads or ALLOCATIONS[spec.allocation].needs_outliers
 
 
@@ -140,7 +143,7 @@ def _text(run: PruningRun) -> Calibration | None:
         geometry = model.geometry
         text = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
         noised = None
-        if run.method.noised:
+        if run.noised:
             noised = noised_text(model, text.tokens, spec.calibration)
     if text.note:
         run.notes.append(text.note)
@@ -186,28 +189,35 @@ def _prune_blocks(
 ) -> dict[str, Any]:
     """Prunes and writes block by block; the report."""
     model, spec = run.model, run.spec
-    writer, masks, tally = CheckpointWriter(folder), MaskWriter(folder), Tally(model)
+    writer, masks, tally, size = CheckpointWriter(folder), MaskWriter(folder), Tally(model), Sizes(spec.quantization)
     prefix, layers = block_prefix(model), model.geometry.layers
     inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
-    steps = len(layer_batches(run, text, prepared)) if text is not None and run.gathers else 1  # a block
+    streams = {kind.stream: len(kind.batches) for kind in gatherings(run, text, prepared) if kind is not None}
+    steps = sum(streams.values()) or 1  # a block
     with run.phase(PRUNING):
         for name, stored in run.stored.items():
             if name not in inside and stored.made is None:
-                writer.add(stored.name, stored.read())
-        for layer, block, statistics in blocks(run, text, prepared):
+                tensor = stored.read()
+                writer.add(stored.name, tensor)
+                size.add(tensor, tensor)
+        for layer, block, gathered in blocks(run, text, prepared):
             here, targets = f"{prefix}.{layer}.", run.removal.targets(layer)
-            for name, gone in prune_block(run, layer, block, statistics, prepared).items():
+            for name, gone in prune_block(run, layer, block, gathered, prepared).items():
                 turned = isinstance(targets[name], Conv1D)
                 masks.add(run.stored[f"{here}{name}.weight"].own_name, ~(gone.T if turned else gone).cpu().numpy())
                 tally.add(layer, name, gone)
             parts: dict[str, dict[tuple[int | None, int], torch.Tensor]] = {}  # of tensors that the files hold as one
             for name in sorted(name for name in inside if name.startswith(here)):
                 stored, inner = run.stored[name], name.removeprefix(here)
-                written_as = None if stored.made is not None else run.removal.written_as(layer, inner, stored.name)
-                if written_as is None:
+                if stored.made is not None:
                     continue
-                tensor = run.removal.stored(layer, block, inner, stored.read())
-                if run.algorithm.updates and inner.removesuffix(".weight") in targets:
+                original, written_as = stored.read(), run.removal.written_as(layer, inner, stored.name)
+                if written_as is None:
+                    size.add(original, None)
+                    continue
+                tensor = run.removal.stored(layer, block, inner, original)
+                size.add(original, tensor, run.quantized.get(inner))
+                if run.updates and inner.removesuffix(".weight") in targets:
                     tensor = stored.as_stored(tensor)
                 if stored.rows is None:
                     writer.add(written_as, tensor)
@@ -216,7 +226,7 @@ def _prune_blocks(
             for whole, by_place in parts.items():
                 writer.add(whole, joined(by_place))
             run.tell(PRUNING, (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
-            del block  # before the next is read
+            del block, gathered  # before the next is read
     with run.phase("saving"):
         run.tell("saving", layers, layers)
         writer.finish()
@@ -234,7 +244,9 @@ def _prune_blocks(
         else "in memory"
     )
     by_layer = run.by_layer(sparsities)
-    return build(model, spec, tally, by_layer, where, run.phases.rows, notes, facts)
+    if run.quantizer is not None:
+        notes.append(FAKE)
+    return build(model, spec, tally, by_layer, where, run.phases.rows, notes, facts | {"size": size.reported()})
 
 
 def _open_again(folder: Path) -> None:
@@ -246,7 +258,28 @@ def _open_again(folder: Path) -> None:
 
 @torch.no_grad()
 def prune_block(
-    run: PruningRun, layer: int, block: nn.Module, statistics: dict[str, Any], prepared: Prepared
+    run: PruningRun, layer: int, block: nn.Module, gathered: Gathered, prepared: Prepared
 ) -> dict[str, torch.Tensor]:
-    """Prunes a private block in place; which weights of the dense one went, bool (out, in), by projection."""
-    return run.removal.prune(layer, block, statistics if prepared.scores is None else prepared.scores[layer])
+    """Prunes and quantizes a private block in place; which weights of the dense one went, bool (out, in), by
+    projection.
+    """
+    gone = run.removal.prune(layer, block, gathered.method if prepared.scores is None else prepared.scores[layer])
+    if run.quantization is not None:
+        run.quantized = _quantize_block(run, run.quantization, layer, block, gathered.quantizer)
+    return gone
+
+
+def _quantize_block(
+    run: PruningRun, quantization: Quantization, layer: int, block: nn.Module, statistics: dict[str, Any]
+) -> dict[str, Quantized]:
+    """Quantizes the projections of a private block in place; what each is then, by the name of its parameter."""
+    modules, done = run.model.projections(block), {}
+    for name in run.removal.targets(layer):
+        weight = rows_of(modules[name])
+        rows, columns = weight.shape
+        done[f"{name}.weight"] = Quantized((rows, columns), int(weight.count_nonzero()))
+        require_finite(weight, layer, name)
+        levels = quantization.quantize(weight.float(), statistics.get(name), run.spec.quantization).weight
+        require_finite(levels, layer, name)
+        weight.copy_(levels)
+    return done

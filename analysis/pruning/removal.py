@@ -92,6 +92,11 @@ class ZeroesWeights:
         self.modules: Mapping[str, Projection] = {}  # likewise, where their weights change
         self._targets: dict[int, dict[str, Projection]] = {}
 
+    @property
+    def _changes(self) -> bool:
+        """Whether the weights that stay are changed."""
+        return self.algorithm.updates or self.spec.quantization.active
+
     def targets(self, layer: int) -> dict[str, Projection]:
         if layer in self.spec.skip_layers:
             return {}
@@ -142,7 +147,7 @@ class ZeroesWeights:
         choose = self._solved if self.algorithm.score is None else self._lowest_scores
         modules = self.model.projections(block)
         self.gone = choose(layer, modules, scores)
-        self.modules = modules if self.algorithm.updates else {}
+        self.modules = modules if self._changes else {}
         return self.gone
 
     def _lowest_scores(
@@ -188,7 +193,7 @@ class ZeroesWeights:
         projection, _, part = name.rpartition(".")
         if part != "weight" or projection not in self.targets(layer):
             return original
-        if self.algorithm.updates:
+        if self._changes:
             return self.modules[projection].weight.detach().to("cpu", original.dtype)
         # What stays is written as it was, whatever precision the model ran in.
         gone, turned = self.gone[projection].cpu(), isinstance(self.targets(layer)[projection], Conv1D)

@@ -11,7 +11,7 @@ from analysis.machine.provenance import environment
 from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import expert_of, kind_of
 from analysis.pruned.report_file import FORMAT, Report
-from analysis.specs import ModelSpec, PruneSpec
+from analysis.specs import PARTS, ModelSpec, PruneSpec
 from analysis.specs.commands import command
 from analysis.specs.what_is_read import only_read
 
@@ -137,7 +137,7 @@ def prune_command(spec: PruneSpec, dtype: str) -> str:
     if dtype in get_args(ModelSpec.model_fields["dtype"].annotation):
         spec = spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": dtype})})
     changed = only_read(spec.model_dump(exclude_defaults=True))
-    nested = [changed.pop(name, {}) for name in ("model", "calibration", "discount", "steps")]
+    nested = [changed.pop(name, {}) for name in ("model", *PARTS)]
     fields = {"method": spec.method} | {
         name: value
         for part in (*nested, changed)

@@ -15,12 +15,16 @@ from analysis.models.devices import free_bytes
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Algorithm, Statistic
+from analysis.pruning.methods import QUANTIZATIONS
 from analysis.pruning.phases import Phases
+from analysis.pruning.quantization import Quantization
 from analysis.pruning.removal import Removal
-from analysis.specs import ALLOCATIONS, PATTERNS, Method, PruneSpec
+from analysis.pruning.sizes import Quantized
+from analysis.specs import ALLOCATIONS, PATTERNS, QUANTIZERS, Method, PruneSpec, Quantizer
 
 DENSE, OUTLIERS, PRUNING = "activations of the dense model", "outliers of the dense model", "pruning"
 TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
+TOKENS = "token weights of the quantizer"
 """The phases that take long, as reports and estimates name them."""
 
 
@@ -28,7 +32,7 @@ TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
 class PruningRun:
     """One pruning: what it reads, and what it learns on the way for its report.
 
-    method: what the method can do. algorithm: how it does it.
+    method: what the method can do. algorithm: how it does it. quantized: of the block quantized last, by parameter.
     """
 
     spec: PruneSpec
@@ -42,6 +46,7 @@ class PruningRun:
     phases: Phases = field(default_factory=Phases)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    quantized: dict[str, Quantized] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -83,6 +88,26 @@ class PruningRun:
             return False
         ahead = self.algorithm.score is not None and not self.spec.layerwise
         return self.algorithm.statistic is not None and not ahead
+
+    @property
+    def quantizer(self) -> Quantizer | None:
+        """Row of the quantizer; None where weights stay as they are."""
+        return QUANTIZERS[self.spec.quantization.quantizer] if self.spec.quantization.active else None
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """How the quantizer works."""
+        return None if self.quantizer is None else QUANTIZATIONS[self.quantizer.name]
+
+    @property
+    def noised(self) -> bool:
+        """Whether noised text is read."""
+        return any(row.noised for row in self.spec.readers)
+
+    @property
+    def updates(self) -> bool:
+        """Whether weights that stay are changed."""
+        return self.algorithm.updates or self.quantizer is not None
 
     def dense_blocks(self) -> Iterator[tuple[int, nn.Module]]:
         """Every block of the dense model with its number, as a private copy."""

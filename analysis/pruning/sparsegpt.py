@@ -53,7 +53,7 @@ class Hessian:
     def done(self) -> "Factor":
         """The factor; the sum is let go. Raises UserError where there was no input, and as `factorize` does."""
         if self.sum is None:
-            raise UserError("SparseGPT needs at least one calibration sequence.")
+            raise UserError("A Hessian needs at least one calibration sequence.")
         for start, end in self._columns():
             self.sum[start:end, :start] = self.sum[:start, start:end].T
         hessian, self.sum = self.sum.mul_(2 / self.sequences), None
@@ -115,7 +115,7 @@ def factorize(hessian: torch.Tensor, damping: float = 0.01) -> Factor:
     diagonal = hessian.diagonal().float()
     if not is_finite(hessian):
         raise UserError(
-            "The activations of this projection are not finite, so SparseGPT has nothing to go by. Check the "
+            "The activations of this projection are not finite, so the Hessian says nothing. Check the "
             "checkpoint, or run in float32."
         )
     dead = diagonal == 0

@@ -49,15 +49,12 @@ from analysis.specs.observing import (
     UnloadSpec,
 )
 from analysis.specs.pruning import (
-    CALIBRATION_PRESETS,
-    CalibrationParams,
+    PARTS,
     DenseStatisticsSpec,
-    DiscountParams,
     EstimateSpec,
     FootprintParams,
     FootprintSpec,
     PruneSpec,
-    StepParams,
     with_current_names,
 )
 from analysis.specs.pruning_choices import (
@@ -66,12 +63,23 @@ from analysis.specs.pruning_choices import (
     NOISES,
     PATTERNS,
     PUBLISHED,
+    QUANTIZERS,
     QUOTA_SCOPES,
     Allocation,
     Method,
     Noise,
     Pattern,
+    Quantizer,
     QuotaScope,
+    Reader,
+)
+from analysis.specs.pruning_params import (
+    AS_STORED,
+    CALIBRATION_PRESETS,
+    CalibrationParams,
+    DiscountParams,
+    QuantizationParams,
+    StepParams,
 )
 from analysis.specs.recipe import RECIPE, RecipePart, part_alone
 from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
@@ -100,6 +108,7 @@ from analysis.specs.sweep import (
     setting_name,
     shard_of,
     step_range,
+    titles_apart,
     without_seed,
 )
 from analysis.specs.targets import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, Control, Intervention, Target
@@ -108,6 +117,7 @@ from analysis.specs.writing import linear_shares
 
 __all__ = [
     "ALLOCATIONS",
+    "AS_STORED",
     "BUNDLED_PROMPTS",
     "CALIBRATION_PRESETS",
     "CANVAS_SCORES",
@@ -127,10 +137,12 @@ __all__ = [
     "NO_MASKED_ESTIMATE",
     "OBJECTIVES",
     "OWN_PROMPTS",
+    "PARTS",
     "PATTERNS",
     "POLICIES",
     "PRESETS",
     "PUBLISHED",
+    "QUANTIZERS",
     "QUESTION",
     "QUOTA_SCOPES",
     "RECIPE",
@@ -196,7 +208,10 @@ __all__ = [
     "Policy",
     "PruneSpec",
     "PublishedNumber",
+    "QuantizationParams",
+    "Quantizer",
     "QuotaScope",
+    "Reader",
     "RecipePart",
     "RecordSetSpec",
     "RecordSpec",
@@ -239,6 +254,7 @@ __all__ = [
     "shard_of",
     "short_label",
     "step_range",
+    "titles_apart",
     "told_apart",
     "with_current_names",
     "without_seed",

@@ -7,156 +7,22 @@ from pydantic import Field, model_validator
 
 from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, either, parameter
 from analysis.specs.models import JobSpec
-from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, QUOTA_SCOPES
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, PATTERNS, PUBLISHED, QUANTIZERS, QUOTA_SCOPES, Reader
+from analysis.specs.pruning_params import CalibrationParams, DiscountParams, QuantizationParams, StepParams
+
+PARTS: dict[str, type[Spec]] = {
+    "calibration": CalibrationParams,
+    "discount": DiscountParams,
+    "steps": StepParams,
+    "quantization": QuantizationParams,
+}
+"""The fields of a pruning that are groups of parameters."""
 
 ROUNDED = 5e-3  # how far a stated sparsity may lie from that of its pattern
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
 OWL_SOURCE = "OWL, arXiv 2310.05175"
 REAP_SOURCE = "REAP, arXiv 2510.13999"
-
-
-class CalibrationParams(Spec):
-    """The text a method looks at, and how it is noised."""
-
-    data: PathText = parameter(
-        "bundled",
-        "Calibration text",
-        "bundled: text of the bundled grammar. wikitext2, c4: fetched from the hub. Or a .txt file, or a .jsonl file "
-        "with `text` or `input_ids` on each line.",
-        min_length=1,
-    )
-    samples: int = parameter(
-        128,
-        "Samples",
-        "How many sequences are cut from the text.",
-        unit="sequences",
-        ge=1,
-        le=4096,
-        source=SINK_AWARE_SOURCE,
-    )
-    seq_len: int = parameter(
-        2048,
-        "Sequence length",
-        "Tokens of each sequence; capped at what the model takes.",
-        unit="tokens",
-        ge=8,
-        le=32768,
-    )
-    diffusion_steps: int = parameter(
-        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
-    )
-    step_interval: int = parameter(
-        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
-    )
-    noise: Annotated[str, OneOf(NOISES)] = parameter(
-        "steps", "Noise", "Which tokens are masked at each step.", source=SINK_AWARE_SOURCE
-    )
-    noise_eps: float = parameter(
-        1e-3,
-        "Noise ε",
-        "The least share of tokens that is masked: ε in p.",
-        ge=0,
-        lt=1,
-        step=1e-3,
-        source=SINK_AWARE_SOURCE,
-    )
-    seed: int = parameter(
-        0, "Calibration seed", "Fixes which text is taken and which tokens are masked.", ge=0, le=2**31 - 1
-    )
-
-    @model_validator(mode="after")
-    def _interval_fits(self) -> "CalibrationParams":
-        if self.step_interval > self.diffusion_steps:
-            raise ValueError(
-                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
-            )
-        return self
-
-
-CALIBRATION_PRESETS: dict[str, CalibrationParams] = {
-    "published, LLaDA": CalibrationParams(data="wikitext2", samples=128, seq_len=4096),
-    "published, Dream": CalibrationParams(data="wikitext2", samples=128, seq_len=4096, noise="uniform"),
-}
-"""Calibrations of the authors' scripts, which give each model as many tokens as it takes."""
-
-
-class DiscountParams(Spec):
-    """How much a token counts: ω = 1 − λ·φ, φ = sigmoid(α·(M − (mean + k·std))) of its attention mass M."""
-
-    sink_std: float = parameter(
-        2.0,
-        "k (standard deviations)",
-        "φ is one half where a token's mass lies k population standard deviations above the mean of its step.",
-        ge=0,
-        le=6,
-        step=0.1,
-        source=SINK_AWARE_SOURCE,
-    )
-    sink_alpha: float = parameter(
-        5.0,
-        "α (sharpness)",
-        "How steeply φ rises around the threshold. The mass is large, so α = 5 in its own units is almost a step.",
-        gt=0,
-        le=50,
-        step=0.5,
-        source=SINK_AWARE_SOURCE,
-    )
-    alpha_unit: Literal["raw", "std"] = parameter(
-        "raw",
-        "α counts in",
-        "raw: units of the attention mass, as published. std: standard deviations of the step, so that α means the "
-        "same whatever the model's size.",
-        source=SINK_AWARE_SOURCE,
-    )
-    sink_score: Literal["soft", "hard"] = parameter(
-        "soft",
-        "Sink score",
-        "soft: the sigmoid. hard: 1 above the threshold, 0 below, which changes masks a little.",
-        source=SINK_AWARE_SOURCE,
-    )
-    discount_strength: float = parameter(
-        1.0,
-        "λ (discount strength)",
-        "0 counts every token fully, 1 takes a certain sink out altogether.",
-        ge=0,
-        le=1,
-        step=0.05,
-        source=SINK_AWARE_SOURCE,
-    )
-    sink_scope: Literal["model", "layer"] = parameter(
-        "model",
-        "Sinks of",
-        "model: the mass of all layers together finds one set of sinks. layer: each layer discounts its own sinks.",
-        source=SINK_AWARE_SOURCE,
-    )
-    sink_steps: Literal["each", "mean"] = parameter(
-        "each",
-        "Score over steps",
-        "each: every diffusion step has its own φ. mean: φ averaged over the steps of a sequence. sink-sparsegpt "
-        "always takes the mean.",
-        source=SINK_AWARE_SOURCE,
-    )
-
-
-class StepParams(Spec):
-    """Which noise steps count in the scores of sink-wanda and wanda-noised, and how much."""
-
-    first_step: int = parameter(0, "First step", "The cleanest noise step t that counts.", ge=0, le=1000)
-    last_step: int = parameter(1000, "Last step", "The noisiest noise step t that counts.", ge=0, le=1000)
-    step_weighting: Literal["even", "noisy", "clean"] = parameter(
-        "even",
-        "Steps count",
-        "even: all alike, as published. noisy: in proportion to t, the noisier the more. clean: in proportion to "
-        "T + 1 − t, the cleaner the more.",
-        source=SINK_AWARE_SOURCE,
-    )
-
-    @model_validator(mode="after")
-    def _steps_in_order(self) -> "StepParams":
-        if self.first_step > self.last_step:
-            raise ValueError(f"The first step ({self.first_step}) must not exceed the last ({self.last_step}).")
-        return self
 
 
 class PruneSpec(JobSpec):
@@ -241,6 +107,7 @@ class PruneSpec(JobSpec):
     calibration: CalibrationParams = CalibrationParams()
     discount: DiscountParams = DiscountParams()
     steps: StepParams = StepParams()
+    quantization: QuantizationParams = QuantizationParams()
     byte_budget: int | None = parameter(
         None,
         "Memory for kept inputs",
@@ -263,6 +130,17 @@ class PruneSpec(JobSpec):
     @classmethod
     def _takes_former_names(cls, given: Any) -> Any:
         return _with_fixed_sparsity(with_current_names(given)) if isinstance(given, Mapping) else given
+
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """The rows that say what it reads: its method's, and its quantizer's where weights are quantized."""
+        method = METHODS[self.method]
+        return (method, QUANTIZERS[self.quantization.quantizer]) if self.quantization.active else (method,)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether no weight goes and none is quantized."""
+        return not METHODS[self.method].removes and not self.quantization.active
 
     @property
     def scope(self) -> str | None:
@@ -309,6 +187,22 @@ class PruneSpec(JobSpec):
         return self
 
     @model_validator(mode="after")
+    def _has_something_to_do(self) -> "PruneSpec":
+        method, pattern = METHODS[self.method], PATTERNS[self.pattern]
+        shared = self.pattern != "unstructured" or not ALLOCATIONS[self.allocation].even
+        if not method.removes and (self.sparsity or shared or self.quota_scope != PUBLISHED):
+            raise ValueError(
+                f"The method {self.method} removes no weights: leave sparsity, pattern, allocation and quota out, or "
+                "choose another method."
+            )
+        if self.quantization.active and pattern.cuts_units:
+            raise ValueError(
+                f"The pattern {self.pattern} changes the shapes that are quantized: prune first, then quantize the "
+                "folder with the method none."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _combination_exists(self) -> "PruneSpec":
         pattern = PATTERNS[self.pattern]
         if pattern.sparsity is not None and abs(self.sparsity - pattern.sparsity) > 1e-9:
@@ -348,7 +242,10 @@ class PruneSpec(JobSpec):
 
 
 def _with_fixed_sparsity(given: dict[str, Any]) -> dict[str, Any]:
-    """With the very sparsity of the pattern where none is given, or the same rounded, as 0.667 for 1:3."""
+    """With the very sparsity of the method or pattern where none is given, or the same rounded, as 0.667 for 1:3."""
+    method = given.get("method")
+    if isinstance(method, str) and method in METHODS and not METHODS[method].removes:
+        return {"sparsity": 0.0, **given}
     pattern = given.get("pattern")
     fixed = PATTERNS[pattern].sparsity if isinstance(pattern, str) and pattern in PATTERNS else None
     if fixed is None:
@@ -426,11 +323,13 @@ class EstimateSpec(PruneSpec):
                 *("streaming", "byte_budget"),
             }
         )
+        if spec.quantization.active:
+            matters["quantization"] = spec.quantization
         pattern = PATTERNS[spec.pattern]
         if pattern.cuts_units or pattern.sparsity is not None:  # what is cut out takes no time and no room
             matters["sparsity"] = spec.sparsity
         sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
-        if METHODS[spec.method].discounted:  # averaging over steps takes a second forward
+        if any(row.discounted for row in spec.readers):  # averaging over steps takes a second forward
             matters["discount"] = DiscountParams(sink_steps=spec.discount.sink_steps)
         return cls(**matters, calibration=CalibrationParams(**sizes))
 

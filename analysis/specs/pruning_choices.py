@@ -1,8 +1,8 @@
-"""What a pruning can be told by name: methods, quotas, patterns, allocations and noises, each a row that says what it
-can do.
+"""What a pruning can be told by name: methods, quantizers, quotas, patterns, allocations and noises, each a row that
+says what it can do.
 
 Page, command line and docs list them from here, and rules ask the row, never its name. What a row does is attached to
-its name where it is computed: `ALGORITHMS` (analysis/pruning/methods.py), `PREFERENCES`
+its name where it is computed: `ALGORITHMS` and `QUANTIZATIONS` (analysis/pruning/methods.py), `PREFERENCES`
 (analysis/pruning/allocation.py), `MASKINGS` (analysis/calibration/noise.py). A pattern is no more than its row.
 """
 
@@ -51,20 +51,12 @@ QUOTA_SCOPES: Registry[QuotaScope] = Registry(
 
 
 @dataclass(frozen=True)
-class Method:
-    """How the weights that go are chosen.
+class Reader:
+    """What a choice looks at.
 
     calibrated: it reads text. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
-    discount parameters. weighs_steps: its scores are sums over noise steps, which `StepParams` choose and weigh.
-    structured: it scores the features of a projection's input, or asks the weights alone, so that whole units can be
-    cut out. control: the method that differs in the discount alone. published: the one that it was published against.
-    norm: how its scores sum over sequences and steps as published; None where it has no such choice. tokens: whose
-    weights the discount lowers: the sinks', or others' in their place. sham, light: the methods that discount random
-    tokens, and those of least mass, in the place of the sinks.
-    scope: of `QUOTA_SCOPES`, what `published` is for it; None where it is none of them. rounds: `published` goes up to
-    and including a threshold, and not to one weight. scopes: those that are defined for it. ranking: what its scores
-    come from as published, the dense model or layer by layer, each layer fed by the pruned ones before it, which needs
-    blocks that attend alike; None without text.
+    discount parameters. weighs_steps: it sums over noise steps, which `StepParams` choose and weigh. control: the row
+    that differs in the discount alone. published: the one that it was published against.
     """
 
     name: str
@@ -74,9 +66,27 @@ class Method:
     noised: bool = False
     discounted: bool = False
     weighs_steps: bool = False
-    structured: bool = False
     control: str | None = None
     published: str | None = None
+
+
+@dataclass(frozen=True)
+class Method(Reader):
+    """How the weights that go are chosen.
+
+    removes: weights go at all. structured: it scores the features of a projection's input, or asks the weights alone,
+    so that whole units can be cut out.
+    norm: how its scores sum over sequences and steps as published; None where it has no such choice. tokens: whose
+    weights the discount lowers: the sinks', or others' in their place. sham, light: the methods that discount random
+    tokens, and those of least mass, in the place of the sinks.
+    scope: of `QUOTA_SCOPES`, what `published` is for it; None where it is none of them. rounds: `published` goes up to
+    and including a threshold, and not to one weight. scopes: those that are defined for it. ranking: what its scores
+    come from as published, the dense model or layer by layer, each layer fed by the pruned ones before it, which needs
+    blocks that attend alike; None without text.
+    """
+
+    removes: bool = True
+    structured: bool = False
     norm: Literal["sequence", "pooled"] | None = None
     tokens: Literal["sinks", "sham", "light"] = "sinks"
     sham: str | None = None
@@ -186,6 +196,47 @@ METHODS: Registry[Method] = Registry(
         scope=None,
         scopes=("row", "projection"),
         ranking="layerwise",
+    ),
+    Method(
+        "none",
+        "No pruning",
+        "No weight goes: to quantize alone.",
+        calibrated=False,
+        removes=False,
+        scope=None,
+        scopes=(),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Quantizer(Reader):
+    """How weights are rounded to the levels of their grid."""
+
+
+QUANTIZERS: Registry[Quantizer] = Registry(
+    Quantizer("rtn", "RTN", "Each weight to the nearest level. Reads no text.", calibrated=False),
+    Quantizer(
+        "gptq",
+        "GPTQ",
+        "Column by column; the weights not yet rounded make up for each error, by the Hessian of clean inputs.",
+    ),
+    Quantizer(
+        "gptq-noised",
+        "GPTQ, noised (control)",
+        "Sink-GPTQ without its discount: the same noised text. What differs is the sinks alone.",
+        noised=True,
+        weighs_steps=True,
+    ),
+    Quantizer(
+        "sink-gptq",
+        "Sink-GPTQ",
+        "GPTQ by the Hessian of noised inputs, with tokens that are attention sinks discounted.",
+        noised=True,
+        discounted=True,
+        weighs_steps=True,
+        control="gptq-noised",
+        published="gptq",
     ),
 )
 

@@ -10,8 +10,9 @@ from analysis.registry import Registry
 from analysis.specs.base import OneOf, PathText, parameter, require_keys
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
-from analysis.specs.pruning import CalibrationParams, PruneSpec
+from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_choices import METHODS
+from analysis.specs.pruning_params import CalibrationParams
 from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
 from analysis.specs.registration import Registration
 from analysis.specs.sweep import SweepSpec, written_out

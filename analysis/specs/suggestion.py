@@ -9,7 +9,7 @@ from analysis.registry import Registry
 from analysis.specs.base import OneOf, PathText, choices, parameter, require_folder
 from analysis.specs.fields import bounds, extra
 from analysis.specs.models import JobSpec
-from analysis.specs.pruning import DiscountParams
+from analysis.specs.pruning_params import DiscountParams
 from analysis.specs.tuning import StatisticsParams, TuneParams
 
 REFERENCES = 2  # the first trials of every search: the published setting and no discount

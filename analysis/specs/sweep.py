@@ -1,4 +1,4 @@
-"""Sweeps: the prunings of a grid of methods, sparsities, patterns, discounts, noise steps, seeds and models.
+"""Sweeps: the prunings of a grid of methods, sparsities, patterns, bits, discounts, noise steps, seeds and models.
 
 A method that does not look at an axis gets no copies along it; its row in `METHODS` says what it looks at.
 """
@@ -6,7 +6,7 @@ A method that does not look at an axis gets no copies along it; its row in `METH
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -17,10 +17,18 @@ from analysis.specs.base import OneOf, Spec, parameter
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
-from analysis.specs.pruning import CalibrationParams, DiscountParams, PruneSpec, StepParams
-from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, Method
+from analysis.specs.pruning import PruneSpec
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, QUANTIZERS, Reader
+from analysis.specs.pruning_params import (
+    AS_STORED,
+    Bits,
+    CalibrationParams,
+    DiscountParams,
+    QuantizationParams,
+    StepParams,
+)
 from analysis.specs.recipe import RECIPE, baseline_of, changes_alone, decomposable, part_alone, why_not_decomposed
-from analysis.specs.what_is_read import only_read
+from analysis.specs.what_is_read import held_against, only_read, readers
 
 MOST_POINTS = 2000
 MOST_COMBINATIONS = 50_000  # before those that a method does not tell apart are put together
@@ -54,6 +62,12 @@ class SweepSpec(JobSpec):
     )
     patterns: tuple[Annotated[str, OneOf(PATTERNS)], ...] = parameter(
         ("unstructured",), "Patterns", "Which weights may go. One that fixes the sparsity has one.", min_length=1
+    )
+    bits: tuple[Bits, ...] = parameter(
+        (AS_STORED,), "Bits", "Of the weights that stay; 16 leaves them as stored.", min_length=1
+    )
+    quantizers: tuple[Annotated[str, OneOf(QUANTIZERS)], ...] = parameter(
+        ("rtn",), "Quantizers", "Of the points with fewer than 16 bits.", min_length=1
     )
     strengths: tuple[float, ...] = parameter(
         (1.0,), "Discount strengths λ", "Of the methods that discount sinks.", min_length=1, max_length=64
@@ -107,7 +121,9 @@ class SweepSpec(JobSpec):
         """Seeds, with spans such as 0-7 written out."""
         return written_out(seeds)
 
-    @field_validator("methods", "sparsities", "patterns", "strengths", "stds", "step_ranges", "seeds")
+    @field_validator(
+        *("methods", "sparsities", "patterns", "bits", "quantizers", "strengths", "stds", "step_ranges", "seeds")
+    )
     @classmethod
     def _each_once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return tuple(dict.fromkeys(values))
@@ -130,7 +146,10 @@ class SweepSpec(JobSpec):
     @model_validator(mode="after")
     def _grid_exists(self) -> "SweepSpec":
         noise = NOISES[self.pruning.calibration.noise]
-        weighed = [name for name in self.methods if METHODS[name].weighs_steps]
+        rows: list[Reader] = [METHODS[name] for name in self.methods]
+        if min(self.bits) < AS_STORED:
+            rows += [QUANTIZERS[name] for name in self.quantizers]
+        weighed = [row for row in rows if row.weighs_steps]
         if weighed and not noise.by_step and self.step_ranges != (EVERY_STEP,):
             raise ValueError(
                 f"Text noised {noise.title} has no steps to tell apart. Choose the noise steps {EVERY_STEP}."
@@ -143,15 +162,18 @@ class SweepSpec(JobSpec):
                 raise ValueError(problem)
         if len(self.models) != len({model.source for model in self.models}):
             raise ValueError("A model is named twice. Name each once.")
-        axes = (self.models, self.methods, self.sparsities, self.patterns, self.strengths, self.stds, self.step_ranges)
-        if math.prod(map(len, axes)) * len(self.seeds) > MOST_COMBINATIONS:
+        axes = (
+            *(self.models, self.methods, self.sparsities, self.patterns, self.bits, self.quantizers),
+            *(self.strengths, self.stds, self.step_ranges, self.seeds),
+        )
+        if math.prod(map(len, axes)) > MOST_COMBINATIONS:
             raise ValueError(f"These axes have more than {MOST_COMBINATIONS:,} combinations. Shorten one.")
         try:
             count = len(_all_points(self).prunings)
         except ValidationError as error:
             raise ValueError(sentence(error)) from error
         if not count:
-            raise ValueError("Nothing is left to prune: no method can cut out whole units. Choose another pattern.")
+            raise ValueError(f"Nothing is left to prune. {' '.join(_all_points(self).left_out)}")
         if count > MOST_POINTS:
             raise ValueError(f"This is {count:,} prunings, and a sweep takes {MOST_POINTS:,}. Shorten an axis.")
         number, shards = shard_of(self.shard)
@@ -207,9 +229,13 @@ def _all_points(spec: SweepSpec) -> Grid:
         if PATTERNS[pattern].cuts_units and not method.structured:
             left_out.append(f"{method.title} scores no whole units, so it is left out of {pattern} pruning.")
             continue
+        if not method.removes and pattern != spec.patterns[0]:
+            continue
+        if not method.removes and AS_STORED in spec.bits:
+            left_out.append(f"{method.title} at {AS_STORED} bits is the dense model, so it is left out.")
         apart = RECIPE if spec.decompose and decomposable(name) else ()
         noise = spec.pruning.calibration.noise
-        for changes in _settings(spec, pattern):
+        for changes in _settings(spec, pattern, method.removes):
             of_method: dict[str, object] = {"model": model, "method": name, "pattern": pattern}
             alone = [changes_alone(name, part, noise) for part in apart]
             for more in ({}, *alone):
@@ -218,13 +244,16 @@ def _all_points(spec: SweepSpec) -> Grid:
     return Grid(tuple(prunings.values()), tuple(dict.fromkeys(left_out)))
 
 
-def _settings(spec: SweepSpec, pattern: str) -> Iterator[dict[str, object]]:
-    fixed = PATTERNS[pattern].sparsity
+def _settings(spec: SweepSpec, pattern: str, removes: bool) -> Iterator[dict[str, object]]:
+    fixed = PATTERNS[pattern].sparsity if removes else 0.0
     sparsities = spec.sparsities if fixed is None else (fixed,)
-    for sparsity, strength, std, steps in product(sparsities, spec.strengths, spec.stds, spec.step_ranges):
+    bits = [width for width in spec.bits if removes or width < AS_STORED]
+    axes = (sparsities, bits, spec.quantizers, spec.strengths, spec.stds, spec.step_ranges)
+    for sparsity, width, quantizer, strength, std, steps in product(*axes):
         first, last = (int(end) for end in steps.split("-"))
         yield {
             "sparsity": sparsity,
+            "quantization": {"bits": width, "quantizer": quantizer},
             "discount": {"discount_strength": strength, "sink_std": std},
             "steps": {"first_step": first, "last_step": last},
         }
@@ -239,35 +268,49 @@ def normalised(base: PruneSpec, changes: dict[str, object], seed: int) -> PruneS
     for name, value in changes.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
     values["calibration"] = values["calibration"] | {"seed": seed}
-    method = METHODS[str(values["method"])]
-    for name, default in _unread(method, str(values["allocation"])).items():
+    for name, default in _unread(values).items():
         values[name] = default
     return PruneSpec.model_validate(values)
 
 
-def _unread(method: Method, allocation: str) -> dict[str, Spec | str]:
+def _unread(values: Mapping[str, Any]) -> dict[str, Spec | str]:
+    rows, method = readers(values), METHODS[str(values["method"])]
     unread: dict[str, Spec | str] = {}
-    if not method.discounted:
+    if not method.removes:
+        unread |= {name: PruneSpec.model_fields[name].default for name in ("pattern", "allocation", "quota_scope")}
+    if not any(row.discounted for row in rows):
         unread["discount"] = DiscountParams()
-    if not method.weighs_steps:
+    if not any(row.weighs_steps for row in rows):
         unread["steps"] = StepParams()
+    if len(rows) == 1:
+        unread["quantization"] = QuantizationParams()
     if method.norm is None:
         unread["norm"] = PUBLISHED
-    if not method.calibrated and not ALLOCATIONS[allocation].needs_outliers:
+    allocation = ALLOCATIONS[str(unread.get("allocation", values["allocation"]))]
+    if not any(row.calibrated for row in rows) and not allocation.needs_outliers:
         unread["calibration"] = CalibrationParams()
     return unread
 
 
 def against(point: PruneSpec, relation: str) -> PruneSpec | None:
-    """The pruning that this one is held against: `control` or `published`, as its method's row names them, all else
-    being equal. None where the row names none."""
-    other = getattr(METHODS[point.method], relation)
-    changes: dict[str, object] = {}
+    """The pruning that this one is held against: `control` or `published`, as the rows of its method and its quantizer
+    name them, all else being equal. None where a row that discounts names none, and where none discounts."""
     if part_alone(point):  # it is held against the baseline of the whole recipe
-        other, changes = (baseline_of(point.method) if relation == "published" else None), {"ranking": PUBLISHED}
-    if other is None:
+        other = baseline_of(point.method) if relation == "published" else None
+        changes: dict[str, object] = {"method": other, "ranking": PUBLISHED}
+        return None if other is None else normalised(point, changes, point.calibration.seed)
+    others = held_against(point.readers, relation)
+    if others is None:
         return None
-    return normalised(point, changes | {"method": other}, point.calibration.seed)
+    changes = {"method": others[0]} | ({"quantization": {"quantizer": others[1]}} if len(others) > 1 else {})
+    return normalised(point, changes, point.calibration.seed)
+
+
+def titles_apart(point: PruneSpec, other: PruneSpec) -> tuple[str, str]:
+    """The titles of the rows of method and quantizer that two prunings do not share; of their methods, if none."""
+    pairs = [pair for pair in zip(point.readers, other.readers, strict=False) if pair[0] != pair[1]]
+    first, second = zip(*(pairs or [(point.readers[0], other.readers[0])]), strict=True)
+    return " + ".join(row.title for row in first), " + ".join(row.title for row in second)
 
 
 def without_seed(point: PruneSpec) -> PruneSpec:
@@ -285,6 +328,8 @@ def setting_name(point: PruneSpec) -> str:
     words = [point.method, f"{point.sparsity:.3g}"]
     if point.pattern != PruneSpec.model_fields["pattern"].default:
         words.append(point.pattern)
+    if point.quantization.active:
+        words.append(point.quantization.title)
     default = DiscountParams()
     if point.discount.discount_strength != default.discount_strength:
         words.append(f"λ {point.discount.discount_strength:g}")

@@ -6,7 +6,7 @@ from typing import Literal
 from analysis.registry import Registry
 from analysis.specs.base import Spec, parameter
 from analysis.specs.models import JobSpec
-from analysis.specs.pruning import CalibrationParams, DiscountParams, StepParams
+from analysis.specs.pruning_params import CalibrationParams, DiscountParams, StepParams
 
 
 class StatisticsParams(Spec):

@@ -1,10 +1,11 @@
 """Which settings a pruning looks at: the others are no condition of it, and stand in no name and no command."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.specs.pruning import PruneSpec
-from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, PATTERNS
+from analysis.specs.pruning import PARTS, PruneSpec
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, PATTERNS, QUANTIZERS, Reader
+from analysis.specs.pruning_params import AS_STORED
 
 _TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest is about noise
 
@@ -20,15 +21,20 @@ def is_read(name: str, settings: Mapping[str, Any]) -> bool:
     cuts_experts = stated["pattern"] in PATTERNS and PATTERNS[str(stated["pattern"])].cuts_experts
     if method is None:
         return True
+    rows = readers({**settings, "method": method.name})
     part, _, field = name.rpartition(".")
     if part == "calibration":
         drawn = cuts_experts and stated["expert_worth"] == "random" and field == "seed"
-        reads_text = method.calibrated or (allocation is not None and allocation.needs_outliers)
-        return drawn or (reads_text if field in _TEXT else method.noised)
+        reads_text = any(row.calibrated for row in rows) or (allocation is not None and allocation.needs_outliers)
+        return drawn or (reads_text if field in _TEXT else any(row.noised for row in rows))
     if part == "discount":
-        return method.discounted
+        return any(row.discounted for row in rows)
     if part == "steps":
-        return method.weighs_steps
+        return any(row.weighs_steps for row in rows)
+    if part == "quantization":
+        return field == "bits" or len(rows) > 1
+    if not method.removes and name in _ABOUT_REMOVAL:
+        return False
     if name == "expert_worth":
         return cuts_experts
     if name == "ranking":
@@ -41,15 +47,43 @@ def is_read(name: str, settings: Mapping[str, Any]) -> bool:
 
 
 _DECIDING = ("method", "allocation", "pattern", "expert_worth")
+_ABOUT_REMOVAL = ("sparsity", "pattern", "allocation", "quota_scope", "expert_worth")
+
+
+def readers(settings: Mapping[str, Any]) -> tuple[Reader, ...]:
+    """Return the rows that say what a pruning reads: of its method, and of its quantizer where weights are quantized.
+
+    settings: as of `is_read`. Empty without a method; rows that this version does not know are left out.
+    """
+    method = METHODS.get(str(settings.get("method")))
+    group = settings.get("quantization")
+    stated = dict(group) if isinstance(group, Mapping) else {}
+    bits, name = (
+        settings.get(f"quantization.{field}", stated.get(field, PARTS["quantization"].model_fields[field].default))
+        for field in ("bits", "quantizer")
+    )
+    quantizer = QUANTIZERS.get(str(name)) if isinstance(bits, int) and bits < AS_STORED else None
+    return tuple(row for row in (method, quantizer) if row is not None)
 
 
 def only_read(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a pruning, as `PruneSpec.model_dump` gives them, without those it does not look at."""
     kept: dict[str, Any] = {}
     for name, value in parameters.items():
-        if name in ("calibration", "discount", "steps") and isinstance(value, Mapping):
+        if name in PARTS and isinstance(value, Mapping):
             inner = {field: each for field, each in value.items() if is_read(f"{name}.{field}", parameters)}
             kept |= {name: inner} if inner else {}
         elif is_read(name, parameters):
             kept[name] = value
     return kept
+
+
+def held_against(rows: Sequence[Reader], relation: str) -> tuple[str, ...] | None:
+    """Return the names of the rows that those of a pruning are held against: of each that discounts, the one that it
+    names as its `relation`, such as `control`; the others themselves. None where one names none, and where none
+    discounts.
+    """
+    others = [getattr(row, relation, None) if row.discounted else row.name for row in rows]
+    if None in others or not any(row.discounted for row in rows):
+        return None
+    return tuple(map(str, others))

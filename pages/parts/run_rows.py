@@ -5,6 +5,7 @@ from datetime import datetime
 import streamlit as st
 
 from analysis.engine.runs import Run, latency, score, size
+from analysis.pruned.naming import quantization_title
 from analysis.specs import METHODS
 from pages.parts.session import engine
 
@@ -14,6 +15,9 @@ COLUMNS = {
     "run": st.column_config.TextColumn(width="large"),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
     "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
+    "weights, MB": st.column_config.NumberColumn(
+        format="%.1f", help="By arithmetic: codes, scales and zero points, or a bit mask and the values left."
+    ),
     "size, MB": st.column_config.NumberColumn(format="%.1f"),
     "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
     "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
@@ -41,6 +45,8 @@ def row(run: Run) -> dict[str, object]:
         "accuracy, %": None if accuracy is None else 100 * accuracy.value,
         "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
         "sparsity, %": None if sparsity is None else 100 * sparsity,
+        "bits": quantization_title(run.parameters),
+        "weights, MB": None if run.bytes is None else run.bytes[1] / 1e6,
         "size, MB": None if run.folder is None else size(run) / 1e6,
         "one forward, ms": None if speed is None else 1000 * speed["pruned_seconds"],
         "accuracy on": "" if accuracy is None else f"{accuracy.tasks}, {accuracy.items:,} items",

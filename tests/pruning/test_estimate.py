@@ -7,14 +7,14 @@ from analysis.calibration import activations
 from analysis.pruning import algorithm, pipeline
 from analysis.pruning import estimate as estimating
 from analysis.pruning.estimate import estimate
-from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, PruningRun
-from analysis.specs import METHODS, CalibrationParams, PruneSpec
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, TOKENS, PruningRun
+from analysis.specs import METHODS, CalibrationParams, PruneSpec, QuantizationParams
 from tests.helpers import QuietContext
 
 # As many batches of one size, so that none is cut short.
 TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=10)
 SHORT = TEXT.model_copy(update={"seq_len": 24})  # four batches of four
-LONG = (DENSE, OUTLIERS, TAILS, QUOTA, PRUNING)
+LONG = (DENSE, OUTLIERS, TAILS, QUOTA, TOKENS, PRUNING)
 
 
 @pytest.fixture
@@ -51,17 +51,25 @@ def peak_bytes(run, mapped: set[int]) -> int:
     return peak
 
 
+def _named(option: str | QuantizationParams) -> str:
+    return option if isinstance(option, str) else option.quantizer
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [
         *((method, {}) for method in METHODS),
-        *((method, {"allocation": "owl"}) for method in METHODS),
+        *((method, {"allocation": "owl"}) for method, row in METHODS.items() if row.removes),
         ("wanda", {"ranking": "dense", "quota_scope": "model"}),
         ("sparsegpt", {"ranking": "dense"}),
         ("sink-wanda", {"ranking": "layerwise", "allocation": "owl-projection"}),
         ("magnitude", {"allocation": "alpha"}),
+        ("magnitude", {"quantization": QuantizationParams(bits=4)}),
+        ("none", {"quantization": QuantizationParams(bits=4, quantizer="gptq-noised")}),
+        ("wanda", {"quantization": QuantizationParams(bits=4, quantizer="sink-gptq", group=64)}),
+        ("sink-wanda", {"ranking": "layerwise", "quantization": QuantizationParams(bits=4, quantizer="gptq")}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value.values()),
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(_named, value.values())),
 )
 def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypatch, clock, method, options):
     spec = PruneSpec(model=bundled.spec, method=method, calibration=SHORT, out=str(tmp_path / "p"), **options)

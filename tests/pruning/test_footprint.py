@@ -13,9 +13,10 @@ from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
 from analysis.models import devices
 from analysis.models.load import load
+from analysis.pruned.packed import packed_bytes
 from analysis.pruning import speed as speeds
 from analysis.pruning import structured
-from analysis.pruning.footprint import Footprint, Size, compressed_bytes, footprint, size_of, statement
+from analysis.pruning.footprint import Footprint, Size, footprint, size_of, statement
 from analysis.pruning.patterns import pruned_mask
 from analysis.specs import FootprintParams, ModelSpec
 from tests.conftest import GOLDEN
@@ -75,7 +76,7 @@ def test_sizes_are_counted_from_the_files(pruned):
     [(16, 8, 2, 18), (17, 8, 2, 19), (16, 16, 2, 32), (16, 15, 2, 32), (0, 0, 4, 0)],
 )
 def test_compression_is_a_bit_a_weight_and_the_values(count, nonzeros, width, expected):
-    assert compressed_bytes(count, nonzeros, width) == expected
+    assert packed_bytes(count, nonzeros, 8 * width) == expected
 
 
 def test_unstructured_zeros_are_said_not_to_be_faster(pruned):

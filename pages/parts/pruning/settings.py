@@ -15,10 +15,14 @@ from analysis.specs import (
     METHODS,
     NOISES,
     PATTERNS,
+    QUANTIZERS,
     CalibrationParams,
     DiscountParams,
     ModelSpec,
     PruneSpec,
+    QuantizationParams,
+    Reader,
+    Spec,
     StepParams,
     TuneParams,
     sentence,
@@ -66,9 +70,15 @@ def prune_settings(model: ModelSpec) -> Asked:
     _take_old_steps()
     methods = _methods(checkpoint)
     place = st.container(key="prune_sparsity_place")
-    discount, tried = _discount(methods), st.container()
-    calibration = _calibration(methods, checkpoint)
-    steps = _steps(methods, calibration)
+    quantization_place, discount_place, tried = st.container(), st.container(), st.container()
+    with quantization_place:
+        quantization = _quantization(checkpoint)
+    rows: list[Reader] = [METHODS[method] for method in methods]
+    rows += [QUANTIZERS[quantization.quantizer]] if quantization.active else []
+    with discount_place:
+        discount = _discount(rows)
+    calibration = _calibration(rows, checkpoint)
+    steps = _steps(rows, calibration)
     what = _what(checkpoint, place)
     stored = stored_settings()
     more = _more(checkpoint, what["pattern"] in PATTERNS and PATTERNS[what["pattern"]].cuts_experts, what["allocation"])
@@ -79,6 +89,7 @@ def prune_settings(model: ModelSpec) -> Asked:
         with tried.expander("Presets, undo, A and B", key="fold_prune_tried"):
             actions()
     chosen = {**what, **more, "calibration": calibration, "steps": steps, "discount": discount}
+    chosen["quantization"] = quantization
     specs, problem = _specs(model, methods, chosen, checkpoint)
     return Asked(specs, problem, calibration, setting, stored, discounts)
 
@@ -92,11 +103,14 @@ def _specs(
     refused = pattern_refused(checkpoint, chosen["pattern"])
     if refused:
         return [], refused
+    given = {name: value.model_dump() if isinstance(value, Spec) else value for name, value in chosen.items()}
     try:
-        specs = [PruneSpec(model=model, method=method, **chosen) for method in methods]
-        return [PruneSpec.model_validate(only_read(spec.model_dump())) for spec in specs], ""
+        specs = [PruneSpec.model_validate(only_read({**given, "model": model, "method": name})) for name in methods]
     except EXPECTED as error:
         return [], why(error)
+    if any(spec.changes_nothing for spec in specs):
+        return [], "Without pruning, at 16 bits, the model stays as it is. Set fewer bits, or leave that method out."
+    return specs, ""
 
 
 def _take_old_steps() -> None:
@@ -245,8 +259,33 @@ def _projections(checkpoint: Checkpoint | None) -> tuple[str, ...]:
     return (*_PROJECTIONS, *(("experts", "shared_experts") if experts else ()))
 
 
-def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> CalibrationParams:
-    if methods and not any(METHODS[method].calibrated for method in methods):
+def _quantization(checkpoint: Checkpoint | None) -> QuantizationParams:
+    """The bits of the weights that stay."""
+    keys = {name: f"prune_{name}" for name in QuantizationParams.model_fields}
+    words = {"bits": "{} bits", "group": "groups of {}", "symmetric": "symmetric levels {}"}
+    settings = settings_of(QuantizationParams, keys, words=words)
+    place, drawn = fold("Quantization", "fold_prune_bits", settings, "16 bits, as stored")
+    if not drawn:
+        return QuantizationParams()
+    causal = checkpoint is not None and checkpoint.architecture.noise is None
+    without = [name for name, row in QUANTIZERS.items() if causal and row.noised]
+    values: dict[str, Any] = {}
+    with place:
+        for name, key in keys.items():
+            left_out = without if name == "quantizer" else ()
+            values[name] = controls.draw(QuantizationParams, name, key, without=left_out, bind="query-params")
+        params = QuantizationParams(**values)
+        row = QUANTIZERS[params.quantizer]
+        if params.active and row.control is not None:
+            st.caption(
+                f":material/info: Run *{plain(QUANTIZERS[row.control].title)}* too: without it a gain of "
+                f"{plain(row.title)} cannot be attributed to the sinks."
+            )
+    return params
+
+
+def _calibration(rows: list[Reader], checkpoint: Checkpoint | None) -> CalibrationParams:
+    if rows and not any(row.calibrated for row in rows):
         st.caption("These methods look at the weights alone and need no calibration text.")
     longest = checkpoint.geometry.max_length if checkpoint is not None else None
     preset = DEFAULT_CALIBRATION
@@ -279,8 +318,8 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     return params
 
 
-def _steps(methods: list[str], calibration: CalibrationParams) -> StepParams:
-    if not any(METHODS[method].weighs_steps for method in methods):
+def _steps(rows: list[Reader], calibration: CalibrationParams) -> StepParams:
+    if not any(row.weighs_steps for row in rows):
         return StepParams()
     if not NOISES[calibration.noise].by_step:
         st.caption("This noise masks as much at every step, so all steps count alike.")
@@ -290,7 +329,7 @@ def _steps(methods: list[str], calibration: CalibrationParams) -> StepParams:
     if not drawn:
         return StepParams()
     with place:
-        weighing = [plain(row.title) for row in METHODS.values() if row.weighs_steps]
+        weighing = [plain(row.title) for row in rows if row.weighs_steps]
         st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
         values = {name: controls.draw(StepParams, name, key, bind="query-params") for name, key in keys.items()}
     try:
@@ -300,9 +339,9 @@ def _steps(methods: list[str], calibration: CalibrationParams) -> StepParams:
         st.stop()
 
 
-def _discount(methods: list[str]) -> DiscountParams:
+def _discount(rows: list[Reader]) -> DiscountParams:
     """The sliders of the discount; how sinks are judged is in a fold."""
-    if not any(METHODS[method].discounted for method in methods):
+    if not any(row.discounted for row in rows):
         return DiscountParams()
     numbers = sliders()
     values = {name: controls.draw_slider(DiscountParams, name, key_of(name), bind="query-params") for name in numbers}

@@ -30,7 +30,7 @@ _ACCURACY = "Right answers, the mean over tasks and then over calibration seeds;
 _SIZES = {
     "weights not 0": "weights of the pruned projections that are not 0",
     "of the model": "weights of the model that are not 0",
-    "bytes": "bytes as a bit mask and values",
+    "bytes": "bytes of all weights, by arithmetic",
     "ms a forward": "milliseconds per forward",
 }
 _NO_SHARES = {"λ", "k", "seed", *_SIZES, "speed beside dense", "seconds to prune", "seconds to score"}

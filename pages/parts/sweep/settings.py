@@ -1,5 +1,6 @@
 """The settings of a sweep, drawn from its specs: its axes, and what all its points share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -8,16 +9,21 @@ from analysis.evaluation.presets import PRESETS
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import MODELS
 from analysis.specs import (
+    AS_STORED,
     METHODS,
     PATTERNS,
+    QUANTIZERS,
     CalibrationParams,
     DiscountParams,
     EvaluateSpec,
     ModelSpec,
     PruneSpec,
+    QuantizationParams,
+    Reader,
     Spec,
     StepParams,
     SweepSpec,
+    choices,
     help_text,
 )
 from pages.parts import controls
@@ -32,7 +38,7 @@ _LISTED = ("sparsities", "seeds", "strengths", "stds", "step_ranges")
 _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
 _ALWAYS = ("data", "samples", "seq_len", "allocation")  # told in the fold's title
-_BY_AXES = {"discount_strength", "sink_std", "first_step", "last_step"}
+_BY_AXES = {"bits", "quantizer", "discount_strength", "sink_std", "first_step", "last_step"}
 _SAMPLES, _LENGTH, _LIMIT = 64, 128, 64  # minutes on a laptop
 
 
@@ -41,7 +47,7 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     checkpoint = found(model)
     checkpoint = None if isinstance(checkpoint, str) else checkpoint  # the sweep says why when it is begun
     axes = _axes(patterns_not_offered(checkpoint))
-    pruning = _shared_pruning(axes["methods"], checkpoint)
+    pruning = _shared_pruning(axes, checkpoint)
     evaluation = _evaluation()
     more = _more(model)
     refused = pattern_refused(checkpoint, *axes["patterns"])
@@ -54,6 +60,7 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
                 calibration=CalibrationParams(**pruning[CalibrationParams]),
                 discount=DiscountParams(**pruning[DiscountParams]),
                 steps=StepParams(**pruning[StepParams]),
+                quantization=QuantizationParams(**pruning[QuantizationParams]),
                 **pruning[PruneSpec],
                 out="",
             ),
@@ -92,6 +99,21 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         help=help_text(field),
     )
     axes: dict[str, Any] = {"methods": tuple(methods), "patterns": tuple(patterns)}
+    columns = keyed_columns([3, 2], "sweep_bits")
+    for column, name, titles in ((columns[0], "quantizers", QUANTIZERS), (columns[1], "bits", None)):
+        field = SweepSpec.model_fields[name]
+        axes[name] = tuple(
+            column.multiselect(
+                field.title or "",
+                list(QUANTIZERS) if titles else choices(QuantizationParams.model_fields["bits"]),
+                default=list(field.default),
+                key=f"sweep_{name}",
+                bind="query-params",
+                wrap=True,
+                format_func=lambda value, titles=titles: titles[value].title if titles else str(value),
+                help=help_text(field),
+            )
+        )
     for column, name in zip(keyed_columns(len(_LISTED), "sweep_listed"), _LISTED, strict=True):
         field = SweepSpec.model_fields[name]
         text = column.text_input(
@@ -102,19 +124,23 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
             help=f"{field.description} With commas between.",
         )
         axes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
-    for name in methods:
-        row = METHODS[name]
-        if row.control is not None and row.control not in methods:
+    quantizers = axes["quantizers"] if any(bits != AS_STORED for bits in axes["bits"]) else ()
+    chosen: list[tuple[Reader, Mapping[str, Reader]]] = [(METHODS[name], METHODS) for name in methods]
+    chosen += [(QUANTIZERS[name], QUANTIZERS) for name in quantizers]
+    for row, table in chosen:
+        if row.control is not None and row.control not in (*methods, *quantizers):
             st.caption(
-                f":material/info: Without *{plain(METHODS[row.control].title)}* a gain of {plain(row.title)} cannot be "
+                f":material/info: Without *{plain(table[row.control].title)}* a gain of {plain(row.title)} cannot be "
                 "attributed to the sinks."
             )
     return axes
 
 
-def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> dict[type[Spec], dict[str, Any]]:
+def _shared_pruning(axes: dict[str, Any], checkpoint: Checkpoint | None) -> dict[type[Spec], dict[str, Any]]:
     """What is the same for every point, by the spec it is of."""
-    rows = [METHODS[name] for name in methods]
+    quantizes = any(bits != AS_STORED for bits in axes["bits"])
+    rows: list[Reader] = [METHODS[name] for name in axes["methods"]]
+    rows += [QUANTIZERS[name] for name in axes["quantizers"]] if quantizes else []
     noise_key, noise = noise_of("sweep", checkpoint)
     presets: dict[str, Any] = {"samples": _SAMPLES, "seq_len": _LENGTH, "noise": noise}
     parts: dict[type[Spec], list[str]] = {
@@ -122,6 +148,7 @@ def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> 
         PruneSpec: ["allocation"],
         DiscountParams: _not_by_axes(DiscountParams) if any(row.discounted for row in rows) else [],
         StepParams: _not_by_axes(StepParams) if any(row.weighs_steps for row in rows) else [],
+        QuantizationParams: _not_by_axes(QuantizationParams) if quantizes else [],
     }
     settings = []
     for spec, names in parts.items():
