@@ -45,7 +45,7 @@ def test_what_does_not_fit_together_is_said_in_one_sentence():
 
 def test_every_parameter_is_labelled_and_explained():
     ours = [job.spec for job in JOBS.values() if job.spec.__module__.startswith("analysis.")]  # tests have jobs too
-    nested = {"model", "sampler", "sampling", "sinks", "calibration", "discount", "statistics", "setting", "steps"}
+    nested = {*specs.PARTS, "model", "sampler", "sampling", "sinks", "statistics", "setting"}
     nested |= {"pruning", "evaluation"}
     for spec in (*ours, *specs.SAMPLINGS.values(), SinkParams, specs.ModelSpec):
         for name, field in spec.model_fields.items():

@@ -1,6 +1,6 @@
 """What is known of a sweep's points in numbers: their scores from the files of answers, and one row of a table each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ def point_row(point: Point) -> dict[str, Any]:
         "bytes": size[1] if size else measured["pruned"]["bitmask_bytes"] if measured else None,
         "dense bytes": size[0] if size else measured["dense"]["dense_bytes"] if measured else None,
         "ms a forward": 1000 * speed["pruned_seconds"] if speed else None,
+        "dense ms": 1000 * speed["dense_seconds"] if speed else None,
+        "timed": timed_on(speed) if speed else None,
         "speed beside dense": speed.get("speedup"),
         "seconds to prune": _seconds(point.pruned),
         "seconds to score": _seconds(point.evaluated),
@@ -62,6 +64,14 @@ def point_row(point: Point) -> dict[str, Any]:
         "pruning": point.pruned.id if point.pruned is not None else None,
         "evaluation": point.evaluated.id if point.evaluated is not None else None,
     }
+
+
+def timed_on(speed: Mapping[str, Any]) -> str:
+    """Return what forwards were timed on: batch and length, precision, hardware and threads."""
+    return (
+        f"{speed['sequences']} × {speed['tokens']} tokens, {speed['dtype']}, {speed['device_name']}, "
+        f"{speed['threads']} threads"
+    )
 
 
 def _summary(job: JobRecord | None) -> dict[str, Any]:

@@ -240,6 +240,13 @@ def between(setting: Setting, other: Setting, seeds: Sequence[int]) -> Differenc
     return difference if difference.holds_seeds else replace(difference, p=None)
 
 
+def accuracy_interval(setting: Setting) -> Difference:
+    """The accuracy of a setting with its interval over clusters of items and calibration seeds, untested."""
+    runs = _rows(setting, setting.seeds)
+    clusters = [clusters for _, _, clusters in setting.tasks.values()]
+    return crossed_difference(runs, [np.zeros_like(row) for row in runs], clusters, paired=True, test=False)
+
+
 def from_dense(setting: Setting) -> Difference:
     """A setting minus its dense model, which has no seeds of its own."""
     runs = _rows(setting, setting.seeds)
@@ -395,7 +402,16 @@ def _root(variance: float | None) -> float | None:
     return None if variance is None else float(np.sqrt(max(variance, 0.0)))
 
 
-MEASURED = ("ms a forward", "speed beside dense", "seconds to prune", "seconds to score", "pruning", "evaluation")
+MEASURED = (
+    "ms a forward",
+    "dense ms",
+    "timed",
+    "speed beside dense",
+    "seconds to prune",
+    "seconds to score",
+    "pruning",
+    "evaluation",
+)
 """Columns of a point's row that are others whenever it is run: times, and ids of jobs."""
 
 

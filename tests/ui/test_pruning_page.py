@@ -48,6 +48,22 @@ def test_the_paper_s_method_and_its_control_are_preselected():
     assert "Choose at least one method" in texts(test)
 
 
+def test_weights_are_quantized_with_a_method_or_alone():
+    test = app(PAGE)
+    test.multiselect(key="prune_methods").set_value(["none"]).run()
+    assert test.button(key="prune").disabled and "Set fewer bits" in texts(test)
+    unfold(test, "fold_prune_bits")
+    test.selectbox(key="prune_bits").set_value(4).run()
+    assert not test.exception and not test.button(key="prune").disabled
+    assert "no calibration text" in texts(test), "RTN reads none"
+    test.selectbox(key="prune_quantizer").set_value("sink-gptq").run()
+    assert "GPTQ, noised (control)" in texts(test) and test.slider(key="prune_discount_strength")
+    assert "no calibration text" not in texts(test)
+    test.multiselect(key="prune_methods").set_value(["sink-wanda", "none"])
+    test.selectbox(key="prune_pattern").set_value("structured").run()
+    assert test.button(key="prune").disabled and "prune first, then quantize" in texts(test)
+
+
 def test_presets_of_the_authors_scripts_set_the_calibration():
     test = unfold(app(PAGE), "fold_prune_calibration")
     test.selectbox(key="prune_preset").set_value("published, Dream").run()
