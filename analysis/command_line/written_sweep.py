@@ -4,23 +4,28 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import folder_beside
-from analysis.csv_files import csv_of_rows
+from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.evaluation import dose, sweep_scores
+from analysis.evaluation.frontier import MEASURED_COSTS, TIMES, placed
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name
 
+if TYPE_CHECKING:
+    from analysis.recording.set_exhibits import Shown
+
 FORMAT = "sinkscope-sweep-1"
 SUMMARY_FILE = "sweep.json"
 SUMMARY_BYTES = 256 * 2**20  # more than a summary can take
+FRONTIER_FILE = "frontier.html"
 TABLES = ("points", "settings", "differences", "times")
 POINT_FILES = (MASK_FILE, REPORT_FILE, DOCUMENTS)
 
@@ -45,7 +50,9 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     settings = sweep_scores.settings(swept.scores, swept.prunings)
     compared = sweep_scores.comparisons(settings)
     doses = dose.dose_responses(settings)
-    verdicts = [*sweep_scores.verdicts(compared), *map(dose.sentence, doses)]
+    planes = planes_of(settings, swept.prunings, swept.rows, compared)
+    told = [shown.finding for shown in planes if shown.finding][:1]
+    verdicts = [*told, *sweep_scores.verdicts(compared), *map(dose.sentence, doses)]
     summary = {
         "format": FORMAT,
         "state": swept.state,
@@ -67,6 +74,8 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         tables |= {"differences": summary["differences"]} | ({"doses": summary["doses"]} if doses else {})
         for name, rows in tables.items():
             (whole / f"{name}.csv").write_text(csv_of_rows(rows), encoding="utf-8", newline="")
+        if planes:
+            _write_planes(whole, planes, swept.parameters)
         for name, file in swept.files.items():
             shutil.copyfile(file, whole / name)
         note = outputs.place(whole, options.out, options.overwrite, refusal)
@@ -74,6 +83,38 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         print(json.dumps({"out": str(options.out), **summary}, ensure_ascii=False))
     else:
         _print(settings, verdicts, options.out, note)
+
+
+def _write_planes(folder: Path, planes: Sequence["Shown"], parameters: Mapping[str, Any]) -> None:
+    """A table for each plane, and one page with all of them."""
+    from analysis.figures.export import Exhibit, page_html
+
+    for shown in planes:
+        (folder / f"{shown.name}.csv").write_text(csv_of_table(shown.table), encoding="utf-8", newline="")
+    exhibits = [Exhibit(shown.title, shown.told, shown.figure, shown.table) for shown in planes]
+    page = page_html("SinkScope: the frontier", parameters, exhibits)
+    (folder / FRONTIER_FILE).write_text(page, encoding="utf-8")
+
+
+def planes_of(
+    settings: Sequence[sweep_scores.Setting],
+    prunings: Sequence[PruneSpec],
+    rows: Sequence[Mapping[str, Any]],
+    compared: Sequence[sweep_scores.Comparison],
+) -> list["Shown"]:
+    """Accuracy against every measured cost, a plane per model. rows: of the points, in the order of `prunings`."""
+    from analysis.evaluation.frontier_exhibit import plane
+
+    shown = []
+    for number, model in enumerate(dict.fromkeys(setting.pruning.model.source for setting in settings)):
+        of_model = [setting for setting in settings if setting.pruning.model.source == model]
+        timed = next((str(row["timed"]) for row in rows if row.get("timed") and row["model"] == model), "")
+        for cost in MEASURED_COSTS:
+            points = placed(of_model, prunings, rows, cost)
+            drawn = plane(points, compared, cost, timed if cost.name == TIMES else "")
+            if drawn is not None:
+                shown.append(replace(drawn, name=f"{drawn.name}-{number}" if number else drawn.name))
+    return shown
 
 
 def point_file(pruning: PruneSpec, name: str) -> str:
@@ -94,7 +135,7 @@ def summary_in(folder: Path) -> dict[str, Any] | None:
 
 def refusal(path: Path) -> str:
     """Return why a sweep may not replace what is at `path`, as the end of a sentence; empty where it may."""
-    suffixes = {".json", ".csv", ".jsonl", ".safetensors"}
+    suffixes = {".json", ".csv", ".jsonl", ".safetensors", ".html"}
     return outputs.folder_refusal(
         wrote=lambda path: summary_in(path) is not None, names=lambda name: Path(name).suffix in suffixes
     )(path)
@@ -115,5 +156,5 @@ def _print(settings: Sequence[sweep_scores.Setting], verdicts: Sequence[str], ou
         print(verdict)
     if note:
         print(note)
-    tables = ", ".join(f"{name}.csv" for name in TABLES)
+    tables = ", ".join([*(f"{name}.csv" for name in TABLES), FRONTIER_FILE])
     print(f"{out}: {SUMMARY_FILE}, {tables}, and masks, report and answers of each point")

@@ -1,9 +1,8 @@
 """The accuracies of a sweep along its axes, as its plots show them: means over calibration seeds and what they span."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,16 +10,6 @@ from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.sweep_scores import Comparison, Setting, comparison_row
 from analysis.specs import METHODS, part_alone, step_range, titles_apart
 from analysis.specs.recipe import called
-
-SAME_SETTING = (
-    "sparsity",
-    "pattern",
-    "bits",
-    "λ",
-    "k",
-    "noise steps",
-    "part",
-)  # columns that two seeds of one setting share
 
 
 @dataclass(frozen=True)
@@ -83,29 +72,6 @@ def by_sparsity(settings: Sequence[Setting]) -> list[Along]:
     for setting in settings:
         groups[label(setting), setting.pruning.method][setting.pruning.sparsity] = setting.by_seed
     return [_along(*named, [([x], values) for x, values in group.items()]) for named, group in groups.items()]
-
-
-def by_size(rows: Sequence[Mapping[str, Any]], axis: str) -> list[Along]:
-    """A curve for each method along a column of the table of points, a dot a setting at its seeds' mean size.
-
-    rows: of `point_row`; those without an accuracy or without that column are left out.
-    """
-    groups: dict[tuple[str, Any, Any], dict[tuple[Any, ...], list[Mapping[str, Any]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for row in rows:
-        if row[axis] is not None and row["accuracy"] is not None:
-            groups[row["method"], row.get("part"), row.get("bits")][
-                tuple(row.get(name) for name in SAME_SETTING)
-            ].append(row)
-    return [
-        _along(
-            " · ".join(filter(None, (METHODS[method].title, part and f"{part} alone", bits))),
-            method,
-            [([row[axis] for row in seeds], [row["accuracy"] for row in seeds]) for seeds in by_setting.values()],
-        )
-        for (method, part, bits), by_setting in groups.items()
-    ]
 
 
 def by_task(settings: Sequence[Setting]) -> Grid:

@@ -61,16 +61,13 @@ class Delta:
     words: Sequence[str]
 
 
-def accuracy(
-    curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None, percent_x: bool = True
-) -> go.Figure:
+def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
     """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
     figure = go.Figure()
     _add_curves(figure, curves, _colors(curves))
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
     figure.update_yaxes(tickformat=".1~%")
-    if percent_x:
-        _sparsity_ticks(figure, [curve.x for curve in curves])
+    _sparsity_ticks(figure, [curve.x for curve in curves])
     figure.update_layout(showlegend=True)
     _add_levels(figure, dense, chance)
     return figure

@@ -72,7 +72,8 @@ def only_read(parameters: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if name in PARTS and isinstance(value, Mapping):
             inner = {field: each for field, each in value.items() if is_read(f"{name}.{field}", parameters)}
-            kept |= {name: inner} if inner else {}
+            unquantized = inner == {"bits": AS_STORED}  # as in reports of versions that knew no bits
+            kept |= {name: inner} if inner and not unquantized else {}
         elif is_read(name, parameters):
             kept[name] = value
     return kept

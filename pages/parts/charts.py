@@ -72,13 +72,15 @@ def chart(
         _table(table, key)
 
 
-def show(shown: Shown, key: str) -> None:
-    """Draws an exhibit that the command line writes as well."""
-    _show(shown, shown.formula, key)
+def show(shown: Shown, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None) -> None:
+    """Draws an exhibit that the command line writes as well. hint, on_click: as of `chart`."""
+    _show(shown, shown.formula, key, hint, on_click)
 
 
-def _show(shown: Shown, formula: Formulas, key: str) -> None:
-    chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table, finding=shown.finding)
+def _show(
+    shown: Shown, formula: Formulas, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None
+) -> None:
+    chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table, hint, shown.finding, on_click)
 
 
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:

@@ -1,18 +1,19 @@
 """Figures of evaluations and of sweeps."""
 
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.evaluation import comparing, curves, decomposition, sweep_axes, sweep_scores, tables
 from analysis.evaluation.differences import SHOWN
+from analysis.evaluation.frontier import COSTS, placed
+from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS
-from sinkscope.drawing.rows import Drawn
+from analysis.specs import SweepSpec, grid
+from sinkscope.drawing.rows import Drawn, chosen
 from sinkscope.results import Sweep
 
 
@@ -84,11 +85,13 @@ def _sweep_accuracy(swept: Sweep) -> go.Figure:
 
 
 def _sweep_sizes(swept: Sweep, size: str = "weights not 0") -> go.Figure:
-    points: list[dict[str, Any]] = swept.summary["points"]
-    if not any(point.get(size) is not None for point in points):
+    prunings = grid(SweepSpec.model_validate(swept.summary["parameters"])).prunings
+    cost = chosen(COSTS, size, "size")
+    points = placed(swept.settings, prunings, swept.summary["points"], cost)
+    shown = plane(points, sweep_scores.comparisons(swept.settings), cost)
+    if shown is None:
         raise UserError(f"No point of this sweep has '{size}'. Sweep with footprints=True to measure sizes and speed.")
-    along = [sweep_figures.Curve(**vars(each)) for each in sweep_axes.by_size(points, size)]
-    return sweep_figures.accuracy(along, size, None, None, percent_x=False)
+    return shown.figure
 
 
 def _sweep_tasks(swept: Sweep, sparsity: float | None = None) -> go.Figure:
@@ -110,7 +113,7 @@ SWEEP_ROWS = {
     "accuracy": Drawn("Accuracy by sparsity, a curve per method, with dense and chance", _sweep_accuracy),
     "differences": Drawn("Each method against its control and baseline, by sparsity", _sweep_differences),
     "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
-    "sizes": Drawn("Accuracy by size or time. size: a column of points.csv, such as 'bytes'", _sweep_sizes),
+    "sizes": Drawn("Accuracy by size or time, each setting joined to its control. size, such as 'bytes'", _sweep_sizes),
     "noise steps": Drawn(
         "Accuracy by the noise steps that count and by sparsity. method",
         _sweep_noise_steps,

@@ -110,7 +110,8 @@ def test_bad_input_is_one_line_and_starts_nothing(tmp_path, capsys, monkeypatch)
 
     assert "Name the folder" in refused(*SMALL)
     out = ["--out", str(tmp_path / "swept")]
-    assert "'none' " in refused("--methods", "none", *out) or "must be" in refused("--methods", "none", *out)
+    assert "must be" in refused("--methods", "nothing", *out).lower()
+    assert "the dense model" in refused("--methods", "none", *out)
     assert "must be at most 0.95" in refused("--sparsities", "2", *out)
     assert "There is no model" in refused("--model", "none such", *out)
     mine = tmp_path / "mine"

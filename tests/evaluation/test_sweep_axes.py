@@ -35,26 +35,6 @@ def test_a_curve_along_the_sparsity_spans_its_seeds():
     np.testing.assert_allclose([wanda.mean[0], wanda.low[0], wanda.high[0]], [0.8, 0.7, 0.9])
 
 
-def row(method: str, sparsity: float, size: float | None, accuracy: float | None) -> dict:
-    axes = {"sparsity": sparsity, "pattern": "unstructured", "λ": None, "k": None, "noise steps": None}
-    return {"method": method, **axes, "bytes": size, "accuracy": accuracy}
-
-
-def test_a_dot_along_the_size_is_the_mean_of_its_setting_and_what_is_not_known_is_left_out():
-    rows = [
-        row("wanda", 0.7, 30, 0.5),
-        row("wanda", 0.5, 50, 0.8),
-        row("wanda", 0.5, 52, 0.6),
-        row("wanda", 0.5, None, 0.1),
-        row("magnitude", 0.5, 50, None),
-    ]
-    (curve,) = sweep_axes.by_size(rows, "bytes")
-    np.testing.assert_allclose(
-        [curve.x, curve.mean, curve.low, curve.high], [[30, 51], [0.5, 0.7], [0.5, 0.6], [0.5, 0.8]]
-    )
-    assert curve.seeds.tolist() == [1, 2]
-
-
 def test_the_map_of_tasks_begins_with_the_dense_model():
     grid = sweep_axes.by_task([setting("wanda", 0.5, [0.4, 0.6])])
     assert (grid.rows, grid.columns) == (["dense", METHODS["wanda"].title], ["One", "Two"])

@@ -19,7 +19,7 @@ def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
     np.testing.assert_allclose(band.y, [0.72, 0.52, 0.48, 0.68], rtol=1e-6)
     assert [line.y0 for line in figure.layout.shapes] == [0.9, 0.375]
     assert [text.text for text in figure.layout.annotations] == ["dense<br>90.0%", "chance<br>37.5%"]
-    assert len(figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.shapes) == 0
+    assert len(figures.accuracy([curve()], "bytes", None, None).layout.shapes) == 0
 
 
 def test_the_names_of_levels_stand_beside_the_plot_where_nothing_crosses_them():
@@ -77,4 +77,3 @@ def test_every_sparsity_that_was_measured_has_one_tick():
             np.testing.assert_allclose(axis.tickvals, [0.7])
             assert axis.range[0] < 0.7 < axis.range[1] and axis.range[1] - axis.range[0] >= 0.02, "no two read 70%"
     np.testing.assert_allclose(figures.accuracy([curve()], "sparsity", 0.9, 0.4).layout.xaxis.tickvals, [0.6, 0.7])
-    assert figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.xaxis.tickvals is None

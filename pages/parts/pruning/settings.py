@@ -70,13 +70,10 @@ def prune_settings(model: ModelSpec) -> Asked:
     _take_old_steps()
     methods = _methods(checkpoint)
     place = st.container(key="prune_sparsity_place")
-    quantization_place, discount_place, tried = st.container(), st.container(), st.container()
-    with quantization_place:
-        quantization = _quantization(checkpoint)
+    quantization = _quantization(checkpoint)
     rows: list[Reader] = [METHODS[method] for method in methods]
     rows += [QUANTIZERS[quantization.quantizer]] if quantization.active else []
-    with discount_place:
-        discount = _discount(rows)
+    discount, tried = _discount(rows), st.container()
     calibration = _calibration(rows, checkpoint)
     steps = _steps(rows, calibration)
     what = _what(checkpoint, place)

@@ -1,6 +1,7 @@
 """What a sweep has found so far: differences with both sources of noise, accuracies along its axes, and its points."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, sweep_axes, sweep_scores
 from analysis.evaluation.differences import Difference
+from analysis.evaluation.frontier import COSTS, TIMES, placed
+from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
-from analysis.specs import METHODS, PruneSpec
-from pages.parts.charts import chart, kept, table
+from analysis.specs import METHODS, PruneSpec, setting_name
+from pages.parts.charts import chart, kept, show, table
 from pages.parts.plain import plain
 
 _DELTA = (
@@ -27,13 +30,11 @@ _DELTA = (
     "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
 )
 _ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
-_SIZES = {
-    "weights not 0": "weights of the pruned projections that are not 0",
-    "of the model": "weights of the model that are not 0",
-    "bytes": "bytes of all weights, by arithmetic",
-    "ms a forward": "milliseconds per forward",
+_NO_SHARES = {
+    *("λ", "k", "seed", "dense bytes", "dense ms", "speed beside dense", "seconds to prune", "seconds to score"),
+    *COSTS,
 }
-_NO_SHARES = {"λ", "k", "seed", *_SIZES, "speed beside dense", "seconds to prune", "seconds to score"}
+_OPENED = "sweep_opened"
 _deltas, _accuracy, _grid_map = kept(figures.deltas), kept(figures.accuracy), kept(figures.grid_map)
 
 
@@ -59,6 +60,10 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
             format_func=lambda name: plain(name),
         )
     of_model = [setting for setting in settings if setting.pruning.model.source == chosen]
+    of_chosen = [point for point in points if point.pruning.model.source == chosen]
+    quantized = any(setting.pruning.quantization.active for setting in of_model)
+    if quantized:  # sparsity alone is no axis of theirs
+        _plane(of_chosen, of_model, compared)
     _differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
@@ -69,12 +74,12 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
 
     def more() -> None:
         _accuracies(of_model, above=shows_accuracies)
-        rows = [point_row(point) for point in points]
-        _sizes([row for row in rows if row["model"] == chosen], of_model[0].chance)
+        if not quantized:
+            _plane(of_chosen, of_model, compared)
         _task_map(key, of_model)
         _step_map(of_model)
         _published()
-        _points(rows)
+        _points([point_row(point) for point in points])
 
     return more
 
@@ -191,9 +196,10 @@ def _seeds_apart(along: Sequence[sweep_axes.Along]) -> str:
     return reading("seeds apart", [curve.name for curve in along], [f"{at:.0%}" for at in x], low, high, seeds)
 
 
-def _sizes(rows: Sequence[dict], chance: float | None) -> None:
-    """Accuracy against what a pruned model weighs or takes, as far as that is known."""
-    known = [name for name in _SIZES if any(row[name] is not None for row in rows)]
+def _plane(points: Sequence[Point], settings: Sequence[Setting], compared: Sequence[Comparison]) -> None:
+    """Accuracy against what a compressed model weighs or takes, each sink-aware setting joined to its control."""
+    rows = [point_row(point) for point in points]
+    known = [name for name in COSTS if any(row[name] is not None for row in rows)]
     if not known:
         return
     axis = known[0]
@@ -206,28 +212,45 @@ def _sizes(rows: Sequence[dict], chance: float | None) -> None:
             key="sweep_size",
             bind="query-params",
             format_func=lambda name: plain(name),
-            help="Sizes in bytes and times of a forward are there where the sweep measured them.",
+            help="Times of a forward are there where the sweep measured them.",
         )
-    there = [row for row in rows if row[axis] is not None and row["accuracy"] is not None]
-    columns = ["method", "sparsity", "pattern", "seed", axis, "accuracy"]
-    along = sweep_axes.by_size(rows, axis)
-    chart(
-        f"Accuracy against {_SIZES[axis]}",
-        "A dot is the mean over calibration seeds, the band spans the seeds.",
-        _ACCURACY,
-        _accuracy(_curves(along), _SIZES[axis], None, None, percent_x=False),
-        "sweep_sizes",
-        pd.DataFrame([{name: row[name] for name in columns} for row in there]),
-        finding=reading(
-            "smallest above chance",
-            [curve.name for curve in along],
-            [curve.x for curve in along],
-            [curve.low for curve in along],
-            [curve.high for curve in along],
-            chance,
-            _SIZES[axis],
-        ),
+    cost = COSTS[axis]
+    on_plane = placed(settings, [point.pruning for point in points], rows, cost)
+    timed = next((row["timed"] for row in rows if row["timed"]), "") if axis == TIMES else ""
+    shown = plane(on_plane, compared, cost, timed)
+    if shown is None:
+        return
+    smallest = reading(
+        "smallest above chance",
+        [one.series for one in on_plane],
+        [np.array([one.cost]) for one in on_plane],
+        [np.array([one.setting.by_seed.min()]) for one in on_plane],
+        [np.array([one.setting.by_seed.max()]) for one in on_plane],
+        settings[0].chance,
+        cost.title,
     )
+    show(
+        replace(shown, finding=shown.finding or smallest),
+        "sweep_plane",
+        "Click a dot for its run and its command.",
+        lambda point: st.session_state.update({_OPENED: point.customdata[-1]}),
+    )
+    opened = st.session_state.get(_OPENED)
+    chosen = [point for point in points if setting_name(point.pruning) == opened]
+    for point in chosen[:1]:
+        _opened(point)
+
+
+def _opened(point: Point) -> None:
+    """Where the run of a point is, and the command that makes it again."""
+    st.markdown(f"**{plain(setting_name(point.pruning))}**, seed {point.pruning.calibration.seed:d}")
+    if point.pruned is not None:
+        st.page_link(
+            "pages/runs.py", label="Open its run", icon=":material/table_view:", query_params={"run": point.pruned.id}
+        )
+        command = point.pruned.summary.get("report", {}).get("command")
+        if command:
+            st.code(command, language="bash", wrap_lines=True)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -1,0 +1,193 @@
+"""Quality against cost: what each setting of a sweep keeps and what it costs, which are on the frontier, and what
+sink-awareness gains over its control at the same cost. Imports no torch.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, POINTS, family_words, interval_words, percent, seen
+from analysis.evaluation.differences import Difference
+from analysis.evaluation.sweep_axes import detail, label
+from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval
+from analysis.registry import Registry
+from analysis.specs import METHODS, PruneSpec, setting_key, titles_apart
+
+TIMES = "ms a forward"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost of a compressed model. name: a column of the table of points. title: of the axis. help: how it is known.
+
+    dense: the column of the dense model's, where it is known. scale: from the column's unit to that of the axis.
+    """
+
+    name: str
+    title: str
+    help: str
+    dense: str = ""
+    scale: float = 1.0
+
+
+COSTS: Registry[Cost] = Registry(
+    Cost(
+        "bytes",
+        "MB of all weights",
+        "By arithmetic: codes, scales and zero points, or a bit mask and the values left, whichever is less.",
+        dense="dense bytes",
+        scale=1e-6,
+    ),
+    Cost(
+        TIMES,
+        "milliseconds per forward",
+        "Measured, beside the dense model in turns. Fake quantization gets none, as its weights run as the dense "
+        "model's. This is no promise of a serving engine's speed.",
+        dense="dense ms",
+    ),
+    Cost(
+        "weights not 0",
+        "weights of the pruned projections that are not 0",
+        "Counted, whatever the bits of each weight.",
+    ),
+    Cost("of the model", "weights of the model that are not 0", "Counted in the files."),
+)
+
+
+MEASURED_COSTS = (COSTS["bytes"], COSTS[TIMES])
+"""Those that are drawn unasked."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A setting on the plane. cost: in the unit of the axis. quality: its accuracy with its interval over clusters of
+    items and calibration seeds. share: of the dense model's cost, None where that is not known.
+    """
+
+    setting: Setting
+    cost: float
+    quality: Difference
+    share: float | None
+
+    @property
+    def series(self) -> str:
+        """Its line: its method and bits along the sparsities, or without pruning its quantizer along the bits."""
+        point = self.setting.pruning
+        if not METHODS[point.method].removes:
+            return point.readers[-1].title + (f" · g{point.quantization.group}" if point.quantization.group else "")
+        return label(self.setting)
+
+
+def placed(
+    settings: Sequence[Setting], prunings: Iterable[PruneSpec], rows: Iterable[Mapping[str, Any]], cost: Cost
+) -> list[Placed]:
+    """Return the settings whose cost is known, cheapest first. rows: of `point_row`, in the order of `prunings`; a
+    setting costs what its seeds cost on average.
+    """
+    known: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for pruning, row in zip(prunings, rows, strict=True):
+        if row.get(cost.name) is not None:
+            dense = row.get(cost.dense) if cost.dense else None
+            known[setting_key(pruning)].append((float(row[cost.name]), float("nan") if dense is None else float(dense)))
+    found = []
+    for setting in settings:
+        costs = known.get(setting_key(setting.pruning))
+        if costs:
+            own, dense = (float(part) for part in np.mean(costs, axis=0))
+            share = own / dense if dense == dense and dense else None
+            found.append(Placed(setting, cost.scale * own, accuracy_interval(setting), share))
+    return sorted(found, key=lambda one: one.cost)
+
+
+def on_frontier(cost: Sequence[float] | np.ndarray, quality: Sequence[float] | np.ndarray) -> np.ndarray:
+    """True at the points (N,) that no other beats: none costs no more, keeps no less, and differs in one of them."""
+    cost, quality = np.asarray(cost, float), np.asarray(quality, float)
+    as_good = (cost[None] <= cost[:, None]) & (quality[None] >= quality[:, None])
+    better = as_good & ((cost[None] < cost[:, None]) | (quality[None] > quality[:, None]))
+    return np.asarray(~better.any(axis=1))
+
+
+def controlled(compared: Sequence[Comparison], points: Sequence[Placed]) -> list[tuple[Comparison, Placed, Placed]]:
+    """Return the comparisons of sink-aware settings with their controls of which both are on the plane."""
+    by_key = {setting_key(one.setting.pruning): one for one in points}
+    pairs = []
+    for comparison in compared:
+        sides = [by_key.get(setting_key(side.pruning)) for side in (comparison.setting, comparison.other)]
+        if comparison.relation == "control" and sides[0] is not None and sides[1] is not None:
+            pairs.append((comparison, sides[0], sides[1]))
+    return pairs
+
+
+def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> str:
+    """Say what sink-awareness gains over its control at the same cost: the largest significant difference, else the
+    size of effect that would have been detected; '' without a pair.
+    """
+    if not pairs:
+        return ""
+    told = [pair for pair in pairs if pair[0].shown] or pairs
+    comparison, point, _ = max(told, key=lambda pair: abs(pair[0].difference.value))
+    difference, (title, other) = (
+        comparison.difference,
+        titles_apart(comparison.setting.pruning, comparison.other.pruning),
+    )
+    where = _where(point, cost)
+    family = family_words(difference.tests)
+    if comparison.shown:
+        size, verb = abs(difference.value), "gains" if difference.value > 0 else "loses"
+        ends = sorted((abs(difference.low), abs(difference.high)))  # of the same sign, as it is significant
+        count = f" {sum(pair[0].shown for pair in pairs)} of {len(pairs)} such differences are significant."
+        return (
+            f"{where}, {title} {verb} {100 * size:.1f} points [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}] compared with "
+            f"{other}, {family}.{count if len(pairs) > 1 else ''}"
+        )
+    decision = comparison.decision
+    if decision == CANNOT_TELL:
+        several = (
+            f"the largest of {len(pairs)} differences, not significant {family}"
+            if len(pairs) > 1
+            else "not significant"
+        )
+        could = seen(difference, POINTS) if difference.detectable() < 1 else _NOTHING_COULD.format(difference.seeds)
+        return f"{where}, {title} against {other}: {interval_words(difference)}, {several}{could}."
+    return f"{where}, {title} against {other}: {interval_words(difference)}; {DECISIONS[decision].title}."
+
+
+_NOTHING_COULD = "; with {} calibration seeds no difference could have been detected"
+
+
+def _where(point: Placed, cost: Cost) -> str:
+    """Say at which cost, and with which settings that the titles leave out."""
+    pruning, more = point.setting.pruning, detail(point.setting)
+    removed = [f"{percent(pruning.sparsity)} sparsity"] if METHODS[pruning.method].removes else []
+    settings = ", ".join([*removed, *([more] if more else [])])
+    at = (
+        f"{100 * point.share:.0f} % of the dense model's {_named(cost)}"
+        if point.share
+        else f"{point.cost:.3g} {cost.title}"
+    )
+    return f"At {at} ({settings})"
+
+
+def _named(cost: Cost) -> str:
+    return "bytes" if cost.scale != 1 else "time"
+
+
+def plane_row(point: Placed, pairs: Sequence[tuple[Comparison, Placed, Placed]], best: bool) -> dict[str, Any]:
+    """A setting on the plane as a row of a table, accuracies as shares. best: whether it is on the frontier."""
+    control = next((other for _, one, other in pairs if one is point), None)
+    return {
+        "setting": point.setting.name,
+        "series": point.series,
+        "cost": point.cost,
+        "share of the dense cost": point.share,
+        "accuracy": point.quality.value,
+        "low": float(point.quality.low),
+        "high": float(point.quality.high),
+        "seeds": len(point.setting.seeds),
+        "on the frontier": best,
+        "control": None if control is None else control.setting.name,
+        "gain over the control": None if control is None else point.quality.value - control.quality.value,
+    }

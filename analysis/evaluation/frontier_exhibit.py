@@ -1,0 +1,66 @@
+"""The plane of quality against cost as it is drawn by the page, the command line and Python. Imports no torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.evaluation.frontier import Cost, Placed, controlled, finding, on_frontier, plane_row
+from analysis.evaluation.sweep_scores import Comparison
+from analysis.figures.frontier import Points, Saving, frontier
+from analysis.recording.set_exhibits import Formulas, Shown
+
+METHOD = Formulas(
+    "A dot is a setting: the accuracy of its calibration seeds, the mean over tasks, with a 95 % interval over "
+    "clusters of items and seeds, crossed. Hollow, joined by a dotted line: the setting that differs in the discount "
+    "of sinks alone. The step line joins the settings that no other beats; the best of several estimates looks better "
+    "than it is, so it is not a test. Tests are those of the differences, Holm-corrected over the sweep."
+)
+
+
+def plane(points: Sequence[Placed], compared: Sequence[Comparison], cost: Cost, timed: str = "") -> Shown | None:
+    """Accuracy against a cost; None without points. timed: what milliseconds were measured on."""
+    if not points:
+        return None
+    pairs = controlled(compared, points)
+    control_of = {id(point): control for _, point, control in pairs}
+    controls = {id(control) for control in control_of.values()}
+    series: dict[str, list[Placed]] = {}
+    for point in points:
+        if id(point) not in controls:
+            series.setdefault(point.series, []).append(point)
+    savings = [
+        Saving(
+            name,
+            _points(of_series),
+            _points([control_of.get(id(point)) for point in of_series])
+            if any(id(point) in control_of for point in of_series)
+            else None,
+        )
+        for name, of_series in series.items()
+    ]
+    dense, known = points[0].setting.dense.value, [one.cost / one.share for one in points if one.share]
+    full = (float(np.mean(known)), dense) if known else None
+    places = np.array([(one.cost, one.quality.value) for one in points] + ([full] if full else []))
+    best = on_frontier(*places.T)
+    cost_of, value_of = places[best][np.argsort(places[best][:, 0])].T
+    steps = Points(cost_of, value_of, value_of, value_of)
+    return Shown(
+        f"frontier-{cost.name.replace(' ', '-')}",
+        f"Accuracy against {cost.title}",
+        f"{cost.help}{f' Forwards of {timed}.' if timed else ''} Hollow: the control, which differs in the discount "
+        "alone. Steps: settings that no other beats; as the best of several estimates, they look better than they are.",
+        METHOD,
+        frontier(savings, full, cost.title, "accuracy", True, "without the discount", steps, "dense"),
+        pd.DataFrame([plane_row(point, pairs, bool(on)) for point, on in zip(points, best, strict=False)]),
+        finding=finding(pairs, cost),
+    )
+
+
+def _points(points: Sequence[Placed | None]) -> Points:
+    rows = [
+        (np.nan,) * 4 if one is None else (one.cost, one.quality.value, float(one.quality.low), float(one.quality.high))
+        for one in points
+    ]
+    cost, value, low, high = np.array(rows).T
+    return Points(cost, value, low, high, [one.setting.name if one is not None else "" for one in points])
