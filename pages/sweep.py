@@ -13,7 +13,7 @@ from analysis.engine.foresight import Foresight, lines
 from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
-from analysis.specs import ModelSpec, PruneSpec, SweepSpec, grid, point_name
+from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.below import below
@@ -169,7 +169,8 @@ def _title(record: JobRecord) -> str:
     models = ", ".join(model.source for model in spec.models)
     sparsities = ", ".join(f"{sparsity:.0%}" for sparsity in spec.sparsities)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
-    return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities} · {seeds}"
+    bits = f" · {', '.join(map(str, spec.bits))} bits" if min(spec.bits) < AS_STORED else ""
+    return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities}{bits} · {seeds}"
 
 
 def _state(record: JobRecord, alone: bool) -> None:
