@@ -261,7 +261,7 @@ def _quantization(checkpoint: Checkpoint | None) -> QuantizationParams:
     keys = {name: f"prune_{name}" for name in QuantizationParams.model_fields}
     words = {"bits": "{} bits", "group": "groups of {}", "symmetric": "symmetric levels {}"}
     settings = settings_of(QuantizationParams, keys, words=words)
-    place, drawn = fold("Quantization", "fold_prune_bits", settings, "16 bits, as stored")
+    place, drawn = fold("Quantization", "fold_prune_bits", settings)
     if not drawn:
         return QuantizationParams()
     causal = checkpoint is not None and checkpoint.architecture.noise is None
