@@ -1,4 +1,4 @@
-"""Every family of checkpoints against every verb: recorded, pruned, and evaluated with its pruned copy."""
+"""Every family of checkpoints against every verb and page: recorded, pruned, evaluated with its copy, and looked at."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import DistilBertForMaskedLM
 
 from analysis import jobs
+from analysis.engine.runs import known_runs
 from analysis.errors import UserError
 from analysis.models import converted, mixtures
 from analysis.models.checkpoint import describe, open_folder
@@ -20,8 +22,9 @@ from analysis.models.registry import BUNDLED_PAIR
 from analysis.models.resident import release_resident
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SAMPLINGS, CalibrationParams, EvaluateSpec, EvictSpec, ModelSpec, PruneSpec, RecordSpec
+from pages.parts.session import engine
 from tests.conftest import GOLDEN
-from tests.helpers import QuietContext, edit_config, save_tiny, save_tokenizer, there
+from tests.helpers import ROOT, QuietContext, edit_config, save_tiny, save_tokenizer, there
 
 MIXTURE: dict[str, Any] = {
     "num_experts": 4,
@@ -95,6 +98,19 @@ MADE: dict[str, Callable[[Path], None]] = {
 }
 
 
+PAGES = ("explore", "evidence", "causes", "prune", "runs")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_engine(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SINKSCOPE_HOME", str(tmp_path_factory.mktemp("home")))
+        engine.clear()
+        yield
+        engine().close()
+        engine.clear()
+
+
 @pytest.fixture(scope="module", params=[*MADE, *BUNDLED_PAIR])
 def spec(request, tmp_path_factory) -> Iterator[ModelSpec]:
     source = request.param
@@ -108,23 +124,44 @@ def spec(request, tmp_path_factory) -> Iterator[ModelSpec]:
     release_resident()
 
 
-def test_every_family_is_walked():
-    assert {name.split(" ")[0] for name in MADE} == set(ARCHITECTURES)
-
-
-def test_a_family_records(spec, tmp_path):
+@pytest.fixture(scope="module")
+def recorded(spec, tmp_path_factory):
+    """The file of a recording."""
     family = describe(spec.source)
     changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
     changes |= {"steps_per_canvas": 2} if family.sampler == "diffusion-gemma" else {}
     length = there(family.block_size) if family.by_blocks else 4
     sampling = SAMPLINGS[family.sampler](gen_length=length, **changes)
-    file = there(
-        jobs.record(RecordSpec(model=spec, prompt="w54 w58 w10", sampling=sampling), QuietContext(tmp_path)).file
+    request = RecordSpec(model=spec, prompt="w54 w58 w10", sampling=sampling)
+    return there(jobs.record(request, QuietContext(tmp_path_factory.mktemp("recording"))).file)
+
+
+@pytest.fixture(scope="module")
+def pruned(spec, tmp_path_factory):
+    """The folder of a pruned copy, among the store's."""
+    folder = tmp_path_factory.mktemp("pruning")
+    text, out = folder / "text.jsonl", engine().store.root / "models" / f"pruned-{folder.name}"
+    text.write_text(f'{{"input_ids": {list(range(5, 37))}}}\n')
+    family = describe(spec.source)
+    noise = family.calibration_noise if family.noise == "uniform" else "steps"
+    calibration = CalibrationParams(
+        data=str(text), samples=1, seq_len=32, noise=noise, diffusion_steps=2, step_interval=1
     )
-    recording = open_trajectory(file)
+    method = "wanda" if family.noise is None else "sink-wanda"
+    asked = PruneSpec(model=spec, method=method, sparsity=0.6, calibration=calibration, out=str(out))
+    jobs.prune(asked, QuietContext(folder))
+    return out
+
+
+def test_every_family_is_walked():
+    assert {name.split(" ")[0] for name in MADE} == set(ARCHITECTURES)
+
+
+def test_a_family_records(spec, recorded):
+    recording = open_trajectory(recorded)
     mass, asking = recording.mass.astype(np.float32), np.diff(recording.queries, axis=1)[:, :, None]
     assert np.allclose(np.nansum(mass, axis=-1), asking, rtol=1e-3)
-    assert recording.info.model.attention == family.attention
+    assert recording.info.model.attention == describe(spec.source).attention
 
 
 def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
@@ -151,27 +188,27 @@ def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
     assert all(row["bytes"] == row["full_bytes"] for row in summary["rows"])
 
 
-def test_a_family_is_pruned_and_its_copy_evaluated_beside_it(spec, tmp_path):
-    text, out = tmp_path / "text.jsonl", tmp_path / "pruned"
-    text.write_text(f'{{"input_ids": {list(range(5, 37))}}}\n')
-    family = describe(spec.source)
-    noise = family.calibration_noise if family.noise == "uniform" else "steps"
-    calibration = CalibrationParams(
-        data=str(text), samples=1, seq_len=32, noise=noise, diffusion_steps=2, step_interval=1
-    )
-    method = "wanda" if family.noise is None else "sink-wanda"
-    asked = PruneSpec(model=spec, method=method, sparsity=0.6, calibration=calibration, out=str(out))
-    jobs.prune(asked, QuietContext(tmp_path))
-    report = there(
-        jobs.evaluate(
-            EvaluateSpec(
-                model=spec,
-                compare=(spec.model_copy(update={"source": str(out)}),),
-                tasks=("bundled_agreement",),
-                limit=2,
-                draws=1,
-            ),
-            QuietContext(tmp_path),
-        ).summary
-    )
+def test_the_pruned_copy_of_a_family_is_evaluated_beside_it(spec, pruned, tmp_path):
+    copy = spec.model_copy(update={"source": str(pruned)})
+    asked = EvaluateSpec(model=spec, compare=(copy,), tasks=("bundled_agreement",), limit=2, draws=1)
+    report = there(jobs.evaluate(asked, QuietContext(tmp_path)).summary)
     assert len(report["models"]) == 2
+
+
+def test_a_family_opens_on_every_page(spec, recorded, pruned, tmp_path):
+    moved = shutil.copyfile(recorded, tmp_path / "recording.safetensors")
+    recording = engine().add_recording(moved)
+    assert pruned.resolve() in {run.folder.resolve() for run in known_runs(engine()) if run.folder is not None}
+    caveat = describe(spec.source).caveat
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
+    test.session_state["model_in_use"] = spec
+    for page in PAGES:
+        test.switch_page(f"pages/{page}.py")
+        test.query_params["recording"] = recording.id
+        test.run()
+        assert not test.exception, (page, test.exception)
+        errors = [element.value for element in test.error if not element.value.endswith("new tokens fit.")]
+        assert not errors, (page, errors)
+        noted = any("not trained as a diffusion model" in caption.value for caption in test.sidebar.caption)
+        assert noted == bool(caveat), page
+    assert not engine().jobs("prune"), "opening a page starts nothing"
