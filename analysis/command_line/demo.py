@@ -121,9 +121,8 @@ def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
 
     models = [ModelSpec(source=source) for source in BUNDLED_PAIR]
     whole = new_study(models[0])
-    small = new_study(models[0], random_models=1)
     # Parts of a study share their sets of prompts.
-    for child in {child.name: child for part in children_of(small).values() for child in part}.values():
+    for child in {child.name: child for part in children_of(whole).values() for child in part}.values():
         if isinstance(child.spec, RecordSetSpec):
             yield child.kind, child.spec
         elif isinstance(child.spec, AblateSetSpec) and child.spec.model == models[0]:

@@ -53,7 +53,7 @@ def point_row(point: Point) -> dict[str, Any]:
         "of the model": measured["pruned"]["nonzeros"] if measured else None,
         "bytes": size[1] if size else measured["pruned"]["bitmask_bytes"] if measured else None,
         "dense bytes": size[0] if size else measured["dense"]["dense_bytes"] if measured else None,
-        "ms a forward": 1000 * speed["pruned_seconds"] if speed else None,
+        "ms per forward": 1000 * speed["pruned_seconds"] if speed else None,
         "dense ms": 1000 * speed["dense_seconds"] if speed else None,
         "timed": timed_on(speed) if speed else None,
         "speed beside dense": speed.get("speedup"),

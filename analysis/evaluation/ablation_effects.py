@@ -167,24 +167,26 @@ def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
     )
     return (
         f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} against as many random positions of "
-        f"the same state, over {strongest['n']} prompts. They and their control held {_shares(strongest)} of the "
-        f"attention.{_by_attention(rows, strongest)}{others}{without_sinks(strongest)} Intervals cover the choice of "
-        "prompts only; the sampler and the controls have one seed."
+        f"the same state, over {strongest['n']} prompts.{_by_attention(rows, strongest)} They held "
+        f"{strongest['shares'][0]:.0%} of the attention, as many random positions {strongest['shares'][1]:.0%}."
+        f"{others}{without_sinks(strongest)} Intervals cover the choice of prompts only; sampler and controls have one "
+        "seed."
     )
 
 
 def _by_attention(rows: Sequence[Row], effect: Row) -> str:
     """Tell in a sentence whether an effect also holds against the other controls."""
     measure, clauses = effect["measure"], []
-    for control, words in ((MASS, "at equal attention"), (UNIT, "per unit of attention, scaled to what they held")):
+    for control, words in ((MASS, "at equal attention"), (UNIT, "per unit of attention")):
         other = next((row for row in rows if _alike(row, effect) and row["against"] == control), None)
         if other is None:
             continue
         if other["low"] is None:
             clauses.append(f"{words} there is no comparison, as no other tokens hold as much")
             continue
-        holds = shown(other) and (other["value"] > 0) == (effect["value"] > 0)
-        clauses.append(f"{words} {'it is' if holds else 'it does not hold:'} {_number(other, measure)}")
+        same = (other["value"] > 0) == (effect["value"] > 0)
+        found = ("the difference is" if same else "it reverses:") if shown(other) else "it is not significant:"
+        clauses.append(f"{words} {found} {_number(other, measure)}")
     told = listed(clauses)
     return f" {told[0].upper()}{told[1:]}." if told else ""
 
@@ -246,9 +248,9 @@ def _number(effect: Row, measure: str) -> str:
         value, low, high = (f"{100 * effect[name]:+.1f}" for name in ("value", "low", "high"))
         unit = " points"
     else:
-        value, low, high = (f"{effect[name]:+.3g}" for name in ("value", "low", "high"))
+        value, low, high = (f"{effect[name]:+.2g}" for name in ("value", "low", "high"))
         unit = " nats"
-    return f"{value}{unit} ({low} to {high})".replace("-", "−")
+    return f"{value}{unit} [{low}, {high}]".replace("-", "−")
 
 
 def _shares(effect: Row) -> str:

@@ -179,7 +179,12 @@ _ORDER = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL, ONE_SEED, AT_CHANCE, WAITING)
 def seen(difference: Difference, unit: Unit) -> str:
     """The size of effect that the data could have shown, as the end of a clause; nothing where it is not known."""
     detectable = difference.detectable()
-    return f"; ±{unit.size(detectable)} would have been detected" if detectable == detectable else ""
+    if detectable != detectable:
+        return ""
+    if unit is POINTS and detectable >= 1:
+        seeds = f" from {difference.seeds} calibration seeds" if difference.seeds else ""
+        return f"; no difference could have been detected{seeds}"
+    return f"; ±{unit.size(detectable)} would have been detected"
 
 
 def tests_in_words(differences: Mapping[str, Difference]) -> str:

@@ -16,7 +16,7 @@ from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_inter
 from analysis.registry import Registry
 from analysis.specs import METHODS, PruneSpec, setting_key, titles_apart
 
-TIMES = "ms a forward"
+TIMES = "ms per forward"
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,8 @@ COSTS: Registry[Cost] = Registry(
         "model's. This is no promise of a serving engine's speed.",
         dense="dense ms",
     ),
-    Cost(
-        "weights not 0",
-        "weights of the pruned projections that are not 0",
-        "Counted, whatever the bits of each weight.",
-    ),
-    Cost("of the model", "weights of the model that are not 0", "Counted in the files."),
+    Cost("weights not 0", "weights left in the pruned projections", "Counted, whatever the bits of each weight."),
+    Cost("of the model", "weights left in the model", "Counted in the files."),
 )
 
 
@@ -150,12 +146,8 @@ def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> s
             if len(pairs) > 1
             else "not significant"
         )
-        could = seen(difference, POINTS) if difference.detectable() < 1 else _NOTHING_COULD.format(difference.seeds)
-        return f"{where}, {title} against {other}: {interval_words(difference)}, {several}{could}."
+        return f"{where}, {title} against {other}: {interval_words(difference)}, {several}{seen(difference, POINTS)}."
     return f"{where}, {title} against {other}: {interval_words(difference)}; {DECISIONS[decision].title}."
-
-
-_NOTHING_COULD = "; with {} calibration seeds no difference could have been detected"
 
 
 def _where(point: Placed, cost: Cost) -> str:
@@ -166,9 +158,13 @@ def _where(point: Placed, cost: Cost) -> str:
     at = (
         f"{100 * point.share:.0f} % of the dense model's {_named(cost)}"
         if point.share
-        else f"{point.cost:.3g} {cost.title}"
+        else f"{_count(point.cost)} {cost.title}"
     )
     return f"At {at} ({settings})"
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.3g}"
 
 
 def _named(cost: Cost) -> str:

@@ -403,7 +403,7 @@ def _root(variance: float | None) -> float | None:
 
 
 MEASURED = (
-    "ms a forward",
+    "ms per forward",
     "dense ms",
     "timed",
     "speed beside dense",

@@ -11,7 +11,6 @@ from analysis.models.registry import MODELS, Model
 from analysis.models.sizes import Size, size_of
 from analysis.recording.fits import PRECISIONS, PROMPT, Fit, default_sampling, fit_of, known_size, width_of
 from analysis.specs import ModelSpec
-from cache.sizes import gigabytes
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Offer:
     @property
     def sentence(self) -> str:
         """`A real model: 0.6 GB, about 2 minutes on this machine`."""
-        size = f"A real model: {gigabytes(self.bytes)}{' on this disk' if self.here else ''}"
+        size = f"A real model: {max(self.bytes / 1e9, 0.1):.1f} GB{' on this disk' if self.here else ''}"
         if self.minutes is None:
             return f"{size}, fits this machine"
         minutes = max(1, math.ceil(self.minutes))

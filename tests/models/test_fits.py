@@ -110,7 +110,7 @@ def test_the_quickest_real_models_are_offered_with_size_and_minutes(monkeypatch)
     monkeypatch.setattr(fits, "room", lambda device: Room("cpu", 8 * GB, 8 * GB))
     found = offers(3, speed=at(50e9))
     assert [offer.model.name for offer in found] == ["modernbert-base-chat", "mdlm-owt", "modernbert-large-chat"]
-    assert found[0].sentence == "A real model: 598.6 MB, about 1 minute on this machine"
+    assert found[0].sentence == "A real model: 0.6 GB, about 1 minute on this machine"
     assert "about 3 minutes" in offers(3, speed=at(25e9))[2].sentence
     assert all(offer.fit.verdict == "fits" for offer in found)
     monkeypatch.setattr(fits, "room", lambda device: Room("cpu", GB // 2, GB // 2))
@@ -120,7 +120,7 @@ def test_the_quickest_real_models_are_offered_with_size_and_minutes(monkeypatch)
 def test_no_minutes_are_named_where_the_speed_is_not_known(monkeypatch):
     monkeypatch.setattr(fits, "room", lambda device: Room("cuda", 8 * GB, 8 * GB))
     found = offers(3, speed=lambda device, dtype: None)
-    assert found[0].sentence == "A real model: 598.6 MB, fits this machine"
+    assert found[0].sentence == "A real model: 0.6 GB, fits this machine"
     monkeypatch.delitem(speeds.sys.modules, "torch")
     assert measured_speed("cuda", "bfloat16") is None
     assert measured_speed("cpu", "bfloat16") is None

@@ -413,11 +413,8 @@ def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
     found = effects(rows_of({("sinks", ""): (np.array(noise[0]) + 1).tolist(), ("sinks", "matched"): noise[1]}))
     told = sentence(found)
     effect = found[0]
-    assert f"({effect['low']:+.3g} to {effect['high']:+.3g})" in told and "40 prompts" in told
-    assert (
-        f"Per unit of attention, scaled to what they held it is {found[1]['value']:+.3g}" in told
-        and "equal attention" not in told
-    )
+    assert f"[{effect['low']:+.2g}, {effect['high']:+.2g}]" in told and "40 prompts" in told
+    assert f"Per unit of attention the difference is {found[1]['value']:+.2g}" in told and "equal attention" not in told
     assert sentence(found, "aligned") == ""
     assert {effect["measure"] for effect in found} == {"divergence", "aligned", "confidence"}, "by position: no test"
     assert [row.get("by_position") for row in found if row["against"] == "matched"] == [None, pytest.approx(0.1), None]

@@ -1,4 +1,4 @@
-"""How likely the right answers are, beside the accuracy: bounds in nats a token, and paired differences."""
+"""How likely the right answers are, beside the accuracy: bounds in nats per token, and paired differences."""
 
 import pandas as pd
 
@@ -18,6 +18,9 @@ _OF_CANVASES = (
 )
 
 
+_COLUMNS = {"nats a token": "nats per token"}
+
+
 def likelihoods(results: Results) -> None:
     """Draws the bounds of every model, and the differences of the pairs that are looked at."""
     scores = scores_of(results)
@@ -25,7 +28,7 @@ def likelihoods(results: Results) -> None:
     table(
         "Negative log-likelihood of right answers",
         f"Nats per token, lower is better; never averaged with accuracy. {scores or bounds.LEFT_OUT}",
-        pd.DataFrame(bounds.bound_table(results)),
+        pd.DataFrame(bounds.bound_table(results)).rename(columns=_COLUMNS),
         "bound_table",
         formula,
     )
@@ -35,7 +38,7 @@ def likelihoods(results: Results) -> None:
             "Differences in nats per token",
             "First minus second model on the same items with the same masks; below 0 the first finds the right answers "
             "likelier. Holm correction over this table alone.",
-            pd.DataFrame(bounds.bound_differences(results, pairs)),
+            pd.DataFrame(bounds.bound_differences(results, pairs)).rename(columns=_COLUMNS),
             "bound_differences",
             formula,
         )
