@@ -6,7 +6,7 @@ No tracker is among the requirements: its package is imported only where `sweep 
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -142,8 +142,6 @@ class SweepLog:
 
 def logged_point(project: str, sweep: SweepSpec, point: "Point") -> LoggedPoint | None:
     """Return a point as trackers take it; None until it is scored."""
-    import pandas as pd
-
     from analysis.engine.sweep_points import point_row
 
     row = point_row(point)
@@ -157,6 +155,14 @@ def logged_point(project: str, sweep: SweepSpec, point: "Point") -> LoggedPoint 
         id=content_key(sweep=whole, pruning=pruning)[:16],
         name=point_name(point.pruning),
         group=content_key(sweep=whole)[:12],
-        settings={str(name): value for name, value in pd.json_normalize(pruning).iloc[0].items()},
+        settings=dict(_flat(pruning)),
         metrics={name: float(value) for name, value in measured.items() if isinstance(value, int | float)},
     )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

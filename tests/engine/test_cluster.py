@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from analysis.__main__ import VERBS, main
-from analysis.command_line import demo, study
+from analysis.command_line import claims, demo, study
 from analysis.engine import Engine
 from analysis.engine.departure import WHY
 from analysis.engine.losses import DIED, FORGOTTEN
@@ -356,13 +356,14 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
         "record": [*over_prompts, "--out", "recorded.safetensors"],
         "sinks": [*over_prompts, "--random-models", "0", "--out", "sinks"],
         "ablate": [*over_prompts, "--last-layer", "0", "--out", "ablated"],
+        "evict": [*over_prompts, "--policies", "sinks", "--budgets", "0.5", "--out", "evicted"],
         "inspect": [*over_prompts, "--random-models", "1", "--out", "inspected"],
         "prune": [*of_tiny, "--method", "magnitude", "--out", "pruned"],
         "evaluate": [*of_tiny, "--compare", "pruned", *little, "--out", "scored.json"],
         "suggest": ["--device", "cpu", *text[:4], "--step-interval", "25", "--trials", "3", "--journal", "trials.log"],
         "sweep": [*of_tiny, "--methods", "magnitude", "--sparsities", "0.5", *little, *text, "--out", "swept"],
     }
-    by_engine = {"study": study, "demo": demo}  # these take minutes
+    by_engine = {"study": study, "claims": claims, "demo": demo}  # these take minutes
     assert {*verbs, *by_engine} == {name for name, verb in VERBS.items() if verb.runs_jobs}
     for module in by_engine.values():
         assert "runner(" not in inspect.getsource(module) and "engine_of(options)" in inspect.getsource(module)
@@ -372,7 +373,18 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
         store = Store(tmp_path / "store")
         done = [(job["kind"], job["device"]) for job in store.jobs() if job["device"]]
         store.close()
-    kinds = {"record", "record_set", "ablate_set", "lens", "geometry", "prune", "evaluate", "suggest", "estimate"}
+    kinds = {
+        "record",
+        "record_set",
+        "ablate_set",
+        "evict",
+        "lens",
+        "geometry",
+        "prune",
+        "evaluate",
+        "suggest",
+        "estimate",
+    }
     assert {kind for kind, _ in done} == kinds and {device[:8] for _, device in done} == {"gpu1 GPU"}
     written = {path.name for path in tmp_path.iterdir()}
     assert {"recorded-1.safetensors", "recorded-2.safetensors", "sinks", "scored.items.jsonl", "trials.log"} <= written

@@ -29,8 +29,10 @@ from analysis.specs import (
     AttentionMapSpec,
     CalibrateSpec,
     CalibrationParams,
+    ClaimMeasuresSpec,
     DenseStatisticsSpec,
     EstimateSpec,
+    EvictSpec,
     FootprintSpec,
     GeometrySpec,
     HeldoutSpec,
@@ -422,6 +424,12 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         "geometry": GeometrySpec(model=CPU, inputs=(tuple(range(5, 29)),), prompt_length=3, random_models=1),
         "lens": LensSpec(model=CPU, tokens=tokens, positions=(3,), becomes=(11,), prompt_length=2),
         "ablate_set": AblateSetSpec(model=CPU, prompts=(tokens, tokens[::-1]), sampling=sampling, count=1),
+        "evict": EvictSpec(
+            model=CPU, prompts=("mia has", "ben"), sampling=sampling, policies=("sinks",), budgets=(0.5,)
+        ),
+        "measure_claims": ClaimMeasuresSpec(
+            model=CPU, prompts=("mia has", "ben"), measures=("clamped", "added"), random_models=1, sampling=sampling
+        ),
         "noise": NoiseSpec(model=CPU, tokens=tokens, prompt_length=2, step_interval=25),
         "ablate": AblateSpec(model=CPU, prompt=tokens, sampling=sampling, count=1, sinks=SinkParams()),
         "prune": PruneSpec(model=CPU, method="sparsegpt", calibration=little),
