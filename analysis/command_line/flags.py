@@ -20,7 +20,7 @@ from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import at_home, beyond_choices, in_bytes
 
 PROMPTS_HELP = (
-    "a text file with one prompt a line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
+    "a text file with one prompt per line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
     "'cluster' in each line, 'bundled', or a benchmark, whose items' contexts are taken"
 )
 PROMPT_COUNT = 50

@@ -51,7 +51,7 @@ def test_what_is_added_to_a_table_is_offered_explained_and_run():
         test.number_input(key="prune_samples").set_value(2)
         test.number_input(key="prune_seq_len").set_value(32)
         test.run()
-        assert "More · allocation range ± 0.08" in folds(test)
+        assert "More settings · allocation range ± 0.08" in folds(test)
         unfold(test, "fold_prune_more")
         assert test.number_input(key="prune_allocation_range").value == 0.08
         report = pruned(test, "wanda-noised", "50 %")

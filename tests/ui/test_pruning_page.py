@@ -182,7 +182,7 @@ def test_a_causal_model_is_offered_the_methods_without_noise():
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
     test.run()
     assert set(test.multiselect(key="prune_methods_causal").options) == {
-        METHODS[name].title for name in ("magnitude", "wanda", "sparsegpt")
+        METHODS[name].title for name in ("none", "magnitude", "wanda", "sparsegpt")
     }
     assert "no mask token" in texts(test)
 

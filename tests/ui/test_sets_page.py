@@ -71,7 +71,7 @@ def test_the_form_has_what_a_set_is_made_of(monkeypatch):
         for field in RecordSetSpec.model_fields
         if field not in ("model", "own_prompts", "own_keys", "sampling", "sinks")
     }
-    widgets = {widget.key for widget in (*test.number_input, *test.selectbox)}
+    widgets = {widget.key for widget in (*test.number_input, *test.selectbox, *test.checkbox, *test.toggle)}
     assert {f"set_{field}" for field in fields} <= widgets, "every parameter of a set has its control"
 
 

@@ -44,14 +44,14 @@ PAGES = ("start", "explore", "evidence", "causes", "prune", "sweep", "runs")
 @pytest.mark.parametrize("name", PAGES)
 def test_no_button_of_who_may_look_starts_or_changes_anything(name, recording, asked_by):
     asked_by["is"] = EVE
-    before = [(job.id, job.state, job.shared) for job in engine()._book.jobs()], engine().store.labels()
+    before = [(job.id, job.state, job.shared) for job in engine()._job_store.jobs()], engine().store.labels()
     test = app(f"pages/{name}.py", recording=recording.id)
     assert "You may look at this server" in texts(test) and not test.get("file_uploader")
     for key in [button.key for button in test.button if not button.disabled]:
         test.button(key=key).click().run()
         assert not test.exception, key
         test = app(f"pages/{name}.py", recording=recording.id)
-    assert ([(job.id, job.state, job.shared) for job in engine()._book.jobs()], engine().store.labels()) == before
+    assert ([(job.id, job.state, job.shared) for job in engine()._job_store.jobs()], engine().store.labels()) == before
 
 
 def test_a_recording_is_listed_to_others_once_it_is_shared(recording, asked_by):

@@ -196,7 +196,7 @@ def _prompts() -> tuple[str, tuple[str, ...]]:
     kinds = {_OF_OURS: BUNDLED_PROMPTS, "your own": OWN_PROMPTS, _BENCHMARK: _BENCHMARK}
     kind = kinds[st.selectbox("Prompts", list(kinds), key="set_prompts", persist_state="session")]
     if kind == OWN_PROMPTS:
-        text = st.text_area("One prompt a line", key="set_own", height=140, persist_state="session")
+        text = st.text_area("One prompt per line", key="set_own", height=140, persist_state="session")
         own = tuple(line.strip() for line in text.splitlines() if line.strip())
         return OWN_PROMPTS, own
     if kind == _BENCHMARK:
