@@ -25,7 +25,10 @@ def add(record: argparse.ArgumentParser) -> None:
     text = record.add_mutually_exclusive_group(required=True)
     text.add_argument("--prompt", metavar="TEXT", help=field_of(RecordSpec, "prompt").description)
     text.add_argument(
-        "--prompts", type=a_path, metavar="FILE", help="a text file with one prompt per line; OUT gets a number for each"
+        "--prompts",
+        type=a_path,
+        metavar="FILE",
+        help="a text file with one prompt per line; OUT gets a number for each",
     )
     add_branch_flags(record, text)
     record.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .safetensors file to write")
