@@ -87,16 +87,16 @@ def hidden(findings: Findings) -> Told | None:
         tuple(beats),
         _not_shown(held, at_equal),
         tuple(filter(None, notes)),
-        summary="" if text is None else beats[1],
+        summary="" if text is None else " ".join(beats[1 : 2 + (at_equal is not None)]),
     )
 
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "Whether its text gets worse: this measures change. One seed of the sampler was used."
+        return "This measures change, not whether the text gets worse. One seed of the sampler was used."
     if len(held) < 2:
-        return "Part of a difference can be that more attention is hidden."
+        return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, matched tokens {held[1]}: part of a difference can come from that."
 
 

@@ -36,7 +36,7 @@ def sink(findings: Findings) -> Told | None:
     frame = opening_frame(played) if played else None
     if frame is None:
         return None
-    step, last = int(played[0].frames[frame]), len(played[0].frames) - 1
+    last = len(played[0].frames) - 1
     groups: list[Group] = []
     beats: list[str] = []
     notes: list[str] = []
@@ -77,7 +77,7 @@ def sink(findings: Findings) -> Told | None:
         "sink",
         f"{_sinks_take(played[0], frame)} take {share(first[0].value)} of the attention; an even split would give them "
         f"{share(first[1].value)}",
-        charts.bars(groups, f"share of all attention in step {step} (%)", 100),
+        charts.bars(groups, "share of all attention in the step shown (%)", 100),
         " ".join(notes),
         tuple(beats),
         "One text and one step, averaged over all layers and heads.",

@@ -64,6 +64,12 @@ def click_cell(page: Page, key: str, row: int, column: int, shape: tuple[int, in
     page.mouse.click(*at)
 
 
+# By how many pixels a slide's parts leave it or lie upon each other.
+OVERFLOWS = """slide => {
+  const [head, body, foot] = [...slide.children].map((part) => part.getBoundingClientRect());
+  const over = [slide.scrollHeight - slide.clientHeight, head.bottom - body.top, body.bottom - foot.top];
+  return Math.max(0, ...over.map(Math.floor));
+}"""
 HOSTILE = (
     "\"><img src=x onerror='window.ran=true'><script>window.ran=true</script><svg onload='window.ran=true'> "
     "![x](//evil.test/a)"

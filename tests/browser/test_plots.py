@@ -6,15 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analysis.specs import QUESTION
-from tests.browser.helpers import NAVIGATING, all_drawn, tools
+from tests.browser.helpers import NAVIGATING, OVERFLOWS, all_drawn, tools
 
 pytestmark = pytest.mark.slow
-# By how many pixels a slide's parts leave it or lie upon each other.
-OVERFLOWS = """slide => {
-  const [head, body, foot] = [...slide.children].map((part) => part.getBoundingClientRect());
-  const over = [slide.scrollHeight - slide.clientHeight, head.bottom - body.top, body.bottom - foot.top];
-  return Math.max(0, ...over.map(Math.floor));
-}"""
 # The size of its smallest letters.
 SMALLEST = """slide => {
   const walker = document.createTreeWalker(slide, NodeFilter.SHOW_TEXT), sizes = [];

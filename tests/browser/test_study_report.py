@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.report import report_html
 from analysis.study.story import story_of
-from tests.browser.helpers import moving
+from tests.browser.helpers import OVERFLOWS, moving
 
 pytestmark = pytest.mark.slow
 MOST_BYTES = 3 * 2**20
@@ -80,6 +80,13 @@ def test_its_slides_follow_keys_swipes_buttons_and_the_address(page, report):
     deck = page.get_by_role("region", name="Slides")
     where = deck.get_by_role("status")
     expect(where).to_have_text(re.compile("^1 / [78]$"))
+    slides = page.locator(".slide")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for number in range(1, slides.count() + 1):
+        page.goto(f"{report.as_uri()}#slide-{number}")
+        expect(where).to_have_text(re.compile(f"^{number} /"))
+        assert slides.nth(number - 1).evaluate(OVERFLOWS) == 0, number
+    page.goto(f"{report.as_uri()}#slide-1")
     expect(page.get_by_role("main")).to_be_hidden()
     page.keyboard.press("PageDown")
     page.wait_for_url(re.compile("#slide-2$"))

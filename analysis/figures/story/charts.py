@@ -186,9 +186,9 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
                 "{}</span></span>"
             ).format(kind, 100 * token.share / max(most, 1.0), label, "" if token.masked else _shown(token.text))
         )
-    return Markup('<div class="skyline" style="--even:{}"><span class="even">an even split</span>{}</div>').format(
-        even, Markup().join(columns)
-    )
+    return Markup(
+        '<div class="skyline" style="--even:{}"><span class="even"><span>an even split</span></span>{}</div>'
+    ).format(even, Markup().join(columns))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _FINDINGS = """{% for told in findings %}
 <p class="beat" data-beat="{{ loop.index0 }}">{{ beat }}</p>
 {% endfor %}
 </div>
-<p class="caveat"><b>Not shown:</b> {{ told.caveat }}</p>
+<p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 {% if told.notes %}
 <details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}</details>
 {% endif %}
@@ -54,7 +54,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <figure aria-label="{{ told.alt }}">{% if loop.first %}{{ picture }}{% endif %}{{ told.figure }}</figure>
 {% if told.summary %}<p class="summary">{{ told.summary }}</p>{% endif %}
 </div>
-<p class="caveat"><b>Not shown:</b> {{ told.caveat }}</p>
+<p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 <aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}</aside>
 </section>
 {% endfor %}
