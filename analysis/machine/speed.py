@@ -5,7 +5,9 @@ multiplied. Processors with instructions for bfloat16 multiply it several times 
 has a probe of its own.
 """
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +24,7 @@ _REPEATS = 2  # the faster counts
 @dataclass(frozen=True)
 class Speed:
     """Seconds that work takes. weight: a forward, per weight. token: the same, per weight and token. byte: bringing
-    weights into memory, per byte.
+    weights from the disk into memory, per byte.
     """
 
     weight: float
@@ -48,10 +50,10 @@ def measured_speed(device: str, dtype: str) -> Speed | None:
 
 @lru_cache(maxsize=8)
 def _probed(device: str, dtype: str) -> Speed:
-    multiply, byte = (_with_torch if "torch" in sys.modules else _with_numpy)(device, dtype)
+    multiply, copied = (_with_torch if "torch" in sys.modules else _with_numpy)(device, dtype)
     few, many = multiply(_FEW), multiply(_MANY)
     token = max(0.0, many - few) / (_MANY - _FEW)
-    return Speed(max(0.0, few - _FEW * token), token, byte)
+    return Speed(max(0.0, few - _FEW * token), token, copied + _from_disk())
 
 
 def _with_numpy(device: str, dtype: str) -> tuple[Callable[[int], float], float]:
@@ -83,6 +85,22 @@ def _with_torch(device: str, dtype: str) -> tuple[Callable[[int], float], float]
         multiply(1)  # threads and kernels start with the first
     load = _fastest(lambda: wait([each.to(device, copy=True) for each in held]))
     return torch.inference_mode()(multiply), load / _BYTES
+
+
+def _from_disk() -> float:
+    """Return the seconds per byte of reading a file that is not in memory, as a checkpoint near the memory's size never
+    is; 0 where the system cannot be told to forget one.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return 0.0
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(os.urandom(_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        started = perf_counter()
+        os.pread(file.fileno(), _BYTES, 0)
+        return (perf_counter() - started) / _BYTES
 
 
 def _fastest(work: Callable[[], object]) -> float:
