@@ -29,6 +29,8 @@ def differences(
     decimals = max(1 - int(np.floor(np.log10(least))), 1)  # two digits of the smallest, and as many of every end
     told = [f"{names[at]} {_interval(values[at], decimals)}{f' {unit}' if unit else ''}" for at in named]
     more = f", and {counted(len(there) - _NAMED, 'other')}" if len(there) > _NAMED else ""
+    if len(names) == 1:
+        return f"The {what} is significant: {told[0]}."
     verb = "is" if len(there) == 1 else "are"
     return f"{len(there)} of {counted(len(names), what)} {verb} significant: {'; '.join(told)}{more}."
 

@@ -31,7 +31,7 @@ def sparsity_of_heads(values: np.ndarray, whole: float, weights: int, name: str)
     layer, head = largest(beyond)
     return (
         f"{int(np.isfinite(beyond).sum())} of {counted(values.size, 'head')} of {name} lost more or less than chance "
-        f"would have it, most of all layer {layer}, head {head}: {_points(float(values[layer, head]))} where the whole "
+        f"predicts, most of all layer {layer}, head {head}: {_points(float(values[layer, head]))} where the whole "
         f"lost {_points(whole)}."
     )
 

@@ -33,10 +33,7 @@ def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str])
     kind = int(beyond.argmax())
     if beyond[kind] <= _SPREADS:
         return ""
-    said = (
-        f"{percent(shares[kind])} of the sinks are {names[kind]}, "
-        f"which {percent(expected[kind])} of the tokens are over all steps"
-    )
+    said = f"{percent(shares[kind])} of the sinks are {names[kind]}, and so are {percent(expected[kind])} of all tokens"
     for other, name in enumerate(names):
         steps = np.flatnonzero((members[other] & sinks).any(axis=1))
         if other != kind and len(steps) == 1:

@@ -344,13 +344,7 @@ def _matter_sentence(cause: Cause, decision: str, margin: float, equal: Cause | 
     if least_effect > margin:
         clear = equal is None or (_agrees(cause, equal, margin) and _least(equal.effect) > margin)
         depends = equal is not None and decide(equal.effect, margin) in {EQUIVALENT, BETTER, WORSE} - {decision}
-        told = (
-            f"Yes: {does}"
-            if clear
-            else f"It depends on the control: {does}"
-            if depends
-            else f"{does[0].upper()}{does[1:]}"
-        )
+        told = f"Yes: {does}" if clear else f"It depends: {does}" if depends else f"{does[0].upper()}{does[1:]}"
         return f"{told} ({interval}).{beside}"
     return f"{does[0].upper()}{does[1:]}, perhaps by less than {unit.margin(margin)} ({interval}).{beside}"
 

@@ -22,15 +22,15 @@ from analysis.evaluation.decisions import (
 from analysis.figures.player import opening_frame
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.readings.words import counted, listed
-from analysis.specs import QUESTION, SIZES
+from analysis.specs import QUESTION, SIZES, StudySpec
 from analysis.study import rules, story_effects, story_sinks
 from analysis.study.findings import Findings
 from analysis.study.story_parts import about, discounts, needs, outcomes_of, position, recordings, spec_of
 
 _SHOWN = 9  # tokens in the picture of a sink
 WHAT = (
-    "A diffusion language model fills in a masked text step by step. A few of its tokens, the attention sinks, draw "
-    "several times an even split of the attention."
+    "A diffusion language model fills in masked text step by step. A few tokens, its attention sinks, draw several "
+    "times their share of attention."
 )
 
 
@@ -140,17 +140,20 @@ def lead_of(outcomes: set[str]) -> str:
 
 
 def thin(findings: Findings) -> str:
-    """Tell that a study is small, beside the size of a larger one, or under way; empty where it is neither."""
+    """Tell that a study is small, or under way; empty where it is neither. Its closing lines tell the planned size."""
     if findings.state in ("queued", "running"):
         return "This study is under way: what follows is what it has found so far."
     spec = spec_of(findings)
-    planned = SIZES["standard"].values
-    if spec.prompts >= planned["prompts"] and len(spec.seeds) >= len(planned["seeds"]):
+    if not _is_small(spec):
         return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
     items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
-    larger = f"Standard: {planned['prompts']}, {len(planned['seeds'])}, all"
-    return f"A small study: {size}{items} ({larger})."
+    return f"A small study: {size}{items}."
+
+
+def _is_small(spec: StudySpec) -> bool:
+    planned = SIZES["standard"].values
+    return spec.prompts < planned["prompts"] or len(spec.seeds) < len(planned["seeds"])
 
 
 def _closing(findings: Findings) -> tuple[str, ...]:
@@ -159,6 +162,12 @@ def _closing(findings: Findings) -> tuple[str, ...]:
     lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
     if pruning is not None:
         lines.append(pruning.noise)
+    if _is_small(spec):
+        planned = SIZES["standard"].values
+        lines.append(
+            f"The standard size has {planned['prompts']} prompts, {len(planned['seeds'])} calibration seeds and all "
+            "items."
+        )
     return (*filter(None, lines), *needs(findings))
 
 

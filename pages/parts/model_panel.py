@@ -98,13 +98,13 @@ def _offers() -> None:
 
 
 def real_model() -> str:
-    """Offer the quickest real model in a sentence that says where it is chosen; empty where the model in use is one, or
+    """Offer the quickest real model in a sentence; empty where the model in use is one, or
     none may be chosen or fits.
     """
     if engine().authorizer.demo or not engine().authorizer.may("run") or not model_entry(model_in_use()).ships:
         return ""
     for name, sentence in _offered()[:1]:
-        return f"{plain(sentence)} Choose {code(name)} under *Change model* in the sidebar."
+        return f"{plain(sentence.removesuffix('.'))}: {code(name)}."
     return ""
 
 

@@ -98,7 +98,7 @@ MADE: dict[str, Callable[[Path], None]] = {
 }
 
 
-PAGES = ("explore", "evidence", "causes", "prune", "runs")
+PAGES = ("start", "explore", "evidence", "causes", "prune", "runs", "sweep")
 
 
 @pytest.fixture(scope="module", autouse=True)

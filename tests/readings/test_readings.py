@@ -59,7 +59,7 @@ def test_a_kind_is_named_where_its_sinks_exceed_its_share_of_the_tokens():
     sinks[3, np.flatnonzero(~masked[3])[0]] = True
     said = reading("kinds of sinks", sinks, kinds(masked), ["[MASK]", "word"])
     share, expected = (sinks & masked).sum() / sinks.sum(), masked.mean()
-    assert said.startswith(f"{share:.0%} of the sinks are [MASK], which {expected:.0%} of the tokens are")
+    assert said.startswith(f"{share:.0%} of the sinks are [MASK], and so are {expected:.0%} of all tokens")
     assert said.endswith("; word only in step 3.")
 
 

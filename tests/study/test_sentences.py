@@ -308,7 +308,7 @@ STUDIES: dict[str, Study] = {
     "sinks matter by their attention alone": Study(
         equal(hidden(around(0.05, 0.02)), around(0.0005, 0.001)),
         (
-            r"matter\? It depends on the control: hiding the sinks of bundled changes its predictions more than .* "
+            r"matter\? It depends: hiding the sinks of bundled changes its predictions more than .* "
             r"tokens \(\+0\.05",
             r"It does not hold at equal attention: the difference is less than ±0\.01 nats",
         ),
@@ -330,7 +330,7 @@ STUDIES: dict[str, Study] = {
     "sinks matter less than others of equal attention": Study(
         equal(hidden(around(0.05, 0.02)), around(-0.05, 0.02)),
         (
-            r"matter\? It depends on the control: hiding .*\. At equal attention it changes its predictions less "
+            r"matter\? It depends: hiding .*\. At equal attention it changes its predictions less "
             r"\(−0\.05",
         ),
         (r"matter\? (Yes|No)", "The same holds"),

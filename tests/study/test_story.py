@@ -135,9 +135,8 @@ def test_titles_and_answers_follow_the_numbers(name):
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     small, large = supports(), supports()
-    assert (
-        "30 prompts, 6 calibration seeds" in story_of(small).thin and "(Standard: 50, 14, all)" in story_of(small).thin
-    )
+    assert "30 prompts, 6 calibration seeds" in story_of(small).thin
+    assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_of(small).closing
     planned = SIZES["standard"].values
     spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
     assert story_of(large.model_copy(update={"spec": spec})).thin == ""

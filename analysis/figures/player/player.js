@@ -584,7 +584,7 @@ class Player {
       return sample;
     }));
     if (tracks.some((track) => track.thresholds.some((value) => value !== null))) this.legend.append(make("span", "rule", "┅ what a sink's mass exceeds"));
-    this.hint = "Point at a token to read it.";
+    this.hint = "Point at a token.";
     this.tell("");
   }
 }
