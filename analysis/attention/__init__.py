@@ -217,7 +217,7 @@ class BlockedKeys:
 
 
 class Observed(NamedTuple):
-    """What a forward showed: attention mass (B, L, H, S) and the norms of the values (B, L, H_kv, S), float32, CPU.
+    """Attention mass of a forward (B, L, H, S) and the norms of its values (B, L, H_kv, S), float32, CPU.
 
     paid: the mass that each of M groups of queries pays, (M, B, L, H, S); None where no groups were told apart.
     """

@@ -1,4 +1,4 @@
-"""What a claim is told from: one number and one null per prompt, or a difference over calibration seeds. No torch."""
+"""Evidence for a claim: one number and one null per prompt, or a difference over calibration seeds. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,7 +168,7 @@ def inside(claim: Claim, found: Found) -> Evidence:
 
 
 def hiding_costs_less(claim: Claim, found: Found) -> Evidence:
-    """What hiding sinks costs beyond hiding other tokens, in the model and in its twin; with other weights in both."""
+    """Return the cost of hiding sinks beyond other tokens, in the model and in its twin, and with other weights."""
     model, twin = _inside_of(found, "inside"), _inside_of(found, "twin")
 
     def cost(summary: ClaimMeasuresSummary, network: str, number: int = 0) -> np.ndarray:

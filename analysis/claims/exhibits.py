@@ -65,7 +65,7 @@ def _without_unit(words: str, unit: Unit) -> str:
 
 
 def claim_figure(one: ClaimVerdict) -> Shown | None:
-    """How far a claim's number lies beyond its null and beyond every model that learnt nothing; None without evidence.
+    """Draw how far a claim's number lies beyond its null and every model that learnt nothing; None without evidence.
 
     The vertical line is no difference.
     """

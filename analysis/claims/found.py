@@ -1,4 +1,4 @@
-"""What the jobs of a run of the claims have left: recordings, measurements and scores. Nothing is run."""
+"""Results that the jobs of a run of the claims have left: recordings, measurements and scores. Nothing is run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

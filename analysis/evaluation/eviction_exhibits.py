@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.evaluation.ablation_effects import shown
 from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, in_words, mean_of
 from analysis.figures.causes import effect_intervals
-from analysis.figures.eviction import Points, Saving, frontier
+from analysis.figures.frontier import Points, Saving, frontier
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import POLICIES
 

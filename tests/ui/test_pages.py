@@ -72,6 +72,20 @@ def test_settings_that_do_not_fit_cannot_be_submitted():
     assert test.button(key="record").disabled
 
 
+def test_what_the_explorer_tells_after_its_page_was_left_changes_nothing(recording, monkeypatch):
+    """Its message can arrive with the click on a link: then nothing of it is left in the session."""
+    told = []
+
+    def mount(key, data, **heard):
+        for each in heard.values():
+            each()
+            told.append(each)
+
+    monkeypatch.setattr("pages.parts.recordings.explorer._mount", mount)
+    test = app("pages/explore.py", recording=recording.id)
+    assert told and not test.exception
+
+
 def test_a_recording_opens_in_the_explorer_where_its_address_says(recording, explorer_sent):
     test = app("pages/explore.py", recording=recording.id, step="3", definition="above-others", epsilon="2.5")
     header, arrays = explorer_sent[-1]

@@ -62,7 +62,8 @@ def explorer(
 
     def said(what: str) -> dict[str, Any] | None:
         """What the browser said, unless it was of a recording that came into view before."""
-        told = st.session_state[key][what]
+        view = st.session_state.get(key)  # None where the reader has left the page meanwhile
+        told = None if view is None else view[what]
         return told if told and told.get("content") == content else None
 
     def moved() -> None:
