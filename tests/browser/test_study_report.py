@@ -88,10 +88,11 @@ def test_its_slides_follow_keys_swipes_buttons_and_the_address(page, report):
     slides = page.locator(".slide")
     page.set_viewport_size({"width": 1280, "height": 720})
     for number in range(1, slides.count() + 1):
-        page.goto(f"{report.as_uri()}#slide-{number}")
+        page.evaluate("number => location.replace(`#slide-${number}`)", number)  # leaves one entry for Back to leave
         expect(where).to_have_text(re.compile(f"^{number} /"))
         assert slides.nth(number - 1).evaluate(OVERFLOWS) == 0, number
-    page.goto(f"{report.as_uri()}#slide-1")
+    page.evaluate("location.replace('#slide-1')")
+    expect(where).to_have_text(re.compile("^1 /"))
     expect(page.get_by_role("main")).to_be_hidden()
     page.keyboard.press("PageDown")
     page.wait_for_url(re.compile("#slide-2$"))
