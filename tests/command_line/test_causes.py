@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
+from tests.command_line.surface import holds_fields
 from tests.helpers import tiny_llada
 
 SHORT = ["--gen-length", "4", "--steps", "4", "--json"]
@@ -26,6 +27,7 @@ def test_ablate_writes_effects_means_and_every_prompt(tmp_path: Path, capsys, pr
     arguments = ["ablate", "--model", model, "--prompts", prompts, "--out", str(out), *flags, *SHORT]
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
+    holds_fields("ablate", said)
     assert said["prompts"] == 3 and said["layers"] == [0, 0] and said["spec"]["interventions"] == ["attention", "value"]
     effects = pd.read_csv(out / "effects-divergence.csv")
     assert set(effects["positions"].str.partition(", ")[2]) >= {
@@ -49,9 +51,11 @@ def test_evict_writes_the_frontier_effects_and_every_prompt(tmp_path: Path, caps
     arguments = ["evict", "--model", model, "--prompts", prompts, "--out", str(out), *flags, *SHORT]
     assert main([*arguments, "--estimate"]) == 0 and not out.exists()
     estimate = json.loads(capsys.readouterr().out)
+    holds_fields("evict --estimate", estimate)
     assert estimate["texts"] == 3 * 11 and estimate["seconds"] > 0
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
+    holds_fields("evict", said)
     assert said["prompts"] == 3 and said["gone"] and said["spec"]["budgets"] == [0.3, 0.6]
     assert "batch of 1" in said["conditions"] and "threads" in said["conditions"]
     effects, single = pd.read_csv(out / "effects-aligned.csv"), pd.read_csv(out / "prompts.csv")
@@ -70,6 +74,7 @@ def test_inspect_looks_inside_over_prompts_and_beside_another_model(tmp_path: Pa
     arguments = ["inspect", "--model", model, "--beside", other, "--prompts", prompts, "--out", str(out), *SHORT]
     assert main([*arguments, "--random-models", "1"]) == 0
     said = json.loads(capsys.readouterr().out)
+    holds_fields("inspect", said)
     assert len(said["prompts"]) == 3 and list(said["shown"]) == [
         "Massive activations",
         "Logit lens",

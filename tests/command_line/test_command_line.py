@@ -19,6 +19,7 @@ from analysis.__main__ import VERBS, main
 from analysis.command_line.flags import a_path, path_text
 from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.specs import CalibrationParams, EvaluateSpec, FootprintSpec, ImportSpec, PruneSpec
+from tests.command_line.surface import holds_fields
 from tests.helpers import save_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,9 @@ def test_record_writes_a_recording_and_a_summary(tmp_path, capsys, trajectory):
     flags = ["--gen-length", "16", "--steps", "8", "--device", "cpu", "--json"]
     assert main(["record", "--prompt", trajectory.info.prompt, "--out", str(out), *flags]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["steps"] == 8
+    said = json.loads(printed.out)
+    holds_fields("record", said)
+    assert said["steps"] == 8
     assert "denoising" in printed.err
     np.testing.assert_array_equal(open_trajectory(out).mass, trajectory.mass)
     assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
@@ -58,6 +61,7 @@ def test_a_prompt_is_recorded_in_parallel_and_one_by_one(tmp_path, capsys):
     ]
     assert main([*flags, "--compare-parallel", "--threshold", "0.5", "--cache", "dual", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    holds_fields("record --compare-parallel", told)
     runs = [open_trajectory(tmp_path / f"a-{way}.safetensors") for way in ("parallel", "one-by-one")]
     assert told["forwards"] == [run.steps for run in runs] == [told["forwards"][0], 8]
     assert [run.info.sampling.threshold for run in runs] == [told["threshold"], None] == [0.5, None]
@@ -151,6 +155,7 @@ def test_a_value_of_a_hundred_kilobytes_is_not_repeated_whole(words, letter, tmp
 def test_models_lists_the_registry(capsys):
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
+    holds_fields("models", rows[0])
     assert [row["name"] for row in rows if row["here"]] == ["bundled", "bundled-ar"]
     assert main(["models"]) == 0
 

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.__main__ import main
 from analysis.recording.set_file import open_set
 from analysis.sinks.movement import WEIGHT_NULLS
+from tests.command_line.surface import holds_fields
 from tests.helpers import tiny_llada
 
 
@@ -21,6 +22,7 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     arguments = ["sinks", "--model", first, "--beside", second, "--prompts", str(prompts), "--out", str(out), *flags]
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
+    holds_fields("sinks", said)
     assert list(said["models"]) == [first, second] and said["models"][first]["prompts"] == 3
     table = pd.read_csv(out / "layers-by-kind.csv")
     assert set(table["model"]) == {first, second} and set(table["weights"]) == {"trained", *WEIGHT_NULLS}

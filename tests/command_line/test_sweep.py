@@ -19,6 +19,7 @@ from analysis.command_line import sweep, written_sweep
 from analysis.evaluation.command import sweep_command
 from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
 from cache.store import Store
+from tests.command_line.surface import holds_fields
 from tests.engine.helpers import PATIENCE, until
 from tests.helpers import ROOT
 from tests.workers import fork_workers
@@ -201,6 +202,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert sorted(run["accuracy"] for run in runs) == sorted(point["accuracy"] for point in written["points"])
     assert len({run["id"] for run in runs}) == 4 and len({run["group"] for run in runs}) == 1
     assert {run["config"]["calibration.seed"] for run in runs} == {0, 1}
+    holds_fields("sweep", json.loads(third.stdout))
     assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
 
@@ -220,6 +222,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert set(tables["accuracies"].task) == {"bundled_agreement"} and len(tables["differences"]) > 3
     assert main(["export", str(home), "--out", str(exported)]) == 2 and "exists" in capsys.readouterr().err
     assert main(["export", str(home), "--out", str(exported), "--overwrite", "--json"]) == 0
+    holds_fields("export", json.loads(capsys.readouterr().out))
 
 
 @pytest.mark.slow
@@ -232,7 +235,9 @@ def test_shards_merge_to_the_undivided_sweep_byte_for_byte(tmp_path, monkeypatch
         assert main(["sweep", *SMALL, "--seeds", "0", *words, "--out", str(tmp_path / part[0])]) == 0
     whole, first, second = (tmp_path / name for name in "w12")
     merged = tmp_path / "merged"
-    assert main(["merge", str(second), str(first), "--out", str(merged)]) == 0
+    capsys.readouterr()
+    assert main(["merge", str(second), str(first), "--out", str(merged), "--json"]) == 0
+    holds_fields("merge", json.loads(capsys.readouterr().out))
     assert sorted(path.name for path in merged.iterdir()) == sorted(path.name for path in whole.iterdir())
     same = ["points.csv", "settings.csv", "differences.csv"]
     same += [path.name for path in whole.glob("*.masks.safetensors")]

@@ -13,6 +13,7 @@ from analysis.pruned.report_file import load_report
 from analysis.pruning.card import MeasuredTask, base_model, licence_in, model_card
 from analysis.recording.trajectory_file import save
 from analysis.specs import EvaluateSpec, ModelSpec
+from tests.command_line.surface import holds_fields
 from tests.engine.fake_hub import fake_hub
 from tests.engine.test_runs import finished
 
@@ -104,7 +105,9 @@ def test_recordings_and_results_are_data_sets_and_a_strangers_folder_is_not_take
     recording = tmp_path / "one.safetensors"
     save(trajectory, recording)
     assert main(["push", str(recording), "--to", "me/one", "--upload", "--public", "--json"]) == 0, hub.requests
-    assert json.loads(capsys.readouterr().out)["kind"] == "dataset"
+    said = json.loads(capsys.readouterr().out)
+    holds_fields("push", said)
+    assert said["kind"] == "dataset"
     assert hub.created[0]["type"] == "dataset" and hub.created[0]["visibility"] == "public"
     assert set(hub.files["me/one"]) == {"one.safetensors", "README.md"}
     mine = tmp_path / "mine"

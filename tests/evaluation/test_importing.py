@@ -14,6 +14,7 @@ from analysis.errors import UserError
 from analysis.evaluation import comparing, lm_eval_samples, results
 from analysis.evaluation.importing import Wanted, import_folders
 from analysis.evaluation.tables import disagreements, summary
+from tests.command_line.surface import holds_fields
 
 TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")
 TURNS = "{% for turn in messages %}{{ turn['content'] }} .{% endfor %}"
@@ -413,12 +414,15 @@ def test_the_command_line_writes_what_it_has_read(folder, tmp_path, capsys):
     assert pair["models"] == ["one", "two"]
     assert f"choose differently on {len(pair['items'])} items" in printed
     assert main(["import", str(folder), "--out", str(out)]) == 2, "what is there is not replaced unasked"
+    assert main(["import", str(folder), "--out", str(out), "--overwrite", "--json"]) == 0
+    holds_fields("import", json.loads(capsys.readouterr().out))
 
 
-def test_an_evaluation_made_here_is_joined_by_the_hash_of_its_prompts(folder, tmp_path):
+def test_an_evaluation_made_here_is_joined_by_the_hash_of_its_prompts(folder, tmp_path, capsys):
     # Of a seed whose first items hold some of the eight that lm-eval was asked.
     asked = ["--model", "bundled-ar", "--tasks", "bundled_knowledge", "--limit", "40", "--seed", "15"]
-    assert main(["evaluate", *asked, "--out", str(tmp_path / "ours.json")]) == 0
+    assert main(["evaluate", *asked, "--json", "--out", str(tmp_path / "ours.json")]) == 0
+    holds_fields("evaluate", json.loads(capsys.readouterr().out))
     found = import_folders([of_model(folder, 0)], beside=[tmp_path / "ours.items.jsonl"])
     assert found.names == ("bundled-ar", "tiny-0")
     ours = results.read(tmp_path / "ours.items.jsonl").shuffled["bundled_knowledge"]

@@ -29,6 +29,7 @@ from analysis.tuning import collect
 from analysis.tuning import effects as tuning
 from analysis.tuning.search_space import Search, space
 from docs.parameters import document
+from tests.command_line.surface import holds_fields
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, tiny_llada
 from tests.jobs import added_objective
@@ -285,6 +286,7 @@ def test_the_verb_searches_and_prints_what_the_job_found(tmp_path, capsys):
     assert main(["suggest", *flags, "--json"]) == 0
     printed = capsys.readouterr()
     summary = json.loads(printed.out)
+    holds_fields("suggest", summary)
     assert summary["searched"] == ["sink_std", "discount_strength"] and len(summary["trials"]) == 5
     assert (summary["seed"], summary["calibration_seed"]) == (4, 2) and "trying settings" in printed.err
     assert main(["suggest", *flags]) == 0

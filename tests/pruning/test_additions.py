@@ -11,6 +11,7 @@ from analysis.__main__ import main
 from analysis.pruning.methods import ALGORITHMS
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 from docs.parameters import document
+from tests.command_line.surface import holds_fields
 from tests.helpers import there
 from tests.pruning import additions
 
@@ -29,6 +30,7 @@ def test_the_command_line_prunes_by_an_added_method_and_pattern(added, tmp_path,
     words = ["prune", "--method", "largest", "--pattern", "3:4", "--sparsity", "0.25", "--json", "--out", str(out)]
     assert main(words) == 0
     report = json.loads(capsys.readouterr().out)
+    holds_fields("prune", report)
     assert report["sparsity"]["overall"] == pytest.approx(0.25)
     assert "--method largest" in report["command"] and "--pattern 3:4" in report["command"]
     dense = {name: weight.abs() for name, weight in _weights("bundled").items() if "blocks.0" in name}
