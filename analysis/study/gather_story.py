@@ -41,12 +41,12 @@ class Results(Protocol):
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
     """Return the texts of the first prompt of each model: untouched, with its sinks and with matched tokens hidden.
 
-    Ablations of earlier versions kept no text.
+    Ablations of earlier versions kept no text, or named its control as `matched`.
     """
     found = []
     for model, job in ablations.items():
         written = {
-            row["control"]: tuple(row["words"])
+            row.get("control", COUNT if row.get("matched") else ""): tuple(row["words"])
             for row in job.summary.get("texts", ())
             if row["intervention"] == "attention" and row["target"] == "sinks"
         }

@@ -127,3 +127,8 @@ def test_texts_are_those_of_hidden_sinks_and_of_the_matched_tokens():
     assert (text.hidden, text.matched) == (("attention", ""), ("attention", "matched"))
     assert (text.prompt, text.untouched) == ("One day", ("as", "it", "was"))
     assert continuations_of({"bundled": job("a")}) == (), "an ablation of an earlier version"
+    former = [
+        {"intervention": "attention", "target": "sinks", "matched": of, "words": [str(of)]} for of in (False, True)
+    ]
+    (text,) = continuations_of({"bundled": job("a", texts=former, untouched=["as"])})
+    assert (text.hidden, text.matched) == (("False",), ("True",))

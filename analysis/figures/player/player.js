@@ -403,6 +403,8 @@ class Player {
       this.views.forEach((view) => view.measure());
       this.show();
       this.pageStep = data.step;
+      if (this.sought !== undefined) this.seek(this.sought);
+      this.sought = undefined;
     } else if (data.step !== this.given && data.step !== this.pageStep && !this.playing) {
       this.frame = this.frameOf(data.step); // the page went there itself
       this.pageStep = data.step;
@@ -479,7 +481,8 @@ class Player {
   // Goes along with what is read: to the step it opens at, or as far as the reader is, from 0 to 1. It stays where it
   // plays, and where the keys are with it.
   seek(to) {
-    if (!this.views.length || this.playing || this.root.matches(":focus-within")) return;
+    if (!this.views.length) return void (this.sought = to); // still being unpacked
+    if (this.playing || this.root.matches(":focus-within")) return;
     const frame = to === "rest" ? this.frameOf(this.telling ?? 0) : Math.round(to * this.last);
     if (frame !== this.frame) (this.frame = frame), this.show();
   }
@@ -584,7 +587,7 @@ class Player {
       return sample;
     }));
     if (tracks.some((track) => track.thresholds.some((value) => value !== null))) this.legend.append(make("span", "rule", "┅ what a sink's mass exceeds"));
-    this.hint = "Point at a token.";
+    this.hint = matchMedia("(hover: none)").matches ? "Tap a token." : "Point at a token.";
     this.tell("");
   }
 }

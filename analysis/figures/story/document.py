@@ -5,6 +5,7 @@ It needs no server and no network, and no script runs in it but its own.
 
 import base64
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,7 +43,8 @@ nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid var(--page-line);
 padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
-.presents main{display:none}
+.presents main,.tapped{display:none}
+@media (hover:none){.pointed{display:none}.tapped{display:block}}
 @page{size:A4;margin:14mm}
 @media print{:root{--page-ink:#1c2433;--page-paper:#fff;--page-line:#ccc;--page-dim:#555;color-scheme:light}
 main{max-width:none;padding:0}body{font-size:10.5pt}.scene{display:block}.stage>div{position:static}
@@ -89,7 +91,8 @@ _PAGE = """<!doctype html>
 {% if explorer %}
 <section id="explore">
 <h2>Explore the recording</h2>
-<p>Point at a token, a head or a step: every part answers. Click keeps it, Esc lets go, ? lists the keys.</p>
+<p class="pointed">Point at a token, a head or a step: every part answers. Click keeps it, Esc lets go, ? lists the keys.</p>
+<p class="tapped">Tap a token, a head or a step: every part answers.</p>
 {{ explorer }}
 </section>
 {% endif %}
@@ -108,7 +111,8 @@ _PAGE = """<!doctype html>
 {% endfor %}
 <h3>Settings</h3>
 <pre>{{ settings }}</pre>
-<p><a download="study.json" href="data:application/json;base64,{{ numbers }}">All numbers as JSON</a></p>
+<p><a id="numbers" download="study.json" href="#numbers">All numbers as JSON</a></p>
+<script type="text/plain" id="packed-numbers">{{ numbers }}</script>
 </details>
 </main>
 {{ slides }}
@@ -162,7 +166,7 @@ def document_html(
             for part in appendix
         ],
         settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
-        numbers=base64.b64encode(json.dumps(numbers, ensure_ascii=False).encode()).decode(),
+        numbers=base64.b64encode(zlib.compress(json.dumps(numbers, ensure_ascii=False).encode(), 9)).decode(),
         slides=slides_html(story, hidden=True),
         script=Markup(file_script()),
     )

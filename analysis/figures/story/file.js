@@ -22,6 +22,16 @@ for (const link of document.querySelectorAll("a[href='#slide-1']")) {
 }
 const appendix = document.getElementById("appendix");
 for (const link of document.querySelectorAll("a[href='#appendix']")) link.addEventListener("click", () => (appendix.open = true));
+// The numbers are packed; the link gets them once it is asked for.
+const numbers = document.getElementById("numbers");
+numbers.addEventListener("click", async (event) => {
+  if (numbers.href.startsWith("blob:")) return;
+  event.preventDefault();
+  const packed = Uint8Array.from(atob(document.getElementById("packed-numbers").textContent), (letter) => letter.charCodeAt(0));
+  const unpacking = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  numbers.href = URL.createObjectURL(new Blob([await new Response(unpacking).arrayBuffer()], { type: "application/json" }));
+  numbers.click();
+});
 addEventListener("popstate", follow);
 addEventListener("hashchange", follow);
 follow();
