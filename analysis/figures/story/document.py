@@ -91,7 +91,8 @@ _PAGE = """<!doctype html>
 {% if explorer %}
 <section id="explore">
 <h2>Explore the recording</h2>
-<p class="pointed">Point at a token, a head or a step: every part answers. Click keeps it, Esc lets go, ? lists the keys.</p>
+<p class="pointed">Point at a token, a head or a step: every part answers. Click keeps it, Esc lets go, ? lists
+the keys.</p>
 <p class="tapped">Tap a token, a head or a step: every part answers.</p>
 {{ explorer }}
 </section>
