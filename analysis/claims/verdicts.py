@@ -22,9 +22,10 @@ from analysis.evaluation.decisions import (
     family_words,
     interval_words,
 )
-from analysis.evaluation.differences import Difference, in_family, p_words
+from analysis.evaluation.differences import Difference, in_family
 from analysis.readings.words import listed
 from analysis.registry import Registry
+from analysis.shown_numbers import p_words
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim
 

@@ -12,9 +12,10 @@ from analysis.command_line.flags import a_path, add_flags, field_of, folder_besi
 from analysis.command_line.running import runner
 from analysis.evaluation import items_file, plan_words, planning
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.differences import p_words, points
+from analysis.evaluation.differences import points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
+from analysis.shown_numbers import p_words
 from analysis.specs import EvaluateSpec, ModelSpec, PlanParams
 
 if TYPE_CHECKING:

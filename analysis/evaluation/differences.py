@@ -158,11 +158,6 @@ def verdict(tested: Difference) -> str:
     return told if tested.adjusted < 1 - LEVEL else "no difference shown"
 
 
-def p_words(p: float) -> str:
-    """`p = 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def points(value: float) -> str:
     """A signed difference of shares in percentage points, as `−1.2`."""
     return f"{100 * value:+.1f}".replace("-", "−")

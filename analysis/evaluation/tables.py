@@ -15,6 +15,8 @@ from analysis.evaluation.significance import Estimate
 from analysis.evaluation.verdicts import adjustment, over_seeds_in_words
 
 CHANCE = "choosing at random"
+READ_AS = {"than": "compared with", "nats a token": "nats per token"}
+"""What people read above columns of differences; files for machines keep their names."""
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 
 

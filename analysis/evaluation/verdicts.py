@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
-from analysis.evaluation.differences import AT_CHANCE, SHOWN, Difference, p_words, points
+from analysis.evaluation.differences import AT_CHANCE, SHOWN, Difference, points
 from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results
+from analysis.shown_numbers import p_words
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:

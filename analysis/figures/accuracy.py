@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.causes import effect_intervals
 from analysis.figures.style import REFERENCE, as_text, layout, shorten
+from analysis.shown_numbers import p_words
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
 PANEL = 128  # pixels of a panel's height
@@ -176,7 +177,7 @@ def whisker(row: Mapping[str, Any], label: str, clear: bool) -> Whisker:
     clusters = f" in {row['clusters']:,} clusters" if row["clusters"] != row["items"] else ""
     told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {row['items']:,} items{clusters}"
     p = row.get("p (Holm)")
-    tested = f", p = {p:.3g} (Holm)" if p is not None and np.isfinite(p) else ""
+    tested = f", {p_words(p)} (Holm)" if p is not None and np.isfinite(p) else ""
     hover = f"{label}, {row['task']}<br>{told}<br>{row['in words']}{tested}"
     return Whisker(row["task"], label, row["points"], row["low"], row["high"], clear, hover)
 

@@ -28,10 +28,11 @@ from analysis.evaluation.decisions import (
     seen,
     tests_in_words,
 )
-from analysis.evaluation.differences import SHOWN, Difference, p_words
+from analysis.evaluation.differences import SHOWN, Difference
 from analysis.evaluation.dose import trend
 from analysis.readings.words import counted
 from analysis.registry import Registry
+from analysis.shown_numbers import p_words
 from analysis.specs import METHODS, RECIPE, StudySpec
 from analysis.study.findings import Cause, Contrast, Findings, Pruning
 from analysis.study.gains import gains, shams

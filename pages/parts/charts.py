@@ -3,10 +3,12 @@
 Charts and tables drawn in a run are collected, so that the page can be exported as it stands.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,14 +19,14 @@ from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.parquet_files import parquet_of_table
 from analysis.recording.set_exhibits import Formulas, Shown
+from analysis.shown_numbers import column_formats
 from pages.parts.plain import plain
 from pages.parts.plot import Point, plot
 from pages.parts.share import saving
 
-# A p of 1e-9 has nine zeros before its first digit, which no column is wide enough for.
-_P_COLUMNS: dict[str, Any] = dict.fromkeys(
-    ("p", "p (Holm)", "p_holm", "p_adjusted"), st.column_config.NumberColumn(format="%.2g")
-)
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
 _FILES: tuple[tuple[str, Callable[[pd.DataFrame], str | bytes], str], ...] = (
     ("CSV", csv_of_table, "text/csv"),
     ("Parquet", parquet_of_table, "application/vnd.apache.parquet"),
@@ -33,6 +35,7 @@ _FILES: tuple[tuple[str, Callable[[pd.DataFrame], str | bytes], str], ...] = (
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
+_WRITTEN_CELLS = 1_500  # of a table
 _KEPT = 24  # figures of a function
 _Given = ParamSpec("_Given")
 
@@ -129,14 +132,22 @@ def table(
     """
     heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
-    columns = _P_COLUMNS | options.pop("column_config", {})
-    event = st.dataframe(
-        frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", column_config=columns, **options
-    )
+    shown = as_read(frame, options.get("column_config", {}))
+    event = st.dataframe(shown, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)
     download_buttons(frame, key, type="tertiary")
     if export:
         exhibit_table(title, told, frame, key)
     return event
+
+
+def as_read(frame: pd.DataFrame, written: Collection[str] = ()) -> pd.DataFrame | Styler:
+    """Return a table whose numbers are written as people read them (`column_formats`); they sort as before. written:
+    columns that are written in another way. Large tables stay as they are, as writing every cell takes long.
+    """
+    if frame.empty or frame.size > _WRITTEN_CELLS:
+        return frame
+    formats: dict[Any, Any] = {name: write for name, write in column_formats(frame).items() if name not in written}
+    return frame.style.format(formats, na_rep="") if formats else frame
 
 
 def download_buttons(
@@ -176,7 +187,7 @@ def _table(table: pd.DataFrame, key: str) -> None:
     shown = st.toggle("Table", key=f"{key}_table", bind="query-params", help="The numbers of this plot.")
     if not shown:
         return
-    st.dataframe(table, hide_index=True, height=220, column_config=_P_COLUMNS)
+    st.dataframe(as_read(table), hide_index=True, height=220)
     download_buttons(table, key)
 
 

@@ -61,4 +61,4 @@ def test_what_a_table_lacks_is_left_empty_and_times_are_to_the_minute():
     table = pd.DataFrame({"run": ["a", None], "size": [1.23456, None], "made": made})
     html = page_html("Runs", {}, [Exhibit("Runs", "All.", None, table)])
     cells = re.findall(r"<td>(.*?)</td>", html)
-    assert cells == ["a", "1.235", "2026-11-26 06:34", "", "", ""]
+    assert cells == ["a", "1.23", "2026-11-26 06:34", "", "", ""]

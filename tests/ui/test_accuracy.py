@@ -68,10 +68,11 @@ def test_a_finished_evaluation_is_shown_whole(finished):
     shown = texts(test)
     assert "Finished: " in shown
     assert "Running accuracy: Average over tasks" in shown
-    assert "Difference to dense" in shown
+    assert "Difference to wanda-noised 50 %" in shown, "the control, where there is one"
     assert "interim" not in shown
     assert "evidence lower bound" in shown
-    assert "sink-wanda 50 % against dense" in shown
+    assert "sink-wanda 50 % against wanda-noised 50 %" in shown
+    assert "sink-wanda 50 % against dense" not in shown
     grid = table(test, "Knowledge")
     assert list(grid.columns) == ["model", "Average", "Agreement", "Knowledge"]
     assert list(grid["model"]) == ["dense", "wanda-noised 50 %", "sink-wanda 50 %", "choosing at random"]
@@ -80,17 +81,17 @@ def test_a_finished_evaluation_is_shown_whole(finished):
     assert "40 items in " in shown
     assert " clusters · " in shown
     rows = table(test, "in words")
-    assert set(rows["than"]) == {"dense"}
-    assert len(rows) == 2 * 3
-    assert rows["p (Holm)"].notna().all()
+    assert set(rows["compared with"]) == {"wanda-noised 50 %"}
+    assert set(rows["model"]) == {"sink-wanda 50 %"}
+    assert "Not only the method differs" not in shown
     assert "one family of 9 tests: 3 pairs of models, 2 tasks and their average." in shown
     assert "no control here" not in shown
-    test.segmented_control(key="accuracy_base").set_value("control").run()
+    test.segmented_control(key="accuracy_base").set_value("dense").run()
     rows = table(test, "in words")
-    assert set(rows["than"]) == {"wanda-noised 50 %"}
-    assert set(rows["model"]) == {"sink-wanda 50 %"}
-    assert "Difference to wanda-noised 50 %" in texts(test)
-    assert "Not only the method differs" not in texts(test)
+    assert set(rows["compared with"]) == {"dense"}
+    assert len(rows) == 2 * 3
+    assert rows["p (Holm)"].notna().all()
+    assert "Difference to dense" in texts(test)
     test.segmented_control(key="accuracy_base").set_value("published").run()
     assert not test.exception
     assert "sink-wanda 50 % has no published baseline here" in texts(test)
@@ -103,6 +104,7 @@ def test_a_finished_evaluation_is_shown_whole(finished):
 
 def test_the_panels_numbers_are_the_jobs(finished):
     test = opened(finished)
+    test.segmented_control(key="accuracy_base").set_value("dense").run()
     rows = table(test, "in words")
     job = next(t for t in finished.summary["tasks"] if t["task"] == "bundled_knowledge")
     for row in job["differences"]:
@@ -167,7 +169,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
     html = next(content for name, content in left.items() if name.endswith(".html"))
     for title in (
         "Accuracy",
-        "Difference to dense",
+        "Difference to wanda-noised 50 %",
         "Conditions",
         "Running accuracy: Average over tasks",
         "Perplexity: Bundled text",

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.evaluation import bounds, comparing
+from analysis.evaluation import bounds, comparing, tables
 from analysis.evaluation.results import Results
 from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import table
@@ -18,9 +18,6 @@ _OF_CANVASES = (
 )
 
 
-_COLUMNS = {"nats a token": "nats per token"}
-
-
 def likelihoods(results: Results) -> None:
     """Draws the bounds of every model, and the differences of the pairs that are looked at."""
     scores = scores_of(results)
@@ -28,7 +25,7 @@ def likelihoods(results: Results) -> None:
     table(
         "Negative log-likelihood of right answers",
         f"Nats per token, lower is better; never averaged with accuracy. {scores or bounds.LEFT_OUT}",
-        pd.DataFrame(bounds.bound_table(results)).rename(columns=_COLUMNS),
+        pd.DataFrame(bounds.bound_table(results)).rename(columns=tables.READ_AS),
         "bound_table",
         formula,
     )
@@ -38,7 +35,7 @@ def likelihoods(results: Results) -> None:
             "Differences in nats per token",
             "First minus second model on the same items with the same masks; below 0 the first finds the right answers "
             "likelier. Holm correction over this table alone.",
-            pd.DataFrame(bounds.bound_differences(results, pairs)).rename(columns=_COLUMNS),
+            pd.DataFrame(bounds.bound_differences(results, pairs)).rename(columns=tables.READ_AS),
             "bound_differences",
             formula,
         )

@@ -98,8 +98,9 @@ def _first(results: Results) -> Compared | None:
         st.info(scores)
     if not results.accuracies:
         return None
+    compared = at_a_glance(results) if len(results.names) > 1 else None
     accuracies(results)
-    return at_a_glance(results) if len(results.names) > 1 else None
+    return compared
 
 
 def _more(results: Results, compared: Compared | None) -> None:

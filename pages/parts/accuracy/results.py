@@ -150,7 +150,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
         _TESTS,
         _whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
         "accuracy_whiskers",
-        pd.DataFrame(rows),
+        pd.DataFrame(rows).rename(columns=tables.READ_AS),
         finding=reading(
             "differences",
             [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
@@ -164,7 +164,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             "Over calibration seeds",
             "Average difference of pairs that differ in nothing but their calibration seed, taken together. Its "
             "interval holds both sources of noise, the seeds and the clusters of items.",
-            pd.DataFrame(over_seeds),
+            pd.DataFrame(over_seeds).rename(columns=tables.READ_AS),
             "accuracy_over_seeds",
             _SEEDS,
         )
@@ -197,7 +197,7 @@ def _pairs(results: Results) -> tuple[str, list[Pair]]:
     offered = [base for base in related if base == comparing.DENSE or related[base] or without[base]]
     if len(results.names) > 2:
         offered.append(_CHOSEN)
-    base = comparing.DENSE
+    base = preset = "control" if related["control"] else comparing.DENSE
     if len(offered) > 1:
         names = {**_BASES, comparing.DENSE: results.names[0]}
         if st.query_params.get(_BASE) in results.names[1:]:  # an address that names the control itself
@@ -206,7 +206,7 @@ def _pairs(results: Results) -> tuple[str, list[Pair]]:
         base = st.segmented_control(
             "Compared with",
             offered,
-            default=comparing.DENSE,
+            default=preset,
             required=True,
             key=_BASE,
             bind="query-params",
@@ -274,7 +274,7 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
                 "items": row.difference.n,
             }
             for row in rows
-        ),
+        ).rename(columns=tables.READ_AS),
         finding=reading("differences", titles, points, shown, what="step"),
     )
 

@@ -63,8 +63,9 @@ def _joined(runs: list[Run]) -> None:
     results = _results(runs)
     if results is None or not results.accuracies:
         return
+    compared = at_a_glance(results)
     accuracies(results)
-    differences(results, at_a_glance(results))
+    differences(results, compared)
     disagreements(results)
     export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, ", ".join(run.name for run in runs))
 

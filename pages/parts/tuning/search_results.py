@@ -9,7 +9,7 @@ from analysis.figures import suggestion as figures
 from analysis.jobs.summaries import SearchFloor, Trial
 from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
-from pages.parts.charts import chart, download_buttons, heading
+from pages.parts.charts import as_read, chart, download_buttons, heading
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
 from pages.parts.tuning.search_settings import parameter_title
@@ -205,7 +205,7 @@ def comparison_table(comparison: dict[str, Any]) -> None:
         [
             {
                 "setting": row["setting"],
-                "than": row["than"],
+                "compared with": row["than"],
                 "task": row["task"],
                 **{
                     name: None if row[key] is None else 100 * row[key]
@@ -218,16 +218,7 @@ def comparison_table(comparison: dict[str, Any]) -> None:
             for row in sorted(comparison["differences"], key=lambda row: row["task"] != "average")
         ]
     )
-    st.dataframe(
-        table,
-        hide_index=True,
-        key="suggest_comparison",
-        height=320,
-        column_config={
-            **{name: st.column_config.NumberColumn(name, format="%+.2f") for name in ("points", "low", "high")},
-            "p (Holm)": st.column_config.NumberColumn(format="%.3g"),
-        },
-    )
+    st.dataframe(as_read(table), hide_index=True, key="suggest_comparison", height=320)
     download_buttons(table, "suggest_comparison")
     for problem in comparison["problems"]:
         st.warning(plain(problem), icon=":material/cloud_off:")

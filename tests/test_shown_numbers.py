@@ -1,0 +1,38 @@
+"""Numbers as people read them, on pages and in exported files."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.export import table_html
+from analysis.shown_numbers import column_formats, p_value, p_words
+
+
+def test_a_p_is_told_down_to_a_thousandth():
+    assert [p_value(p) for p in (1.8e-74, 0.0009, 0.0123, 1.0)] == ["< 0.001", "< 0.001", "0.012", "1.000"]
+    assert [p_words(p) for p in (1.8e-74, 0.0123)] == ["p < 0.001", "p = 0.012"]
+
+
+def test_a_value_has_the_digits_its_interval_supports():
+    frame = pd.DataFrame(
+        {
+            "task": ["a", "b"],
+            "nats per token": [1.82953, -0.4028],
+            "low": [1.4303, np.nan],
+            "high": [2.2287, np.nan],
+            "clusters": [60.0, np.nan],
+            "share": [0.123456, 12345.6],
+            "p (Holm)": [1.8e-74, None],
+        }
+    )
+    formats = column_formats(frame)
+    written = {name: [write(value) for value in frame[name]] for name, write in formats.items()}
+    assert written == {
+        "nats per token": ["1.83", "−0.40"],
+        "low": ["1.43", ""],
+        "high": ["2.23", ""],
+        "clusters": ["60", ""],
+        "share": ["0.123", "12,346"],
+        "p (Holm)": ["< 0.001", ""],
+    }
+    html = table_html(frame)
+    assert "&lt; 0.001" in html and "1.83" in html and "e-74" not in html
