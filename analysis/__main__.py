@@ -28,8 +28,8 @@ _LONGEST_SENTENCE = 2000  # characters of a message
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb. help: what it does, in the list of all. module: has `add`, which gives a parser the verb's flags, and
-    `run`, and is imported where the verb is asked for. runs_jobs: which --scheduler can send elsewhere."""
+    """A verb. help: what it does, in the list of all. module: has `FLAGS`, rows of verb_flags.py, and `run`,
+    and is imported where the verb is asked for. runs_jobs: which --scheduler can send elsewhere."""
 
     help: str
     module: str
@@ -178,9 +178,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, verb in VERBS.items():
         verb_parser = verbs.add_parser(name, help=verb.help)
         if name == named:
-            import_module(verb.module).add(verb_parser)
-            if verb.runs_jobs:
-                import_module("analysis.command_line.running").add_scheduler(verb_parser)
+            from analysis.command_line.verb_flags import add_flags
+
+            rows = import_module(verb.module).FLAGS
+            last = (import_module("analysis.command_line.running").SCHEDULER,) if verb.runs_jobs else ()
+            add_flags(verb_parser, (*rows, *last))
     return parser
 
 

@@ -1,17 +1,17 @@
 """A branch on the command line: `record --branch FILE` writes a recorded text on from another token."""
 
 import argparse
-from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.command_line.flags import NOT_FLAGS, a_path, field_of, given
+from analysis.command_line.flags import a_path
+from analysis.command_line.verb_flags import MODEL, Fields, flag
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.prompts import single_token
 from analysis.recording.branching import branch_of, branch_request, deciding_step
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.specs import SAMPLINGS, Branch, ModelSpec, RecordSpec, sentence
+from analysis.specs import Branch, ModelSpec, RecordSpec, sentence
 from cache.keys import imported_key
 
 _FLAGS = ("branch_position", "branch_token", "branch_step")
@@ -23,27 +23,24 @@ _KEPT = {
 }  # what a branch may be recorded with otherwise than what it leaves
 
 
-def add_branch_flags(record: argparse.ArgumentParser, text: Any) -> None:
-    """The flags of a branch. text: the group of flags of which one says what is written."""
-    text.add_argument(
-        "--branch",
-        type=a_path,
-        metavar="FILE",
-        help="a recording to leave: its steps are repeated with its own model, prompt, settings and seed, one of them "
-        "writes another token, and the text is written on from there",
-    )
-    record.add_argument(
-        "--branch-position", type=int, metavar="N", help=f"{field_of(Branch, 'position').description} With --branch."
-    )
-    record.add_argument(
-        "--branch-token", metavar="WORD", help="One token of the model's vocabulary, as text. With --branch."
-    )
-    record.add_argument(
+BRANCH = flag(
+    "--branch",
+    type=a_path,
+    metavar="FILE",
+    help="a recording to leave: its steps are repeated with its own model, prompt, settings and seed, one of them "
+    "writes another token, and the text is written on from there",
+)
+BRANCH_FLAGS = (
+    flag("--branch-position", type=int, metavar="N", of=(Branch, "position"), help="With --branch."),
+    flag("--branch-token", metavar="WORD", help="One token of the model's vocabulary, as text. With --branch."),
+    flag(
         "--branch-step",
         type=int,
         metavar="N",
-        help=f"{field_of(Branch, 'step').description} Default: the one that wrote what stands there in the end.",
-    )
+        of=(Branch, "step"),
+        help="Default: the one that wrote what stands there in the end.",
+    ),
+)
 
 
 def refuse_branch_flags(options: argparse.Namespace) -> None:
@@ -53,12 +50,12 @@ def refuse_branch_flags(options: argparse.Namespace) -> None:
         raise UserError(f"--{named[0].replace('_', '-')} goes with --branch FILE, which names the recording to leave.")
 
 
-def branch_spec(options: argparse.Namespace) -> RecordSpec:
-    """What records the branch. Raises UserError for what does not leave the recording."""
+def branch_spec(record: Fields[RecordSpec], options: argparse.Namespace) -> RecordSpec:
+    """What records the branch. record: flags of a recording. Raises UserError for what does not leave the recording."""
     if options.branch_position is None or options.branch_token is None:
         raise UserError("A branch needs --branch-position and --branch-token: where which token is written.")
-    names = (*RecordSpec.model_fields, *(name for kind in SAMPLINGS.values() for name in kind.model_fields))
-    said = next((name for name in names if name in options and name not in NOT_FLAGS | _KEPT), None)
+    set_before = (leaf for leaf in record.leaves() if leaf.path[0] != "model" and leaf.flag not in _KEPT)
+    said = next((leaf.flag for leaf in set_before if leaf.flag in options), None)
     if said is not None:
         raise UserError(f"A branch takes its settings from the recording. Leave out --{said.replace('_', '-')}.")
     try:
@@ -68,9 +65,8 @@ def branch_spec(options: argparse.Namespace) -> RecordSpec:
         name = shorten(str(options.branch))
         raise UserError(f"'{name}' cannot be read: {os_sentence(error, str(options.branch))}") from error
     info = trajectory.info
-    source = info.model.source if options.model is None else options.model
     try:
-        model = ModelSpec(source=source, **given(ModelSpec, options))
+        model = ModelSpec.model_validate({"source": info.model.source, **MODEL.given(options)})
         recorded = info.request(model)
     except ValidationError as error:
         raise UserError(f"This recording cannot be left: {sentence(error)}") from error
@@ -86,7 +82,7 @@ def branch_spec(options: argparse.Namespace) -> RecordSpec:
     if step is None:
         raise UserError(f"No step wrote position {position}. Give --branch-step.")
     branch = branch_of(trajectory, parent, step, position, token, word)
-    return branch_request(recorded, trajectory, branch).model_copy(update=given(RecordSpec, options))
+    return branch_request(recorded, trajectory, branch).model_copy(update=record.given(options))
 
 
 def _token(model: ModelSpec, recorded: str, word: str) -> tuple[int, str]:

@@ -8,88 +8,78 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, path_text
-from analysis.command_line.prompts import own_prompts
-from analysis.command_line.running import anchored, engine_of, follow, say
+from analysis.command_line.flags import folder_beside, path_text
+from analysis.command_line.prompts import own_prompts, reference_of
+from analysis.command_line.running import anchored, check_out, engine_of, follow, say
+from analysis.command_line.verb_flags import (
+    MODEL,
+    QUICK,
+    Fields,
+    as_json,
+    estimate,
+    flag,
+    out,
+    overwrite,
+    reference,
+    size,
+)
 from analysis.command_line.written_study import NUMBERS, PAGE, refusal, write
 from analysis.errors import UserError
 from analysis.machine import threads
 from analysis.program import PROGRAM
-from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec, ModelSpec
+from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
 from analysis.specs.recording_sets import MOST_PROMPTS
 
 if TYPE_CHECKING:
     from analysis.claims.verdicts import ClaimVerdict
     from analysis.engine import Engine, JobRecord
 
-_OF_THEIR_OWN = ("reference", "only", "count", "own_prompts", "own_keys")  # fields with flags of their own
-
-
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    verb.add_argument(
-        "--reference",
-        metavar="SRC",
-        help=f"{field_of(ClaimsSpec, 'reference').description} Default: the twin that the registry names; none: none.",
-    )
-    verb.add_argument(
+ASKED = Fields(ClaimsSpec, " In the size chosen it may be another.")
+FLAGS = (
+    reference(ClaimsSpec),
+    flag(
         "--only",
+        of=(ClaimsSpec, "only"),
         nargs="+",
-        choices=list(CLAIMS),
+        choices=CLAIMS,
         metavar="CLAIM",
-        help=f"{field_of(ClaimsSpec, 'only').description} One or more of: {', '.join(CLAIMS)}.",
-    )
-    sizes = " ".join(f"{size.name}: {size.help}" for size in CLAIM_SIZES.values())
-    verb.add_argument(
-        "--size", choices=list(CLAIM_SIZES), default="quick", help=f"{sizes} Flags change single settings."
-    )
-    verb.add_argument(
+        help=lambda: f"One or more of: {', '.join(CLAIMS)}.",
+    ),
+    size(CLAIM_SIZES),
+    flag(
         "--prompts",
         type=path_text,
         metavar="FILE",
         help="prompts of your own: a text file with one a line, or a .jsonl file with 'prompt' and, for prompts that "
         "are alike, a common 'cluster' in each line",
-    )
-    verb.add_argument(
-        "--prompt-count", dest="count", type=int, metavar="N", help=field_of(ClaimsSpec, "count").description
-    )
-    verb.add_argument(
-        "--out", type=a_path, metavar="FOLDER", help="the folder to write verdicts, figures and tables to"
-    )
-    verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
-    verb.add_argument("--estimate", action="store_true", help="say what it will take, and do no more")
-    verb.add_argument("--json", action="store_true", help="print the verdicts as JSON")
-    add_flags(verb, ClaimsSpec, " In the size chosen it may be another.", set(_OF_THEIR_OWN))
-    add_flags(verb, ModelSpec, "", {*ClaimsSpec.model_fields})
+    ),
+    flag("--prompt-count", of=(ClaimsSpec, "count"), dest="count", type=int, metavar="N"),
+    out("FOLDER", "the folder to write verdicts, figures and tables to", required=False),
+    overwrite("a folder"),
+    estimate("say what it will take, and do no more"),
+    as_json("the verdicts"),
+    ASKED,
+)
 
 
 def spec_of(options: argparse.Namespace) -> ClaimsSpec:
     """What the flags ask. Raises UserError for prompts that cannot be read."""
     from analysis.engine.claims import new_claims
 
-    model = ModelSpec(source=options.model, **given(ModelSpec, options))
-    changes: dict[str, Any] = {n: v for n, v in given(ClaimsSpec, options).items() if n not in _OF_THEIR_OWN}
+    model = MODEL.build(options)
+    changes: dict[str, Any] = {**ASKED.given(options), **reference_of(options, model)}
     if options.only:
         changes["only"] = tuple(name for name in CLAIMS if name in options.only)
-    if options.reference is not None:
-        none = options.reference == "none"
-        changes["reference"] = None if none else model.model_copy(update={"source": options.reference})
     if options.prompts is not None:
         own = own_prompts(options.prompts)
         chosen = own.first(min(len(own.texts), MOST_PROMPTS) if options.count is None else options.count)
         changes |= {"own_prompts": chosen.texts, "own_keys": chosen.keys, "count": len(chosen.texts)}
-    elif options.count is not None:
-        changes["count"] = options.count
-    return new_claims(model, options.size, **changes)
+    return new_claims(model, options.size or QUICK, **changes)
 
 
 def run(options: argparse.Namespace) -> int:
     """Tests the claims and writes the verdicts; the same command goes on where it was cut off."""
-    if options.out is None and not options.estimate:
-        raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
-    if options.out is not None:
-        outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     spec = spec_of(options)
     from analysis.study import findings as findings_file
     from analysis.study.findings import EXAMPLE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis.command_line.flags import listed_words
 from analysis.command_line.running import engine_of, follow, say
+from analysis.command_line.verb_flags import as_json, flag
 from analysis.errors import UserError
 from analysis.machine import threads
 from analysis.models.registry import BUNDLED_PAIR, MODELS
@@ -43,19 +44,17 @@ _SWEEP = SweepSpec(
 )
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument(
-        "--study", action="store_true", help="run a study too, for a quarter of an hour; one ships with SinkScope"
-    )
-    verb.add_argument(
+FLAGS = (
+    flag("--study", action="store_true", help="run a study too, for a quarter of an hour; one ships with SinkScope"),
+    flag(
         "--only",
         type=listed_words,
         metavar="A,B",
         help="run only these: record, what is asked about a recording (reference, noise, geometry, lens, "
         "attention_map, ablate), record_set, ablate_set, calibrate, sweep",
-    )
-    verb.add_argument("--json", action="store_true", help="print the jobs as JSON")
+    ),
+    as_json("the jobs"),
+)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, listed_words
+from analysis.command_line.flags import folder_beside
 from analysis.command_line.running import runner
+from analysis.command_line.verb_flags import MODEL, Fields, as_json, flag, out, overwrite
 from analysis.evaluation import items_file, plan_words, planning
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.differences import points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.shown_numbers import p_words
-from analysis.specs import EvaluateSpec, ModelSpec, PlanParams
+from analysis.specs import EvaluateSpec, PlanParams
 
 if TYPE_CHECKING:
     from analysis.jobs.summaries import EvaluateSummary, ImportSummary
@@ -24,39 +25,21 @@ if TYPE_CHECKING:
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    verb.add_argument(
-        "--compare", nargs="+", default=[], metavar="SRC", help=field_of(EvaluateSpec, "compare").description
-    )
-    for name in ("names", "tasks"):
-        verb.add_argument(
-            f"--{name}",
-            type=listed_words,
-            metavar="A,B",
-            help=f"{field_of(EvaluateSpec, name).description} With commas between.",
-        )
-    verb.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .json file to write")
-    verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
-    add_flags(verb, ModelSpec, "")
-    add_flags(verb, EvaluateSpec, "", {"compare", "names", "tasks"})
-    add_flags(verb, PlanParams, " For the plan that is printed at the start.")
+ASKED, PLAN = Fields(EvaluateSpec), Fields(PlanParams, " For the plan that is printed at the start.")
+FLAGS = (
+    flag("--compare", of=(EvaluateSpec, "compare"), nargs="+", default=[], metavar="SRC"),
+    out("FILE", "the .json file to write"),
+    overwrite("a file"),
+    as_json(),
+    ASKED,
+    PLAN,
+)
 
 
 def spec_of(options: argparse.Namespace) -> EvaluateSpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
-    how = given(ModelSpec, options)
-    listed = {name: getattr(options, name) for name in ("names", "tasks") if getattr(options, name)}
-    fields = {name: value for name, value in given(EvaluateSpec, options).items() if name not in ("compare", *listed)}
-    fields = {name: value for name, value in fields.items() if name not in ("names", "tasks")}
-    return EvaluateSpec(
-        model=ModelSpec(source=options.model, **how),
-        compare=tuple(ModelSpec(source=source, **how) for source in options.compare),
-        **fields,
-        **listed,
-    )
+    compare = tuple(MODEL.build(options, source=source) for source in options.compare)
+    return ASKED.build(options, compare=compare)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     items = out.with_suffix(".items.jsonl")
     outputs.check(items, options.overwrite, items_file.refusal)
     spec = spec_of(options)
-    for sentence in _planned(spec, PlanParams(**given(PlanParams, options))):
+    for sentence in _planned(spec, PLAN.build(options)):
         print(f"plan: {sentence}", file=sys.stderr)
     with folder_beside(out, "evaluation") as folder:
         with runner(folder, options) as jobs:

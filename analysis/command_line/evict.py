@@ -1,76 +1,23 @@
 """`python -m analysis evict`: denoise many prompts with a part of the keys and values, beside matched controls."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from analysis import outputs
-from analysis.command_line.flags import add_flags, add_prompt_count, add_set_flags, field_of, folder_beside, given
-from analysis.command_line.prompts import prompts_of, sampling_of
-from analysis.command_line.running import runner
-from analysis.command_line.written_study import PAGE, in_words, refusal, write
-from analysis.specs import SAMPLINGS, EvictSpec, ModelSpec, SinkParams, keepings
+from analysis.command_line.over_prompts import OverPrompts
+from analysis.command_line.running import Runner
+from analysis.command_line.verb_flags import PROMPT_COUNT, SET_FLAGS, Fields, estimate
+from analysis.command_line.written_study import in_words, write
+from analysis.specs import EvictSpec, keepings
 
 NOTHING = "No policy was compared with a control."
 _MEASURED = 2  # prompts that an estimate runs
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    add_set_flags(parser)
-    add_prompt_count(parser)
-    parser.add_argument(
-        "--estimate",
-        action="store_true",
-        help=f"run {_MEASURED} prompts, say what all of them would take, and write nothing",
-    )
-    seen = {"prompts", "keys", "sinks"}
-    for spec in (EvictSpec, SinkParams, ModelSpec):
-        add_flags(parser, spec, "", seen)
-    for name, kind in SAMPLINGS.items():
-        add_flags(parser, kind, f" [{name}]", seen)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Evicts over the prompts and writes the study."""
-    if not options.estimate:
-        outputs.check(options.out, options.overwrite, refusal)
-    params = given(EvictSpec, options)
-    params.pop("prompts", None)
-    with folder_beside(options.out, "evict") as scratch:
-        with runner(scratch, options) as jobs:
-            prompts, notes = prompts_of(options, params.get("seed", 0), jobs.context)
-            spec = EvictSpec(
-                model=ModelSpec(source=options.model, **given(ModelSpec, options)),
-                prompts=prompts.texts,
-                keys=prompts.keys,
-                sampling=sampling_of(options.model, options),
-                sinks=SinkParams(**given(SinkParams, options)),
-                **params,
-            )
-            if options.estimate:
-                few = {"prompts": spec.prompts[:_MEASURED], "keys": spec.keys[:_MEASURED]}
-                measured = jobs.run("evict", spec.model_copy(update=few)).summary
-                return _say_estimate(spec, measured, options.json)
-            summary = jobs.run("evict", spec).summary
-        folder = scratch / "study"
-        folder.mkdir()
-        study = write_study(folder, spec, summary, notes)
-        note = outputs.place(folder, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
-        return 0
-    print(f"{options.model}: {summary['prompts']} prompts, {summary['seconds']:.0f} s.")
-    for sentence in study["shown"][options.model] or [NOTHING]:
-        print(f"  {sentence}")
-    print(f"{options.out / PAGE} shows all of it. {note}".strip())
-    return 0
-
-
-def _say_estimate(spec: EvictSpec, measured: Any, as_json: bool) -> int:
-    """Print what all prompts take, by the few that were run."""
+def _say_estimate(spec: EvictSpec, jobs: Runner, as_json: bool) -> int:
+    """Print what all prompts take, by a few that are run."""
+    few = {"prompts": spec.prompts[:_MEASURED], "keys": spec.keys[:_MEASURED]}
+    measured = jobs.run("evict", spec.model_copy(update=few)).summary
     seconds = measured["seconds"] / _MEASURED * len(spec.prompts)
     threads = measured["environment"]["hardware"]["threads"]
     texts = len(keepings(spec)) * len(spec.prompts)
@@ -107,3 +54,13 @@ def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -
     words = in_words(study["shown"], "What {name} keeps of its text", NOTHING)
     write(folder, "What eviction costs", study, [*words, *frontiers, *effects, means_shown, method], tables)
     return study
+
+
+ASKED = Fields(EvictSpec)
+FLAGS = (
+    *SET_FLAGS,
+    PROMPT_COUNT,
+    estimate(f"run {_MEASURED} prompts, say what all of them would take, and write nothing"),
+    ASKED,
+)
+run = OverPrompts("evict", ASKED, write_study, NOTHING, _say_estimate).run

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside
+from analysis.command_line.verb_flags import as_json, flag, out, overwrite
 from analysis.csv_files import csv_of_table
 from analysis.errors import UserError, shorten
 from analysis.parquet_files import parquet_of_table
@@ -15,14 +16,12 @@ DICTIONARY = "dictionary.csv"
 _FIRST_COLUMNS = "table,column,meaning"
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument(
-        "store", nargs="?", type=a_path, metavar="STORE", help="the store's folder. Default: SINKSCOPE_HOME"
-    )
-    verb.add_argument("--out", type=a_path, required=True, metavar="DIR", help="the folder to write the tables to")
-    verb.add_argument("--overwrite", action="store_true", help="replace an export that exists")
-    verb.add_argument("--json", action="store_true", help="print the rows of each table as JSON")
+FLAGS = (
+    flag("store", nargs="?", type=a_path, metavar="STORE", help="the store's folder. Default: SINKSCOPE_HOME"),
+    out("DIR", "the folder to write the tables to"),
+    overwrite("an export"),
+    as_json("the rows of each table"),
+)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,64 +1,19 @@
-"""Flags drawn from specs, and a job's context in a terminal."""
+"""Values of flags, and a job's context in a terminal."""
 
 import argparse
 import contextlib
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Union, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any
 
 from analysis import outputs
 from analysis.command_line.progress import Progress
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
 from analysis.machine import heap, threads
-from analysis.specs import Spec, choices, help_text
-from analysis.specs.base import at_home, beyond_choices, in_bytes
-
-PROMPTS_HELP = (
-    "a text file with one prompt per line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
-    "'cluster' in each line, 'bundled', or a benchmark, whose items' contexts are taken"
-)
-PROMPT_COUNT = 50
-NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source", "branch"}
-
-
-def field_of(spec: type[BaseModel], name: str) -> Any:
-    return spec.model_fields[name]
-
-
-def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen: set[str] | None = None) -> None:
-    """One flag a field. A flag not given stays out of the namespace, so that the spec's own default holds."""
-    seen = set() if seen is None else seen
-    for name, field in spec.model_fields.items():
-        if name in NOT_FLAGS or name in seen:
-            continue
-        seen.add(name)
-        kinds = get_args(field.annotation)
-        kind: Any = field.annotation
-        if get_origin(kind) in (Union, types.UnionType):
-            kind = next(part for part in kinds if part is not type(None))
-        flag = f"--{name.replace('_', '-')}"
-        if kind is bool:
-            description = help_text(field).replace("%", "%%")
-            parser.add_argument(flag, dest=name, action="store_true", default=argparse.SUPPRESS, help=description)
-            continue
-        listed = get_origin(kind) is tuple
-        allowed = (list(choices(field)) or None) if not beyond_choices(field) else None
-        default = "none" if field.default in (None, ()) else field.default
-        parser.add_argument(
-            flag,
-            dest=name,
-            type=listed_words if listed else str if in_bytes(spec, name) else type(allowed[0]) if allowed else kind,
-            choices=allowed,
-            default=argparse.SUPPRESS,
-            metavar=None if allowed else f"{name.upper()},…" if listed else name.upper(),
-            help=f"{help_text(field)} Default: {default}.{note}".replace("%", "%%"),
-        )
+from analysis.specs.base import at_home
 
 
 def listed_words(text: str) -> tuple[str, ...]:
@@ -81,10 +36,6 @@ def path_text(text: str) -> str:
 def a_path(text: str) -> Path:
     """The value of a flag that names a file or folder. Raises as `path_text` does."""
     return Path(path_text(text))
-
-
-def given(spec: type[Spec], options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in spec.model_fields if name in options and name not in NOT_FLAGS}
 
 
 @contextmanager
@@ -122,18 +73,3 @@ class Terminal(SilentContext):
 
     def log(self, text: str) -> None:
         self._progress.note(text)
-
-
-def add_set_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of verbs that write a folder about many prompts."""
-    parser.add_argument("--prompts", type=path_text, default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP)
-    parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-
-
-def add_prompt_count(parser: argparse.ArgumentParser) -> None:
-    """The flag of verbs that take so many of the prompts."""
-    parser.add_argument(
-        "--prompt-count", type=int, default=PROMPT_COUNT, metavar="N", help=f"how many of them. Default: {PROMPT_COUNT}"
-    )

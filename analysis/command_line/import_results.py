@@ -7,32 +7,22 @@ from typing import Any
 
 from analysis import outputs
 from analysis.command_line.evaluate import print_summary, refusal
-from analysis.command_line.flags import Terminal, a_path, field_of, folder_beside, listed_words
+from analysis.command_line.flags import Terminal, folder_beside
+from analysis.command_line.verb_flags import Fields, as_json, flag, out, overwrite
 from analysis.evaluation import items_file
 from analysis.evaluation.results import read
 from analysis.evaluation.tables import disagreements
 from analysis.specs import ImportSpec
 
-_LISTED = ("names", "filters", "metrics")
-
-
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument("folders", nargs="+", metavar="FOLDER", help=field_of(ImportSpec, "folders").description)
-    for name in _LISTED:
-        verb.add_argument(
-            f"--{name}",
-            type=listed_words,
-            default=(),
-            metavar="A,B",
-            help=f"{field_of(ImportSpec, name).description} With commas between.",
-        )
-    verb.add_argument(
-        "--beside", nargs="+", default=[], metavar="FILE", help=field_of(ImportSpec, "beside").description
-    )
-    verb.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .json file to write")
-    verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
+ASKED = Fields(ImportSpec)
+FLAGS = (
+    flag("folders", of=(ImportSpec, "folders"), nargs="+", metavar="FOLDER"),
+    flag("--beside", of=(ImportSpec, "beside"), nargs="+", default=[], metavar="FILE"),
+    out("FILE", "the .json file to write"),
+    overwrite("a file"),
+    as_json(),
+    ASKED,
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,8 +31,7 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(out, options.overwrite, refusal)
     items = out.with_suffix(".items.jsonl")
     outputs.check(items, options.overwrite, items_file.refusal)
-    listed = {name: getattr(options, name) for name in _LISTED}
-    spec = ImportSpec(folders=tuple(options.folders), beside=tuple(options.beside), **listed)
+    spec = ASKED.build(options)
     from analysis.jobs.importing import import_results
 
     with folder_beside(out, "import") as folder:

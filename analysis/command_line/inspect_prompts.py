@@ -3,16 +3,16 @@ geometry, and its texts beside another model's.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import add_flags, add_set_flags, field_of, folder_beside, given
+from analysis.command_line.flags import folder_beside
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.running import runner
-from analysis.command_line.written_study import PAGE, in_words, refusal, write
-from analysis.specs import INSIGHTS, OWN_PROMPTS, SAMPLINGS, InspectParams, ModelSpec, RecordSpec, SinkParams
+from analysis.command_line.verb_flags import MODEL, SET_FLAGS, Fields, flag
+from analysis.command_line.written_study import finish, in_words, refusal, write
+from analysis.specs import INSIGHTS, OWN_PROMPTS, InspectParams, RecordSpec, SinkParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,22 +26,20 @@ NOTHING = "Nothing lies beyond its control."
 _OF_ONE = "Of the first prompt alone: {sentence}"
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    parser.add_argument("--beside", metavar="SRC", help="a second model on the same prompts, such as a pruned copy")
-    add_set_flags(parser)
-    seen = set(_STORED)
-    for spec in (InspectParams, RecordSpec, SinkParams, ModelSpec):
-        add_flags(parser, spec, "", seen)
-    for name, kind in SAMPLINGS.items():
-        add_flags(parser, kind, f" [{name}]", seen)
+LOOKED_AT, RECORD, SINKS = Fields(InspectParams), Fields(RecordSpec, without=_STORED), Fields(SinkParams)
+FLAGS = (
+    flag("--beside", metavar="SRC", help="a second model on the same prompts, such as a pruned copy"),
+    *SET_FLAGS,
+    LOOKED_AT,
+    RECORD,
+    SINKS,
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Looks inside and writes the study."""
     outputs.check(options.out, options.overwrite, refusal)
-    params, sinks = InspectParams(**given(InspectParams, options)), SinkParams(**given(SinkParams, options))
+    params, sinks, model = LOOKED_AT.build(options), SINKS.build(options), MODEL.build(options)
     own_texts = own_prompts(options.prompts).texts
     from analysis.jobs.inspecting import inspect_prompts
     from analysis.jobs.recording_sets import prompt_texts
@@ -49,15 +47,9 @@ def run(options: argparse.Namespace) -> int:
     with folder_beside(options.out, "inspect") as scratch:
         with runner(scratch, options) as jobs:
             source, count = (OWN_PROMPTS if own_texts else options.prompts), params.prompt_count
-            record = RecordSpec(
-                model=ModelSpec(source=options.model, **given(ModelSpec, options)),
-                sampling=sampling_of(options.model, options),
-                **given(RecordSpec, options),
-            )
+            record = RECORD.build(options, model=model, sampling=sampling_of(model, options))
             texts, notes = prompt_texts(source, own_texts[:count], count, record.seed, jobs.context)
             inspection = inspect_prompts(record, list(dict.fromkeys(texts)), params, sinks, options.beside, jobs)
-        folder = scratch / "study"
-        folder.mkdir()
         settings = {
             "spec": record.model_dump(mode="json", exclude={"prompt", *_STORED}),
             "beside": options.beside,
@@ -66,19 +58,16 @@ def run(options: argparse.Namespace) -> int:
             "prompts": inspection.prompts,
             "notes": [*notes, *inspection.notes],
         }
-        study = write_study(folder, settings, inspection)
-        note = outputs.place(folder, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
-        return 0
-    print(f"{options.model}: {len(inspection.prompts)} prompts, {inspection.seconds:.0f} s.")
-    for title, sentences in study["shown"].items():
-        for sentence in sentences or [NOTHING]:
-            print(f"  {title}: {sentence}")
-    for told in settings["notes"]:
-        print(f"  {told}")
-    print(f"{options.out / PAGE} shows all of it. {note}".strip())
-    return 0
+        return finish(
+            options,
+            scratch,
+            lambda folder: write_study(folder, settings, inspection),
+            lambda study: [
+                f"{model.source}: {len(inspection.prompts)} prompts, {inspection.seconds:.0f} s.",
+                *(f"  {title}: {one}" for title, said in study["shown"].items() for one in said or [NOTHING]),
+                *(f"  {told}" for told in study["notes"]),
+            ],
+        )
 
 
 def write_study(folder: Path, settings: dict[str, Any], inspection: "Inspection") -> dict[str, Any]:

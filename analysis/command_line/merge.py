@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from analysis import outputs
 from analysis.command_line.flags import a_path
+from analysis.command_line.verb_flags import as_json, flag, out, overwrite
 from analysis.command_line.written_sweep import (
     POINT_FILES,
     SUMMARY_FILE,
@@ -23,19 +24,18 @@ from analysis.evaluation import sweep_scores
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.specs import PruneSpec, SweepSpec, grid, sentence, shard_of
 
-
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument(
+FLAGS = (
+    flag(
         "folders",
         nargs="+",
         type=a_path,
         metavar="FOLDER",
         help="what 'sweep --shard 1/N' to 'N/N' wrote, in any order",
-    )
-    verb.add_argument("--out", type=a_path, required=True, metavar="DIR", help="the folder to write")
-    verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
-    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
+    ),
+    out("DIR", "the folder to write"),
+    overwrite("a folder"),
+    as_json(),
+)
 
 
 def run(options: argparse.Namespace) -> int:

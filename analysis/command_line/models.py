@@ -2,8 +2,9 @@
 
 import argparse
 import json
-from typing import Any, get_args
+from typing import Any
 
+from analysis.command_line.verb_flags import Fields, as_json
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 from analysis.recording.fits import Fit, fit_of
@@ -11,21 +12,15 @@ from analysis.recording.offers import minutes_of
 from analysis.specs import ModelSpec
 from cache.sizes import gigabytes
 
-
-def add(models: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    models.add_argument("--json", action="store_true", help="print JSON")
-    for name in ("device", "dtype"):
-        field = ModelSpec.model_fields[name]
-        models.add_argument(
-            f"--{name}", choices=get_args(field.annotation), default=field.default, help="what each model would run in"
-        )
+ASKED = Fields(ModelSpec, without=("source", "paradigm", "offload"))
+FLAGS = (as_json("the models"), ASKED)
 
 
 def run(options: argparse.Namespace) -> int:
     """Lists them, each with what it needs and whether that fits."""
     rows: list[dict[str, Any]] = []
-    fits = {name: fit_of(model, options.device, options.dtype) for name, model in MODELS.items()}
+    asked = ASKED.build(options)
+    fits = {name: fit_of(model, asked.device, asked.dtype) for name, model in MODELS.items()}
     for name, model in MODELS.items():
         fit, minutes = fits[name], minutes_of(model, fits[name])
         row: dict[str, Any] = {

@@ -7,29 +7,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis.bundled.prompts import keyed_prompts
-from analysis.command_line.flags import NOT_FLAGS, field_of, given
+from analysis.command_line.verb_flags import Fields
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.job_context import Context
 from analysis.models.checkpoint import describe
-from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, RecordSpec, Sampling
+from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSpec, Sampling
 from analysis.specs.recording_sets import CLUSTER
 
 PROMPTS_BYTES = 64 * 2**20
 
 
-def sampling_of(model: str, options: argparse.Namespace, strict: bool = True) -> Sampling:
+def sampling_of(model: ModelSpec, options: argparse.Namespace, strict: bool = True) -> Sampling:
     """The parameters of the model's sampler. Raises UserError for a flag that belongs to another one.
 
     Not strict: such flags are for another model and are left out.
     """
-    named = describe(model, getattr(options, "paradigm", "auto")).sampler
-    sampling = SAMPLINGS[named]
-    every = {name for kind in SAMPLINGS.values() for name in kind.model_fields} - NOT_FLAGS
-    foreign = sorted(name for name in every if name in options and name not in sampling.model_fields)
+    named = describe(model.source, model.paradigm).sampler
+    fields = {name: Fields(kind) for name, kind in SAMPLINGS.items()}
+    every = {leaf.flag for kind in fields.values() for leaf in kind.leaves()}
+    foreign = sorted(every.intersection(vars(options)) - {leaf.flag for leaf in fields[named].leaves()})
     if foreign and strict:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
-        raise UserError(f"'{model}' is sampled with '{named}', which has no {flags}.")
-    return sampling(**given(sampling, options))
+        raise UserError(f"'{model.source}' is sampled with '{named}', which has no {flags}.")
+    return fields[named].build(options)
 
 
 class OwnPrompts(NamedTuple):
@@ -68,6 +68,14 @@ def prompts_of(options: argparse.Namespace, seed: int, context: Context) -> tupl
     return OwnPrompts(tuple(dict.fromkeys(texts)), keys), notes
 
 
+def reference_of(options: argparse.Namespace, model: ModelSpec) -> dict[str, ModelSpec | None]:
+    """The change that --reference asks for: another model than the registry's twin, or none."""
+    if options.reference is None:
+        return {}
+    named = None if options.reference == "none" else model.model_copy(update={"source": options.reference})
+    return {"reference": named}
+
+
 def _keys(given: Sequence[str]) -> tuple[str, ...]:
     """The keys of prompts, one of its own for each that has none; none where no prompt has one."""
     if not any(given):
@@ -86,7 +94,7 @@ def read_keyed(path: Path) -> list[tuple[str, str]]:
     what is no text, holds none or is far too long.
     """
     name = shorten(str(path))
-    limit = next(rule.max_length for rule in field_of(RecordSpec, "prompt").metadata if hasattr(rule, "max_length"))
+    limit = next(rule.max_length for rule in RecordSpec.model_fields["prompt"].metadata if hasattr(rule, "max_length"))
     keyed: list[tuple[str, str]] = []
     for number, line in enumerate(_lines(path, name), start=1):
         if not line.strip():

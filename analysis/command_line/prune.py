@@ -7,45 +7,26 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.calibration.own_noise import with_own_noise
-from analysis.command_line.flags import add_flags, field_of, given, path_text
+from analysis.command_line.flags import path_text
 from analysis.command_line.running import placed_copy, runner, scheduler_of
+from analysis.command_line.verb_flags import Fields, as_json, flag
 from analysis.errors import UserError
 from analysis.pruned import report_file
-from analysis.specs import METHODS, PARTS, CalibrationParams, ModelSpec, PruneSpec, Spec
+from analysis.specs import METHODS, PruneSpec
 
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    parser.add_argument(
-        "--calibration",
-        dest="data",
-        default=argparse.SUPPRESS,
-        metavar="TEXT",
-        help=field_of(CalibrationParams, "data").description,
-    )
-    parser.add_argument(
-        "--out", type=path_text, required=True, metavar="DIR", help=field_of(PruneSpec, "out").description
-    )
-    parser.add_argument("--magnitude-over", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # of earlier versions
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    seen = {*PARTS, "data", "out"}
-    kinds: list[type[Spec]] = [PruneSpec, *PARTS.values(), ModelSpec]
-    for spec in kinds:
-        add_flags(parser, spec, "", seen)
+ASKED = Fields(PruneSpec)
+FLAGS = (
+    flag("--out", of=(PruneSpec, "out"), type=path_text, required=True, metavar="DIR"),
+    flag("--magnitude-over", default=argparse.SUPPRESS),  # of earlier versions
+    as_json("the report"),
+    ASKED,
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prunes."""
     former = {"magnitude_over": options.magnitude_over} if "magnitude_over" in options else {}
-    spec = PruneSpec.model_validate(
-        {
-            **former,
-            "model": ModelSpec(source=options.model, **given(ModelSpec, options)),
-            **{part: kind(**given(kind, options)) for part, kind in PARTS.items()},
-            **{name: value for name, value in given(PruneSpec, options).items() if name not in PARTS},
-        }
-    )
+    spec = ASKED.build(options, **former)
     if spec.changes_nothing:
         raise UserError("The method none at 16 bits writes the model as it is. Set --bits, or choose a method.")
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)

@@ -4,18 +4,16 @@ import argparse
 import json
 
 from analysis.command_line.flags import a_path
+from analysis.command_line.verb_flags import as_json, flag
 from cache.sizes import gigabytes
 
-
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument(
-        "source", type=a_path, metavar="FOLDER", help="a pruned folder, a recording or a folder of results"
-    )
-    verb.add_argument("--to", required=True, metavar="NAME", help="the repository, as me/my-model")
-    verb.add_argument("--upload", action="store_true", help="upload; without it, only print what would be uploaded")
-    verb.add_argument("--public", action="store_true", help="make a new repository public. Default: private")
-    verb.add_argument("--json", action="store_true", help="print the plan as JSON")
+FLAGS = (
+    flag("source", type=a_path, metavar="FOLDER", help="a pruned folder, a recording or a folder of results"),
+    flag("--to", required=True, metavar="NAME", help="the repository, as me/my-model"),
+    flag("--upload", action="store_true", help="upload; without it, only print what would be uploaded"),
+    flag("--public", action="store_true", help="make a new repository public. Default: private"),
+    as_json("the plan"),
+)
 
 
 def run(options: argparse.Namespace) -> int:

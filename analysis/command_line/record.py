@@ -6,64 +6,64 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.branching import add_branch_flags, branch_spec, refuse_branch_flags
-from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.branching import BRANCH, BRANCH_FLAGS, branch_spec, refuse_branch_flags
+from analysis.command_line.flags import a_path, folder_beside
 from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.command_line.running import runner
+from analysis.command_line.verb_flags import MODEL, Fields, OneOfFlags, as_json, flag, out, overwrite
 from analysis.errors import UserError
 from analysis.readings import reading
 from analysis.readings.words import counted
 from analysis.recording.parallel import ONE_TEXT, parallel_effect, parallel_pair
 from analysis.recording.trajectory_file import open_trajectory, refusal
-from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, SinkParams
+from analysis.specs import RecordSpec, SinkParams
 from analysis.specs.writing import THRESHOLD
 
-
-def add(record: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    record.add_argument("--model", metavar="SRC", help=f"{field_of(ModelSpec, 'source').description} Default: bundled.")
-    text = record.add_mutually_exclusive_group(required=True)
-    text.add_argument("--prompt", metavar="TEXT", help=field_of(RecordSpec, "prompt").description)
-    text.add_argument(
-        "--prompts",
-        type=a_path,
-        metavar="FILE",
-        help="a text file with one prompt per line; OUT gets a number for each",
-    )
-    add_branch_flags(record, text)
-    record.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .safetensors file to write")
-    record.add_argument(
+RECORD = Fields(RecordSpec)
+FLAGS = (
+    OneOfFlags(
+        (
+            flag("--prompt", of=(RecordSpec, "prompt"), metavar="TEXT"),
+            flag(
+                "--prompts",
+                type=a_path,
+                metavar="FILE",
+                help="a text file with one prompt per line; OUT gets a number for each",
+            ),
+            BRANCH,
+        )
+    ),
+    *BRANCH_FLAGS,
+    out("FILE", "the .safetensors file to write"),
+    flag(
         "--compare-parallel",
         action="store_true",
         help=f"record the prompt twice, by a confidence threshold (--threshold, else {THRESHOLD:g}) and one token per "
         "forward, into OUT with -parallel and -one-by-one, and say what that does to the text and its sinks",
-    )
-    record.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    record.add_argument("--json", action="store_true", help="print the summary as JSON")
-    add_flags(record, ModelSpec, "")
-    add_flags(record, RecordSpec, "")
-    seen: set[str] = set()
-    for name, kind in SAMPLINGS.items():
-        add_flags(record, kind, f" [{name}]", seen)
+    ),
+    overwrite("a file"),
+    as_json(),
+    RECORD,
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Records every prompt, or a branch, into a file of its own."""
-    specs = [branch_spec(options)] if options.branch is not None else _specs(options)
+    specs = [branch_spec(RECORD, options)] if options.branch is not None else _specs(options)
     outs = [options.out] if options.prompts is None else _numbered(options.out, len(specs))
     if options.compare_parallel:
         if len(specs) > 1 or options.branch is not None:
             raise UserError("--compare-parallel records one prompt in two ways. Give one --prompt.")
         specs = list(parallel_pair(specs[0]))
         outs = [options.out.with_stem(f"{options.out.stem}-{way}") for way in ("parallel", "one-by-one")]
-    for out in outs:
-        outputs.check(out, options.overwrite, refusal)
+    for path in outs:
+        outputs.check(path, options.overwrite, refusal)
     summaries: list[dict[str, Any]] = []
     with folder_beside(options.out, "recording") as folder, runner(folder, options) as jobs:
-        for out, outcome in zip(outs, jobs.run_all("record", specs), strict=True):
+        for path, outcome in zip(outs, jobs.run_all("record", specs), strict=True):
             assert outcome.file is not None
-            outputs.place(outcome.file, out, options.overwrite, refusal)
-            summaries.append({"out": str(out), **outcome.summary})
+            outputs.place(outcome.file, path, options.overwrite, refusal)
+            summaries.append({"out": str(path), **outcome.summary})
     differing = _differing(outs, specs) if options.compare_parallel else {}
     if options.json:
         told = summaries if len(summaries) > 1 or options.prompts is not None else summaries[0]
@@ -86,7 +86,7 @@ def _writing(summary: dict[str, Any]) -> str:
 
 def _differing(outs: list[Path], specs: list[RecordSpec]) -> dict[str, Any]:
     """Return how a threshold changes the text and its sinks, as numbers and sentences."""
-    parallel, alone = (open_trajectory(out) for out in outs)
+    parallel, alone = map(open_trajectory, outs)
     effect = parallel_effect(parallel, alone, SinkParams())
     threshold = getattr(specs[0].sampling, "threshold", THRESHOLD)
     said = (
@@ -110,11 +110,9 @@ def _differing(outs: list[Path], specs: list[RecordSpec]) -> dict[str, Any]:
 def _specs(options: argparse.Namespace) -> list[RecordSpec]:
     refuse_branch_flags(options)
     prompts = [options.prompt] if options.prompts is None else read_prompts(options.prompts)
-    source = "bundled" if options.model is None else options.model
-    model = ModelSpec(source=source, **given(ModelSpec, options))
-    sampling = sampling_of(source, options)
-    others = given(RecordSpec, options)
-    return [RecordSpec(model=model, prompt=prompt, sampling=sampling, **others) for prompt in prompts]
+    model = MODEL.build(options)
+    sampling = sampling_of(model, options)
+    return [RECORD.build(options, model=model, prompt=prompt, sampling=sampling) for prompt in prompts]
 
 
 def _numbered(out: Path, count: int) -> list[Path]:

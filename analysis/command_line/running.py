@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import outputs
 from analysis.command_line.flags import Terminal, folder_beside
 from analysis.command_line.progress import Progress
+from analysis.command_line.verb_flags import flag
 from analysis.errors import UserError
 from analysis.models.registry import entry
 from analysis.specs import JobSpec, Spec
@@ -30,24 +31,31 @@ _LOOK = 0.5  # seconds between looks at how far a job is
 _PATHS = ("source", "data", "include_path")  # fields that may name a file or folder of this machine
 
 
-def add_scheduler(parser: argparse.ArgumentParser) -> None:
-    """The flag of every verb that runs jobs."""
-    row = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
-    parser.add_argument(
-        "--scheduler",
-        type=_address,
-        metavar="ADDRESS",
-        help=f"run on the dask cluster of this scheduler, {row.expected}; {HERE}: on this machine. Default: "
-        f"{row.name}, else this machine",
-    )
-
-
 def _address(text: str) -> str:
     row = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
     try:
         return "" if text == HERE else row.read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'{text}' is no scheduler. Give {row.expected}, or {HERE}") from error
+
+
+_ROW = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
+SCHEDULER = flag(
+    "--scheduler",
+    type=_address,
+    metavar="ADDRESS",
+    help=f"run on the dask cluster of this scheduler, {_ROW.expected}; {HERE}: on this machine. Default: {_ROW.name}, "
+    "else this machine",
+)
+"""The flag of every verb that runs jobs."""
+
+
+def check_out(options: argparse.Namespace, refusal: Callable[[Path], str]) -> None:
+    """Raise UserError where a verb that can estimate has no folder to write to, or one that it may not replace."""
+    if options.out is None and not options.estimate:
+        raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
+    if options.out is not None:
+        outputs.check(options.out, options.overwrite, refusal)
 
 
 def scheduler_of(options: argparse.Namespace) -> str:

@@ -1,77 +1,73 @@
 """`python -m analysis sinks`: the whole study of where sinks are and how they move, over many prompts."""
 
 import argparse
-import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.flags import add_flags, add_set_flags, field_of, folder_beside, given
+from analysis.command_line.flags import folder_beside
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.running import runner
-from analysis.command_line.written_study import PAGE, file_name, in_words, refusal, write
+from analysis.command_line.verb_flags import MODEL, SET_FLAGS, Fields, flag
+from analysis.command_line.written_study import file_name, finish, in_words, refusal, write
 from analysis.errors import UserError
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES
-from analysis.specs import OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams, SinkParams
+from analysis.specs import OWN_PROMPTS, RecordSetSpec
 
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    parser.add_argument(
+ASKED = Fields(RecordSetSpec)
+FLAGS = (
+    flag(
         "--beside",
         nargs="+",
         default=[],
         metavar="SRC",
         help="more models to record on the same prompts, such as bundled-ar",
-    )
-    add_set_flags(parser)
-    seen = {"prompts"}
-    for spec in (SetParams, SinkParams, ModelSpec):
-        add_flags(parser, spec, "", seen)
-    for name, kind in SAMPLINGS.items():
-        add_flags(parser, kind, f" [{name}]", seen)
+    ),
+    *SET_FLAGS,
+    ASKED,
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Records a set with every model and writes the study."""
-    sources = list(dict.fromkeys([options.model, *options.beside]))
-    specs = {source: _spec(source, options) for source in sources}
+    first = MODEL.build(options).source
+    sources = list(dict.fromkeys([first, *options.beside]))
+    specs = {source: _spec(source, options, strict=source == first) for source in sources}
     outputs.check(options.out, options.overwrite, refusal)
     from analysis.recording import set_exhibits
     from analysis.recording.set_verdicts import NOISE
 
-    with folder_beside(options.out, "sinks") as scratch, runner(scratch, options) as jobs:
-        folder = scratch / "study"
-        folder.mkdir()
-        sets, summaries = {}, {}
-        for source, outcome in zip(specs, jobs.run_all("record_set", list(specs.values())), strict=True):
-            assert outcome.file is not None
-            outcome.file.replace(folder / f"{file_name(source)}.safetensors")
-            sets[source] = set_file.open_set(folder / f"{file_name(source)}.safetensors")
-            summaries[source] = outcome.summary
-        study: dict[str, Any] = {
-            "models": {
-                source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
-            },
-            "shown": set_exhibits.words(sets),
-            "noise": NOISE,
-        }
-        write_study(folder, sets, study)
-        note = outputs.place(folder, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
-        return 0
-    for source, sentences in study["shown"].items():
-        summary = summaries[source]
-        print(f"{source}: {summary['prompts']} prompts, {summary['steps']} steps, {summary['seconds']:.0f} s.")
-        for sentence in sentences or ["Nothing lies beyond its nulls."]:
-            print(f"  {sentence}")
-    print(f"{options.out / PAGE} shows all of it. {note}".strip())
-    return 0
+    with folder_beside(options.out, "sinks") as scratch:
+        files, summaries = {}, {}
+        with runner(scratch, options) as jobs:
+            for source, outcome in zip(specs, jobs.run_all("record_set", list(specs.values())), strict=True):
+                assert outcome.file is not None
+                files[source] = outcome.file.replace(scratch / f"{file_name(source)}.safetensors")
+                summaries[source] = outcome.summary
+
+        def write_into(folder: Path) -> dict[str, Any]:
+            sets = {source: set_file.open_set(file.replace(folder / file.name)) for source, file in files.items()}
+            study: dict[str, Any] = {
+                "models": {
+                    source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
+                },
+                "shown": set_exhibits.words(sets),
+                "noise": NOISE,
+            }
+            write_study(folder, sets, study)
+            return study
+
+        def lines(study: dict[str, Any]) -> Iterator[str]:
+            for source, sentences in study["shown"].items():
+                summary = summaries[source]
+                yield f"{source}: {summary['prompts']} prompts, {summary['steps']} steps, {summary['seconds']:.0f} s."
+                yield from (f"  {sentence}" for sentence in sentences or ["Nothing lies beyond its nulls."])
+
+        return finish(options, scratch, write_into, lines)
 
 
 def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, Any]) -> None:
@@ -119,18 +115,18 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     )
 
 
-def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:
+def _spec(source: str, options: argparse.Namespace, strict: bool) -> RecordSetSpec:
     own = own_prompts(options.prompts)
     if 0 < len(own.texts) < 2:
         name = Path(options.prompts).name
         raise UserError(f"'{name}' holds one prompt. A set needs at least two, as its intervals are over prompts.")
-    given_params = given(SetParams, options) | {"prompts": OWN_PROMPTS if own.texts else options.prompts}
-    chosen = own.first(field_of(SetParams, "count").default if "count" not in options else options.count)
-    return RecordSetSpec(
-        model=ModelSpec(source=source, **given(ModelSpec, options)),
+    count = RecordSetSpec.model_fields["count"].default if "count" not in options else options.count
+    chosen, model = own.first(count), MODEL.build(options, source=source)
+    return ASKED.build(
+        options,
+        model=model,
+        prompts=OWN_PROMPTS if own.texts else options.prompts,
         own_prompts=chosen.texts,
         own_keys=chosen.keys,
-        sampling=sampling_of(source, options, strict=source == options.model),
-        sinks=SinkParams(**given(SinkParams, options)),
-        **given_params,
+        sampling=sampling_of(model, options, strict),
     )

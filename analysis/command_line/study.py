@@ -7,10 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, path_text
-from analysis.command_line.prompts import own_prompts
-from analysis.command_line.running import aligned, anchored, engine_of, follow, say
+from analysis.command_line.flags import a_path, folder_beside, path_text
+from analysis.command_line.prompts import own_prompts, reference_of
+from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, say
 from analysis.command_line.sweep import foreseen
+from analysis.command_line.verb_flags import (
+    MODEL,
+    QUICK,
+    Fields,
+    as_json,
+    estimate,
+    flag,
+    out,
+    overwrite,
+    reference,
+    size,
+)
 from analysis.errors import UserError
 from analysis.evaluation import plan_words
 from analysis.machine import threads
@@ -27,65 +39,47 @@ if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
 
 
-_OF_THEIR_OWN = ("reference", "registration", "prompts", "own_prompts", "own_keys")  # fields with other flags
-
-
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument("--model", metavar="SRC", help=f"{field_of(ModelSpec, 'source').description} Default: bundled.")
-    verb.add_argument(
-        "--reference",
-        metavar="SRC",
-        help=f"{field_of(StudySpec, 'reference').description} Default: the twin that the registry names; none: none.",
-    )
-    sizes = " ".join(f"{size.name}: {size.help}" for size in SIZES.values())
-    verb.add_argument("--size", choices=list(SIZES), help=f"{sizes} Default: quick. Flags change single settings.")
-    verb.add_argument(
-        "--prompt", default=argparse.SUPPRESS, metavar="TEXT", help=field_of(StudySpec, "prompt").description
-    )
-    verb.add_argument(
-        "--out", type=a_path, metavar="FOLDER", help="the folder to write the report, figures and tables to"
-    )
-    verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
-    verb.add_argument(
+ASKED = Fields(StudySpec, " In the size chosen it may be another.", without=("prompts",))
+FLAGS = (
+    reference(StudySpec),
+    size(SIZES),
+    flag("--prompt", of=(StudySpec, "prompt"), metavar="TEXT"),
+    out("FOLDER", "the folder to write the report, figures and tables to", required=False),
+    overwrite("a folder"),
+    flag(
         "--prompts",
         type=path_text,
         metavar="FILE",
         help="prompts of your own, on which sinks are looked for and hidden: a text file with one a line, or a .jsonl "
         "file with 'prompt' and, for prompts that are alike, a common 'cluster' in each line",
-    )
-    verb.add_argument(
-        "--prompt-count", dest="count", type=int, metavar="N", help=field_of(StudySpec, "prompts").description
-    )
-    verb.add_argument(
+    ),
+    flag("--prompt-count", of=(StudySpec, "prompts"), dest="count", type=int, metavar="N"),
+    flag(
         "--plan",
         type=a_path,
         metavar="FILE",
         help="freeze outcome, contrasts, margins, sizes and seeds in this file, with a hash, before anything runs. A "
         "file that is there is followed: flags that say otherwise are departures, which the report lists.",
-    )
-    verb.add_argument("--estimate", action="store_true", help="say what it will take, and do no more")
-    verb.add_argument("--json", action="store_true", help="print the verdict as JSON")
-    add_flags(verb, StudySpec, " In the size chosen it may be another.", set(_OF_THEIR_OWN))
-    add_flags(verb, ModelSpec, "", {*StudySpec.model_fields})
+    ),
+    estimate("say what it will take, and do no more"),
+    as_json("the verdict"),
+    ASKED,
+)
 
 
 def spec_of(options: argparse.Namespace) -> StudySpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
-    model = ModelSpec(source=options.model or "bundled", **given(ModelSpec, options))
+    model = MODEL.build(options)
     from analysis.engine.studies import new_study
 
-    return new_study(model, options.size or "quick", **_changes(options, model))
+    return new_study(model, options.size or QUICK, **_changes(options, model))
 
 
 def _changes(options: argparse.Namespace, model: ModelSpec) -> dict[str, Any]:
     """The settings that flags name. Raises UserError for prompts that cannot be read."""
-    changes = {name: value for name, value in given(StudySpec, options).items() if name not in _OF_THEIR_OWN}
-    if "prompt" in options:
+    changes: dict[str, Any] = {**ASKED.given(options), **reference_of(options, model)}
+    if options.prompt is not None:
         changes["prompt"] = options.prompt
-    if options.reference is not None:
-        none = options.reference == "none"
-        changes["reference"] = None if none else model.model_copy(update={"source": options.reference})
     count = options.count
     if options.prompts is not None and options.prompts.isdecimal() and not Path(options.prompts).is_file():
         say(f"Read --prompts {options.prompts} as --prompt-count {options.prompts}; --prompts now names a file.")
@@ -113,9 +107,7 @@ def planned(options: argparse.Namespace) -> StudySpec:
         return spec.model_copy(update={"registration": plan})
     plan = registration.read(options.plan)
     model = ModelSpec.model_validate(plan.settings["model"])
-    if options.model is not None or given(ModelSpec, options):
-        named = {"source": options.model or model.source, **given(ModelSpec, options)}
-        model = ModelSpec.model_validate(model.model_dump() | named)
+    model = ModelSpec.model_validate(model.model_dump() | MODEL.given(options))
     changes = {"model": model, **_changes(options, model)}
     spec = StudySpec.model_validate(plan.settings | changes | {"registration": plan})
     for told in registration.of_settings(plan, spec):
@@ -125,10 +117,7 @@ def planned(options: argparse.Namespace) -> StudySpec:
 
 def run(options: argparse.Namespace) -> int:
     """Studies, on all devices, and writes what was found; the same command goes on where it was cut off."""
-    if options.out is None and not options.estimate:
-        raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
-    if options.out is not None:
-        outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     spec = planned(options)
     from analysis.engine.studies import sweep_of
     from analysis.study.needs import why_not

@@ -5,22 +5,15 @@ import json
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import a_path, folder_beside
 from analysis.command_line.running import runner
+from analysis.command_line.verb_flags import Fields, as_json, flag, overwrite
 from analysis.evaluation.differences import points
 from analysis.readings import reading
-from analysis.specs import (
-    OBJECTIVES,
-    CalibrationParams,
-    DiscountParams,
-    ModelSpec,
-    StatisticsParams,
-    SuggestSpec,
-    TuneParams,
-)
+from analysis.specs import OBJECTIVES, SuggestSpec
 
 if TYPE_CHECKING:
     from analysis.jobs.summaries import SuggestSummary
@@ -28,46 +21,20 @@ if TYPE_CHECKING:
 _JOURNAL = "--journal"
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    verb.add_argument(
-        "--calibration",
-        dest="data",
-        default=argparse.SUPPRESS,
-        metavar="TEXT",
-        help=field_of(CalibrationParams, "data").description,
-    )
-    for name in ("samples", "seq_len", "seed"):
-        flag = "calibration-seed" if name == "seed" else name.replace("_", "-")
-        help_text = f"{field_of(CalibrationParams, name).description} Default: {getattr(_text(), name)}."
-        verb.add_argument(
-            f"--{flag}",
-            dest=f"calibration_{name}",
-            type=int,
-            default=argparse.SUPPRESS,
-            metavar=name.upper(),
-            help=help_text,
-        )
-    verb.add_argument(
+ASKED = Fields(SuggestSpec, named={"calibration.seed": "calibration_seed"})
+FLAGS = (
+    flag(
         _JOURNAL,
         type=a_path,
         metavar="FILE",
         help="write the trials as an Optuna journal, which optuna-dashboard opens",
-    )
-    verb.add_argument("--overwrite", action="store_true", help="replace a journal that exists")
-    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
+    ),
+    overwrite("a journal"),
+    as_json(),
+    ASKED,
     # What `--objective` was called in earlier versions.
-    judge: dict[str, Any] = {
-        "dest": "objective",
-        "choices": list(OBJECTIVES),
-        "default": argparse.SUPPRESS,
-        "help": argparse.SUPPRESS,
-    }
-    verb.add_argument("--judge", **judge)
-    seen = {"statistics", "setting", "calibration", "discount", "data", "samples", "seq_len"}
-    for spec in (SuggestSpec, TuneParams, DiscountParams, StatisticsParams, CalibrationParams, ModelSpec):
-        add_flags(verb, spec, "", seen)
+    flag("--judge", dest="objective", choices=OBJECTIVES, default=argparse.SUPPRESS),
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,20 +42,7 @@ def run(options: argparse.Namespace) -> int:
     journal: Path | None = options.journal
     if journal is not None:
         outputs.check(journal, options.overwrite, _refusal, _JOURNAL)
-    text = _text().model_dump() | {
-        name: value for name, value in given(CalibrationParams, options).items() if name != "seed"
-    }
-    text |= {
-        name: getattr(options, f"calibration_{name}")
-        for name in CalibrationParams.model_fields
-        if f"calibration_{name}" in options
-    }
-    spec = SuggestSpec(
-        model=ModelSpec(source=options.model, **given(ModelSpec, options)),
-        statistics=StatisticsParams(calibration=CalibrationParams(**text), **given(StatisticsParams, options)),
-        setting=TuneParams(discount=DiscountParams(**given(DiscountParams, options)), **given(TuneParams, options)),
-        **given(SuggestSpec, options),
-    )
+    spec = ASKED.build(options)
     with _folder(journal) as folder, runner(Path(folder), options) as jobs:
         outcome = jobs.run("suggest", spec)
         if journal is not None and outcome.file is not None:
@@ -110,10 +64,6 @@ def _refusal(path: Path) -> str:
 def _folder(journal: Path | None) -> AbstractContextManager[Path]:
     place = Path(tempfile.gettempdir())
     return outputs.workplace(place, "sinkscope") if journal is None else folder_beside(journal, "search")
-
-
-def _text() -> CalibrationParams:
-    return StatisticsParams().calibration
 
 
 def _print(summary: "SuggestSummary") -> None:

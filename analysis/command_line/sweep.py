@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import outputs
 from analysis.calibration.own_noise import swept_with_own_noise
-from analysis.command_line.flags import a_path, add_flags, field_of, given, listed_words
-from analysis.command_line.running import anchored, engine_of, follow, say
+from analysis.command_line.running import anchored, check_out, engine_of, follow, say
 from analysis.command_line.trackers import TRACKERS, SweepLog, tracker_module
+from analysis.command_line.verb_flags import MODEL, Fields, as_json, estimate, flag, out, overwrite
 from analysis.command_line.written_sweep import WrittenSweep, point_file, refusal, write
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
@@ -18,114 +17,55 @@ from analysis.evaluation.items_file import DOCUMENTS
 from analysis.machine import threads
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
-from analysis.specs import PARTS, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, Spec, SweepSpec
+from analysis.specs import ModelSpec, SweepSpec
 
 if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
     from analysis.engine.foresight import Foresight
     from analysis.engine.sweeps import Point
 
-_AXES = ("methods", "sparsities", "patterns", "bits", "quantizers", "strengths", "stds", "step_ranges", "seeds")
-
-
-def add(verb: argparse.ArgumentParser) -> None:
-    """Gives the verb its flags."""
-    verb.add_argument(
+ASKED = Fields(
+    SweepSpec,
+    named=SWEEP_FLAGS,
+    # What an axis names has no flag of its own; `--seed` is the evaluation's.
+    without=(
+        *("method", "sparsity", "pattern", "quantization.bits", "quantizer", "discount_strength", "sink_std"),
+        *("first_step", "last_step", "calibration.seed"),
+        *("pruning.out", "pruning.overwrite", "evaluation.names", "early_draws"),
+    ),
+)
+FLAGS = (
+    flag(
         "--model",
+        of=(ModelSpec, "source"),
         nargs="+",
         action="extend",
         metavar="SRC",
-        help=f"{field_of(ModelSpec, 'source').description} Several are swept alike. Default: bundled.",
-    )
-    for name in _AXES:
-        field = field_of(SweepSpec, name)
-        verb.add_argument(
-            f"--{SWEEP_FLAGS.get(name, name)}",
-            dest=name,
-            type=listed_words,
-            default=argparse.SUPPRESS,
-            metavar="A,B",
-            help=f"{field.title}. {field.description} With commas between. Default: "
-            f"{','.join(map(str, field.default))}.".replace("%", "%%"),
-        )
-    verb.add_argument(
-        "--tasks",
-        type=listed_words,
-        default=argparse.SUPPRESS,
-        metavar="A,B",
-        help=f"{field_of(EvaluateSpec, 'tasks').description} With commas between.",
-    )
-    verb.add_argument(
-        "--calibration",
-        dest="data",
-        default=argparse.SUPPRESS,
-        metavar="TEXT",
-        help=field_of(CalibrationParams, "data").description,
-    )
-    verb.add_argument(
-        "--out", type=a_path, metavar="DIR", help="the folder to write tables, masks, reports and items to"
-    )
-    verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
-    verb.add_argument(
-        "--estimate", action="store_true", help="measure what the sweep will take, print it, and do no more"
-    )
-    verb.add_argument(
+        help="Several are swept alike. Default: bundled.",
+    ),
+    out("DIR", "the folder to write tables, masks, reports and items to", required=False),
+    overwrite("a folder"),
+    estimate("measure what the sweep will take, print it, and do no more"),
+    flag(
         "--log",
-        choices=list(TRACKERS),
+        choices=TRACKERS,
         help="log each scored point as a run of this experiment tracker, whose package must be installed",
-    )
-    verb.add_argument(
-        "--log-project", default="sinkscope", metavar="NAME", help="the tracker's project. Default: sinkscope"
-    )
-    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
-    # What an axis names has no flag of its own; `--seed` is the evaluation's.
-    seen = {*_AXES, "tasks", "data", "out", "overwrite", "pruning", "evaluation", *PARTS}
-    seen |= {
-        "other_models",
-        "method",
-        "sparsity",
-        "pattern",
-        "quantizer",
-        "discount_strength",
-        "sink_std",
-        "first_step",
-    }
-    seen |= {"last_step", "compare", "names", "early_draws"}
-    kinds: list[type[Spec]] = [SweepSpec, EvaluateSpec, PruneSpec, *PARTS.values(), ModelSpec]
-    for spec in kinds:
-        add_flags(verb, spec, "", seen)
+    ),
+    flag("--log-project", default="sinkscope", metavar="NAME", help="the tracker's project. Default: sinkscope"),
+    as_json(),
+    ASKED,
+)
 
 
 def spec_of(options: argparse.Namespace) -> SweepSpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
-    how = given(ModelSpec, options)
-    models = tuple(ModelSpec(source=source, **how) for source in options.model or [ModelSpec().source])
-    parts = {
-        part: {name: value for name, value in given(kind, options).items() if name not in ("seed", *_AXES)}
-        for part, kind in PARTS.items()
-    }
-    shared = {
-        name: value for name, value in given(PruneSpec, options).items() if name not in ("out", "overwrite", *PARTS)
-    }
-    pruning = PruneSpec.model_validate({**{part: kind(**parts[part]) for part, kind in PARTS.items()}, **shared})
-    axes = {
-        name: getattr(options, name) for name in (*_AXES, "keep", "decompose", "footprints", "shard") if name in options
-    }
-    return SweepSpec(
-        model=models[0],
-        other_models=models[1:],
-        pruning=pruning,
-        evaluation=EvaluateSpec(**given(EvaluateSpec, options)),
-        **axes,
-    )
+    first, *others = [MODEL.build(options, source=source) for source in options.model or [ModelSpec().source]]
+    return ASKED.build(options, model=first, other_models=tuple(others))
 
 
 def run(options: argparse.Namespace) -> int:
     """Sweeps, on all devices, and writes what was found; the same command goes on where it was cut off."""
-    if options.out is None and not options.estimate:
-        raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
-    if options.out is not None:
-        outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     module = tracker_module(options.log) if options.log else None
     spec = spec_of(options)
     if "noise" not in options:

@@ -1,8 +1,9 @@
 """A folder with all that a study found: numbers as CSV and JSON, every figure as Plotly's JSON, and one page."""
 
+import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,28 @@ def write(
     (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     settings = {name: value for name, value in study.items() if name not in ("shown", "noise")}
     (folder / PAGE).write_text(page_html(title, settings, exhibits), encoding="utf-8")
+
+
+def finish(
+    options: argparse.Namespace,
+    scratch: Path,
+    write_into: Callable[[Path], dict[str, Any]],
+    lines: Callable[[dict[str, Any]], Iterable[str]],
+) -> int:
+    """Put a study in its place and print it. Returns the exit code.
+
+    scratch: a folder beside that place. write_into: fills an empty folder and returns what was found. lines: what is
+    said of that where it is not printed as JSON.
+    """
+    folder = scratch / "study"
+    folder.mkdir()
+    study = write_into(folder)
+    note = outputs.place(folder, options.out, options.overwrite, refusal)
+    if options.json:
+        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
+        return 0
+    print("\n".join([*lines(study), f"{options.out / PAGE} shows all of it. {note}".strip()]))
+    return 0
 
 
 def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> list["Exhibit"]:

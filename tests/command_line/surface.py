@@ -238,7 +238,7 @@ def _write() -> None:
                 answers[line] = answer_to(line, folder)
             except SystemExit as ended:
                 answers[line] = ended.code
-    parts = [f'"flags {verb}": {{\n{_lines(flags_of(verb))}\n}}' for verb in program.VERBS]
+    parts = [f'"flags {verb}": {{\n{_lines(dict(sorted(flags_of(verb).items())))}\n}}' for verb in program.VERBS]
     fields = stored()["fields"] if FILE.is_file() else {}
     parts += [f'"answers": {{\n{_lines(answers)}\n}}', f'"fields": {{\n{_lines(fields)}\n}}']
     FILE.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")

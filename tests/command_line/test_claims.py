@@ -7,13 +7,14 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.command_line import claims
+from analysis.command_line.verb_flags import add_flags
 from analysis.engine.claims import new_claims
 from analysis.specs import CLAIM_SIZES, ClaimsSpec, ModelSpec
 
 
 def parsed(words: list[str]) -> ClaimsSpec:
     parser = argparse.ArgumentParser()
-    claims.add(parser.add_subparsers(dest="verb").add_parser("claims"))
+    add_flags(parser.add_subparsers(dest="verb").add_parser("claims"), claims.FLAGS)
     return claims.spec_of(parser.parse_args(words))
 
 

@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import VERBS, main
 from analysis.command_line.flags import a_path, path_text
+from analysis.command_line.verb_flags import add_flags
 from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.specs import CalibrationParams, EvaluateSpec, FootprintSpec, ImportSpec, PruneSpec
 from tests.command_line.surface import holds_fields
@@ -316,7 +317,7 @@ def test_a_home_is_written_out_in_every_flag_and_field(tmp_path, capsys, monkeyp
 def test_every_flag_that_names_a_file_knows_what_a_home_is():
     for name, verb in VERBS.items():
         parser = argparse.ArgumentParser()
-        import_module(verb.module).add(parser)
+        add_flags(parser, import_module(verb.module).FLAGS)
         for action in parser._actions:
             assert action.type is not Path, f"{name} {action.option_strings} takes ~ for a folder's name"
             assert "--out" not in action.option_strings or action.type in (a_path, path_text)

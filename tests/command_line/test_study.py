@@ -9,6 +9,7 @@ import pytest
 from analysis import hub
 from analysis.__main__ import main
 from analysis.command_line import study
+from analysis.command_line.verb_flags import add_flags
 from analysis.engine.studies import children_of, new_study
 from analysis.errors import UserError
 from analysis.jobs.recording_sets import cluster_keys
@@ -20,7 +21,7 @@ from analysis.study.report import _prompt_lines
 
 def options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    study.add(parser.add_subparsers(dest="verb").add_parser("study"))
+    add_flags(parser.add_subparsers(dest="verb").add_parser("study"), study.FLAGS)
     return parser.parse_args(words)
 
 

@@ -16,6 +16,7 @@ import pytest
 import sinkscope
 from analysis.__main__ import main
 from analysis.command_line import sweep, written_sweep
+from analysis.command_line.verb_flags import add_flags
 from analysis.evaluation.command import sweep_command
 from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
 from cache.store import Store
@@ -59,7 +60,7 @@ def init(**options):
 
 def parsed(words: list[str]) -> SweepSpec:
     parser = argparse.ArgumentParser()
-    sweep.add(parser.add_subparsers(dest="verb").add_parser("sweep"))
+    add_flags(parser.add_subparsers(dest="verb").add_parser("sweep"), sweep.FLAGS)
     return sweep.spec_of(parser.parse_args(words))
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from analysis.__main__ import Verb
-from analysis.command_line.flags import Terminal, add_flags, given
+from analysis.command_line.flags import Terminal
+from analysis.command_line.verb_flags import Fields
 from analysis.job_context import Context
 from analysis.jobs import JOBS, Job, Outcome, result_key
 from analysis.models.resident import resident_model
-from analysis.specs import JobSpec, ModelSpec, parameter
+from analysis.specs import JobSpec, parameter
 
 
 class CountSpec(JobSpec):
@@ -60,13 +61,12 @@ def dask_setup(worker: Any) -> None:
 # --- its verb -----------------------------------------------------------------------------------------------------
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    add_flags(verb, ModelSpec, "")
-    add_flags(verb, CountSpec, "")
+ASKED = Fields(CountSpec)
+FLAGS = (ASKED,)
 
 
 def run(options: argparse.Namespace) -> int:
-    spec = CountSpec(model=ModelSpec(**given(ModelSpec, options)), **given(CountSpec, options))
+    spec = ASKED.build(options)
     with Terminal(Path.cwd()) as context:
         print(json.dumps(count(spec, context).summary))
     return 0

@@ -19,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from analysis import hub
 from analysis.__main__ import main
 from analysis.command_line import evaluate
+from analysis.command_line.verb_flags import add_flags
 from analysis.errors import UserError
 from analysis.evaluation import comparing, early_draws, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
@@ -733,7 +734,7 @@ def test_the_command_line_prints_the_average_difference_its_p_and_what_it_is_hel
 
 def test_the_command_that_is_shown_asks_the_same_again():
     parser = argparse.ArgumentParser()
-    evaluate.add(parser.add_subparsers().add_parser("evaluate"))
+    add_flags(parser.add_subparsers().add_parser("evaluate"), evaluate.FLAGS)
     model = ModelSpec(source="a model", device="cpu", dtype="float32")
     for asked in (
         EvaluateSpec(),

@@ -1,0 +1,55 @@
+"""What the verbs share that run one job over many prompts and write a folder about it."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from analysis import outputs
+from analysis.command_line.flags import folder_beside
+from analysis.command_line.prompts import prompts_of, sampling_of
+from analysis.command_line.running import Runner, runner
+from analysis.command_line.verb_flags import MODEL, Fields
+from analysis.command_line.written_study import finish, refusal
+from analysis.specs.ablation import PromptsSpec
+
+SpecT = TypeVar("SpecT", bound=PromptsSpec)
+
+
+@dataclass(frozen=True)
+class OverPrompts(Generic[SpecT]):
+    """A verb that denoises every prompt. kind: of its job. asked: its flags. write: fills an empty folder and returns
+    what was found, under 'shown' as sentences by model. nothing: said where there are none. estimate: says with few
+    prompts what all would take, for verbs with --estimate."""
+
+    kind: str
+    asked: Fields[SpecT]
+    write: Callable[[Path, SpecT, Any, list[str]], dict[str, Any]]
+    nothing: str
+    estimate: Callable[[SpecT, Runner, bool], int] | None = None
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Run the job over the prompts and write the study."""
+        only_estimate = self.estimate is not None and options.estimate
+        if not only_estimate:
+            outputs.check(options.out, options.overwrite, refusal)
+        with folder_beside(options.out, self.kind) as scratch:
+            with runner(scratch, options) as jobs:
+                prompts, notes = prompts_of(options, self.asked.given(options).get("seed", 0), jobs.context)
+                model = MODEL.build(options)
+                spec = self.asked.build(
+                    options, model=model, prompts=prompts.texts, keys=prompts.keys, sampling=sampling_of(model, options)
+                )
+                if self.estimate is not None and only_estimate:
+                    return self.estimate(spec, jobs, options.json)
+                summary = jobs.run(self.kind, spec).summary
+            return finish(
+                options,
+                scratch,
+                lambda folder: self.write(folder, spec, summary, notes),
+                lambda study: [
+                    f"{model.source}: {summary['prompts']} prompts, {summary['seconds']:.0f} s.",
+                    *(f"  {sentence}" for sentence in study["shown"][model.source] or [self.nothing]),
+                ],
+            )

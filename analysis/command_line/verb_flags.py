@@ -1,0 +1,285 @@
+"""Flags of verbs as rows, most of them drawn from specs.
+
+A verb's module has `FLAGS`, a tuple of rows. `Fields` draws a flag for each field of its spec and of the specs inside
+it, and builds the spec from what was typed. `Flag` is one flag by hand: for a file to write, or a field that is read
+from one. A field whose flag stands in an earlier row gets no second one. Flags are
+flat (--sink-std); libraries that draw command lines from pydantic models name them by their path
+(--pruning.discount.sink-std).
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from analysis.command_line.flags import a_path, listed_words, path_text
+from analysis.specs import CalibrationParams, ModelSpec, Spec, choices, help_text
+from analysis.specs.base import beyond_choices, in_bytes
+
+PROMPTS_HELP = (
+    "a text file with one prompt per line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
+    "'cluster' in each line, 'bundled', or a benchmark, whose items' contexts are taken"
+)
+_COUNT = 50  # prompts
+_TEXTS = {"prompt", "keys", "own_prompts", "own_keys"}  # read from files, or typed by flags of a verb's own
+_NAMES = {(ModelSpec, "source"): "model", (CalibrationParams, "data"): "calibration"}  # flags not called as the field
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class Row(Protocol):
+    """Part of a verb's flags."""
+
+    def add(self, parser: Any, taken: set[str]) -> None:
+        """Give a parser or a group of it these flags, but for those in `taken`, to which their names are added."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag by hand. names: such as '--out', or that of a positional. of: the spec and field whose description it has
+    as help, before `help`. how: what argparse is told. One without help is not listed."""
+
+    names: tuple[str, ...]
+    help: str | Callable[[], str] = ""
+    of: tuple[type[BaseModel], str] | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, parser: Any, taken: set[str]) -> None:
+        """Give a parser the flag."""
+        described = "" if self.of is None else self.of[0].model_fields[self.of[1]].description or ""
+        said = self.help if isinstance(self.help, str) else self.help()
+        text = " ".join(filter(None, [described, said])).replace("%", "%%")
+        taken.add(parser.add_argument(*self.names, help=text or argparse.SUPPRESS, **self.how).dest)
+
+
+def flag(
+    *names: str, help: str | Callable[[], str] = "", of: tuple[type[BaseModel], str] | None = None, **how: Any
+) -> Flag:
+    """Return a flag by hand; `how` goes to argparse."""
+    return Flag(names, help, of, how)
+
+
+@dataclass(frozen=True)
+class OneOfFlags:
+    """Flags of which one has to be given."""
+
+    rows: tuple[Flag, ...]
+
+    def add(self, parser: Any, taken: set[str]) -> None:
+        """Give a parser the group."""
+        group = parser.add_mutually_exclusive_group(required=True)
+        for row in self.rows:
+            row.add(group, taken)
+
+
+class Leaf(NamedTuple):
+    """A field with a flag. path: of names from the outermost spec. default: what holds where the flag is not given.
+    note: for the end of the help."""
+
+    path: tuple[str, ...]
+    spec: type[BaseModel]
+    field: FieldInfo
+    default: Any
+    note: str
+
+    @property
+    def flag(self) -> str:
+        """The name of its flag, with underscores."""
+        return _NAMES.get((self.spec, self.path[-1]), self.path[-1])
+
+    def is_any_of(self, names: Sequence[str]) -> bool:
+        """True where one of the names, which may be dotted, is the end of the path."""
+        return any(f".{'.'.join(self.path)}".endswith(f".{name}") for name in names)
+
+
+@dataclass(frozen=True)
+class Fields(Generic[SpecT]):
+    """A flag for each field of a spec, and of the specs inside it but for the models of its parts.
+
+    note: for the end of the help of the spec's own fields. without: fields that have no flag, by their names or the
+    end of their dotted paths. named: flags that are not called as their fields, by the same.
+    """
+
+    spec: type[SpecT]
+    note: str = ""
+    without: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def leaves(self) -> list[Leaf]:
+        """Return the fields with a flag: the model, the spec's own, and those of the specs inside it."""
+        leaves = [leaf for leaf in _leaves(self.spec, None, (), self.note) if not leaf.is_any_of(self.without)]
+        return sorted(leaves, key=lambda leaf: leaf.path != ("model", "source"))
+
+    def flag(self, leaf: Leaf) -> str:
+        """Return the name of a field's flag, with underscores."""
+        return next((flag for name, flag in self.named.items() if leaf.is_any_of([name])), leaf.flag)
+
+    def add(self, parser: Any, taken: set[str]) -> None:
+        """Give a parser the flags. One not given stays out of the namespace, so that the spec's own default holds."""
+        for leaf in self.leaves():
+            name = self.flag(leaf)
+            if name not in taken:
+                taken.add(name)
+                _draw(parser, name, leaf)
+
+    def given(self, options: argparse.Namespace) -> dict[str, Any]:
+        """Return the values of the spec's own fields whose flags were given."""
+        return {leaf.path[0]: value for leaf, value in self._typed(options) if len(leaf.path) == 1}
+
+    def build(self, options: argparse.Namespace, **values: Any) -> SpecT:
+        """Return the spec that the flags ask for. values: of fields that are not typed. Raises pydantic's
+        ValidationError for what a spec refuses."""
+        tree: dict[str, Any] = {}
+        for leaf, value in self._typed(options):
+            *outer, last = leaf.path
+            place = tree
+            for name in outer:
+                place = place.setdefault(name, {})
+            place[last] = value
+        return _built(self.spec, None, {name: value for name, value in tree.items() if name not in values}, values)
+
+    def _typed(self, options: argparse.Namespace) -> Iterator[tuple[Leaf, Any]]:
+        for leaf in self.leaves():
+            value = getattr(options, self.flag(leaf), None)
+            if value is not None:
+                yield leaf, value
+
+
+def _leaves(spec: type[BaseModel], default: BaseModel | None, path: tuple[str, ...], note: str) -> Iterator[Leaf]:
+    """Yield the fields that a flag can give. default: the spec's values where it is part of another, or None."""
+    inside: list[tuple[type[BaseModel], BaseModel | None, str, str]] = []
+    for name, info in spec.model_fields.items():
+        value = info.get_default(call_default_factory=True) if default is None else getattr(default, name)
+        kinds = _specs_in(info.annotation)
+        if not kinds and name not in _TEXTS and not _is_fixed(info):
+            yield Leaf((*path, name), spec, info, value, note)
+        elif len(kinds) > 1:
+            inside += [(kind, None, name, f" [{kind.model_fields['sampler'].default}]") for kind in kinds]
+        elif isinstance(value, BaseModel) and not (path and kinds == [ModelSpec]):
+            inside.append((kinds[0], value, name, ""))
+    for kind, values, name, of_kind in sorted(inside, key=lambda one: one[2] == "sampling"):
+        yield from _leaves(kind, values, (*path, name), of_kind)
+
+
+def _specs_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [spec for part in get_args(annotation) for spec in _specs_in(part)]
+
+
+def _is_fixed(info: FieldInfo) -> bool:
+    """True for a field that can have one value, by which a spec is told from others."""
+    return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+
+
+def _draw(parser: Any, name: str, leaf: Leaf) -> None:
+    """Give a parser the flag of a field."""
+    info, shown = leaf.field, f"--{name.replace('_', '-')}"
+    description = help_text(info).replace("%", "%%")
+    kind: Any = info.annotation
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    if kind is bool:
+        parser.add_argument(shown, dest=name, action="store_true", default=argparse.SUPPRESS, help=description)
+        return
+    listed = get_origin(kind) is tuple
+    allowed = (list(choices(info)) or None) if not beyond_choices(info) else None
+    read = str if in_bytes(leaf.spec, leaf.path[-1]) else type(allowed[0]) if allowed else kind
+    parser.add_argument(
+        shown,
+        dest=name,
+        type=listed_words if listed else read,
+        choices=allowed,
+        default=argparse.SUPPRESS,
+        metavar=None if allowed else f"{name.upper()},…" if listed else name.upper(),
+        help=f"{description}{_said(leaf.default)}{leaf.note}",
+    )
+
+
+def _said(default: Any) -> str:
+    """Return the end of the help that says what holds without the flag."""
+    if default is PydanticUndefined:
+        return ""
+    listed = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f" Default: {'none' if listed in (None, '') else listed}.".replace("%", "%%")
+
+
+def _built(
+    spec: type[SpecT], default: BaseModel | None, tree: Mapping[str, Any], values: Mapping[str, Any] = {}
+) -> SpecT:
+    """Return a spec with the values of a tree of names, its parts built before it, and otherwise those of `default`."""
+    kept = {} if default is None else {name: getattr(default, name) for name in default.model_fields_set}
+    typed = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            part = spec.model_fields[name].get_default(call_default_factory=True)
+            part = part if default is None else getattr(default, name)
+            value = _built(type(part), part, value)
+        typed[name] = value
+    return spec.model_validate({**kept, **typed, **values})
+
+
+def add_flags(parser: argparse.ArgumentParser, rows: Iterable[Row]) -> None:
+    """Give a parser the flags of some rows, each name once."""
+    taken: set[str] = set()
+    for row in rows:
+        row.add(parser, taken)
+
+
+def out(metavar: str, help: str, required: bool = True) -> Flag:
+    """Return the flag of what a verb writes."""
+    return flag("--out", type=a_path, required=required, metavar=metavar, help=help)
+
+
+def overwrite(what: str) -> Flag:
+    """Return the flag that lets a verb replace something, such as 'a file'."""
+    return flag("--overwrite", action="store_true", help=f"replace {what} that exists")
+
+
+def as_json(what: str = "the summary") -> Flag:
+    """Return the flag that prints something as JSON."""
+    return flag("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def estimate(help: str) -> Flag:
+    """Return the flag that only says what a verb would take."""
+    return flag("--estimate", action="store_true", help=help)
+
+
+def reference(spec: type[Spec]) -> Flag:
+    """Return the flag of the model to stand beside."""
+    return flag(
+        "--reference",
+        of=(spec, "reference"),
+        metavar="SRC",
+        help="Default: the twin that the registry names; none: none.",
+    )
+
+
+def size(sizes: Mapping[str, Any]) -> Flag:
+    """Return the flag that chooses one of several sizes, each with settings of its own."""
+
+    def told() -> str:
+        return " ".join(f"{row.name}: {row.help}" for row in sizes.values())
+
+    return flag("--size", choices=sizes, help=lambda: f"{told()} Default: {QUICK}. Flags change single settings.")
+
+
+MODEL = Fields(ModelSpec)
+QUICK = "quick"
+"""The size that is chosen where none is."""
+SET_FLAGS: tuple[Row, ...] = (
+    flag("--prompts", type=path_text, default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP),
+    out("FOLDER", "the folder to write"),
+    overwrite("a study"),
+    as_json(),
+)
+"""Of verbs that write a folder about many prompts."""
+PROMPT_COUNT = flag(
+    "--prompt-count", type=int, default=_COUNT, metavar="N", help=f"how many of them. Default: {_COUNT}"
+)
