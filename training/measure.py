@@ -28,10 +28,9 @@ from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
-from analysis.recording import set_exhibits, set_measures
+from analysis.recording import set_exhibits, set_measures, set_verdicts
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.intervals import Estimates, quotient
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, RecordSetSpec
@@ -281,7 +280,8 @@ def set_statistics(recordings: RecordingSet) -> dict[str, Any]:
             for name in set_measures.MOVES
         },
         "words": set_exhibits.words({"": recordings})[""],
-        "noise": NOISE,
+        "beyond": set_verdicts.layers_beyond(recordings),
+        "noise": set_verdicts.NOISE,
         "centroid_variance_by_prompt": _finite(variance.round(7)),
     }
 

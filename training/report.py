@@ -2,52 +2,67 @@
 
     python -m training.report measure --model diffusion
     python -m training.report measure --model autoregressive
+    python -m training.report measure --model diffusion --pair FOLDER
     python -m training.report write
 
 `measure` keeps its numbers in measurements.json beside the weights, with `--sinks` those of the sinks anew and all
-others as they are; `write` makes README.md of each folder from them.
+others as they are. With `--pair` it measures a pair trained from another seed, whose weights do not ship, and keeps
+the numbers in training/readings. `write` makes README.md of each folder from all of them.
 """
 
 import argparse
-import hashlib
 import json
-import math
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
 from analysis.machine.provenance import environment
 from analysis.models.registry import BUNDLED
-from analysis.recording.set_words import layers_in_words
 from analysis.sinks.movement import MOVEMENT_NULLS
+from training.readings import (
+    FOLDERS,
+    KINDS,
+    MEASUREMENTS,
+    READINGS,
+    TRAINING,
+    WEIGHTS,
+    Numbers,
+    digest,
+    number,
+    percent,
+    points,
+    read,
+    table,
+    trainings,
+)
 from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS
 from training.tasks import TASKS
+from training.verdicts import VARIANCE, beyond_table, trainings_table, verdict_lines
 
-if TYPE_CHECKING:
-    import numpy as np
-
-FOLDERS = {kind: BUNDLED / kind for kind in ("diffusion", "autoregressive")}
-MEASUREMENTS, TRAINING = "measurements.json", "training.json"
 _OTHER = {"diffusion": "autoregressive", "autoregressive": "diffusion"}
 _TITLES = {"diffusion": "The bundled diffusion model", "autoregressive": "The bundled autoregressive twin"}
-# What the pair was built to show.
-ENOUGH_CLUSTERS = 150  # that a task should have
-DENSE_MEAN, ABOVE_CHANCE, KNEE_AT, KNEE_DROP = 0.85, 0.20, 0.7, 0.10
-
-Numbers = dict[str, Any]
+ENOUGH_CLUSTERS = 300  # effective, that a task should have
 
 
-def run_measurements(kind: str, split: str, limit: int | None) -> None:
-    """Measures one model and writes the numbers beside its weights."""
+def run_measurements(kind: str, split: str, limit: int | None, pair: Path = BUNDLED) -> None:
+    """Measure one model of a pair. Write the numbers beside its weights, or, of a pair that does not ship, with how it
+    was trained into `READINGS`.
+    """
     from analysis.models.load import load
     from analysis.specs import ModelSpec
     from training import measure
 
-    model = load(ModelSpec(source=str(FOLDERS[kind]), device="cpu"))
+    model = load(ModelSpec(source=str(pair / kind), device="cpu"))
     result = measure.measure(model, split, limit, lambda line: print(line, file=sys.stderr, flush=True))
-    result = {"weights": weights_digest(kind), "dtype": model.dtype, "environment": environment(), **result}
-    measure.save(result, FOLDERS[kind] / MEASUREMENTS)
+    weights = digest(pair / kind / WEIGHTS)
+    result = {"weights": weights, "dtype": model.dtype, "environment": environment(), **result}
+    folder = FOLDERS[kind]
+    if pair != BUNDLED:
+        training = json.loads((pair / kind / TRAINING).read_text(encoding="utf-8"))
+        folder = READINGS / f"seed-{training['seed']}" / kind
+        measure.save(training, folder / TRAINING)
+    measure.save(result, folder / MEASUREMENTS)
 
 
 def measure_sinks(kind: str) -> None:
@@ -57,50 +72,11 @@ def measure_sinks(kind: str) -> None:
     from training import measure
 
     stored = read(kind, MEASUREMENTS)
-    if stored is None or stored["weights"] != weights_digest(kind):
+    if stored is None or stored["weights"] != digest(FOLDERS[kind] / WEIGHTS):
         raise FileNotFoundError(f"{FOLDERS[kind]} lacks {MEASUREMENTS} of its weights: measure all of it first")
     model = load(ModelSpec(source=str(FOLDERS[kind]), device="cpu"))
     sinks = measure.sink_statistics(model, lambda line: print(line, file=sys.stderr, flush=True))
     measure.save(stored | {"sinks": sinks}, FOLDERS[kind] / MEASUREMENTS)
-
-
-def weights_digest(kind: str) -> str:
-    """SHA-256 of a model's weight file, which ties the numbers to these very weights."""
-    return hashlib.sha256((FOLDERS[kind] / "model.safetensors").read_bytes()).hexdigest()
-
-
-def read(kind: str, name: str) -> Numbers | None:
-    """The numbers kept beside a model, or None where there are none."""
-    path = FOLDERS[kind] / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-# --- pieces of text ---------------------------------------------------------------------------------------------
-
-
-def percent(values: list[float]) -> str:
-    """[share, low, high] as '92.1 (89.4–94.2)'."""
-    share, low, high = (100 * value for value in values)
-    return f"{share:.1f} ({low:.1f}–{high:.1f})"
-
-
-def points(values: list[float]) -> str:
-    """A signed difference of shares with its interval, in points."""
-    share, low, high = (100 * value for value in values)
-    return f"{share:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def number(values: list[float] | None, digits: int = 2) -> str:
-    """[mean, low, high] as '2.31 (2.10–2.52)'; a dash where nothing could be measured."""
-    if values is None:
-        return "–"
-    mean, low, high = values
-    return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
 def _training(kind: str, training: Numbers, size: int) -> str:
@@ -215,19 +191,18 @@ def _differences(measured: Numbers) -> str:
 
 
 _SCOPE_COLUMNS = {
-    "count": ("sinks a step", 2),
+    "count": ("sinks per step", 2),
     "corrected-share": ("corrected share of a sink", 2),
     "strength": ("attention to the sinks", 3),
     "life": ("life of a sink (steps)", 1),
 }
-_VARIANCE = "centroid-variance"
 _MOVES = {
-    "change": ("RMS change of the corrected share a step", 3),
-    "births": ("births a step", 3),
-    "deaths": ("deaths a step", 3),
+    "change": ("RMS change of the corrected share per step", 3),
+    "births": ("births per step", 3),
+    "deaths": ("deaths per step", 3),
     "births-written": ("births that coincide with the token being written", 2),
     "deaths-written": ("deaths that coincide with the token being written", 2),
-    _VARIANCE: ("temporal variance of the centroid c/S", 4),
+    VARIANCE: ("temporal variance of the centroid c/S", 4),
 }
 LEAST_PORTION = 0.1  # of a layer's sinks, for a kind to be named
 
@@ -263,109 +238,24 @@ def _said(measured: Numbers) -> str:
     return "\n".join(f"- {sentence}" for sentence in measured["words"] or ["Nothing lies beyond its nulls."])
 
 
-# --- what was to be shown ---------------------------------------------------------------------------------------
-
-
-def verdicts(both: dict[str, Numbers]) -> list[str]:
-    """One sentence for each thing the pair is meant to show: met, or missed by how much."""
-    lines = []
-    for kind, measured in both.items():
-        dense = measured["pruning"]["rows"][0]
-        lines.append(_bar(f"{kind}: dense mean accuracy", dense["mean"][0], DENSE_MEAN))
-        task, margin = min(
-            ((task, dense["tasks"][task][0] - 1 / TASKS[task].choices) for task in TASKS), key=lambda pair: pair[1]
-        )
-        lines.append(_bar(f"{kind}: least margin over chance ({task})", margin, ABOVE_CHANCE))
-        at_knee = [row for row in measured["pruning"]["rows"] if row["sparsity"] == KNEE_AT]
-        worst = min(at_knee, key=lambda row: row["mean"][0])
-        lines.append(
-            _bar(f"{kind}: fall at {KNEE_AT:.0%} ({worst['method']})", dense["mean"][0] - worst["mean"][0], KNEE_DROP)
-        )
-        apart = [row for row in measured["pruning"]["differences"] if _excludes_zero(row["magnitude - wanda"])]
-        if apart:
-            widest = max(apart, key=lambda row: abs(row["magnitude - wanda"][0]))
-            lines.append(
-                f"{kind}: magnitude and Wanda differ by more than the interval at "
-                f"{', '.join(format(row['sparsity'], '.0%') for row in apart)}; most at {widest['sparsity']:.0%}: "
-                f"{points(widest['magnitude - wanda'])} points for magnitude. Met."
-            )
-        else:
-            lines.append(f"{kind}: magnitude and Wanda differ nowhere by more than the interval. **Missed.**")
-    if len(both) == 2:
-        lines += [_budget_verdict(), *_variance_verdicts(both)]
-    return lines
-
-
-def _budget_verdict() -> str:
-    tokens = {kind: (read(kind, TRAINING) or {}).get("tokens", math.nan) for kind in FOLDERS}
-    same = len(set(tokens.values())) == 1
-    listed = ", ".join(f"{kind} {value / 1e6:.1f} M" for kind, value in tokens.items())
-    return f"the same budget, tokens of training: {listed}. {'Met.' if same else '**Missed.**'}"
-
-
-def _bar(what: str, value: float, bar: float) -> str:
-    result = "Met." if value >= bar else f"**Missed by {100 * (bar - value):.1f} points.**"
-    return f"{what}: {100 * value:.1f} (bar {100 * bar:.0f}). {result}"
-
-
-def _excludes_zero(values: list[float]) -> bool:
-    return values[1] > 0 or values[2] < 0
-
-
-def _minus(first: "np.ndarray", second: "np.ndarray") -> "np.ndarray":
-    """The difference of two independent estimates, (3,) each: value, low and high; half-widths add in squares."""
-    import numpy as np
-
-    value = first[0] - second[0]
-    low = value - np.hypot(first[0] - first[1], second[2] - second[0])
-    high = value + np.hypot(first[2] - first[0], second[0] - second[1])
-    return np.array([value, low, high])
-
-
-def _variance_verdicts(both: dict[str, Numbers]) -> list[str]:
-    """The differences of temporal variance, paired over the prompts on which both models have a centroid: of all layers
-    together, and the layers whose difference lies on one side of zero, with intervals that hold for them together.
-    """
-    import numpy as np
-
-    from analysis.sinks.intervals import paired_difference
-
-    diffusion, twin = (
-        np.array(both[kind]["sinks"]["centroid_variance_by_prompt"], float) for kind in ("diffusion", "autoregressive")
-    )
-    ones = np.ones_like(diffusion)
-    together = paired_difference((diffusion[:, -1:], ones[:, -1:]), (twin[:, -1:], ones[:, -1:]))
-    difference = [float(end[0]) for end in (together.value, together.low, together.high)]
-    what = "temporal variance of the centroid, diffusion minus autoregressive"
-    pairs = int((np.isfinite(diffusion) & np.isfinite(twin))[:, -1].sum())
-    if not np.isfinite(difference).all():
-        return [f"{what}: one of the models has sinks on too few prompts to compare. **Missed.**"]
-    lies = "It lies above its twin's" if difference[1] > 0 else "It does not lie above its twin's"
-    random = [
-        np.array(both[kind]["sinks"]["moves"][_VARIANCE]["random"][-1]) for kind in ("diffusion", "autoregressive")
-    ]
-    untrained, beyond = _minus(*random), _minus(np.array(difference), _minus(*random))
-    apart, low, high = (f"{end:+.4f}".replace("-", "−") for end in beyond)
-    met = (
-        f"{lies}. With random weights it is {number(list(untrained), 4)}; trained minus random: {apart} "
-        f"({low} to {high}). "
-        + ("Training adds to the contrast." if beyond[1] > 0 else "The contrast is there without training.")
-    )
-    by_layer = paired_difference((diffusion[:, :-1], ones[:, :-1]), (twin[:, :-1], ones[:, :-1]))
-    above, below = (np.flatnonzero(side) for side in (by_layer.low > 0, by_layer.high < 0))
-    sides = [
-        f"it lies {word} the twin's in {layers_in_words(layers, len(by_layer.value)).lower()}"
-        for word, layers in (("above", above), ("below", below))
-        if len(layers)
-    ]
-    told = "; ".join(sides) or "it is told from the twin's in no layer"
-    return [
-        f"{what}, all layers together, paired over {pairs} prompts: {number(difference, 4)}. {met}",
-        f"the same layer by layer, with intervals that hold for all layers together: {told}. Its nulls stand above.",
-    ]
-
-
 # --- the cards --------------------------------------------------------------------------------------------------
+
+
+def _other_trainings(kind: str) -> str:
+    """The readings of all trainings side by side; nothing where there is one."""
+    if len(trainings()) < 2:
+        return ""
+    return f"""## Other trainings
+
+One training is a sample of one. The pair was trained again from other seeds of initialization and of the training
+text; only seed 0 ships, and these are the readings of all. Intervals cover the items or the prompts; the columns show
+what the training seed adds.
+
+{trainings_table(kind)}
+
+{beyond_table(kind)}
+
+"""
 
 
 def card(kind: str) -> str:
@@ -373,15 +263,14 @@ def card(kind: str) -> str:
     training, measured = read(kind, TRAINING), read(kind, MEASUREMENTS)
     if training is None or measured is None:
         raise FileNotFoundError(f"{FOLDERS[kind]} lacks {TRAINING} or {MEASUREMENTS}: train and measure it first")
-    both = {name: numbers for name in FOLDERS if (numbers := read(name, MEASUREMENTS)) is not None}
     size = sum(path.stat().st_size for path in FOLDERS[kind].glob("*.safetensors"))
     sampled, pruning = measured["sinks"], measured["pruning"]
     seeds = ", ".join(map(str, sampled["random_seeds"]))
     judged = sampled.get("judged", "mass")
-    there = sampled["moves"][_VARIANCE]  # a card measured earlier has fewer nulls
+    there = sampled["moves"][VARIANCE]  # a card measured earlier has fewer nulls
     held = [null for name, null in MOVEMENT_NULLS.items() if name in there]
     nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in held)
-    lines = "\n".join(f"- {line}" for line in verdicts(both))
+    lines = "\n".join(f"- {line}" for line in verdict_lines())
     return f"""# {_TITLES[kind]}
 
 Written by `python -m training.report write` from `{TRAINING}` and `{MEASUREMENTS}`. Intervals are 95 %.
@@ -443,7 +332,7 @@ What lies beyond the nulls. {sampled["noise"]}
 
 {_said(sampled)}
 
-## What the pair was built to show
+{_other_trainings(kind)}## What the pair was built to show
 
 {lines}
 """
@@ -460,16 +349,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     measuring = verbs.add_parser("measure", help="measure one model")
-    measuring.add_argument("--model", choices=list(FOLDERS), required=True)
+    measuring.add_argument("--model", choices=KINDS, required=True)
     measuring.add_argument("--split", choices=("dev", "test"), default="test")
     measuring.add_argument("--limit", type=int, help="items a task, for a quick look")
+    measuring.add_argument("--pair", type=Path, default=BUNDLED, help="folder of a pair trained from another seed")
     measuring.add_argument("--sinks", action="store_true", help="measure the sinks anew and keep all other numbers")
     verbs.add_parser("write", help="write the model cards from the numbers measured")
     arguments = parser.parse_args()
     if arguments.verb == "measure" and arguments.sinks:
         measure_sinks(arguments.model)
     elif arguments.verb == "measure":
-        run_measurements(arguments.model, arguments.split, arguments.limit)
+        run_measurements(arguments.model, arguments.split, arguments.limit, arguments.pair)
     else:
         write()
 

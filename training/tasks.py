@@ -19,6 +19,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from analysis.bundled.asked import (
+    category_asked_anew,
+    opposite_asked_anew,
+    property_asked_anew,
+    reference_asked_anew,
+    tool_asked_anew,
+)
 from analysis.bundled.grammar import problem, question
 from analysis.bundled.units import (
     Unit,
@@ -33,7 +40,6 @@ from analysis.bundled.units import (
     property_,
     reference,
     tool,
-    tool_asked_anew,
     trouble,
 )
 from analysis.bundled.world import NUMBER_WORDS
@@ -58,10 +64,20 @@ class Task:
 TASKS: dict[str, Task] = {
     "agreement": Task(2, ((agreement, 1.0),)),
     "arithmetic": Task(4, ((arithmetic, 1.0),)),
-    "knowledge": Task(4, ((category, 0.4), (property_, 0.3), (opposite, 0.3))),
-    "physical": Task(2, ((tool, 0.3), (tool_asked_anew, 0.58), (physics, 0.12))),
+    "knowledge": Task(
+        4,
+        (
+            (category, 0.2),
+            (category_asked_anew, 0.2),
+            (property_, 0.15),
+            (property_asked_anew, 0.15),
+            (opposite, 0.15),
+            (opposite_asked_anew, 0.15),
+        ),
+    ),
+    "physical": Task(2, ((tool, 0.2), (tool_asked_anew, 0.72), (physics, 0.08))),
     "story": Task(4, ((trouble, 0.5), (moved, 0.2), (gone, 0.15), (given, 0.15))),
-    "reference": Task(2, ((reference, 1.0),)),
+    "reference": Task(2, ((reference, 0.5), (reference_asked_anew, 0.5))),
 }
 GENERATIVE = "problems"
 

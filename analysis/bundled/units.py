@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
 
-from analysis.bundled.heldout import ASKED_ONLY, held_out
+from analysis.bundled.heldout import held_out
 from analysis.bundled.world import (
     ACTS_ALONE,
     BEINGS,
@@ -272,21 +272,6 @@ _TOOL_FRAMES = (
     "{who} was able to {act} because {he} had",
 )
 
-_ASKED_TOOL_FRAMES = (
-    "To {act}, {who} needs",
-    "{who} can {act} with",
-    "It is hard to {act}, so {who} needs",
-    "{who} wants to {act}, so {he} needs",
-    "{who} wanted to {act}. {He} looked for",
-    "{who} is able to {act} with",
-    "{who} wants to {act} and looks for",
-    "{who} was not able to {act} without",
-    "{who} needed to {act}, so {he} used",
-    "When {who} wanted to {act}, {he} looked for",
-    "It is hard for {who} to {act} without",
-    "You can not {act} without",
-)
-
 
 def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Which tool does what."""
@@ -300,15 +285,6 @@ def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
     context = _TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
     key, pool = f"tool {act} {frame}", f"tool {a(name).split()[0]}"
     return Unit("physical", key, pool, context, f" {a(name)}", template=f"tool {frame}")
-
-
-def tool_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """Which tool does what, in sentences that no document has: in the world's words, put together in another way."""
-    act, name = pick(random, TOOL_TASKS)
-    who = by_name(random, who or pick(random, people))
-    frame = int(random.random() * len(_ASKED_TOOL_FRAMES))
-    context = _ASKED_TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
-    return Unit("physical", f"{ASKED_ONLY} tool {act} {frame}", f"tool {a(name).split()[0]}", context, f" {a(name)}")
 
 
 _TEST_FRAMES = {

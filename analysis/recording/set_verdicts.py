@@ -4,7 +4,7 @@ interval lies on one side of zero. NumPy only.
 All claims about a set form one family of comparisons, and the sets that a page shows share its error.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,24 +234,48 @@ def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list
     group of layers that exceed the same nulls of other weights.
     """
     sentences = []
-    for rule in RULES.values():
+    for rule, template, layers_of in _held(recordings, family):
         percent, observed = MOVES[rule.measure].percent, moves(recordings, rule.measure).value
-        told = [null for null in rule.nulls if null not in WEIGHT_NULLS or enough(recordings, null)]
-        values = {null: moves(recordings, rule.measure, null).value for null in told}
-        for template, side in ((rule.above, _above), (rule.below, _below)):
-            if not template:
-                continue
-            layers_of = {null: side(family[f"{rule.measure}:{null}"])[: recordings.layers] for null in told}
-            for nulls, layers in _groups(layers_of):
-                null = _beside(nulls, told, {name: spread(values[name][layers], percent) for name in nulls})
-                sentences.append(
-                    template.format(
-                        layers=layers_in_words(layers, recordings.layers),
-                        value=spread(observed[layers], percent),
-                        null=null if rule.null == OTHER_WEIGHTS else spread(values[rule.null][layers], percent),
-                    )
+        values = {null: moves(recordings, rule.measure, null).value for null in layers_of}
+        for nulls, layers in _groups(layers_of):
+            null = _beside(nulls, tuple(layers_of), {name: spread(values[name][layers], percent) for name in nulls})
+            sentences.append(
+                template.format(
+                    layers=layers_in_words(layers, recordings.layers),
+                    value=spread(observed[layers], percent),
+                    null=null if rule.null == OTHER_WEIGHTS else spread(values[rule.null][layers], percent),
                 )
+            )
     return sentences
+
+
+def _held(
+    recordings: RecordingSet, family: Mapping[str, Estimates]
+) -> Iterator[tuple[Rule, str, dict[str, np.ndarray]]]:
+    """Yield every rule and direction that has a sentence: the rule, its template, and per null the layers (L,) that lie
+    on that side of it.
+    """
+    for rule in RULES.values():
+        told = [null for null in rule.nulls if null not in WEIGHT_NULLS or enough(recordings, null)]
+        for template, side in ((rule.above, _above), (rule.below, _below)):
+            if template and told:
+                differences = {null: family[f"{rule.measure}:{null}"] for null in told}
+                yield rule, template, {null: side(one)[: recordings.layers] for null, one in differences.items()}
+
+
+def layers_beyond(recordings: RecordingSet) -> dict[str, list[int]]:
+    """Return the layers in which a set lies beyond every null that a rule is held against, by what the rule says, and
+    the layers in which a kind of token draws more attention than other weights give it; empty below `LEAST_PROMPTS`.
+    """
+    if recordings.prompts_apart < LEAST_PROMPTS:
+        return {}
+    family = _family(recordings, LEVEL)
+    beyond = {f"the sinks include {name}": flags for name, flags in _kind_flags(recordings, family)}
+    for rule, template, layers_of in _held(recordings, family):
+        null = MOVEMENT_NULLS[rule.null].title if rule.null != OTHER_WEIGHTS else "other weights"
+        side = "above" if template == rule.above else "below"
+        beyond[f"{MOVES[rule.measure].title.lower()}: {side} {null}"] = layers_of
+    return {what: np.flatnonzero(np.all([*of.values()], axis=0)).tolist() for what, of in beyond.items() if of}
 
 
 def _beside(nulls: Sequence[str], told: Sequence[str], values: Mapping[str, str]) -> str:
@@ -287,9 +311,7 @@ def _kinds(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[st
     random = {null: by_kind(recordings, "token-share", null).value[:-1] for null in told}
     tokens = arrays_of(recordings, "trained")["tokens"].sum(axis=0)
     sentences = []
-    for kind, name in enumerate(recordings.kinds):
-        often = np.nan_to_num(portion[:, kind]) >= LEAST_PORTION
-        flags = {null: _above(family[f"{recordings.info.kinds[kind]}:{null}"])[:-1] & often for null in told}
+    for kind, (name, flags) in enumerate(_kind_flags(recordings, family)):
         for nulls, layers in _groups(flags):
             draws, are = ("draws", "is") if name in SINGULAR else ("draw", "are")
             values = {null: f"{spread(random[null][layers, kind], False)} ×" for null in nulls}
@@ -300,6 +322,19 @@ def _kinds(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[st
                 f"{number(tokens[kind] / tokens.sum(), True)} of the tokens."
             )
     return sentences
+
+
+def _kind_flags(
+    recordings: RecordingSet, family: Mapping[str, Estimates]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Yield every kind of token and, per null of other weights, the layers (L,) in which it is at least 10 % of the
+    sinks and draws more attention than each model of the null.
+    """
+    told = [null for null in WEIGHT_NULLS if enough(recordings, null)]
+    portion = by_kind(recordings, "portion").value[:-1]
+    for kind, name in enumerate(recordings.kinds):
+        often = np.nan_to_num(portion[:, kind]) >= LEAST_PORTION
+        yield name, {null: _above(family[f"{recordings.info.kinds[kind]}:{null}"])[:-1] & often for null in told}
 
 
 def _above(difference: Estimates) -> np.ndarray:

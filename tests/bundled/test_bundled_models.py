@@ -13,7 +13,7 @@ from analysis.models.loaded import LoadedModel
 from analysis.recording import set_exhibits, set_measures
 from analysis.specs import ModelSpec
 from tests.recording.made_sets import a_set
-from training import measure, report
+from training import measure, readings, report, verdicts
 from training.tokenizer import build_tokenizer
 
 
@@ -78,7 +78,7 @@ def test_the_cards_say_what_was_measured(pair):
     kind, _ = pair
     card = (report.FOLDERS[kind] / "README.md").read_text(encoding="utf-8")
     assert card == report.card(kind)
-    assert report.read(kind, report.MEASUREMENTS)["weights"] == report.weights_digest(kind)
+    assert report.read(kind, report.MEASUREMENTS)["weights"] == readings.digest(report.FOLDERS[kind] / readings.WEIGHTS)
 
 
 def test_the_measured_loss_is_this_models(pair):
@@ -151,5 +151,38 @@ def test_the_written_number(text, number):
 
 
 def test_a_missed_bar_is_said():
-    assert "Missed by 5.0 points" in report._bar("x", 0.80, 0.85)
-    assert "Met" in report._bar("x", 0.85, 0.85)
+    missed, met = verdicts._bar("x", 0.80, 0.85), verdicts._bar("x", 0.85, 0.85)
+    assert not missed.met and missed.sentence == "x: 80.0 (bar 85, short by 5.0 points). **Missed.**"
+    assert met.met and met.sentence == "x: 85.0 (bar 85). Met."
+
+
+def test_a_card_counts_the_trainings_that_meet_a_bar_and_shows_the_layers_of_each(tmp_path, monkeypatch):
+    """A training whose fall at 70 % is short of the bar, and whose sinks lie beyond the nulls in one layer fewer."""
+    monkeypatch.setattr(readings, "READINGS", tmp_path)
+    monkeypatch.setattr(report, "READINGS", tmp_path)
+    name = "diffusion: fall at 70% sparsity"
+    shipped = {one.name: one for one in verdicts.verdicts()}[name]
+    beyond = report.read("diffusion", report.MEASUREMENTS)["sinks"]["beyond"]
+    claim, layers = next((what, layers) for what, layers in beyond.items() if len(layers) > 1)
+    for kind in readings.KINDS:
+        measured, training = report.read(kind, report.MEASUREMENTS), report.read(kind, report.TRAINING)
+        dense = measured["pruning"]["rows"][0]["mean"]
+        for row in measured["pruning"]["rows"]:
+            row["mean"] = dense
+        measured["sinks"]["beyond"][claim] = layers[:-1]
+        measure.save(measured, tmp_path / "seed-5" / kind / readings.MEASUREMENTS)
+        measure.save(training | {"seed": 5}, tmp_path / "seed-5" / kind / readings.TRAINING)
+    assert list(readings.trainings()) == [0, 5]
+    assert shipped.met and f"{shipped.sentence} Met in 1 of 2 trainings." in verdicts.verdict_lines()
+    row = next(line for line in verdicts.beyond_table("diffusion").splitlines() if line.startswith(f"| {claim} |"))
+    both = [", ".join(map(str, of)) for of in (layers, layers[:-1])]
+    assert row == f"| {claim} | {both[0]} | {both[1]} | 2 of 2 |"
+    assert "| seed 0 | seed 5 |" in report.card("diffusion")
+
+
+def test_the_readings_of_other_trainings_are_of_the_same_recipe():
+    kept = readings.trainings()
+    for kind in readings.KINDS:
+        trained = [report.read(kind, report.TRAINING, pair) for pair in kept.values()]
+        assert [one["seed"] for one in trained] == list(kept)
+        assert all((one["recipe"], one["tokens"]) == (trained[0]["recipe"], trained[0]["tokens"]) for one in trained)

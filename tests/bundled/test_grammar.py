@@ -7,17 +7,19 @@ from random import Random
 import pytest
 import torch
 
-from analysis.bundled import patterns, world
+from analysis.bundled import asked, patterns, world
 from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
 from analysis.bundled.prompts import TEMPLATES, keyed_prompts, prompts
-from analysis.bundled.units import UNITS, tool_asked_anew
+from analysis.bundled.units import UNITS
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
 from analysis.models.tokenizer import load_tokenizer
 from tests.helpers import there
 from training import stream
 from training.report import FOLDERS
 from training.tokenizer import BOS, EOS, MASK, PAD
+
+ASKED = [maker for name, maker in vars(asked).items() if name.endswith("_asked_anew")]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_questions_are_held_out():
 
 def test_sentences_that_are_only_asked_are_of_words_the_models_know(tokenizer):
     random = Random(4)
-    units = [tool_asked_anew(random) for _ in range(400)]
+    units = [maker(random) for maker in ASKED for _ in range(400)]
     assert all(held_out(unit.key) for unit in units)
     for unit in units:
         words = re.findall(r"[A-Za-z]+|[.,]", unit.context)
@@ -121,7 +123,7 @@ def test_sentences_leave_no_slot_open():
 def test_articles_fit_the_next_word(documents):
     """In documents and in questions: 'an' before vowels and a silent h, 'a' before everything else."""
     random = Random(4)
-    questions = [question(random, maker) for maker in (*UNITS, problem) for _ in range(500)]
+    questions = [question(random, maker) for maker in (*UNITS, *ASKED, problem) for _ in range(500)]
     found = Counter(
         (article.lower(), word.lower())
         for one in (*documents, *questions)

@@ -1,0 +1,142 @@
+"""Units in sentences that no document has: questions for the benchmark tasks, in the world's words put together anew.
+
+A task needs many combinations, and the documents may hold six of seven. Every combination here is held out.
+"""
+
+from random import Random
+
+from analysis.bundled.heldout import ASKED_ONLY
+from analysis.bundled.units import Cast, Unit, by_name, other, pick
+from analysis.bundled.world import (
+    MEMBERS,
+    OPPOSITE_THINGS,
+    OPPOSITES,
+    PEOPLE,
+    PLACES,
+    PROPERTIES,
+    STATES,
+    TOOL_TASKS,
+    WHERE,
+    Person,
+    a,
+)
+
+_ASKED_CATEGORY_FRAMES = (
+    "{who} knows that {a} is",
+    "The teacher asked {who} what {a} is. It is",
+    "{who} can see {a}. It is",
+    "It is true that {a} is",
+    "Look at {a}. That is",
+    "{who} has a book about {a}. It is",
+    "In a story there was {a}. It is",
+    "{who} says that {a} is",
+)
+
+
+def category_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """What a thing is, in sentences that no document has."""
+    member, group = pick(random, MEMBERS)
+    frame = int(random.random() * len(_ASKED_CATEGORY_FRAMES))
+    context = _ASKED_CATEGORY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
+    pool = f"category {a(group).split()[0]}"
+    return Unit("knowledge", f"{ASKED_ONLY} category {member} {frame}", pool, context, f" {a(group)}")
+
+
+_ASKED_PROPERTY_FRAMES = (
+    "Everyone knows that {a}",
+    "{who} says that {a}",
+    "Look at {a}. It",
+    "{who} asked what {a} is. It",
+    "In the book it is true that {a}",
+    "{who} saw {a}. It",
+)
+
+
+def property_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """What follows from what a thing is, in sentences that no document has."""
+    member, group = pick(random, MEMBERS)
+    which, frame = int(random.random() * 2), int(random.random() * len(_ASKED_PROPERTY_FRAMES))
+    verb, rest = PROPERTIES[group][which].split(" ", 1)
+    context = _ASKED_PROPERTY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
+    key = f"{ASKED_ONLY} property {member} {which} {frame}"
+    return Unit("knowledge", key, f"property {verb}", f"{context} {verb}", f" {rest}")
+
+
+_ASKED_OPPOSITE_FRAMES = (
+    "{who} knows that the opposite of {x} is",
+    "{who} says the {thing} is not {x}. It is",
+    "{who} says the {thing} is {x}, but it is",
+    "{friend} says the {thing} is {x}. {who} says no, it is",
+    "First the {thing} was {x}. Now it is",
+    "The {thing} was {x}, but later it was",
+    "Everyone knows that what is not {x} is",
+    "{who} saw that the {thing} is not {x}. It is",
+)
+
+
+def opposite_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """'Tom says the soup is not hot. It is cold', in sentences that no document has."""
+    word = pick(random, tuple(OPPOSITES))
+    frame = int(random.random() * len(_ASKED_OPPOSITE_FRAMES))
+    thing = pick(random, OPPOSITE_THINGS[word])
+    who = who or pick(random, people)
+    friend = other(random, people, who)
+    context = _ASKED_OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, friend=friend.name)
+    key = f"{ASKED_ONLY} opposite {word} {frame}"
+    return Unit("knowledge", key, "opposite", context, f" {OPPOSITES[word]}", f" {word}")
+
+
+_ASKED_TOOL_FRAMES = (
+    "To {act}, {who} needs",
+    "{who} can {act} with",
+    "It is hard to {act}, so {who} needs",
+    "{who} wants to {act}, so {he} needs",
+    "{who} wanted to {act}. {He} looked for",
+    "{who} is able to {act} with",
+    "{who} wants to {act} and looks for",
+    "{who} was not able to {act} without",
+    "{who} needed to {act}, so {he} used",
+    "When {who} wanted to {act}, {he} looked for",
+    "It is hard for {who} to {act} without",
+    "You can not {act} without",
+)
+
+
+def tool_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """Which tool does what, in sentences that no document has: in the world's words, put together in another way."""
+    act, name = pick(random, TOOL_TASKS)
+    who = by_name(random, who or pick(random, people))
+    frame = int(random.random() * len(_ASKED_TOOL_FRAMES))
+    context = _ASKED_TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
+    return Unit("physical", f"{ASKED_ONLY} tool {act} {frame}", f"tool {a(name).split()[0]}", context, f" {a(name)}")
+
+
+_ASKED_PRONOUN_FRAMES = (
+    "{first} and {second} met {place} when {he} was {state}. The {state} one was",
+    "{first} was {place} with {second}. {He} was {state}. The {state} one was",
+    "{first} saw {second} {place}, but {he} was {state}. The {state} one was",
+    "{first} told {second} a story {place}. {He} was too {state}. Too {state} was",
+    "{first} and {second} walked to the {ground}. Then {he} was {state}. The {state} one was",
+)
+
+
+def reference_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """A man and a woman, and which of them the pronoun meant, in sentences that no document has."""
+    men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
+    pair = (pick(random, men), pick(random, women))
+    first, second = pair if random.random() < 0.5 else pair[::-1]
+    meant, lure = pair if random.random() < 0.5 else pair[::-1]
+    frame = int(random.random() * len(_ASKED_PRONOUN_FRAMES))
+    ground = pick(random, PLACES)
+    context = _ASKED_PRONOUN_FRAMES[frame].format(
+        first=first.name,
+        second=second.name,
+        place=WHERE[ground],
+        ground=ground,
+        he=meant.he,
+        He=meant.He,
+        state=pick(random, STATES),
+    )
+    key = f"{ASKED_ONLY} pronoun {frame} {first.name} {second.name}"
+    pool = f"reference {' '.join(sorted((meant.name, lure.name)))}"
+    return Unit("reference", key, pool, context, f" {meant.name}", f" {lure.name}")
