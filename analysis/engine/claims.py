@@ -1,6 +1,7 @@
 """Claims tested on a model: the engine asks for the recordings, measurements and prunings that they are told from."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from analysis.bundled.prompts import keyed_prompts
@@ -33,6 +34,14 @@ def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(prompt.text for prompt in bundled), tuple(prompt.template for prompt in bundled)
 
 
+def _set(spec: ClaimsSpec) -> list[Child]:
+    """The recordings of a study of the same size, with the nulls that claims are held against alone."""
+    return [
+        replace(child, spec=child.spec.model_copy(update={"skip_matched": True}))
+        for child in set_children(spec.study())
+    ]
+
+
 def inside_name(model: ModelSpec, measures: Sequence[str]) -> str:
     """What measurements inside a model are called among the children: others, as of a longer table, are asked anew."""
     return f"inside {model.source}: {' '.join(measures)}"
@@ -57,7 +66,7 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
 CLAIM_CHILDREN: Attached[Callable[[ClaimsSpec], list[Child]]] = Attached(
     CLAIM_DATA,
     {
-        "set": lambda spec: set_children(spec.study()),
+        "set": _set,
         "inside": lambda spec: _inside(spec, spec.model, twin=False),
         "twin": lambda spec: [] if spec.reference is None else _inside(spec, spec.reference, twin=True),
         "sweep": lambda spec: [Child(SWEEP, "sweep", sweep_of(spec.study()), "pruning and scoring")],

@@ -21,7 +21,7 @@ from analysis.models.resident import free_memory, resident_model
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
 from analysis.sinks import count_checks, layer_run, metrics, movement
-from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import (
     BUNDLED_PROMPTS,
     OWN_PROMPTS,
@@ -75,7 +75,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     plan = _plan(spec, model, context)
     count, models = len(plan.prompts), spec.random_models
     seen_by = _turns(count, min(spec.null_prompts, count), models, spec.seed)
-    shown = sum(len(rows) for rows in seen_by) * len(WEIGHT_NULLS)
+    shown = sum(len(rows) for rows in seen_by) * len(movement.weight_nulls(spec.skip_matched))
     shorter = half_sampling(plan.sampling)
     halves = shorter.forwards(0) * count if shorter is not None and not _is_prefix(shorter) else 0
     asked = plan.forwards * count if spec.by_query else 0
@@ -329,8 +329,8 @@ def _weight_nulls(
     from analysis.recording.batches import replayed, shown_to
 
     show = shown_to(recordings)
-    seeds: dict[str, list[int]] = {null: [] for null in WEIGHT_NULLS}
-    for null in WEIGHT_NULLS if seen_by else ():
+    seeds: dict[str, list[int]] = {null: [] for null in movement.weight_nulls(spec.skip_matched)}
+    for null in seeds if seen_by else ():
         title = MOVEMENT_NULLS[null].title
         for number, rows in enumerate(seen_by):
             progress.phase = f"{title}, model {number + 1} of {len(seen_by)}"

@@ -25,6 +25,7 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import Sampling, SinkParams
 
 MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing
+_LOGIT_BYTES = 2**28  # of the logits of a batch
 _LOGIT_COPIES = 3  # a sampler holds the logits, their probabilities and what it ranks by
 
 OnStep = Callable[[int], None]
@@ -190,11 +191,24 @@ def show_step(
 
 
 def show_steps(
-    network: LoadedModel, recording: PromptRun, steps: Sequence[int], observer: Observer, edit: Edit | None = None
-) -> None:
-    """Run the whole texts of steps of a recording through a network, as one batch: steps of one of `alike_steps`."""
+    network: LoadedModel,
+    recording: PromptRun,
+    steps: Sequence[int],
+    observer: Observer | None = None,
+    edit: Edit | None = None,
+    keep: int | None = 1,
+) -> torch.Tensor:
+    """Run the whole texts of steps of a recording through a network, as one batch; return the logits (B, keep, V).
+
+    steps: some of one of `alike_steps`, each as often as wanted. keep: as `LoadedModel.predict` has it.
+    """
     texts = [recording.tokens[step] for step in steps]
-    _shown(network, texts, step_layout(network, recording, steps[0]), observer, edit, 1)
+    return _shown(network, texts, step_layout(network, recording, steps[0]), observer, edit, keep)
+
+
+def steps_at_once(network: LoadedModel, keep: int) -> int:
+    """Return how many sequences go into a batch whose last `keep` positions are predicted: at most `MOST_ROWS`."""
+    return max(1, min(MOST_ROWS, _LOGIT_BYTES // (4 * keep * network.geometry.vocabulary)))
 
 
 def alike_steps(network: LoadedModel, recording: PromptRun) -> Iterator[list[int]]:

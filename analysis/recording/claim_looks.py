@@ -4,7 +4,7 @@ Every look sees the same inputs, whatever the weights: some of the steps that th
 neighbours.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import torch
 from analysis.models.loaded import LoadedModel
 from analysis.recording import prompt_measures
 from analysis.recording.ablation import CHOOSERS, Candidates, divergence, matched
-from analysis.recording.batches import PromptRun, at_steps, show_step
+from analysis.recording.batches import PromptRun, alike_steps, at_steps, steps_at_once, show_steps
 from analysis.recording.interventions import EDITS
 from analysis.recording.prompt_measures import Channels, PromptMeasures
 from analysis.registry import Attached
@@ -69,6 +69,38 @@ class Look:
         """Which positions are sinks, by layer and, last, by all layers together, (T, L + 1, S) bool."""
         return self.measured.sinks(self.recording, self.params)
 
+    @cached_property
+    def untouched(self) -> list[torch.Tensor]:
+        """Logits of the tokens asked about in each step, (N_t, V): the undecided ones, else the one after the text."""
+        steps = range(self.recording.run.steps)
+        return [logits for _, logits in self.predictions([(step, np.empty(0, np.int64)) for step in steps])]
+
+    def predictions(self, blocked: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield each step with the logits that `untouched` has, where no query sees the positions named with it, in the
+        order given. blocked: by step in ascending order, with positions in its text.
+        """
+        run = self.recording.run
+        for alike in alike_steps(self.network, self.recording):
+            rows = [row for row in blocked if row[0] in alike]
+            length = int(run.lengths[alike[0]])
+            asked = [self._asked(step) for step, _ in rows]
+            keep = max((length - int(places[0]) for places in asked), default=1)
+            at_once = steps_at_once(self.network, keep)
+            for first in range(0, len(rows), at_once):
+                batch = rows[first : first + at_once]
+                chosen = torch.zeros(len(batch), length, dtype=torch.bool)
+                for row, (_, positions) in enumerate(batch):
+                    chosen[row, positions] = True
+                edit = EDITS["attention"](chosen) if chosen.any() else None
+                logits = show_steps(self.network, self.recording, [step for step, _ in batch], edit=edit, keep=keep)
+                for row, ((step, _), places) in enumerate(zip(batch, asked[first:], strict=False)):
+                    yield step, logits[row, torch.from_numpy(places - (length - keep))]
+
+    def _asked(self, step: int) -> np.ndarray:
+        run = self.recording.run
+        undecided = np.flatnonzero(run.state[step, run.present[step]] == TokenState.UNDECIDED)
+        return undecided if len(undecided) else np.array([int(run.lengths[step]) - 1])
+
     @property
     def rng(self) -> np.random.Generator:
         """Random choices of this prompt, the same for every network."""
@@ -99,16 +131,16 @@ def _hidden(
     run, rng = look.recording.run, look.rng
     total = look.measured.by_layer.sum(axis=1)
     variance = position_variance(total / np.nansum(total, axis=1, keepdims=True))
-    costs: list[tuple[float, float]] = []
+    blocked: list[tuple[int, np.ndarray]] = []
     for step in range(run.steps):
         there = np.flatnonzero(run.present[step])
-        sinks, state = look.sinks[step, -1, there], run.state[step, there]
+        sinks = look.sinks[step, -1, there]
         if sinks.sum() > len(sinks) // 2:
             continue
         at = Candidates(
             total[step, there],
             sinks,
-            state,
+            run.state[step, there],
             run.kinds[step, there],
             np.nan_to_num(variance[there]),
             np.ones(len(sinks), bool),
@@ -117,20 +149,10 @@ def _hidden(
         )
         chosen = choose(at)
         others = control(at, chosen) if len(chosen) else chosen
-        if not len(chosen) or not len(others):
-            continue
-        undecided = np.flatnonzero(state == TokenState.UNDECIDED)
-        asked = undecided if len(undecided) else np.array([len(state) - 1])
-        untouched = show_step(look.network, [look.recording], step, keep=None)[0, asked]
-        told = []
-        for positions in (chosen, others):
-            blocked = torch.zeros(1, len(state), dtype=torch.bool)
-            blocked[0, positions] = True
-            edit = EDITS["attention"](blocked)
-            changed = show_step(look.network, [look.recording], step, edit=edit, keep=None)[0, asked]
-            told.append(divergence(untouched, changed))
-        costs.append((told[0], told[1]))
-    return Pair(*np.mean(costs, axis=0)) if costs else Pair(np.nan, np.nan)
+        if len(chosen) and len(others):
+            blocked += [(step, chosen), (step, others)]
+    changes = [divergence(look.untouched[step], logits) for step, logits in look.predictions(blocked)]
+    return Pair(*np.reshape(changes, (-1, 2)).mean(axis=0)) if changes else Pair(np.nan, np.nan)
 
 
 def _value_norm(look: Look) -> Pair:

@@ -168,3 +168,8 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
 """What movement is held against."""
 WEIGHT_NULLS = tuple(name for name, row in MOVEMENT_NULLS.items() if row.weights)
 """Those that are other weights. Random weights attend almost uniformly, which any trained model beats."""
+
+
+def weight_nulls(skip_matched: bool) -> tuple[str, ...]:
+    """Return the rows of `WEIGHT_NULLS` that a set shows its inputs to. skip_matched: of `SetParams`."""
+    return tuple(name for name in WEIGHT_NULLS if name != "matched" or not skip_matched)

@@ -63,6 +63,12 @@ class SetParams(Spec):
         ge=1,
         le=MOST_PROMPTS,
     )
+    skip_matched: bool = parameter(
+        False,
+        "Skip logit-matched random weights",
+        "Leave out the random weights whose attention logits spread as the trained ones do. Saves a third of the time "
+        "that models with other weights take.",
+    )
     null_draws: int = parameter(
         10,
         "Draws of random positions",

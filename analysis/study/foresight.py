@@ -16,7 +16,7 @@ from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
 from analysis.jobs.claim_measures import NULLS
 from analysis.models.checkpoint import find
-from analysis.sinks.movement import WEIGHT_NULLS
+from analysis.sinks.movement import weight_nulls
 from analysis.specs import (
     CLAIM_MEASURES,
     CONTROLS,
@@ -105,7 +105,7 @@ def forwards(spec: Spec) -> int:
         case RecordSpec():
             return spec.sampling.forwards()
         case RecordSetSpec():
-            nulls = len(WEIGHT_NULLS) * spec.random_models * min(spec.null_prompts, spec.count)
+            nulls = len(weight_nulls(spec.skip_matched)) * spec.random_models * min(spec.null_prompts, spec.count)
             # Every prompt once more at half the length, in half the steps.
             return round(spec.sampling.forwards() * ((1.5 + spec.by_query) * spec.count + nulls))
         case AblateSetSpec():

@@ -8,6 +8,7 @@ from analysis.engine.claims import claim_children, new_claims
 from analysis.job_context import SilentContext
 from analysis.jobs.claim_measures import NULLS, TRAINED, measure_claims
 from analysis.recording.claim_looks import LOOKS, TOGETHER, steps_of
+from analysis.sinks.movement import WEIGHT_NULLS, weight_nulls
 from analysis.specs import CLAIM_MEASURES, CLAIMS, ClaimMeasuresSpec, ClaimsSpec, LLaDASampling, ModelSpec
 
 PROMPTS = ("mia has a dog .", "leo has a cat .", "The river is not deep. It is")
@@ -61,6 +62,8 @@ def test_a_run_asks_for_what_its_claims_are_told_from_and_no_more():
         "twin": ["measure_claims"],
         "sweep": ["sweep"],
     }
+    shown = weight_nulls(children["set"][0].spec.skip_matched)
+    assert shown == NULLS and weight_nulls(False) == WEIGHT_NULLS, "nulls that no claim is held against take no time"
     assert children["sweep"][0].size == 12 and children["twin"][0].spec.measures == ("hiding",)
     one = spec.model_copy(update={"only": ("small-values",)})
     asked = {name: some for name, some in claim_children(one).items() if some}
