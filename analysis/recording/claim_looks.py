@@ -15,7 +15,7 @@ import torch
 from analysis.models.loaded import LoadedModel
 from analysis.recording import prompt_measures
 from analysis.recording.ablation import CHOOSERS, Candidates, divergence, matched
-from analysis.recording.batches import PromptRun, alike_steps, at_steps, steps_at_once, show_steps
+from analysis.recording.batches import PromptRun, alike_steps, at_steps, show_steps, steps_at_once
 from analysis.recording.interventions import EDITS
 from analysis.recording.prompt_measures import Channels, PromptMeasures
 from analysis.registry import Attached
