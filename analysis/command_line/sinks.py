@@ -14,6 +14,7 @@ from analysis.command_line.verb_flags import MODEL, SET_FLAGS, Fields, flag
 from analysis.command_line.written_study import file_name, finish, in_words, refusal, write
 from analysis.errors import UserError
 from analysis.recording import set_file
+from analysis.recording.layer_answers import SetAnswer
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES
 from analysis.specs import OWN_PROMPTS, RecordSetSpec
@@ -51,33 +52,40 @@ def run(options: argparse.Namespace) -> int:
 
         def write_into(folder: Path) -> dict[str, Any]:
             sets = {source: set_file.open_set(file.replace(folder / file.name)) for source, file in files.items()}
+            told = set_exhibits.answers(sets)
             study: dict[str, Any] = {
                 "models": {
                     source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
                 },
-                "shown": set_exhibits.words(sets),
+                "shown": {
+                    source: [*filter(None, (told[source].where, told[source].movement)), *sentences]
+                    for source, sentences in set_exhibits.words(sets, told).items()
+                },
                 "noise": NOISE,
             }
-            write_study(folder, sets, study)
+            write_study(folder, sets, told, study)
             return study
 
         def lines(study: dict[str, Any]) -> Iterator[str]:
             for source, sentences in study["shown"].items():
                 summary = summaries[source]
                 yield f"{source}: {summary['prompts']} prompts, {summary['steps']} steps, {summary['seconds']:.0f} s."
-                yield from (f"  {sentence}" for sentence in sentences or ["Nothing lies beyond its nulls."])
+                yield from (f"  {sentence}" for sentence in sentences)
 
         return finish(options, scratch, write_into, lines)
 
 
-def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, Any]) -> None:
-    """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them."""
+def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, SetAnswer], study: dict[str, Any]) -> None:
+    """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them. told: of `answers`."""
     from analysis.figures.export import Exhibit
     from analysis.recording import set_exhibits
     from analysis.recording.inside_sets import queries_apart
+    from analysis.recording.layer_answers import layer_table, legend
     from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
+    by_layer = {name: layer_table(answer) for name, answer in told.items()}
+    answers = [Exhibit(f"{name}, layer by layer", legend(table), None, table) for name, table in by_layer.items()]
     layers, counted = set_exhibits.layers_by_kind(sets), set_exhibits.counts(sets)
     counts = [] if counted is None else [counted]
     moves = [
@@ -99,18 +107,19 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
         *(set_exhibits.curve(sets, name, -1) for name in first.info.curves if name in CURVES),
     ]
     tables = {
+        **{f"layers-{file_name(name)}": table for name, table in by_layer.items()},
         "layers-by-kind": layers.table,
         "movement": set_exhibits.movement_table(sets),
         **{shown.name: shown.table for shown in [*counts, *apart, *over_steps, *by_head]},
         **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
     }
-    words = in_words(study["shown"], "What {name} shows beyond its nulls", "Nothing lies beyond its nulls.")
+    words = in_words(study["shown"], "What {name} shows", "")
     caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
     write(
         folder,
         "Where the sinks are",
         study,
-        [layers, *words, caveat, *counts, *moves, *apart, *over_steps, *by_head],
+        [*words, *answers, layers, caveat, *counts, *moves, *apart, *over_steps, *by_head],
         tables,
     )
 

@@ -39,33 +39,35 @@ class Band(Protocol):
 
 @dataclass(frozen=True)
 class LayerKinds:
-    """One model. kinds: names. counts, shares, lives: by layer and kind, (L, K); portions (L, K): the part of a layer's
-    sinks that is of a kind. random_counts, random_shares, random_lives: of random weights, all kinds together, (L,);
-    None where there are none. iid_counts: the counts of mass without structure.
+    """One model. kinds: names. counts, shares: by layer and kind, (L, K); portions (L, K): the part of a layer's sinks
+    that is of a kind. random_counts, random_shares: of random weights, all kinds together, (L,); None where there are
+    none. iid_counts: the counts of log-normal attention.
     """
 
     name: str
     kinds: Sequence[str]
     counts: Band
     shares: Band
-    lives: Band
     portions: np.ndarray
     random_counts: Band | None = None
     random_shares: Band | None = None
-    random_lives: Band | None = None
     iid_counts: Band | None = None
 
 
 def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
-    """A row a model: how many sinks each layer has, by kind; their corrected share; how long they live."""
-    titles = ("sinks per step", "corrected share of a sink", "life of a sink (steps)")
+    """A row per model: how many sinks each layer has, by kind, and their attention beside uniform attention."""
+    titles = ("sinks per step", "attention to a sink, × uniform")
     figure = make_subplots(
         len(models),
-        3,
+        2,
         shared_yaxes="columns",  # so that models compare
-        subplot_titles=[wrapped(title, 15) if row == 0 else "" for row in range(len(models)) for title in titles],
-        horizontal_spacing=0.07,
-        vertical_spacing=min(0.12, 0.4 / max(len(models), 1)),
+        subplot_titles=[
+            wrapped(f"{as_text(model.name)}: {title}" if len(models) > 1 else title, 24)
+            for model in models
+            for title in titles
+        ],
+        horizontal_spacing=0.12,
+        vertical_spacing=min(0.2, 0.5 / max(len(models), 1)),
     )
     named: set[str] = set()
     for row, model in enumerate(models, start=1):
@@ -89,16 +91,14 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
             )
             named.add(name)
             shown = model.portions[:, kind] >= LEAST_PORTION
-            for column, band in ((2, model.shares), (3, model.lives)):
-                values = _Column(band, kind, shown)
-                figure.add_trace(
-                    _dots(layers, values, KIND_COLORS[kind % len(KIND_COLORS)], "circle", **style), row, column
-                )
+            dots = _dots(
+                layers, _Column(model.shares, kind, shown), KIND_COLORS[kind % len(KIND_COLORS)], "circle", **style
+            )
+            figure.add_trace(dots, row, 2)
         nulls = (
             ("random weights", "diamond", 1, model.random_counts),
             ("random weights", "diamond", 2, model.random_shares),
-            ("random weights", "diamond", 3, model.random_lives),
-            ("mass without structure", "x-thin-open", 1, model.iid_counts),
+            ("log-normal attention", "x-thin-open", 1, model.iid_counts),
         )
         for label, symbol, column, null in nulls:
             if null is not None:
@@ -112,8 +112,6 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
     figure.update_xaxes(tickformat="d", zeroline=False)
     figure.update_xaxes(title_text="layer", row=len(models))
     figure.update_yaxes(rangemode="tozero")
-    for row, model in enumerate(models, start=1):
-        figure.update_yaxes(title_text=as_text(model.name), row=row, col=1)
     figure.update_annotations(font_size=12)
     return figure
 

@@ -1,4 +1,4 @@
-"""Checks of a set's sink counts: against mass without structure, under other definitions, and at half the length. NumPy
+"""Checks of a set's sink counts: against log-normal attention, under other definitions, and at half the length. NumPy
 only.
 
 A layer's answer is the most common kind of its sinks. Shapes as in `set_file`.
@@ -17,16 +17,16 @@ from analysis.registry import Registry
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.intervals import Estimates, Parts, quotient
 
-IID = "mass without structure"
+IID = "log-normal attention"
 IID_SENTENCE = (
-    "Mass without structure: independent log-normal mass with the mean and the spread that the logarithm of the mass "
-    "has over the positions of each step. Mean + k·std marks sinks there, too."
+    "Log-normal attention: independent mass with the mean and the spread that the logarithm of the mass has over the "
+    "positions of each step. Mean + k·std marks sinks there, too."
 )
 
 
 @dataclass(frozen=True)
 class Check:
-    """A number per layer against the same of mass without structure. observed, null: the parts of both. above, below:
+    """A number per layer against the same of log-normal attention. observed, null: the parts of both. above, below:
     sentences with {layers}, {value} and {null}. shown: conversion of a value to the displayed unit.
     """
 
@@ -85,13 +85,13 @@ def comparisons(recordings: RecordingSet) -> list[Comparison]:
 
 
 def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
-    """Say which layers exceed mass without structure, in which nothing sets sinks apart, and in which the answer
+    """Say which layers exceed log-normal attention, in which nothing sets sinks apart, and in which the answer
     depends on how sinks are counted. family: differences by the names of `CHECKS`.
     """
     if not recordings.info.variants:
         return []
     arrays, layers = arrays_of(recordings, "trained"), recordings.layers
-    sentences, apart = [], np.zeros(layers, bool)
+    sentences = []
     for row in CHECKS.values():
         difference = family[row.name]
         above = np.nan_to_num(difference.low[:layers], nan=-1.0) > 0
@@ -106,9 +106,8 @@ def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -
                         null=spread(row.shown(null[side]), False),
                     )
                 )
-        if row.name != "count":
-            apart |= above
-    if not apart.all():
+    apart = set_apart(family, layers)
+    if apart is not None and not apart.all():
         sentences.append(
             f"{layers_in_words(np.flatnonzero(~apart), layers)}: no significant gap or heavy tail. Sinks there "
             "may be the upper end of a smooth distribution."
@@ -116,8 +115,18 @@ def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -
     return sentences + _unsettled(recordings)
 
 
+def set_apart(family: Mapping[str, Estimates], layers: int) -> np.ndarray | None:
+    """Return the layers in which a significant gap or a heavy tail sets the sinks apart, (L,) bool; None where neither
+    was tested.
+    """
+    there = [family[name] for name in ("gap", "tail") if name in family]
+    if not there:
+        return None
+    return np.any([np.nan_to_num(difference.low[:layers], nan=-1.0) > 0 for difference in there], axis=0)
+
+
 def count_by_variant(recordings: RecordingSet) -> dict[str, Estimates]:
-    """Return the sinks per step of every scope, (G,), by other ways of counting, then in mass without structure and at
+    """Return the sinks per step of every scope, (G,), by other ways of counting, then in log-normal attention and at
     half the length; empty for a set that was recorded without them.
     """
     arrays, info, clusters = arrays_of(recordings, "trained"), recordings.info, recordings.clusters

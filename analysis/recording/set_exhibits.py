@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.recording import set_contrast, set_counts, set_measures, set_verdicts
+from analysis.recording.layer_answers import SetAnswer, answer_of
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_words import number
 from analysis.sinks.intervals import Estimates
@@ -21,8 +22,8 @@ from analysis.specs import DEFINITIONS
 Sets = Mapping[str, RecordingSet]
 """Sets by what they are called, a row of a figure each."""
 
-PANELS = ("change", "births", "deaths", "births-written", "deaths-written", "centroid-variance")
-"""The rows of `MOVES` that the figure shows; the tables hold all."""
+PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance")
+"""The rows of `MOVES` that the figure shows, beside the life of a sink; the tables hold all."""
 SUMS_LAYERS = (
     "This sums the layers: those with the heaviest sinks decide, and the sinks of the others are hidden. Which tokens "
     "are the sinks of a layer is told layer by layer."
@@ -70,14 +71,15 @@ def layers_by_kind(sets: Sets) -> Shown:
     prompts = ", ".join(f"{recordings.prompts} ({name})" for name, recordings in sets.items())
     formulas = "\n\n".join(
         f"{row.title}: {row.sentence}\n\n$${row.formula}$$"
-        for row in (set_measures.KIND_MEASURES[name] for name in ("count", "corrected-share", "life"))
+        for row in (set_measures.KIND_MEASURES[name] for name in ("count", "corrected-share"))
     )
     return Shown(
         "layers-by-kind",
-        "Which tokens are the sinks of each layer",
-        "Bars: sinks per step, by kind of token. Dots: their corrected share and life, with 95 % intervals over "
-        f"prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
-        f"Grey: random weights on the same inputs, and the count in {set_counts.IID}. Dotted: uniform attention.",
+        "Which tokens are the sinks of each layer, and how strong they are",
+        "Bars: sinks per step, by kind of token. Dots: attention to a sink, × uniform attention (dotted line), with "
+        f"95 % intervals over prompts: {prompts}. Kinds below {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have "
+        f"no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
+        f"{set_counts.IID_SENTENCE}",
         Formulas(formulas),
         layer_kinds.layer_kinds(rows),
         kind_table(sets),
@@ -87,6 +89,7 @@ def layers_by_kind(sets: Sets) -> Shown:
 def movement(name: str, recordings: RecordingSet) -> Shown:
     """How the sinks of one model move, by layer, beside the nulls."""
     measures = [measure for measure in PANELS if measure in set_measures.MOVES]
+    life = set_measures.KIND_MEASURES["life"]
     panels = [
         layer_kinds.MovePanel(
             set_measures.MOVES[measure].title,
@@ -100,14 +103,24 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
         )
         for measure in measures
     ]
+    panels.append(
+        layer_kinds.MovePanel(
+            f"{life.title} ({life.unit})",
+            _layers(set_measures.of_all_kinds(recordings, life.name)),
+            {
+                MOVEMENT_NULLS[null].title: _layers(set_measures.of_all_kinds(recordings, life.name, null))
+                for null in recordings.weight_nulls
+            },
+        )
+    )
     nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
     formulas = "\n\n".join(
-        f"{set_measures.MOVES[measure].title}: $${set_measures.MOVES[measure].formula}$$" for measure in measures
+        f"{row.title}: $${row.formula}$$" for row in (*(set_measures.MOVES[measure] for measure in measures), life)
     )
     return Shown(
         "movement",
         f"How the sinks of {name} move",
-        f"Each layer over {recordings.prompts} prompts, with its nulls. {nulls}",
+        f"Each layer over {recordings.prompts} prompts, with its nulls. {nulls} {CENTROID_CAVEAT}",
         Formulas(formulas),
         layer_kinds.movement(panels),
         movement_table({name: recordings}),
@@ -316,25 +329,31 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
     )
 
 
-def words(sets: Sets) -> dict[str, list[str]]:
-    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
-    simultaneously.
-    """
+def answers(sets: Sets) -> dict[str, SetAnswer]:
+    """Return what each set shows layer by layer, by name. All of it holds simultaneously."""
     families = set_contrast.families(sets)
-    said = {name: set_verdicts.said_of(recordings, families).sentences for name, recordings in sets.items()}
+    return {name: answer_of(recordings, families) for name, recordings in sets.items()}
+
+
+def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, list[str]]:
+    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
+    simultaneously. told: of `answers`, where they are there already.
+    """
+    told = answers(sets) if told is None else told
+    said = {name: answer.said.sentences for name, answer in told.items()}
     for name, sentence in set_contrast.contrasts_in_words(sets):
         said[name].append(sentence)
     return said
 
 
 def _layer_kinds(name: str, recordings: RecordingSet) -> layer_kinds.LayerKinds:
-    names = ("count", "corrected-share", "life")
-    counts, shares, lives = (_layers(set_measures.by_kind(recordings, measure)) for measure in names)
+    names = ("count", "corrected-share")
+    counts, shares = (_layers(set_measures.by_kind(recordings, measure)) for measure in names)
     portions = np.nan_to_num(set_measures.by_kind(recordings, "portion").value[:-1])
-    model = layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, lives, portions)
+    model = layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, portions)
     if recordings.info.random_seeds:
         drawn = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
-        model = replace(model, random_counts=drawn[0], random_shares=drawn[1], random_lives=drawn[2])
+        model = replace(model, random_counts=drawn[0], random_shares=drawn[1])
     counted = set_counts.count_by_variant(recordings)
     return replace(model, iid_counts=_layers(counted[set_counts.IID])) if counted else model
 

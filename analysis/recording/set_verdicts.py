@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.readings.words import listed
+from analysis.readings.words import counted, listed
 from analysis.recording import set_counts
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import (
@@ -161,14 +161,14 @@ class Said:
         return [*self.kinds, *self.counts, *self.movement, *self.silent]
 
 
-def said_of(recordings: RecordingSet, families: int = 1) -> Said:
+def said_of(recordings: RecordingSet, families: int = 1, family: Mapping[str, Estimates] | None = None) -> Said:
     """Return sentences on what a set shows beyond its nulls. families: number of families of comparisons on the page,
-    which share the error of 5 %.
+    which share the error of 5 %. family: of `family_of`, where it is there already.
     """
     silent = tuple(_silent(recordings))
     if recordings.prompts_apart < LEAST_PROMPTS:
         return Said(silent=silent)
-    family = _family(recordings, 1 - (1 - LEVEL) / families)
+    family = family_of(recordings, families) if family is None else family
     return Said(
         tuple(_kinds(recordings, family)),
         tuple(set_counts.counts_in_words(recordings, family)),
@@ -193,10 +193,14 @@ def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
     return list({one.name: one for one in comparisons}.values())
 
 
-def _family(recordings: RecordingSet, level: float) -> dict[str, Estimates]:
-    """Return the differences of all comparisons of a set, by name, with simultaneous intervals."""
+def family_of(recordings: RecordingSet, families: int = 1) -> dict[str, Estimates]:
+    """Return the differences of all comparisons of a set, by name, with simultaneous intervals; none where there are
+    too few prompts for a claim. families: as of `said_of`.
+    """
+    if recordings.prompts_apart < LEAST_PROMPTS:
+        return {}
     comparisons = comparisons_of(recordings)
-    told = excesses(recordings, comparisons, level)
+    told = excesses(recordings, comparisons, 1 - (1 - LEVEL) / families)
     return {one.name: difference for one, difference in zip(comparisons, told, strict=True)}
 
 
@@ -216,17 +220,17 @@ def _silent(recordings: RecordingSet) -> list[str]:
     if apart < LEAST_PROMPTS:
         of = "prompts" if apart == recordings.prompts else "templates of prompts"
         return [f"No claims: they need at least {LEAST_PROMPTS} {of}, and there are {apart}."]
-    reasons = []
+    few: dict[str, list[str]] = {}
     for null in WEIGHT_NULLS:
-        if enough(recordings, null):
-            continue
-        title, seen = MOVEMENT_NULLS[null].title, prompts_seen(recordings, null)
-        there = f"{len(seen)} models saw at least {min(seen)}" if seen else "none was recorded"
-        reasons.append(
-            f"No claims against {title}: they need {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each; "
-            f"{there}."
-        )
-    return reasons
+        if not enough(recordings, null):
+            seen = prompts_seen(recordings, null)
+            there = f"{counted(len(seen), 'model')} saw at least {min(seen)}" if seen else "none was recorded"
+            few.setdefault(there, []).append(MOVEMENT_NULLS[null].title)
+    return [
+        f"No claims against {listed(titles)}: they need {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each; "
+        f"{there}."
+        for there, titles in few.items()
+    ]
 
 
 def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Checks of a count of sinks: the count under other definitions, the count in mass without structure, and the gap or
+"""Checks of a count of sinks: the count under other definitions, the count in log-normal attention, and the gap or
 heavy tail that sets sinks apart. NumPy only; shapes as in `layer_run`.
 
-Mass without structure: independent log-normal mass, whose logarithm has the mean and the standard deviation over the
+Log-normal attention: independent mass, whose logarithm has the mean and the standard deviation over the
 positions of the observed log-mass, per step and scope. There, about as many positions lie above mean + k·std whatever
 the model does.
 """
@@ -15,7 +15,7 @@ from analysis.sinks import definitions
 from analysis.sinks.layer_run import LayerRun, Sums, add_up, one_hot
 from analysis.specs import DEFINITIONS, SinkParams
 
-DRAWS = 4  # of mass without structure, per step
+DRAWS = 4  # of log-normal attention, per step
 _TINY = np.float32(1e-12)
 
 
@@ -61,7 +61,7 @@ def by_variant(run: LayerRun) -> np.ndarray:
 
 
 def count_checks(run: LayerRun, params: SinkParams, rng: np.random.Generator) -> Sums:
-    """Return sums over the steps, (G,) each: iid_sinks of mass without structure; gap and iid_gap, log-ratios of the
+    """Return sums over the steps, (G,) each: iid_sinks of log-normal attention; gap and iid_gap, log-ratios of the
     lightest sink to the heaviest other position (each relative to its threshold), over gap_steps and iid_gap_steps that
     have both; tail and iid_tail, the largest log-mass in standard deviations above the mean (Grubbs 1950). iid: means
     of `DRAWS` draws.

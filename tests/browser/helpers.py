@@ -177,7 +177,7 @@ def strangers(page: Page) -> list[str]:
 _WORDS = r"""() => {
   const main = document.querySelector("[data-testid=stMain]"), counted = [0, 0];
   const data = `svg, figure, pre, .sinkscope-plot, .player .text,
-    [data-testid=stDataFrame], [data-testid=stIconMaterial]`;
+    [data-testid=stDataFrame], [data-testid=stTable], [data-testid=stIconMaterial]`;
   const hidden = (element) => {
     for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
       const style = getComputedStyle(each);

@@ -8,7 +8,7 @@ import pytest
 from analysis.recording import set_exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import MOVES, excess
-from analysis.recording.set_verdicts import OTHER_WEIGHTS, RULES, _family, said_of
+from analysis.recording.set_verdicts import OTHER_WEIGHTS, RULES, family_of, said_of
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
@@ -56,13 +56,13 @@ def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_
     moved = changed(recordings, trained__token_share=share)
     [said] = [text for text in said_of(moved).kinds if text.startswith("Layer 1: punctuation draws")]
     tested = share[:, 1, 4].sum() / recordings.arrays["trained.tokens"][:, 4].sum()
-    assert f"{tested:.3g} × uniform attention" in said and "17% of the tokens" in said
+    assert f"{tested:.2g} × uniform attention" in said and "17% of the tokens" in said
 
 
 @pytest.mark.parametrize(
     ("models", "prompts", "keys", "reason"),
     [
-        (2, 40, 0, "against random weights: they need 3 models that saw 30 prompts each; 2 models saw at least 40."),
+        (2, 40, 0, "they need 3 models that saw 30 prompts each; 2 models saw at least 40."),
         (3, 29, 0, "No claims: they need at least 30 prompts, and there are 29."),
         (3, 60, 5, "No claims: they need at least 30 templates of prompts, and there are 5."),
     ],
@@ -92,11 +92,11 @@ def test_prompts_of_one_template_count_as_one() -> None:
 
 def test_what_a_page_shows_shares_its_error() -> None:
     recordings = a_set(1)
-    widths = [_family(recordings, 1 - 0.05 / sets)["change:fixed"].high.sum() for sets in (1, 4)]
+    widths = [family_of(recordings, sets)["change:fixed"].high.sum() for sets in (1, 4)]
     assert widths[1] > widths[0]
 
 
-def test_counts_stand_beside_mass_without_structure() -> None:
+def test_counts_stand_beside_log_normal_attention() -> None:
     recordings = a_set(0)
     as_many = recordings.arrays["trained.iid_sinks"][..., None] / len(recordings.kinds)
     more = np.repeat(as_many, len(recordings.kinds), axis=-1)
@@ -105,7 +105,7 @@ def test_counts_stand_beside_mass_without_structure() -> None:
     apart[:, 3] = recordings.arrays["trained.iid_gap"][:, 3] + 1
     equal = {f"trained__{name}": recordings.arrays[f"trained.iid_{name}"] for name in ("tail", "gap")}
     said = said_of(changed(recordings, **{**equal, "trained__gap": apart, "trained__sinks": more})).counts
-    assert any("Layer 2: more sinks than in mass without structure" in text for text in said)
+    assert any("Layer 2: more sinks than in log-normal attention" in text for text in said)
     assert any(text.startswith("Layer 3: a gap sets the sinks apart") or "and 3: a gap" in text for text in said)
     assert any("no significant gap or heavy tail" in text for text in said)
 
@@ -180,7 +180,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     sets = {"one": a_set(0), "two": a_set(1, models=0)}
     shown = set_exhibits.layers_by_kind(sets)
     assert {"[MASK]", "word", "random weights"} <= {trace.name for trace in shown.figure.data}
-    assert any("one" in str(axis.title.text) for axis in shown.figure.select_yaxes())
+    assert any("one: sinks per step" in note.text for note in shown.figure.layout.annotations)
     dots = [trace for trace in shown.figure.data if trace.type == "scatter"]
     assert all(trace.error_y.array is not None for trace in dots)
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
@@ -189,12 +189,12 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert moved.figure.data[-1].name == "observed", "its nulls are drawn beneath it"
     assert moved.figure.data[-1].legendrank < moved.figure.data[0].legendrank
     titles = [annotation.text for annotation in moved.figure.layout.annotations]
-    assert len(titles) == len(set_exhibits.PANELS)
+    assert len(titles) == len(set_exhibits.PANELS) + 1
     assert all(len(line) <= 22 for title in titles for line in title.split("<br>"))
     names = {trace.name for trace in moved.figure.data}
     assert names == {"observed", *(null.title for null in MOVEMENT_NULLS.values())}
     counted = there(set_exhibits.counts(sets))
-    assert {trace.name for trace in counted.figure.data} >= {"k = 3", "mass without structure", "3 new tokens"}
+    assert {trace.name for trace in counted.figure.data} >= {"k = 3", "log-normal attention", "3 new tokens"}
     assert set(counted.table["model"]) == {"one", "two"}
     assert "random weights" not in {t.name for t in set_exhibits.movement("two", sets["two"]).figure.data}
     curve = set_exhibits.curve(sets, "count", 1)

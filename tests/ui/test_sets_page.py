@@ -84,8 +84,10 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
         [jobs[1].id, jobs[0].id]
     )
     assert "Which tokens are the sinks of each layer" in said
-    for name in ("bundled", "bundled-ar"):
-        assert f"What else {name} shows beyond its nulls" in said.replace("\\", "")
+    first, second = (table.value for table in test.table if "layer" in table.value)
+    assert len(first) == LAYERS and "Sinks move more than writing alone, random weights" in said
+    assert set(first["vs writing alone"]) == {":primary[:material/arrow_upward:]"} and len(second) == LAYERS
+    assert said.index("**bundled**") < said.index("**bundled-ar**"), "the diffusion model comes first"
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     for view in ("How sinks move", "Head by head", "Single prompts", "Over the steps"):
         test.segmented_control(key="evidence_view").set_value(view).run()

@@ -1,6 +1,6 @@
 """Many prompts: which tokens are the sinks of each layer, and how sinks move, beside their nulls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,14 +8,15 @@ import streamlit as st
 
 from analysis.recording import set_contrast, set_exhibits, set_measures
 from analysis.recording.inside_sets import queries_apart
+from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
-from analysis.recording.set_verdicts import NOISE
+from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import heading, show
+from pages.parts.charts import exhibit_table, show
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
@@ -24,7 +25,12 @@ from pages.parts.session import engine, submit
 from pages.parts.trouble import refusal_kept, say_refusal
 
 _PLACE, _RECORDED = "record_prompt_of_set", "recorded_prompt_of_set"
-_FIRST = 4  # sentences that are not folded away
+_MOST_ROWS, _TALL = 16, 560  # layers up to which a table has its whole height, and pixels of a longer one
+_ICONS = {
+    ABOVE: ":primary[:material/arrow_upward:]",
+    BELOW: ":material/arrow_downward:",
+    OPEN: ":gray[:material/remove:]",
+}
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
@@ -59,7 +65,8 @@ def by_layer() -> dict[str, Any] | None:
 
 
 def _named(opened: list[OpenSet]) -> list[OpenSet]:
-    """Each set under a name of its own."""
+    """Each set under a name of its own, those of diffusion models first."""
+    opened = sorted(opened, key=lambda one_set: one_set.recordings.info.model.attention == "causal")
     names: list[str] = []
     for one_set in opened:
         same = sum(name.split(" (")[0] == one_set.name for name in names)
@@ -68,20 +75,54 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 
 
 def _of_layers(sets: list[OpenSet]) -> None:
-    sentences = _sentences(sets)
-    for name, said in sentences.items():
-        st.markdown(f"**{plain(name)}** · {plain(said[0] if said else 'Nothing is significant against its nulls.')}")
+    """Draw the answer and one table per model, then the figure behind them; all else is folded."""
+    told = _answers(sets)
+    for place, one_set in enumerate(sets):
+        answer = told[one_set.name]
+        _say(one_set, f"{answer.where} {answer.movement}", answer)
+        table = layer_table(answer)
+        tall = len(table) > _MOST_ROWS
+        with st.container(height=_TALL if tall else "content", border=False, key=f"layers_{one_set.key}"):
+            st.table(table.map(_cell), border="horizontal", hide_index=True)
+        exhibit_table(f"{one_set.name}, layer by layer", legend(table), table, f"layer_table_{one_set.key}")
+        if place == 0:
+            st.caption(plain(legend(table)))
     _chart(_layers(sets))
-    _words(sets, {name: said[1:] for name, said in sentences.items() if said[1:]})
+    for one_set in sets:
+        _findings(one_set, told[one_set.name].said)
     counted = _counts(sets)
     if counted is not None:
-        _chart(counted)
+        with st.expander(plain(counted.title), icon=":material/tag:", key="sets_counts"):
+            _chart(counted)
+
+
+def _say(one_set: OpenSet, sentences: str, answer: SetAnswer) -> None:
+    """Draw the answer of a set, and why there is none beside its nulls."""
+    st.markdown(f"**{plain(one_set.name)}** · {plain(sentences)}")
+    for note in () if answer.movement else answer.said.silent:
+        st.caption(plain(note))
+
+
+def _findings(one_set: OpenSet, said: Said) -> None:
+    """Draw every finding on a set beside its nulls, and what is missing, in a fold."""
+    with st.expander(f"All {len(said.sentences)} findings on {plain(one_set.name)}", icon=":material/notes:"):
+        st.caption(plain(NOISE))
+        st.markdown("\n".join(f"- {plain(each)}" for each in (*said.sentences, *one_set.recordings.info.notes)))
+
+
+def _cell(text: str) -> str:
+    return _ICONS.get(text) or plain(text)
 
 
 def _moves(sets: list[OpenSet]) -> None:
-    st.caption(CENTROID_CAVEAT)
-    for sentence in _contrasts(sets):
-        st.markdown(plain(sentence))
+    told, contrasts = _answers(sets), _contrasts(sets)
+    for one_set in sets:
+        _say(one_set, told[one_set.name].movement, told[one_set.name])
+    if contrasts:
+        with st.expander("The published measure, beside the autoregressive model", icon=":material/compare_arrows:"):
+            st.caption(plain(CENTROID_CAVEAT))
+            for sentence in contrasts:
+                st.markdown(plain(sentence))
     for one_set in sets:
         _chart(_movement(one_set), f"movement_{one_set.key}")
         apart = _queries_apart(one_set)
@@ -120,23 +161,6 @@ def _over_steps(sets: list[OpenSet]) -> None:
 
 def _chart(shown: Shown, key: str | None = None) -> None:
     show(shown, key or f"set_{shown.name}")
-
-
-def _words(sets: list[OpenSet], said: Mapping[str, list[str]]) -> None:
-    """Draw what else lies beyond the nulls, by set, and what the sentences leave out."""
-    for name, sentences in said.items():
-        heading(f"What else {name} shows beyond its nulls", "", plain(NOISE))
-        st.markdown(_listed(sentences[:_FIRST]))
-        if sentences[_FIRST:]:
-            with st.expander(f"{len(sentences) - _FIRST} more"):
-                st.markdown(_listed(sentences[_FIRST:]))
-    for one_set in sets:
-        for note in one_set.recordings.info.notes:
-            st.caption(f"{plain(one_set.name)}: {plain(note)}")
-
-
-def _listed(sentences: list[str]) -> str:
-    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
 
 
 def _by_head(sets: list[OpenSet]) -> None:
@@ -235,8 +259,8 @@ def _contrasts(sets: list[OpenSet]) -> list[str]:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
-def _sentences(sets: list[OpenSet]) -> dict[str, list[str]]:
-    return set_exhibits.words(_by_name(sets))
+def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
+    return set_exhibits.answers(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")

@@ -1,0 +1,215 @@
+"""What a set of recordings shows of each layer, a row each: how many sinks it has and of which kinds, how strong they
+are beside uniform attention, and whether they move more than each null. NumPy only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.readings.words import listed
+from analysis.recording import set_counts, set_verdicts
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import by_kind, moves, of_all_kinds
+from analysis.recording.set_verdicts import LEAST_PORTION, Said
+from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
+from analysis.sinks.intervals import Estimates
+from analysis.sinks.movement import MOVEMENT_NULLS
+
+MOVES_BY = "births"
+"""The row of `MOVES` by which a layer's sinks are said to move."""
+ABOVE, BELOW, OPEN, UNTESTED = "▲", "▼", "–", ""
+"""A layer beside a null: significantly more, significantly fewer, not significant, not tested."""
+PLACES = "shuffled"
+"""The null whose sinks stand anywhere in every step: the most that could move, which no model is to exceed."""
+CALLED = {"fixed": "writing alone", "matched": "logit-matched weights"}
+"""Nulls under shorter names than in figures."""
+LEGEND: Mapping[str, str] = {
+    "× uniform": "× uniform: attention to a sink divided by what uniform attention under the model's mask gives it "
+    "(corrected share), with its 95 % interval over prompts.",
+    "chance": "Chance: sinks in log-normal attention of the same mean and spread.",
+    "set apart": "Set apart: a significant gap below the sinks, or a heavy tail.",
+    "vs random positions": f"vs: {ABOVE} more or {BELOW} fewer new sinks per step than the null, {OPEN} not "
+    "significant; all layers and nulls jointly at 95 %.",
+    "vs writing alone": "Writing alone: a position keeps its attention while its token's state stays.",
+}
+"""Columns of the table that need a word, and what they are."""
+
+
+@dataclass(frozen=True)
+class LayerAnswer:
+    """One layer. count: sinks per step; chance: the same in log-normal attention, None where it was not recorded.
+    kinds: names and portions of the sinks, most common first, from 10 % on. strength: corrected share of the sinks with
+    the ends of its interval. attention: the share of the layer's attention that goes to them. apart: whether a gap or
+    a heavy tail sets them apart, None where that was not tested. births: new sinks per step; moved: how that stands
+    beside each null, by its name.
+    """
+
+    layer: int
+    count: float
+    chance: float | None
+    kinds: tuple[tuple[str, float], ...]
+    strength: tuple[float, float, float]
+    attention: float
+    apart: bool | None
+    births: float
+    moved: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SetAnswer:
+    """The layers of a set, what they show in two sentences, and everything that is said of it. random: corrected share
+    of the sinks of random weights, over all layers; NaN where none were recorded.
+    """
+
+    layers: tuple[LayerAnswer, ...]
+    where: str
+    movement: str
+    said: Said
+
+
+def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
+    """Return what a set shows, layer by layer. families: as of `set_verdicts.said_of`."""
+    family = set_verdicts.family_of(recordings, families)
+    layers = tuple(_layers(recordings, family))
+    return SetAnswer(
+        layers, _where(recordings, layers), _movement(layers), set_verdicts.said_of(recordings, families, family)
+    )
+
+
+def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[LayerAnswer]:
+    count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
+    portions = np.nan_to_num(by_kind(recordings, "portion").value)
+    chance = set_counts.count_by_variant(recordings).get(set_counts.IID)
+    births = moves(recordings, MOVES_BY).value
+    apart = set_counts.set_apart(family, recordings.layers)
+    marks = {null: _marks(family.get(f"{MOVES_BY}:{null}"), recordings.layers) for null in MOVEMENT_NULLS}
+    return [
+        LayerAnswer(
+            layer,
+            float(count.value[layer]),
+            None if chance is None else float(chance.value[layer]),
+            tuple(
+                (recordings.kinds[kind], float(portions[layer, kind]))
+                for kind in np.argsort(-portions[layer], kind="stable")
+                if portions[layer, kind] >= LEAST_PORTION
+            ),
+            (float(strength.value[layer]), float(strength.low[layer]), float(strength.high[layer])),
+            float(attention.value[layer]),
+            None if apart is None else bool(apart[layer]),
+            float(births[layer]),
+            {null: rows[layer] for null, rows in marks.items()},
+        )
+        for layer in range(recordings.layers)
+    ]
+
+
+def _marks(difference: Estimates | None, layers: int) -> list[str]:
+    """Mark each layer by its difference from a null, (G,)."""
+    if difference is None:
+        return [UNTESTED] * layers
+    ends = zip(difference.low[:layers], difference.high[:layers], strict=True)
+    return [
+        UNTESTED if not np.isfinite([low, high]).all() else ABOVE if low > 0 else BELOW if high < 0 else OPEN
+        for low, high in ends
+    ]
+
+
+# --- sentences --------------------------------------------------------------------------------------------------
+
+
+def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
+    """Tell how strong the sinks are beside uniform attention and random weights, and of which kind in which layers."""
+    with_sinks = [one for one in layers if one.kinds]
+    if not with_sinks:
+        return "No layer has sinks by this definition."
+    strength = spread(np.array([one.strength[0] for one in with_sinks]), False)
+    beside = ""
+    if "random" in recordings.weight_nulls:
+        drawn = of_all_kinds(recordings, "corrected-share", "random").value[: recordings.layers]
+        beside = f" (random weights: {spread(drawn, False)} ×)"
+    by_kind: dict[str, list[int]] = {}
+    for one in with_sinks:
+        by_kind.setdefault(one.kinds[0][0], []).append(one.layer)
+    kinds = [
+        f"{KIND_TITLES.get(kind, kind)} in {_in_sentence(numbers, recordings.layers)}"
+        for kind, numbers in by_kind.items()
+    ]
+    none = [one.layer for one in layers if not one.kinds]
+    have = "has" if len(none) == 1 else "have"
+    without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
+    return f"Sinks draw {strength} × uniform attention{beside}. Most are {listed(kinds)}.{without}"
+
+
+def _movement(layers: Sequence[LayerAnswer]) -> str:
+    """Tell in which layers sinks move more than every null, and which nulls the others do not exceed; empty where
+    nothing was tested.
+    """
+    nulls = [null for null in MOVEMENT_NULLS if null != PLACES and any(one.moved[null] for one in layers)]
+    if not nulls:
+        return ""
+    every = [one.layer for one in layers if all(one.moved[null] == ABOVE for null in nulls)]
+    if len(every) == len(layers):
+        return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}."
+    where_not: dict[tuple[int, ...], list[str]] = {}
+    for null in nulls:
+        numbers = tuple(one.layer for one in layers if one.moved[null] != ABOVE)
+        if numbers:
+            where_not.setdefault(numbers, []).append(called(null))
+    rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
+    if every:
+        told = f"Sinks move more than every null predicts in {_in_sentence(every, len(layers))}"
+        return f"{told}; not significantly more than {rest}."
+    if [len(numbers) for numbers in where_not] == [len(layers)]:
+        than = "any null predicts" if len(nulls) > 1 else _predict(nulls)
+        return f"In no layer do sinks move significantly more than {than}."
+    return f"In no layer do sinks move more than every null predicts: not significantly more than {rest}."
+
+
+def _predict(nulls: Sequence[str]) -> str:
+    one = len(nulls) == 1 and MOVEMENT_NULLS[nulls[0]].weights is False
+    return f"{listed([called(null) for null in nulls])} {'predicts' if one else 'predict'}"
+
+
+def called(null: str) -> str:
+    """Return what tables and sentences call a null of movement."""
+    return CALLED.get(null, MOVEMENT_NULLS[null].title)
+
+
+def _in_sentence(numbers: Sequence[int], count: int) -> str:
+    words = layers_in_words(np.array(numbers), count)
+    return f"{words[0].lower()}{words[1:]}"
+
+
+# --- table ------------------------------------------------------------------------------------------------------
+
+
+def layer_table(answer: SetAnswer) -> pd.DataFrame:
+    """Return a row per layer as pages show it, all cells text; columns that no layer fills are left out."""
+    rows = [
+        {
+            "layer": str(one.layer),
+            "sinks are": ", ".join(f"{kind}\u00a0{number(portion, True)}" for kind, portion in one.kinds) or "none",
+            "× uniform": _with_interval(one.strength) if one.kinds else "",
+            "share of attention": number(one.attention, True),
+            "sinks per step": number(one.count, False),
+            "chance": "" if one.chance is None else number(one.chance, False),
+            "set apart": "" if one.apart is None else "yes" if one.apart else "no",
+            "new per step": number(one.births, False),
+        }
+        | {f"vs {called(null)}": mark for null, mark in one.moved.items()}
+        for one in answer.layers
+    ]
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]
+
+
+def legend(table: pd.DataFrame) -> str:
+    """Return what the columns of a table of layers are."""
+    return " ".join(words for column, words in LEGEND.items() if column in table)
+
+
+def _with_interval(ends: Sequence[float]) -> str:
+    value, low, high = (number(end, False) for end in ends)
+    return f"{value}\u00a0[{low},\u00a0{high}]"  # on one line

@@ -1,0 +1,71 @@
+"""What a set shows layer by layer: the table's rows, and the two sentences above it."""
+
+import numpy as np
+
+from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, answer_of, layer_table
+from analysis.recording.set_file import RecordingSet
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.movement import WEIGHT_NULLS
+from tests.recording.made_sets import LAYERS, a_set
+
+
+def changed(recordings: RecordingSet, **arrays: np.ndarray) -> RecordingSet:
+    """Return the set with other arrays, by `part__name`."""
+    given = {name.replace("__", "."): values for name, values in arrays.items()}
+    return RecordingSet(recordings.info, {**recordings.arrays, **given})
+
+
+def times(recordings: RecordingSet, name: str, factors: list[float]) -> np.ndarray:
+    """Return an array of a part, each layer multiplied by its factor."""
+    values = recordings.arrays[name].copy()
+    for layer, factor in enumerate(factors):
+        values[..., layer, :] *= factor
+    return values
+
+
+def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_not_exceed() -> None:
+    recordings = a_set(0)
+    sinks = recordings.arrays["trained.sinks"].copy()
+    sinks[:, :2, 0] *= 50
+    sinks[:, 2:, KINDS.index("word")] *= 50
+    births = times(recordings, "trained.births", [9, 9, 9, 1])
+    permuted = times(recordings, "permuted.births", [1, 30, 1, 1])
+    answer = answer_of(changed(recordings, trained__sinks=sinks, trained__births=births, permuted__births=permuted))
+    assert len(answer.layers) == LAYERS
+    assert "masked positions in layers 0 and 1 and words in layers 2 and 3." in answer.where
+    assert "× uniform attention (random weights: " in answer.where
+    moved = [one.moved for one in answer.layers]
+    assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
+    assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
+    assert answer.movement.startswith("Sinks move more than every null predicts in layers 0 and 2; not significantly ")
+    assert "permuted weights in layers 1 and 3" in answer.movement and "writing alone" in answer.movement
+    table = layer_table(answer)
+    assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
+    assert table["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
+    value, low, high = answer.layers[0].strength
+    assert low <= value <= high and table["× uniform"][0] == f"{value:.2g}\u00a0[{low:.2g},\u00a0{high:.2g}]"
+
+
+def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_so() -> None:
+    recordings = a_set(1)
+    everywhere = answer_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
+    assert everywhere.movement == (
+        "Sinks move more than writing alone, random weights, permuted weights and logit-matched weights predict in all "
+        "4 layers."
+    )
+    none = answer_of(a_set(1))
+    assert none.movement == "In no layer do sinks move significantly more than any null predicts."
+    few = answer_of(a_set(1, prompts=5))
+    assert few.movement == "" and few.layers[0].apart is None and few.said.silent
+    assert not {"set apart", "vs writing alone"} & set(layer_table(few))
+
+
+def test_layers_without_sinks_are_named() -> None:
+    recordings = a_set(2)
+    sinks, share = (recordings.arrays[f"trained.{name}"].copy() for name in ("sinks", "share"))
+    sinks[:, 3], share[:, 3] = 0, 0
+    answer = answer_of(changed(recordings, trained__sinks=sinks, trained__share=share))
+    assert answer.where.endswith(" Layer 3 has no sinks.") and not answer.layers[3].kinds
+    assert layer_table(answer)["sinks are"][3] == "none" and layer_table(answer)["× uniform"][3] == ""
+    nothing = answer_of(changed(recordings, trained__sinks=sinks * 0, trained__share=share * 0))
+    assert nothing.where == "No layer has sinks by this definition."
