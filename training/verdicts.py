@@ -1,7 +1,7 @@
 """What the pair was built to show, whether it does, and in how many trainings from other seeds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from analysis.models.registry import BUNDLED
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks.intervals import paired_difference
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from training.readings import KINDS, MEASUREMENTS, TRAINING, Numbers, number, percent, points, read, table, trainings
 from training.tasks import TASKS
 
@@ -86,6 +87,12 @@ def _excludes_zero(values: list[float]) -> bool:
     return values[1] > 0 or values[2] < 0
 
 
+def signed(values: Sequence[float] | np.ndarray) -> str:
+    """[value, low, high] as '+0.0235 [+0.0105, +0.0364]'."""
+    value, low, high = (f"{end:+.4f}".replace("-", "−") for end in values)
+    return f"{value} [{low}, {high}]"
+
+
 def _minus(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The difference of two independent estimates, (3,) each: value, low and high; half-widths add in squares."""
     value = first[0] - second[0]
@@ -111,14 +118,15 @@ def _variance_verdicts(both: dict[str, Numbers]) -> list[Verdict]:
     if not np.isfinite(difference).all():
         return [Verdict(_CENTRE, "one of the models has sinks on too few prompts to compare.", False)]
     lies = "It lies above its twin's" if difference[1] > 0 else "It does not lie above its twin's"
-    random = [np.array(both[kind]["sinks"]["moves"][VARIANCE]["random"][-1]) for kind in KINDS]
-    untrained, beyond = _minus(*random), _minus(np.array(difference), _minus(*random))
-    apart, low, high = (f"{end:+.4f}".replace("-", "−") for end in beyond)
-    contrast = (
-        f"{number(difference, 4)}, paired over {pairs} prompts. {lies}. With random weights it is "
-        f"{number(list(untrained), 4)}; trained minus random: {apart} ({low} to {high}). "
-        + ("Training adds to the contrast." if beyond[1] > 0 else "The contrast is there without training.")
-    )
+    told = [f"{signed(difference)}, paired over {pairs} prompts. {lies}."]
+    moves = [of["sinks"]["moves"][VARIANCE] for of in both.values()]
+    for null in (name for name in WEIGHT_NULLS if all(name in of for of in moves)):
+        untrained = _minus(*(np.array(of[null][-1]) for of in moves))
+        beyond = _minus(np.array(difference), untrained)
+        adds = "training adds to the contrast" if beyond[1] > 0 else "no significant addition by training"
+        told.append(
+            f"With {MOVEMENT_NULLS[null].title} it is {signed(untrained)}; trained minus that {signed(beyond)}: {adds}."
+        )
     by_layer = paired_difference((diffusion[:, :-1], ones[:, :-1]), (twin[:, :-1], ones[:, :-1]))
     above, below = (np.flatnonzero(side) for side in (by_layer.low > 0, by_layer.high < 0))
     sides = [
@@ -126,10 +134,10 @@ def _variance_verdicts(both: dict[str, Numbers]) -> list[Verdict]:
         for word, layers in (("above", above), ("below", below))
         if len(layers)
     ]
-    told = "; ".join(sides) or "it differs from the twin's in no layer"
+    lie = "; ".join(sides) or "it differs from the twin's in no layer"
     return [
-        Verdict(_CENTRE, contrast),
-        Verdict("the same per layer, with intervals that hold for all layers together", f"{told}."),
+        Verdict(_CENTRE, " ".join(told)),
+        Verdict("the same per layer, with intervals that hold for all layers together", f"{lie}."),
     ]
 
 
