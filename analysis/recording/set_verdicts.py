@@ -273,7 +273,7 @@ def layers_beyond(recordings: RecordingSet) -> dict[str, list[int]]:
     """
     if recordings.prompts_apart < LEAST_PROMPTS:
         return {}
-    family = _family(recordings, LEVEL)
+    family = family_of(recordings)
     beyond = {f"the sinks include {name}": flags for name, flags in _kind_flags(recordings, family)}
     for rule, template, layers_of in _held(recordings, family):
         null = MOVEMENT_NULLS[rule.null].title if rule.null != OTHER_WEIGHTS else "other weights"
