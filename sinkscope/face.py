@@ -199,12 +199,13 @@ def _words(verb: str, flags: dict[str, Any]) -> list[str]:
     from importlib import import_module
 
     from analysis.__main__ import VERBS
+    from analysis.command_line.verb_flags import add_flags
     from analysis.errors import UserError
 
     if verb not in VERBS:
         raise UserError(f"There is no verb '{verb}'. There are: {', '.join(VERBS)}.")
     parser = argparse.ArgumentParser()
-    import_module(VERBS[verb].module).add(parser)
+    add_flags(parser, import_module(VERBS[verb].module).FLAGS)
     several = {option for action in parser._actions if action.nargs == "+" for option in action.option_strings}
     words: list[str] = []
     for name, value in flags.items():
