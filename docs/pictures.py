@@ -87,7 +87,7 @@ def fill_by_hand(page: Page, address: str) -> float:
     page.get_by_role("button", name="Record", exact=True).click()
     page.get_by_role("combobox", name="Recording").wait_for()
     page.goto(f"{address}/prune")
-    page.get_by_role("button", name="Store statistics").click()
+    page.get_by_role("button", name="Preview masks").click()
     began = time.monotonic()
     page.locator(".js-plotly-plot .main-svg").first.wait_for()
     took = time.monotonic() - began

@@ -10,8 +10,8 @@ from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import code, plain
-from pages.parts.pruning.outcome import accuracies_in_brief, accuracies_in_full, masks_in_a_sentence, start
-from pages.parts.pruning.runs import active_runs, finished_runs, newest_pair
+from pages.parts.pruning.outcome import accuracies_in_brief, accuracies_in_full, answer, start
+from pages.parts.pruning.runs import active_runs, finished_runs, matched_pair, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.session import model_in_use, model_name
 from pages.parts.side import settings_preview_outcome
@@ -30,10 +30,14 @@ def main() -> None:
     st.title("Prune")
     start_exhibits()
     model = model_in_use()
+    first_line = st.container(key="prune_answer", gap="small")
     settings, preview, outcome, beneath = settings_preview_outcome()
     with settings:
         st.markdown("**1 · Settings**", help="One set for the preview, the pruning and the search.")
         asked = prune_settings(model)
+    pair = matched_pair(asked.specs)
+    with first_line:
+        answer(pair)
     with preview:
         st.markdown(f"**2 · Masks of** {code(model_name(model.source))}")
         found = _preview(model, asked)
@@ -51,8 +55,7 @@ def main() -> None:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         start(asked)
         active_runs()
-        accuracies_in_brief(model, drawn=view != ACCURACY)
-        masks_in_a_sentence(asked.specs, drawn=view != MASKS)
+        accuracies_in_brief(model, pair, drawn=view != ACCURACY)
     with beneath:
         _beneath(view, model, asked, found)
     if found is not None:
@@ -75,7 +78,7 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     found = None if job is None else opened(job)
     if job is None or found is None:
         if job is not None:
-            st.error("The stored statistics are gone. Store them again.")
+            st.error("The stored statistics are gone. Preview the masks again.")
         return None
     named = _named(found, asked.setting)
     if named:
@@ -109,7 +112,7 @@ def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) ->
     elif view == ACCURACY:
         accuracies_in_full(model)
     elif found is None:
-        st.info("Store statistics above first: this is computed from them.")
+        st.info("Preview the masks above first: this is computed from the same statistics.")
     elif view == SUGGEST:
         suggest_view(found.job.parameters(CalibrateSpec), asked.setting)
     elif not why_not(found.statistics, asked.setting):

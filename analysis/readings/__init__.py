@@ -27,6 +27,7 @@ READINGS: Registry[Reading] = Registry(
     Reading("varying positions", recordings.varying_positions),
     Reading("variances", recordings.variances),
     Reading("change against seeds", masks.change_against_seeds),
+    Reading("discounted mask", masks.discounted_mask),
     Reading("whole against seeds", masks.whole_against_seeds),
     Reading("cells against seeds", masks.cells_against_seeds),
     Reading("differing weights", masks.differing_weights),

@@ -30,6 +30,16 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
     return f"{said[0].upper()}{said[1:]}."
 
 
+def discounted_mask(value: float, seeds: float | None, chance: float) -> str:
+    """How much of a mask the sink discount changes: a share of the weights, beside what two calibration seeds change,
+    or beside independent masks where there are none."""
+    if not value > 0:
+        return "The sink discount changes no weight of the mask."
+    floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
+    beside = f": {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
+    return f"The sink discount changes {percent(value)} of the mask{beside}."
+
+
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:
     """A measure of two masks beside two calibration seeds, or beside independent masks where there are none. whole: of
     what, such as all heads."""

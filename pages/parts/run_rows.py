@@ -1,6 +1,7 @@
 """A run as a row of a table: the same columns on every page."""
 
 from datetime import datetime
+from pathlib import Path
 
 import streamlit as st
 
@@ -12,7 +13,6 @@ from pages.parts.session import engine
 _DENSE = "dense"
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
-    "run": st.column_config.TextColumn(width="large"),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
     "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
     "weights, MB": st.column_config.NumberColumn(
@@ -33,6 +33,11 @@ def method_title(run: Run) -> str:
     return METHODS[name].title if name in METHODS else name
 
 
+def _short(source: str) -> str:
+    """Return a model's source; of a folder its name."""
+    return Path(source).name if Path(source).is_absolute() else source
+
+
 def row(run: Run) -> dict[str, object]:
     """A run as a row of a table."""
     accuracy, speed = score(run), latency(engine(), run)
@@ -40,11 +45,11 @@ def row(run: Run) -> dict[str, object]:
     return {
         "★": "★" if run.label.star else "",
         "run": run.name,
-        "method": method_title(run),
-        "model": run.model,
         "accuracy, %": None if accuracy is None else 100 * accuracy.value,
         "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
+        "method": method_title(run),
         "sparsity, %": None if sparsity is None else 100 * sparsity,
+        "model": _short(run.model),
         "bits": quantization_title(run.parameters),
         "weights, MB": None if run.bytes is None else run.bytes[1] / 1e6,
         "size, MB": None if run.folder is None else size(run) / 1e6,

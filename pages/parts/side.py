@@ -43,6 +43,6 @@ def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGen
     and what is asked less often, beneath the last two.
     """
     st.html(_LEFT_TO_RIGHT)
-    settings, rest = keyed_columns([1, 2.9], _ROW, gap="medium")
+    settings, rest = keyed_columns([1.2, 2.9], _ROW, gap="medium")
     preview, outcome = keyed_columns([1.15, 1], _STEPS, rest, gap="medium")
     return settings.container(key=_OPEN), preview, outcome, rest.container(key="beneath_the_steps")

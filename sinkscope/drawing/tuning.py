@@ -43,7 +43,7 @@ def _changed(statistics: StoredStatistics, **options: Any) -> go.Figure:
     if not statistics.has_floor:
         return grids.grids([grids.Grid("", told.changed, lines)], title, _projections(statistics))
     shown = grids.beyond("", told.changed, told.floor, lines, title)
-    return grids.grids([shown], f"{title}, beyond another seed", _projections(statistics), signed=True)
+    return grids.grids([shown], "changed, minus another seed", _projections(statistics), signed=True)
 
 
 def _error(statistics: StoredStatistics, **options: Any) -> go.Figure:

@@ -230,3 +230,11 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
     said = reading("differing weights", few, 100, 40, None)
     assert said.startswith("9.7% of these weights are decided differently; 72% of them lie on a tenth of the input")
     assert reading("differing weights", np.zeros(40, int), 100, 40, 0.2) == ""
+
+
+def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
+    assert reading("discounted mask", 0.0021, 0.014, 0.5) == (
+        "The sink discount changes 0.21% of the mask: a seventh of what another calibration seed changes (1.4%)."
+    )
+    assert "1/238 of what independent masks would change (50%)" in reading("discounted mask", 0.0021, None, 0.5)
+    assert reading("discounted mask", 0.0, 0.014, 0.5) == "The sink discount changes no weight of the mask."

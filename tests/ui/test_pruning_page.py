@@ -168,6 +168,25 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
     assert "Precision alone changes which weights go" in texts(test)
 
 
+def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_one_button():
+    for method in ("wanda-noised", "sink-wanda"):
+        engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
+    test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
+    told = texts(test)
+    assert "The sink discount changes " in told and "independent masks would change" in told
+    assert "compared with its control" in told
+    assert test.button(key="prune_score_both")
+    test.toggle(key="prune_then_score").set_value(False).run()
+    test.number_input(key="accuracy_limit").set_value(2).run()
+    test.button(key="prune_score_both").click().run()
+    test = answered(test)
+    (record,) = engine().jobs("evaluate")
+    assert record.state == "done" and len(record.spec["compare"]) == 2
+    del test.query_params["evaluation"]
+    told = texts(test.run())
+    assert " against " in told and "| dense |" in told, "with the control, by average accuracy"
+
+
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():
     """Both offer to start it again, each with a button of its own."""
     calibration = CalibrationParams(data="no-such-file.txt", samples=2, seq_len=32)

@@ -16,7 +16,7 @@ from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
 from analysis.readings import reading
 from pages.parts.accuracy.canvas_scores import scores_of
-from pages.parts.charts import chart, exhibit_table, kept, table
+from pages.parts.charts import chart, exhibit_table, heading, kept, table
 from pages.parts.folds import Setting, fold
 from pages.parts.plain import plain
 
@@ -48,11 +48,18 @@ _ACCURACY = (
     "tell as much where none share a cluster."
 )
 _AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
+_GRID = "accuracy_grid"
 _running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(figures.way)
 
 
 def accuracies(results: Results) -> None:
-    """What is known at a glance, and the running accuracy of a task."""
+    """Draw every model's accuracy on every task."""
+    title, sentence, explained, _, hint = _titles(results)
+    table(title, sentence, pd.DataFrame(results.once(tables.accuracy_grid)), _GRID, explained, hint=hint)
+
+
+def _titles(results: Results) -> tuple[str, str, str, str, str]:
+    """Return what `heading` takes above the accuracies; while answers come in it says how many are there."""
     final = comparing.all_final(results, AVERAGE)
     done = sum(
         len(evaluations.scores(results, benchmark.name, model)[0])
@@ -60,14 +67,13 @@ def accuracies(results: Results) -> None:
         for model in range(len(results.names))
     )
     planned = len(results.names) * sum(benchmark.planned for benchmark in results.accuracies)
-    table(
+    return (
         "Accuracy" if final else "Accuracy so far (interim)",
         f"Right answers in percent, with the 95 % interval in brackets. {_settings(results, AVERAGE)}",
-        pd.DataFrame(results.once(tables.accuracy_grid)),
-        "accuracy_grid",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
         "tasks equally; its variance is the sum of theirs.",
-        hint="" if final else f"{done:,} of {planned:,} answers are in; tests come with the last.",
+        "",
+        "" if final else f"{done:,} of {planned:,} answers are in; tests come with the last.",
     )
 
 
@@ -89,14 +95,21 @@ def at_a_glance(results: Results) -> Compared:
 
 
 def in_brief(results: Results) -> None:
-    """Draws the accuracies, and who is better than whom in words."""
+    """Draw who is better than whom in words, and the average accuracies: narrow, for a column among others."""
     if not results.accuracies:
         return
-    accuracies(results)
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
     if pairs:
-        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(results, pairs)))
+        st.markdown("\n\n".join(plain(sentence) for sentence in verdicts.verdicts(results, pairs)))
+    heading(*_titles(results))
+    rows = results.once(tables.accuracy_grid)
+    shown = list(rows[0])[1]
+    cells = [f"| {plain(row['model'])} | {plain(row[shown])} |" for row in rows]
+    st.markdown("\n".join([f"| model | {plain(shown)}, % |", "| :-- | :-- |", *cells]))
+    exhibit_table(
+        "Accuracy", "Right answers in percent, with the 95 % interval in brackets.", pd.DataFrame(rows), _GRID
+    )
 
 
 def differences(results: Results, compared: Compared) -> None:

@@ -1,22 +1,25 @@
 """Starting prunings and scoring them, and what is known at a glance of those that are done."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
 from analysis.pruned.compare import MEASURES
 from analysis.readings import reading
 from analysis.specs import METHODS, ModelSpec, PruneSpec
-from pages.parts import permission
+from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, score, score_settings
+from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel
+from pages.parts.accuracy.results import in_brief
 from pages.parts.acting import acting_button, may_act
 from pages.parts.masks import measures
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import known_pruned, open_pruned
 from pages.parts.plain import plain
 from pages.parts.pruning.plan import plan
-from pages.parts.pruning.runs import newest_pair
 from pages.parts.pruning.settings import Asked, with_and_without
 from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
@@ -52,7 +55,7 @@ def start(asked: Asked) -> None:
         value=True,
         key=_SCORE,
         persist_state="session",
-        help="Scores the dense model and these prunings on the same items once they are done, as set under Score.",
+        help="Scores the dense model and these prunings on the same items once they are done, as set below.",
     )
     say_refusal(_PLACE)
 
@@ -75,14 +78,15 @@ def _launch(specs: list[PruneSpec]) -> None:
         st.session_state[_BATCH] = asked
 
 
-def accuracies_in_brief(model: ModelSpec, drawn: bool) -> None:
-    """Draws the fold in which pruned copies are scored, and the accuracies of the evaluation that is shown.
+def accuracies_in_brief(model: ModelSpec, pair: list[Run], drawn: bool) -> None:
+    """Draw the fold in which pruned copies are scored, and the accuracy with and without the discount.
 
-    drawn: whether these are to be drawn here, and not in full.
+    The evaluation is the one in the address or at work; else those of a run and its control; else the newest. pair: of
+    `matched_pair`. drawn: whether accuracies are to be drawn here, and not in full.
     """
-    runs = _copies(model)
+    runs, settings = _copies(model), None
     if runs and engine().authorizer.may("run"):
-        with st.expander("Score", icon=":material/monitoring:", key="fold_prune_score"):
+        with st.expander("What is scored", icon=":material/monitoring:", key="fold_prune_score"):
             chosen = choose_runs(runs)
             settings = score_settings(model, runs, chosen, narrow=True)
         _score_batch(settings, runs)
@@ -93,6 +97,15 @@ def accuracies_in_brief(model: ModelSpec, drawn: bool) -> None:
         return
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
     newest = next(of_model, None)
+    named = address.named("evaluation")
+    if not named and (newest is None or newest.ended) and pair:
+        if all(run.evaluations for run in pair):
+            results = joined_results(pair, dense=True)
+            if results is not None:
+                in_brief(results)
+        else:
+            _offer_scores(settings, runs, pair)
+        return
     shown = choose_evaluation(newest, none=newest is None, boxed=False)
     if shown is not None:
         accuracy_in_brief(shown)
@@ -108,6 +121,16 @@ def accuracies_in_full(model: ModelSpec) -> None:
         say_scores(model)
         return
     accuracy_panel(shown)
+
+
+def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], pair: list[Run]) -> None:
+    """Say that a run or its control is not scored, and draw the button that scores both."""
+    st.caption("With and without the discount are not scored on the same items yet.")
+    ids = [run.id for run in pair if run.id in runs]
+    if settings is not None and len(ids) == len(pair):
+        acting_button(
+            "Score both", "prune_score_both", icon=":material/monitoring:", on_click=score, args=(settings, runs, ids)
+        )
 
 
 def _copies(model: ModelSpec) -> dict[str, Run]:
@@ -134,11 +157,14 @@ def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> No
         st.rerun()
 
 
-def masks_in_a_sentence(specs: list[PruneSpec], drawn: bool) -> None:
-    """Says how far two masks differ, with and without the discount where there are such. specs: what is asked for.
-    drawn: whether it is said here, and not in full."""
-    pair = newest_pair(specs) if drawn else []
-    if len(pair) < 2:
+def answer(pair: list[Run]) -> None:
+    """Say how far the masks of a run and of its control differ, beside two calibration seeds; which runs, in small.
+    pair: of `matched_pair`.
+    """
+    if not pair:
+        st.markdown(
+            "Prune with and without the sink discount: see which weights change, then what that does to accuracy."
+        )
         return
     known = known_pruned()
     first, second = (open_pruned(run.id, known) for run in pair)
@@ -152,6 +178,5 @@ def masks_in_a_sentence(specs: list[PruneSpec], drawn: bool) -> None:
     value, chance = float(measure.compute(total)), float(measure.independent(total))
     floor = seeds_at_hand(first, second, known)
     seeds = None if floor is None else float(measure.compute(floor.total()))
-    said = reading("whole against seeds", measure.title, value, seeds, chance, "all projections")
-    if said:
-        st.caption(f"{plain(first.label)} and {plain(second.label)}: {plain(said)}")
+    st.markdown(f"##### {plain(reading('discounted mask', value, seeds, chance))}")
+    st.caption(f"{plain(second.label)}, compared with its control {plain(first.label)}: same noised text, no discount.")

@@ -1,7 +1,7 @@
 """What a pruning did, from its report: of the run opened on Prune and of the one ticked on Runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from analysis.pruned import masks_file
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
 from pages.parts.charts import card, chart, export_button, kept, reproduce
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.progress import duration, log_drawer
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.session import engine
 from pages.parts.trouble import EXPECTED
 
-_sparsity_grid, _phase_bar, _grids = kept(figures.sparsity_grid), kept(figures.phase_bar), kept(grids)
+_sparsity_grid, _grids = kept(figures.sparsity_grid), kept(grids)
 
 
 def pruned_numbers(run: Run) -> None:
@@ -33,8 +34,9 @@ def pruned_numbers(run: Run) -> None:
         removed = "Share of the prunable weights that were removed."
         card(numbers, "Sparsity", f"{run.sparsity['overall']:.1%}", help=removed)
         card(numbers, "Weights removed", f"{run.sparsity['pruned_weights']:,}")
-    if report.get("phases"):
-        card(numbers, "Time", duration(sum(row["seconds"] for row in report["phases"])))
+    phases = report.get("phases") or ()
+    if phases:
+        card(numbers, "Time", duration(sum(row["seconds"] for row in phases)), help=_phases_in_words(phases))
     card(numbers, "Folder", f"{size(run) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report.")
     told = [f":material/info: {plain(note)}" for note in report.get("notes") or ()]
     model = report.get("model") or {}
@@ -44,21 +46,25 @@ def pruned_numbers(run: Run) -> None:
         st.caption("\n\n".join(told))
 
 
+def _phases_in_words(phases: Sequence[Mapping[str, Any]]) -> str:
+    """Return the seconds of each phase and the most memory the process took."""
+    told = " · ".join(f"{phase['phase']} {phase['seconds']:.1f} s" for phase in phases)
+    return plain(f"{told}. At most {max(phase['peak_bytes'] for phase in phases) / 1e6:,.0f} MB in the process.")
+
+
 def pruned_report(run: Run) -> None:
-    """Draw where weights went and where the time went, the footprint, the folder, the command and the files."""
+    """Draw where weights went, the footprint, the folder, the command and the files."""
     report: Mapping[str, Any] = run.report or {}
-    left, right = st.columns(2)
+    left, right = keyed_columns([3, 2], "pruned_report", gap="medium")
     with left:
         if run.sparsity.get("grid") and run.folder is not None:
             _what_varies(run.sparsity, run.folder)
     with right:
-        if report.get("phases"):
-            _phases(pd.DataFrame(report["phases"]))
-    if run.record is not None and run.folder is not None:
-        footprint_of(run.record, run.folder)
-    if engine().authorizer.may("run"):
-        st.markdown("**Folder**")
-        st.code(str(run.folder), language=None, wrap_lines=True)
+        if run.record is not None and run.folder is not None:
+            footprint_of(run.record, run.folder)
+        if engine().authorizer.may("run"):
+            st.markdown("**Folder**")
+            st.code(str(run.folder), language=None, wrap_lines=True)
     if report.get("command"):
         reproduce(str(report["command"]))
     with st.container(horizontal=True):
@@ -74,21 +80,6 @@ def pruned_report(run: Run) -> None:
         )
     if run.record is not None:
         log_drawer(run.record)
-
-
-def _phases(phases: pd.DataFrame) -> None:
-    """Seconds and peak memory of each phase."""
-    chart(
-        "Where the time went",
-        "Seconds of each phase.",
-        "Seconds of each phase; peak memory is that of the whole process.",
-        _phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
-        "pruned_phases",
-        pd.DataFrame(
-            {"phase": phases["phase"], "seconds": phases["seconds"], "peak memory, MB": phases["peak_bytes"] / 1e6}
-        ).round(1),
-        finding=reading("parts of a whole", list(phases["phase"]), list(phases["seconds"]), "the time"),
-    )
 
 
 def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:

@@ -62,8 +62,14 @@ def finished_runs() -> None:
 
 
 def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
-    """Return a pruned model with a sink discount and its twin without: with the requested settings if they were pruned,
-    else the newest pair; else the newest two models. specs: the requested prunings."""
+    """Return the `matched_pair`, else the newest two models."""
+    done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
+    return matched_pair(specs) or done[1::-1]
+
+
+def matched_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
+    """Return the control and the run with a sink discount: with the requested settings if they were pruned, else the
+    newest pair; empty where there is none. specs: the requested prunings."""
     done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
     asked = [run for spec in specs for run in done if run.model == spec.model.source and _alike(run, spec)]
     for run in [*asked, *done]:
@@ -76,7 +82,7 @@ def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
             other = next((other for other in done if other.model == run.model and _alike(other, control)), None)
             if other is not None:
                 return [other, run]
-    return done[1::-1]
+    return []
 
 
 def _alike(run: Run, spec: PruneSpec) -> bool:
@@ -111,7 +117,7 @@ def _table_of_done(known: list[Run]) -> Run | None:
     table(
         f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
-        pd.DataFrame(row(run) for run in done).drop(columns="★"),
+        pd.DataFrame(row(run) for run in done)[["run", "accuracy, %", "95 % interval", "sparsity, %", "made"]],
         key,
         hint="Click a row to open it.",
         on_select=clicked,

@@ -2,21 +2,18 @@
 
 import streamlit as st
 
-from analysis.engine.runs import Run, Scored
-from analysis.evaluation.joining import Part, joined
-from analysis.evaluation.results import Results
+from analysis.engine.runs import Run
 from analysis.specs import ModelSpec
 from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, evaluations, score_settings
 from pages.parts.accuracy.disagreements import disagreements
-from pages.parts.accuracy.opening import finished_results
+from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_panel
 from pages.parts.accuracy.results import accuracies, at_a_glance, differences
 from pages.parts.acting import may_act
 from pages.parts.charts import export_button
 from pages.parts.plain import plain
 from pages.parts.session import model_in_use
-from pages.parts.trouble import EXPECTED, why
 
 
 def scores_of_runs(chosen: list[Run], runs: list[Run]) -> None:
@@ -60,7 +57,7 @@ def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
 
 
 def _joined(runs: list[Run]) -> None:
-    results = _results(runs)
+    results = joined_results(runs)
     if results is None or not results.accuracies:
         return
     compared = at_a_glance(results)
@@ -68,35 +65,3 @@ def _joined(runs: list[Run]) -> None:
     differences(results, compared)
     disagreements(results)
     export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, ", ".join(run.name for run in runs))
-
-
-def _results(runs: list[Run]) -> Results | None:
-    """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each."""
-    try:
-        parts = []
-        for run, scored in zip(runs, _shared(runs), strict=True):
-            results = finished_results(scored.record)
-            if results is None:
-                st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
-                return None
-            parts.append(Part(run.name, results, scored.number))
-        together = joined(parts)
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return None
-    for problem in together.problems:
-        st.caption(f":material/join_inner: {plain(problem)}")
-    return together
-
-
-def _shared(runs: list[Run]) -> list[Scored]:
-    """Return where each run was scored: in the newest evaluation that holds all of them, else in its own newest."""
-    for first in runs[0].evaluations:
-        places = [
-            next((evaluation for evaluation in run.evaluations if evaluation.record.id == first.record.id), None)
-            for run in runs
-        ]
-        shared = [place for place in places if place is not None]
-        if len(shared) == len(runs):
-            return shared
-    return [run.evaluations[0] for run in runs]

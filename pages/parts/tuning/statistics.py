@@ -89,10 +89,10 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
-            "Each slider shows which weights it spares, once one pass of the dense model over "
-            f"{calibration.samples:d} noised sequences is stored ({plain(_cost(spec))})."
+            "See which weights each slider spares. This needs one pass of the dense model over "
+            f"{calibration.samples:d} noised sequences ({plain(_cost(spec))})."
         )
-        if acting_button("Store statistics", key="tuning_calibrate", icon=":material/database:"):
+        if acting_button("Preview masks", key="tuning_calibrate", icon=":material/grid_on:"):
             st.session_state[_ASKED] = question
             permission.allow(model.source)
             st.rerun()

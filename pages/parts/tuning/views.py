@@ -163,12 +163,16 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         else grids.Grid(name, effect.changed, figures.spread_lines(effect.spread))
         for name, effect in effects.items()
     ]
-    called = f"mask bits changed{', beyond another seed' if beyond else ''}"
     chart(
-        "Mask bits changed by the discount, by layer and projection",
+        f"Mask bits changed by the discount{', minus those changed by another seed' if beyond else ''}",
         sentence,
         _SCORE,
-        grids.grids(shown, called, _short_names(statistics), signed=beyond),
+        grids.grids(
+            shown,
+            "changed, minus another seed" if beyond else "mask bits changed",
+            _short_names(statistics),
+            signed=beyond,
+        ),
         "tuning_changed",
         _table(statistics, effects),
         finding=_changed_in_words(statistics, effects) if beyond else "",
