@@ -5,7 +5,7 @@ const WHILE = 2000; // ms
 const COMING = 1000; // ms that what was asked for takes to be there, so that nothing jumps meanwhile
 const places = new WeakMap();
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function component({ data, parentElement, setStateValue }) {
   let place = places.get(parentElement);
   if (!place) places.set(parentElement, (place = new Place(parentElement, () => setStateValue("asked", true))));
   place.show(data);

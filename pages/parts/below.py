@@ -8,10 +8,11 @@ from pathlib import Path
 import streamlit as st
 
 from pages.parts.alone import alone
+from pages.parts.leaving import guarded
 
 WAITS = True  # not where there is no browser that could ask for it
 _mount = st.components.v2.component(
-    "sinkscope_below", js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"), isolate_styles=False
+    "sinkscope_below", js=guarded(Path(__file__).with_suffix(".js").read_text(encoding="utf-8")), isolate_styles=False
 )
 
 

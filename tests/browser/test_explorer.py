@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis import jobs
-from analysis.figures.explorer import explorer_html, feed_bytes
+from analysis.figures.explorer import component_js, explorer_html, feed_bytes
 from analysis.models.resident import release_resident
 from analysis.recording import exploring
 from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
@@ -28,6 +28,7 @@ from analysis.specs import (
     SDARSampling,
     SinkParams,
 )
+from pages.parts.leaving import guarded
 from tests.browser.helpers import HOSTILE
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tokenizer
@@ -240,3 +241,38 @@ def test_a_masked_position_is_not_named_by_the_word_it_becomes_and_hostile_words
     explorer.get_by_role("button", name="Table").click()
     expect(explorer.get_by_role("cell", name="[MASK] (later").first).to_be_visible()
     assert page.evaluate("window.ran") is None
+
+
+COMPONENT = """<!doctype html><meta charset=utf-8><div id=part><div class=host></div></div><a href=next.html>Next</a>
+<script type=module>
+%s
+window.told = [];
+given = { data: new Uint8Array(%s), parentElement: document.querySelector("#part") };
+given.setTriggerValue = (name, { address }) => told.push([name, address.layer]);
+exported(given);
+document.querySelector("a").addEventListener("click", (event) => event.preventDefault());
+</script>"""
+
+
+def test_it_tells_the_server_nothing_once_the_visitor_goes_to_another_page(page, tmp_path):
+    script = guarded(component_js()).replace("export default", "let given; const exported =")
+    path = tmp_path / "part.html"
+    path.write_text(COMPONENT % (script, list(explored([relative(block_trajectory())], ["model"]))))
+    page.clock.install(time=0)
+    page.goto(path.as_uri())
+    page.clock.pause_at(1000)
+    page.clock.run_for(1000)  # the strongest step, which it finds as it opens
+    heads, last = page.locator(".sx-heads canvas"), "told.at(-1)"
+    heads.press("Shift+ArrowDown")
+    page.clock.run_for(1000)
+    assert page.evaluate(last) == ["view", "0"]
+    heads.press("Shift+ArrowDown")
+    page.get_by_role("link", name="Next").dispatch_event("click")
+    page.clock.run_for(1000)
+    heads.press("Shift+ArrowUp")
+    page.clock.run_for(1000)
+    assert page.evaluate(last) == ["view", "0"]
+    page.clock.run_for(20_000)  # the page is still there
+    heads.press("Shift+ArrowDown")
+    page.clock.run_for(1000)
+    assert page.evaluate(last) == ["view", "1"]

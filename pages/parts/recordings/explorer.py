@@ -14,6 +14,7 @@ from analysis.recording.parallel import is_pair
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import address
+from pages.parts.leaving import guarded
 from pages.parts.recordings import measures
 from pages.parts.recordings.recording import BY_KEY, Recording, model_name
 from pages.parts.recordings.references import stored_reference
@@ -25,7 +26,7 @@ NAMED = (*_PLACES, "definition", "split", "judged", "over", "measure", *(row.par
 _MOST_HEADS = 64  # that are sent for one request
 
 _mount = st.components.v2.component(
-    "sinkscope_explorer", html='<div class="host"></div>', css=explorer_css(), js=component_js()
+    "sinkscope_explorer", html='<div class="host"></div>', css=explorer_css(), js=guarded(component_js())
 )
 _feed = st.components.v2.component("sinkscope_explorer_feed", js=feed_js())
 
