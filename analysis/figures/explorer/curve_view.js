@@ -83,10 +83,7 @@ class CurveView extends View {
       line(g, axis.left, at, axis.left + axis.width, at);
       g.fillText(unit === "percent" ? percent(part * most) : String(+(part * most).toFixed(2)), axis.left - 8, at);
     }
-    g.fillText("step", axis.left - 8, this.h - 7);
-    g.textAlign = "center";
-    const every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => (n * axis.width) / axis.steps > 34) ?? 1000;
-    for (let t = 0; t < axis.steps; t += every) g.fillText(t, axis.x(t), this.h - 7);
+    this.ticks(axis, this.h - 7);
   }
   dot(axis, y, recording, view, values, color) {
     const { g } = this, t = clamp(ownStep(view, recording), recording.T - 1);
@@ -109,7 +106,7 @@ class CurveView extends View {
     this.font(10.5);
     g.fillStyle = theme.soft;
     g.textAlign = left ? "right" : "left";
-    g.fillText("written", x + (left ? -4 : 4), top + 24);
+    g.fillText("written", x + (left ? -4 : 4), bottom - 8);
   }
   legend(axis, top, view, drawn, random, to) {
     const { g } = this, { theme } = this.app, several = drawn.length > 1;

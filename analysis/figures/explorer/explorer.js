@@ -53,6 +53,7 @@ function mount(root, packed, options = {}) {
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
     put("headtitle", `Attention to ${of}`);
     put("rastertitle", where);
+    put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${of}` : "");
     const row = definitions.find((each) => each.name === view.definition);
     put("parameter", `${PARAMETERS[row.parameter] ?? row.parameter} =`);
@@ -61,6 +62,8 @@ function mount(root, packed, options = {}) {
     find("[data-do=zoom]").hidden = !(app.state.area?.p0 != null && app.state.area.p1 > app.state.area.p0);
     find("[data-do=ask]").hidden = !options.onAsk || app.state.position == null;
     root.classList.toggle("sx-over", over);
+    root.classList.toggle("sx-nodots", !views.raster.dotted());
+    find("[data-do=undo]").hidden = !PINS.some((name) => app.state[name] != null);
     const slider = views.curve.canvas;
     for (const [name, value] of Object.entries({ valuemin: 0, valuemax: app.steps, valuenow: app.state.step, valuetext: out("step").textContent })) slider.setAttribute(`aria-${name}`, value);
     drawBars(shareOf(first, view).even, Boolean(to));
@@ -143,6 +146,9 @@ function mount(root, packed, options = {}) {
     choices[0].textContent = first.name;
     choices[1].textContent = second?.name ?? "";
     find("[data-do=link]").hidden = !options.href;
+    for (const [name, there] of Object.entries({
+      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock,
+    })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
     controls();
   }
 
@@ -206,7 +212,8 @@ function mount(root, packed, options = {}) {
     else if (data.do === "back" || data.do === "next") { play(false); set({ step: state.step + (data.do === "back" ? -1 : 1) }); }
     else if (data.do === "strongest") strongest();
     else if (data.do === "zoom") zoom();
-    else if (data.do === "help") open(help());
+    else if (data.do === "undo") escape();
+    else if (data.do === "help") open(help(app.touched));
     else if (data.do === "table") open(app.shown().flatMap((each) => table(each, app.view({}))));
     else if (data.do === "link") copy(button);
     else if (data.do === "ask") ask();
@@ -255,6 +262,9 @@ function mount(root, packed, options = {}) {
     root.replaceChildren();
   }
 
+  const use = (touch) => root.classList.toggle("sx-touched", (app.touched = touch));
+  use(matchMedia("(hover: none)").matches);
+  root.addEventListener("pointerdown", (event) => use(event.pointerType === "touch"), true);
   listen(app, views);
   prepare();
   if ((options.address ?? header.state).step === undefined) strongest();
@@ -284,7 +294,7 @@ function drawBar(element, app, mass, even) {
   g.textAlign = "center";
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;
-  const doublings = [2, 4, 8, 16].filter((n) => n < ceiling * 0.75 && (n > 2 || ceiling < 12));
+  const doublings = [2, 4, 8, 16].filter((n) => n < ceiling * 0.6 && (n > 2 || ceiling < 12));
   const marks = mass ? [[1, "even split"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
   for (const [value, text] of marks) g.fillText(text, x(value), 19);
   const mark = mass ? 1 : even;

@@ -81,7 +81,7 @@ function keyPressed(app, event) {
     Enter: () => (tagName === "BUTTON" || !Object.keys(app.hover).length ? null : app.pin(app.hover)),
     s: app.strongest, m: () => app.set({ over: state.over === "all" ? "step" : "all" }),
     c: () => (app.recordings.length > 1 ? app.set({ show: state.show === "both" ? "first" : "both" }) : null),
-    z: () => app.zoom(), "?": () => app.open(help()),
+    z: () => app.zoom(), "?": () => app.open(help(app.touched)),
   };
   const action = actions[event.key] ?? actions[event.key.toLowerCase()];
   if (!action || action() === null) return;

@@ -1,10 +1,12 @@
 // Steps × positions of one map. Sinks are outlines around runs of steps, so that lifetimes can be read; a dot is where a
 // token is written. Of several positions in one pixel the strongest is kept, so that no sink falls between pixels.
 
+const TICKS = 18; // pixels beneath the maps for step numbers
+
 class RasterView extends View {
   axis() { return new Axis(this.w, this.app.steps); }
   plan() {
-    const recordings = this.app.shown(), n = recordings.length, title = n > 1 ? 18 : 0, room = (this.h - 4 - n * title) / n, { zoom } = this.app.state;
+    const recordings = this.app.shown(), n = recordings.length, title = n > 1 ? 18 : 0, room = (this.h - TICKS - n * title) / n, { zoom } = this.app.state;
     return recordings.map((recording, i) => {
       const p0 = zoom ? Math.min(zoom[0], recording.S - 1) : 0, p1 = zoom ? Math.min(zoom[1], recording.S - 1) : recording.S - 1;
       return { recording, y: title + i * (room + title), h: room - (i < n - 1 ? 6 : 0), p0, p1, rows: p1 - p0 + 1 };
@@ -29,6 +31,8 @@ class RasterView extends View {
       return canvas;
     });
   }
+  // Whether rows are high enough for dots where tokens are written.
+  dotted() { return this.plan().every((plan) => plan.h / plan.rows >= 3); }
   // Runs of steps in which a position is a sink: [position, from, to].
   runs(recording, view) {
     const flags = recording.sinks(view, view.layer, view.head);
@@ -50,6 +54,7 @@ class RasterView extends View {
     this.begin();
     if (!this.app.shown()[0].has(view.layer, view.head)) this.app.need({ heads: view });
     for (const plan of this.plan()) this.drawMap(view, plan);
+    this.ticks(this.axis(), this.h - 7);
   }
   drawMap(view, plan) {
     const { g } = this, { theme, state } = this.app, shared = this.axis(), { recording } = plan, { T } = recording, axis = new Axis(this.w, T), ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch, inside = (s) => s >= plan.p0 && s <= plan.p1;
@@ -64,7 +69,7 @@ class RasterView extends View {
     g.rect(axis.left - 1, plan.y - 1, axis.width + 2, plan.h + 2);
     g.clip();
     const life = this.outlines(view, plan, axis, ch, y, inside);
-    if (ch >= 3) this.dots(plan, axis, ch, y);
+    if (this.dotted()) this.dots(plan, axis, ch, y);
     if (recording.openBlock) this.block(plan, axis, ch, y);
     if (view.area) {
       const { t0, t1 } = view.area, p0 = view.area.p0 ?? plan.p0, p1 = view.area.p1 ?? plan.p1, x = shared.edge(t0), w = shared.edge(t1 + 1) - x;
@@ -137,8 +142,7 @@ class RasterView extends View {
       this.font(11, weight);
       g.fillStyle = color;
       g.textAlign = "right";
-      const word = wide ? visible(recording.finalWord(s)) : "";
-      g.fillText(`${word.length > 7 ? `${word.slice(0, 6)}…` : word} ${s}`.trim(), axis.left - 8, Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, at)));
+      g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, at)), axis.left - 10);
     };
     if (view.position != null) label(view.position, 700, theme.ink);
     for (const [s, steps] of [...life].sort((a, b) => b[1] - a[1]).slice(0, 14)) if (steps >= 2) label(s, 400, theme.sink);

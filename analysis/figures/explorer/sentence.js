@@ -25,6 +25,11 @@ function tokenName(recording, step, position) {
   if (state === UNDECIDED) return `position ${position}, ${done & TAKEN_BACK ? `taken back (was ${before}), ` : ""}${recording.noise ? "still undecided" : "still masked"} (later ${later})`;
   return `position ${position}, ${quoted(recording.word(step, position))}${state === 0 ? " of the prompt" : ""}${done & EDITED ? `, edited (was ${before})` : ""}`;
 }
+// A position over all steps, short: its word, later where it was hidden at first.
+function rowName(recording, position) {
+  const word = visible(recording.finalWord(position)), short = `‘${word.length > 8 ? `${word.slice(0, 7)}…` : word}’`;
+  return recording.autoregressive || recording.lastOpen[position] < 0 ? `${position} ${short}` : `${position}, later ${short}`;
+}
 // When the model chose a token, and how sure it was.
 function chosenWhen(recording, step, position) {
   const choice = recording.stateAt(step, position) === UNDECIDED ? null : recording.chosen(step, position);
@@ -62,6 +67,14 @@ function finding(recording, view, definitions) {
   if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
   const keys = recording.keys[t1];
   return ["", `${few(count)} of ${keys} positions`, ` ${count === 1 ? "takes" : "take"} `, percent(share), ` ${of} ${when}; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}.`];
+}
+// How many positions are sinks in some step, and the longest time that one is.
+function lived(recording, view) {
+  const flags = recording.sinks(view, view.layer, view.head), { T, S } = recording;
+  if (flags === null) return "";
+  const lives = Array.from({ length: S }, (_, s) => { let steps = 0; for (let t = 0; t < T; t++) steps += flags[t * S + s]; return steps; }), longest = Math.max(...lives);
+  const ever = lives.filter(Boolean).length;
+  return ever ? `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink," : "become sinks, the most lasting"} for ${longest} of ${T} steps` : ": no sinks in any step";
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
 function gaussianTail(k) {

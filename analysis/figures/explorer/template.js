@@ -8,17 +8,21 @@ const icon = (name) => `<svg viewBox="0 0 20 20" width="18" height="18" fill="cu
 const canvas = (name, role) => `<div class="sx-canvas sx-${name}"><canvas tabindex="0" role="${role}"></canvas></div>`;
 const choice = (name, label, options) => `<div class="sx-choice" role="group" aria-label="${label}">${options.map(([value, text]) => `<button type="button" data-${name}="${value}" aria-pressed="false">${text}</button>`).join("")}</div>`;
 
+// Entries of a legend: the class that shows or hides one, its sign and its text.
+const legend = (...entries) => `<p class="sx-key">${entries.map(([when, sign, text]) => `<span${when ? ` class="sx-${when}"` : ""}>${sign ? `<i class="sx-${sign}"></i>` : ""}${text}</span>`).join("")}</p>`;
+
 const TEMPLATE = `<div class="sx-body">
   <header class="sx-top">
     <p class="sx-finding" data-out="finding"></p>
     <div class="sx-tools">
       ${choice("show", "Recording", [["first", ""], ["second", ""], ["both", "Side by side"]])}
       <button type="button" class="sx-quiet" data-do="ask" hidden>What else could stand here?</button>
+      <button type="button" class="sx-quiet" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button>
       <button type="button" class="sx-quiet" data-do="strongest" title="Go to the step in which the sinks take most (S)">Strongest step</button>
       <button type="button" class="sx-quiet" data-do="link" hidden>Copy link</button>
       <button type="button" class="sx-quiet" data-do="table">Table</button>
-      <button type="button" class="sx-quiet" data-do="help" aria-label="Keys and definitions" title="Keys and definitions (?)">?</button>
-      <span class="sx-about" data-out="about"></span>
+      <button type="button" class="sx-quiet" data-do="help" aria-label="Controls and definitions" title="Controls and definitions (?)">?</button>
+      <span class="sx-about"><span data-out="about"></span> · <span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span></span>
     </div>
   </header>
   <div class="sx-rule">
@@ -30,8 +34,8 @@ const TEMPLATE = `<div class="sx-body">
     ${choice("over", "Steps", [["step", "this step"], ["all", "mean over steps"]])}
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2><span data-out="texttitle"></span><span class="sx-key"><span class="sx-now"><i class="sx-hatch"></i><span data-out="open"></span></span> <i class="sx-sinkbox"></i>sink<span class="sx-now sx-wide"> <b>bold</b>: just written</span></span></h2>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="26"></canvas></h2>${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2><span data-out="texttitle"></span></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", "sink"], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
+    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="26"></canvas></h2>${legend(["", "", "share of each head’s attention"], ["", "mark", "even split"])}${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -39,7 +43,7 @@ const TEMPLATE = `<div class="sx-body">
       <span class="sx-step" data-out="step"></span>
       <label class="sx-speed"><span class="sx-hidden">Steps per second</span><select data-set="speed"><option value="2">2 / s</option><option value="8">8 / s</option><option value="20">20 / s</option></select></label>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}</section>
-    <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span class="sx-wide">: position × step</span></span><span class="sx-key"><span class="sx-wide"><i class="sx-sinkbox"></i>sink</span> <i class="sx-dot"></i>written</span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="164" height="26"></canvas></h2>${canvas("raster", "application")}</section>
+    <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span data-out="lives"></span></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="164" height="26"></canvas></h2>${legend(["", "", "rows: positions"], ["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "token written"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>
   <p class="sx-hidden" role="status" aria-live="polite" data-out="live"></p>
@@ -58,7 +62,7 @@ const KEYS = [
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a position gets when every query spreads its attention evenly over the positions it can see.",
   "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
-  "Point to look, click to pin, drag to select steps and positions.",
+  "Orange is a sink and nothing else. In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
 ];
 const PARAMETERS = { k: "k", attention_level: "level", epsilon: "ε" };
 
@@ -69,9 +73,15 @@ function make(kind, text, ...children) {
   return element;
 }
 const rowOf = (kind, texts) => make("tr", "", ...texts.map((text) => make(kind, String(text))));
-function help() {
+const TOUCHES = [
+  ["Tap", "pin a token, head or step; tap it again to unpin"], ["Drag sideways", "select steps and positions; on the slider, move the step"], ["Undo", "take back the last pin, selection or zoom"],
+];
+const MOUSE = [["Point", "look"], ["Click", "pin; click again to unpin"], ["Drag", "select steps and positions; on the slider, move the step"]];
+// touched: whether the explorer is used by touch
+function help(touched) {
+  const rows = (title, ways) => [make("h2", title), make("table", "", make("tbody", "", ...ways.map((each) => rowOf("td", each))))];
   return [
-    make("h2", "Keys"), make("table", "", make("tbody", "", ...KEYS.map((each) => rowOf("td", each)))),
+    ...(touched ? rows("Touch", TOUCHES) : [...rows("Mouse", MOUSE), ...rows("Keys", KEYS)]),
     make("h2", "What is shown"), ...DEFINITIONS_TOLD.map((text) => make("p", text)),
   ];
 }

@@ -151,7 +151,7 @@ class TextView extends View {
       g.lineWidth = 2;
       line(g, x + 3, y + h - 2, x + w - 3, y + h - 2);
     }
-    if (state === 2) { // may be taken back
+    if (state === ACCEPTED) {
       g.strokeStyle = theme.soft;
       g.lineWidth = 1;
       g.setLineDash([3, 3]);

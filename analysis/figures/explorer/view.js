@@ -29,6 +29,16 @@ class View {
     return g;
   }
   font(size, weight = 400) { this.g.font = `${weight} ${size}px ${FONT}`; }
+  // Step numbers beneath a plot, and the axis's name to their left.
+  ticks(axis, y) {
+    const { g } = this, every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => (n * axis.width) / axis.steps > 34) ?? 1000;
+    this.font(11);
+    g.fillStyle = this.app.theme.soft;
+    g.textAlign = "right";
+    g.fillText("step", axis.left - 8, y);
+    g.textAlign = "center";
+    for (let t = 0; t < axis.steps; t += every) g.fillText(t, axis.x(t), y);
+  }
   at(event) {
     const box = this.canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -48,7 +58,7 @@ function line(g, x0, y0, x1, y1) {
 // The step axis that curve and raster share, so that one line through both is the step. The finished text is its end.
 class Axis {
   constructor(width, steps) {
-    this.left = width < 480 ? 50 : 76;
+    this.left = width < 480 ? 50 : 112; // the names of positions stand there
     this.width = width - this.left - 8;
     this.steps = steps;
   }

@@ -36,7 +36,7 @@ def replay(recording: Recording, beside: Recording | None) -> None:
     named = tuple((name, str(st.query_params[name])) for name in NAMED if name in st.query_params)
     exhibit_explorer(
         "The recording, step by step",
-        "Point to look, click to pin, drag to select steps and positions.",
+        "Pin a token, head or step to follow it; drag to select steps and positions.",
         lambda: explorer_data(recording, beside, stored_reference(recording), named),
         "explorer",
     )
