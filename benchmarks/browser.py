@@ -37,11 +37,14 @@ window.clock = (title, inside, fromHere) => {
     const heading = main?.querySelector("h1")?.textContent.trim();
     if (title && titled === null && heading?.startsWith(title)) titled = performance.now();
     const of = (node) => node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement;
-    if (changes.some(({target}) => main?.contains(target) && (!inside || of(target)?.closest(inside))))
+    const isSeen = (node) => main?.contains(node.getRootNode().host ?? node);
+    if (changes.some(({target}) => isSeen(target) && (!inside || of(target)?.closest(inside))))
       last = performance.now();
   };
   const observer = new MutationObserver(look);
-  observer.observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
+  const roots = [...document.querySelectorAll("*")].map((each) => each.shadowRoot).filter(Boolean); // of components
+  for (const root of [document, ...roots])
+    observer.observe(root, {subtree: true, childList: true, characterData: true, attributes: true});
   window.answer = new Promise((resolve, reject) => {
     setTimeout(() => reject(new Error("nothing changed within PATIENCE ms")), PATIENCE);
     const check = setInterval(() => {
@@ -64,7 +67,11 @@ window.clock = (title, inside, fromHere) => {
 for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE", 60)):
     _CLOCK = _CLOCK.replace(_name, f"{1000 * _seconds:.0f}")
 _PLOTS = ".js-plotly-plot"
-SLIDERS = (("explore?tab=Dynamics&dynamics_view=Positions", "k ="), ("explore?tab=Heads&metric=Sink+lifetime", "k ="))
+_DEFINITION = "Mass above mean"  # how the name of the slider for its threshold begins
+SLIDERS = (
+    ("explore?tab=Dynamics&dynamics_view=Positions", _DEFINITION),
+    ("explore?tab=Heads&metric=Sink+lifetime", _DEFINITION),
+)
 """Addresses, and a slider of each that its plots depend on."""
 PAGES = {"Start": QUESTION} | {name: name for name in ("Explore", "Evidence", "Causes", "Prune", "Runs", "Sweep")}
 """The pages in the sidebar, and how the heading of each begins."""
@@ -132,7 +139,9 @@ def main() -> None:
 
 def point(page: Page, layer: int, head: int) -> None:
     """Clicks one of the bundled model's 8 × 6 heads in their grid, which hears it where it has seen the pointer."""
-    box = page.locator(".st-key-head_grid .nsewdrag").first.bounding_box()
+    grid = page.locator(".st-key-head_grid .nsewdrag").first
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
     assert box is not None
     at = box["x"] + box["width"] * (head + 0.5) / 6, box["y"] + box["height"] * (layer + 0.5) / 8
     page.mouse.move(*at)

@@ -72,13 +72,16 @@ _STYLE = f"""<style>
 width:{_LEFT}px;min-width:0}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:last-child{{flex:1 1 0;
 min-width:0}}}}
-@media (min-width:641px) and (max-width:1099.9px){{
+@media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
 [data-testid='stVerticalBlock']{{display:grid;grid-template-columns:1fr 1fr;align-items:end;gap:.6rem 1rem}}
 [data-testid='stVerticalBlock']:has(>.st-key-ask_prompt)>.st-key-ask_prompt,
 [data-testid='stVerticalBlock']>*:has(>.st-key-ask_prompt){{grid-row:span 2}}
 .st-key-columns_{_TOP} [data-testid='stColumn']:first-child
 [data-testid='stElementContainer']:has([data-testid='stAlert']){{grid-column:1/-1}}}}
+@media (max-width:640px){{
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
+[data-testid='stVerticalBlock']>:nth-child(-n+3){{grid-column:1/-1}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}

@@ -235,7 +235,7 @@ def lens_map(
             hoverinfo="skip",
         )
     )
-    layout(figure, "position and what it becomes", "layer", height=max(320, min(720, 170 + 30 * layers)))
+    layout(figure, "undecided position", "layer", height=max(320, min(720, 170 + 30 * layers)))
     figure.update_layout(showlegend=True)
     figure.update_xaxes(type="category", tickangle=-90, tickfont_size=10, showgrid=False, zeroline=False)
     figure.update_yaxes(

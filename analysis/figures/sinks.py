@@ -92,12 +92,10 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     size = len(labels)
     heatmap = _heatmap(values, "attention paid by the query")
     figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
-    layout(figure, "key (attended to)", "query (attending)", height=max(420, min(760, 140 + 12 * size)))
+    layout(figure, "key (attended to)", "query (attending)", height=max(420, min(600, 140 + 12 * size)))
     ticks = token_axis(labels)
     figure.update_xaxes(range=[-0.5, size - 0.5], showgrid=False, zeroline=False, **ticks)
     figure.update_yaxes(range=[size - 0.5, -0.5], showgrid=False, zeroline=False, **{**ticks, "tickangle": 0})
-    figure.update_yaxes(scaleanchor="x", constrain="domain")
-    figure.update_xaxes(constrain="domain")
     figure.update_layout(margin_t=10)
     return figure
 

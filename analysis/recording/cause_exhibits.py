@@ -119,7 +119,7 @@ def lens_by_layer(
     job on them. sinks (N,) bool.
     """
     names = trajectory.info.tokens
-    becomes = trajectory.final[at].tolist()
+    becomes, shown = trajectory.final[at].tolist(), trajectory.names.short()
     hits, probability = np.array(read["hits"]), np.array(read["becomes"], np.float32)
     layer, index = (axis.ravel() for axis in np.indices(hits.shape))
     return Shown(
@@ -130,12 +130,7 @@ def lens_by_layer(
             "$\\operatorname{softmax}(W\\,\\operatorname{norm}(h_l))$ with the model's own last norm and head $W$ "
             "(nostalgebraist 2020).\n\n" + definition
         ),
-        lens_map(
-            probability,
-            read["words"],
-            [f"{position} ‘{names[token]}’" for position, token in zip(at, becomes, strict=True)],
-            sinks,
-        ),
+        lens_map(probability, read["words"], [shown[position] for position in at], sinks),
         pd.DataFrame(
             {
                 "layer": layer,

@@ -9,19 +9,20 @@ def settled_layer(hits: np.ndarray) -> np.ndarray:
 
 
 def sentence(hits: np.ndarray, sinks: np.ndarray) -> str:
-    """Whether undecided sinks are read as what they become more often than other undecided tokens, by the last layer;
-    nothing where there are none of either, or where they are not.
+    """How many undecided sinks are read as what they become by the last layer, beside the other undecided tokens; of
+    all undecided tokens where there are none of either.
 
     hits (L, N): whether the likeliest token is the one the position becomes. sinks (N,).
     """
     if not sinks.any() or sinks.all():
-        return ""
+        return (
+            f"{int(hits[-1].sum())} of {len(sinks)} undecided tokens are read as the token they become by the last "
+            f"layer. {'All' if sinks.any() else 'None'} of them are sinks, so there is nothing to compare."
+        )
     those, others = hits[-1, sinks], hits[-1, ~sinks]
-    if those.mean() <= others.mean():
-        return ""
-    settled = settled_layer(hits)[sinks][those]
+    settled = f", from layer {np.median(settled_layer(hits)[sinks][those]):.0f} on in the median" if those.any() else ""
     return (
         f"{int(those.sum())} of {len(those)} undecided sinks are read as the token they become by the last layer "
-        f"({int(others.sum())} of {len(others)} other undecided tokens), from layer {np.median(settled):.0f} on in the "
-        "median. One step of one prompt: no interval is given."
+        f"({int(others.sum())} of {len(others)} other undecided tokens){settled}. One step of one prompt: no interval "
+        "is given."
     )

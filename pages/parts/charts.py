@@ -89,15 +89,22 @@ def _show(
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:
     """Draw title, finding and explanation of a chart or table as plain text; its formula is Markdown.
 
-    The help icon holds the explanation and the formula. Where no finding says what is to be seen, the first sentence of
-    the explanation stands beneath the title. hint: what a visitor can do, always shown.
+    The help icon holds the explanation and the formula. The finding's first sentence stands out, the title small above
+    it. Where no finding says what is to be seen, the first sentence of the explanation stands beneath the title. hint:
+    what a visitor can do, always shown.
     """
     first, rest = ("", sentence) if finding else _first_sentence(sentence)
     explained = "\n\n".join(filter(None, (plain(rest), formula)))
-    st.markdown(f"**{plain(title)}**" + (f"  \n{plain(finding)}" if finding else ""), help=explained or None)
-    shown = f"{first} {hint}".strip()
-    if shown:
-        st.caption(plain(shown))
+    if finding:
+        news, more = _first_sentence(finding)
+        st.markdown(
+            f":small[:gray[**{plain(title)}**]]  \n**{plain(news)}** {plain(more)}".rstrip(), help=explained or None
+        )
+    else:
+        st.markdown(f"**{plain(title)}**", help=explained or None)
+    below = f"{first} {hint}".strip()
+    if below:
+        st.caption(plain(below))
 
 
 def _first_sentence(text: str) -> tuple[str, str]:

@@ -45,9 +45,12 @@ def test_a_position_is_settled_from_the_layer_on_that_it_stays_right():
     assert settled_layer(hits).tolist() == [2, 3, 1]
 
 
-def test_sinks_are_said_to_know_more_only_where_they_do():
+def test_sinks_are_compared_with_the_other_undecided_tokens_whichever_know_more():
     hits = np.array([[False, False, False], [True, True, False]])
     told = sentence(hits, np.array([True, True, False]))
     assert told.startswith("2 of 2 undecided sinks") and "(0 of 1 other undecided tokens), from layer 1 on" in told
-    assert sentence(hits, np.array([False, False, True])) == ""
-    assert sentence(hits, np.array([False] * 3)) == "" and sentence(hits, np.array([True] * 3)) == ""
+    told = sentence(hits, np.array([False, False, True]))
+    assert told.startswith("0 of 1 undecided sinks") and "(2 of 2 other undecided tokens). One step" in told
+    assert sentence(hits, np.array([False] * 3)).startswith("2 of 3 undecided tokens")
+    assert "None of them are sinks" in sentence(hits, np.array([False] * 3))
+    assert "All of them are sinks" in sentence(hits, np.array([True] * 3))

@@ -568,7 +568,7 @@ def test_an_export_has_neither_large_tables_nor_hints_and_a_name_of_its_own(reco
     assert "Click a cell" not in html and "click to open" not in html
     widest = max(html[at:].split("</tr>")[0].count("<th") for at in range(len(html)) if html.startswith("<tr", at))
     assert widest <= 12
-    assert "Click a cell to open its head" in texts(test)
+    assert "Select a cell to open its head" in texts(test)
 
 
 # --- several tokens per forward ---------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def variances(
         figures.variances(clouds, log),
         "variances",
         pd.concat(tables),
-        hint="Click a point of this recording to open it in the explorer.",
+        hint="Select a point of this recording to open it in the explorer.",
         on_click=clicked,
         finding=finding,
     )

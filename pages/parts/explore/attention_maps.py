@@ -53,15 +53,15 @@ def attention_map(recording: Recording, params: SinkParams, split: SplitName, si
             bind="query-params",
             max_selections=MOST_HEADS,
             placeholder=f"layer {layer}, head {head}",
-            help="Empty: the head chosen in the explorer, or the one that pays most to the sinks.",
+            help="Empty: the head chosen in the explorer, or the one whose sinks take most.",
         ) or [f"layer {layer}, head {head}"]
     maps = _maps(recording, place.step, [heads[title] for title in chosen], chosen)
     if maps is None:
         return
     show_attention({(place.step, *heads[title]): values for title, values in zip(chosen, maps, strict=True)})
-    st.caption("With one of these heads chosen in the explorer, point at a token there: lines show what it attends to.")
     for title, values in zip(chosen, maps, strict=True):
         _full_map(recording, place.step, title, heads[title][0], values)
+    st.caption("With one of these heads chosen in the explorer, choose a token there: lines show what it attends to.")
 
 
 def _full_map(recording: Recording, step: int, title: str, layer: int, values: np.ndarray) -> None:

@@ -6,8 +6,9 @@ from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
+from analysis.readings.words import counted
 from analysis.recording.cause_exhibits import geometry_over
-from analysis.recording.inside_specs import GEOMETRY_STEPS, geometry_spec, geometry_steps, why_not_inside
+from analysis.recording.inside_specs import geometry_spec, geometry_steps, why_not_inside
 from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
 from pages.parts import asking
@@ -25,11 +26,6 @@ OWN = "this model"
 
 def geometry(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draws the tab; its controls in `side`. Nothing of it depends on what counts as a sink."""
-    st.caption(
-        f"How many dimensions each head's attention map and outputs take up, and the token states behind each layer, "
-        f"at up to {GEOMETRY_STEPS} steps of this recording: beside models of the same shape with random weights, and "
-        "a pruned model on the same inputs."
-    )
     problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
@@ -58,8 +54,10 @@ def geometry(recording: Recording, params: SinkParams, split: SplitName, side: D
         specs,
         "Measuring the geometry",
         "Measure the geometry",
-        f"Runs {len(steps)} steps through the model and through models with random weights: "
-        f"{references.seconds_of(recording, forwards)}, or several times that on long texts.",
+        "Measures how many dimensions each head's attention map and outputs take up, and the token states behind each "
+        "layer, compared with models of the same shape with random weights. Runs "
+        f"{counted(len(steps), 'step')} of this recording through each: {references.seconds_of(recording, forwards)}, "
+        "or several times that on long texts.",
     )
     if jobs is not None:
         first, *second = [_arrays(job) for job in jobs]

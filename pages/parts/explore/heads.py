@@ -88,7 +88,7 @@ def _grid(recording: Recording, params: SinkParams, split: SplitName, metric: He
         figures.head_grid(values, metric.title.lower(), metric.percent, strongest, metric.centre),
         "head_grid",
         _cells(values, metric.title),
-        hint="Click a cell to open its head in the explorer.",
+        hint="Select a cell to open its head in the explorer.",
         finding=reading("heads", values, metric.percent, **_floor(recording, metric, params, split)),
         on_click=clicked,
     )
@@ -177,7 +177,7 @@ def _ranking(recording: Recording, params: SinkParams, split: SplitName, metric:
             metric.percent,
             **_floor(recording, metric, params, split),
         ),
-        hint="Click a column to sort by it, a row to open its head in the explorer. Bars reach the highest head.",
+        hint="Select a row to open its head in the explorer. Bars end at the highest head.",
         height=320,
         on_select=chosen,
         selection_mode="single-row",

@@ -18,10 +18,6 @@ from pages.parts.recordings.recording import Recording
 
 def logit_lens(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draws the tab, at the step of the explorer."""
-    st.caption(
-        "What does an undecided sink already know? The states behind every layer are read by the model's own last norm "
-        "and head: which token each undecided position would become, sinks beside the others."
-    )
     problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
@@ -36,7 +32,9 @@ def logit_lens(recording: Recording, params: SinkParams, split: SplitName, side:
         [lens_spec(trajectory, recording.model, step)],
         f"Reading every layer at step {step:d}",
         f"Read every layer at step {step:d}",
-        f"One forward of the model: {references.seconds_of(recording, 1 / trajectory.steps)}.",
+        "Reads the states behind every layer with the model's own last norm and head: which token each undecided "
+        "position would become, sinks compared with the others. One forward of the model: "
+        f"{references.seconds_of(recording, 1 / trajectory.steps)}.",
     )
     if jobs is None:
         return

@@ -22,10 +22,6 @@ _PLACE = "record_channels"
 
 def massive_activations(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draws the tab, which has no controls of its own."""
-    st.caption(
-        "A few channels of the residual stream grow far beyond all others on a few tokens. See which they are in every "
-        "layer and step, and whether those tokens are the sinks."
-    )
     trajectory = recording.trajectory
     if trajectory.largest_channel is None:
         _record_again(recording)
@@ -51,13 +47,18 @@ def _record_again(recording: Recording) -> None:
     if problem:
         st.info(plain(problem))
         return
-    st.info("This recording was made without its residual channels.")
+    st.info(
+        "This recording was made without its residual channels. With them, this tab shows which few channels grow far "
+        "beyond the others in every layer and step, and whether sinks carry them."
+    )
 
     def again() -> None:
         permission.allow(recording.model.source)
         with refusal_kept(_PLACE):
             show_recording(submit("record", recording.request().model_copy(update={"channels": KEPT})).id)
 
-    st.caption(f"Recording it again takes {references.seconds_of(recording)}, and a few bytes more per layer and step.")
+    st.caption(
+        f"Recording again takes {references.seconds_of(recording)} and stores a few bytes more per layer and step."
+    )
     acting_button("Record with channels", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
     say_refusal(_PLACE)
