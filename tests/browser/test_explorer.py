@@ -243,6 +243,41 @@ def test_a_masked_position_is_not_named_by_the_word_it_becomes_and_hostile_words
     assert page.evaluate("window.ran") is None
 
 
+DRAWN = """const { prototype } = CanvasRenderingContext2D, fillText = prototype.fillText;
+window.drawn = new Set();
+prototype.fillText = function (text, ...at) { drawn.add(String(text)); return fillText.call(this, text, ...at); };"""
+
+
+def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_by_touch(page, tmp_path):
+    trajectory = relative(block_trajectory())
+    written = int(np.flatnonzero(trajectory.undecided[0])[0])
+    page.add_init_script(DRAWN)
+    packed = explored([trajectory], ["model"])
+    opened(page, tmp_path, packed, f"#position={written}")
+    explorer = page.get_by_role("group", name="Explorer")
+    legend = explorer.locator(".sx-d .sx-key")
+    for mark in ("sink, as long as it lasts", "token written", "edited or taken back", "open block", "step shown"):
+        expect(legend.get_by_text(mark, exact=True)).to_be_visible()
+    expect(explorer.get_by_text(re.compile("positions become sinks, the most lasting for"))).to_be_visible()
+    final = trajectory.info.tokens[int(trajectory.final[written])]
+    page.wait_for_function("name => drawn.has(name)", arg=f"{written}, later ‘{final}’")
+    assert page.evaluate("word => ![...drawn].some(text => text.startsWith(word + ' '))", final)
+    hint = explorer.get_by_text("Tap to pin, tap again to unpin, drag sideways to select")
+    expect(hint).to_be_hidden()
+    explorer.locator(".sx-finding").dispatch_event("pointerdown", {"pointerType": "touch"})
+    expect(hint).to_be_visible()
+    explorer.get_by_role("button", name="Controls and definitions").click()
+    expect(explorer.get_by_role("cell", name="Click", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(explorer.locator(".sx-finding")).to_contain_text(f"Position {written}, still masked")
+    explorer.get_by_role("button", name="Undo").click()
+    expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
+    expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
+    page.set_viewport_size({"width": 860, "height": 900})
+    page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
+      .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")
+
+
 COMPONENT = """<!doctype html><meta charset=utf-8><div id=part><div class=host></div></div><a href=next.html>Next</a>
 <script type=module>
 %s

@@ -51,7 +51,7 @@ function mount(root, packed, options = {}) {
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} of ${app.steps}`);
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
-    put("headtitle", `Attention to ${of}`);
+    put("headtitle", to ? `To ${of}` : "Attention to sinks");
     put("rastertitle", where);
     put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${of}` : "");
