@@ -58,7 +58,10 @@ def heads(
         return f"Highest: layer {layer}, head {head} with {top}; the median head has {number(middle, as_percent)}."
     beyond = int((values > floor).sum())
     if not beyond:
-        return ""
+        return (
+            f"None of {values.size} heads exceeds {name} ({number(floor, as_percent)}). "
+            f"Highest: layer {layer}, head {head} with {top}."
+        )
     return (
         f"{beyond} of {values.size} heads exceed {name} ({number(floor, as_percent)}). "
         f"Highest: layer {layer}, head {head} with {top}."
@@ -77,21 +80,23 @@ def curve(
     name: of the line, where there are others. note: what the number is in, as the end of the sentence.
     where: what the first and the last third are.
 
-    Said where the change exceeds that of the null, and the spread within both thirds.
+    A trend is one that exceeds that of the null, and the spread within both thirds.
     """
     ends = _ends(values)
     if ends is None:
         return ""
     first, last, spread = ends
-    if abs(last - first) <= spread:
-        return ""
-    beside = ""
     null_ends = None if null is None else _ends(null)
+    beside = ""
     if null_ends is not None:
-        if abs(last - first) <= abs(null_ends[1] - null_ends[0]):
-            return ""
         beside = f"; random weights: {number(null_ends[0], as_percent)} and {number(null_ends[1], as_percent)}"
+    if abs(last - first) <= spread:
+        begins = f"{name} shows no clear trend" if name else "No clear trend"
+        means = f"{number(first, as_percent)} {where[0]} and {number(last, as_percent)} {where[1]}"
+        return f"{begins}: {means}, on average{beside}{note}."
     way = "rises" if last > first else "falls"
+    if null_ends is not None and abs(last - first) <= abs(null_ends[1] - null_ends[0]):
+        way += " no more than with random weights,"
     begins = f"{name} {way}" if name else way.capitalize()
     return (
         f"{begins} from {number(first, as_percent)} {where[0]} to {number(last, as_percent)} {where[1]}, on average"

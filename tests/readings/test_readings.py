@@ -81,13 +81,14 @@ def test_heads_are_spoken_of_beyond_random_weights_or_a_floor():
     null = np.array([[0.25, 0.1], [0.2, 0.15]])
     said = reading("heads", values, True, null=null)
     assert said == "2 of 4 heads exceed any head of random weights (25%). Highest: layer 1, head 0 with 62%."
-    assert reading("heads", values, True, null=null + 1) == ""
-    assert reading("heads", values, True, floor=0.7, name="uniform attention") == ""
+    weak = "None of 4 heads exceeds {}. Highest: layer 1, head 0 with 62%."
+    assert reading("heads", values, True, null=null + 1) == weak.format("any head of random weights (125%)")
+    assert reading("heads", values, True, floor=0.7, name="uniform attention") == weak.format("uniform attention (70%)")
     assert reading("heads", values, False) == "Highest: layer 1, head 0 with 0.62; the median head has 0.25."
     assert reading("heads", np.ones((2, 2)), True) == ""
 
 
-def test_a_curve_is_spoken_of_where_it_changes_more_than_its_null_and_its_own_spread():
+def test_a_curve_has_a_trend_where_it_changes_more_than_its_null_and_its_own_spread():
     falling = np.linspace(0.5, 0.1, 12)
     said = reading("curve", falling, True)
     first, last = f"{falling[:4].mean():.0%}", f"{falling[8:].mean():.0%}"
@@ -97,8 +98,9 @@ def test_a_curve_is_spoken_of_where_it_changes_more_than_its_null_and_its_own_sp
     told = reading("curve", falling, True, where=("where few are masked", "where most are"))
     assert told == f"Falls from {first} where few are masked to {last} where most are, on average."
     assert "random weights: 20% and 20%" in reading("curve", falling, True, np.full(12, 0.2))
-    assert reading("curve", falling, True, 2 * falling) == ""
-    assert reading("curve", np.array([0, 1.0] * 6), True) == ""
+    assert reading("curve", falling, True, 2 * falling).startswith("Falls no more than with random weights, from ")
+    level = reading("curve", np.array([0, 1.0] * 6), True, name="a")
+    assert level == "a shows no clear trend: 50% in the first third of the steps and 50% in the last, on average."
     assert reading("curve", np.full(12, np.nan), True) == ""
 
 

@@ -40,8 +40,8 @@ def parallel_writing(recording: Recording, params: SinkParams, split: SplitName,
     if pair is not None:
         _compared(*pair, params)
         return
-    _button(recording)
     _written(recording)
+    _button(recording)
 
 
 def _kept_keys(recording: Recording) -> None:
