@@ -253,7 +253,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     written = int(np.flatnonzero(trajectory.undecided[0])[0])
     page.add_init_script(DRAWN)
     packed = explored([trajectory], ["model"])
-    opened(page, tmp_path, packed, f"#position={written}")
+    opened(page, tmp_path, packed, f"#step=0&position={written}")
     explorer = page.get_by_role("group", name="Explorer")
     legend = explorer.locator(".sx-d .sx-key")
     for mark in ("sink, as long as it lasts", "token written", "edited or taken back", "open block", "step shown"):
