@@ -1,4 +1,4 @@
-"""What the pages ask: submit, follow, cancel, start again, read results."""
+"""What the pages ask: submit, cancel, start again, remove; what they read is in `StoredJobs`."""
 
 import atexit
 import shutil
@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.engine.authorizer import Authorizer
 from analysis.engine.claims import ClaimRuns
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.demonstration import refusal
@@ -20,25 +19,24 @@ from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
 from analysis.engine.planned_parts import Part, PartPlanner
-from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives_here, new_owner, retire
+from analysis.engine.records import ENDED, JobRecord, lives_here, new_owner, retire
+from analysis.engine.stored_jobs import StoredJobs
 from analysis.engine.studies import Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.engine.uploads import opened_recording
 from analysis.errors import UserError
 from analysis.jobs import JOBS, code_of, known_key
-from analysis.models.checkpoint import CONFIG_FILE
-from analysis.pruned.masks_file import only_masks
 from analysis.specs import Spec, SweepSpec, sentence
 from cache import environment
 from cache.keys import imported_key
 from cache.opening import StoreError
 from cache.presence import Presence
-from cache.store import Result, Store
+from cache.store import Store
 
 _ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
 
 
-class Engine:
+class Engine(StoredJobs):
     """One queue, and its workers, started at the first job. Methods are safe to call from any thread.
 
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
@@ -62,7 +60,6 @@ class Engine:
         problems = environment.problems()
         if problems:
             raise UserError(" ".join(problems))
-        self.store = store
         self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
@@ -74,8 +71,7 @@ class Engine:
                 self._presence.leave()
                 retire(self._owner)
                 raise
-        self._job_store = JobStore(store, self._presence)
-        self.authorizer = Authorizer(store, self._job_store, who)
+        super().__init__(store, JobStore(store, self._presence), who)
         self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:
@@ -362,52 +358,11 @@ class Engine:
         self.authorizer.demand("cancel", self.job(job_id))
         self._dispatcher.finish_early(job_id)
 
-    # --- reading ---
-
-    def job(self, job_id: str) -> JobRecord | None:
-        """A job's record, or None for an unknown id."""
-        return self._job_store.job(job_id)
-
-    def jobs(self, kind: str | None = None) -> list[JobRecord]:
-        """All jobs that are listed to the visitor, newest first."""
-        jobs = self._job_store.jobs(kind)
-        return [job for job in jobs if self.authorizer.lists(job)] if self.authorizer.visitor.name else jobs
-
-    def progress(self, job_id: str) -> Progress:
-        """How far a job is, or was when it ended. Empty for one that has not begun."""
-        return self._job_store.progress(job_id)
-
-    def log(self, job_id: str) -> list[LogLine]:
-        """The last few hundred lines a job logged, oldest first."""
-        return self._job_store.log(job_id)
+    # --- the queue and its workers ---
 
     def place(self, job_id: str) -> int | None:
         """How many jobs are before this one in the queue, those at work included; None if it does not wait."""
         return self._dispatcher.place(job_id)
-
-    def result(self, record: JobRecord) -> Result | None:
-        """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
-        return self.store.result(record.key) if record.key and record.state == "done" else None
-
-    def result_file(self, record: JobRecord) -> Path | None:
-        """The file that a finished job left, or None; valid until the result is evicted."""
-        result = self.result(record)
-        return None if result is None else result.file
-
-    def answered(self, kind: str, key: str | None) -> JobRecord | None:
-        """The finished job whose result of this key is in the store, or None; nothing is run."""
-        jobs = (job for job in self._job_store.jobs(kind) if key and job.key == key)
-        return next((job for job in jobs if self.has_result(job)), None)
-
-    def has_result(self, record: JobRecord) -> bool:
-        """Whether `result` would find something, without reading it."""
-        return record.key is not None and record.state == "done" and self.store.has_result(record.key)
-
-    def knows(self, kind: str, key: str | None) -> bool:
-        """Whether the result of this key is in the store, or a job that will give it waits or runs."""
-        return key is not None and (
-            self.store.has_result(key) or any(job.key == key and not job.ended for job in self._job_store.jobs(kind))
-        )
 
     def forget_result(self, record: JobRecord) -> None:
         """Removes what a job left from the store, so that asking again runs it again."""
@@ -421,58 +376,6 @@ class Engine:
         self.authorizer.demand("remove", record)
         if record is not None and self._job_store.forget(job_id):
             self.forget_result(record)
-
-    def keeps(self, record: JobRecord) -> bool:
-        """Whether the folder that a job left lies in the store, and goes when it is forgotten."""
-        result = self.result(record)
-        return result is not None and result.folder is not None and result.folder.is_relative_to(self.store.kept)
-
-    def growing_file(self, record: JobRecord, name: str) -> Path | None:
-        """A file that a job is writing, or had written when it was stopped; None while there is nothing in it."""
-        file = self.store.incoming / record.id / name
-        return file if file.is_file() and file.stat().st_size else None
-
-    def pruned_models(self, masks_alone: bool = False) -> dict[str, Path]:
-        """The pruned checkpoints known here by name, newest first: those in the store's folder of models and those that
-        finished jobs left. masks_alone: also those whose weights a sweep has dropped, which cannot be run.
-
-        A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by
-        its path elsewhere.
-        """
-        folder = self.models_folder
-        named = {path.resolve(): path.name for path in (folder.iterdir() if folder.is_dir() else ())}
-        for record in self.jobs("prune"):
-            result = self.result(record)
-            out = record.summary.get("out") if result is None or result.folder is None else result.folder
-            if out:
-                path = Path(out).resolve()
-                kept = path.is_relative_to(self.store.kept.resolve())
-                named.setdefault(path, f"{path.name} {record.id[:6]}" if kept else str(path))
-        times = {
-            path: (path / CONFIG_FILE).stat().st_mtime
-            for path in named
-            if (path / CONFIG_FILE).is_file() and (masks_alone or not only_masks(path))
-        }
-        return {named[path]: path for path in sorted(times, key=lambda path: (-times[path], str(path)))}
-
-    @property
-    def models_folder(self) -> Path:
-        """Where checkpoints lie that pages offer by their names, whoever wrote them. It need not exist."""
-        return self.store.models
-
-    def wait(self, job_id: str, timeout: float) -> JobRecord:
-        """Blocks until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""
-        deadline = time.monotonic() + timeout
-        while True:
-            record = self.job(job_id)
-            if record is None:
-                raise KeyError(job_id)
-            if record.ended:
-                return record
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"The job {job_id} has not ended within {timeout:g} seconds.")
-            with self._job_store.changed:
-                self._job_store.changed.wait(0.1)
 
     def notices(self) -> list[str]:
         """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written, a database

@@ -1,0 +1,143 @@
+"""Takes in what jobs left, each in a thread of its own, as that may be much or come from a worker that has died."""
+
+import contextlib
+import shutil
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from analysis.engine.cluster import Cluster
+from analysis.engine.job_store import JobStore
+from analysis.engine.losses import DIED, TOO_BIG, untried, verdict
+from analysis.engine.placement import Running
+from analysis.engine.records import JobRecord, Loss
+from analysis.engine.transfer import unload
+from analysis.engine.worker import reason
+
+
+class Intake:
+    """The jobs that wait and run, and what happens to one that ends."""
+
+    def __init__(self, job_store: JobStore) -> None:
+        self.job_store, self.store = job_store, job_store.store
+        self._changed = job_store.changed
+        self._queue: list[str] = []
+        self._running: dict[str, Running] = {}
+        self._to_find: list[JobRecord] = []  # jobs that a server before this one left running on the cluster
+        self._held: dict[str, dict[str, Any] | None] = {}  # the model each worker holds, by its address
+        self._refused: set[tuple[str, str]] = set()  # short and long jobs that do not go together
+        self._unfit: dict[str, str] = {}  # workers that cannot run jobs, by address, and why
+        self._closed = False
+
+    def _end(self, run: Running, state: str, **changes: Any) -> None:
+        # A cancelled job may have been started again under its id: that is another run's business.
+        if not run.cancelled:
+            self.job_store.finish(run.record.id, state, **changes)
+
+    def _fail(self, job_id: str, error: Exception) -> None:
+        text = "".join(traceback.format_exception(error))
+        self.job_store.finish(job_id, "failed", reason=reason(error), traceback=text)
+
+    def _take_in(self, cluster: Cluster, run: Running) -> None:
+        """Takes in what a job left; whatever goes wrong ends the job with its reason. Runs in a thread of its own."""
+        try:
+            self._settle(cluster, run)
+        except Exception as error:
+            if self._closed:
+                return
+            if not cluster.connected:
+                with self._changed:
+                    self._to_find.append(run.record)
+                    self._running.pop(run.record.id, None)
+                return
+            text = "".join(traceback.format_exception(error))
+            self._end(run, "failed", reason=reason(error), traceback=text)
+        self._forget(cluster, run)
+
+    def _settle(self, cluster: Cluster, run: Running) -> None:
+        """Takes in what a job returned."""
+        outcome = self._outcome(run)
+        if outcome is None:
+            self._after_death(cluster, run)
+        elif run.cancelled:
+            return
+        elif "handed_back" in outcome:
+            run.leaving = outcome["handed_back"]
+            self._after_death(cluster, run)
+        elif "unfit" in outcome:
+            self._unfit[run.place.address] = outcome["unfit"]
+            if set(cluster.known) <= self._unfit.keys():
+                self._end(run, "failed", reason=outcome["unfit"])
+            else:
+                self._queue_again(run.record)
+        elif outcome.get("not_resident"):
+            self._refused.add((run.record.id, run.record.between))
+            self._queue_again(run.record)
+        elif "error" in outcome:
+            self._end(run, "failed", reason=outcome["error"], traceback=outcome.get("traceback", ""))
+        else:
+            if outcome["key"]:
+                file, folder = unload(outcome, self.store.incoming / run.record.id)
+                self.store.add_result(outcome["key"], outcome["summary"], file, folder)
+            if outcome["scratch"]:  # else it was stopped early, and the rest goes on from there
+                shutil.rmtree(self.store.scratch / Path(outcome["scratch"]).name, ignore_errors=True)
+            known = {"key": outcome["key"], "summary": outcome["summary"], "threads": outcome.get("threads", 0)}
+            self._end(run, "done", **known)
+
+    def _outcome(self, run: Running) -> dict[str, Any] | None:
+        """What the job returned; None if its worker is gone."""
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            # However long it travels; `_watch` cancels it if its worker goes.
+            outcome: dict[str, Any] = run.future.result()
+        except (KilledWorker, CancelledError):
+            return None
+        return outcome
+
+    def _after_death(self, cluster: Cluster, run: Running) -> None:
+        """The worker is gone, or about to go: its job is tried again, elsewhere where there is an other worker."""
+        address, device = run.place.address, run.place.device
+        with self._changed:
+            cluster.without(address)
+            cluster.look_again()
+            self._held.pop(address, None)
+            if run.cancelled or self._closed:
+                return
+            why = run.ended_for or (TOO_BIG if address in cluster.too_big else run.leaving or DIED)
+            back = bool(run.leaving) and why == run.leaving
+            loss = Loss(worker=device, time=time.time(), why=why, handed_back=back)
+            record = self.job_store.job(run.record.id) or run.record
+            tried = record.model_copy(update={"losses": (*record.losses, loss)})
+            # Workers of this machine may all take the same; what was too much for one may fit in another machine's.
+            larger = cluster.remote and untried(tried, cluster.known)
+            hopeless = why == TOO_BIG and not run.between and not larger
+            if hopeless or not self._try_again(record, loss):
+                self._end(run, "failed", reason=verdict(record, loss) or why, losses=tried.losses)
+
+    def _try_again(self, record: JobRecord, loss: Loss) -> bool:
+        """Back to the head of the queue with a job that ended with its worker. False for one that is given up."""
+        if verdict(record, loss):
+            return False
+        self._queue_again(record, losses=(*record.losses, loss))
+        return True
+
+    def _queue_again(self, record: JobRecord, **changes: Any) -> None:
+        """Back to the head of the queue, unless it was cancelled."""
+        with self._changed:
+            fresh = {"state": "queued", "started": None, "device": "", "worker": "", "between": "", "run": ""}
+            run = self._running.get(record.id)
+            if (run is None or not run.cancelled) and self.job_store.update(record.id, **fresh, **changes) is not None:
+                self._queue.insert(0, record.id)
+
+    def _forget(self, cluster: Cluster, run: Running) -> None:
+        job_id = run.record.id
+        shutil.rmtree(self.store.incoming / job_id, ignore_errors=True)
+        with self._changed:
+            self._running.pop(job_id, None)
+            self._refused = {pair for pair in self._refused if pair[1] != job_id}
+            self._changed.notify_all()
+        if cluster.remote:
+            with contextlib.suppress(Exception):
+                cluster.client.unpublish_dataset(run.record.run)
