@@ -1,7 +1,10 @@
 """Tables of rows by their names, to which a program or a test can add."""
 
 from collections import UserDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 
@@ -39,6 +42,47 @@ class Registry(UserDict[str, Row]):
         if name in self.data:
             raise ValueError(f"There is a row named '{name}' already. Give the new one another name.")
         super().__setitem__(name, row)
+
+
+@dataclass(frozen=True)
+class Implemented:
+    """A row that says what does its work. implementation: 'module:NAME', which is imported where it is used, so that
+    the table needs no torch, or the thing itself; None for a row that needs none.
+    """
+
+    implementation: Any = field(default=None, kw_only=True, repr=False)
+
+
+@cache
+def _named(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+Implementation = TypeVar("Implementation")
+
+
+class Implementations(Mapping[str, Implementation]):
+    """What does the work of a registry's rows, by their names; of rows that need nothing there is none.
+
+    The module that makes this holds or imports what rows name, so that code which computes with it depends on all.
+    """
+
+    def __init__(self, rows: Registry[Any]) -> None:
+        self.rows = rows
+
+    def __getitem__(self, name: str) -> Implementation:
+        target = self.rows[name].implementation
+        if target is None:
+            raise KeyError(name)
+        found: Implementation = _named(target) if isinstance(target, str) else target
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, row in self.rows.items() if row.implementation is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 Attachment = TypeVar("Attachment")

@@ -1,6 +1,6 @@
 """Forward noise: text with tokens replaced by [MASK] or by random ones, as calibration sees it. NumPy only.
 
-How a noise of `NOISES` (analysis/specs/pruning_choices.py) masks is one function of `MASKINGS`.
+Which tokens a noise of `NOISES` (analysis/specs/pruning_choices.py) masks is one function.
 Shapes: N sequences, T noise steps, S positions.
 """
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.specs import NOISES, CalibrationParams, StepParams
 
 
@@ -35,12 +35,14 @@ Masking = Callable[[np.ndarray, int, CalibrationParams, np.random.Generator], np
 """(levels t (T,), S, params, rng) -> which tokens of one sequence are replaced at each step, bool (T, S)."""
 
 
-def _by_steps(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+def by_steps(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+    """Each token with the step's probability."""
     probability = mask_probability(levels[:, None], params.diffusion_steps, params.noise_eps)
     return rng.random((len(levels), length)) < probability
 
 
-def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+def uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+    """With a probability drawn per step, but never the first and the last token."""
     probability = mask_probability(rng.random((len(levels), 1)), 1, params.noise_eps)
     masked = rng.random((len(levels), length)) < probability
     if length > 1:
@@ -48,13 +50,12 @@ def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: 
     return masked
 
 
-def _not_at_all(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+def not_at_all(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+    """None."""
     return np.zeros((len(levels), length), bool)
 
 
-MASKINGS: Attached[Masking] = Attached(
-    NOISES, {"steps": _by_steps, "uniform": _uniformly, "random-tokens": _by_steps, "none": _not_at_all}
-)
+MASKINGS: Implementations[Masking] = Implementations(NOISES)
 
 
 def noised_sequences(

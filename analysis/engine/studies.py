@@ -1,7 +1,7 @@
 """Studies: recordings, ablations and a sweep that the engine asks for itself, until every part of the story has its
 answer.
 
-A part that fails leaves the others to go on. What a part asks for is one function of `CHILDREN`; what it needs of an
+A part that fails leaves the others to go on. A row names the function that asks for its jobs; what it needs of an
 earlier one it reads from that one's record.
 """
 
@@ -13,7 +13,7 @@ from analysis.calibration.own_noise import swept_with_own_noise
 from analysis.engine.planned_parts import Child, PartPlanner
 from analysis.models.checkpoint import describe
 from analysis.models.registry import entry
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.specs import (
     BUNDLED_PROMPTS,
     OWN_PROMPTS,
@@ -75,7 +75,8 @@ def watch_name(model: ModelSpec) -> str:
     return f"watch {model.source}"
 
 
-def _watch(spec: StudySpec) -> list[Child]:
+def watch_children(spec: StudySpec) -> list[Child]:
+    """A recording of the prompt with each model."""
     return [
         Child(
             watch_name(model),
@@ -120,7 +121,7 @@ def ablation_name(model: ModelSpec) -> str:
     return f"causes {model.source}"
 
 
-def _causes(spec: StudySpec) -> list[Child]:
+def causes_children(spec: StudySpec) -> list[Child]:
     """An ablation over the prompts of its set of each model whose sinks can be blocked, beside matched positions."""
     bundled = keyed_prompts(spec.prompts) if not spec.own_prompts else []
     texts = spec.own_prompts[: spec.prompts] or tuple(prompt.text for prompt in bundled)
@@ -155,19 +156,17 @@ def departures(spec: StudySpec, part: str) -> str:
     return ""
 
 
-def _pruning(spec: StudySpec) -> list[Child]:
+def pruning_children(spec: StudySpec) -> list[Child]:
+    """The sweep that prunes and scores."""
     return [Child("sweep", "sweep", sweep_of(spec), "pruning and scoring")]
 
 
-CHILDREN: Attached[Callable[[StudySpec], list[Child]]] = Attached(
-    STUDY_PARTS,
-    {"watch": _watch, "sinks": set_children, "movement": set_children, "causes": _causes, "pruning": _pruning},
-)
+CHILDREN: Implementations[Callable[[StudySpec], list[Child]]] = Implementations(STUDY_PARTS)
 
 
 def children_of(spec: StudySpec) -> dict[str, list[Child]]:
     """What a study asks for, by its parts in their order. Raises UserError for a bad model source."""
-    return {name: CHILDREN[name](spec) for name in STUDY_PARTS if name in CHILDREN}
+    return {name: CHILDREN[name](spec) for name in CHILDREN}
 
 
 class Studies(PartPlanner[StudySpec]):

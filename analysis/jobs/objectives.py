@@ -25,7 +25,7 @@ from analysis.jobs.pruning import prune
 from analysis.jobs.summaries import EvaluateSummary, SearchFloor
 from analysis.machine import threads
 from analysis.models.checkpoint import find, fingerprint
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.sinks.discount import step_weights
 from analysis.specs import (
     OBJECTIVES,
@@ -341,7 +341,7 @@ class TaskAccuracy:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-OBJECTIVE_FUNCTIONS: Attached[Callable[[SuggestSpec, str, Context, Tell], ObjectiveFunction]] = Attached(
-    OBJECTIVES, {"error": OutputError, "accuracy": TaskAccuracy}
+OBJECTIVE_FUNCTIONS: Implementations[Callable[[SuggestSpec, str, Context, Tell], ObjectiveFunction]] = Implementations(
+    OBJECTIVES
 )
 """(spec, the model's fingerprint, context, tell) -> the objective function. Raises UserError where it cannot judge."""

@@ -1,7 +1,7 @@
 """How the overall sparsity is shared out over the layers, or over the projections of all layers.
 
-What an allocation of `ALLOCATIONS` (analysis/specs/pruning_choices.py) computes is one function of `PREFERENCES`: a
-preference for each of them, which is shifted until the overall sparsity is met.
+What an allocation of `ALLOCATIONS` (analysis/specs/pruning_choices.py) computes is a preference for each of them, which
+is shifted until the overall sparsity is met.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from analysis.errors import UserError
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.specs import ALLOCATIONS
 
 CEILING = 0.99  # no layer is emptied for the sake of the others
@@ -21,18 +21,19 @@ Preference = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 where one should be sparser. Measured are outlier ratios or tail exponents, as the allocation's row says."""
 
 
-def _uniform(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
+def uniform(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
+    """No preference."""
     return np.zeros(len(layers))
 
 
-def _owl(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+def owl(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
     """The outlier ratios scaled to a range of 2 and negated, so that a range of ± spread becomes 2 · spread wide."""
     if outliers is None:
         raise ValueError("owl needs the outlier ratio of every layer.")
     return -_scaled(outliers)
 
 
-def _alpha(layers: np.ndarray, exponents: np.ndarray | None) -> np.ndarray:
+def alpha(layers: np.ndarray, exponents: np.ndarray | None) -> np.ndarray:
     """Linear in the exponent: the lighter the tail, the sparser (AlphaPruning, arXiv 2410.10912). Theirs multiplies to
     meet the overall sparsity, here it is shifted as with every allocation."""
     if exponents is None:
@@ -40,7 +41,8 @@ def _alpha(layers: np.ndarray, exponents: np.ndarray | None) -> np.ndarray:
     return _scaled(exponents)
 
 
-def _depth(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
+def depth(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
+    """A linear ramp down with depth."""
     return -_scaled(layers.astype(float))
 
 
@@ -50,9 +52,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return np.zeros(len(values)) if high == low else 2 * (values - low) / (high - low) - 1
 
 
-PREFERENCES: Attached[Preference] = Attached(
-    ALLOCATIONS, {"uniform": _uniform, "owl": _owl, "owl-projection": _owl, "alpha": _alpha, "depth": _depth}
-)
+PREFERENCES: Implementations[Preference] = Implementations(ALLOCATIONS)
 
 
 def layer_sparsities(

@@ -1,6 +1,6 @@
 """Changing attention at chosen positions during denoising, to see what a model needs its sinks for.
 
-A way of choosing is one row of `TARGETS` (analysis/specs/targets.py), and its function in `CHOOSERS`; what is done to
+A way of choosing is one row of `TARGETS` (analysis/specs/targets.py), which names its function; what is done to
 the positions is one row of `INTERVENTIONS`. Positions are chosen from an untouched forward of the same input, in every
 step or in the first one. Rows of a batch are denoised under conditions of their own.
 """
@@ -19,7 +19,7 @@ from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import Again, Forward, Step, stop_tokens
 from analysis.recording.interventions import EDITS, InLayers
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.agreement import agreement
 from analysis.sinks.attention_pattern import seeing_queries
@@ -85,29 +85,65 @@ def _subsets(size: int) -> np.ndarray:
     return (np.arange(1, 2**size)[:, None] >> np.arange(size) & 1).astype(bool)
 
 
-def _of_kind(kind: str) -> "Chooser":
-    return lambda at: at.heaviest(at.kinds == KINDS.index(kind))
-
-
 Chooser = Callable[[Candidates], np.ndarray]
 """The positions chosen."""
 
-CHOOSERS: Attached[Chooser] = Attached(
-    TARGETS,
-    {
-        "sinks": lambda at: at.heaviest(at.sinks),
-        "random": lambda at: matched(at, at.heaviest(at.sinks), at.count),
-        "others": lambda at: at.heaviest(~at.sinks),
-        "first": lambda at: np.flatnonzero(at.allowed)[: min(1, at.count)],
-        "moving": lambda at: at.most_varying(1),
-        "steady": lambda at: at.most_varying(-1),
-        "most-variable": lambda at: at.of_equal_mass(1),
-        "least-variable": lambda at: at.of_equal_mass(-1),
-        "undecided": lambda at: at.heaviest(at.state == TokenState.UNDECIDED),
-        "punctuation": _of_kind("punctuation"),
-        "words": _of_kind("word"),
-    },
-)
+CHOOSERS: Implementations[Chooser] = Implementations(TARGETS)
+
+
+def choose_sinks(at: Candidates) -> np.ndarray:
+    """The heaviest sinks."""
+    return at.heaviest(at.sinks)
+
+
+def choose_random(at: Candidates) -> np.ndarray:
+    """As many random positions as there are sinks to choose."""
+    return matched(at, at.heaviest(at.sinks), at.count)
+
+
+def choose_others(at: Candidates) -> np.ndarray:
+    """The heaviest that are no sinks."""
+    return at.heaviest(~at.sinks)
+
+
+def choose_first(at: Candidates) -> np.ndarray:
+    """The first position."""
+    return np.flatnonzero(at.allowed)[: min(1, at.count)]
+
+
+def choose_moving(at: Candidates) -> np.ndarray:
+    """The sinks that vary most."""
+    return at.most_varying(1)
+
+
+def choose_steady(at: Candidates) -> np.ndarray:
+    """The sinks that vary least."""
+    return at.most_varying(-1)
+
+
+def choose_most_variable(at: Candidates) -> np.ndarray:
+    """The sinks that vary most, at equal attention."""
+    return at.of_equal_mass(1)
+
+
+def choose_least_variable(at: Candidates) -> np.ndarray:
+    """The sinks that vary least, at equal attention."""
+    return at.of_equal_mass(-1)
+
+
+def choose_undecided(at: Candidates) -> np.ndarray:
+    """The heaviest undecided positions."""
+    return at.heaviest(at.state == TokenState.UNDECIDED)
+
+
+def choose_punctuation(at: Candidates) -> np.ndarray:
+    """The heaviest punctuation marks."""
+    return at.heaviest(at.kinds == KINDS.index("punctuation"))
+
+
+def choose_words(at: Candidates) -> np.ndarray:
+    """The heaviest words."""
+    return at.heaviest(at.kinds == KINDS.index("word"))
 
 
 def matched(at: Candidates, chosen: np.ndarray, count: int) -> np.ndarray:
@@ -166,16 +202,22 @@ class Drawn:
     share: float
 
 
-CONTROL_CHOOSERS: Attached[Callable[[Candidates, np.ndarray, Drawn], np.ndarray]] = Attached(
-    CONTROLS,
-    {
-        "matched": lambda at, chosen, like: matched(at, chosen, like.count),
-        "mass": lambda at, chosen, like: equal_mass(at, chosen, like.share * float(at.total.sum())),
-    },
-)
-"""Choosers of a control's positions, like those that its target chose in the same step of its own text. chosen: the
+ControlChooser = Callable[[Candidates, np.ndarray, Drawn], np.ndarray]
+"""Chooses a control's positions like those that its target chose in the same step of its own text. The array: the
 target's positions in the control's text, which soon differs.
 """
+
+CONTROL_CHOOSERS: Implementations[ControlChooser] = Implementations(CONTROLS)
+
+
+def control_by_state(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndarray:
+    """As many random positions, of the same states."""
+    return matched(at, chosen, like.count)
+
+
+def control_by_mass(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndarray:
+    """Random positions that draw as much attention."""
+    return equal_mass(at, chosen, like.share * float(at.total.sum()))
 
 
 # --- ablating ---------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from analysis.attention import AttentionInputs, BlockedKeys, Edit
-from analysis.registry import Attached
+from analysis.attention import AttentionInputs, Edit
+from analysis.attention import BlockedKeys as BlockedKeys
+from analysis.registry import Implementations
 from analysis.specs import INTERVENTIONS
 
 
@@ -95,7 +96,4 @@ class InLayers:
         return self.edit(layer, inputs) if layer in self.layers else inputs
 
 
-EDITS: Attached[Callable[[torch.Tensor], Edit]] = Attached(
-    INTERVENTIONS,
-    {"attention": BlockedKeys, "key": MeanKeys, "value": ZeroValues, "hold": HeldKeys, "keep": BlockedKeys},
-)
+EDITS: Implementations[Callable[[torch.Tensor], Edit]] = Implementations(INTERVENTIONS)

@@ -12,7 +12,7 @@ from analysis.attention import AttentionInputs, Observer
 from analysis.errors import UserError
 from analysis.models.load import random_like
 from analysis.models.loaded import LoadedModel
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.sinks.movement import MOVEMENT_NULLS
 
 Show = Callable[[LoadedModel, Observer], None]
@@ -65,14 +65,17 @@ def matched_like(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
     return replace(drawn, fingerprint=f"matched-{seed}-{model.fingerprint[:16]}")
 
 
-DRAWS: Attached[Callable[[LoadedModel, int, Show], LoadedModel]] = Attached(
-    MOVEMENT_NULLS,
-    {
-        "random": lambda model, seed, show: random_like(model, seed),
-        "permuted": lambda model, seed, show: permuted_like(model, seed),
-        "matched": matched_like,
-    },
-)
+def draw_random(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
+    """Random weights; the recorded inputs are not looked at."""
+    return random_like(model, seed)
+
+
+def draw_permuted(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
+    """The model's weights in random order; the recorded inputs are not looked at."""
+    return permuted_like(model, seed)
+
+
+DRAWS: Implementations[Callable[[LoadedModel, int, Show], LoadedModel]] = Implementations(MOVEMENT_NULLS)
 
 
 def logit_spread(model: LoadedModel, show: Show) -> torch.Tensor:

@@ -3,7 +3,7 @@
 Shapes: T steps, L layers, H heads, S positions. Mass may be float16 and is NaN where a token is absent; it is in units
 in which uniform attention gives 1 on average: m where every token asks, else m·K/Q with K keys and Q queries. "Visible"
 is how many queries can see a key, in the same units (`AttentionPattern.largest_mass`). A sink definition is one row of
-`DEFINITIONS` (analysis/specs/sinks.py), its threshold one function of `THRESHOLDS`.
+`DEFINITIONS` (analysis/specs/sinks.py), its threshold one function.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.specs import DEFINITIONS, SinkParams
 
 KINDS = ("[MASK]", "first", "last", "end of text", "punctuation", "word")
@@ -84,15 +84,18 @@ def moments(mass: np.ndarray) -> Moments:
     return Moments(np.full_like(mean, mass.shape[-1]), mean, np.sqrt(variance))
 
 
-def _deviations(row: Moments, visible: np.ndarray, k: float) -> np.ndarray:
+def deviations(row: Moments, visible: np.ndarray, k: float) -> np.ndarray:
+    """The mean and k standard deviations."""
     return row.mean + np.float32(k) * row.std
 
 
-def _mean_attention(row: Moments, visible: np.ndarray, level: float) -> np.ndarray:
+def mean_attention(row: Moments, visible: np.ndarray, level: float) -> np.ndarray:
+    """A level per query that can see the key."""
     return np.float32(level) * np.where(visible > 0, visible, np.nan).astype(np.float32)
 
 
-def _above_others(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarray:
+def above_others(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarray:
+    """The mean of the others and ε."""
     # m − (n·mean − m)/(n − 1) > ε, solved for m. A position alone has no others, whose mean is then 0.
     above = row.mean + np.float32(epsilon) * (row.count - 1) / row.count
     return np.where(row.count > 1, above, np.float32(epsilon))
@@ -103,9 +106,7 @@ Threshold = Callable[[Moments, np.ndarray, float], np.ndarray]
 mass must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
 """
 
-THRESHOLDS: Attached[Threshold] = Attached(
-    DEFINITIONS, {"std": _deviations, "mean-attention": _mean_attention, "above-others": _above_others}
-)
+THRESHOLDS: Implementations[Threshold] = Implementations(DEFINITIONS)
 
 
 def thresholds(

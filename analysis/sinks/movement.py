@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 from analysis.sinks import definitions
 from analysis.sinks.layer_run import LayerRun, Sums
 from analysis.sinks.metrics import temporal_variance
@@ -25,15 +25,19 @@ class Coincidence:
 
 
 @dataclass(frozen=True)
-class MovementNull:
-    """A null that movement is compared with. title: for legends; sentence: what it is. weights: whether it runs the
-    same inputs through models with other weights, which `analysis/recording/weight_nulls.py` draws.
+class MovementNull(Implemented):
+    """A null that movement is compared with. title: for legends; sentence: what it is. One that runs
+    the same inputs through models with other weights has what draws these (analysis/recording/weight_nulls.py).
     """
 
     name: str
     title: str
     sentence: str
-    weights: bool = False
+
+    @property
+    def weights(self) -> bool:
+        """True where it is models with other weights."""
+        return self.implementation is not None
 
 
 COINCIDENCES: Registry[Coincidence] = Registry(
@@ -150,19 +154,22 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "every position keeps its mean share while its token's state stays, so that only writing moves sinks",
     ),
     MovementNull(
-        "random", "random weights", "models of the same shape with random weights on the same inputs", weights=True
+        "random",
+        "random weights",
+        "models of the same shape with random weights on the same inputs",
+        implementation="analysis.recording.weight_nulls:draw_random",
     ),
     MovementNull(
         "permuted",
         "permuted weights",
         "the model with the entries of each weight matrix in random order, on the same inputs",
-        weights=True,
+        implementation="analysis.recording.weight_nulls:draw_permuted",
     ),
     MovementNull(
         "matched",
         "logit-matched random weights",
         "random weights whose attention logits spread as the trained ones do, layer by layer, on the same inputs",
-        weights=True,
+        implementation="analysis.recording.weight_nulls:matched_like",
     ),
 )
 """What movement is held against."""

@@ -1,16 +1,16 @@
 """What a pruning can be told by name: methods, quantizers, quotas, patterns, allocations and noises, each a row that
 says what it can do.
 
-Page, command line and docs list them from here, and rules ask the row, never its name. What a row does is attached to
-its name where it is computed: `ALGORITHMS` and `QUANTIZATIONS` (analysis/pruning/methods.py), `PREFERENCES`
-(analysis/pruning/allocation.py), `MASKINGS` (analysis/calibration/noise.py). A pattern is no more than its row.
+Page, command line and docs list them from here, and rules ask the row, never its name. A row names its implementation:
+an `Algorithm` or a `Quantization` (analysis/pruning/methods.py), a `Preference` (analysis/pruning/allocation.py), a
+`Masking` (analysis/calibration/noise.py). A pattern has none.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 
 PUBLISHED = "published"  # the choice of a method's own quota or order
 
@@ -51,7 +51,7 @@ QUOTA_SCOPES: Registry[QuotaScope] = Registry(
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(Implemented):
     """What a choice looks at.
 
     calibrated: it reads text. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
@@ -106,6 +106,7 @@ METHODS: Registry[Method] = Registry(
         structured=True,
         scope="projection",
         rounds=True,
+        implementation="analysis.pruning.methods:MAGNITUDE",
     ),
     Method(
         "wanda",
@@ -113,6 +114,7 @@ METHODS: Registry[Method] = Registry(
         "|W|·‖X‖ on clean text, layer by layer, each fed by the pruned ones before it.",
         structured=True,
         ranking="layerwise",
+        implementation="analysis.pruning.methods:WANDA",
     ),
     Method(
         "wanda-noised",
@@ -123,6 +125,7 @@ METHODS: Registry[Method] = Registry(
         structured=True,
         norm="sequence",
         ranking="dense",
+        implementation="analysis.pruning.methods:WANDA_NOISED",
     ),
     Method(
         "sink-wanda",
@@ -138,6 +141,7 @@ METHODS: Registry[Method] = Registry(
         sham="sham-wanda",
         light="light-wanda",
         ranking="dense",
+        implementation="analysis.pruning.methods:SINK_WANDA",
     ),
     Method(
         "sham-wanda",
@@ -151,6 +155,7 @@ METHODS: Registry[Method] = Registry(
         norm="sequence",
         tokens="sham",
         ranking="dense",
+        implementation="analysis.pruning.methods:SINK_WANDA",
     ),
     Method(
         "light-wanda",
@@ -164,6 +169,7 @@ METHODS: Registry[Method] = Registry(
         norm="sequence",
         tokens="light",
         ranking="dense",
+        implementation="analysis.pruning.methods:SINK_WANDA",
     ),
     Method(
         "sparsegpt",
@@ -172,6 +178,7 @@ METHODS: Registry[Method] = Registry(
         scope=None,
         scopes=("row", "projection"),
         ranking="layerwise",
+        implementation="analysis.pruning.methods:SPARSEGPT",
     ),
     Method(
         "sink-sparsegpt",
@@ -185,6 +192,7 @@ METHODS: Registry[Method] = Registry(
         scope=None,
         scopes=("row", "projection"),
         ranking="layerwise",
+        implementation="analysis.pruning.methods:SINK_SPARSEGPT",
     ),
     Method(
         "sham-sparsegpt",
@@ -196,6 +204,7 @@ METHODS: Registry[Method] = Registry(
         scope=None,
         scopes=("row", "projection"),
         ranking="layerwise",
+        implementation="analysis.pruning.methods:SINK_SPARSEGPT",
     ),
     Method(
         "none",
@@ -205,6 +214,7 @@ METHODS: Registry[Method] = Registry(
         removes=False,
         scope=None,
         scopes=(),
+        implementation="analysis.pruning.methods:MAGNITUDE",
     ),
 )
 
@@ -215,11 +225,18 @@ class Quantizer(Reader):
 
 
 QUANTIZERS: Registry[Quantizer] = Registry(
-    Quantizer("rtn", "RTN", "Each weight to the nearest level. Reads no text.", calibrated=False),
+    Quantizer(
+        "rtn",
+        "RTN",
+        "Each weight to the nearest level. Reads no text.",
+        calibrated=False,
+        implementation="analysis.pruning.methods:RTN",
+    ),
     Quantizer(
         "gptq",
         "GPTQ",
         "Column by column; the weights not yet rounded make up for each error, by the Hessian of clean inputs.",
+        implementation="analysis.pruning.methods:GPTQ",
     ),
     Quantizer(
         "gptq-noised",
@@ -227,6 +244,7 @@ QUANTIZERS: Registry[Quantizer] = Registry(
         "Sink-GPTQ without its discount: the same noised text. What differs is the sinks alone.",
         noised=True,
         weighs_steps=True,
+        implementation="analysis.pruning.methods:GPTQ",
     ),
     Quantizer(
         "sink-gptq",
@@ -237,6 +255,7 @@ QUANTIZERS: Registry[Quantizer] = Registry(
         weighs_steps=True,
         control="gptq-noised",
         published="gptq",
+        implementation="analysis.pruning.methods:GPTQ",
     ),
 )
 
@@ -311,7 +330,7 @@ PATTERNS: Patterns = Patterns(
 
 
 @dataclass(frozen=True)
-class Allocation:
+class Allocation(Implemented):
     """How the sparsity is shared out over the layers, or over the projections of all layers.
 
     even: every layer gets the same, and every matrix is rounded as its method's authors round it; else the overall
@@ -331,13 +350,21 @@ class Allocation:
 
 
 ALLOCATIONS: Registry[Allocation] = Registry(
-    Allocation("uniform", "uniform", "The same sparsity in every layer.", even=True, reads=()),
+    Allocation(
+        "uniform",
+        "uniform",
+        "The same sparsity in every layer.",
+        even=True,
+        reads=(),
+        implementation="analysis.pruning.allocation:uniform",
+    ),
     Allocation(
         "owl",
         "by outliers (OWL)",
         "Less where more scores are outliers (arXiv 2310.05175).",
         needs_outliers=True,
         reads=("allocation_range", "owl_threshold"),
+        implementation="analysis.pruning.allocation:owl",
     ),
     Allocation(
         "owl-projection",
@@ -346,6 +373,7 @@ ALLOCATIONS: Registry[Allocation] = Registry(
         by_projection=True,
         needs_outliers=True,
         reads=("allocation_range", "owl_threshold"),
+        implementation="analysis.pruning.allocation:owl",
     ),
     Allocation(
         "alpha",
@@ -353,13 +381,19 @@ ALLOCATIONS: Registry[Allocation] = Registry(
         "Less where the eigenvalues of WᵀW have the heavier tail: Hill's exponent of the upper half, its mean over a "
         "layer's projections (arXiv 2410.10912, which begins the tail at the spectrum's peak). Reads no text.",
         needs_tails=True,
+        implementation="analysis.pruning.allocation:alpha",
     ),
-    Allocation("depth", "by depth", "A linear ramp: earlier layers sparser (reported to help: 2605.06366)."),
+    Allocation(
+        "depth",
+        "by depth",
+        "A linear ramp: earlier layers sparser (reported to help: 2605.06366).",
+        implementation="analysis.pruning.allocation:depth",
+    ),
 )
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Implemented):
     """How calibration text is noised. title: follows `noised`. by_step: a step says how much is replaced, so that steps
     can be told apart. random_tokens: replaced tokens are random ones; else they are [MASK]. clean: nothing is replaced,
     which fits every model.
@@ -378,13 +412,19 @@ class Noise:
 
 
 NOISES: Registry[Noise] = Registry(
-    Noise("steps", "by steps", "Step t masks tokens with p = (1 − ε)·t/T + ε, as the authors' script for LLaDA does."),
+    Noise(
+        "steps",
+        "by steps",
+        "Step t masks tokens with p = (1 − ε)·t/T + ε, as the authors' script for LLaDA does.",
+        implementation="analysis.calibration.noise:by_steps",
+    ),
     Noise(
         "uniform",
         "uniformly, its ends kept",
         "Each sequence and step draws u from [0, 1) and masks with p = (1 − ε)·u + ε, but never the first and the "
         "last token, as their script for Dream does; there the steps are mere repetitions.",
         by_step=False,
+        implementation="analysis.calibration.noise:uniformly",
     ),
     Noise(
         "random-tokens",
@@ -393,8 +433,14 @@ NOISES: Registry[Noise] = Registry(
         "end of a sequence, with p = (1 − ε)·t/T + ε by random ones; what comes before is read clean. The command line "
         "takes it for them where no noise is named.",
         random_tokens=True,
+        implementation="analysis.calibration.noise:by_steps",
     ),
     Noise(
-        "none", "not at all", "The text is read clean, once: a switch of the control (ours).", by_step=False, clean=True
+        "none",
+        "not at all",
+        "The text is read clean, once: a switch of the control (ours).",
+        by_step=False,
+        clean=True,
+        implementation="analysis.calibration.noise:not_at_all",
     ),
 )

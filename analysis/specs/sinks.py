@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, parameter
 
 
 @dataclass(frozen=True)
-class SinkDefinition:
-    """A rule for what a sink is: a position whose mass lies above a threshold, which is computed in `THRESHOLDS`
-    (analysis/sinks/definitions.py).
+class SinkDefinition(Implemented):
+    """A rule for what a sink is: a position whose mass lies above the threshold that the implementation computes, a
+    `Threshold` (analysis/sinks/definitions.py).
 
     parameter: the field of `SinkParams` that it reads. formula: LaTeX. in_deviations: the parameter counts standard
     deviations above the mean, so that the number of sinks in Gaussian noise is known.
@@ -32,6 +32,7 @@ DEFINITIONS: Registry[SinkDefinition] = Registry(
         "k",
         r"M_{t,s} > \operatorname{mean}_s(M_t) + k\,\operatorname{std}_s(M_t)",
         in_deviations=True,
+        implementation="analysis.sinks.definitions:deviations",
     ),
     SinkDefinition(
         "mean-attention",
@@ -39,6 +40,7 @@ DEFINITIONS: Registry[SinkDefinition] = Registry(
         "mean attention, over the queries that can see the token, above a level.",
         "attention_level",
         r"\frac{m_{t,s}}{\#\{q\ \text{that see}\ s\}} > \varepsilon",
+        implementation="analysis.sinks.definitions:mean_attention",
     ),
     SinkDefinition(
         "above-others",
@@ -46,6 +48,7 @@ DEFINITIONS: Registry[SinkDefinition] = Registry(
         "mass above the mean of the others by ε.",
         "epsilon",
         r"m_{t,s} - \operatorname{mean}_{i \neq s}(m_{t,i}) > \varepsilon",
+        implementation="analysis.sinks.definitions:above_others",
     ),
 )
 

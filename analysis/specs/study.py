@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 from analysis.specs.base import OneOf, PathText, parameter, require_keys
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
@@ -23,8 +23,9 @@ WITH_SHAMS = (*SINK_AWARE, "sham-wanda", "light-wanda", "sparsegpt", "sink-spars
 
 
 @dataclass(frozen=True)
-class StudyPart:
-    """A part of the story. title: its heading. question: what it asks, in plain words."""
+class StudyPart(Implemented):
+    """A part of the story. title: its heading. question: what it asks, in plain words. The implementation returns the
+    jobs that it asks for; None: it asks for none."""
 
     name: str
     title: str
@@ -32,18 +33,35 @@ class StudyPart:
 
 
 STUDY_PARTS: Registry[StudyPart] = Registry(
-    StudyPart("watch", "Watch it write", "What does the model look at while its text fills in?"),
+    StudyPart(
+        "watch",
+        "Watch it write",
+        "What does the model look at while its text fills in?",
+        implementation="analysis.engine.studies:watch_children",
+    ),
     StudyPart(
         "sinks",
         "Where the sinks live",
         "Which tokens draw several times their share of attention, and in which layers?",
+        implementation="analysis.engine.studies:set_children",
     ),
-    StudyPart("movement", "Do they move?", "Do sinks move more than chance predicts?"),
-    StudyPart("causes", "Do they matter?", "What changes when the sinks are hidden from the model?"),
+    StudyPart(
+        "movement",
+        "Do they move?",
+        "Do sinks move more than chance predicts?",
+        implementation="analysis.engine.studies:set_children",
+    ),
+    StudyPart(
+        "causes",
+        "Do they matter?",
+        "What changes when the sinks are hidden from the model?",
+        implementation="analysis.engine.studies:causes_children",
+    ),
     StudyPart(
         "pruning",
         "Does discounting them help?",
         "Is a pruned model better when sinks count less as its weights are chosen?",
+        implementation="analysis.engine.studies:pruning_children",
     ),
 )
 

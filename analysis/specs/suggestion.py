@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 from analysis.specs.base import OneOf, PathText, choices, parameter, require_folder
 from analysis.specs.fields import bounds, extra
 from analysis.specs.models import JobSpec
@@ -16,9 +16,9 @@ REFERENCES = 2  # the first trials of every search: the published setting and no
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What the settings of a search are judged by; its value is computed by what is attached to its name in
-    `OBJECTIVE_FUNCTIONS` (analysis/jobs/objectives.py).
+class Objective(Implemented):
+    """What the settings of a search are judged by; its value is computed by an `ObjectiveFunction`
+    (analysis/jobs/objectives.py).
 
     title: as in 'judged by …'. formula: how the value comes about, may hold LaTeX. caveat: what the best value of many
     does not say. maximise: more is better. decimals: of a value in per cent. least_height: of the axis of a
@@ -52,6 +52,7 @@ OBJECTIVES: Registry[Objective] = Registry(
         decimals=4,
         least_height=2e-4,
         reads_statistics=True,
+        implementation="analysis.jobs.objectives:OutputError",
     ),
     Objective(
         "accuracy",
@@ -64,6 +65,7 @@ OBJECTIVES: Registry[Objective] = Registry(
         maximise=True,
         reads=("tasks", "limit", "reported_limit", "draws", "include_path"),
         compares=True,
+        implementation="analysis.jobs.objectives:TaskAccuracy",
     ),
 )
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 
 
 @dataclass(frozen=True)
-class Target:
-    """A way of choosing positions of a step, computed in `CHOOSERS` (analysis/recording/ablation.py).
+class Target(Implemented):
+    """A way of choosing positions of a step, a `Chooser` (analysis/recording/ablation.py).
 
     title: as in 'blocking …'. help: which positions these are, as in 'beside …'. control: what the others are compared
     with. for_sets: chosen only where an ablation over many prompts asks for it, as it looks at kinds or at the run as
@@ -25,16 +25,36 @@ MASS_TOLERANCE = 0.1  # how far the attention of positions of equal mass may lie
 
 
 TARGETS: Registry[Target] = Registry(
-    Target("sinks", "sinks", "the sinks of each step, by the definition in use", control=False),
-    Target("random", "random positions", "as many random positions of the same state", for_sets=True),
-    Target("others", "heaviest non-sinks", "as many of the heaviest non-sinks"),
-    Target("first", "first token alone", "the first token alone"),
+    Target(
+        "sinks",
+        "sinks",
+        "the sinks of each step, by the definition in use",
+        control=False,
+        implementation="analysis.recording.ablation:choose_sinks",
+    ),
+    Target(
+        "random",
+        "random positions",
+        "as many random positions of the same state",
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_random",
+    ),
+    Target(
+        "others",
+        "heaviest non-sinks",
+        "as many of the heaviest non-sinks",
+        implementation="analysis.recording.ablation:choose_others",
+    ),
+    Target(
+        "first", "first token alone", "the first token alone", implementation="analysis.recording.ablation:choose_first"
+    ),
     Target(
         "moving",
         "sinks that vary most",
         "of the sinks of a step, the half whose share varies most over the steps of the untouched run",
         control=False,
         for_sets=True,
+        implementation="analysis.recording.ablation:choose_moving",
     ),
     Target(
         "steady",
@@ -42,6 +62,7 @@ TARGETS: Registry[Target] = Registry(
         "of the sinks of a step, the half whose share varies least over the steps of the untouched run",
         control=False,
         for_sets=True,
+        implementation="analysis.recording.ablation:choose_steady",
     ),
     Target(
         "most-variable",
@@ -50,6 +71,7 @@ TARGETS: Registry[Target] = Registry(
         f"{MASS_TOLERANCE:.0%}, as the least variable sinks at equal attention",
         control=False,
         for_sets=True,
+        implementation="analysis.recording.ablation:choose_most_variable",
     ),
     Target(
         "least-variable",
@@ -58,6 +80,7 @@ TARGETS: Registry[Target] = Registry(
         "most variable sinks at equal attention",
         control=False,
         for_sets=True,
+        implementation="analysis.recording.ablation:choose_least_variable",
     ),
     Target(
         "undecided",
@@ -65,26 +88,43 @@ TARGETS: Registry[Target] = Registry(
         "as many of the heaviest undecided positions",
         control=False,
         for_sets=True,
+        implementation="analysis.recording.ablation:choose_undecided",
     ),
     Target(
-        "punctuation", "heaviest punctuation", "as many of the heaviest punctuation marks", control=False, for_sets=True
+        "punctuation",
+        "heaviest punctuation",
+        "as many of the heaviest punctuation marks",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_punctuation",
     ),
-    Target("words", "heaviest words", "as many of the heaviest words", control=False, for_sets=True),
+    Target(
+        "words",
+        "heaviest words",
+        "as many of the heaviest words",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_words",
+    ),
 )
 
 
 @dataclass(frozen=True)
-class Control:
+class Control(Implemented):
     """Random positions that a target is compared with.
 
-    title: ends 'against …'. help: which positions these are. drawn: whether positions of its own are acted on, chosen
-    in `CONTROL_CHOOSERS` (analysis/recording/ablation.py); else it is computed from another control's.
+    title: ends 'against …'. help: which positions these are. One without a `ControlChooser`
+    (analysis/recording/ablation.py) is computed from another control's positions.
     """
 
     name: str
     title: str
     help: str
-    drawn: bool = True
+
+    @property
+    def drawn(self) -> bool:
+        """True where positions of its own are acted on."""
+        return self.implementation is not None
 
 
 CONTROLS: Registry[Control] = Registry(
@@ -92,25 +132,26 @@ CONTROLS: Registry[Control] = Registry(
         "matched",
         "as many random tokens",
         "as many random tokens of the same state, and no sinks where there are enough others",
+        implementation="analysis.recording.ablation:control_by_state",
     ),
     Control(
         "mass",
         "random tokens of equal attention",
         f"random tokens that draw as much attention, within {MASS_TOLERANCE:.0%}: no sinks, and of the same states "
         "where there are enough",
+        implementation="analysis.recording.ablation:control_by_mass",
     ),
     Control(
         "unit",
         "per unit of attention",
         "as many random tokens of the same state, with their effect scaled up to the attention that the target draws",
-        drawn=False,
     ),
 )
 
 
 @dataclass(frozen=True)
-class Intervention:
-    """What is done to the positions chosen; the `Edit` is made in `EDITS` (analysis/recording/interventions.py).
+class Intervention(Implemented):
+    """What is done to the positions chosen; makes the `Edit` (analysis/recording/interventions.py).
 
     title: for tables and legends. help: what is done, as the end of a sentence. keeps: what is chosen stays, and the
     rest of the prefix is acted on. first_step: positions are chosen in the first step, for all of them.
@@ -125,22 +166,30 @@ class Intervention:
 
 INTERVENTIONS: Registry[Intervention] = Registry(
     Intervention(
-        "attention", "key and value blocked", "no token attends to them: what they had is shared among the others."
+        "attention",
+        "key and value blocked",
+        "no token attends to them: what they had is shared among the others.",
+        implementation="analysis.recording.interventions:BlockedKeys",
     ),
     Intervention(
         "key",
         "key alone replaced",
         "their keys become the mean key of the other positions: they draw no more than an average token, and what they "
         "say is still read.",
+        implementation="analysis.recording.interventions:MeanKeys",
     ),
     Intervention(
-        "value", "value alone set to zero", "they draw as much attention as before, and nothing is read from them."
+        "value",
+        "value alone set to zero",
+        "they draw as much attention as before, and nothing is read from them.",
+        implementation="analysis.recording.interventions:ZeroValues",
     ),
     Intervention(
         "hold",
         "key and value held from the first step",
         "their keys and values stay those of the first step, as a cache that is not renewed would have them.",
         first_step=True,
+        implementation="analysis.recording.interventions:HeldKeys",
     ),
     Intervention(
         "keep",
@@ -148,5 +197,6 @@ INTERVENTIONS: Registry[Intervention] = Registry(
         "of the text before the first undecided token only they and the last tokens can be attended to, as caching "
         "methods evict it (arXiv 2602.02159, 2602.14209).",
         keeps=True,
+        implementation="analysis.recording.interventions:BlockedKeys",
     ),
 )

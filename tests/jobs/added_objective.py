@@ -5,20 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from analysis.job_context import Context
-from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, Facts, Tell
+from analysis.jobs.objectives import Facts, Tell
 from analysis.jobs.summaries import SearchFloor
 from analysis.specs import OBJECTIVES, DiscountParams, Objective, SuggestSpec
-
-OBJECTIVE = Objective(
-    "far",
-    "distance from 3",
-    "how far k lies from 3, for a test.",
-    "$k - 3$ without its sign.",
-    "The nearest of many is near, for a test.",
-    maximise=True,
-    decimals=1,
-    reads=("limit",),
-)
 
 
 class Far:
@@ -42,10 +31,22 @@ class Far:
         return None
 
 
+OBJECTIVE = Objective(
+    "far",
+    "distance from 3",
+    "how far k lies from 3, for a test.",
+    "$k - 3$ without its sign.",
+    "The nearest of many is near, for a test.",
+    maximise=True,
+    decimals=1,
+    reads=("limit",),
+    implementation=Far,
+)
+
+
 def dask_setup(worker: Any) -> None:
     """Adds it; dask calls it in every worker."""
     OBJECTIVES.add(OBJECTIVE)
-    OBJECTIVE_FUNCTIONS[OBJECTIVE.name] = Far
 
 
 @contextmanager
@@ -55,4 +56,4 @@ def added() -> Iterator[None]:
     try:
         yield
     finally:
-        del OBJECTIVE_FUNCTIONS[OBJECTIVE.name], OBJECTIVES[OBJECTIVE.name]
+        del OBJECTIVES[OBJECTIVE.name]

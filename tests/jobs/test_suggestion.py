@@ -11,11 +11,9 @@ from analysis.errors import UserError
 from analysis.evaluation import tasks
 from analysis.job_context import Cancelled
 from analysis.jobs import JOBS, objectives
-from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS
 from analysis.models.load import register
 from analysis.sinks.discount import step_weights
 from analysis.specs import (
-    OBJECTIVES,
     CalibrateSpec,
     CalibrationParams,
     DiscountParams,
@@ -321,7 +319,6 @@ def test_what_an_objective_alone_reads_is_part_of_no_other_question():
         assert SuggestSpec(objective="far", limit=3).question() != SuggestSpec(objective="far").question()
         assert SuggestSpec(objective="far", draws=3).question() == SuggestSpec(objective="far").question()
     assert SuggestSpec(limit=3).question() == SuggestSpec().question()
-    assert set(OBJECTIVE_FUNCTIONS) == set(OBJECTIVES)
 
 
 def test_the_earlier_name_of_the_objective_is_read(spec, tmp_path):

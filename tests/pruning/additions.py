@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.calibration.noise import MASKINGS
 from analysis.pruning.algorithm import Algorithm
-from analysis.pruning.allocation import PREFERENCES
-from analysis.pruning.methods import ALGORITHMS
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern
 
-METHOD = Method("largest", "Largest", "The largest weights go, for a test.", calibrated=False)
 PATTERN = Pattern("3:4", "3:4", "Three of every four neighbours stay, for a test.", 3, 4)
-ALLOCATION = Allocation("late", "late", "Later layers sparser, for a test.")
-NOISE = Noise("odd", "at odd positions", "Every second token is masked, for a test.", by_step=False)
 
 
 def smallness(weight: torch.Tensor, statistic: Any) -> torch.Tensor:
@@ -31,15 +25,19 @@ def odd(levels: np.ndarray, length: int, params: Any, rng: np.random.Generator) 
     return np.tile(np.arange(length) % 2 == 1, (len(levels), 1))
 
 
+METHOD = Method(
+    "largest", "Largest", "The largest weights go, for a test.", calibrated=False, implementation=Algorithm(smallness)
+)
+ALLOCATION = Allocation("late", "late", "Later layers sparser, for a test.", implementation=later)
+NOISE = Noise("odd", "at odd positions", "Every second token is masked, for a test.", by_step=False, implementation=odd)
+
+
 def dask_setup(worker: Any) -> None:
     """Adds all of them; dask calls it in every worker."""
     METHODS.add(METHOD)
     PATTERNS.add(PATTERN)
     ALLOCATIONS.add(ALLOCATION)
     NOISES.add(NOISE)
-    ALGORITHMS[METHOD.name] = Algorithm(smallness)
-    PREFERENCES[ALLOCATION.name] = later
-    MASKINGS[NOISE.name] = odd
 
 
 @contextmanager
@@ -49,13 +47,5 @@ def added() -> Iterator[None]:
     try:
         yield
     finally:
-        for table, row in (
-            (ALGORITHMS, METHOD),
-            (PREFERENCES, ALLOCATION),
-            (MASKINGS, NOISE),
-            (METHODS, METHOD),
-            (PATTERNS, PATTERN),
-            (ALLOCATIONS, ALLOCATION),
-            (NOISES, NOISE),
-        ):
+        for table, row in ((METHODS, METHOD), (PATTERNS, PATTERN), (ALLOCATIONS, ALLOCATION), (NOISES, NOISE)):
             del table[row.name]

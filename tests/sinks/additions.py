@@ -9,19 +9,10 @@ from typing import Any
 import numpy as np
 
 from analysis.pruned.compare import MEASURES, Measure, sparsities
-from analysis.recording.ablation import CHOOSERS, Candidates
-from analysis.sinks.definitions import THRESHOLDS, Moments
+from analysis.recording.ablation import Candidates
+from analysis.sinks.definitions import Moments
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, HeadMetric, Heads, StepMetric
 from analysis.specs import DEFINITIONS, TARGETS, SinkDefinition, Target
-
-DEFINITION = SinkDefinition(
-    "multiple",
-    "Mass above a multiple of the mean",
-    "mass above ε times the mean, for a test.",
-    "epsilon",
-    r"M_{t,s} > \varepsilon \operatorname{mean}_s(M_t)",
-)
-TARGET = Target("lightest", "lightest positions", "as many of the lightest positions")
 
 
 def _multiple(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarray:
@@ -30,6 +21,17 @@ def _multiple(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarray:
 
 def _lightest(at: Candidates) -> np.ndarray:
     return np.argsort(at.total)[: at.count]
+
+
+DEFINITION = SinkDefinition(
+    "multiple",
+    "Mass above a multiple of the mean",
+    "mass above ε times the mean, for a test.",
+    "epsilon",
+    r"M_{t,s} > \varepsilon \operatorname{mean}_s(M_t)",
+    implementation=_multiple,
+)
+TARGET = Target("lightest", "lightest positions", "as many of the lightest positions", implementation=_lightest)
 
 
 def heaviest(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
@@ -78,9 +80,7 @@ MEASURE = Measure(
 def dask_setup(worker: Any) -> None:
     """Adds what jobs use; dask calls it in every worker."""
     DEFINITIONS.add(DEFINITION)
-    THRESHOLDS[DEFINITION.name] = _multiple
     TARGETS.add(TARGET)
-    CHOOSERS[TARGET.name] = _lightest
 
 
 @contextmanager
@@ -94,8 +94,6 @@ def added() -> Iterator[None]:
         yield
     finally:
         for table, row in (
-            (THRESHOLDS, DEFINITION),
-            (CHOOSERS, TARGET),
             (DEFINITIONS, DEFINITION),
             (TARGETS, TARGET),
             (CURVES, CURVE),

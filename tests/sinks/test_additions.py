@@ -9,8 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import jobs
 from analysis.pruned.compare import MEASURES
-from analysis.recording.ablation import CHOOSERS
-from analysis.sinks.definitions import THRESHOLDS, find_sinks
+from analysis.sinks.definitions import find_sinks
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.specs import DEFINITIONS, TARGETS, AblateSpec, LLaDASampling, ModelSpec, SinkParams
 from analysis.specs.base import parameter
@@ -65,17 +64,10 @@ def test_an_ablation_blocks_an_added_target_by_an_added_definition(added, tmp_pa
     )
 
 
-def test_a_registry_refuses_duplicates_and_what_has_no_row(added):
+def test_a_registry_refuses_duplicates(added):
     for registry, row in ADDED:
         with pytest.raises(ValueError, match="already"):
             registry.add(row)
-    for table in (THRESHOLDS, CHOOSERS):
-        with pytest.raises(ValueError, match="Add the row first"):
-            table["unlisted"] = next(iter(table.values()))
-
-
-def test_every_target_has_its_chooser():
-    assert set(CHOOSERS) == set(TARGETS)
 
 
 class MultipleParams(SinkParams):
@@ -93,11 +85,15 @@ def _page():
 
 
 def test_a_definition_may_bring_a_field_of_its_own(monkeypatch):
-    definition = replace(additions.DEFINITION, name="times", parameter="multiple")
+    definition = replace(
+        additions.DEFINITION,
+        name="times",
+        parameter="multiple",
+        implementation=lambda row, visible, multiple: np.float32(multiple) * row.mean,
+    )
     monkeypatch.setattr(choice, "SinkParams", MultipleParams)
     DEFINITIONS.add(definition)
     try:
-        THRESHOLDS["times"] = lambda row, visible, multiple: np.float32(multiple) * row.mean
         page = AppTest.from_function(_page).run()
         page.selectbox(key="definition").select("times").run()
         (slider,) = page.slider
@@ -108,4 +104,4 @@ def test_a_definition_may_bring_a_field_of_its_own(monkeypatch):
         assert find_sinks(mass, params).tolist() == [[False, False, False, True, False]]
         assert not find_sinks(mass, params.model_copy(update={"multiple": 3.0})).any()
     finally:
-        del DEFINITIONS["times"], THRESHOLDS["times"]
+        del DEFINITIONS["times"]
