@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import outputs
 from analysis.command_line.flags import folder_beside, path_text
 from analysis.command_line.prompts import own_prompts, reference_of
-from analysis.command_line.running import anchored, check_out, engine_of, follow, say
+from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.verb_flags import (
     MODEL,
     QUICK,
@@ -23,8 +22,7 @@ from analysis.command_line.verb_flags import (
     reference,
     size,
 )
-from analysis.command_line.written_study import NUMBERS, PAGE, refusal, write
-from analysis.errors import UserError
+from analysis.command_line.written_study import NUMBERS, finish, refusal, write
 from analysis.machine import threads
 from analysis.program import PROGRAM
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
@@ -106,20 +104,15 @@ def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: 
     found = found_by(record, engine)
     verdicts = claim_verdicts(spec.claims, found, spec.model.source)
     document = as_document(spec, verdicts, found.fingerprint, claims_command(spec))
-    with folder_beside(options.out, "claims") as folder:
-        whole = folder / "claims"
-        whole.mkdir()
-        _write(whole, spec, verdicts, document)
-        note = outputs.place(whole, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), "state": record.state, **document}, ensure_ascii=False))
-    else:
-        print(summary_line(verdicts))
-        for one in verdicts:
-            print(f"  {one.claim.sentence} {one.sentence}")
-        print(f"{options.out / PAGE} shows all of it. {note}".strip())
-    if record.state != "done":
-        raise UserError(f"{record.reason or f'The run was {record.state}.'} The same command tries it again.")
+
+    def write_into(folder: Path) -> dict[str, Any]:
+        _write(folder, spec, verdicts, document)
+        return {"state": record.state, **document}
+
+    with folder_beside(options.out, "claims") as scratch:
+        said = [summary_line(verdicts), *(f"  {one.claim.sentence} {one.sentence}" for one in verdicts)]
+        finish(options, scratch, write_into, lambda study: said)
+    require_done(record, "run", "tries it again")
     return 0
 
 

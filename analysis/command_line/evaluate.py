@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from analysis.evaluation.differences import points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.shown_numbers import p_words
-from analysis.specs import EvaluateSpec, PlanParams
+from analysis.specs import EvaluateSpec, PlanParams, Spec
 
 if TYPE_CHECKING:
+    from analysis.jobs import Outcome
     from analysis.jobs.summaries import EvaluateSummary, ImportSummary
 
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
@@ -44,28 +45,52 @@ def spec_of(options: argparse.Namespace) -> EvaluateSpec:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and writes a summary and, beside it, a line for every item and answer."""
-    out: Path = options.out
-    outputs.check(out, options.overwrite, refusal)
-    items = out.with_suffix(".items.jsonl")
-    outputs.check(items, options.overwrite, items_file.refusal)
+    check_files(options)
     spec = spec_of(options)
     for sentence in _planned(spec, PLAN.build(options)):
         print(f"plan: {sentence}", file=sys.stderr)
-    with folder_beside(out, "evaluation") as folder:
+    with folder_beside(options.out, "evaluation") as folder:
         with runner(folder, options) as jobs:
             outcome = jobs.run("evaluate", spec)
-        text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
-        whole = folder / "summary.json"
-        whole.write_text(text + "\n", encoding="utf-8")
-        assert outcome.file is not None
-        outputs.place(outcome.file, items, options.overwrite, items_file.refusal)
-        outputs.place(whole, out, options.overwrite, refusal)
+        counted = f"{outcome.summary['answers']} answers, {outcome.summary['restored']} of them known before"
+        return write_files(options, folder, spec, outcome, outcome.summary, [f"{options.out}: {counted}"])
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """Raise UserError where the summary or the file of items beside it may not be written."""
+    outputs.check(options.out, options.overwrite, refusal)
+    outputs.check(_items_file(options), options.overwrite, items_file.refusal)
+
+
+def write_files(
+    options: argparse.Namespace,
+    folder: Path,
+    spec: Spec,
+    outcome: "Outcome[Any]",
+    numbers: Mapping[str, Any],
+    lines: Sequence[str],
+) -> int:
+    """Put the summary and the file of items in their places, and print them. Returns the exit code.
+
+    folder: a temporary one beside them. numbers: the summary as it is written. lines: said after what it shows.
+    """
+    items, whole = _items_file(options), folder / "summary.json"
+    text = json.dumps({**numbers, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
+    whole.write_text(text + "\n", encoding="utf-8")
+    assert outcome.file is not None
+    outputs.place(outcome.file, items, options.overwrite, items_file.refusal)
+    outputs.place(whole, options.out, options.overwrite, refusal)
     if options.json:
-        print(json.dumps({"out": str(out), "items": str(items), **outcome.summary}, ensure_ascii=False))
+        print(json.dumps({"out": str(options.out), "items": str(items), **numbers}, ensure_ascii=False))
         return 0
     print_summary(outcome.summary)
-    print(f"{out}: {outcome.summary['answers']} answers, {outcome.summary['restored']} of them known before")
+    print("\n".join(lines))
     return 0
+
+
+def _items_file(options: argparse.Namespace) -> Path:
+    out: Path = options.out
+    return out.with_suffix(".items.jsonl")
 
 
 def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:

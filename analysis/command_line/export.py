@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside
+from analysis.command_line.running import reading_engine
 from analysis.command_line.verb_flags import as_json, flag, out, overwrite
 from analysis.csv_files import csv_of_table
 from analysis.errors import UserError, shorten
@@ -30,18 +31,10 @@ def run(options: argparse.Namespace) -> int:
     root: Path = options.store or default_root()
     if not (root / "runs").is_dir():
         raise UserError(f"'{shorten(str(root))}' is not a SinkScope store. Give the folder that SINKSCOPE_HOME names.")
-    from analysis.engine import Engine
     from analysis.engine.stored_tables import dictionary, stored_tables
 
-    store = Store(root)
-    try:
-        engine = Engine(store, alone=True)
-        try:
-            tables = stored_tables(engine)
-        finally:
-            engine.close()
-    finally:
-        store.close()
+    with reading_engine(Store(root)) as engine:
+        tables = stored_tables(engine)
     with folder_beside(options.out, "export") as folder:
         whole = folder / "export"
         whole.mkdir()

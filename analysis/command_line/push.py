@@ -4,8 +4,10 @@ import argparse
 import json
 
 from analysis.command_line.flags import a_path
+from analysis.command_line.running import reading_engine
 from analysis.command_line.verb_flags import as_json, flag
 from cache.sizes import gigabytes
+from cache.store import Store
 
 FLAGS = (
     flag("source", type=a_path, metavar="FOLDER", help="a pruned folder, a recording or a folder of results"),
@@ -18,19 +20,10 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Says what would go, and uploads it where asked."""
-    from analysis.engine import Engine
     from analysis.engine.publishing import planned_upload, upload
-    from cache.store import Store
 
-    store = Store()
-    try:
-        engine = Engine(store, alone=True)
-        try:
-            plan = planned_upload(options.source, options.to, engine)
-        finally:
-            engine.close()
-    finally:
-        store.close()
+    with reading_engine(Store()) as engine:
+        plan = planned_upload(options.source, options.to, engine)
     address = upload(plan, private=not options.public) if options.upload else ""
     if options.json:
         told = {"repository": plan.repository, "kind": plan.kind, "files": sorted(plan.files), "bytes": plan.bytes}

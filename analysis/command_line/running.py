@@ -134,6 +134,27 @@ def engine_of(options: argparse.Namespace) -> "Iterator[Engine]":
         store.close()
 
 
+@contextmanager
+def reading_engine(store: Store) -> "Iterator[Engine]":
+    """An engine that reads what a store holds and runs nothing. Closes the store, too."""
+    from analysis.engine import Engine
+
+    try:
+        engine = Engine(store, alone=True)
+        try:
+            yield engine
+        finally:
+            engine.close()
+    finally:
+        store.close()
+
+
+def require_done(record: "JobRecord", what: str, again: str) -> None:
+    """Raise UserError for a job of many parts that did not end well. again: what the same command does then."""
+    if record.state != "done":
+        raise UserError(f"{record.reason or f'The {what} was {record.state}.'} The same command {again}.")
+
+
 def placed_copy(folder: Path, out: Path, overwrite: bool, refusal: Callable[[Path], str]) -> str:
     """Put a folder that the store keeps at `out`, too; weights take no room twice on one disk. Returns a note on it."""
     with folder_beside(out, "copy") as beside:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside, path_text
 from analysis.command_line.prompts import own_prompts, reference_of
-from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, say
+from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.sweep import foreseen
 from analysis.command_line.verb_flags import (
     MODEL,
@@ -184,8 +184,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
         for said in filter(None, (note, missing)):
             print(said)
         print(f"{options.out}: {REPORT}, the verdict, and all figures and tables")
-    if record.state != "done":
-        raise UserError(f"{record.reason or f'The study was {record.state}.'} The same command tries it again.")
+    require_done(record, "study", "tries it again")
     return 0
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.calibration.own_noise import swept_with_own_noise
-from analysis.command_line.running import anchored, check_out, engine_of, follow, say
+from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.trackers import TRACKERS, SweepLog, tracker_module
 from analysis.command_line.verb_flags import MODEL, Fields, as_json, estimate, flag, out, overwrite
 from analysis.command_line.written_sweep import WrittenSweep, point_file, refusal, write
-from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
 from analysis.evaluation.items_file import DOCUMENTS
@@ -116,8 +115,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
         environment=_environment(points),
     )
     write(swept, options)
-    if record.state != "done":
-        raise UserError(f"{record.reason or f'The sweep was {record.state}.'} The same command tries them again.")
+    require_done(record, "sweep", "tries them again")
     return 0
 
 
