@@ -235,12 +235,12 @@ def _draw(sweep_id: str) -> Callable[[], None]:
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
-    return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json())
+    return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json(), pruning)
 
 
 @st.cache_resource(max_entries=2048, show_spinner=False)
-def _scores(path: str, changed: int, pruning: str) -> sweep_scores.PointScores:
-    return sweep_scores.read_scores(Path(path), PruneSpec.model_validate_json(pruning))
+def _scores(path: str, changed: int, named: str, _pruning: PruneSpec) -> sweep_scores.PointScores:
+    return sweep_scores.read_scores(Path(path), _pruning)
 
 
 def _take_away(record: JobRecord) -> None:

@@ -30,7 +30,7 @@ ASKED = Fields(
     without=(
         *("method", "sparsity", "pattern", "quantization.bits", "quantizer", "discount_strength", "sink_std"),
         *("first_step", "last_step", "calibration.seed"),
-        *("pruning.out", "pruning.overwrite", "evaluation.names", "early_draws"),
+        *("pruning.out", "pruning.overwrite", "evaluation.names", "kept", "early_draws"),
     ),
 )
 FLAGS = (

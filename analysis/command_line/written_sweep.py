@@ -13,7 +13,7 @@ from analysis import outputs
 from analysis.command_line.flags import folder_beside
 from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.evaluation import dose, sweep_scores
-from analysis.evaluation.frontier import MEASURED_COSTS, TIMES, placed
+from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, placed
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
@@ -51,7 +51,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     compared = sweep_scores.comparisons(settings)
     doses = dose.dose_responses(settings)
     planes = planes_of(settings, swept.prunings, swept.rows, compared)
-    told = [shown.finding for shown in planes if shown.finding][:1]
+    told = headlines(planes)
     verdicts = [*told, *sweep_scores.verdicts(compared), *map(dose.sentence, doses)]
     summary = {
         "format": FORMAT,
@@ -115,6 +115,13 @@ def planes_of(
             if drawn is not None:
                 shown.append(replace(drawn, name=f"{drawn.name}-{number}" if number else drawn.name))
     return shown
+
+
+def headlines(planes: Sequence["Shown"]) -> list[str]:
+    """What the planes say, that of pruning and that of the cache, whichever there are."""
+    said = [shown for shown in planes if shown.finding]
+    of_cache = [shown.finding for shown in said if shown.name.startswith(f"frontier-{CACHE.replace(' ', '-')}")]
+    return [*[shown.finding for shown in said if shown.finding not in of_cache][:1], *of_cache[:1]]
 
 
 def point_file(pruning: PruneSpec, name: str) -> str:

@@ -10,7 +10,7 @@ from analysis.engine.records import JobRecord
 from analysis.engine.sweeps import Sweeps
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, weight_bytes
-from analysis.specs import EstimateSpec, EvaluateSpec, PruneSpec, SweepSpec, grid
+from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
 
 
 class Asked(Protocol):
@@ -26,7 +26,7 @@ class Foresight:
     """What is left of a sweep. points: to prune and score; known: answered before. seconds: of what could be measured,
     over all workers. memory_bytes: beside a model; disk_bytes: at the most; None where not known. estimates: those that
     would make more known. unknown: sentences on what is not. unmeasured: prunings whose time is not known. unscored:
-    models whose scoring was not measured.
+    models whose scoring was not measured. evictions: of the points.
     """
 
     points: int
@@ -39,6 +39,7 @@ class Foresight:
     unknown: tuple[str, ...]
     unmeasured: tuple[PruneSpec, ...] = ()
     unscored: tuple[str, ...] = ()
+    evictions: int = 0
 
 
 def nothing_swept(workers: int) -> Foresight:
@@ -48,9 +49,11 @@ def nothing_swept(workers: int) -> Foresight:
 
 def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     """Reads earlier runs and estimates; runs nothing. Raises UserError for a bad model source."""
-    points = sweeps.unanswered(spec)
+    unanswered = sweeps.unanswered(spec)
+    points = [point for point in unanswered if not isinstance(point, EvictionPoint)]
+    evicted = {setting_key(point) for point in unanswered if isinstance(point, EvictionPoint)}
     took = _seconds_taken(engine.jobs("prune")) if points else {}
-    answered = len(grid(spec).prunings) - len(points)
+    answered = len(grid(spec).prunings) - len(unanswered)
     pruning, scoring, memory, estimates, unknown = 0.0, 0.0, None, {}, []
     unmeasured: list[PruneSpec] = []
     unscored: list[str] = []
@@ -76,6 +79,10 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
             unscored.append(model.source)
             unknown.append(f"the time of scoring {model.source} and its pruned models: these tasks were not run on it")
         scoring += (seconds or 0.0) * (len(of_model) + 1 if of_model else 0)
+    if evicted:
+        unknown.append(
+            f"the time of scoring {len(evicted)} evictions, each of which takes two forwards in place of one"
+        )
     if points and spec.footprints:
         unknown.append("the time of measuring sizes and speeds")
     workers = engine.workers()
@@ -83,7 +90,7 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     if disk is None:
         unknown.append("the room on the disk, until the models are downloaded")
     return Foresight(
-        len(points),
+        len(unanswered),
         answered,
         workers,
         pruning + scoring,
@@ -93,6 +100,7 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
         tuple(unknown),
         tuple(unmeasured),
         tuple(unscored),
+        len(unanswered) - len(points),
     )
 
 
@@ -151,7 +159,10 @@ def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | N
 def lines(foresight: Foresight) -> list[str]:
     """What a sweep will take, a sentence each."""
     known = f"; {foresight.known:,} more are answered already" if foresight.known else ""
-    told = [f"{foresight.points:,} prunings to do and to score{known}."]
+    prunings = foresight.points - foresight.evictions
+    counts = [f"{prunings:,} prunings to do and to score"] if prunings or not foresight.evictions else []
+    counts += [f"{foresight.evictions:,} evictions to score"] if foresight.evictions else []
+    told = [f"{' and '.join(counts)}{known}."]
     if not foresight.points:
         return told
     if foresight.seconds:

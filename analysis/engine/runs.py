@@ -22,8 +22,9 @@ from analysis.pruned.masks_file import only_masks
 from analysis.pruned.naming import run_name, run_names
 from analysis.pruned.packed import reported_bytes
 from analysis.pruned.report_file import Report, load_report
+from analysis.specs import EVERYTHING, kept_of
 
-Kind = Literal["dense", "pruned", "imported"]
+Kind = Literal["dense", "pruned", "imported", "evicted"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
 
 
@@ -56,7 +57,8 @@ class Run:
     id: of the pruning job, else made from its folder or source. automatic: the name it has by itself. source: what jobs
     on it are asked with. model: source of the dense model, '' where its report does not say. parameters: of the
     pruning, as `PruneSpec.model_dump(mode="json")`; empty for a dense model, and for an imported one. record: of the
-    job that pruned or imported it. evaluations: newest first.
+    job that pruned or imported it. evaluations: newest first. kept: how much of its keys and values it kept while it
+    was scored, as `EvaluateSpec.kept` has it, where that is a part; there is nothing else of such a run.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Run:
     record: JobRecord | None = None
     evaluations: tuple[Scored, ...] = ()
     label: Label = _NO_LABEL
+    kept: str = ""
 
     @property
     def sparsity(self) -> Mapping[str, Any]:
@@ -91,7 +94,9 @@ class Run:
     @property
     def runs(self) -> bool:
         """Whether it can be run: a sweep drops the weights of what it has scored, and keeps masks and reports. An
-        imported model is somewhere else."""
+        imported model is somewhere else, and keys are left out in scoring alone."""
+        if self.kind == "evicted":
+            return False
         if self.record is not None:
             return self.kind != "imported" and not self.record.summary.get("dropped")
         return self.folder is None or not only_masks(self.folder)
@@ -117,7 +122,7 @@ def known_runs(engine: Engine) -> list[Run]:
             **{
                 **vars(run),
                 "automatic": names[run.id],
-                "evaluations": run.evaluations or tuple(evaluations.get(_scored_place(engine, run), ())),
+                "evaluations": run.evaluations or tuple(evaluations.get((_scored_place(engine, run), run.kept), ())),
                 "label": labels.get(run.id, _NO_LABEL),
             }
         )
@@ -176,16 +181,23 @@ def _pruned(engine: Engine) -> list[Run]:
     ]
 
 
-def _dense(evaluations: Mapping[str, Sequence[Scored]], pruned: set[str]) -> list[Run]:
-    """The models that were evaluated and are no pruned ones, by the source they were asked with."""
+def _dense(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: set[str]) -> list[Run]:
+    """The models that were evaluated and are no pruned ones, by the source they were asked with, and all that were
+    scored with a part of their keys.
+    """
     runs = []
-    for place, scored in evaluations.items():
-        source = _sources(scored[0].record)[scored[0].number]
-        if place in pruned or (Path(source).is_absolute() and not Path(source).is_dir()):
+    for (place, kept), scored in evaluations.items():
+        source = _scored_models(scored[0].record)[scored[0].number][0]
+        if (place in pruned and not kept) or (Path(source).is_absolute() and not Path(source).is_dir()):
             continue
         name = Path(source).name if Path(source).is_absolute() else source
         created = min(evaluation.record.created for evaluation in scored)
-        runs.append(Run(_made_id(place), "dense", f"{name} dense", source, source, created))
+        if kept:
+            told = f"{name} {kept_of(kept).in_words}"
+            run = Run(_made_id(f"{place} {kept}"), "evicted", told, source, source, created, kept=kept)
+        else:
+            run = Run(_made_id(place), "dense", f"{name} dense", source, source, created)
+        runs.append(run)
     return runs
 
 
@@ -211,19 +223,23 @@ def _imported(engine: Engine) -> list[Run]:
     ]
 
 
-def _evaluations(engine: Engine) -> dict[str, list[Scored]]:
-    """By the place of a model, where finished evaluations have scored it, newest first."""
-    evaluations: dict[str, list[Scored]] = {}
+def _evaluations(engine: Engine) -> dict[tuple[str, str], list[Scored]]:
+    """By the place of a model and what it kept of its keys, where finished evaluations have scored it, newest first."""
+    evaluations: dict[tuple[str, str], list[Scored]] = {}
     for record in engine.jobs("evaluate"):
         if record.state == "done" and record.summary.get("models"):
-            for number, source in enumerate(_sources(record)):
-                evaluations.setdefault(_place(source), []).append(Scored(record, number))
+            for number, (source, kept) in enumerate(_scored_models(record)):
+                evaluations.setdefault((_place(source), kept), []).append(Scored(record, number))
     return evaluations
 
 
-def _sources(record: JobRecord) -> list[str]:
-    models = [record.spec.get("model", {}), *record.spec.get("compare", ())]
-    return [str(model.get("source", "")) for model in models]
+def _scored_models(record: JobRecord) -> list[tuple[str, str]]:
+    """The source of each model of an evaluation, and what it kept of its keys where that is a part."""
+    sources = [
+        str(model.get("source", "")) for model in (record.spec.get("model", {}), *record.spec.get("compare", ()))
+    ]
+    kept = map(str, record.spec.get("kept") or [EVERYTHING] * len(sources))
+    return list(zip(sources, ("" if kept_of(text).keeping.all_stays else text for text in kept), strict=True))
 
 
 def _scored_place(engine: Engine, run: Run) -> str:

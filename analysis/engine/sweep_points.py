@@ -6,9 +6,11 @@ from typing import Any
 
 from analysis.engine.records import JobRecord
 from analysis.engine.sweeps import Point
+from analysis.evaluation.frontier import CACHE
 from analysis.evaluation.sweep_scores import PointScores, axes_of
 from analysis.pruned.packed import reported_bytes
-from analysis.specs import PruneSpec
+from analysis.recording.keeping import count_kept
+from analysis.specs import EvictionPoint, PruneSpec
 
 Read = Callable[[Path, PruneSpec], PointScores]
 
@@ -37,6 +39,7 @@ def point_row(point: Point) -> dict[str, Any]:
     measured = _summary(point.footprint).get("footprint") or {}
     speed = measured.get("speed") or {}
     average = evaluated.get("average", [])
+    cache = evaluated.get("cache") if isinstance(point.pruning, EvictionPoint) else None
     return {
         **axes_of(point.pruning),
         "seed": point.pruning.calibration.seed,
@@ -53,6 +56,7 @@ def point_row(point: Point) -> dict[str, Any]:
         "of the model": measured["pruned"]["nonzeros"] if measured else None,
         "bytes": size[1] if size else measured["pruned"]["bitmask_bytes"] if measured else None,
         "dense bytes": size[0] if size else measured["dense"]["dense_bytes"] if measured else None,
+        **(_cache_bytes(point.pruning.budget, cache) if cache else {CACHE: None, f"dense {CACHE}": None}),
         "ms per forward": 1000 * speed["pruned_seconds"] if speed else None,
         "dense ms": 1000 * speed["dense_seconds"] if speed else None,
         "timed": timed_on(speed) if speed else None,
@@ -64,6 +68,12 @@ def point_row(point: Point) -> dict[str, Any]:
         "pruning": point.pruned.id if point.pruned is not None else None,
         "evaluation": point.evaluated.id if point.evaluated is not None else None,
     }
+
+
+def _cache_bytes(budget: float, cache: Mapping[str, Any]) -> dict[str, int]:
+    """Keys and values of one text as long as the model takes, those kept and all. cache: of an `EvaluateSummary`."""
+    each, tokens = cache["bytes_per_token"], cache["tokens"]
+    return {CACHE: each * count_kept(budget, tokens), f"dense {CACHE}": each * tokens}
 
 
 def timed_on(speed: Mapping[str, Any]) -> str:

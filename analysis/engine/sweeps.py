@@ -20,6 +20,7 @@ from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import (
     DenseStatisticsSpec,
     EvaluateSpec,
+    EvictionPoint,
     FootprintSpec,
     ModelSpec,
     PruneSpec,
@@ -27,6 +28,7 @@ from analysis.specs import (
     SweepSpec,
     grid,
     point_name,
+    scored_as,
 )
 from cache.keys import content_key
 
@@ -38,7 +40,9 @@ _Finished = Callable[[str, EvaluateSpec | FootprintSpec], JobRecord | None]
 
 @dataclass(frozen=True)
 class Point:
-    """One pruning of a sweep, its children so far and where it stands. reason: why it failed."""
+    """One pruning of a sweep, its children so far and where it stands. reason: why it failed. An eviction is scored and
+    not pruned.
+    """
 
     pruning: PruneSpec
     dense: JobRecord | None
@@ -124,9 +128,10 @@ class Sweeps(Planner[SweepSpec, _Live]):
         """Notes the children of points that were answered before."""
         finished, known = self._finished(), children(record)
         for digest, pruning in sweep.prunings.items():
-            if f"prune {digest}" not in known:
+            if not {f"prune {digest}", _evaluates(pruning)} & known.keys():
                 for name, job in self._earlier(sweep.spec, pruning, finished).items():
-                    record = self._note(record.id, f"{name} {digest}", job) or record
+                    noted = _evaluates(pruning) if name == "evaluate" else f"{name} {digest}"
+                    record = self._note(record.id, noted, job) or record
         return record
 
     def _tell(self, record: JobRecord, points: list[Point], finished: bool) -> None:
@@ -154,12 +159,13 @@ class Sweeps(Planner[SweepSpec, _Live]):
             return None if job_id is None else self._engine.job(job_id)
 
         dense, pruned = child(_dense(pruning.model)), child(f"prune {digest}")
-        evaluated, footprint = child(f"evaluate {digest}"), child(f"footprint {digest}")
-        needed = [pruned, dense, evaluated, *([footprint] if spec.footprints else [])]
+        evaluated, footprint = child(_evaluates(pruning)), child(f"footprint {digest}")
+        evicts = isinstance(pruning, EvictionPoint)
+        needed = [dense, evaluated] if evicts else [pruned, dense, evaluated, *([footprint] if spec.footprints else [])]
         failed = next((job for job in needed if job is not None and job.ended and not ended_well(job)), None)
         if failed is not None:
             return Point(pruning, dense, pruned, evaluated, footprint, "failed", why_ended(failed))
-        state: PointState = "waiting" if pruned is None else "under way"
+        state: PointState = "waiting" if (evaluated if evicts else pruned) is None else "under way"
         if all(job is not None and job.ended for job in needed):
             state = "done"
         return Point(pruning, dense, pruned, evaluated, footprint, state)
@@ -171,9 +177,13 @@ class Sweeps(Planner[SweepSpec, _Live]):
         if point.state in ("done", "failed"):
             return None
         model = point.pruning.model
-        prune = self._prune_step(record, digest, point.pruning, shared)
         if point.dense is None:
             return _Step(_dense(model), "evaluate", spec.evaluation_of(model), urgent=3)
+        if isinstance(point.pruning, EvictionPoint):
+            if point.dense.state != "done" or point.evaluated is not None:
+                return None
+            return _Step(_evaluates(point.pruning), "evaluate", _evaluation(spec, point.pruning), urgent=1)
+        prune = self._prune_step(record, digest, point.pruning, shared)
         if point.pruned is None:
             return prune if self._asks_its_tasks(point.dense) else None
         if point.pruned.state != "done" or point.dense.state != "done":
@@ -182,7 +192,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         if folder is None:  # it was removed before it was scored
             return prune
         if point.evaluated is None:
-            return _Step(f"evaluate {digest}", "evaluate", _evaluation(spec, point.pruning, folder), urgent=1)
+            return _Step(_evaluates(point.pruning), "evaluate", _evaluation(spec, point.pruning, folder), urgent=1)
         if spec.footprints and point.footprint is None and point.evaluated.state == "done":
             footprint = FootprintSpec(model=model, pruned=folder)
             return _Step(f"footprint {digest}", "footprint", footprint, urgent=2)
@@ -213,6 +223,9 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
         By what each job is for: `prune`, `evaluate` and, where it is asked, `footprint`.
         """
+        if isinstance(pruning, EvictionPoint):
+            scored = finished("evaluate", _evaluation(spec, pruning))
+            return {} if scored is None else {"evaluate": scored}
         key = known_key("prune", pruning)
         if key is None:
             return {}
@@ -288,8 +301,13 @@ def _read_by(prunings: Iterable[PruneSpec]) -> Counter[str]:
     return Counter(question.model_dump_json() for question in questions if question is not None)
 
 
-def _evaluation(spec: SweepSpec, pruning: PruneSpec, folder: str) -> EvaluateSpec:
-    return spec.evaluation_of(pruning.model, folder, point_name(pruning))
+def _evaluates(pruning: PruneSpec) -> str:
+    return f"evaluate {_digest(scored_as(pruning))}"
+
+
+def _evaluation(spec: SweepSpec, pruning: PruneSpec, folder: str = "") -> EvaluateSpec:
+    kept = str(pruning.kept) if isinstance(pruning, EvictionPoint) else ""
+    return spec.evaluation_of(pruning.model, folder, point_name(pruning), kept)
 
 
 def _dense(model: ModelSpec) -> str:

@@ -8,7 +8,7 @@ from analysis.specs.commands import command
 
 SWEEP_FLAGS = {"strengths": "discount", "step_ranges": "steps"}
 """Flags of a sweep that are not called as their fields."""
-_BY_SWEEP = {"model", "compare", "names"}
+_BY_SWEEP = {"model", "compare", "names", "kept"}
 _BY_AXES = {
     *("method", "sparsity", "pattern", "bits", "quantizer"),
     *("discount_strength", "sink_std", "first_step", "last_step", "seed"),

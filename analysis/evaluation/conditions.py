@@ -10,7 +10,18 @@ from typing import Any
 
 from analysis.evaluation.items_file import EvaluatedModel, Header
 from analysis.pruned.report_file import SETTINGS, PrunedRun
-from analysis.specs import CANVAS_SCORES, METHODS, PARTS, PUBLISHED, QUANTIZERS, PruneSpec
+from analysis.specs import (
+    CANVAS_SCORES,
+    EVERYTHING,
+    METHODS,
+    OTHER_POLICY,
+    PARTS,
+    POLICIES,
+    PUBLISHED,
+    QUANTIZERS,
+    PruneSpec,
+    kept_of,
+)
 from analysis.specs.what_is_read import held_against, is_read, readers
 
 Conditions = Mapping[str, Any]
@@ -19,6 +30,7 @@ Conditions = Mapping[str, Any]
 METHOD, DENSE, REVISION, SAMPLER = "method", "dense", "revision", "sampler"
 QUANTIZER = "quantization.quantizer"
 LIKELIHOOD = "likelihood"
+KEPT = "kept"
 CALIBRATION_SEED = "calibration.seed"
 PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
 SCORED_IN, SCORED_ON = "scored_in", "scored_on"
@@ -32,6 +44,7 @@ _TITLES = {
     REVISION: "Revision of the model",
     SAMPLER: "Sampler",
     LIKELIHOOD: "Likelihoods by",
+    KEPT: "Keys and values kept",
     TASKS: "Tasks",
     ITEMS: "Items asked",
     SEED: "Seed of items and masks",
@@ -47,7 +60,7 @@ RELATIONS = {"control": "control", "published": "published baseline"}
 """What a sink-aware method is held against, by the field of its method's row that names it, and what it is called."""
 PLACEBOS = {"sham": "sham discount", "light": "discount of light tokens"}
 """Likewise, the methods that discount other tokens in the place of the sinks."""
-HELD_AGAINST = RELATIONS | PLACEBOS
+HELD_AGAINST = RELATIONS | PLACEBOS | {OTHER_POLICY: "the other policy"}
 
 
 def conditions(run: PrunedRun) -> dict[str, Any]:
@@ -87,6 +100,8 @@ def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) 
     versions: of packages, of the evaluation that all models of `header` shared.
     """
     settings: dict[str, Any] = {SAMPLER: model.sampler, LIKELIHOOD: model.likelihood, REVISION: model.revision}
+    if any(other.kept for other in header.models):
+        settings[KEPT] = model.kept or EVERYTHING
     settings |= model.scored or scoring_of_all(header, versions)
     settings[TASKS] = in_order(settings.get(TASKS) or ()) or None
     return {name: _plain(value) for name, value in settings.items() if value not in ("", None)}
@@ -127,13 +142,15 @@ def by_task(values: Mapping[str, Any]) -> Any:
 
 
 def differing(first: Conditions, second: Conditions) -> list[str]:
-    """The names of what both depended on and what is not the same, but for method, quantizer and discount."""
+    """The names of what both depended on and what is not the same, but for method, quantizer, discount and what is kept
+    of the keys.
+    """
     return [
         name
         for name, value in first.items()
         if name in second
         and second[name] != value
-        and name not in (METHOD, QUANTIZER)
+        and name not in (METHOD, QUANTIZER, KEPT)
         and not name.startswith(_DISCOUNT)
     ]
 
@@ -151,7 +168,10 @@ def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | No
     """The run that this one is held against: of what the rows of its method and quantizer name, all else being equal.
 
     relation: a name of `RELATIONS`. Versions may differ. None where the method has none, or where there is no such run.
+    A model with a part of its keys is held against the same one with as many random ones.
     """
+    if every[of].get(KEPT, EVERYTHING) != EVERYTHING:
+        return _kept_at_random(every, of) if relation == "control" else None
     wanted = held_against(readers(every[of]), relation)
     return next(
         (
@@ -161,6 +181,18 @@ def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | No
         ),
         None,
     )
+
+
+def _kept_at_random(every: Sequence[Conditions], of: int) -> int | None:
+    """The first draw of the control that keeps as many keys."""
+    keeping = kept_of(every[of][KEPT]).keeping
+    matched = [name for name in POLICIES[keeping.policy].controls if POLICIES[name].matched]
+    for index, other in enumerate(every):
+        control = kept_of(other.get(KEPT, EVERYTHING)).keeping
+        alike = (control.policy, control.budget) == (keeping.policy, keeping.budget) and control.control in matched
+        if alike and not keeping.control and not _hinder({**every[of], KEPT: None}, {**other, KEPT: None}):
+            return index
+    return None
 
 
 def nearest(every: Sequence[Conditions], of: int, relation: str) -> tuple[int, list[str]] | None:
@@ -198,11 +230,12 @@ def _names(settings: Conditions) -> tuple[str, ...]:
 
 def _hinder(first: Conditions, second: Conditions) -> list[str]:
     """What differs and keeps two from being held against each other, as other tasks do not: common items count."""
-    return [
+    differs = [
         name
         for name in differing(first, second)
         if name not in (TASKS, ITEMS) and not name.startswith((_VERSIONS, _SCORING_VERSIONS))
     ]
+    return differs + ([KEPT] if first.get(KEPT, EVERYTHING) != second.get(KEPT, EVERYTHING) else [])
 
 
 # --- in words ---------------------------------------------------------------------------------------------------
@@ -225,6 +258,8 @@ def told(name: str, value: Any) -> str:
         return QUANTIZERS[value].title if value in QUANTIZERS else str(value)
     if name == LIKELIHOOD:
         return CANVAS_SCORES[value].title if value in CANVAS_SCORES else str(value)
+    if name == KEPT:
+        return kept_of(str(value)).in_words
     if name == "sparsity" and isinstance(value, int | float):
         return f"{100 * value:g} %"
     if name == DENSE:

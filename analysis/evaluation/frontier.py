@@ -11,19 +11,20 @@ import numpy as np
 
 from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, POINTS, family_words, interval_words, percent, seen
 from analysis.evaluation.differences import Difference
-from analysis.evaluation.sweep_axes import detail, label
+from analysis.evaluation.sweep_axes import label
 from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval
 from analysis.registry import Registry
-from analysis.specs import METHODS, PruneSpec, setting_key, titles_apart
+from analysis.specs import METHODS, POLICIES, EvictionPoint, PruneSpec, detail, setting_key, titles_apart, where
 
-TIMES = "ms per forward"
+TIMES, CACHE = "ms per forward", "cache bytes"
 
 
 @dataclass(frozen=True)
 class Cost:
     """A cost of a compressed model. name: a column of the table of points. title: of the axis. help: how it is known.
 
-    dense: the column of the dense model's, where it is known. scale: from the column's unit to that of the axis.
+    dense: the column of the dense model's, where it is known. scale: from the column's unit to that of the axis. named:
+    what a share is one of.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Cost:
     help: str
     dense: str = ""
     scale: float = 1.0
+    named: str = "weights"
 
 
 COSTS: Registry[Cost] = Registry(
@@ -40,6 +42,7 @@ COSTS: Registry[Cost] = Registry(
         "By arithmetic: codes, scales and zero points, or a bit mask and the values left, whichever is less.",
         dense="dense bytes",
         scale=1e-6,
+        named="bytes",
     ),
     Cost(
         TIMES,
@@ -47,13 +50,23 @@ COSTS: Registry[Cost] = Registry(
         "Measured, beside the dense model in turns. Fake quantization gets none, as its weights run as the dense "
         "model's. This is no promise of a serving engine's speed.",
         dense="dense ms",
+        named="time",
+    ),
+    Cost(
+        CACHE,
+        "MB of keys and values",
+        "By arithmetic from the model's shape: of one text as long as the model takes, in the precision that it was "
+        "scored in.",
+        dense="dense cache bytes",
+        scale=1e-6,
+        named="keys and values",
     ),
     Cost("weights not 0", "weights left in the pruned projections", "Counted, whatever the bits of each weight."),
     Cost("of the model", "weights left in the model", "Counted in the files."),
 )
 
 
-MEASURED_COSTS = (COSTS["bytes"], COSTS[TIMES])
+MEASURED_COSTS = (COSTS["bytes"], COSTS[CACHE], COSTS[TIMES])
 """Those that are drawn unasked."""
 
 
@@ -70,8 +83,12 @@ class Placed:
 
     @property
     def series(self) -> str:
-        """Its line: its method and bits along the sparsities, or without pruning its quantizer along the bits."""
+        """Its line: its method and bits along the sparsities, without pruning its quantizer along the bits, or its
+        policy along the budgets.
+        """
         point = self.setting.pruning
+        if isinstance(point, EvictionPoint):
+            return f"{point.keeping.title}{f' as {POLICIES[point.policy].title}' if point.control else ''}"
         if not METHODS[point.method].removes:
             return point.readers[-1].title + (f" · g{point.quantization.group}" if point.quantization.group else "")
         return label(self.setting)
@@ -129,15 +146,17 @@ def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> s
         comparison.difference,
         titles_apart(comparison.setting.pruning, comparison.other.pruning),
     )
-    where = _where(point, cost)
+    at, evicted = _where(point, cost), isinstance(point.setting.pruning, EvictionPoint)
+    against = f"keeping {title} compared with keeping {other}" if evicted else f"{title} against {other}"
     family = family_words(difference.tests)
     if comparison.shown:
+        keeping = "keeping " if evicted else ""
         size, verb = abs(difference.value), "gains" if difference.value > 0 else "loses"
         ends = sorted((abs(difference.low), abs(difference.high)))  # of the same sign, as it is significant
         count = f" {sum(pair[0].shown for pair in pairs)} of {len(pairs)} such differences are significant."
         return (
-            f"{where}, {title} {verb} {100 * size:.1f} points [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}] compared with "
-            f"{other}, {family}.{count if len(pairs) > 1 else ''}"
+            f"{at}, {keeping}{title} {verb} {100 * size:.1f} points [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}] "
+            f"compared with {keeping}{other}, {family}.{count if len(pairs) > 1 else ''}"
         )
     decision = comparison.decision
     if decision == CANNOT_TELL:
@@ -146,17 +165,19 @@ def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> s
             if len(pairs) > 1
             else "not significant"
         )
-        return f"{where}, {title} against {other}: {interval_words(difference)}, {several}{seen(difference, POINTS)}."
-    return f"{where}, {title} against {other}: {interval_words(difference)}; {DECISIONS[decision].title}."
+        return f"{at}, {against}: {interval_words(difference)}, {several}{seen(difference, POINTS)}."
+    return f"{at}, {against}: {interval_words(difference)}; {DECISIONS[decision].title}."
 
 
 def _where(point: Placed, cost: Cost) -> str:
     """Say at which cost, and with which settings that the titles leave out."""
-    pruning, more = point.setting.pruning, detail(point.setting)
+    pruning, more = point.setting.pruning, detail(point.setting.pruning)
+    if isinstance(pruning, EvictionPoint):
+        return f"At {where(pruning)}"
     removed = [f"{percent(pruning.sparsity)} sparsity"] if METHODS[pruning.method].removes else []
     settings = ", ".join([*removed, *([more] if more else [])])
     at = (
-        f"{100 * point.share:.0f} % of the dense model's {_named(cost)}"
+        f"{100 * point.share:.0f} % of the dense model's {cost.named}"
         if point.share
         else f"{_count(point.cost)} {cost.title}"
     )
@@ -165,10 +186,6 @@ def _where(point: Placed, cost: Cost) -> str:
 
 def _count(number: float) -> str:
     return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.3g}"
-
-
-def _named(cost: Cost) -> str:
-    return "bytes" if cost.scale != 1 else "time"
 
 
 def plane_row(point: Placed, pairs: Sequence[tuple[Comparison, Placed, Placed]], best: bool) -> dict[str, Any]:

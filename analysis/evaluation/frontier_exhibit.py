@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.frontier import Cost, Placed, controlled, finding, on_frontier, plane_row
+from analysis.evaluation.frontier import CACHE, Cost, Placed, controlled, finding, on_frontier, plane_row
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.recording.set_exhibits import Formulas, Shown
 
 METHOD = Formulas(
-    "A dot is a setting: the accuracy of its calibration seeds, the mean over tasks, with a 95 % interval over "
-    "clusters of items and seeds, crossed. Hollow, joined by a dotted line: the setting that differs in the discount "
-    "of sinks alone. The step line joins the settings that no other beats; the best of several estimates looks better "
-    "than it is, so it is not a test. Tests are those of the differences, Holm-corrected over the sweep."
+    "A dot is a setting: the accuracy of its seeds, the mean over tasks, with a 95 % interval over clusters of items "
+    "and seeds, crossed. Hollow, joined by a dotted line: the control. Of a pruning it differs in the discount of "
+    "sinks alone; of an eviction it keeps as many random positions of the same state, drawn by the seed. The step line "
+    "joins the settings that no other beats; the best of several estimates looks better than it is, so it is not a "
+    "test. Tests are those of the differences, Holm-corrected over the sweep."
 )
 
 
@@ -48,10 +49,11 @@ def plane(points: Sequence[Placed], compared: Sequence[Comparison], cost: Cost, 
     return Shown(
         f"frontier-{cost.name.replace(' ', '-')}",
         f"Accuracy against {cost.title}",
-        f"{cost.help}{f' Forwards of {timed}.' if timed else ''} Hollow: the control, which differs in the discount "
-        "alone. Steps: settings that no other beats; as the best of several estimates, they look better than they are.",
+        f"{cost.help}{f' Forwards of {timed}.' if timed else ''} Hollow: the control, which differs in the "
+        f"{'positions kept' if cost.name == CACHE else 'discount'} alone. Steps: settings that no other beats; as the "
+        "best of several estimates, they look better than they are.",
         METHOD,
-        frontier(savings, full, cost.title, "accuracy", True, "without the discount", steps, "dense"),
+        frontier(savings, full, cost.title, "accuracy", True, "control", steps, "dense"),
         pd.DataFrame([plane_row(point, pairs, bool(on)) for point, on in zip(points, best, strict=False)]),
         finding=finding(pairs, cost),
     )

@@ -30,7 +30,7 @@ class EvaluatedModel(_Record):
 
     revision: of the hub, '' for one from elsewhere. scored: conditions by name (`conditions.scoring`), where they are
     its own and not those of all models of the file. likelihood: of `CANVAS_SCORES`, for one whose noise is random
-    tokens.
+    tokens. kept: how much of its keys and values it kept, as `EvaluateSpec.kept` has it; '' for everything.
     """
 
     source: str = ""
@@ -39,6 +39,7 @@ class EvaluatedModel(_Record):
     sampler: str = ""
     revision: str = ""
     likelihood: str = ""
+    kept: str = ""
     scored: dict[str, Any] = Field(default_factory=dict)
 
 

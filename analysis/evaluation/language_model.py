@@ -29,7 +29,9 @@ from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
 from analysis.recording.canvas_denoising import canvas_choices
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
-from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Sampling
+from analysis.recording.evicted_forwards import EvictedForwards
+from analysis.recording.evicting import Call
+from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kept, Sampling
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,18 @@ OnResponse = Callable[[int, Any, Likelihood | None], None]
 
 
 class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has no types
-    """One of our models as lm-eval sees it. `on_response` is told of every request as it is finished."""
+    """One of our models as lm-eval sees it. `on_response` is told of every request as it is finished.
+
+    kept: how much of its keys and values a policy leaves it, None for all.
+    """
 
     def __init__(
-        self, model: LoadedModel, settings: Settings, budget: Budget | None = None, known: Known | None = None
+        self,
+        model: LoadedModel,
+        settings: Settings,
+        budget: Budget | None = None,
+        known: Known | None = None,
+        kept: Kept | None = None,
     ) -> None:
         super().__init__()
         if model.tokenizer is None:
@@ -68,6 +78,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         self.tokenizer = model.tokenizer
         self.budget = budget or Budget.of(model)
         self.known: Known = {} if known is None else known
+        self.kept = None if kept is None or kept.keeping.all_stays else EvictedForwards(model, kept)
         self.on_response: OnResponse = lambda index, response, likelihood: None
         self.on_forward: Callable[[], None] = lambda: None  # before every forward; may raise to stop
         self.cut: set[int] = set()  # requests whose prompt was cut from the left because it was too long
@@ -123,7 +134,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         def finished(index: int, result: Likelihood) -> None:
             greedy = result.greedy
             if greedy is None:
-                greedy = self.settings.greedy and greedy_match(self.model, questions[index])
+                greedy = self.settings.greedy and greedy_match(self.model, questions[index], self.kept)
             responses[index] = (result.value, greedy)
             self.on_response(index, responses[index], result)
 
@@ -141,7 +152,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         elif self.settings.early_draws and self.model.mask_token is not None:
             adaptive.log_likelihoods(self.model, questions, self._origins, **options)
         else:
-            log_likelihoods(self.model, questions, **options)
+            log_likelihoods(self.model, questions, kept=self.kept, **options)
         return responses
 
     def _canvas_log_likelihoods(self, questions: Sequence[Request], on_result: OnResult) -> None:
@@ -209,7 +220,8 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         if self.model.architecture.noise == "uniform":
             self._canvas_log_likelihoods(parts, finished)
         else:
-            log_likelihoods(self.model, parts, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
+            asked = (self.model, parts, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
+            log_likelihoods(*asked, kept=self.kept)
         return totals
 
     # --- generation ---
@@ -238,7 +250,9 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         for (prompt_length, length, temperature), members in sorted(groups.items()):
             size = max(1, self.budget.tokens // (prompt_length + length))
             # What is drawn at random must not depend on who shares the batch.
-            size = 1 if temperature > 0 or self.model.architecture.noise == "uniform" else size
+            sampling = self._sampling(length, temperature)
+            alone = temperature > 0 or self.model.architecture.noise == "uniform" or sampling.keeps_keys
+            size = 1 if alone else size
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
                 stops = [_stops(requests[index]) for index in batch]
@@ -246,7 +260,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 written = self._write(
                     [prompts[index] for index in batch],
                     length,
-                    self._sampling(length, temperature),
+                    sampling,
                     seed_of(first, self.settings.seed) % 2**31,
                     stops,
                 )
@@ -268,7 +282,8 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 "the settings ask for. Leave them at 0."
             )
         known = {name: value for name, value in settings.items() if name in kind.model_fields}
-        return kind.model_validate({"gen_length": length, **known})
+        sampling: Sampling = kind.model_validate({"gen_length": length, **known})
+        return sampling if self.kept is None else self.kept.sampling_with(sampling)
 
     def _write(
         self, prompts: list[list[int]], length: int, sampling: Sampling, seed: int, stops: list[list[str]]
@@ -290,7 +305,10 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 answers.append(text if cut is None else text[:cut])
             return answers, over
 
-        kept = KeptKeys(model)
+        cache = KeptKeys(model)
+        sampling = own_sampling(model, sampling)
+        check_prompt(model, prompt, sampling)
+        writes = None if self.kept is None else self.kept.writer(prompt, sampling)
 
         def predict(
             tokens: torch.Tensor,
@@ -301,13 +319,13 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             queries: tuple[int, int] | None = None,
         ) -> torch.Tensor:
             self.on_forward()
+            if writes is not None:
+                return writes(Call(tokens, rows, layout, first, aligned, queries))
             if queries is not None:
-                return kept.predict(tokens, queries)
+                return cache.predict(tokens, queries)
             return model.predict(tokens, layout=layout, aligned=aligned)
 
         output = prompt
-        sampling = own_sampling(model, sampling)
-        check_prompt(model, prompt, sampling)
         if isinstance(sampling, DiffusionGemmaSampling):
             for choice in canvas_choices(model, prompt, sampling, seed, self.on_forward):
                 output = choice.output

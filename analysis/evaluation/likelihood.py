@@ -30,6 +30,7 @@ from analysis.errors import UserError
 from analysis.evaluation.masked_sets import MaskedSet, all_sets, drawn_sets, hashed, is_exact
 from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
+from analysis.recording.evicted_forwards import EvictedForwards
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,14 @@ def log_likelihoods(
     budget: Budget | None = None,
     on_forward: Callable[[], None] = lambda: None,
     known: Known | None = None,
+    kept: EvictedForwards | None = None,
 ) -> list[Likelihood]:
     """Scores answers, in the order asked. `on_result` is called with the index of each as it is finished.
 
     draws: masked sets allowed an answer of a diffusion model. guidance: classifier-free guidance g, with logits c given
     the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
     on_forward: called before every forward; what it raises ends the scoring. known: exact likelihoods that this model
-    gave before are taken from it, and new ones added.
+    gave before are taken from it, and new ones added. kept: which keys are left out, where some are.
     Raises UserError for an empty continuation, for a text longer than the model takes and for what is not finite;
     MemoryError when not even one sequence fits.
     """
@@ -169,7 +171,7 @@ def log_likelihoods(
     sums: list[list[float]] = [[] for _ in requests]
     greedy = [model.mask_token is None] * len(requests)
     scored = run_forwards(
-        model, planned_forwards(model, parts, plans), guidance, budget or Budget.of(model), on_forward
+        model, planned_forwards(model, parts, plans), guidance, budget or Budget.of(model), on_forward, kept
     )
     for reader, value, likeliest in scored:
         sums[reader.request].append(reader.weight * value)
@@ -277,7 +279,12 @@ def planned_forwards(
 
 
 def run_forwards(
-    model: LoadedModel, forwards: Iterable[Forward], guidance: float, budget: Budget, on_forward: Callable[[], None]
+    model: LoadedModel,
+    forwards: Iterable[Forward],
+    guidance: float,
+    budget: Budget,
+    on_forward: Callable[[], None],
+    kept: EvictedForwards | None = None,
 ) -> Iterable[tuple[Reader, float, bool]]:
     """Every reader with its sum of log-probabilities, and whether all its tokens are the likeliest.
 
@@ -289,11 +296,11 @@ def run_forwards(
     for (length, _), rows in sorted(together.items()):
         start = 0
         while start < len(rows):
-            kept = max(row.answer for row in rows[start:])
-            batch = rows[start : start + budget.rows(length, kept, model.geometry.vocabulary)]
+            predicted = max(row.answer for row in rows[start:])
+            batch = rows[start : start + budget.rows(length, predicted, model.geometry.vocabulary)]
             on_forward()
             try:
-                scored = _scores(model, batch, guidance)
+                scored = _scores(model, batch, guidance, kept)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -306,28 +313,30 @@ def run_forwards(
             yield from scored
 
 
-def _scores(model: LoadedModel, batch: list[Forward], guidance: float) -> list[tuple[Reader, float, bool]]:
-    kept = max(row.answer for row in batch)
-    logits = model.predict(
-        torch.tensor([row.context + row.shown for row in batch]),
-        keep=kept,
-        layout=batch[0].layout,
-        aligned=not batch[0].opening,
-    )
+def _scores(
+    model: LoadedModel, batch: list[Forward], guidance: float, kept: EvictedForwards | None
+) -> list[tuple[Reader, float, bool]]:
+    last = max(row.answer for row in batch)
+    tokens = torch.tensor([row.context + row.shown for row in batch])
+    layout, aligned = batch[0].layout, not batch[0].opening
+    edit = None if kept is None else kept.edit(tokens, [len(row.context) for row in batch], layout, aligned)
+    logits = model.predict(tokens, edit=edit, keep=last, layout=layout, aligned=aligned)
     unconditional, factor = None, _guidance_factor(model, guidance)
     if factor != 1:
         blank = [(model.mask_token,) * len(row.context) + row.shown for row in batch]
-        distinct = {tokens: number for number, tokens in enumerate(dict.fromkeys(blank))}
-        unconditional = model.predict(torch.tensor(list(distinct)), keep=kept)
+        # What is hidden is chosen with the context, so it differs by row.
+        named = [(shown, number if edit is not None else 0) for number, shown in enumerate(blank)]
+        distinct = {name: number for number, name in enumerate(dict.fromkeys(named))}
+        unconditional = model.predict(torch.tensor([shown for shown, _ in distinct]), edit=edit, keep=last)
     row_of, at, expected, without = [], [], [], []
     for number, row in enumerate(batch):
         for reader in row.readers:
             for position, token in zip(reader.positions, reader.tokens, strict=True):
                 row_of.append(number)
-                at.append(kept - row.answer + position)
+                at.append(last - row.answer + position)
                 expected.append(token)
                 if unconditional is not None:
-                    without.append(distinct[blank[number]])
+                    without.append(distinct[named[number]])
     device = logits.device
     chosen = logits[torch.tensor(row_of, device=device), torch.tensor(at, device=device)].float()
     if unconditional is not None:
@@ -376,30 +385,35 @@ def _free(model: LoadedModel) -> None:
 # --- greedy decoding --------------------------------------------------------------------------------------------
 
 
-def greedy_match(model: LoadedModel, request: Request) -> bool:
+def greedy_match(model: LoadedModel, request: Request, kept: EvictedForwards | None = None) -> bool:
     """Whether greedy decoding of as many tokens as the continuation has writes the continuation.
 
     A diffusion model uncovers one token a step, the surest first (LLaDA's low-confidence remasking), block after block
     where it writes so. It ends at the first token that differs, so that most answers take few forwards.
     """
     if model.mask_token is None:
-        return bool(log_likelihoods(model, [request])[0].greedy)
-    return all(_greedy_part(model, part) for part in answer_parts(model, 0, request))
+        return bool(log_likelihoods(model, [request], kept=kept)[0].greedy)
+    return all(_greedy_part(model, part, kept) for part in answer_parts(model, 0, request))
 
 
-def _greedy_part(model: LoadedModel, part: Part) -> bool:
+def _greedy_part(model: LoadedModel, part: Part, kept: EvictedForwards | None) -> bool:
     assert model.mask_token is not None
+    given = [len(part.context)]
     if part.opening:
-        logits = model.predict(torch.tensor([part.context]), keep=1, layout=part.layout, aligned=False)
+        tokens = torch.tensor([part.context])
+        edit = None if kept is None else kept.edit(tokens, given, part.layout, False)
+        logits = model.predict(tokens, edit=edit, keep=1, layout=part.layout, aligned=False)
         return int(logits[0, -1].argmax()) == part.tokens[0]
     length = len(part.tokens)
     shown = [model.mask_token] * length
     for _ in range(length):
-        logits = model.predict(torch.tensor([[*part.context, *shown]]), keep=length, layout=part.layout)[0].float()
-        probabilities, tokens = logits.softmax(dim=-1).max(dim=-1)
+        tokens = torch.tensor([[*part.context, *shown]])
+        edit = None if kept is None else kept.edit(tokens, given, part.layout, True)
+        logits = model.predict(tokens, edit=edit, keep=length, layout=part.layout)[0].float()
+        probabilities, likeliest = logits.softmax(dim=-1).max(dim=-1)
         hidden = torch.tensor([token == model.mask_token for token in shown], device=probabilities.device)
         position = int(probabilities.masked_fill(~hidden, -1).argmax())
-        shown[position] = int(tokens[position])
+        shown[position] = int(likeliest[position])
         if shown[position] != part.tokens[position]:
             return False
     return True

@@ -18,7 +18,7 @@ from analysis.evaluation.lm_eval_fixes import quiet, templates_kept
 from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
 from analysis.models.devices import pick_device
 from analysis.models.loaded import LoadedModel
-from analysis.specs import ModelSpec
+from analysis.specs import Kept, ModelSpec
 from analysis.specs.evaluation import WINDOW
 from cache.code import code_version
 from cache.keys import content_key
@@ -31,12 +31,16 @@ class Stopped(Exception):
 
 @dataclass
 class ModelSlot:
-    """A model that is evaluated. load: makes it, or returns it where it is in memory already. known: see `Known`."""
+    """A model that is evaluated. load: makes it, or returns it where it is in memory already. known: see `Known`.
+
+    kept: how much of its keys and values it keeps.
+    """
 
     name: str
     spec: ModelSpec
     fingerprint: str
     load: Callable[[], LoadedModel]
+    kept: Kept
     budget: Budget | None = None
     known: Known = field(default_factory=dict)
 
@@ -157,7 +161,7 @@ def _ask(
     """Puts items to a model; each is stored and told of when the last of its requests is answered. keys: `_keys`."""
     model = slot.load()
     slot.budget = slot.budget or Budget.of(model)
-    language_model = LanguageModel(model, settings, slot.budget, slot.known)
+    language_model = LanguageModel(model, settings, slot.budget, slot.known, slot.kept)
     requests = [request for document in documents for request in document.requests]
     owner = [document for document in documents for _ in document.requests]
     waiting = {document.key: len(document.requests) for document in documents}
@@ -209,6 +213,7 @@ def _keys(slot: ModelSlot, settings: Settings, documents: Sequence[TaskItem]) ->
             fingerprint=slot.fingerprint,
             device=device,
             dtype=slot.spec.dtype,
+            kept="" if slot.kept.keeping.all_stays else str(slot.kept),
             settings=given,
             task=document.task,
             asked=[[request.request_type, *request.args[:2]] for request in document.requests],

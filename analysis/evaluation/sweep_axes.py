@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.sweep_scores import Comparison, Setting, comparison_row
-from analysis.specs import METHODS, part_alone, step_range, titles_apart
+from analysis.specs import METHODS, EvictionPoint, detail, part_alone, step_range, titles_apart
 from analysis.specs.recipe import called
 
 
@@ -51,15 +51,11 @@ class Grid:
     columns: list[str]
 
 
-def detail(setting: Setting) -> str:
-    """What of the axes but the method and the sparsity is not the default; nothing where all is."""
-    point = setting.pruning
-    return " ".join(setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}").split())
-
-
 def label(setting: Setting) -> str:
     """Its method's title and `detail`."""
-    more, part = detail(setting), part_alone(setting.pruning)
+    more, part = detail(setting.pruning), part_alone(setting.pruning)
+    if isinstance(setting.pruning, EvictionPoint):
+        return setting.name
     if part:
         named = called(setting.pruning.method, part)
         return " · ".join(filter(None, (named, more.replace(f"{part} alone", "").strip())))
@@ -67,9 +63,11 @@ def label(setting: Setting) -> str:
 
 
 def by_sparsity(settings: Sequence[Setting]) -> list[Along]:
-    """A curve for each method and each value of the other axes."""
+    """A curve for each method and each value of the other axes; evictions have no sparsity."""
     groups: dict[tuple[str, str], dict[float, np.ndarray]] = defaultdict(dict)
     for setting in settings:
+        if isinstance(setting.pruning, EvictionPoint):
+            continue
         groups[label(setting), setting.pruning.method][setting.pruning.sparsity] = setting.by_seed
     return [_along(*named, [([x], values) for x, values in group.items()]) for named, group in groups.items()]
 
@@ -126,14 +124,15 @@ def pair_name(comparison: Comparison) -> str:
     titles = list(titles_apart(comparison.setting.pruning, comparison.other.pruning))
     if part:
         titles[0] = called(comparison.setting.pruning.method, part)
-    more = detail(comparison.setting).replace(f"{part} alone", "").strip()
+    more = detail(comparison.setting.pruning).replace(f"{part} alone", "").strip()
     known = HELD_AGAINST[comparison.relation]
     named = titles[1] if known in titles[1] else f"{titles[1]} ({known})"
     return f"{titles[0]} − {named}{f' · {more}' if more else ''}"
 
 
 def differences_along(compared: Sequence[Comparison]) -> list[Apart]:
-    """Return the differences of a sweep, those of one pair of methods together, by sparsity."""
+    """Return the differences of a sweep, those of one pair of methods together, by sparsity; none of evictions."""
+    compared = [one for one in compared if not isinstance(one.setting.pruning, EvictionPoint)]
     groups: dict[str, list[Comparison]] = defaultdict(list)
     for comparison in sorted(compared, key=lambda one: one.setting.pruning.sparsity):
         groups[pair_name(comparison)].append(comparison)

@@ -20,7 +20,17 @@ from analysis.evaluation.decisions import conclusions, decide, tests_in_words
 from analysis.evaluation.differences import SHOWN, Difference, in_family
 from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
-from analysis.specs import METHODS, PruneSpec, against, part_alone, setting_key, setting_name, titles_apart
+from analysis.specs import (
+    EvictionPoint,
+    PruneSpec,
+    against,
+    detail,
+    part_alone,
+    setting_key,
+    setting_name,
+    titles_apart,
+    where,
+)
 
 
 @dataclass(frozen=True)
@@ -319,36 +329,40 @@ def _verdict(group: Sequence[Comparison]) -> Verdict:
     told = {}
     for comparison in group:
         point = comparison.setting.pruning
-        label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
-        removed = f"{100 * point.sparsity:g} %" if METHODS[point.method].removes else ""
-        told[f"{removed}{label}".strip()] = comparison.difference
+        told[f"{where(point)} {detail(point)}".strip()] = comparison.difference
     called = HELD_AGAINST[first.relation]
     named = other if called in other else f"{other} ({called})"
     if part_alone(first.setting.pruning):
         title = f"{other} with one part of the recipe"
+    noises = noise([comparison.difference for comparison in group], seed_of(first.setting))
     return Verdict(
-        f"{title} against {named} on {first.setting.pruning.model.source}: "
+        f"{title[0].upper()}{title[1:]} against {named} on {first.setting.pruning.model.source}: "
         f"{conclusions(told, 0.0, first.setting.above_chance)}.",
-        f"{tests_in_words(told)} {noise([comparison.difference for comparison in group])}".strip(),
+        f"{tests_in_words(told)} {noises}".strip(),
     )
 
 
-def noise(differences: Sequence[Difference]) -> str:
-    """Which sources of noise the intervals of these differences hold, and which they leave out."""
+def noise(differences: Sequence[Difference], seed: str = "calibration seed") -> str:
+    """Which sources of noise the intervals of these differences hold, and which they leave out. seed: what varies."""
     counts, clusters = ([getattr(difference, name) for difference in differences] for name in ("n", "clusters"))
     items = f"items ({_span(counts)} in {_span(clusters)} clusters)"
     seeds = _span([difference.seeds for difference in differences])
     if all(difference.holds_seeds for difference in differences):
-        return f"The intervals hold two sources of noise: {items}, and the calibration seed ({seeds} seeds, paired)."
+        return f"The intervals hold two sources of noise: {items}, and the {seed} ({seeds} seeds, paired)."
     if any(difference.holds_seeds for difference in differences):
         return (
-            f"The intervals hold the noise of {items}, and that of the calibration seed only where there are two seeds "
+            f"The intervals hold the noise of {items}, and that of the {seed} only where there are two seeds "
             f"or more ({seeds} here)."
         )
     return (
-        f"The intervals hold the noise of {items} alone. They leave out the calibration seed's: sweep several "
+        f"The intervals hold the noise of {items} alone. They leave out the {seed}'s: sweep several "
         "seeds to measure it."
     )
+
+
+def seed_of(setting: Setting) -> str:
+    """Return what differs between the seeds of a setting."""
+    return "draw" if isinstance(setting.pruning, EvictionPoint) else "calibration seed"
 
 
 def _span(counts: Sequence[int]) -> str:
@@ -382,7 +396,7 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     told = comparison.difference
     return {
         **axes_of(comparison.setting.pruning),
-        "against": comparison.other.pruning.method,
+        "against": _called(comparison.other.pruning),
         "as": HELD_AGAINST[comparison.relation],
         "difference": told.value,
         "low": float(told.low),
@@ -396,6 +410,10 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
         "standard error of seeds": _root(told.seed_variance),
         "standard error of clusters": _root(told.cluster_variance),
     }
+
+
+def _called(point: PruneSpec) -> str:
+    return (point.control or point.policy) if isinstance(point, EvictionPoint) else point.method
 
 
 def _root(variance: float | None) -> float | None:
@@ -419,6 +437,7 @@ def parted(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A point's row in two: what was found, the same whenever it is run, and where the point lies with what is not."""
     found = {name: value for name, value in row.items() if name not in MEASURED}
     place = ("model", "method", "sparsity", "pattern", "bits", "λ", "k", "noise steps", "part", "seed")
+    place += ("policy", "drawn", "budget")
     return found, {name: row[name] for name in (*place, *MEASURED) if name in row}
 
 
@@ -427,6 +446,7 @@ def axes_of(point: PruneSpec) -> dict[str, Any]:
     discounted, weighs_steps = (
         any(getattr(row, name) for row in point.readers) for name in ("discounted", "weighs_steps")
     )
+    evicted = isinstance(point, EvictionPoint)
     return {
         "model": point.model.source,
         "method": point.method,
@@ -437,4 +457,5 @@ def axes_of(point: PruneSpec) -> dict[str, Any]:
         "k": point.discount.sink_std if discounted else None,
         "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if weighs_steps else None,
         "part": part_alone(point) or None,
+        **({"policy": point.policy, "drawn": point.control or None, "budget": point.budget} if evicted else {}),
     }

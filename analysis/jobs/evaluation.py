@@ -18,6 +18,7 @@ from analysis.machine import garbage
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
+from analysis.models.weight_files import bytes_of
 from analysis.pruned.report_file import read_report
 from analysis.specs import EvaluateSpec, ModelSpec, either
 from cache.code import code_version
@@ -44,7 +45,11 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     context.progress("looking for the models")
     opened = [checkpoint_of(model, context) for model in spec.models]
     canvas_score = _canvas_score(spec, opened)
-    names = spec.names or _names(spec.models)
+    names = spec.names or _names(spec)
+    if spec.evicts:
+        for checkpoint in opened:
+            if problem := checkpoint.architecture.why_no_ablation:
+                raise UserError(problem)
     context.progress("starting lm-eval")
     with garbage.importing("lm_eval"):
         from analysis.evaluation import live
@@ -76,8 +81,10 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     )
     models = _Models(spec.models, opened, prints, context)
     slots = [
-        live.ModelSlot(name, model, print_, load)
-        for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
+        live.ModelSlot(name, model, print_, load, kept)
+        for name, model, print_, load, kept in zip(
+            names, spec.models, prints, models.loaders(), spec.keeps, strict=True
+        )
     ]
     path = context.folder / DOCUMENTS
     lines = LineWriter(path)
@@ -93,8 +100,11 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
                     sampler=checkpoint.architecture.sampler,
                     revision=checkpoint.revision,
                     likelihood=canvas_score,
+                    kept="" if kept.keeping.all_stays else str(kept),
                 )
-                for model, content, run, checkpoint in zip(spec.models, prints, runs, opened, strict=True)
+                for model, content, run, checkpoint, kept in zip(
+                    spec.models, prints, runs, opened, spec.keeps, strict=True
+                )
             ),
             benchmarks=tuple(
                 EvaluatedBenchmark(
@@ -153,7 +163,9 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         lines.write(End(stopped=stopped, seconds=round(time.perf_counter() - began, 2), environment=environment()))
         lines.close()
     results = read(path)
-    numbers = cast(EvaluateSummary, {**summary(results), "key": key, "fingerprint": prints[0]})
+    numbers = cast(
+        EvaluateSummary, {**summary(results), "key": key, "fingerprint": prints[0], "cache": _cache(spec, opened[0])}
+    )
     return Outcome(numbers, path, key if not stopped else f"{key}-{len(results.answers)}")
 
 
@@ -164,6 +176,17 @@ def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
         context.progress(f"downloading {model.source}")
         checkpoint = checkpoints.download(model.source, model.paradigm)
     return checkpoint
+
+
+def _cache(spec: EvaluateSpec, checkpoint: Checkpoint) -> dict[str, int]:
+    """The keys and values of the first model in the precision that it is scored in, by arithmetic from its shape."""
+    from analysis.models.devices import pick_device
+
+    sizes, on_cpu = checkpoint.geometry, pick_device(spec.model.device) == "cpu"
+    stored = 4 if on_cpu else bytes_of(checkpoints.main_dtype(checkpoint))
+    each = {"bfloat16": 2, "float32": 4, "auto": stored}[spec.model.dtype]
+    head = checkpoint.config.get("head_dim") or sizes.hidden // sizes.heads
+    return {"bytes_per_token": int(2 * sizes.layers * sizes.kv_heads * head * each), "tokens": sizes.max_length}
 
 
 def _canvas_score(spec: EvaluateSpec, opened: list[Checkpoint]) -> str:
@@ -180,9 +203,14 @@ def _canvas_score(spec: EvaluateSpec, opened: list[Checkpoint]) -> str:
     return spec.canvas_score if kinds == {True} else ""
 
 
-def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
-    """What models are called where nobody says: the last part of the source, with a number where two are alike."""
-    short = [Path(model.source).name or model.source for model in models]
+def _names(spec: EvaluateSpec) -> tuple[str, ...]:
+    """What models are called where nobody says: the last part of the source and what is kept of their keys, with a
+    number where two are alike.
+    """
+    short = [
+        f"{Path(model.source).name or model.source}{'' if kept.keeping.all_stays else f' {kept.in_words}'}"
+        for model, kept in zip(spec.models, spec.keeps, strict=True)
+    ]
     return tuple(name if short.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(short, start=1))
 
 
@@ -217,7 +245,7 @@ class _Models:
         self, specs: tuple[ModelSpec, ...], opened: list[Checkpoint], prints: list[str], context: Context
     ) -> None:
         self._specs, self._prints, self._context = specs, prints, context
-        self._held: dict[int, LoadedModel] = {}
+        self._held: dict[ModelSpec, LoadedModel] = {}
         self.together = len(specs) == 1 or self._all_fit(opened)
 
     def loaders(self) -> list[Any]:
@@ -225,12 +253,13 @@ class _Models:
         return [lambda index=index: self._load(index) for index in range(len(self._specs))]
 
     def _load(self, index: int) -> "LoadedModel":
-        if not self.together or index == 0:
-            return self._same(resident_model(self._specs[index], self._context), index)
-        if index not in self._held:
-            self._context.progress(f"loading {self._specs[index].source}")
-            self._held[index] = self._same(loaded(self._specs[index], self._context), index)
-        return self._held[index]
+        spec = self._specs[index]
+        if not self.together or spec == self._specs[0]:
+            return self._same(resident_model(spec, self._context), index)
+        if spec not in self._held:
+            self._context.progress(f"loading {spec.source}")
+            self._held[spec] = self._same(loaded(spec, self._context), index)
+        return self._held[spec]
 
     def _same(self, model: "LoadedModel", index: int) -> "LoadedModel":
         """Its answers are kept by the fingerprint that was taken before it was loaded. Raises ModelChanged for another
@@ -248,7 +277,7 @@ class _Models:
         from analysis.models.devices import free_bytes, pick_device
 
         need: dict[str, float] = {}
-        for model, checkpoint in zip(self._specs, opened, strict=True):
+        for model, checkpoint in dict(zip(self._specs, opened, strict=True)).items():
             device = pick_device(model.device)
             width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[model.dtype]
             need[device] = need.get(device, 0) + checkpoints.weight_bytes(checkpoint, width) * _HEADROOM

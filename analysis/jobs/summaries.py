@@ -306,9 +306,12 @@ class _Compared(TypedDict):
 
 
 class EvaluateSummary(_Compared):
-    """What models scored here. fingerprint: of the first."""
+    """What models scored here. fingerprint: of the first. cache: its keys and values, as bytes_per_token in all layers
+    and the tokens that it takes; missing in older ones.
+    """
 
     fingerprint: str
+    cache: NotRequired[dict[str, int]]
 
 
 class ImportSummary(_Compared):

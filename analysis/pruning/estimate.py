@@ -128,17 +128,25 @@ def _probe(run: PruningRun, rows: int, length: int) -> Calibration:
     return Calibration(tokens, noised[:, None] if run.noised else None)
 
 
+def _quantizing(run: PruningRun) -> int:
+    """Bytes per weight that quantizing a matrix holds, with its float32 copy where the model's own are others."""
+    if run.quantization is None:
+        return 0
+    copied = run.model.network.dtype != torch.float32
+    return run.quantization.bytes_per_weight + (4 if copied else 0)
+
+
 def _memory(
     run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prepared, kinds: Sequence[layer_by_layer.Gathering]
 ) -> int:
     """Bytes beside the model: kept inputs while the dense model is read; later a private block with a flag of every
-    weight and the scores of its largest matrix in float32, the states of all `tokens` between blocks, statistics of a
-    block's inputs, and what waits to be written.
+    weight and what its largest matrix is scored or quantized with, the states of all `tokens` between blocks,
+    statistics of a block's inputs, and what waits to be written.
     """
     model = run.model
     weights = list(block.parameters())
     private = sum(weight.numel() * (weight.element_size() + 1) for weight in weights)
-    private += _SCORE_BYTES * max(weight.numel() for weight in weights)
+    private += max(_SCORE_BYTES, _quantizing(run)) * max(weight.numel() for weight in weights)
     unwritten = min(weight_bytes(model.checkpoint, None), SHARD_BYTES)
     states = gathered = 0
     if kinds:

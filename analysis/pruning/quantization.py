@@ -49,11 +49,13 @@ class Quantization:
     """How a quantizer of `QUANTIZERS` works.
 
     quantize: from weights (out, in) float32, what was gathered of their input, and the bits. statistic: gathered of the
-    inputs of each block, fed by the finished blocks before it; None without text.
+    inputs of each block, fed by the finished blocks before it; None without text. bytes_per_weight: what quantizing a
+    matrix holds beside its float32 weights at most.
     """
 
     quantize: Quantize
     statistic: type[Statistic] | None = None
+    bytes_per_weight: int = 20  # measured; levels and codes, in order and again as rows
 
 
 def grid_of(columns: torch.Tensor, params: QuantizationParams) -> Grid:

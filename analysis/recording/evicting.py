@@ -22,7 +22,7 @@ from analysis.recording.ablation import queries_seeing
 from analysis.recording.keeping import Counts, Held, Keeper, count_kept, distances
 from analysis.sinks.definitions import find_sinks
 from analysis.sinks.token_states import TokenState
-from analysis.specs import Keeping, SinkParams
+from analysis.specs import SinkParams
 
 KeptBefore = dict[tuple[str, float], list[list[Counts]]]
 """What a `Keeper` knows of the policies before it."""
@@ -49,11 +49,15 @@ class Call:
 
     def states(self, model: LoadedModel, prompt_length: int) -> np.ndarray:
         """The `TokenState` of each token, (rows, S)."""
-        tokens = self.tokens[: self.rows].cpu().numpy()
-        undecided = tokens == model.mask_token if model.mask_token is not None else np.zeros(tokens.shape, bool)
-        given = np.arange(tokens.shape[1]) < prompt_length
-        state = np.where(given, int(TokenState.GIVEN), int(TokenState.COMMITTED))
-        return np.where(undecided, int(TokenState.UNDECIDED), state)
+        return token_states(model, self.tokens[: self.rows], [prompt_length] * self.rows)
+
+
+def token_states(model: LoadedModel, tokens: torch.Tensor, given: Sequence[int]) -> np.ndarray:
+    """Return the `TokenState` of each token of texts (B, S), of which so many are given at the start."""
+    ids = tokens.cpu().numpy()
+    undecided = ids == model.mask_token if model.mask_token is not None else np.zeros(ids.shape, bool)
+    state = np.where(np.arange(ids.shape[1]) < np.array(given)[:, None], TokenState.GIVEN, TokenState.COMMITTED)
+    return np.where(undecided, TokenState.UNDECIDED, state).astype(int)
 
 
 class KeyAttention:
@@ -128,7 +132,7 @@ class Told:
         }
 
 
-class _Chooser:
+class Chooser:
     """What every way of keeping a part has: the model, and what its keepers look at."""
 
     def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams) -> None:
@@ -172,24 +176,16 @@ class _Chooser:
 # --- hiding -----------------------------------------------------------------------------------------------------
 
 
-class Hiding(_Chooser):
-    """Whole forwards in which keys are hidden, one row of a batch per keeping.
+class Hiding(Chooser):
+    """Whole forwards in which keys are hidden, one row of a batch per keeper.
 
     Choosing goes by the untouched forward of the same input: it is what a policy could do that knows the present step.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        prompt_length: int,
-        params: SinkParams,
-        keepings: Sequence[Keeping],
-        seed: tuple[int, ...],
-        kept_before: KeptBefore,
-    ) -> None:
+    def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams, keepers: Sequence[Keeper]) -> None:
         super().__init__(model, prompt_length, params)
-        self.keepers = [Keeper(keeping, seed, kept_before) for keeping in keepings]
-        self.told = [Told() for _ in keepings]
+        self.keepers = keepers
+        self.told = [Told() for _ in keepers]
         self._accumulated = np.zeros((0, 0, 0), np.float32)
 
     def untouched(self, call: Call, state: np.ndarray, keep: int | None = None) -> tuple[torch.Tensor, KeyAttention]:
@@ -205,6 +201,14 @@ class Hiding(_Chooser):
             aligned=call.aligned,
         )
         return logits, seen
+
+    def predict(self, call: Call) -> torch.Tensor:
+        """Logits (B, S, V) of a forward whose texts go their own ways with their keys hidden."""
+        state = call.states(self.model, self.prompt_length)
+        _, seen = self.untouched(call, state, keep=1)
+        hidden = self.hidden(call, state, seen).hidden
+        twice = np.tile(hidden, (len(call.tokens) // call.rows, 1, 1))  # under guidance, without the prompt too
+        return self.run(call.tokens, call, HiddenKeys(twice))
 
     def run(self, tokens: torch.Tensor, call: Call, edit: HiddenKeys) -> torch.Tensor:
         """Logits (B, S, V) of tokens (B, S) with keys hidden."""
@@ -241,22 +245,14 @@ class Hiding(_Chooser):
 # --- caches -----------------------------------------------------------------------------------------------------
 
 
-class Evicting(_Chooser):
+class Evicting(Chooser):
     """Forwards over a cache from which positions go, of one text. The first forward of a block sees all that is there
     and decides; the others of the block run over what was kept.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        prompt_length: int,
-        params: SinkParams,
-        keeping: Keeping,
-        seed: tuple[int, ...],
-        kept_before: KeptBefore,
-    ) -> None:
+    def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams, keeper: Keeper) -> None:
         super().__init__(model, prompt_length, params)
-        self.keeper = Keeper(keeping, seed, kept_before)
+        self.keeper = keeper
         self.told = Told()
         self._cache: PrefixCache | KeptKeys = (PrefixCache if model.architecture.by_blocks else KeptKeys)(model)
         self._positions = np.zeros((model.geometry.layers, 0), np.int64)

@@ -12,7 +12,8 @@ from analysis.models.loaded import LoadedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.ablation import divergence
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
-from analysis.recording.evicting import Call, Evicting, HiddenKeys, Hiding, KeptBefore
+from analysis.recording.evicting import Call, Evicting, Hiding, KeptBefore
+from analysis.recording.keeping import Keeper
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Keeping, Sampling, SinkParams
 
@@ -112,7 +113,7 @@ def _hidden(
     kept_before: KeptBefore = {}
     text = np.empty(0)
     for part in parts:
-        hiding = Hiding(model, given, params, part, seed, kept_before)
+        hiding = Hiding(model, given, params, [Keeper(keeping, seed, kept_before) for keeping in part])
 
         def compared(call: Call, hiding: Hiding = hiding) -> torch.Tensor:
             state = call.states(model, given)
@@ -130,17 +131,10 @@ def _hidden(
     kept_before = {}
     one_each = at_once if sampling.same_alone and model.architecture.noise is not None else 1
     for start in range(0, len(keepings), one_each):
-        hiding = Hiding(model, given, params, keepings[start : start + one_each], seed, kept_before)
-
-        def freely(call: Call, hiding: Hiding = hiding) -> torch.Tensor:
-            state = call.states(model, given)
-            _, seen = hiding.untouched(call, state, keep=1)
-            hidden = hiding.hidden(call, state, seen).hidden
-            twice = np.tile(hidden, (len(call.tokens) // call.rows, 1, 1))  # under guidance, without the prompt too
-            return hiding.run(call.tokens, call, HiddenKeys(twice))
-
+        part = keepings[start : start + one_each]
+        hiding = Hiding(model, given, params, [Keeper(keeping, seed, kept_before) for keeping in part])
         batch = prompt.expand(len(hiding.told), -1)
-        texts += list(written(model, batch, sampling, seed[0], freely, on_forward))
+        texts += list(written(model, batch, sampling, seed[0], hiding.predict, on_forward))
     return Texts(text, texts, told)
 
 
@@ -162,7 +156,8 @@ def _in_caches(
     for start in range(0, len(keepings), _CACHES):
         full = PrefixCache(model) if model.architecture.by_blocks else KeptKeys(model)
         beside = [
-            Evicting(model, given, params, keeping, seed, kept_before) for keeping in keepings[start : start + _CACHES]
+            Evicting(model, given, params, Keeper(keeping, seed, kept_before))
+            for keeping in keepings[start : start + _CACHES]
         ]
 
         def compared(
@@ -184,7 +179,7 @@ def _in_caches(
         told += [evicting.told.means() for evicting in beside]
     kept_before = {}
     for keeping in keepings:
-        free = Evicting(model, given, params, keeping, seed, kept_before)
+        free = Evicting(model, given, params, Keeper(keeping, seed, kept_before))
 
         def freely(call: Call, free: Evicting = free) -> torch.Tensor:
             return free.predict(call)[0]

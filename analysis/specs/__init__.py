@@ -29,7 +29,8 @@ from analysis.specs.block_sampling import (
 from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSize, ClaimsSpec
 from analysis.specs.claims import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, Claim, ClaimData, ClaimMeasure, PublishedNumber
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
-from analysis.specs.eviction import POLICIES, EvictSpec, Keeping, Policy, keepings
+from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, Keeping, Kept, Policy, keepings, kept_of
+from analysis.specs.eviction_points import OTHER_POLICY, EvictionPoint
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec, named_fields
@@ -101,14 +102,17 @@ from analysis.specs.sweep import (
     Grid,
     SweepSpec,
     against,
+    detail,
     grid,
     normalised,
     point_name,
+    scored_as,
     setting_key,
     setting_name,
     shard_of,
     step_range,
     titles_apart,
+    where,
     without_seed,
 )
 from analysis.specs.targets import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, Control, Intervention, Target
@@ -128,6 +132,7 @@ __all__ = [
     "CONTROLS",
     "DEFINITIONS",
     "DREAM_SOURCE",
+    "EVERYTHING",
     "INSIGHTS",
     "INTERVENTIONS",
     "LLADA_SOURCE",
@@ -136,6 +141,7 @@ __all__ = [
     "NOISES",
     "NO_MASKED_ESTIMATE",
     "OBJECTIVES",
+    "OTHER_POLICY",
     "OWN_PROMPTS",
     "PARTS",
     "PATTERNS",
@@ -177,6 +183,7 @@ __all__ = [
     "EstimateSpec",
     "EvaluateSpec",
     "EvictSpec",
+    "EvictionPoint",
     "FastDLLMSampling",
     "FirstHittingSampling",
     "FootprintParams",
@@ -190,6 +197,7 @@ __all__ = [
     "Intervention",
     "JobSpec",
     "Keeping",
+    "Kept",
     "KeptForward",
     "LLaDA2Sampling",
     "LLaDASampling",
@@ -237,17 +245,20 @@ __all__ = [
     "UnloadSpec",
     "against",
     "choices",
+    "detail",
     "either",
     "grid",
     "help_text",
     "in_words",
     "keepings",
+    "kept_of",
     "linear_shares",
     "named_fields",
     "normalised",
     "parameter",
     "part_alone",
     "point_name",
+    "scored_as",
     "sentence",
     "setting_key",
     "setting_name",
@@ -256,6 +267,7 @@ __all__ = [
     "step_range",
     "titles_apart",
     "told_apart",
+    "where",
     "with_current_names",
     "without_seed",
 ]

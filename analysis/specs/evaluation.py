@@ -7,6 +7,7 @@ from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
 from analysis.specs.base import LLADA_SOURCE, OneOf, PathText, PathTexts, Spec, parameter, require_folder
+from analysis.specs.eviction import EVERYTHING, Kept, kept_of
 from analysis.specs.models import JobSpec, ModelSpec
 
 
@@ -64,6 +65,15 @@ class EvaluateSpec(JobSpec):
         "Names",
         "What the model and those it is compared with are called in the results, in that order. Empty takes the "
         "sources. Controls are found in the runs' reports, whatever their names.",
+        max_length=17,
+    )
+    kept: tuple[str, ...] = parameter(
+        (),
+        "Keys kept",
+        "How much of its keys and values each model keeps while it is scored, in the order of the names: a policy of "
+        "`evict` and a budget such as sinks:0.6, its control such as sinks:0.6:random:3 (3 is the seed of the draw), "
+        "or everything. Empty keeps everything for all.",
+        empty="everything",
         max_length=17,
     )
     tasks: tuple[str, ...] = parameter(
@@ -157,8 +167,17 @@ class EvaluateSpec(JobSpec):
             raise ValueError("No task is named. Name at least one, such as bundled.")
         return named
 
+    @field_validator("kept")
+    @classmethod
+    def _each_is_kept(cls, kept: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(kept_of(text)) for text in kept)
+
     @model_validator(mode="after")
     def _fits(self) -> "EvaluateSpec":
+        if self.kept and len(self.kept) != len(self.models):
+            raise ValueError(f"There are {len(self.models)} models and what {len(self.kept)} keep. Say it for each.")
+        if self.early_draws and self.evicts:
+            raise ValueError("Drawing cannot stop early where keys are left out. Switch one of the two off.")
         if self.names and len(self.names) != len(self.models):
             raise ValueError(f"There are {len(self.models)} models and {len(self.names)} names. Give one each.")
         if len(set(self.names)) != len(self.names):
@@ -171,6 +190,16 @@ class EvaluateSpec(JobSpec):
     def models(self) -> tuple[ModelSpec, ...]:
         """The model and those it is compared with."""
         return (self.model, *self.compare)
+
+    @property
+    def keeps(self) -> tuple[Kept, ...]:
+        """How much each model keeps of its keys and values."""
+        return tuple(map(kept_of, self.kept or (EVERYTHING,) * len(self.models)))
+
+    @property
+    def evicts(self) -> bool:
+        """True if some model leaves keys out."""
+        return any(not kept.keeping.all_stays for kept in self.keeps)
 
 
 class ImportSpec(Spec):

@@ -1,10 +1,12 @@
 """Keeping a part of the keys and values: which positions a policy keeps, and what an eviction over prompts is asked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import model_validator
 
+from analysis.errors import shorten
 from analysis.registry import Registry
 from analysis.specs.ablation import PromptsSpec
 from analysis.specs.base import OneOf, parameter
@@ -72,6 +74,10 @@ POLICIES: Registry[Policy] = Registry(
 )
 
 
+EVERYTHING = next(name for name, row in POLICIES.items() if row.everything)
+WRONG_BUDGET = "A budget is a share above 0 and up to 1, such as 0.4, not {:g}."
+
+
 class EvictSpec(PromptsSpec):
     """Denoise every prompt of a set with only a share of the keys and values, chosen by policies and their controls."""
 
@@ -96,7 +102,7 @@ class EvictSpec(PromptsSpec):
             raise ValueError("Choose a policy beside the controls, such as 'sinks'.")
         wrong = [budget for budget in self.budgets if not 0 < budget <= 1]
         if wrong:
-            raise ValueError(f"A budget is a share above 0 and up to 1, such as 0.4, not {wrong[0]:g}.")
+            raise ValueError(WRONG_BUDGET.format(wrong[0]))
         for name in ("policies", "budgets"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"The {name} name one twice.")
@@ -111,16 +117,80 @@ class Keeping:
     budget: float
     control: str = ""
 
+    @property
+    def title(self) -> str:
+        """The row that chooses, as in 'keeping …'."""
+        return POLICIES[self.control or self.policy].title
+
+    @property
+    def all_stays(self) -> bool:
+        """True where nothing is left out."""
+        return POLICIES[self.policy].everything or self.budget >= 1
+
 
 def keepings(spec: EvictSpec) -> list[Keeping]:
     """Return what runs on every prompt: everything, then each policy at each budget, before controls matched to it."""
-    asked = [name for name in spec.policies if POLICIES[name].asked]
-    beside = [name for policy in asked for name in POLICIES[policy].controls if POLICIES[name].asked]
     every = [Keeping(name, 1.0) for name, row in POLICIES.items() if row.everything]
-    for budget in spec.budgets:
+    return every + with_controls(spec.policies, spec.budgets)
+
+
+def with_controls(policies: Iterable[str], budgets: Iterable[float]) -> list[Keeping]:
+    """Return each policy at each budget, with what it is compared with; a policy before controls matched to it."""
+    asked = [name for name in policies if POLICIES[name].asked]
+    beside = [name for policy in asked for name in POLICIES[policy].controls if POLICIES[name].asked]
+    every: list[Keeping] = []
+    for budget in budgets:
         for policy in dict.fromkeys([*asked, *beside]):
             every.append(Keeping(policy, budget))
             if policy in asked:
                 matched = (name for name in POLICIES[policy].controls if POLICIES[name].matched)
                 every += [Keeping(policy, budget, name) for name in matched]
     return every
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much of its keys and values a model keeps while it is scored. draw: the seed of a control that is drawn."""
+
+    keeping: Keeping
+    draw: int = 0
+
+    def __str__(self) -> str:
+        keeping = self.keeping
+        if POLICIES[keeping.policy].everything:
+            return keeping.policy
+        drawn = f":{keeping.control}:{self.draw}" if keeping.control else ""
+        return f"{keeping.policy}:{keeping.budget:g}{drawn}"
+
+    @property
+    def in_words(self) -> str:
+        """As part of a model's name."""
+        if self.keeping.all_stays:
+            return "everything kept"
+        as_many = f" as {self.keeping.policy} seed {self.draw}" if self.keeping.control else ""
+        return f"{self.keeping.control or self.keeping.policy} {100 * self.keeping.budget:g} % kept{as_many}"
+
+
+def kept_of(text: str) -> Kept:
+    """Read `POLICY:BUDGET`, of a matched control `POLICY:BUDGET:CONTROL:DRAW`, or the name of a policy that keeps all.
+
+    Raises ValueError.
+    """
+    policy, *parts = text.strip().split(":")
+    row = POLICIES.get(policy)
+    if row is not None and row.everything and not parts:
+        return Kept(Keeping(policy, 1.0))
+    try:
+        budget, control, draw = float(parts[0]), "".join(parts[1:2]), int("".join(parts[2:3]) or 0)
+        known = row is not None and row.asked and len(parts) <= 3 and draw >= 0
+        known = known and (not control or (control in POLICIES and POLICIES[control].matched))
+    except (IndexError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"'{shorten(text)}' does not say what is kept. Write a policy and a budget, such as sinks:0.6, or "
+            "everything."
+        )
+    if not 0 < budget <= 1:
+        raise ValueError(WRONG_BUDGET.format(budget))
+    return Kept(Keeping(policy, budget, control), draw)

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from analysis.specs.base import OneOf, Spec, parameter
+from analysis.specs.base import OneOf, Spec, either, parameter
 from analysis.specs.evaluation import EvaluateSpec
+from analysis.specs.eviction import EVERYTHING, POLICIES, WRONG_BUDGET, EvictSpec
+from analysis.specs.eviction_points import EvictionPoint, eviction_points
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import PruneSpec
@@ -69,6 +71,18 @@ class SweepSpec(JobSpec):
     quantizers: tuple[Annotated[str, OneOf(QUANTIZERS)], ...] = parameter(
         ("rtn",), "Quantizers", "Of the points with fewer than 16 bits.", min_length=1
     )
+    policies: tuple[Annotated[str, OneOf(POLICIES)], ...] = parameter(
+        (),
+        "Eviction policies",
+        "Also score the dense model with a part of its keys and values, chosen by these policies and their controls.",
+    )
+    budgets: tuple[float, ...] = parameter(
+        EvictSpec.model_fields["budgets"].default,
+        "Budgets",
+        "Of the policies: shares of the positions whose keys and values stay in each layer.",
+        min_length=1,
+        max_length=20,
+    )
     strengths: tuple[float, ...] = parameter(
         (1.0,), "Discount strengths λ", "Of the methods that discount sinks.", min_length=1, max_length=64
     )
@@ -122,7 +136,8 @@ class SweepSpec(JobSpec):
         return written_out(seeds)
 
     @field_validator(
-        *("methods", "sparsities", "patterns", "bits", "quantizers", "strengths", "stds", "step_ranges", "seeds")
+        *("methods", "sparsities", "patterns", "bits", "quantizers", "policies", "budgets", "strengths", "stds"),
+        *("step_ranges", "seeds"),
     )
     @classmethod
     def _each_once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
@@ -135,6 +150,23 @@ class SweepSpec(JobSpec):
             if not _RANGE.fullmatch(text):
                 raise ValueError(f"'{text}' is no range of noise steps. Give the first and the last, such as 0-25.")
         return ranges
+
+    @field_validator("budgets")
+    @classmethod
+    def _are_shares(cls, budgets: tuple[float, ...]) -> tuple[float, ...]:
+        wrong = [budget for budget in budgets if not 0 < budget <= 1]
+        if wrong:
+            raise ValueError(WRONG_BUDGET.format(wrong[0]))
+        return budgets
+
+    @field_validator("policies")
+    @classmethod
+    def _are_asked(cls, policies: tuple[str, ...]) -> tuple[str, ...]:
+        for name in policies:
+            if not POLICIES[name].asked:
+                asked = either(name for name, row in POLICIES.items() if row.asked)
+                raise ValueError(f"The policy {name} comes by itself with those that are compared with it: {asked}.")
+        return policies
 
     @field_validator("shard")
     @classmethod
@@ -188,8 +220,13 @@ class SweepSpec(JobSpec):
         """All dense models."""
         return (self.model, *self.other_models)
 
-    def evaluation_of(self, dense: ModelSpec, folder: str = "", name: str = "") -> EvaluateSpec:
-        """The evaluation of a dense model, or of it and the pruned checkpoint in `folder`, so called in the results."""
+    def evaluation_of(self, dense: ModelSpec, folder: str = "", name: str = "", kept: str = "") -> EvaluateSpec:
+        """The evaluation of a dense model, or of it and the pruned checkpoint in `folder`, or itself with so much of
+        its keys and values kept, so called in the results.
+        """
+        if kept:
+            both = {"compare": (dense,), "names": ("dense", name), "kept": (EVERYTHING, kept)}
+            return self.evaluation.model_copy(update={"model": dense, **both})
         pruned = (dense.model_copy(update={"source": folder}),) if folder else ()
         names = ("dense", name) if folder else ("dense",)
         return self.evaluation.model_copy(update={"model": dense, "compare": pruned, "names": names})
@@ -231,7 +268,7 @@ def _all_points(spec: SweepSpec) -> Grid:
             continue
         if not method.removes and pattern != spec.patterns[0]:
             continue
-        if not method.removes and AS_STORED in spec.bits:
+        if not method.removes and AS_STORED in spec.bits and not spec.policies:
             left_out.append(f"{method.title} at {AS_STORED} bits is the dense model, so it is left out.")
         apart = RECIPE if spec.decompose and decomposable(name) else ()
         noise = spec.pruning.calibration.noise
@@ -241,6 +278,9 @@ def _all_points(spec: SweepSpec) -> Grid:
             for more in ({}, *alone):
                 point = normalised(spec.pruning, of_method | changes | more, seed)
                 prunings.setdefault(point.model_dump_json(), point)
+    for model, seed in product(spec.models, spec.seeds):
+        for kept in eviction_points(model, spec.policies, spec.budgets, seed):
+            prunings.setdefault(kept.model_dump_json(), kept)
     return Grid(tuple(prunings.values()), tuple(dict.fromkeys(left_out)))
 
 
@@ -262,7 +302,8 @@ def _settings(spec: SweepSpec, pattern: str, removes: bool) -> Iterator[dict[str
 def normalised(base: PruneSpec, changes: dict[str, object], seed: int) -> PruneSpec:
     """A pruning with what its method does not look at as it is by default, so that equal prunings are equal specs.
 
-    changes: fields of `PruneSpec`; of nested ones, the fields that change. Raises pydantic's ValidationError.
+    changes: fields of `PruneSpec`; of nested ones, the fields that change. An eviction keeps its seed, by which
+    its control draws. Raises pydantic's ValidationError.
     """
     values = base.model_dump() | {"out": "", "overwrite": False}
     for name, value in changes.items():
@@ -270,7 +311,9 @@ def normalised(base: PruneSpec, changes: dict[str, object], seed: int) -> PruneS
     values["calibration"] = values["calibration"] | {"seed": seed}
     for name, default in _unread(values).items():
         values[name] = default
-    return PruneSpec.model_validate(values)
+    if isinstance(base, EvictionPoint):
+        values["calibration"] = CalibrationParams(seed=seed)
+    return type(base).model_validate(values)
 
 
 def _unread(values: Mapping[str, Any]) -> dict[str, Spec | str]:
@@ -295,10 +338,13 @@ def _unread(values: Mapping[str, Any]) -> dict[str, Spec | str]:
 def against(point: PruneSpec, relation: str) -> PruneSpec | None:
     """The pruning that this one is held against: `control` or `published`, as the rows of its method and its quantizer
     name them, all else being equal. None where a row that discounts names none, and where none discounts."""
+    if isinstance(point, EvictionPoint):
+        other = point.held_against(relation)
+        return None if other is None else normalised(point, dict(other), point.calibration.seed)
     if part_alone(point):  # it is held against the baseline of the whole recipe
-        other = baseline_of(point.method) if relation == "published" else None
-        changes: dict[str, object] = {"method": other, "ranking": PUBLISHED}
-        return None if other is None else normalised(point, changes, point.calibration.seed)
+        baseline = baseline_of(point.method) if relation == "published" else None
+        changes: dict[str, object] = {"method": baseline, "ranking": PUBLISHED}
+        return None if baseline is None else normalised(point, changes, point.calibration.seed)
     others = held_against(point.readers, relation)
     if others is None:
         return None
@@ -307,10 +353,33 @@ def against(point: PruneSpec, relation: str) -> PruneSpec | None:
 
 
 def titles_apart(point: PruneSpec, other: PruneSpec) -> tuple[str, str]:
-    """The titles of the rows of method and quantizer that two prunings do not share; of their methods, if none."""
+    """The titles of the rows of method and quantizer that two prunings do not share; of their methods, if none. Of two
+    evictions, what they keep.
+    """
+    if isinstance(point, EvictionPoint) and isinstance(other, EvictionPoint):
+        return point.keeping.title, other.keeping.title
     pairs = [pair for pair in zip(point.readers, other.readers, strict=False) if pair[0] != pair[1]]
     first, second = zip(*(pairs or [(point.readers[0], other.readers[0])]), strict=True)
     return " + ".join(row.title for row in first), " + ".join(row.title for row in second)
+
+
+def scored_as(point: PruneSpec) -> PruneSpec:
+    """The point whose evaluation a point shares: itself, or of an eviction that nothing draws that of all seeds."""
+    return without_seed(point) if isinstance(point, EvictionPoint) and not point.control else point
+
+
+def where(point: PruneSpec) -> str:
+    """Return the share that a point removes or keeps, as in 'better at 70 %'; '' where it only quantizes."""
+    if isinstance(point, EvictionPoint):
+        return f"{100 * point.budget:g} % of the cache"
+    return f"{100 * point.sparsity:g} %" if METHODS[point.method].removes else ""
+
+
+def detail(point: PruneSpec) -> str:
+    """Return what of the axes but method and sparsity, or policy and budget, is not the default; '' where all is."""
+    if isinstance(point, EvictionPoint):
+        return ""
+    return " ".join(setting_name(point).removeprefix(f"{point.method} {point.sparsity:.3g}").split())
 
 
 def without_seed(point: PruneSpec) -> PruneSpec:
@@ -325,6 +394,8 @@ def setting_key(point: PruneSpec) -> str:
 
 def setting_name(point: PruneSpec) -> str:
     """A point without its seed in a few words: the method, the sparsity, and what of the axes is not the default."""
+    if isinstance(point, EvictionPoint):
+        return point.name
     words = [point.method, f"{point.sparsity:.3g}"]
     if point.pattern != PruneSpec.model_fields["pattern"].default:
         words.append(point.pattern)
@@ -343,7 +414,9 @@ def setting_name(point: PruneSpec) -> str:
 
 
 def point_name(point: PruneSpec) -> str:
-    """What a pruned model is called in the results of its evaluation."""
+    """What a pruned model is called in the results of its evaluation. What no draw decides has no seed."""
+    if isinstance(point, EvictionPoint) and not point.control:
+        return setting_name(point)
     return f"{setting_name(point)} seed {point.calibration.seed}"
 
 

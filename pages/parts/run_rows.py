@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.engine.runs import Run, latency, score, size
 from analysis.pruned.naming import quantization_title
-from analysis.specs import METHODS
+from analysis.specs import METHODS, kept_of
 from pages.parts.session import engine
 
 _DENSE = "dense"
@@ -29,6 +29,8 @@ def method_title(run: Run) -> str:
     """How a run was pruned, for people."""
     if run.kind == "imported":
         return run.kind
+    if run.kept:
+        return kept_of(run.kept).in_words
     name = str(run.parameters.get("method", _DENSE))
     return METHODS[name].title if name in METHODS else name
 

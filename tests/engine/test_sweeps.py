@@ -7,11 +7,13 @@ import threading
 import pytest
 
 from analysis.engine import Engine, JobRecord
-from analysis.engine.runs import known_runs
+from analysis.engine.runs import Label, known_runs, save_label
+from analysis.engine.stored_tables import stored_tables
+from analysis.engine.sweep_points import point_row, scored
 from analysis.errors import UserError
-from analysis.evaluation import results
+from analysis.evaluation import results, sweep_scores
 from analysis.pruned.masks_file import open_masks, why_not_comparable
-from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec
+from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_name
 from tests.engine.helpers import PATIENCE, engine_in, until
 
 pytestmark = pytest.mark.slow
@@ -84,6 +86,37 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
     added = [job for job in (*engine.jobs("prune"), *engine.jobs("evaluate")) if job.id not in before]
     assert sorted(job.kind for job in added) == ["evaluate", "evaluate", "prune", "prune"]
     assert {job.spec["sparsity"] for job in added if job.kind == "prune"} == {0.6}
+
+
+def test_evictions_are_scored_beside_their_control_and_are_runs(engine):
+    spec = small(methods=("none",), policies=("sinks",), budgets=(0.4,))
+    record = ended(engine, spec)
+    assert record.state == "done", record.reason
+    points = engine.sweep_points(record)
+    assert sorted(setting_name(point.pruning) for point in points) == sorted(
+        ["sinks 40 % kept", "recent 40 % kept", "random 40 % kept as sinks"] * 2
+    )
+    assert all(point.state == "done" and point.pruned is None for point in points)
+    jobs = {point.evaluated.id: point.evaluated for point in points}
+    assert len(jobs) == 4, "a policy that nothing draws is scored once for all seeds"
+    assert all(job.parameters(EvaluateSpec).kept[0] == "everything" for job in jobs.values())
+    rows = [point_row(point) for point in points]
+    assert {round(row["cache bytes"] / row["dense cache bytes"], 2) for row in rows} == {0.4}
+    scores = scored(points, engine.result_file, sweep_scores.read_scores)
+    assert {len(one.seeds) for one in sweep_scores.settings(scores, grid(spec).prunings)} == {2}
+
+    runs = {run.automatic: run for run in known_runs(engine)}
+    drawn = [name for name in runs if name.startswith("bundled random 40 % kept as sinks seed ")]
+    assert len(drawn) == 2 and {runs[name].kind for name in drawn} == {"evicted"}
+    run = runs["bundled sinks 40 % kept"]
+    assert (run.kept, run.runs, run.evaluations[0].number) == ("sinks:0.4", False, 1)
+    assert {place.number for place in runs["bundled dense"].evaluations} == {0}
+    save_label(engine, run, Label(tags=("cache",), star=True))
+    exported = stored_tables(engine)["runs"].set_index("name")
+    assert tuple(exported.loc[run.automatic, ["kind", "kept", "tags"]]) == ("evicted", "sinks:0.4", '["cache"]')
+    before = children(engine, "evaluate")
+    assert ended(engine, small(methods=("none",), policies=("sinks",), budgets=(0.4,), seeds=(1, 0))).state == "done"
+    assert children(engine, "evaluate") == before, "the same points in another order ask nothing anew"
 
 
 def test_checkpoints_stay_where_they_shall_or_were_there_before(engine):

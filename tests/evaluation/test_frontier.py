@@ -1,14 +1,20 @@
 """Quality against cost: the frontier against a plain search, costs of settings, what is joined, and what is said."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from analysis.command_line.written_sweep import headlines
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
 from analysis.evaluation.frontier_exhibit import plane
-from analysis.specs import SweepSpec, grid
+from analysis.evaluation.sweep_scores import PointScores
+from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as
 from tests.evaluation.test_sweep_scores import SPEC, scored, swept
 
 
@@ -94,3 +100,111 @@ def test_each_sink_aware_setting_is_drawn_once_and_joined_to_its_control():
     assert sorted(lengths[np.isfinite(lengths)]) == pytest.approx(sorted(gains))
     names = [row[3] for trace in shown.figure.data if trace.customdata is not None for row in trace.customdata]
     assert set(shown.table["setting"]) <= set(names)
+
+
+# --- evictions --------------------------------------------------------------------------------------------------
+
+EVICTIONS = SweepSpec(
+    methods=("sink-wanda", "wanda-noised"), policies=("sinks",), budgets=(0.3, 0.6), seeds=tuple(range(6))
+)
+
+
+def evicted_scores(gain: float, spec: SweepSpec = EVICTIONS) -> list[PointScores]:
+    """Scores in which keeping sinks answers `gain` more of the items than the control, which draws flip a little."""
+    points = scored(spec)
+    for number, point in enumerate(points):
+        pruning = point.pruning
+        if not isinstance(pruning, EvictionPoint):
+            continue
+        tasks = []
+        for task in point.tasks:
+            right = (np.random.default_rng([3, round(100 * pruning.budget)]).random(len(task.keys)) < 0.6).astype(float)
+            own = np.random.default_rng([4, pruning.calibration.seed if pruning.control else 0])
+            if pruning.control:
+                right = np.where(own.random(len(right)) < 0.05, 1 - right, right)
+            changed = own.random(len(right)) < abs(gain)
+            if pruning.policy == "sinks" and not pruning.control:
+                right = np.where(changed, float(gain > 0), right)
+            tasks.append(replace(task, pruned=right))
+        points[number] = PointScores(pruning, tuple(tasks))
+    return points
+
+
+def on_cache(gain: float, spec: SweepSpec = EVICTIONS):
+    settings = swept(evicted_scores(gain, spec), spec)
+    compared = sweep_scores.comparisons(settings)
+    rows = [
+        {"cache bytes": 1e6 * point.budget, "dense cache bytes": 1e6} if isinstance(point, EvictionPoint) else {}
+        for point in grid(spec).prunings
+    ]
+    return placed(settings, grid(spec).prunings, rows, COSTS["cache bytes"]), compared
+
+
+def test_a_policy_is_a_point_beside_its_control_of_every_draw():
+    points = [point for point in grid(EVICTIONS).prunings if isinstance(point, EvictionPoint)]
+    assert Counter(point.name for point in points) == dict.fromkeys(
+        [f"{name} {share} % kept" for share in (30, 60) for name in ("sinks", "recent")]
+        + [f"random {share} % kept as sinks" for share in (30, 60)],
+        6,
+    )
+    assert len({scored_as(point).model_dump_json() for point in points if not point.control}) == 4, "scored once"
+    assert {str(point.kept) for point in points if point.control and point.budget == 0.3} == {
+        f"sinks:0.3:random:{seed}" for seed in range(6)
+    }
+    for point in points:
+        control = against(point, "control")
+        assert (control is not None) == (point.policy == "sinks" and not point.control)
+        assert control is None or (control in points and control.calibration == point.calibration)
+
+
+def test_the_cache_has_a_plane_of_its_own_with_a_sentence_on_keeping():
+    points, compared = on_cache(gain=0.5)
+    assert {type(point.setting.pruning) for point in points} == {EvictionPoint}
+    assert [point.share for point in points] == [0.3] * 3 + [0.6] * 3
+    pairs = controlled(compared, points)
+    said = finding(pairs, COSTS["cache bytes"])
+    strongest = max(pairs, key=lambda pair: pair[0].difference.value)
+    gain, low, high = (100 * getattr(strongest[0].difference, end) for end in ("value", "low", "high"))
+    assert said.startswith(f"At {100 * strongest[1].share:.0f} % of the cache, ")
+    assert f"keeping sinks and a window gains {gain:.1f} points [{low:.1f}, {high:.1f}] compared with keeping" in said
+    assert "random positions of the same state, after Holm correction over" in said
+
+    lost = finding(controlled(on_cache(gain=-0.5)[1], on_cache(gain=-0.5)[0]), COSTS["cache bytes"])
+    assert "keeping sinks and a window loses " in lost and "−" not in lost
+
+    points, compared = on_cache(gain=0.0)
+    none = finding(controlled(compared, points), COSTS["cache bytes"])
+    assert none.startswith("At ") and "keeping sinks and a window compared with keeping random positions" in none
+    assert "not significant" in none and "would have been detected" in none and " gains " not in none
+    one = EVICTIONS.model_copy(update={"seeds": (0,)})
+    points, compared = on_cache(0.5, one)
+    assert "no verdict from one seed" in finding(controlled(compared, points), COSTS["cache bytes"])
+
+
+def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
+    _, compared = on_cache(gain=0.5)
+    assert {one.difference.tests for one in compared} == {1 + 2 + 2}, "one pruning, two budgets against two policies"
+    said = sweep_scores.verdicts_by_pair(compared)
+    kept = next(one for one in said if "random positions" in one.told)
+    assert kept.told.startswith("Sinks and a window against random positions of the same state (control) on bundled: ")
+    assert "% of the cache (" in kept.told and "the draw (6 seeds, paired)" in kept.tested
+    row = sweep_scores.comparison_row(next(one for one in compared if one.relation == "control" and one.shown))
+    assert row["policy"] == "sinks" and row["against"] == "random"
+
+
+def test_the_plane_of_the_cache_joins_every_policy_to_its_control():
+    points, compared = on_cache(gain=0.5)
+    shown = plane(points, compared, COSTS["cache bytes"])
+    joined = shown.table.dropna(subset="control").set_index("setting")["control"].to_dict()
+    assert joined == {f"sinks {share} % kept": f"random {share} % kept as sinks" for share in (30, 60)}
+    assert len([trace for trace in shown.figure.data if trace.line.dash == "dot"]) == 1
+    assert headlines([shown]) == [shown.finding]
+
+
+def test_a_policy_that_only_comes_with_others_and_a_budget_that_is_no_share_are_refused():
+    with pytest.raises(ValidationError, match="comes by itself"):
+        SweepSpec(policies=("random",))
+    with pytest.raises(ValidationError, match="budget is a share"):
+        SweepSpec(policies=("sinks",), budgets=(1.5,))
+    alone = SweepSpec(methods=("none",), policies=("recent",), budgets=(0.5, 1.0))
+    assert [str(point.kept) for point in grid(alone).prunings] == ["recent:0.5"] and not grid(alone).left_out

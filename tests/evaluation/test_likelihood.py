@@ -39,7 +39,12 @@ class Tiny:
         self.forwards = 0
 
     def predict(
-        self, tokens: torch.Tensor, keep: int | None = None, layout: None = None, aligned: bool = True
+        self,
+        tokens: torch.Tensor,
+        keep: int | None = None,
+        layout: None = None,
+        aligned: bool = True,
+        edit: None = None,
     ) -> torch.Tensor:
         self.forwards += len(tokens)
         length = tokens.shape[1]

@@ -1,13 +1,16 @@
 """What an estimate says, against what a pruning then does: phases, work and bytes are counted, nothing is timed."""
 
 import pytest
+import torch
 from torch.profiler import ProfilerActivity, profile
 
 from analysis.calibration import activations
 from analysis.pruning import algorithm, pipeline
 from analysis.pruning import estimate as estimating
 from analysis.pruning.estimate import estimate
+from analysis.pruning.methods import QUANTIZATIONS
 from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, TOKENS, PruningRun
+from analysis.pruning.sparsegpt import factorize
 from analysis.specs import METHODS, CalibrationParams, PruneSpec, QuantizationParams
 from tests.helpers import QuietContext
 
@@ -100,12 +103,27 @@ def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("method", "ranking"),
-    [*((method, "published") for method in METHODS), ("wanda", "dense"), ("sink-wanda", "layerwise")],
+    ("method", "options"),
+    [
+        *((method, {}) for method in METHODS),
+        ("wanda", {"ranking": "dense"}),
+        ("sink-wanda", {"ranking": "layerwise"}),
+        ("none", {"quantization": QuantizationParams(bits=4, quantizer="gptq", group=64)}),
+    ],
 )
-def test_the_memory_is_what_tensors_then_hold(bundled, tmp_path, method, ranking):
-    spec = PruneSpec(model=bundled.spec, method=method, ranking=ranking, calibration=TEXT, out=str(tmp_path / "p"))
+def test_the_memory_is_what_tensors_then_hold(bundled, tmp_path, method, options):
+    spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"), **options)
     estimated = estimate(bundled, spec, QuietContext(tmp_path))["memory_bytes"]
     files = {file.stat().st_size for file in bundled.checkpoint.weight_files}
     peak = peak_bytes(lambda: pipeline.prune(bundled, spec, QuietContext(tmp_path)), files)
     assert 0.6 * peak < estimated < 1.3 * peak
+
+
+@pytest.mark.parametrize("quantizer", ["rtn", "gptq"])
+def test_the_bytes_of_quantizing_a_matrix_are_those_that_it_holds(quantizer):
+    shape = (512, 512)
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    factor = factorize(torch.eye(shape[1])) if quantizer == "gptq" else None
+    quantization, params = QUANTIZATIONS[quantizer], QuantizationParams(bits=4, quantizer=quantizer, group=64)
+    peak = peak_bytes(lambda: quantization.quantize(weight, factor, params), set())
+    assert peak == pytest.approx(quantization.bytes_per_weight * weight.numel(), rel=0.1)

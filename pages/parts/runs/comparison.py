@@ -10,6 +10,7 @@ from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
+from analysis.specs import EVERYTHING
 from pages.parts.charts import chart, export_button, table
 from pages.parts.plain import plain
 
@@ -22,12 +23,16 @@ def compare_settings(runs: list[Run]) -> None:
 
 
 def _settings(runs: list[Run]) -> None:
-    pruned = [run for run in runs if run.folder is not None]
-    if len(pruned) < 2:
+    known = [run for run in runs if run.folder is not None or run.kept]
+    if len(known) < 2:
         st.caption("Tick two pruned models to see which settings differ.")
         return
-    every = [conditions.conditions(read_report(run.folder)) for run in pruned if run.folder is not None]
-    rows = conditions.differing_settings(every, [run.name for run in pruned])
+    every = [
+        {conditions.KEPT: run.kept or EVERYTHING}
+        | ({} if run.folder is None else conditions.conditions(read_report(run.folder)))
+        for run in known
+    ]
+    rows = conditions.differing_settings(every, [run.name for run in known])
     if rows:
         table(
             "Settings that differ",
@@ -36,7 +41,7 @@ def _settings(runs: list[Run]) -> None:
             "runs_settings",
         )
     else:
-        st.caption("These prunings have the same settings.")
+        st.caption("These runs have the same settings.")
 
 
 def _profiles(runs: list[Run]) -> None:

@@ -45,7 +45,7 @@ def open_run(run: Run) -> None:
     if run.report is not None:
         _report(run)
     push_fold(run)
-    if run.kind != "dense":
+    if run.kind not in ("dense", "evicted"):
         _remove(run)
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, sweep_axes, sweep_scores
+from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.frontier import COSTS, TIMES, placed
 from analysis.evaluation.frontier_exhibit import plane
@@ -18,7 +19,7 @@ from analysis.evaluation.published_results import chance_of, published, publishe
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
-from analysis.specs import METHODS, PruneSpec, setting_name
+from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from pages.parts.charts import chart, kept, show, table
 from pages.parts.plain import plain
 
@@ -61,8 +62,10 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
         )
     of_model = [setting for setting in settings if setting.pruning.model.source == chosen]
     of_chosen = [point for point in points if point.pruning.model.source == chosen]
-    quantized = any(setting.pruning.quantization.active for setting in of_model)
-    if quantized:  # sparsity alone is no axis of theirs
+    on_plane = any(
+        setting.pruning.quantization.active or isinstance(setting.pruning, EvictionPoint) for setting in of_model
+    )
+    if on_plane:  # sparsity alone is no axis of theirs
         _plane(of_chosen, of_model, compared)
     _differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
@@ -74,7 +77,7 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
 
     def more() -> None:
         _accuracies(of_model, above=shows_accuracies)
-        if not quantized:
+        if not on_plane:
             _plane(of_chosen, of_model, compared)
         _task_map(key, of_model)
         _step_map(of_model)
@@ -101,6 +104,9 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         st.markdown(plain(verdict.told), help=plain(verdict.tested))
     for response in dose.dose_responses(settings):
         st.markdown(plain(dose.sentence(response)))
+    compared = [one for one in compared if not isinstance(one.setting.pruning, EvictionPoint)]
+    if not compared:
+        return
     floors = [_floor(setting) for setting in _controls(compared)]
     deltas = [figures.Delta(**vars(each)) for each in sweep_axes.differences_along(compared)]
     sides = {side.pruning.method: side for comparison in compared for side in (comparison.setting, comparison.other)}
@@ -161,6 +167,7 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
     waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
     interim = f"Interim: {waiting} more runs of these settings are to come." if waiting else ""
     along = sweep_axes.by_sparsity(settings)
+    above = above or not along  # evictions alone have no sparsity to draw
     frame = pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings])
     if above:
         table(
@@ -251,6 +258,14 @@ def _opened(point: Point) -> None:
         command = point.pruned.summary.get("report", {}).get("command")
         if command:
             st.code(command, language="bash", wrap_lines=True)
+    elif point.evaluated is not None:
+        st.page_link(
+            "pages/runs.py",
+            label="Open its evaluation",
+            icon=":material/monitoring:",
+            query_params={"evaluation": point.evaluated.id},
+        )
+        st.code(evaluate_command(point.evaluated.parameters(EvaluateSpec)), language="bash", wrap_lines=True)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -260,7 +275,10 @@ def _losses(key: tuple[str, ...], chosen: tuple[str, str], _rows: Sequence[Setti
 
 
 def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
+    settings = [setting for setting in settings if not isinstance(setting.pruning, EvictionPoint)]
     sparsities = sorted({setting.pruning.sparsity for setting in settings})
+    if not settings:
+        return
     names = [f"{sparsity:.0%}" for sparsity in sparsities]
     chosen = names[-1]
     if len(names) > 1:

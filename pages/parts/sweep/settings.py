@@ -12,6 +12,7 @@ from analysis.specs import (
     AS_STORED,
     METHODS,
     PATTERNS,
+    POLICIES,
     QUANTIZERS,
     CalibrationParams,
     DiscountParams,
@@ -39,6 +40,7 @@ _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval"
 _IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
 _ALWAYS = ("data", "samples", "seq_len", "allocation")  # told in the fold's title
 _BY_AXES = {"bits", "quantizer", "discount_strength", "sink_std", "first_step", "last_step"}
+_EVICTION = {"policies": "sweep_policies", "budgets": "sweep_budgets"}
 _SAMPLES, _LENGTH, _LIMIT = 64, 128, 64  # minutes on a laptop
 
 
@@ -114,6 +116,10 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
                 help=help_text(field),
             )
         )
+    place, drawn = fold("Cache eviction", "fold_sweep_eviction", settings_of(SweepSpec, _EVICTION))
+    if drawn:
+        with place:
+            axes |= _eviction()
     for column, name in zip(keyed_columns(len(_LISTED), "sweep_listed"), _LISTED, strict=True):
         field = SweepSpec.model_fields[name]
         text = column.text_input(
@@ -134,6 +140,31 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
                 "attributed to the sinks."
             )
     return axes
+
+
+def _eviction() -> dict[str, Any]:
+    """Policies and budgets of the dense model's keys and values."""
+    columns = keyed_columns([3, 2], "sweep_eviction")
+    field = SweepSpec.model_fields["policies"]
+    asked = {name: row for name, row in POLICIES.items() if row.asked}
+    policies = columns[0].multiselect(
+        field.title or "",
+        list(asked),
+        key=_EVICTION["policies"],
+        bind="query-params",
+        wrap=True,
+        format_func=lambda name: POLICIES[name].title,
+        help=" ".join([field.description or "", *(f"{row.title}: {row.help}" for row in asked.values())]),
+    )
+    field = SweepSpec.model_fields["budgets"]
+    budgets = columns[1].text_input(
+        field.title or "",
+        value=", ".join(map(str, field.default)),
+        key=_EVICTION["budgets"],
+        bind="query-params",
+        help=f"{field.description} With commas between.",
+    )
+    return {"policies": tuple(policies), "budgets": tuple(part.strip() for part in budgets.split(",") if part.strip())}
 
 
 def _shared_pruning(axes: dict[str, Any], checkpoint: Checkpoint | None) -> dict[type[Spec], dict[str, Any]]:
