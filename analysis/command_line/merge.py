@@ -20,7 +20,7 @@ from analysis.command_line.written_sweep import (
     write,
 )
 from analysis.errors import UserError, shorten
-from analysis.evaluation import sweep_scores
+from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.specs import PruneSpec, SweepSpec, grid, sentence, shard_of
 
@@ -84,7 +84,7 @@ class _Shard:
         self.prunings: tuple[PruneSpec, ...] = grid(spec).prunings
         self.rows: list[dict[str, Any]] = written.get("points") or []
         known = [
-            isinstance(row, dict) and row.items() >= sweep_scores.axes_of(pruning).items() and "state" in row
+            isinstance(row, dict) and row.items() >= sweep_tables.axes_of(pruning).items() and "state" in row
             for row, pruning in zip(self.rows, self.prunings, strict=False)
         ]
         if len(self.rows) != len(self.prunings) or not all(known):

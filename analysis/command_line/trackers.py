@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.command_line.running import say
 from analysis.errors import UserError
-from analysis.evaluation.sweep_scores import axes_of
+from analysis.evaluation.sweep_tables import axes_of
 from analysis.registry import Registry
 from analysis.specs import SweepSpec, point_name
 from cache.keys import content_key

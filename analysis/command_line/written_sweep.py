@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from analysis import outputs
 from analysis.command_line.flags import folder_beside
 from analysis.csv_files import csv_of_rows, csv_of_table
-from analysis.evaluation import dose, sweep_scores
+from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, placed
 from analysis.evaluation.items_file import DOCUMENTS
+from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, Quality, settings_of
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name
@@ -51,6 +52,9 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     compared = sweep_scores.comparisons(settings)
     doses = dose.dose_responses(settings)
     planes = planes_of(settings, swept.prunings, swept.rows, compared)
+    of_divergence = QUALITIES[DIVERGENCE]
+    moved = settings_of(swept.scores, swept.prunings, of_divergence)
+    planes += planes_of(moved, swept.prunings, swept.rows, sweep_scores.comparisons(moved), of_divergence)
     told = headlines(planes)
     verdicts = [*told, *sweep_scores.verdicts(compared), *map(dose.sentence, doses)]
     summary = {
@@ -58,8 +62,8 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         "state": swept.state,
         "reason": swept.reason,
         "points": list(swept.rows),
-        "settings": [sweep_scores.setting_row(setting) for setting in settings],
-        "differences": [sweep_scores.comparison_row(comparison) for comparison in compared],
+        "settings": [sweep_tables.setting_row(setting) for setting in settings],
+        "differences": [sweep_tables.comparison_row(comparison) for comparison in compared],
         "doses": [dose.dose_row(response) for response in doses],
         "verdicts": verdicts,
         "parameters": swept.parameters,
@@ -69,7 +73,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         whole = folder / "sweep"
         whole.mkdir()
         (whole / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        found, measured = zip(*map(sweep_scores.parted, swept.rows), strict=True)
+        found, measured = zip(*map(sweep_tables.parted, swept.rows), strict=True)
         tables = {"points": found, "times": measured, "settings": summary["settings"]}
         tables |= {"differences": summary["differences"]} | ({"doses": summary["doses"]} if doses else {})
         for name, rows in tables.items():
@@ -101,8 +105,9 @@ def planes_of(
     prunings: Sequence[PruneSpec],
     rows: Sequence[Mapping[str, Any]],
     compared: Sequence[sweep_scores.Comparison],
+    quality: Quality = QUALITIES[ACCURACY],
 ) -> list["Shown"]:
-    """Accuracy against every measured cost, a plane per model. rows: of the points, in the order of `prunings`."""
+    """A quality against every measured cost, a plane per model. rows: of the points, in the order of `prunings`."""
     from analysis.evaluation.frontier_exhibit import plane
 
     shown = []
@@ -111,17 +116,21 @@ def planes_of(
         timed = next((str(row["timed"]) for row in rows if row.get("timed") and row["model"] == model), "")
         for cost in MEASURED_COSTS:
             points = placed(of_model, prunings, rows, cost)
-            drawn = plane(points, compared, cost, timed if cost.name == TIMES else "")
+            drawn = plane(points, compared, cost, timed if cost.name == TIMES else "", quality)
             if drawn is not None:
                 shown.append(replace(drawn, name=f"{drawn.name}-{number}" if number else drawn.name))
     return shown
 
 
 def headlines(planes: Sequence["Shown"]) -> list[str]:
-    """What the planes say, that of pruning and that of the cache, whichever there are."""
-    said = [shown for shown in planes if shown.finding]
-    of_cache = [shown.finding for shown in said if shown.name.startswith(f"frontier-{CACHE.replace(' ', '-')}")]
-    return [*[shown.finding for shown in said if shown.finding not in of_cache][:1], *of_cache[:1]]
+    """What the planes say: of each quality that of pruning and that of the cache, whichever there are."""
+    first: dict[tuple[str, bool], str] = {}
+    for shown in planes:
+        cost = shown.name.removeprefix("frontier-").removeprefix(f"{DIVERGENCE}-")
+        kind = shown.name.startswith(f"frontier-{DIVERGENCE}-"), cost.startswith(CACHE.replace(" ", "-"))
+        if shown.finding:
+            first.setdefault(kind, shown.finding)
+    return list(first.values())
 
 
 def point_file(pruning: PruneSpec, name: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from analysis.engine.records import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation.frontier import CACHE
-from analysis.evaluation.sweep_scores import PointScores, axes_of
+from analysis.evaluation.sweep_scores import PointScores
+from analysis.evaluation.sweep_tables import axes_of
 from analysis.pruned.packed import reported_bytes
 from analysis.recording.keeping import count_kept
 from analysis.specs import EvictionPoint, PruneSpec
@@ -39,7 +40,8 @@ def point_row(point: Point) -> dict[str, Any]:
     measured = _summary(point.footprint).get("footprint") or {}
     speed = measured.get("speed") or {}
     average = evaluated.get("average", [])
-    cache = evaluated.get("cache") if isinstance(point.pruning, EvictionPoint) else None
+    cache = evaluated.get("cache")
+    kept = _cache_bytes(point.pruning.budget, cache) if cache and isinstance(point.pruning, EvictionPoint) else {}
     return {
         **axes_of(point.pruning),
         "seed": point.pruning.calibration.seed,
@@ -56,7 +58,8 @@ def point_row(point: Point) -> dict[str, Any]:
         "of the model": measured["pruned"]["nonzeros"] if measured else None,
         "bytes": size[1] if size else measured["pruned"]["bitmask_bytes"] if measured else None,
         "dense bytes": size[0] if size else measured["dense"]["dense_bytes"] if measured else None,
-        **(_cache_bytes(point.pruning.budget, cache) if cache else {CACHE: None, f"dense {CACHE}": None}),
+        CACHE: kept.get("kept"),
+        f"dense {CACHE}": kept.get("all"),
         "ms per forward": 1000 * speed["pruned_seconds"] if speed else None,
         "dense ms": 1000 * speed["dense_seconds"] if speed else None,
         "timed": timed_on(speed) if speed else None,
@@ -73,7 +76,7 @@ def point_row(point: Point) -> dict[str, Any]:
 def _cache_bytes(budget: float, cache: Mapping[str, Any]) -> dict[str, int]:
     """Keys and values of one text as long as the model takes, those kept and all. cache: of an `EvaluateSummary`."""
     each, tokens = cache["bytes_per_token"], cache["tokens"]
-    return {CACHE: each * count_kept(budget, tokens), f"dense {CACHE}": each * tokens}
+    return {"kept": each * count_kept(budget, tokens), "all": each * tokens}
 
 
 def timed_on(speed: Mapping[str, Any]) -> str:

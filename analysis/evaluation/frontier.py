@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, POINTS, family_words, interval_words, percent, seen
+from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, family_words, interval_words, percent, seen
 from analysis.evaluation.differences import Difference
+from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, shown_interval, size_words
 from analysis.evaluation.sweep_axes import label
 from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval
 from analysis.registry import Registry
@@ -72,8 +73,8 @@ MEASURED_COSTS = (COSTS["bytes"], COSTS[CACHE], COSTS[TIMES])
 
 @dataclass(frozen=True)
 class Placed:
-    """A setting on the plane. cost: in the unit of the axis. quality: its accuracy with its interval over clusters of
-    items and calibration seeds. share: of the dense model's cost, None where that is not known.
+    """A setting on the plane. cost: in the unit of the axis. quality: its scores with their interval over clusters of
+    items and seeds. share: of the dense model's cost, None where that is not known.
     """
 
     setting: Setting
@@ -134,7 +135,9 @@ def controlled(compared: Sequence[Comparison], points: Sequence[Placed]) -> list
     return pairs
 
 
-def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> str:
+def finding(
+    pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost, quality: Quality = QUALITIES[ACCURACY]
+) -> str:
     """Say what sink-awareness gains over its control at the same cost: the largest significant difference, else the
     size of effect that would have been detected; '' without a pair.
     """
@@ -142,21 +145,17 @@ def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> s
         return ""
     told = [pair for pair in pairs if pair[0].shown] or pairs
     comparison, point, _ = max(told, key=lambda pair: abs(pair[0].difference.value))
-    difference, (title, other) = (
-        comparison.difference,
-        titles_apart(comparison.setting.pruning, comparison.other.pruning),
-    )
+    difference, unit = comparison.difference, quality.unit
+    title, other = titles_apart(comparison.setting.pruning, comparison.other.pruning)
     at, evicted = _where(point, cost), isinstance(point.setting.pruning, EvictionPoint)
-    against = f"keeping {title} compared with keeping {other}" if evicted else f"{title} against {other}"
+    keeping = "keeping " if evicted else ""
+    against = f"{keeping}{title} {'compared with' if evicted else 'against'} {keeping}{other}"
     family = family_words(difference.tests)
     if comparison.shown:
-        keeping = "keeping " if evicted else ""
-        size, verb = abs(difference.value), "gains" if difference.value > 0 else "loses"
-        ends = sorted((abs(difference.low), abs(difference.high)))  # of the same sign, as it is significant
+        verb = (quality.gains if difference.value > 0 else quality.loses).format(size_words(difference, unit))
         count = f" {sum(pair[0].shown for pair in pairs)} of {len(pairs)} such differences are significant."
         return (
-            f"{at}, {keeping}{title} {verb} {100 * size:.1f} points [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}] "
-            f"compared with {keeping}{other}, {family}.{count if len(pairs) > 1 else ''}"
+            f"{at}, {keeping}{title} {verb} compared with {keeping}{other}, {family}.{count if len(pairs) > 1 else ''}"
         )
     decision = comparison.decision
     if decision == CANNOT_TELL:
@@ -165,8 +164,8 @@ def finding(pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost) -> s
             if len(pairs) > 1
             else "not significant"
         )
-        return f"{at}, {against}: {interval_words(difference)}, {several}{seen(difference, POINTS)}."
-    return f"{at}, {against}: {interval_words(difference)}; {DECISIONS[decision].title}."
+        return f"{at}, {against}: {interval_words(difference, unit)}, {several}{seen(difference, unit)}."
+    return f"{at}, {against}: {interval_words(difference, unit)}; {DECISIONS[decision].title}."
 
 
 def _where(point: Placed, cost: Cost) -> str:
@@ -188,17 +187,20 @@ def _count(number: float) -> str:
     return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.3g}"
 
 
-def plane_row(point: Placed, pairs: Sequence[tuple[Comparison, Placed, Placed]], best: bool) -> dict[str, Any]:
+def plane_row(
+    point: Placed, pairs: Sequence[tuple[Comparison, Placed, Placed]], best: bool, quality: Quality
+) -> dict[str, Any]:
     """A setting on the plane as a row of a table, accuracies as shares. best: whether it is on the frontier."""
     control = next((other for _, one, other in pairs if one is point), None)
+    value, low, high = shown_interval(point.quality, quality)
     return {
         "setting": point.setting.name,
         "series": point.series,
         "cost": point.cost,
         "share of the dense cost": point.share,
-        "accuracy": point.quality.value,
-        "low": float(point.quality.low),
-        "high": float(point.quality.high),
+        quality.name: value,
+        "low": low,
+        "high": high,
         "seeds": len(point.setting.seeds),
         "on the frontier": best,
         "control": None if control is None else control.setting.name,

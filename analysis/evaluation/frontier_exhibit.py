@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.frontier import CACHE, Cost, Placed, controlled, finding, on_frontier, plane_row
+from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, shown_interval
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.recording.set_exhibits import Formulas, Shown
 
 METHOD = Formulas(
-    "A dot is a setting: the accuracy of its seeds, the mean over tasks, with a 95 % interval over clusters of items "
+    "A dot is a setting: the quality of its seeds, the mean over tasks, with a 95 % interval over clusters of items "
     "and seeds, crossed. Hollow, joined by a dotted line: the control. Of a pruning it differs in the discount of "
     "sinks alone; of an eviction it keeps as many random positions of the same state, drawn by the seed. The step line "
     "joins the settings that no other beats; the best of several estimates looks better than it is, so it is not a "
@@ -19,8 +20,14 @@ METHOD = Formulas(
 )
 
 
-def plane(points: Sequence[Placed], compared: Sequence[Comparison], cost: Cost, timed: str = "") -> Shown | None:
-    """Accuracy against a cost; None without points. timed: what milliseconds were measured on."""
+def plane(
+    points: Sequence[Placed],
+    compared: Sequence[Comparison],
+    cost: Cost,
+    timed: str = "",
+    quality: Quality = QUALITIES[ACCURACY],
+) -> Shown | None:
+    """A quality against a cost; None without points. timed: what milliseconds were measured on."""
     if not points:
         return None
     pairs = controlled(compared, points)
@@ -33,8 +40,8 @@ def plane(points: Sequence[Placed], compared: Sequence[Comparison], cost: Cost, 
     savings = [
         Saving(
             name,
-            _points(of_series),
-            _points([control_of.get(id(point)) for point in of_series])
+            _points(of_series, quality),
+            _points([control_of.get(id(point)) for point in of_series], quality)
             if any(id(point) in control_of for point in of_series)
             else None,
         )
@@ -45,24 +52,25 @@ def plane(points: Sequence[Placed], compared: Sequence[Comparison], cost: Cost, 
     places = np.array([(one.cost, one.quality.value) for one in points] + ([full] if full else []))
     best = on_frontier(*places.T)
     cost_of, value_of = places[best][np.argsort(places[best][:, 0])].T
-    steps = Points(cost_of, value_of, value_of, value_of)
+    steps = Points(cost_of, quality.sign * value_of, quality.sign * value_of, quality.sign * value_of)
+    said = [quality.help] if quality.name != ACCURACY else []
+    said += [cost.help, *([f"Forwards of {timed}."] if timed else [])]
+    differs = "the positions kept" if cost.name == CACHE else "the discount"
+    title = quality.name[0].upper() + quality.name[1:]
+    named = "frontier" if quality.name == ACCURACY else f"frontier-{quality.name}"
     return Shown(
-        f"frontier-{cost.name.replace(' ', '-')}",
-        f"Accuracy against {cost.title}",
-        f"{cost.help}{f' Forwards of {timed}.' if timed else ''} Hollow: the control, which differs in the "
-        f"{'positions kept' if cost.name == CACHE else 'discount'} alone. Steps: settings that no other beats; as the "
-        "best of several estimates, they look better than they are.",
+        f"{named}-{cost.name.replace(' ', '-')}",
+        f"{title} against {cost.title}",
+        f"{' '.join(said)} Hollow: the control, which differs in {differs} alone. Steps: settings that no other beats; "
+        "as the best of several estimates, they look better than they are.",
         METHOD,
-        frontier(savings, full, cost.title, "accuracy", True, "control", steps, "dense"),
-        pd.DataFrame([plane_row(point, pairs, bool(on)) for point, on in zip(points, best, strict=False)]),
-        finding=finding(pairs, cost),
+        frontier(savings, full, cost.title, quality.axis, quality.percent, "control", steps, "dense"),
+        pd.DataFrame([plane_row(point, pairs, bool(on), quality) for point, on in zip(points, best, strict=False)]),
+        finding=finding(pairs, cost, quality),
     )
 
 
-def _points(points: Sequence[Placed | None]) -> Points:
-    rows = [
-        (np.nan,) * 4 if one is None else (one.cost, one.quality.value, float(one.quality.low), float(one.quality.high))
-        for one in points
-    ]
+def _points(points: Sequence[Placed | None], quality: Quality) -> Points:
+    rows = [(np.nan,) * 4 if one is None else (one.cost, *shown_interval(one.quality, quality)) for one in points]
     cost, value, low, high = np.array(rows).T
     return Points(cost, value, low, high, [one.setting.name if one is not None else "" for one in points])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.sweep_scores import Comparison, Setting, comparison_row
+from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.evaluation.sweep_tables import comparison_row
 from analysis.specs import METHODS, EvictionPoint, detail, part_alone, step_range, titles_apart
 from analysis.specs.recipe import called
 

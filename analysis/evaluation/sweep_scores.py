@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class TaskScores:
     """The answers of a dense model and of its pruned copy to the items of one task, (items,) each.
 
     keys: of the items. clusters: their numbers, by item. chance: accuracy of a choice at random, None where answers are
-    written.
+    written. divergence: of the probabilities of the choices from the dense model's, KL in nats; None without choices.
     """
 
     name: str
@@ -48,6 +47,7 @@ class TaskScores:
     dense: np.ndarray
     pruned: np.ndarray
     chance: float | None
+    divergence: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,30 @@ def read_scores(path: Path, pruning: PruneSpec) -> PointScores:
         named = (scores.documents[key] for key in keys)
         clusters = tuple(f"cluster {item.cluster}" if item.cluster else f"item {item.key}" for item in named)
         chance = scores.chance[benchmark.name]
-        tasks.append(TaskScores(benchmark.name, benchmark.title, tuple(keys), clusters, dense, pruned, chance))
+        moved = _divergence(scores, keys)
+        tasks.append(TaskScores(benchmark.name, benchmark.title, tuple(keys), clusters, dense, pruned, chance, moved))
     return PointScores(pruning, tuple(tasks), scores.problems)
+
+
+def _divergence(scores: results.Results, keys: Sequence[str]) -> np.ndarray | None:
+    """KL(dense ‖ pruned) in nats of the probabilities of each item's choices, (items,), by their likelihoods; None
+    where an item has no choices.
+    """
+    divergences = np.empty(len(keys))
+    for place, key in enumerate(keys):
+        dense, pruned = (np.array(scores.answers[key, model].values, float) for model in (0, 1))
+        if len(dense) < 2 or len(dense) != len(scores.documents[key].choices):
+            return None
+        logs = [values - np.logaddexp.reduce(values) for values in (dense, pruned)]
+        divergences[place] = np.sum(np.exp(logs[0]) * (logs[0] - logs[1]))
+    return np.maximum(divergences, 0.0) if len(keys) else None
 
 
 @dataclass(frozen=True)
 class Setting:
     """A setting and its scored seeds, in order. planned: seeds that the sweep asks of it. tasks: by name, the scores
     (seeds, items), the dense model's (items,) and the clusters (items,), of the items that all points of the model have
-    answered.
+    answered. judged: whether the dense model is above chance, where its own scores here do not say.
     """
 
     pruning: PruneSpec
@@ -86,6 +101,7 @@ class Setting:
     tasks: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
     titles: Mapping[str, str]
     chances: Mapping[str, float | None]
+    judged: bool | None = None
 
     @property
     def name(self) -> str:
@@ -125,7 +141,7 @@ class Setting:
         """Whether the dense model answers better than a choice at random: its interval lies above chance, or above 0
         where answers are written.
         """
-        return self.dense.low > (self.chance or 0.0)
+        return self.dense.low > (self.chance or 0.0) if self.judged is None else self.judged
 
     def of_task(self, task: str) -> float:
         """The accuracy on one task, the mean over seeds."""
@@ -368,94 +384,3 @@ def seed_of(setting: Setting) -> str:
 def _span(counts: Sequence[int]) -> str:
     low, high = min(counts), max(counts)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-# --- tables -----------------------------------------------------------------------------------------------------
-
-
-def setting_row(setting: Setting) -> dict[str, Any]:
-    """A setting as a row of a table: what it is, how many seeds, accuracies as shares."""
-    point = setting.pruning
-    spread = float(setting.by_seed.std(ddof=1)) if len(setting.seeds) > 1 else None
-    return {
-        **axes_of(point),
-        "seeds": len(setting.seeds),
-        "of": setting.planned,
-        "accuracy": setting.accuracy,
-        "lowest seed": float(setting.by_seed.min()),
-        "highest seed": float(setting.by_seed.max()),
-        "standard deviation of seeds": spread,
-        "dense": setting.dense.value,
-        "chance": setting.chance,
-        **{setting.titles[name]: setting.of_task(name) for name in setting.tasks},
-    }
-
-
-def comparison_row(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as a row of a table, as shares."""
-    told = comparison.difference
-    return {
-        **axes_of(comparison.setting.pruning),
-        "against": _called(comparison.other.pruning),
-        "as": HELD_AGAINST[comparison.relation],
-        "difference": told.value,
-        "low": float(told.low),
-        "high": float(told.high),
-        "p (Holm)": told.p_holm,
-        "tests": told.tests,
-        "verdict": comparison.decision,
-        "seeds": told.seeds,
-        "items": told.n,
-        "clusters": told.clusters,
-        "standard error of seeds": _root(told.seed_variance),
-        "standard error of clusters": _root(told.cluster_variance),
-    }
-
-
-def _called(point: PruneSpec) -> str:
-    return (point.control or point.policy) if isinstance(point, EvictionPoint) else point.method
-
-
-def _root(variance: float | None) -> float | None:
-    return None if variance is None else float(np.sqrt(max(variance, 0.0)))
-
-
-MEASURED = (
-    "ms per forward",
-    "dense ms",
-    "timed",
-    "speed beside dense",
-    "seconds to prune",
-    "seconds to score",
-    "pruning",
-    "evaluation",
-)
-"""Columns of a point's row that are others whenever it is run: times, and ids of jobs."""
-
-
-def parted(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A point's row in two: what was found, the same whenever it is run, and where the point lies with what is not."""
-    found = {name: value for name, value in row.items() if name not in MEASURED}
-    place = ("model", "method", "sparsity", "pattern", "bits", "λ", "k", "noise steps", "part", "seed")
-    place += ("policy", "drawn", "budget")
-    return found, {name: row[name] for name in (*place, *MEASURED) if name in row}
-
-
-def axes_of(point: PruneSpec) -> dict[str, Any]:
-    """Where a point lies on the axes of a sweep, without its seed; what it does not look at is None."""
-    discounted, weighs_steps = (
-        any(getattr(row, name) for row in point.readers) for name in ("discounted", "weighs_steps")
-    )
-    evicted = isinstance(point, EvictionPoint)
-    return {
-        "model": point.model.source,
-        "method": point.method,
-        "sparsity": point.sparsity,
-        "pattern": point.pattern,
-        "bits": point.quantization.title or None,
-        "λ": point.discount.discount_strength if discounted else None,
-        "k": point.discount.sink_std if discounted else None,
-        "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if weighs_steps else None,
-        "part": part_alone(point) or None,
-        **({"policy": point.policy, "drawn": point.control or None, "budget": point.budget} if evicted else {}),
-    }

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.command_line.written_sweep import headlines
-from analysis.evaluation import sweep_scores
+from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
 from analysis.evaluation.frontier_exhibit import plane
+from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import PointScores
-from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as
+from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as, setting_name
 from tests.evaluation.test_sweep_scores import SPEC, scored, swept
 
 
@@ -105,7 +106,11 @@ def test_each_sink_aware_setting_is_drawn_once_and_joined_to_its_control():
 # --- evictions --------------------------------------------------------------------------------------------------
 
 EVICTIONS = SweepSpec(
-    methods=("sink-wanda", "wanda-noised"), policies=("sinks",), budgets=(0.3, 0.6), seeds=tuple(range(6))
+    methods=("sink-wanda", "wanda-noised"),
+    sparsities=(0.5,),
+    policies=("sinks",),
+    budgets=(0.3, 0.6),
+    seeds=tuple(range(6)),
 )
 
 
@@ -188,7 +193,7 @@ def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
     kept = next(one for one in said if "random positions" in one.told)
     assert kept.told.startswith("Sinks and a window against random positions of the same state (control) on bundled: ")
     assert "% of the cache (" in kept.told and "the draw (6 seeds, paired)" in kept.tested
-    row = sweep_scores.comparison_row(next(one for one in compared if one.relation == "control" and one.shown))
+    row = sweep_tables.comparison_row(next(one for one in compared if one.relation == "control" and one.shown))
     assert row["policy"] == "sinks" and row["against"] == "random"
 
 
@@ -208,3 +213,36 @@ def test_a_policy_that_only_comes_with_others_and_a_budget_that_is_no_share_are_
         SweepSpec(policies=("sinks",), budgets=(1.5,))
     alone = SweepSpec(methods=("none",), policies=("recent",), budgets=(0.5, 1.0))
     assert [str(point.kept) for point in grid(alone).prunings] == ["recent:0.5"] and not grid(alone).left_out
+
+
+# --- divergence -------------------------------------------------------------------------------------------------
+
+
+def diverging(gain: float) -> list[PointScores]:
+    """Divergences from the dense model's answers: those of what keeps sinks are `gain` nats less than the control's."""
+    points = []
+    for point in evicted_scores(0.0):
+        own = np.random.default_rng([7, point.pruning.calibration.seed])
+        keeps = setting_name(point.pruning).startswith("sinks ")
+        moved = [0.3 + 0.01 * own.random(len(task.keys)) - (gain if keeps else 0) for task in point.tasks]
+        tasks = [replace(task, divergence=values) for task, values in zip(point.tasks, moved, strict=True)]
+        points.append(PointScores(point.pruning, tuple(tasks)))
+    return points
+
+
+@pytest.mark.parametrize(("gain", "said"), [(0.1, "stays 0.1"), (-0.1, "moves 0.1"), (0.0, "would have been detected")])
+def test_closeness_to_the_dense_model_is_a_quality_of_its_own(gain, said):
+    quality = QUALITIES["divergence"]
+    settings = settings_of(diverging(gain), grid(EVICTIONS).prunings, quality)
+    assert all(setting.above_chance for setting in settings), "decided by the accuracy of the dense model"
+    compared = sweep_scores.comparisons(settings)
+    rows = [
+        {"cache bytes": 1e6 * point.budget, "dense cache bytes": 1e6} if isinstance(point, EvictionPoint) else {}
+        for point in grid(EVICTIONS).prunings
+    ]
+    points = placed(settings, grid(EVICTIONS).prunings, rows, COSTS["cache bytes"])
+    shown = plane(points, compared, COSTS["cache bytes"], quality=quality)
+    assert shown.name == "frontier-divergence-cache-bytes" and said in shown.finding and "nats" in shown.finding
+    row = shown.table.set_index("setting").loc["sinks 30 % kept"]
+    assert row["divergence"] == pytest.approx(0.305 - gain, abs=0.01) and row["low"] < row["divergence"] < row["high"]
+    assert row["gain over the control"] == pytest.approx(gain, abs=0.01)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.evaluation import dose, sweep_scores
+from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.specs import METHODS, RECIPE, ModelSpec, SweepSpec, grid, part_alone, setting_key
@@ -53,7 +53,7 @@ def test_a_setting_is_the_mean_of_its_seeds_and_knows_dense_and_chance():
     assert found[0].by_seed == pytest.approx(means)
     assert found[0].accuracy == pytest.approx(np.mean(means))
     assert (found[0].dense.value, found[0].chance) == (1.0, 0.375)
-    row = sweep_scores.setting_row(found[0])
+    row = sweep_tables.setting_row(found[0])
     assert (row["seeds"], row["of"], row["lowest seed"]) == (6, 6, pytest.approx(min(means)))
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
-from analysis.evaluation import dose, sweep_axes, sweep_scores
+from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
 from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.frontier import COSTS, TIMES, placed
@@ -121,7 +121,7 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         _DELTA,
         _deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",
-        pd.DataFrame([sweep_scores.comparison_row(comparison) for comparison in compared]),
+        pd.DataFrame([sweep_tables.comparison_row(comparison) for comparison in compared]),
         finding=reading(
             "differences",
             [
@@ -168,7 +168,7 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
     interim = f"Interim: {waiting} more runs of these settings are to come." if waiting else ""
     along = sweep_axes.by_sparsity(settings)
     above = above or not along  # evictions alone have no sparsity to draw
-    frame = pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings])
+    frame = pd.DataFrame([sweep_tables.setting_row(setting) for setting in settings])
     if above:
         table(
             "Accuracy of every setting",
