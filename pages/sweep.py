@@ -13,11 +13,13 @@ from analysis.engine.foresight import Foresight, lines
 from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
+from analysis.evaluation.qualities import ACCURACY
+from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, read
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.below import below
-from pages.parts.charts import export_button, reproduce, start_exhibits
+from pages.parts.charts import export_button, reproduce, show, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
@@ -50,12 +52,30 @@ def main() -> None:
     record = _shown(records)
     if record is None:
         st.info("No sweeps yet. This page shows which method keeps most accuracy, sparsity by sparsity, as runs end.")
+        _example()
     else:
         _state(record, alone=len(records) == 1)
         _results(record)
     st.page_link(
         "pages/start.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
     )
+
+
+def _example() -> None:
+    """The planes of the sweep that comes with SinkScope."""
+    found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
+    if found is None:
+        return
+    st.subheader("Example that comes with SinkScope")
+    for number, written in enumerate(found.planes):
+        if written.quality == ACCURACY:
+            show(written.shown(), f"sweep_example_{number}")
+    reproduce(found.command)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _shipped(path: str, changed: int) -> ShippedFrontier:
+    return read(Path(path))
 
 
 # --- before it starts -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from analysis import outputs
 from analysis.command_line.flags import folder_beside
 from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.evaluation import dose, sweep_scores, sweep_tables
-from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, placed
+from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, Cost, placed
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, Quality, settings_of
 from analysis.pruned.masks_file import MASK_FILE
@@ -106,15 +106,16 @@ def planes_of(
     rows: Sequence[Mapping[str, Any]],
     compared: Sequence[sweep_scores.Comparison],
     quality: Quality = QUALITIES[ACCURACY],
+    costs: Sequence[Cost] = MEASURED_COSTS,
 ) -> list["Shown"]:
-    """A quality against every measured cost, a plane per model. rows: of the points, in the order of `prunings`."""
+    """A quality against each cost, a plane per model. rows: of the points, in the order of `prunings`."""
     from analysis.evaluation.frontier_exhibit import plane
 
     shown = []
     for number, model in enumerate(dict.fromkeys(setting.pruning.model.source for setting in settings)):
         of_model = [setting for setting in settings if setting.pruning.model.source == model]
         timed = next((str(row["timed"]) for row in rows if row.get("timed") and row["model"] == model), "")
-        for cost in MEASURED_COSTS:
+        for cost in costs:
             points = placed(of_model, prunings, rows, cost)
             drawn = plane(points, compared, cost, timed if cost.name == TIMES else "", quality)
             if drawn is not None:

@@ -1,12 +1,13 @@
 """The plane of quality against cost as it is drawn by the page, the command line and Python. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.evaluation.frontier import CACHE, Cost, Placed, controlled, finding, on_frontier, plane_row
-from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, shown_interval
+from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.recording.set_exhibits import Formulas, Shown
@@ -31,46 +32,62 @@ def plane(
     if not points:
         return None
     pairs = controlled(compared, points)
-    control_of = {id(point): control for _, point, control in pairs}
-    controls = {id(control) for control in control_of.values()}
-    series: dict[str, list[Placed]] = {}
-    for point in points:
-        if id(point) not in controls:
-            series.setdefault(point.series, []).append(point)
-    savings = [
-        Saving(
-            name,
-            _points(of_series, quality),
-            _points([control_of.get(id(point)) for point in of_series], quality)
-            if any(id(point) in control_of for point in of_series)
-            else None,
-        )
-        for name, of_series in series.items()
-    ]
     dense, known = points[0].setting.dense.value, [one.cost / one.share for one in points if one.share]
     full = (float(np.mean(known)), dense) if known else None
     places = np.array([(one.cost, one.quality.value) for one in points] + ([full] if full else []))
     best = on_frontier(*places.T)
-    cost_of, value_of = places[best][np.argsort(places[best][:, 0])].T
-    steps = Points(cost_of, quality.sign * value_of, quality.sign * value_of, quality.sign * value_of)
-    said = [quality.help] if quality.name != ACCURACY else []
-    said += [cost.help, *([f"Forwards of {timed}."] if timed else [])]
+    rows = [plane_row(point, pairs, bool(on), quality) for point, on in zip(points, best, strict=False)]
+    return shown_plane(rows, full, finding(pairs, cost, quality), cost, timed, quality)
+
+
+def shown_plane(
+    rows: Sequence[Mapping[str, Any]],
+    full: tuple[float, float] | None,
+    said: str,
+    cost: Cost,
+    timed: str,
+    quality: Quality,
+) -> Shown:
+    """A plane from its rows, as `plane_row` makes them, cheapest first. full: cost and quality of the dense model.
+    said: its finding.
+    """
+    table = pd.DataFrame(list(rows))
+    by_name = table.set_index("setting")
+    controls = set(table["control"].dropna())
+    savings = []
+    for series, own in table[~table["setting"].isin(controls)].groupby("series", sort=False):
+        against = by_name.reindex(own["control"])
+        held = _points(against, quality) if own["control"].notna().any() else None
+        savings.append(Saving(str(series), _points(own.set_index("setting"), quality), held))
+    best = table.loc[table["on the frontier"], ["cost", quality.name]].to_numpy(float)
+    if full and on_frontier(*_with(table, full, quality))[-1]:
+        best = np.append(best, [full], axis=0)
+    best = best[np.argsort(best[:, 0], kind="stable")]
+    steps = Points(best[:, 0], *(best[:, 1],) * 3)
+    told = [quality.help] if quality.name != ACCURACY else []
+    told += [cost.help, *([f"Forwards of {timed}."] if timed else [])]
     differs = "the positions kept" if cost.name == CACHE else "the discount"
     title = quality.name[0].upper() + quality.name[1:]
     named = "frontier" if quality.name == ACCURACY else f"frontier-{quality.name}"
     return Shown(
         f"{named}-{cost.name.replace(' ', '-')}",
         f"{title} against {cost.title}",
-        f"{' '.join(said)} Hollow: the control, which differs in {differs} alone. Steps: settings that no other beats; "
+        f"{' '.join(told)} Hollow: the control, which differs in {differs} alone. Steps: settings that no other beats; "
         "as the best of several estimates, they look better than they are.",
         METHOD,
         frontier(savings, full, cost.title, quality.axis, quality.percent, "control", steps, "dense"),
-        pd.DataFrame([plane_row(point, pairs, bool(on), quality) for point, on in zip(points, best, strict=False)]),
-        finding=finding(pairs, cost, quality),
+        table,
+        finding=said,
     )
 
 
-def _points(points: Sequence[Placed | None], quality: Quality) -> Points:
-    rows = [(np.nan,) * 4 if one is None else (one.cost, *shown_interval(one.quality, quality)) for one in points]
-    cost, value, low, high = np.array(rows).T
-    return Points(cost, value, low, high, [one.setting.name if one is not None else "" for one in points])
+def _with(table: pd.DataFrame, full: tuple[float, float], quality: Quality) -> tuple[np.ndarray, np.ndarray]:
+    """Costs and qualities, more being better, of the settings and at last of the dense model."""
+    cost, value = table["cost"].to_numpy(float), table[quality.name].to_numpy(float)
+    return np.append(cost, full[0]), quality.sign * np.append(value, full[1])
+
+
+def _points(rows: pd.DataFrame, quality: Quality) -> Points:
+    """Rows by setting as points; NaN where there is none."""
+    cost, value, low, high = (rows[name].to_numpy(float) for name in ("cost", quality.name, "low", "high"))
+    return Points(cost, value, low, high, [name if isinstance(name, str) else "" for name in rows.index])

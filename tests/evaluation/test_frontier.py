@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.command_line.written_sweep import headlines
+from analysis.errors import UserError
 from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
 from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.qualities import QUALITIES, settings_of
+from analysis.evaluation.shipped_frontier import ShippedFrontier, read, write, written_plane
 from analysis.evaluation.sweep_scores import PointScores
 from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as, setting_name
 from tests.evaluation.test_sweep_scores import SPEC, scored, swept
@@ -246,3 +248,17 @@ def test_closeness_to_the_dense_model_is_a_quality_of_its_own(gain, said):
     row = shown.table.set_index("setting").loc["sinks 30 % kept"]
     assert row["divergence"] == pytest.approx(0.305 - gain, abs=0.01) and row["low"] < row["divergence"] < row["high"]
     assert row["gain over the control"] == pytest.approx(gain, abs=0.01)
+
+
+def test_planes_come_back_from_a_small_file_as_they_were(tmp_path):
+    points, compared = on_cache(gain=0.5)
+    shown = plane(points, compared, COSTS["cache bytes"])
+    full = (1.0, points[0].setting.dense.value)
+    kept = written_plane(shown, full, "cache bytes", "accuracy", "")
+    write(ShippedFrontier(command="sweep", planes=(kept,), verdicts=("said",)), tmp_path / "frontier.json.gz")
+    again = read(tmp_path / "frontier.json.gz").planes[0].shown()
+    assert again.figure.to_json() == shown.figure.to_json() and again.told == shown.told
+    assert again.table.to_dict("records")[0]["setting"] == shown.table["setting"][0]
+    (tmp_path / "frontier.json.gz").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="no frontier that this version can read"):
+        read(tmp_path / "frontier.json.gz")

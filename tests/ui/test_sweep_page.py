@@ -2,6 +2,8 @@
 
 import pytest
 
+from analysis.evaluation import shipped_frontier
+from analysis.evaluation.shipped_frontier import ShippedFrontier, WrittenPlane, write
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts
@@ -43,6 +45,21 @@ def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test.multiselect(key="sweep_methods").set_value(["sink-wanda"]).run()
     assert "cannot be attributed to the sinks" in texts(test)
     assert not engine().jobs(), "looking starts nothing"
+
+
+def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch):
+    row = {"setting": "sinks 60 % kept", "series": "sinks", "cost": 0.6, "share of the dense cost": 0.6}
+    row |= {"accuracy": 0.7, "low": 0.6, "high": 0.8, "seeds": 4, "on the frontier": True, "control": None}
+    kept = WrittenPlane(
+        cost="cache bytes", quality="accuracy", full=(1.0, 0.75), rows=(row,), said="At 60 %, it gains."
+    )
+    write(
+        ShippedFrontier(command="python -m analysis sweep", planes=(kept,), verdicts=()), tmp_path / "shipped.json.gz"
+    )
+    monkeypatch.setattr(shipped_frontier, "EXAMPLE", tmp_path / "shipped.json.gz")
+    test = app(PAGE)
+    assert "Example that comes with SinkScope" in texts(test) and "At 60 %, it gains." in texts(test)
+    assert not test.exception
 
 
 def test_what_does_not_go_together_is_one_sentence_and_the_button_is_off():

@@ -13,14 +13,16 @@ from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
 from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.differences import Difference
-from analysis.evaluation.frontier import COSTS, TIMES, placed
+from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
 from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
+from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from pages.parts.charts import chart, kept, show, table
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 
 _DELTA = (
@@ -65,8 +67,12 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
     on_plane = any(
         setting.pruning.quantization.active or isinstance(setting.pruning, EvictionPoint) for setting in of_model
     )
+
+    def planes() -> None:
+        _plane(of_chosen, of_model, compared, lambda: _diverging(key, prunings, scores))
+
     if on_plane:  # sparsity alone is no axis of theirs
-        _plane(of_chosen, of_model, compared)
+        planes()
     _differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
@@ -78,7 +84,7 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
     def more() -> None:
         _accuracies(of_model, above=shows_accuracies)
         if not on_plane:
-            _plane(of_chosen, of_model, compared)
+            planes()
         _task_map(key, of_model)
         _step_map(of_model)
         _published()
@@ -93,6 +99,15 @@ def _computed(
 ) -> tuple[list[Setting], list[Comparison]]:
     """Settings and comparisons, as these take a moment. key: what they come from."""
     settings = sweep_scores.settings(_scores, _asked)
+    return settings, sweep_scores.comparisons(settings)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _diverging(
+    key: tuple[str, ...], _asked: Sequence[PruneSpec], _scores: Sequence[sweep_scores.PointScores]
+) -> tuple[list[Setting], list[Comparison]]:
+    """As `_computed`, of how far the answers lie from the dense model's."""
+    settings = settings_of(_scores, _asked, QUALITIES[DIVERGENCE])
     return settings, sweep_scores.comparisons(settings)
 
 
@@ -203,15 +218,32 @@ def _seeds_apart(along: Sequence[sweep_axes.Along]) -> str:
     return reading("seeds apart", [curve.name for curve in along], [f"{at:.0%}" for at in x], low, high, seeds)
 
 
-def _plane(points: Sequence[Point], settings: Sequence[Setting], compared: Sequence[Comparison]) -> None:
-    """Accuracy against what a compressed model weighs or takes, each sink-aware setting joined to its control."""
+def _plane(
+    points: Sequence[Point],
+    settings: Sequence[Setting],
+    compared: Sequence[Comparison],
+    diverging: Callable[[], tuple[list[Setting], list[Comparison]]],
+) -> None:
+    """A quality against what a compressed model weighs or takes, each sink-aware setting joined to its control.
+    diverging: settings and comparisons with the divergence in place of the accuracy.
+    """
     rows = [point_row(point) for point in points]
     known = [name for name in COSTS if any(row[name] is not None for row in rows)]
     if not known:
         return
+    columns = keyed_columns([2, 3], "sweep_plane_axes")
+    name = columns[0].segmented_control(
+        "Quality",
+        list(QUALITIES),
+        default=ACCURACY,
+        required=True,
+        key="sweep_quality",
+        bind="query-params",
+        help=" ".join(f"{name}: {row.help}" for name, row in QUALITIES.items()),
+    )
     axis = known[0]
     if len(known) > 1:
-        axis = st.segmented_control(
+        axis = columns[1].segmented_control(
             "Against",
             known,
             default=known[0],
@@ -221,31 +253,38 @@ def _plane(points: Sequence[Point], settings: Sequence[Setting], compared: Seque
             format_func=lambda name: plain(name),
             help="Times of a forward are there where the sweep measured them.",
         )
+    if name != ACCURACY:
+        moved, compared = diverging()
+        settings = [one for one in moved if one.pruning.model == settings[0].pruning.model]
     cost = COSTS[axis]
     on_plane = placed(settings, [point.pruning for point in points], rows, cost)
     timed = next((row["timed"] for row in rows if row["timed"]), "") if axis == TIMES else ""
-    shown = plane(on_plane, compared, cost, timed)
+    shown = plane(on_plane, compared, cost, timed, QUALITIES[name])
     if shown is None:
+        st.caption("No point has both: only tasks with choices have a divergence.")
         return
-    smallest = reading(
-        "smallest above chance",
-        [one.series for one in on_plane],
-        [np.array([one.cost]) for one in on_plane],
-        [np.array([one.setting.by_seed.min()]) for one in on_plane],
-        [np.array([one.setting.by_seed.max()]) for one in on_plane],
-        settings[0].chance,
-        cost.title,
-    )
     show(
-        replace(shown, finding=shown.finding or smallest),
+        replace(shown, finding=shown.finding or (_smallest(on_plane, cost) if name == ACCURACY else "")),
         "sweep_plane",
         "Click a dot for its run and its command.",
         lambda point: st.session_state.update({_OPENED: point.customdata[-1]}),
     )
     opened = st.session_state.get(_OPENED)
-    chosen = [point for point in points if setting_name(point.pruning) == opened]
-    for point in chosen[:1]:
+    for point in [point for point in points if setting_name(point.pruning) == opened][:1]:
         _opened(point)
+
+
+def _smallest(on_plane: Sequence[Placed], cost: Cost) -> str:
+    """The cheapest setting whose seeds are all above chance, in a sentence."""
+    return reading(
+        "smallest above chance",
+        [one.series for one in on_plane],
+        [np.array([one.cost]) for one in on_plane],
+        [np.array([one.setting.by_seed.min()]) for one in on_plane],
+        [np.array([one.setting.by_seed.max()]) for one in on_plane],
+        on_plane[0].setting.chance,
+        cost.title,
+    )
 
 
 def _opened(point: Point) -> None:

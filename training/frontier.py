@@ -1,0 +1,89 @@
+"""Makes the frontier that ships: `python -m training.frontier`. It goes on where it was cut off, in the store of the
+environment, and writes the planes into the package.
+
+The sweep is that of docs/frontier.md, of the bundled diffusion model: sparsity × bits, and eviction budgets, each
+beside its control.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+from analysis.command_line.written_sweep import headlines, planes_of
+from analysis.engine import Engine
+from analysis.engine.sweep_points import point_row, scored
+from analysis.engine.sweeps import Point
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.command import sweep_command
+from analysis.evaluation.frontier import MEASURED_COSTS
+from analysis.evaluation.qualities import QUALITIES, settings_of
+from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
+from analysis.specs import CalibrationParams, PruneSpec, QuantizationParams, SweepSpec
+from cache.store import Store
+
+SPEC = SweepSpec(
+    methods=("none", "wanda-noised", "sink-wanda"),
+    sparsities=(0.5, 0.6),
+    bits=(16, 4, 3),
+    quantizers=("gptq-noised", "sink-gptq"),
+    policies=("sinks",),
+    budgets=(0.2, 0.4, 0.6),
+    seeds=(0, 1, 2, 3),
+    pruning=PruneSpec(
+        calibration=CalibrationParams(samples=64, seq_len=128), quantization=QuantizationParams(group=64)
+    ),
+)
+MOST_BYTES = 2**18  # of the repository
+
+
+def main(spec: SweepSpec = SPEC) -> int:
+    """Sweeps and writes the example. Returns 1 where a part failed."""
+    store = Store()
+    engine = Engine(store, alone=True)
+    try:
+        record = engine.submit("sweep", spec)
+        while not record.ended:
+            time.sleep(1)
+            record = engine.job(record.id) or record
+        if record.state != "done":
+            print(record.reason, file=sys.stderr)
+            return 1
+        points = engine.sweep_points(record)
+        scores = scored(points, engine.result_file, sweep_scores.read_scores)
+        write(shipped(spec, points, scores), EXAMPLE)
+    finally:
+        engine.close()
+        store.close()
+    size = EXAMPLE.stat().st_size
+    print(f"{EXAMPLE}: {size:,} bytes")
+    return 0 if size <= MOST_BYTES else 1
+
+
+def shipped(spec: SweepSpec, points: list[Point], scores: list[sweep_scores.PointScores]) -> ShippedFrontier:
+    """Return every plane of a sweep of one model, and what it says."""
+    prunings, rows, planes, shown = [point.pruning for point in points], list(map(point_row, points)), [], []
+    verdicts: list[str] = []
+    for quality in QUALITIES.values():
+        settings = settings_of(scores, prunings, quality)
+        compared = sweep_scores.comparisons(settings)
+        if not verdicts:
+            verdicts = sweep_scores.verdicts(compared)
+        for cost in MEASURED_COSTS:
+            for drawn in planes_of(settings, prunings, rows, compared, quality, (cost,)):
+                known = drawn.table.dropna(subset="share of the dense cost")
+                dense_cost = np.mean(known["cost"] / known["share of the dense cost"])
+                full = (float(dense_cost), settings[0].dense.value)
+                planes.append(written_plane(drawn, full if len(known) else None, cost.name, quality.name, ""))
+                shown.append(drawn)
+    end = points[0].evaluated.summary.get("end") if points[0].evaluated is not None else None
+    return ShippedFrontier(
+        command=sweep_command(spec, "frontier-pair"),
+        planes=tuple(planes),
+        verdicts=(*headlines(shown), *verdicts),
+        environment=end.get("environment") if isinstance(end, dict) else None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
