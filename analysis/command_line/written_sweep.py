@@ -125,7 +125,7 @@ def planes_of(
 
 def headlines(planes: Sequence["Shown"]) -> list[str]:
     """What the planes say: of each quality that of pruning and that of the cache, whichever there are."""
-    first: dict[tuple[str, bool], str] = {}
+    first: dict[tuple[bool, bool], str] = {}
     for shown in planes:
         cost = shown.name.removeprefix("frontier-").removeprefix(f"{DIVERGENCE}-")
         kind = shown.name.startswith(f"frontier-{DIVERGENCE}-"), cost.startswith(CACHE.replace(" ", "-"))

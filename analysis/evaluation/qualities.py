@@ -83,5 +83,5 @@ def size_words(difference: Difference, unit: Unit) -> str:
     digits = unit.decimals
     while low and unit.scale * low < 0.5 * 10**-digits:
         digits += 1
-    value, low, high = (f"{unit.scale * end:.{digits}f}" for end in (abs(difference.value), low, high))
-    return f"{value} {unit.name} [{low}, {high}]"
+    value, *ends = (f"{unit.scale * end:.{digits}f}" for end in (abs(difference.value), low, high))
+    return f"{value} {unit.name} [{', '.join(ends)}]"

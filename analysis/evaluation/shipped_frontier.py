@@ -51,8 +51,9 @@ class ShippedFrontier(BaseModel):
 
 def written_plane(shown: Shown, full: tuple[float, float] | None, cost: str, quality: str, timed: str) -> WrittenPlane:
     """Return a plane as it is written, without what is not a number in its rows."""
-    rows = shown.table.astype(object).where(shown.table.notna(), None).to_dict("records")
-    return WrittenPlane(cost=cost, quality=quality, full=full, rows=tuple(rows), timed=timed, said=shown.finding)
+    table = shown.table.astype(object).where(shown.table.notna(), None)
+    rows = tuple({str(name): value for name, value in row.items()} for row in table.to_dict("records"))
+    return WrittenPlane(cost=cost, quality=quality, full=full, rows=rows, timed=timed, said=shown.finding)
 
 
 def write(found: ShippedFrontier, path: Path) -> None:
