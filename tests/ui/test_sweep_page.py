@@ -58,8 +58,8 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     monkeypatch.setattr(shipped_frontier, "EXAMPLE", tmp_path / "shipped.json.gz")
     test = app(PAGE)
-    assert "Example that comes with SinkScope" in texts(test) and "At 60 %, it gains." in texts(test)
-    assert not test.exception
+    assert [heading.value for heading in test.subheader] == ["Example that comes with SinkScope"]
+    assert "At 60 %, it gains." in texts(test) and not test.exception
 
 
 def test_what_does_not_go_together_is_one_sentence_and_the_button_is_off():
