@@ -239,7 +239,7 @@ def _plane(
         required=True,
         key="sweep_quality",
         bind="query-params",
-        help=" ".join(f"{name}: {row.help}" for name, row in QUALITIES.items()),
+        help=plain(" ".join(f"{name}: {row.help}" for name, row in QUALITIES.items())),
     )
     axis = known[0]
     if len(known) > 1:
