@@ -19,7 +19,7 @@ from analysis.evaluation.command import sweep_command
 from analysis.evaluation.frontier import MEASURED_COSTS
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
-from analysis.specs import CalibrationParams, PruneSpec, QuantizationParams, SweepSpec
+from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
 from cache.store import Store
 
 SPEC = SweepSpec(
@@ -30,9 +30,8 @@ SPEC = SweepSpec(
     policies=("sinks",),
     budgets=(0.2, 0.4, 0.6),
     seeds=(0, 1, 2, 3),
-    pruning=PruneSpec(
-        calibration=CalibrationParams(samples=64, seq_len=128), quantization=QuantizationParams(group=64)
-    ),
+    pruning=PruneSpec(calibration=CalibrationParams(samples=32, seq_len=64), quantization=QuantizationParams(group=64)),
+    evaluation=EvaluateSpec(limit=300),
 )
 MOST_BYTES = 2**18  # of the repository
 
