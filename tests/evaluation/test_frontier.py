@@ -195,6 +195,9 @@ def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
     kept = next(one for one in said if "random positions" in one.told)
     assert kept.told.startswith("Sinks and a window against random positions of the same state (control) on bundled: ")
     assert "% of the cache (" in kept.told and "the draw (6 seeds, paired)" in kept.tested
+    window = next(one for one in compared if one.relation == "policy")
+    assert window.difference.seeds == 0 and window.difference.p is not None and not window.difference.holds_seeds
+    assert "nothing else is drawn" in next(one for one in said if "the nearest positions" in one.told).tested
     row = sweep_tables.comparison_row(next(one for one in compared if one.relation == "control" and one.shown))
     assert row["policy"] == "sinks" and row["against"] == "random"
 
