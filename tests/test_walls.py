@@ -61,7 +61,13 @@ def test_the_command_line_says_what_it_can_do_before_anything_heavy_is_loaded():
 
 def test_the_command_line_refuses_and_helps_before_torch_is_loaded():
     """And with the modules of the verb alone that is asked for."""
-    asked = (["models"], ["record", "--help"], ["prune", "--sparsity", "2", "--out", "nowhere"], ["sweep", "--help"])
+    asked = (
+        ["models"],
+        ["record", "--help"],
+        ["prune", "--sparsity", "2", "--out", "nowhere"],
+        ["sweep", "--help"],
+        ["study", "--help"],
+    )
     script = f"""
 import contextlib, io, sys
 from analysis.__main__ import main
@@ -72,8 +78,9 @@ print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "analysis.command_line.prune" in loaded and "analysis.command_line.study" not in loaded
-    assert not loaded & {"torch", "transformers", "dask", "lm_eval", "optuna", "scipy", "plotly", "analysis.jobs"}
+    assert "analysis.command_line.prune" in loaded and "analysis.command_line.claims" not in loaded
+    assert not loaded & {"torch", "transformers", "dask", "lm_eval", "optuna", "scipy", "plotly"}
+    assert not loaded & {"analysis.jobs", "analysis.engine"}
     assert "error: Sparsity" in done.stderr
 
 

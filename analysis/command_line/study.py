@@ -24,19 +24,13 @@ from analysis.command_line.verb_flags import (
     size,
 )
 from analysis.errors import UserError
-from analysis.evaluation import plan_words
 from analysis.machine import threads
-from analysis.models.checkpoint import describe
-from analysis.models.registry import entry
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.specs.recording_sets import MOST_PROMPTS
-from analysis.study import findings as findings_file
-from analysis.study import plans, registration, rules
-from analysis.study.findings import EXAMPLE, MOST_BYTES, Findings
-from analysis.study.foresight import foresee_study, lines
 
 if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
+    from analysis.study.findings import Findings
 
 
 ASKED = Fields(StudySpec, " In the size chosen it may be another.", without=("prompts",))
@@ -99,6 +93,8 @@ def planned(options: argparse.Namespace) -> StudySpec:
     """
     if options.plan is None:
         return spec_of(options)
+    from analysis.study import registration
+
     if not options.plan.exists():
         spec = spec_of(options)
         plan = registration.register(spec)
@@ -120,6 +116,11 @@ def run(options: argparse.Namespace) -> int:
     check_out(options, refusal)
     spec = planned(options)
     from analysis.engine.studies import sweep_of
+    from analysis.evaluation import plan_words
+    from analysis.study import findings as findings_file
+    from analysis.study import plans
+    from analysis.study.findings import EXAMPLE
+    from analysis.study.foresight import foresee_study, lines
     from analysis.study.needs import why_not
 
     problem = why_not(spec)
@@ -146,10 +147,14 @@ def run(options: argparse.Namespace) -> int:
         return _finished(engine, record, options)
 
 
-def _say_plans(engine: "Engine", spec: StudySpec, example: Findings | None) -> None:
+def _say_plans(engine: "Engine", spec: StudySpec, example: "Findings | None") -> None:
     """Print what every size can show, rule out and cost, hours by benchmark and card where they are computed, and
     cheaper studies.
     """
+    from analysis.models.checkpoint import describe
+    from analysis.models.registry import entry
+    from analysis.study import plans
+
     if entry(spec.model.source) is None:
         describe(spec.model.source, spec.model.paradigm)  # refuses what is no model
     noise = plans.noise_of(spec, example)
@@ -164,6 +169,7 @@ def _say_plans(engine: "Engine", spec: StudySpec, example: Findings | None) -> N
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some parts failed."""
+    from analysis.study import rules
     from analysis.study.gather import gather
     from analysis.study.report import REPORT, write_folder
 
@@ -190,6 +196,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
 
 def refusal(path: Path) -> str:
     """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    from analysis.study.findings import MOST_BYTES
     from analysis.study.report import NUMBERS
 
     def wrote(path: Path) -> bool:
