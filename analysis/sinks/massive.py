@@ -87,11 +87,11 @@ def channels(
 
 
 def sentence(channels: list[Channel], carried: np.ndarray, chance: np.ndarray, massive_share: float) -> str:
-    """Which channel is the largest and whether sinks carry it, in numbers; nothing where chance gives as much.
+    """Which channel is the largest and whether sinks carry it, beside chance, in numbers.
 
     carried, chance (T, L): of the largest channel of each layer and step.
     """
-    if not channels or carried.mean() <= chance.mean():
+    if not channels:
         return ""
     first = channels[0]
     return (

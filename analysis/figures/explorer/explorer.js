@@ -62,6 +62,7 @@ function mount(root, packed, options = {}) {
     find("[data-do=zoom]").hidden = !(app.state.area?.p0 != null && app.state.area.p1 > app.state.area.p0);
     find("[data-do=ask]").hidden = !options.onAsk || app.state.position == null;
     root.classList.toggle("sx-over", over);
+    root.classList.toggle("sx-both", several.length > 1);
     root.classList.toggle("sx-nodots", !views.raster.dotted());
     find("[data-do=undo]").hidden = !PINS.some((name) => app.state[name] != null);
     const slider = views.curve.canvas;

@@ -35,6 +35,7 @@ class TextView extends View {
     for (const recording of recordings) {
       if (titled) { titles.push({ recording, y }); y += 20; }
       size = Math.max(3, Math.floor(Math.sqrt((w * room) / recording.S) - 0.5));
+      while (size > 3 && Math.ceil(recording.S / Math.floor(w / size)) * size > room) size--;
       const across = Math.max(1, Math.floor(w / size));
       boxes.push(Array.from({ length: recording.S }, (_, s) => [(s % across) * size, y + Math.floor(s / across) * size, size - 1, size - 1]));
       below = y + Math.ceil(recording.S / across) * size;
