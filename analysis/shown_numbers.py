@@ -5,7 +5,7 @@ Files for machines (JSON, CSV, Parquet) keep the numbers as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,16 +30,18 @@ def p_words(p: float) -> str:
     return f"p {p_value(p)}" if p < _LEAST_P else f"p = {p_value(p)}"
 
 
-def column_formats(frame: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
+def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[str, Callable[[Any], str]]:
     """Return by name what writes the cells of the columns of a table that hold fractions, or counts with gaps.
 
     An interval, which stands in `low` and `high`, has two significant digits of its typical half, and so has the value
-    before it. Other fractions have three significant digits.
+    before it. Other fractions have three significant digits. shares: columns that are written in per cent.
     """
     formats: dict[str, Callable[[Any], str]] = {}
     for name in frame.columns:
         if name in P_COLUMNS:
             formats[name] = _blank(p_value)
+        elif name in shares:
+            formats[name] = _blank("{:.1%}".format)
         elif frame[name].dtype.kind == "f":
             formats[name] = _blank("{:.0f}".format if _whole(frame[name].to_numpy()) else _significant)
     if not {"low", "high"} <= set(formats):

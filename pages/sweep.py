@@ -40,12 +40,13 @@ def main() -> None:
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")
-    st.caption(
-        f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model beside "
-        "the dense one, on the same items with the same masks."
-    )
+    answer = st.container(key="sweep_answer", gap="small")
     if engine().authorizer.may("run"):
         with st.expander("New sweep", icon=":material/add:", expanded=not records, key="new_sweep"):
+            st.caption(
+                f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model "
+                "beside the dense one, on the same items with the same masks."
+            )
             _what_to_sweep(model)
     else:
         may_act()
@@ -55,7 +56,7 @@ def main() -> None:
         _example()
     else:
         _state(record, alone=len(records) == 1)
-        _results(record)
+        _results(record, answer)
     st.page_link(
         "pages/start.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
     )
@@ -223,11 +224,11 @@ def _running(sweep_id: str) -> None:
             engine().retry_failed(sweep_id)
 
 
-def _results(record: JobRecord) -> None:
+def _results(record: JobRecord, answer: DeltaGenerator) -> None:
     if not record.ended:
-        st.fragment(_so_far, run_every=REDRAW)(record.id)
+        st.fragment(_so_far, run_every=REDRAW)(record.id)  # which draws nothing outside of itself
         return
-    more = _draw(record.id)
+    more = _draw(record.id, answer)
 
     def rest() -> None:
         more()
@@ -240,8 +241,8 @@ def _so_far(sweep_id: str) -> None:
     _draw(sweep_id)()
 
 
-def _draw(sweep_id: str) -> Callable[[], None]:
-    """Draws the differences, and returns what draws the rest of the results."""
+def _draw(sweep_id: str, answer: DeltaGenerator | None = None) -> Callable[[], None]:
+    """Draw the differences, and return what draws the rest of the results. answer: where the finding stands."""
     record = engine().job(sweep_id)
     if record is None:
         return lambda: None
@@ -251,7 +252,7 @@ def _draw(sweep_id: str) -> Callable[[], None]:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return lambda: None
-    return sweep_results(points, scores)
+    return sweep_results(points, scores, answer)
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, SERIES_COLORS, SYMBOLS, as_text, layout, wrapped
 
-_APART = 0.012  # of the axis between the points of two lines, which stand at equal cost
+_APART = 0.02  # of the axis between the points of two lines, which stand at equal cost
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def frontier(
         figure, wrapped(cost_title, 40), wrapped(value_title, 34), height=400 + 10 * len(savings)
     )  # the legend takes the rest
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(rangemode="tozero", zeroline=False)
+    figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, tickformat="~p" if percent else "~g")
     return figure
 
@@ -120,7 +120,6 @@ def _add(
                 "thickness": 1.5,
                 "width": 4,
             },
-            showlegend=not hollow,
             customdata=[
                 *zip(points.cost.tolist(), points.low.tolist(), points.high.tolist(), map(as_text, names), strict=True)
             ],

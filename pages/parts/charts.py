@@ -130,16 +130,17 @@ def table(
     export: bool = True,
     finding: str = "",
     hint: str = "",
+    shares: Collection[str] = (),
     **options: Any,
 ) -> Any:
     """Draws title, sentence and a table with its download. options go to `st.dataframe`.
 
     export: whether it stands in the exported page. hint: what a visitor can do with it, which an exported page leaves
-    out.
+    out. shares: columns that are written in per cent.
     """
     heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
-    shown = as_read(frame, options.get("column_config", {}))
+    shown = as_read(frame, options.get("column_config", {}), shares)
     event = st.dataframe(shown, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)
     download_buttons(frame, key, type="tertiary")
     if export:
@@ -147,13 +148,17 @@ def table(
     return event
 
 
-def as_read(frame: pd.DataFrame, written: Collection[str] = ()) -> pd.DataFrame | Styler:
-    """Return a table whose numbers are written as people read them (`column_formats`); they sort as before. written:
-    columns that are written in another way. Large tables stay as they are, as writing every cell takes long.
+def as_read(frame: pd.DataFrame, written: Collection[str] = (), shares: Collection[str] = ()) -> pd.DataFrame | Styler:
+    """Return a table whose numbers are written as people read them (`column_formats`); they sort as before.
+
+    written: columns that are written in another way. shares: those in per cent. Large tables stay as they are, as
+    writing every cell takes long.
     """
     if frame.empty or frame.size > _WRITTEN_CELLS:
         return frame
-    formats: dict[Any, Any] = {name: write for name, write in column_formats(frame).items() if name not in written}
+    formats: dict[Any, Any] = {
+        name: write for name, write in column_formats(frame, shares).items() if name not in written
+    }
     return frame.style.format(formats, na_rep="") if formats else frame
 
 

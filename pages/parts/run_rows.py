@@ -13,6 +13,7 @@ from pages.parts.session import engine
 _DENSE = "dense"
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
+    "method": st.column_config.TextColumn(width=165),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
     "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
     "weights, MB": st.column_config.NumberColumn(

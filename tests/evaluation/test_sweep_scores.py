@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
+from analysis.evaluation.sweep_headline import headline, relations
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.specs import METHODS, RECIPE, ModelSpec, SweepSpec, grid, part_alone, setting_key
 
@@ -84,6 +85,30 @@ def test_without_an_effect_it_cannot_tell_and_names_both_sources_of_noise():
 def test_an_effect_is_shown():
     told = sweep_scores.comparisons(swept(scored(SPEC, gain=0.5), SPEC))
     assert all(one.decision == "better" and one.shown and one.difference.value > 0.1 for one in told)
+
+
+def first_line(points: list[PointScores], spec: SweepSpec = SPEC) -> sweep_scores.Verdict:
+    compared = sweep_scores.comparisons(swept(points, spec))
+    assert relations(compared) == ["control", "published"]
+    return headline([one for one in compared if one.relation == "control"])
+
+
+def test_the_first_line_is_the_largest_significant_difference_from_the_control():
+    told = first_line(scored(SPEC, gain=0.5)).told
+    assert (
+        told.startswith("On bundled at ")
+        and " % sparsity, Sink-Wanda is better than Wanda, noised (control): +" in told
+    )
+    assert told.endswith("after Holm correction over 4 comparisons. 2 of 2 differences are significant.")
+
+
+def test_without_one_it_says_which_would_have_been_detected_and_what_is_left_out():
+    said = first_line(scored(SPEC))
+    assert said.told.startswith("On bundled, Sink-Wanda does not differ significantly from Wanda, noised (control): ")
+    assert "the largest of 2 differences is " in said.told and said.told.endswith(" points would have been detected.")
+    assert said.tested.endswith("Other models, tasks and calibration sources are not covered.")
+    one = SPEC.model_copy(update={"seeds": (0,)})
+    assert "no verdict from one seed" in first_line(scored(one), one).told
 
 
 def test_with_one_seed_the_noise_of_the_seed_is_said_to_be_left_out():

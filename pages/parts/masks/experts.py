@@ -6,7 +6,14 @@ from analysis.pruned.compare import Comparison
 from analysis.pruned.measure_grids import grid_of
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
-from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, table_of
+from pages.parts.masks.shown_measures import (
+    cells_in_words,
+    chance_in_words,
+    choose_measure,
+    formula,
+    table_of,
+    title_of,
+)
 
 
 def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
@@ -22,7 +29,7 @@ def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
     if bare:
         st.caption(f"Layers without experts: {', '.join(bare)}.")
     chart(
-        f"{measure.title} by layer and expert, {part}",
+        title_of(measure, beside, f"by layer and expert, {part}"),
         f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
         formula(measure),
         grid_of(measure, counts, beside, "expert"),

@@ -12,7 +12,15 @@ from analysis.specs import PATTERNS
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import OURS, cells_in_words, chance_in_words, choose_measure, formula, table_of
+from pages.parts.masks.shown_measures import (
+    OURS,
+    cells_in_words,
+    chance_in_words,
+    choose_measure,
+    formula,
+    table_of,
+    title_of,
+)
 from pages.parts.plain import plain
 
 
@@ -42,7 +50,7 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
         st.caption(f"{plain(several)} query heads share one key/value head, so neighbouring cells are the same.")
     table = table_of(counts, beside, "layer", "head")
     chart(
-        f"{measure.title} by layer and head, {part}",
+        title_of(measure, beside, f"by layer and head, {part}"),
         f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
         formula(measure),
         grid_of(measure, counts, beside, "head"),

@@ -15,7 +15,14 @@ from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, table_of
+from pages.parts.masks.shown_measures import (
+    cells_in_words,
+    chance_in_words,
+    choose_measure,
+    formula,
+    table_of,
+    title_of,
+)
 from pages.parts.plain import plain
 from pages.parts.plot import Point
 from pages.parts.recordings.choice import within
@@ -46,7 +53,7 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
     with plot:
         chart(
-            f"{measure.title} by layer and projection",
+            title_of(measure, beside, "by layer and projection"),
             f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
             formula(measure),
             grid_of(measure, counts, beside, names, selected=(layer, names.index(name)), clickable=True),

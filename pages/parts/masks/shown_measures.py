@@ -47,6 +47,12 @@ def formula(measure: Measure) -> str:
     )
 
 
+def title_of(measure: Measure, floor: object, where: str) -> str:
+    """Return the title of a grid: what its cells hold. floor: of two calibration seeds, if they are subtracted."""
+    less = "" if floor is None else " minus that of two calibration seeds,"
+    return f"{measure.title}{less} {where}"
+
+
 def cells_in_words(
     measure: Measure, counts: np.ndarray, floor: np.ndarray | None, what: str, columns: str | Sequence[str]
 ) -> str:
@@ -61,7 +67,10 @@ def cells_in_words(
     called = "all matrices" if what == "matrix" else f"all {what}s"
     seeds = None if floor is None else float(measure.compute(floor.sum(axis=sums)))
     value, chance = (float(share(whole)) for share in (measure.compute, measure.independent))
-    return said or reading("whole against seeds", measure.title, value, seeds, chance, called)
+    if said:
+        return said
+    none = "" if floor is None else f"No {what} differs by more than two calibration seeds do. "
+    return none + reading("whole against seeds", measure.title, value, seeds, chance, called)
 
 
 def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:

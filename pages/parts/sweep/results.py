@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
-from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
+from analysis.evaluation import sweep_axes, sweep_scores, sweep_tables
 from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.differences import Difference
 from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
@@ -24,25 +24,23 @@ from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, sett
 from pages.parts.charts import chart, kept, show, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
+from pages.parts.sweep.differences import curves_of, draw_differences
 
-_DELTA = (
-    "First minus second method on the same items, the mean over tasks and calibration seeds. Items of one cluster (a "
-    "key, a passage) and runs of one seed are not independent, so the variance is that of both, crossed:\n\n"
-    r"$$V = V_{seeds} + V_{clusters} - V_{seeds \times clusters}$$"
-    "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
-    "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
-)
 _ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
 _NO_SHARES = {
     *("λ", "k", "seed", "dense bytes", "dense ms", "speed beside dense", "seconds to prune", "seconds to score"),
     *COSTS,
 }
 _OPENED = "sweep_opened"
-_deltas, _accuracy, _grid_map = kept(figures.deltas), kept(figures.accuracy), kept(figures.grid_map)
+_accuracy, _grid_map = kept(figures.accuracy), kept(figures.grid_map)
 
 
-def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> Callable[[], None]:
-    """Draws the differences that are known. Returns what draws all else."""
+def sweep_results(
+    points: Sequence[Point], scores: Sequence[sweep_scores.PointScores], place: DeltaGenerator | None = None
+) -> Callable[[], None]:
+    """Draw the differences that are known. Return what draws all else. place: of the finding, if it is to stand above
+    all else.
+    """
     prunings = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
     key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in prunings))
@@ -73,10 +71,11 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
 
     if on_plane:  # sparsity alone is no axis of theirs
         planes()
-    _differences(
+    draw_differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
         of_model,
+        st.container() if place is None else place,
     )
 
     shows_accuracies = any(comparison.setting.pruning.model.source == chosen for comparison in compared)
@@ -111,69 +110,9 @@ def _diverging(
     return settings, sweep_scores.comparisons(settings)
 
 
-def _differences(compared: Sequence[Comparison], family: int, settings: Sequence[Setting]) -> None:
-    if not compared:
-        st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
-        return
-    for verdict in sweep_scores.verdicts_by_pair(compared):
-        st.markdown(plain(verdict.told), help=plain(verdict.tested))
-    for response in dose.dose_responses(settings):
-        st.markdown(plain(dose.sentence(response)))
-    compared = [one for one in compared if not isinstance(one.setting.pruning, EvictionPoint)]
-    if not compared:
-        return
-    floors = [_floor(setting) for setting in _controls(compared)]
-    deltas = [figures.Delta(**vars(each)) for each in sweep_axes.differences_along(compared)]
-    sides = {side.pruning.method: side for comparison in compared for side in (comparison.setting, comparison.other)}
-    curves = _curves(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
-    first = compared[0].setting
-    chart(
-        "Accuracy by sparsity, and what the discount changes",
-        f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of this "
-        "sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over calibration "
-        "seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
-        f"{sweep_scores.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
-        _DELTA,
-        _deltas(curves, deltas, first.dense.value, first.chance),
-        "sweep_deltas",
-        pd.DataFrame([sweep_tables.comparison_row(comparison) for comparison in compared]),
-        finding=reading(
-            "differences",
-            [
-                f"{sweep_axes.pair_name(comparison)} at {comparison.setting.pruning.sparsity:.0%}"
-                for comparison in compared
-            ],
-            _in_points([comparison.difference for comparison in compared]),
-            [comparison.shown for comparison in compared],
-        ),
-    )
-    if len(sides) > 6:
-        st.caption("Methods beyond the sixth share a colour with an earlier one.")
-
-
 def _in_points(differences: Sequence[Difference]) -> np.ndarray:
     """Each with the ends of its interval, (N, 3)."""
     return np.array([[100 * getattr(told, end) for end in ("value", "low", "high")] for told in differences])
-
-
-def _controls(compared: Sequence[Comparison]) -> list[Setting]:
-    controls = {comparison.other.name: comparison.other for comparison in compared if comparison.relation == "control"}
-    return list(controls.values())
-
-
-def _floor(setting: Setting) -> str:
-    """What two seeds of one method differ by, in a sentence; nothing where there is one seed."""
-    floor = sweep_scores.floor(setting)
-    if floor is None:
-        return ""
-    return (
-        f"Two calibration seeds of {setting.name} differ by {100 * floor.typical:.2f} points typically, by "
-        f"{100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
-    )
-
-
-def _curves(along: Sequence[sweep_axes.Along]) -> list[figures.Curve]:
-    return [figures.Curve(**vars(curve)) for curve in along]
 
 
 def _accuracies(settings: Sequence[Setting], above: bool) -> None:
@@ -193,14 +132,15 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
             _ACCURACY,
             finding=_seeds_apart(along),
             hint=interim,
-            column_config=_in_percent(frame),
+            shares=_shares(frame),
+            column_order=_telling(frame),
         )
         return
     chart(
         "Accuracy against sparsity",
         "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.",
         _ACCURACY,
-        _accuracy(_curves(along), "sparsity", first.dense.value, first.chance),
+        _accuracy(curves_of(along), "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
         frame,
         finding=_seeds_apart(along),
@@ -417,18 +357,26 @@ def _published() -> None:
 
 def _points(rows: Sequence[dict]) -> None:
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
-    table(
-        "Points",
-        "Every pruning of the sweep: state, accuracy, size and time.",
-        frame,
-        "sweep_points",
-        "In the file accuracies and sparsities are shares. Seconds are of this machine while it did whatever else it "
-        "did.",
-        column_config=_in_percent(frame),
-    )
+    with st.expander("Every pruning", key="fold_sweep_points"):
+        table(
+            "Points",
+            "Every pruning of the sweep: state, accuracy, size and time.",
+            frame,
+            "sweep_points",
+            "In the file accuracies and sparsities are shares. Seconds are of this machine while it did whatever else "
+            "it did.",
+            shares=_shares(frame),
+            column_order=_telling(frame),
+        )
 
 
-def _in_percent(frame: pd.DataFrame) -> dict[str, Any]:
-    """How the columns of shares of a table are written."""
-    shares = [name for name in frame.select_dtypes("float").columns if name not in _NO_SHARES]
-    return {name: st.column_config.NumberColumn(format="percent") for name in shares}
+def _shares(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of a table that hold shares."""
+    return [name for name in frame.select_dtypes("float").columns if name not in _NO_SHARES]
+
+
+def _telling(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of a table that are not the same in all rows; the file has the others too."""
+    if len(frame) < 2:
+        return list(frame.columns)
+    return [name for name in frame.columns if name in ("accuracy", "seeds") or frame[name].nunique() > 1]

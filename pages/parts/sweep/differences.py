@@ -1,0 +1,133 @@
+"""What settings of a sweep differ by: the finding, one figure and one table of what they are compared with."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
+from analysis.evaluation.conditions import HELD_AGAINST
+from analysis.evaluation.sweep_headline import headline, relations
+from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.figures import sweep as figures
+from analysis.specs import EvictionPoint
+from pages.parts.charts import chart, kept, table
+from pages.parts.plain import plain
+
+_DELTA = (
+    "First minus second method on the same items, the mean over tasks and calibration seeds. Items of one cluster (a "
+    "key, a passage) and runs of one seed are not independent, so the variance is that of both, crossed:\n\n"
+    r"$$V = V_{seeds} + V_{clusters} - V_{seeds \times clusters}$$"
+    "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
+    "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
+)
+_deltas = kept(figures.deltas)
+
+
+def draw_differences(
+    compared: Sequence[Comparison], family: int, settings: Sequence[Setting], place: DeltaGenerator
+) -> None:
+    """Draw the finding, then one figure and one table of what settings are compared with. place: where the finding is
+    to stand.
+    """
+    if not compared:
+        st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
+        return
+    held = relations(compared)
+    with place:
+        said = headline([comparison for comparison in compared if comparison.relation == held[0]])
+        st.markdown(f"##### {plain(said.told)}")
+        st.caption(plain(said.tested))
+    for response in dose.dose_responses(settings):
+        st.markdown(plain(dose.sentence(response)))
+    relation = held[0]
+    if len(held) > 1:
+        relation = st.segmented_control(
+            "Compared with",
+            held,
+            default=held[0],
+            required=True,
+            key="sweep_base",
+            bind="query-params",
+            format_func=HELD_AGAINST.__getitem__,
+            help="The control differs in nothing but the discount. The published baseline differs in noise, order and "
+            "norm as well.",
+        )
+    shown = [comparison for comparison in compared if comparison.relation == relation]
+    pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
+    if pruned:
+        _figure(pruned, settings, family)
+    _table(shown)
+    with st.expander("Every comparison in words", key="fold_sweep_words"):
+        for verdict in sweep_scores.verdicts_by_pair(compared):
+            st.markdown(plain(verdict.told), help=plain(verdict.tested))
+
+
+def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family: int) -> None:
+    floors = [_floor(setting) for setting in _controls(compared)]
+    deltas = [figures.Delta(**vars(each)) for each in sweep_axes.differences_along(compared)]
+    curves = curves_of(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
+    first = compared[0].setting
+    chart(
+        "Accuracy by sparsity, and what the discount changes",
+        f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of this "
+        "sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over calibration "
+        "seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
+        f"{sweep_scores.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
+        _DELTA,
+        _deltas(curves, deltas, first.dense.value, first.chance),
+        "sweep_deltas",
+    )
+    if len({setting.pruning.method for setting in settings}) > 6:
+        st.caption("Methods beyond the sixth share a colour with an earlier one.")
+
+
+def _table(compared: Sequence[Comparison]) -> None:
+    """The differences of one relation, a row each."""
+    rows = [sweep_tables.comparison_row(comparison) for comparison in compared]
+    methods = [sweep_axes.label(comparison.setting) for comparison in compared]
+    columns = {name: [row[name] for row in rows] for name in ("p (Holm)", "verdict")}
+    counts = {name: [row[name] for row in rows] for name in ("seeds", "items", "clusters")}
+    frame = pd.DataFrame(
+        {
+            **({"method": methods} if len(set(methods)) > 1 else {}),
+            "sparsity": [row["sparsity"] for row in rows],
+            "points": [100 * row["difference"] for row in rows],
+            "low": [100 * row["low"] for row in rows],
+            "high": [100 * row["high"] for row in rows],
+            "compared with": [sweep_axes.label(comparison.other) for comparison in compared],
+            **columns,
+            "detectable": [100 * comparison.difference.detectable() for comparison in compared],
+            **counts,
+        }
+    )
+    table(
+        "Differences" if len(set(methods)) > 1 else f"Differences of {methods[0]}",
+        "Points of accuracy with 95 % intervals. Detectable: the true difference that would have been significant with "
+        "80 % probability.",
+        frame,
+        "sweep_differences",
+        _DELTA,
+        shares=("sparsity",),
+    )
+
+
+def _controls(compared: Sequence[Comparison]) -> list[Setting]:
+    controls = {comparison.other.name: comparison.other for comparison in compared if comparison.relation == "control"}
+    return list(controls.values())
+
+
+def _floor(setting: Setting) -> str:
+    """What two seeds of one method differ by, in a sentence; nothing where there is one seed."""
+    floor = sweep_scores.floor(setting)
+    if floor is None:
+        return ""
+    return (
+        f"Two calibration seeds of {setting.name} differ by {100 * floor.typical:.2f} points typically, by "
+        f"{100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
+    )
+
+
+def curves_of(along: Sequence[sweep_axes.Along]) -> list[figures.Curve]:
+    return [figures.Curve(**vars(curve)) for curve in along]
