@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
+from analysis.evaluation.decisions import POINTS, seen
 from analysis.evaluation.differences import AT_CHANCE, SHOWN, Difference, points
 from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results
@@ -96,7 +97,7 @@ def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[s
     tasks = [name for name in differences if name != AVERAGE]
     chance = [results.benchmark(name).title for name in tasks if not differences[name].above_chance]
     if not told and len(chance) < len(tasks):
-        told = ["on no single task is a difference shown"]
+        told = ["not significant on any single task"]
     return told + ([f"no verdict on {', '.join(chance)}, as {AT_CHANCE}"] if chance else [])
 
 
@@ -105,6 +106,12 @@ def _interval(difference: Difference) -> str:
 
 
 def _shown(difference: Difference) -> str:
-    """`better, p = 0.012`: the verdict with its adjusted p, where there is one."""
+    """`better, p = 0.012`: the verdict with its adjusted p, where there is one; `not significant` with the size of
+    effect that would have been detected.
+    """
     p = difference.p_holm if difference.above_chance else None
-    return difference.words if p is None else f"{difference.words}, {p_words(p)}"
+    if p is None:
+        return difference.words
+    if difference.shown:
+        return f"{difference.words}, {p_words(p)}"
+    return f"not significant, {p_words(p)}{seen(difference, POINTS)}"

@@ -94,7 +94,8 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     assert "On bundled" in first and "differs" not in first and "points \\[" in first and "(control)" in first
     assert "Other models, tasks and calibration sources are not covered." in told
     compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
-    assert set(compared["compared with"]) == {"Wanda, noised (control)"} and compared["detectable"].gt(0).all()
+    assert compared["compared with"].str.startswith("Wanda, noised (control)").all()
+    assert compared["detectable"].gt(0).all()
     assert "Two calibration seeds of wanda\\-noised" in told or "Two calibration seeds of wanda-noised" in told
     for title in (
         "Accuracy by sparsity, and what the discount changes",
