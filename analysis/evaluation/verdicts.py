@@ -114,4 +114,7 @@ def _shown(difference: Difference) -> str:
         return difference.words
     if difference.shown:
         return f"{difference.words}, {p_words(p)}"
-    return f"not significant, {p_words(p)}{seen(difference, POINTS)}"
+    detected = (
+        seen(difference, POINTS) if difference.standard_error > 0 else ""
+    )
+    return f"not significant, {p_words(p)}{detected}"

@@ -206,7 +206,11 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
             assert (row["in words"] in SHOWN) == (row["p (Holm)"] < 0.05 and judged)
         average = rows[0]
         assert average["task"] == "Average"
-        assert f"; {average['in words']}, p " in sentence or "no verdict" in average["in words"]
+        told = average["in words"] if average["in words"] in SHOWN else "not significant"
+        assert f"; {told}, p " in sentence or "no verdict" in average["in words"]
+        judged = told == "not significant" and "no verdict" not in average["in words"]
+        spread = comparing.overall(comparing.family(found)[pair]).standard_error > 0
+        assert ("would have been detected" in sentence) == (judged and spread)
         shown = [row["task"] for row in rows[1:] if row["in words"] in SHOWN]
         assert ("not significant on any single task" in sentence) == (not shown)
         assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)

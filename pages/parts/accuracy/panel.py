@@ -110,7 +110,8 @@ def _more(results: Results, compared: Compared | None) -> None:
     if compared is not None:
         differences(results, compared)
     if bounds.bounded(results):
-        likelihoods(results)
+        with st.expander("Log-likelihood of right answers", key="fold_likelihoods"):
+            likelihoods(results)
     for benchmark in results.benchmarks:
         if benchmark.kind == evaluations.PERPLEXITY:
             perplexity(results, benchmark.name)
