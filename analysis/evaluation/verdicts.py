@@ -114,7 +114,5 @@ def _shown(difference: Difference) -> str:
         return difference.words
     if difference.shown:
         return f"{difference.words}, {p_words(p)}"
-    detected = (
-        seen(difference, POINTS) if difference.standard_error > 0 else ""
-    )
+    detected = seen(difference, POINTS) if difference.standard_error > 0 else ""
     return f"not significant, {p_words(p)}{detected}"
