@@ -29,11 +29,11 @@ def document() -> str:
 
 def _paragraph(claim: Claim) -> str:
     sources = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in claim.sources)
-    side = "above" if claim.direction > 0 else "below"
+    side = "higher" if claim.direction > 0 else "lower"
     told = [
         f"### {claim.sentence.removesuffix('.')} (`{claim.name}`)",
-        f"Claimed in {sources}. We compare the {claim.quantity} with {claim.null}, and ask whether it lies {side} it "
-        f"by {UNITS[claim.unit].margin(claim.margin)} or more.",
+        f"Claimed in {sources}. Quantity: the {claim.quantity}. Null: {claim.null}. Question: is the quantity {side} "
+        f"by at least {UNITS[claim.unit].margin(claim.margin)}?",
         f"$${claim.formula}$$",
         f"For: {claim.supports} Against: {claim.refutes} {claim.not_meant}",
         f"Told from {' and '.join(CLAIM_DATA[name].title for name in claim.data)}.",

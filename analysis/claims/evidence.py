@@ -25,8 +25,9 @@ LEAST_SHARED = 20  # prompts that have a number in the model and with other weig
 class Evidence:
     """Numbers of a claim on a model, in the claim's own scale. value, null: what was claimed about, and what stands
     beside it, each with its interval. excess: how far the value lies beyond the null, positive in the claimed
-    direction. others: the same against every model of each null of other weights. values, nulls: of every prompt or
-    seed. above_chance: False where the model cannot be scored.
+    direction. others: the same against every model of each null of other weights. values, nulls: of every prompt, seed
+    or item. above_chance: False where the model cannot be scored. counted: what more of would tell more. twin: the name
+    of the model that the null is of, where it is another.
     """
 
     value: Estimate
@@ -36,6 +37,8 @@ class Evidence:
     values: tuple[float, ...] = ()
     nulls: tuple[float, ...] = ()
     above_chance: bool = True
+    counted: str = "prompts"
+    twin: str = ""
 
 
 class Missing(Exception):
@@ -184,7 +187,8 @@ def hiding_costs_less(claim: Claim, found: Found) -> Evidence:
         ]
         for null in NULLS
     }
-    return of_prompts(claim, (own, theirs), others, found.clusters, found.random_models)
+    told = of_prompts(claim, (own, theirs), others, found.clusters, found.random_models)
+    return replace(told, twin=found.reference)
 
 
 def _inside_of(found: Found, data: str) -> ClaimMeasuresSummary:
@@ -201,6 +205,40 @@ def _samples(summary: ClaimMeasuresSummary, measure: str, network: str, number: 
         raise Missing("This was not measured in that run. Test the claims again.")
     pairs = np.array([row or (np.nan, np.nan) for row in rows], float).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
+
+
+def hiding_keeps_accuracy(claim: Claim, found: Found) -> Evidence:
+    """Return the accuracy that hiding sinks costs beyond other tokens, in the model and in its twin, over the items
+    that both were asked.
+    """
+    summaries = [_inside_of(found, data) for data in ("inside", "twin")]
+    own, theirs = (summary.get("accuracy") for summary in summaries)
+    if own is None or theirs is None:
+        notes = dict.fromkeys(note for summary in summaries for note in summary.get("notes", ()))
+        raise Missing(" ".join(notes) or "Accuracy was not measured in that run. Test the claims again.")
+    shared = set(own["keys"]) & set(theirs["keys"])
+    at = [number for number, key in enumerate(own["keys"]) if key in shared]
+    places = {key: number for number, key in enumerate(theirs["keys"])}
+    like = [places[own["keys"][number]] for number in at]
+    clusters = np.unique([own["clusters"][number] for number in at], return_inverse=True)[1]
+    count = len(set(clusters.tolist()))
+    if count < LEAST_PROMPTS:
+        raise Missing(f"{count} clusters of items were answered, and a verdict needs at least {LEAST_PROMPTS}.")
+    lost, above = [], True
+    for scores, chosen in ((own, at), (theirs, like)):
+        lost.append((np.array(scores["others"]) - np.array(scores["hidden"]))[chosen])
+        chance = np.mean(np.array(scores["chances"])[chosen])
+        above &= bool(estimate(np.array(scores["untouched"])[chosen], clusters).low > chance)
+    return Evidence(
+        estimate_of(lost[0], clusters),
+        estimate_of(lost[1], clusters),
+        _excess(claim, lost[0], lost[1], clusters),
+        values=tuple(lost[0].tolist()),
+        nulls=tuple(lost[1].tolist()),
+        above_chance=above,
+        counted="items",
+        twin=found.reference,
+    )
 
 
 # --- from a sweep -----------------------------------------------------------------------------------------------
@@ -227,6 +265,7 @@ def discount_helps(claim: Claim, found: Found) -> Evidence:
         values=tuple(means[0].tolist()),
         nulls=tuple(means[1].tolist()),
         above_chance=pair.setting.above_chance,
+        counted="calibration seeds and items",
     )
 
 
@@ -236,6 +275,8 @@ EVIDENCE: Attached[Callable[[Claim, Found], Evidence]] = Attached(
         "sinks-move": sinks_move,
         "sinks-stay": sinks_stay,
         "hiding-costs-less": hiding_costs_less,
+        "hiding-keeps-text": hiding_costs_less,
+        "hiding-keeps-accuracy": hiding_keeps_accuracy,
         "discount-helps": discount_helps,
         **{name: inside for name, claim in CLAIMS.items() if claim.data == ("inside",)},
     },

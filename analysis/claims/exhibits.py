@@ -18,8 +18,9 @@ from analysis.specs import Claim, ClaimsSpec
 
 FORMAT: Final = "sinkscope-claims-1"
 NOISE = (
-    "Intervals cover the choice of prompts, clustered by template, or calibration seeds and items. Left out: other "
-    "lengths and samplers. Each p is the largest over the claim's null and every model with random or permuted weights."
+    "Intervals cover the choice of prompts, clustered by template, of items, or of calibration seeds and items. Other "
+    "lengths and samplers are left out. Each p is the largest over the claim's null and every model with random or "
+    "permuted weights."
 )
 
 
@@ -65,7 +66,7 @@ def _without_unit(words: str, unit: Unit) -> str:
 
 
 def claim_figure(one: ClaimVerdict) -> Shown | None:
-    """Draw how far a claim's number lies beyond its null and every model that learnt nothing; None without evidence.
+    """Draw how far a claim's number lies beyond its null and every model with other weights; None without evidence.
 
     The vertical line is no difference.
     """
@@ -137,14 +138,20 @@ def _document(one: ClaimVerdict) -> dict[str, Any]:
     }
 
 
-_ORDER = (HOLDS, HOLDS_WEAKLY, DOES_NOT_HOLD, CANNOT_TELL)
+_COUNTED = {
+    HOLDS: ("holds", "hold"),
+    HOLDS_WEAKLY: ("holds weakly", "hold weakly"),
+    DOES_NOT_HOLD: ("does not hold", "do not hold"),
+    CANNOT_TELL: ("cannot be told", "cannot be told"),
+}
+"""Each verdict as is said of one claim, and of several."""
 
 
 def summary_line(verdicts: Sequence[ClaimVerdict]) -> str:
-    """`6 claims tested on bundled: holds 2, does not hold 4.`: how often each verdict was reached."""
+    """`6 claims tested on bundled: 2 hold, 4 do not hold.`: how often each verdict was reached."""
     if not verdicts:
         return ""
-    counts = {name: sum(one.verdict == name for one in verdicts) for name in _ORDER}
-    told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    counts = {name: sum(one.verdict == name for one in verdicts) for name in _COUNTED}
+    told = ", ".join(f"{count} {_COUNTED[name][count > 1]}" for name, count in counts.items() if count)
     claims = "1 claim" if len(verdicts) == 1 else f"{len(verdicts)} claims"
     return f"{claims} tested on {verdicts[0].model}: {told}."

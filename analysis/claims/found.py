@@ -22,7 +22,7 @@ from analysis.specs import CLAIM_DATA, ClaimsSpec
 @dataclass(frozen=True)
 class Found:
     """Data of a run of the claims. clusters: of each prompt that was looked into, (N,). settings: of the sweep, once it
-    is whole. reasons: by row of `CLAIM_DATA`, why it is not there.
+    is whole. reference: as sentences name the twin. reasons: by row of `CLAIM_DATA`, why it is not there.
     """
 
     random_models: int
@@ -32,6 +32,7 @@ class Found:
     twin: ClaimMeasuresSummary | None = None
     settings: Sequence[Setting] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +78,7 @@ def found_by(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_sc
             for name, part in parts.items()
             if name not in jobs and part.state != "not asked"
         },
+        "" if spec.reference is None else spec.reference.source,
     )
 
 

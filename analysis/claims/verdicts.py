@@ -1,4 +1,4 @@
-"""Verdicts on claims: a table of rules over a claim's excess beyond its null and beyond weights that learnt nothing.
+"""Verdicts on claims: a table of rules over a claim's excess beyond its null and beyond models with other weights.
 
 Every comparison is judged by `DECISIONS` (analysis/evaluation/decisions.py), as all other findings are. A claim's p is
 the largest of its comparisons, since each must be significant; Holm's correction is over the claims of one table.
@@ -128,7 +128,7 @@ def claim_verdicts(claims: Sequence[Claim], found: Found, model: str) -> list[Cl
 
 
 def _untold(claim: Claim, model: str, why: str) -> ClaimVerdict:
-    return ClaimVerdict(claim, model, CANNOT_TELL, f"Cannot be told of {model}: {why}", why)
+    return ClaimVerdict(claim, model, CANNOT_TELL, f"Cannot be told of {model}. {why}", why)
 
 
 def judge(claims: Sequence[Claim], told: Mapping[str, Evidence]) -> dict[str, Judged]:
@@ -161,22 +161,32 @@ def verdict_of(judged: Judged, model: str) -> ClaimVerdict:
         CANNOT_TELL: "Cannot be told",
     }
     of = "of" if verdict == CANNOT_TELL else "in"
-    sentence = f"{words[verdict]} {of} {model}: {_numbers(judged)}.{_weights(judged)}"
+    sentence = f"{words[verdict]} {of} {model}. {_numbers(judged)}{_weights(judged)} {_noise(judged)}"
     return ClaimVerdict(
         judged.claim, model, verdict, " ".join(filter(None, (sentence, needed))), needed, judged.evidence, judged.excess
     )
 
 
 def _numbers(judged: Judged) -> str:
-    """`the change is 0.42 × uniform attention; with fixed shares: 0.31. Difference in the claimed direction: …`."""
+    """`Change per step: 0.42 × uniform attention. With fixed shares: 0.31. Difference in the claimed direction: …`."""
     claim, unit = judged.claim, UNITS[judged.claim.unit]
     value, null = (number_words(one.value, unit) for one in (judged.evidence.value, judged.evidence.null))
+    beside = f"{_capital(claim.null)}, {judged.evidence.twin}" if judged.evidence.twin else _capital(claim.null)
     p = judged.excess.adjusted
     tested = "" if p is None else f", {p_words(p)} {family_words(judged.excess.tests)}"
     return (
-        f"the {claim.quantity} is {value}; {claim.null}: {null}. Difference in the claimed direction: "
-        f"{interval_words(judged.excess, unit)}{tested}; asked about: {unit.margin(claim.margin)}"
+        f"{_capital(claim.quantity)}: {value}. {beside}: {null}. Difference in the claimed direction: "
+        f"{interval_words(judged.excess, unit)}{tested}. Smallest difference asked about: {unit.margin(claim.margin)}."
     )
+
+
+def _capital(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}"
+
+
+def _noise(judged: Judged) -> str:
+    """What the interval covers, and what it leaves out."""
+    return f"The interval covers the choice of {judged.evidence.counted}. Other lengths and samplers are left out."
 
 
 def number_words(value: float, unit: Unit) -> str:
@@ -187,7 +197,7 @@ def number_words(value: float, unit: Unit) -> str:
 
 
 def _weights(judged: Judged) -> str:
-    """What models with other weights show, in a sentence; nothing where none was measured."""
+    """The smallest differences from models with other weights, in a sentence; nothing where none was measured."""
     if not judged.evidence.others:
         return ""
     unit = UNITS[judged.claim.unit]
@@ -196,19 +206,19 @@ def _weights(judged: Judged) -> str:
         for null, each in judged.evidence.others.items()
     ]
     models = max(len(each) for each in judged.evidence.others.values())
-    return f" Beyond the closest of {models} models that learnt nothing: {listed(clauses)}."
+    return f" Smallest difference from any of {models} models: {listed(clauses)}."
 
 
 def _needed(judged: Judged) -> str:
     """What data would tell, from the size of effect that these could have shown."""
     if judged.decided() == AT_CHANCE:
-        return "The dense model is not above chance, so pruned models cannot be told apart. Take tasks that it can do."
+        return "A model that is compared does not answer above chance. Take tasks that it can do."
     unit, excess = UNITS[judged.claim.unit], judged.excess
     detectable = excess.detectable()
     if detectable != detectable:
         return ""
     more = ceil(excess.n * (detectable / judged.claim.margin) ** 2 / 10) * 10
     seen = f"A difference of {unit.size(detectable)} would have been detected with 80 % probability."
-    what = "calibration seeds and items" if excess.seeds else "prompts"
+    what = judged.evidence.counted
     enough = f"About {more:,} {what}" if not excess.seeds else f"More {what}"
     return f"{seen} {enough} would show one of {unit.margin(judged.claim.margin)}."

@@ -57,6 +57,8 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
         measures=measures,
         random_models=spec.random_models,
         looks=spec.looks,
+        tasks=spec.tasks,
+        limit=spec.limit,
         sampling=sampling_of(model, spec.study()),
         seed=spec.seed,
     )

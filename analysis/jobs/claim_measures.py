@@ -1,4 +1,4 @@
-"""Measuring inside a model what claims are about, prompt by prompt, and the same with weights that learnt nothing."""
+"""Measuring inside a model what claims are about, prompt by prompt, and the same with other weights."""
 
 import json
 import time
@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
 from analysis.errors import UserError
 from analysis.job_context import Context
+from analysis.jobs.hidden_accuracy import hidden_accuracy
 from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.prompt_by_prompt import rows_at_once
 from analysis.jobs.summaries import ClaimMeasuresSummary, MeasuredPrompts
 from analysis.models.resident import free_memory, resident_model
-from analysis.specs import ClaimMeasuresSpec
+from analysis.specs import CLAIM_MEASURES, ClaimMeasuresSpec, Sampling
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 TRAINED = "trained"
 NULLS = ("random", "permuted")
 """The rows of `MOVEMENT_NULLS` that every claim is held against."""
+SCORED = "accuracy"
+"""The row that is measured over items of tasks."""
+_SCORING = "scoring with sinks hidden"
 _SHOWN = 4  # prompts by which massive channels are found
 _PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
 
@@ -67,6 +73,12 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
             networks[null].append(_measured(spec, drawn, runs, context, f"{null}-{number}", done, total))
             done += len(runs)
             del drawn
+    accuracy = None
+    if SCORED in spec.measures:
+        try:
+            accuracy = hidden_accuracy(spec, model, context, lambda: context.progress(_SCORING, total, total))
+        except UserError as error:  # the prompts are measured all the same
+            notes.append(f"Accuracy was not measured. {error}")
     summary: ClaimMeasuresSummary = {
         "networks": networks,
         "prompts": len(spec.prompts),
@@ -79,6 +91,8 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
         "fingerprint": model.fingerprint,
         "environment": environment(),
     }
+    if accuracy is not None:
+        summary["accuracy"] = accuracy
     return Outcome(summary, None, result_key(measure_claims, spec, model.fingerprint))
 
 
@@ -112,20 +126,23 @@ def _measured(
 ) -> MeasuredPrompts:
     """Every measure of every prompt in a network, by measure: [value, null] per prompt, None where there is none."""
     from analysis.recording.claim_looks import LOOKS, TOGETHER, Look, by_position, steps_of
+    from analysis.recording.denoising import own_sampling
     from analysis.recording.prompt_measures import Channels, channels_of
 
     @cache
     def channels() -> Channels:
         return channels_of(network, runs[:_SHOWN], spec.seed)
 
-    measured: MeasuredPrompts = {measure: [] for measure in spec.measures}
-    masses = []
+    measured: MeasuredPrompts = {name: [] for name in spec.measures if not CLAIM_MEASURES[name].items}
+    sampling, masses = text_sampling(own_sampling(network, spec.sampling)), []
     for index, run in enumerate(runs):
         context.progress(f"looking inside, {name.replace('-', ' weights ')}", done + index, total)
         told, paid = (context.scratch / f"{name}-{index}.{ending}" for ending in ("json", "npy"))
         if not told.is_file():
             look = Look(
-                network, run, spec.sinks, steps_of(run.run.steps, spec.looks), spec.seed, channels, _alike(run, runs)
+                *(network, run, spec.sinks, steps_of(run.run.steps, spec.looks), spec.seed, channels),
+                *(sampling, rows_at_once(sampling, network, sampling.length(run.run.prompt_length))),
+                _alike(run, runs),
             )
             pairs = {measure: _looked(LOOKS[measure], look, context) for measure in spec.measures if measure in LOOKS}
             if TOGETHER in spec.measures:
@@ -138,6 +155,20 @@ def _measured(
     if TOGETHER in spec.measures:
         measured[TOGETHER] = [_finite(pair) for pair in by_position(masses)]
     return measured
+
+
+def text_sampling(sampling: Sampling) -> Sampling:
+    """Return the sampling with a quarter of the new tokens and, where steps are chosen, two tokens written per step; as
+    it is where it does not accept that.
+    """
+    values = sampling.model_dump()
+    values["gen_length"] = max(2, values["gen_length"] // 4)
+    if "steps" in values:
+        values["steps"] = values["gen_length"] // 2
+    try:
+        return type(sampling).model_validate(values)
+    except ValidationError:
+        return sampling
 
 
 def _looked(measure: "Callable[[Look], Pair]", look: "Look", context: Context) -> list[float] | None:

@@ -373,12 +373,27 @@ MeasuredPrompts = dict[str, list[list[float] | None]]
 """By measure, [value, null] of every prompt; None where a prompt has nothing to measure."""
 
 
+class HiddenAccuracy(TypedDict):
+    """Whether a model answers each choice item right, 0 or 1: untouched, with its sinks hidden, and with as many others
+    hidden. clusters: named. chances: of a choice at random.
+    """
+
+    keys: list[str]
+    clusters: list[str]
+    chances: list[float]
+    untouched: list[float]
+    hidden: list[float]
+    others: list[float]
+
+
 class ClaimMeasuresSummary(TypedDict):
     """What was measured inside a model. networks: of the model itself (`trained`) and, by null, of every model with
-    other weights. steps: of each prompt's recording; looks: at how many of them it was looked into at most.
+    other weights. steps: of each prompt's recording; looks: at how many of them it was looked into at most. accuracy:
+    of the model itself, where it was asked for.
     """
 
     networks: dict[str, list[MeasuredPrompts]]
+    accuracy: NotRequired[HiddenAccuracy]
     prompts: int
     steps: list[int]
     looks: int

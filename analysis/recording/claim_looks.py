@@ -14,17 +14,18 @@ import torch
 
 from analysis.models.loaded import LoadedModel
 from analysis.recording import prompt_measures
-from analysis.recording.ablation import CHOOSERS, Candidates, divergence, matched
+from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, Drawn, compare, divergence, matched
 from analysis.recording.batches import PromptRun, alike_steps, at_steps, show_steps, steps_at_once
+from analysis.recording.denoising import denoise
 from analysis.recording.interventions import EDITS
 from analysis.recording.prompt_measures import Channels, PromptMeasures
 from analysis.registry import Attached
 from analysis.sinks.by_position import LEAST, explained_by_position, shallow_against_deep
-from analysis.sinks.drift import ages, drift_of_the_most_attended, most_attended
+from analysis.sinks.drift import DRIFTS, ages, drift_of_the_most_attended, most_attended
 from analysis.sinks.metrics import position_variance
 from analysis.sinks.pairing import lost_attention, value_norms_of_sinks
 from analysis.sinks.token_states import TokenState
-from analysis.specs import CLAIM_MEASURES, SinkParams
+from analysis.specs import CLAIM_MEASURES, Sampling, SinkParams
 
 
 class Pair(NamedTuple):
@@ -37,7 +38,8 @@ class Pair(NamedTuple):
 @dataclass(frozen=True)
 class Look:
     """One prompt seen by one network. whole: the recording of all steps. steps: those looked at. beside: another prompt
-    of the same length, at the same steps. channels: gives the network's massive channels, and as many others.
+    of the same length, at the same steps. channels: gives the network's massive channels, and as many others. sampling:
+    of texts that are written anew, in batches of so many rows (`at_once`).
     """
 
     network: LoadedModel
@@ -46,6 +48,8 @@ class Look:
     steps: Sequence[int]
     seed: int
     channels: Callable[[], Channels]
+    sampling: Sampling
+    at_once: int
     beside: PromptRun | None = None
 
     @cached_property
@@ -155,6 +159,26 @@ def _hidden(
     return Pair(*np.reshape(changes, (-1, 2)).mean(axis=0)) if changes else Pair(np.nan, np.nan)
 
 
+def _text(look: Look) -> Pair:
+    """The share of a newly written text that is not in common with the untouched one, aligned: with all sinks hidden in
+    every step, and with as many random tokens of the same states.
+    """
+    network, given = look.network, look.whole.run.prompt_length
+    prompt = torch.from_numpy(look.whole.tokens[0, :given].astype(np.int64))[None]
+    untouched = list(denoise(network, prompt, look.sampling, look.seed, growing=True))
+    conditions, shared = [Condition("sinks"), Condition("sinks", "matched")], dict[str, list[Drawn]]()
+    changed = []
+    for first in range(0, len(conditions), look.at_once):
+        batch = conditions[first : first + look.at_once]
+        ablation = Ablation(network, given, batch, None, look.params, look.seed, drawn=shared)
+        rows = prompt.expand(len(batch), -1)
+        steps = list(denoise(network, rows, look.sampling, look.seed, ablation, growing=True))
+        for row, told in enumerate(ablation.told):
+            alike = compare(steps[: len(told.share)], untouched, given, row)["aligned"]
+            changed.append(1 - alike if any(told.count) else np.nan)
+    return Pair(*changed)
+
+
 def _value_norm(look: Look) -> Pair:
     state = look.recording.run.state
     return Pair(*value_norms_of_sinks(look.measured.value_norm, look.sinks[:, :-1], state).means())
@@ -169,13 +193,14 @@ def _clamped(look: Look) -> Pair:
     return Pair(*lost_attention(look.measured.by_layer, massive, others, look.sinks[:, :-1]).means())
 
 
-def _drift(look: Look) -> Pair:
-    """Relative change of keys and values from a step to the next, the mean of both."""
+def _drift(look: Look, of: str) -> Pair:
+    """Drift of keys and values from a step to the next, the mean of both. of: the end of the names in `DRIFTS`."""
     run, attended = look.recording.run, most_attended(look.measured.by_layer)
     age = ages(look.whole.tokens, look.whole.run.state)[list(look.steps)]
     pairs = [
         drift_of_the_most_attended(look.measured.drift[name], attended, look.recording.tokens, run.state, age).means()
-        for name in ("key_change", "value_change")
+        for name in DRIFTS
+        if name.endswith(of)
     ]
     return Pair(*np.mean(pairs, axis=0))
 
@@ -204,11 +229,13 @@ LOOKS: Attached[Callable[[Look], Pair]] = Attached(
     CLAIM_MEASURES,
     {
         "hiding": hiding,
+        "text": _text,
         "variable": variable,
         "value-norm": _value_norm,
         "massive": lambda look: Pair(*look.measured.carried.means()),
         "clamped": _clamped,
-        "drift": _drift,
+        "drift": lambda look: _drift(look, "change"),
+        "turn": lambda look: _drift(look, "distance"),
         "pattern": _pattern,
         "queries": lambda look: Pair(*look.measured.apart.means()),
         "added": _added,

@@ -40,7 +40,8 @@ def most_attended(mass: np.ndarray, part: float = 0.1) -> np.ndarray:
 def drift_of_the_most_attended(
     drift: np.ndarray, attended: np.ndarray, tokens: np.ndarray, state: np.ndarray, age: np.ndarray | None = None
 ) -> Paired:
-    """Return the mean drift of attended tokens, and of other tokens of the same state and age, whose token stays.
+    """Return the mean drift of attended tokens, and of other tokens of the same state and age, whose token stays, in
+    units of the mean drift of all tokens that stay in that step and layer.
 
     drift (T, L, S): from the step before to this one, NaN in the first and where a token is absent. attended (T, L, S)
     bool: chosen by the mass of the step before, in row t − 1. tokens, state (T, S). age (T, S): of `ages`, where
@@ -51,4 +52,7 @@ def drift_of_the_most_attended(
     group = np.floor(np.log2(age + 1)).astype(np.int64)
     strata = np.where(state == TokenState.ABSENT, -1, state.astype(np.int64) * 64 + group)[:-1]
     stays = (tokens[1:] == tokens[:-1]) & (state[1:] == state[:-1])
-    return against_matched(drift[1:], attended[:-1], np.where(stays, strata, -1))
+    moved = np.where(stays[:, None] & np.isfinite(drift[1:]), drift[1:], np.nan)
+    count = np.isfinite(moved).sum(axis=2, keepdims=True)
+    mean = np.nansum(moved, axis=2, keepdims=True) / np.maximum(count, 1)
+    return against_matched(moved / np.where(mean > 0, mean, np.nan), attended[:-1], np.where(stays, strata, -1))

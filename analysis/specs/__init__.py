@@ -26,8 +26,9 @@ from analysis.specs.block_sampling import (
     NemotronSampling,
     SDARSampling,
 )
+from analysis.specs.claim_measures import CLAIM_MEASURES, ClaimMeasure
 from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSize, ClaimsSpec
-from analysis.specs.claims import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, Claim, ClaimData, ClaimMeasure, PublishedNumber
+from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim, ClaimData, PublishedNumber
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, Keeping, Kept, Policy, keepings, kept_of
 from analysis.specs.eviction_points import OTHER_POLICY, EvictionPoint

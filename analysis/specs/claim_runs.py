@@ -8,7 +8,8 @@ from pydantic import model_validator
 
 from analysis.registry import Registry
 from analysis.specs.base import OneOf, parameter, require_keys
-from analysis.specs.claims import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, Claim
+from analysis.specs.claim_measures import CLAIM_MEASURES
+from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
 from analysis.specs.sampling import LLaDASampling, Sampling
@@ -41,6 +42,16 @@ class ClaimMeasuresSpec(JobSpec):
     )
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto", "Chat template", "Wrap each prompt as a user's turn. auto does so for instruct models."
+    )
+    tasks: tuple[str, ...] = parameter(
+        ("bundled",),
+        "Tasks",
+        "On which accuracy is measured, where it is asked for. Only choice tasks count.",
+        min_length=1,
+        max_length=64,
+    )
+    limit: int | None = parameter(
+        128, "Items per task", StudySpec.model_fields["limit"].description or "", empty="all", ge=1
     )
     sampling: Sampling = LLaDASampling()
     sinks: SinkParams = SinkParams()

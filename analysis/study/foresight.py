@@ -14,17 +14,19 @@ from analysis.engine.planned_parts import Child
 from analysis.engine.studies import children_of, set_name
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
-from analysis.jobs.claim_measures import NULLS
+from analysis.jobs.claim_measures import NULLS, text_sampling
 from analysis.models.checkpoint import find
 from analysis.sinks.movement import weight_nulls
 from analysis.specs import (
     CLAIM_MEASURES,
     CONTROLS,
     AblateSetSpec,
+    AutoregressiveSampling,
     ClaimMeasuresSpec,
     ClaimsSpec,
     RecordSetSpec,
     RecordSpec,
+    Sampling,
     Spec,
     StudySpec,
     SweepSpec,
@@ -115,10 +117,27 @@ def forwards(spec: Spec) -> int:
             return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
         case ClaimMeasuresSpec():
             # Recorded once; then one pass over the steps looked at, the forwards of each measure, and three for maps.
-            each = spec.looks * (1 + sum(CLAIM_MEASURES[name].forwards for name in spec.measures)) + 3
+            rows = [CLAIM_MEASURES[name] for name in spec.measures]
+            each = spec.looks * (1 + sum(row.forwards for row in rows)) + 3
+            # Untouched, and in each of two conditions a forward that chooses and one that predicts; where a text grows,
+            # only the latter two are whole.
+            written = text_sampling(spec.sampling)
+            each += any(row.writes for row in rows) * written.forwards() * (3 if _grows(written) else 5)
             looks = each * (1 + len(NULLS) * spec.random_models)
-            return len(spec.prompts) * (spec.sampling.forwards() + looks)
+            return len(spec.prompts) * (spec.sampling.forwards() + looks) + _readings(spec)
     raise TypeError(f"{type(spec).__name__} is no job of a study.")
+
+
+def _grows(sampling: Sampling) -> bool:
+    return isinstance(sampling, AutoregressiveSampling)
+
+
+def _readings(spec: ClaimMeasuresSpec) -> int:
+    """Forwards of scoring items untouched, with sinks hidden and with others hidden; 0 where sizes are not known."""
+    if not any(CLAIM_MEASURES[name].items for name in spec.measures):
+        return 0
+    tasks, unknown = known_sizes(spec.tasks)
+    return 0 if unknown else 5 * sum(min(task.items, spec.limit or task.items) for task in tasks)
 
 
 def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
@@ -138,12 +157,16 @@ def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
 
 
 def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
-    """The same of the study that ships; of measurements inside a model by what its set of recordings took."""
-    theirs = {one.name: one for part in children_of(StudySpec.model_validate(example.spec)).values() for one in part}
-    name = set_name(child.spec.model) if isinstance(child.spec, ClaimMeasuresSpec) else child.name
-    there = theirs.get(name)
-    took = next((one for one in example.took if one.name == name), None)
-    if there is None or took is None or getattr(there.spec, "model", None) != getattr(child.spec, "model", None):
+    """The same of the study that ships; of measurements inside a model by what the recordings of the study's own model
+    took, as an autoregressive one records without whole forwards.
+    """
+    study = StudySpec.model_validate(example.spec)
+    theirs = {one.name: one for part in children_of(study).values() for one in part}
+    model = getattr(child.spec, "model", None)
+    of_pair = isinstance(child.spec, ClaimMeasuresSpec) and model in study.models
+    there = theirs.get(set_name(study.model) if of_pair else child.name)
+    took = next((one for one in example.took if there is not None and one.name == there.name), None)
+    if there is None or took is None or not (of_pair or getattr(there.spec, "model", None) == model):
         return []
     work = forwards(there.spec)
     return [(took.seconds / work, took.bytes / work)]
@@ -213,7 +236,7 @@ def _items(spec: StudySpec) -> int:
 def lines(foresight: StudyForesight) -> list[str]:
     """What a study will take, a sentence each."""
     points = foresight.sweep.points
-    told = [f"{points:,} prunings to do and to score, beside the recordings and ablations."] if points else []
+    told = [f"{points:,} prunings to do and score, and the recordings and measurements."] if points else []
     if foresight.seconds:
         whence = ", as it took where the example was made" if foresight.from_example else ""
         whole = "of what is known" if foresight.unknown else "in all"
@@ -221,7 +244,7 @@ def lines(foresight: StudyForesight) -> list[str]:
             f"About {duration(foresight.seconds)} of one worker's time {whole}{whence}; {foresight.workers} at work."
         )
     if foresight.memory_bytes:
-        told.append(f"Up to about {foresight.memory_bytes / 1e6:,.0f} MB of memory a worker.")
+        told.append(f"Up to about {foresight.memory_bytes / 1e6:,.0f} MB of memory per worker.")
     if (foresight.disk_bytes or 0) >= 1e6:
         told.append(f"Up to {(foresight.disk_bytes or 0) / 1e6:,.0f} MB on the disk.")
     if foresight.unknown:

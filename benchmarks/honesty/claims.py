@@ -1,7 +1,7 @@
 """Claims on models that learnt nothing: how often a verdict reads *holds* with random weights in place of the model.
 
 Each set is a small model of LLaDA's shape and an autoregressive twin, both with random weights of the set's seed, put
-to every claim that needs no pruning, on the bundled prompts. A model that answers at chance has no verdict on pruning.
+to every claim that needs no accuracy, on the bundled prompts: a model that answers at chance has no verdict on these.
 """
 
 import json
@@ -18,10 +18,15 @@ from analysis.job_context import SilentContext
 from analysis.jobs.claim_measures import measure_claims
 from analysis.jobs.recording_sets import record_set
 from analysis.recording.set_file import open_set
-from analysis.specs import ClaimMeasuresSpec, ClaimsSpec, ModelSpec, RecordSetSpec
+from analysis.specs import CLAIM_MEASURES, CLAIMS, ClaimMeasuresSpec, ClaimsSpec, ModelSpec, RecordSetSpec
 from benchmarks.honesty.parts import Outcome, Row, Sets, at_most
 
 SEEDS, MOST = 20, 1
+_NEED_NO_ACCURACY = tuple(
+    name
+    for name, claim in CLAIMS.items()
+    if "sweep" not in claim.data and not (claim.measure and CLAIM_MEASURES[claim.measure].items)
+)
 PROMPTS, TOKENS = 36, 12
 _SIZES: Mapping[str, Mapping[str, Any]] = {
     "bundled": {"d_model": 48, "mlp_hidden_size": 96, "n_heads": 4, "n_kv_heads": 4, "n_layers": 3},
@@ -53,6 +58,7 @@ def one(number: int, prompts: int, tokens: int) -> Outcome:
         spec = new_claims(
             ModelSpec(source=sources["bundled"], device="cpu"),
             reference=ModelSpec(source=sources["bundled-ar"], device="cpu"),
+            only=_NEED_NO_ACCURACY,
             count=prompts,
             gen_length=tokens,
             seed=1000 * (number + 1),  # far from the seed of the model itself

@@ -9,12 +9,12 @@ import numpy as np
 from analysis.claims.found import Found
 from analysis.evaluation.sweep_scores import Setting
 from analysis.jobs.claim_measures import NULLS, TRAINED
-from analysis.jobs.summaries import ClaimMeasuresSummary
+from analysis.jobs.summaries import ClaimMeasuresSummary, HiddenAccuracy
 from analysis.recording.set_file import RecordingSet
 from analysis.specs import CLAIM_MEASURES, Claim, ModelSpec, PruneSpec
 
 PROMPTS, MODELS, LAYERS = 40, 3, 2
-BASE = 0.5  # what a null, and weights that learnt nothing, give
+BASE = 0.5  # what a null, and other weights, give
 
 
 def found_for(claim: Claim, sign: float) -> Found:
@@ -29,6 +29,7 @@ def found_for(claim: Claim, sign: float) -> Found:
         measured_with(shift),
         measured_with(0.0, first=50),
         settings_with(shift),
+        reference="twin-model",
     )
 
 
@@ -37,19 +38,40 @@ def _noise(number: int) -> np.ndarray:
 
 
 def measured_with(shift: float, first: int = 0) -> ClaimMeasuresSummary:
-    """Measurements of a model whose numbers lie `shift` above their null in every prompt, beside weights that learnt
-    nothing. first: seeds the noise of prompts.
+    """Measurements of a model whose numbers lie `shift` above their null in every prompt, beside other weights.
+    first: seeds the noise of prompts.
     """
 
     def network(number: int, shift: float) -> dict[str, list[list[float] | None]]:
         values, nulls = BASE + shift + _noise(first + number), BASE + _noise(first + 100 + number)
-        return {name: [list(pair) for pair in zip(values, nulls, strict=True)] for name in CLAIM_MEASURES}
+        pairs: list[list[float] | None] = [list(pair) for pair in zip(values, nulls, strict=True)]
+        return {name: pairs for name in CLAIM_MEASURES if not CLAIM_MEASURES[name].items}
 
     networks = {
         null: [network(index + 10 * place, 0.0) for index in range(MODELS)] for place, null in enumerate(NULLS, 1)
     }
-    summary = {"networks": {TRAINED: [network(0, shift)], **networks}, "prompts": PROMPTS, "fingerprint": "built"}
+    summary = {
+        "networks": {TRAINED: [network(0, shift)], **networks},
+        "accuracy": accuracy_with(shift),
+        "prompts": PROMPTS,
+        "fingerprint": "built",
+    }
     return cast(ClaimMeasuresSummary, summary)
+
+
+def accuracy_with(shift: float, items: int = 400) -> HiddenAccuracy:
+    """Answers of a model that loses `shift` more than 0.3 of its accuracy with its sinks hidden, and else nothing."""
+    luck = np.random.default_rng(0).random(items)
+    right = {name: (luck < level).astype(float).tolist() for name, level in (("others", 0.9), ("hidden", 0.6 - shift))}
+    keys = [f"item {number}" for number in range(items)]
+    return HiddenAccuracy(
+        keys=keys,
+        clusters=keys,
+        chances=[0.25] * items,
+        untouched=right["others"],
+        hidden=right["hidden"],
+        others=right["others"],
+    )
 
 
 class _Set:

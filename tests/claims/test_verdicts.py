@@ -1,7 +1,6 @@
 """Verdicts on claims: every row holds on a result built to satisfy it, and does not on one built to break it."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ def test_a_claim_holds_weakly_at_most_where_other_weights_show_as_much(name):
     trained = found.inside["networks"]["trained"][0]
     alike = {**found.inside, "networks": {name: [trained] * 3 for name in ("trained", *NULLS)}}
     [told] = claim_verdicts([claim], without(found, inside=alike), "built")
-    assert told.verdict == HOLDS_WEAKLY and "learnt nothing" in told.sentence
+    assert told.verdict == HOLDS_WEAKLY and "from any of 3 models" in told.sentence
 
 
 def test_a_claim_holds_weakly_where_its_interval_reaches_below_the_size_asked_about():
@@ -104,7 +103,7 @@ def test_rows_and_sentences_are_plain_and_name_the_model():
         texts = [claim.sentence, claim.supports, claim.refutes, claim.not_meant]
         for sign in (1, -1, 0):
             [told] = claim_verdicts([claim], found_for(claim, sign), "tiny-model")
-            assert "tiny-model" in told.sentence
+            assert "tiny-model" in told.sentence and ("twin-model" in told.sentence) == ("twin" in claim.data)
             texts.append(told.sentence)
         for text in (*texts, *(rule.help for rule in VERDICTS.values())):
             assert text.endswith(".") and text[0].isupper() and "  " not in text, text
@@ -128,9 +127,25 @@ def test_table_figure_and_document_hold_every_number():
     document = as_document(ClaimsSpec(model=ModelSpec(source="bundled")), verdicts, found.fingerprint, "command")
     assert [row["verdict"] for row in document["claims"]] == [one.verdict for one in verdicts]
     assert len(document["claims"][list(CLAIMS).index("small-values")]["values"]) == 40
-    assert summary_line(verdicts).startswith(f"{len(claims)} claims tested on built: holds")
-    assert replace(verdicts[0]).model == "built"
+    assert summary_line(verdicts).startswith(f"{len(claims)} claims tested on built: ")
+    assert summary_line(verdicts[:1]) == f"1 claim tested on built: 1 {verdicts[0].verdict}."
 
 
 def test_the_docs_hold_what_the_program_writes():
     assert claims_page.document() == claims_page.PATH.read_text(encoding="utf-8")
+
+
+def test_accuracy_counts_only_where_both_models_are_above_chance_and_names_what_kept_it_from_being_measured():
+    claim = CLAIMS["hiding-keeps-accuracy"]
+    found = found_for(claim, 1)
+    assert found.inside is not None and found.twin is not None
+    answers = found.twin["accuracy"]
+    blind = {**found.twin, "accuracy": {**answers, "untouched": [0.0, 0.0, 1.0, 0.0] * (len(answers["keys"]) // 4)}}
+    [told] = claim_verdicts([claim], without(found, twin=blind), "built")
+    assert told.verdict == CANNOT_TELL and "above chance" in told.needed
+    few = {**found.inside, "accuracy": {**answers, "clusters": ["one", "two"] * (len(answers["keys"]) // 2)}}
+    [told] = claim_verdicts([claim], without(found, inside=few), "built")
+    assert told.verdict == CANNOT_TELL and "2 clusters of items" in told.needed
+    lacks = {name: value for name, value in found.inside.items() if name != "accuracy"} | {"notes": ["No such task."]}
+    [told] = claim_verdicts([claim], without(found, inside=lacks), "built")
+    assert told.needed == "No such task."

@@ -6,10 +6,19 @@ import pytest
 
 from analysis.engine.claims import claim_children, new_claims
 from analysis.job_context import SilentContext
-from analysis.jobs.claim_measures import NULLS, TRAINED, measure_claims
+from analysis.jobs.claim_measures import NULLS, SCORED, TRAINED, measure_claims, text_sampling
 from analysis.recording.claim_looks import LOOKS, TOGETHER, steps_of
 from analysis.sinks.movement import WEIGHT_NULLS, weight_nulls
-from analysis.specs import CLAIM_MEASURES, CLAIMS, ClaimMeasuresSpec, ClaimsSpec, LLaDASampling, ModelSpec
+from analysis.specs import (
+    CLAIM_MEASURES,
+    CLAIMS,
+    AutoregressiveSampling,
+    ClaimMeasuresSpec,
+    ClaimsSpec,
+    LLaDASampling,
+    ModelSpec,
+)
+from tests.helpers import there
 
 PROMPTS = ("mia has a dog .", "leo has a cat .", "The river is not deep. It is")
 
@@ -21,6 +30,7 @@ def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresS
         measures=measures,
         random_models=1,
         looks=4,
+        limit=2,
         sampling=LLaDASampling(gen_length=6, steps=6, block_length=6),
     )
 
@@ -28,16 +38,20 @@ def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresS
 def test_every_measure_has_a_number_and_a_null_in_every_network_and_is_kept(tmp_path, monkeypatch):
     context = SilentContext(tmp_path)
     summary = measure_claims(spec_of(), context).summary
-    assert set(summary["networks"]) == {TRAINED, *NULLS} and {*LOOKS, TOGETHER} == set(CLAIM_MEASURES)
+    assert set(summary["networks"]) == {TRAINED, *NULLS} and {*LOOKS, TOGETHER, SCORED} == set(CLAIM_MEASURES)
+    of_prompts = {name for name, row in CLAIM_MEASURES.items() if not row.items}
     for networks in summary["networks"].values():
         [network] = networks
-        assert set(network) == set(CLAIM_MEASURES)
+        assert set(network) == of_prompts
         assert all(len(pairs) == len(PROMPTS) for pairs in network.values())
     trained = summary["networks"][TRAINED][0]
     assert all(pair is None or pair[0] >= 0 for pair in trained["hiding"])
-    for measure in CLAIM_MEASURES:
+    for measure in of_prompts:
         assert any(pair is not None for pair in trained[measure]) or measure in ("variable", "lens"), measure
     assert trained != summary["networks"]["random"][0]
+    assert all(pair is None or 0 <= min(pair) <= max(pair) <= 1 for pair in trained["text"])
+    answers = there(summary.get("accuracy"))
+    assert len(answers["keys"]) == 6 * 2 and {*answers["untouched"], *answers["hidden"], *answers["others"]} <= {0, 1}
     kept = {path.name for path in context.scratch.iterdir()}
     names = [f"{name}-{index}" for name in (TRAINED, "random-0", "permuted-0") for index in range(len(PROMPTS))]
     assert kept == {f"{name}.{ending}" for name in names for ending in ("json", "npy")}
@@ -53,6 +67,13 @@ def test_steps_looked_at_are_pairs_of_neighbours_and_include_the_ends():
     assert steps_of(3, 6) == [0, 1, 2] and steps_of(1, 6) == [0]
 
 
+def test_texts_of_a_claim_are_a_quarter_as_long_and_take_two_tokens_per_step_where_steps_are_chosen():
+    assert text_sampling(LLaDASampling(gen_length=48, steps=48)) == LLaDASampling(gen_length=12, steps=6)
+    assert text_sampling(AutoregressiveSampling(gen_length=48)).gen_length == 12
+    blocks = LLaDASampling(gen_length=64, steps=64, block_length=32)
+    assert text_sampling(blocks) == blocks, "16 tokens are no multiple of a block"
+
+
 def test_a_run_asks_for_what_its_claims_are_told_from_and_no_more():
     spec = new_claims(ModelSpec(source="bundled"))
     children = claim_children(spec)
@@ -64,7 +85,7 @@ def test_a_run_asks_for_what_its_claims_are_told_from_and_no_more():
     }
     shown = weight_nulls(children["set"][0].spec.skip_matched)
     assert shown == NULLS and weight_nulls(False) == WEIGHT_NULLS, "nulls that no claim is held against take no time"
-    assert children["sweep"][0].size == 12 and children["twin"][0].spec.measures == ("hiding",)
+    assert children["sweep"][0].size == 12 and children["twin"][0].spec.measures == ("hiding", "text", "accuracy")
     one = spec.model_copy(update={"only": ("small-values",)})
     asked = {name: some for name, some in claim_children(one).items() if some}
     assert list(asked) == ["inside"] and asked["inside"][0].spec.measures == ("value-norm",)

@@ -27,7 +27,7 @@ def test_quick_on_a_fresh_store_is_foreseen_by_what_the_example_took(engine):
     found = foresee_study(engine, new_study(ModelSpec(), **ALIKE), example)
     told = " ".join(lines(found))
     assert found.unknown == () and found.from_example
-    assert "recordings and ablations" in told and "MB of memory" in told and "MB on the disk" in told
+    assert "recordings and measurements" in told and "MB of memory" in told and "MB on the disk" in told
     at_rest = sorted(one.seconds for one in example.took if one.kind == "evaluate")[:5]
     asked = sum(one.seconds for one in example.took if one.kind not in ("evaluate", "prune"))
     assert asked + 19 * min(at_rest) < found.seconds < 2 * (asked + 19 * max(at_rest)) + 60

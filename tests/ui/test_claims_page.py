@@ -89,7 +89,7 @@ def test_a_run_whose_measurements_are_stored_ends_without_a_worker_and_is_told()
     assert engine().submit("claims", spec).id == record.id, "the same question is answered by reading"
     test = page(claims=record.id)
     assert test.dataframe[0].value["verdict"].tolist() == ["holds"]
-    assert "1 claim tested on bundled: holds 1" in texts(test)
+    assert "1 claim tested on bundled: 1 holds" in texts(test)
 
 
 def test_an_unknown_run_in_the_address_is_named():

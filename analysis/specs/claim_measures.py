@@ -1,0 +1,101 @@
+"""Numbers that are measured inside a model for claims, each beside its null."""
+
+from dataclasses import dataclass
+
+from analysis.registry import Registry
+
+
+@dataclass(frozen=True)
+class ClaimMeasure:
+    """A number per prompt and its null, measured inside a model in `LOOKS` (analysis/recording/claim_looks.py).
+
+    title: the number. null: what stands beside it. forwards: how many it takes for each step looked at, beside the pass
+    that all share. twin: also measured in the autoregressive twin. writes: whether texts are written anew. items: over
+    items of tasks, in place of prompts.
+    """
+
+    name: str
+    title: str
+    null: str
+    forwards: int = 0
+    twin: bool = False
+    writes: bool = False
+    items: bool = False
+
+
+CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
+    ClaimMeasure(
+        "hiding",
+        "change of the predictions when sinks are hidden",
+        "the same when as many random tokens of the same state are hidden",
+        forwards=3,
+        twin=True,
+    ),
+    ClaimMeasure(
+        "text",
+        "share of a text that changes when sinks are hidden",
+        "the same when as many random tokens of the same state are hidden",
+        twin=True,
+        writes=True,
+    ),
+    ClaimMeasure(
+        "accuracy",
+        "accuracy on choice tasks with sinks hidden",
+        "the same with as many random tokens of the same state hidden",
+        twin=True,
+        items=True,
+    ),
+    ClaimMeasure(
+        "value-norm", "value norm of a sink over its layer's mean", "the same of other tokens of the same state"
+    ),
+    ClaimMeasure(
+        "massive",
+        "layers and steps whose largest residual channel is at a sink",
+        "the same if its token were a random one of the same state",
+    ),
+    ClaimMeasure(
+        "variable",
+        "change of the predictions when the most variable sinks are hidden",
+        "the same when the least variable ones that draw as much attention are hidden",
+        forwards=3,
+    ),
+    ClaimMeasure(
+        "clamped",
+        "attention that sinks lose when massive residual channels are clamped",
+        "the same when as many other channels are clamped",
+        forwards=2,
+    ),
+    ClaimMeasure(
+        "drift",
+        "relative change of the keys and values of the most attended tokens per step, over the layer's mean",
+        "the same of other tokens of the same state and age",
+    ),
+    ClaimMeasure(
+        "turn",
+        "cosine distance of the keys and values of the most attended tokens per step, over the layer's mean",
+        "the same of other tokens of the same state and age",
+    ),
+    ClaimMeasure(
+        "pattern",
+        "overlap of a head's attention map with its own of an earlier step",
+        "the larger of those with another head's and another prompt's",
+    ),
+    ClaimMeasure(
+        "position",
+        "share of a head's mass in shallow layers that other prompts explain by position",
+        "the same in deep layers",
+    ),
+    ClaimMeasure(
+        "queries",
+        "distance of what undecided and written queries look at",
+        "the same with the queries' states permuted within each step",
+    ),
+    ClaimMeasure(
+        "added", "attention that sinks lose to an added sink token of value zero", "the same for an added random token"
+    ),
+    ClaimMeasure(
+        "lens",
+        "masked sinks that the logit lens reads as what will be written there",
+        "the same of masked tokens that are not sinks",
+    ),
+)
