@@ -4,10 +4,9 @@ kept; and how pruning changes them.
 
 import streamlit as st
 
-from pages.parts.causes.ablation import ablation_over_prompts, ablation_settings, ablation_shown
+from pages.parts.causes.ablation import ABLATION
 from pages.parts.causes.beside import beside_another
-from pages.parts.causes.eviction import eviction_over_prompts, eviction_settings, eviction_shown
-from pages.parts.causes.stated import ABLATION_ASKED, EVICTION_ASKED, stated_job
+from pages.parts.causes.eviction import EVICTION
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings.ablation import ablation
@@ -15,9 +14,9 @@ from pages.parts.recordings.choice import recording_to_look_at, sink_controls
 from pages.parts.side import plots_and_controls
 
 VIEWS = {
-    "Many prompts": ablation_over_prompts,
+    "Many prompts": ABLATION.view,
     "One prompt": ablation,
-    "Cache eviction": eviction_over_prompts,
+    "Cache eviction": EVICTION.view,
     "Dense against pruned": beside_another,
 }
 SHOWS = (
@@ -31,16 +30,13 @@ def main() -> None:
     st.title("Causes")
     st.caption("What sinks do for a model: hide them, and compare with hiding as many other tokens.")
     start_exhibits()
-    ablation = stated_job(ABLATION_ASKED)
-    if ablation is not None:
-        ablation_shown(ablation)
-        export_button("SinkScope: causes, ablation over prompts", ablation_settings(ablation), "ablation")
-        return
-    eviction = stated_job(EVICTION_ASKED)
-    if eviction is not None:
-        eviction_shown(eviction)
-        export_button("SinkScope: causes, eviction over prompts", eviction_settings(eviction), "eviction")
-        return
+    for experiment in (ABLATION, EVICTION):
+        job = experiment.stated()
+        if job is not None:
+            experiment.shown(job)
+            name = experiment.name
+            export_button(f"SinkScope: causes, {name} over prompts", experiment.settings(job), name)
+            return
     # First: a view that is not drawn while a recording runs would be forgotten.
     names = list(VIEWS)
     view = st.segmented_control(

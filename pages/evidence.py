@@ -18,7 +18,7 @@ SETS, CLAIMS = "Sinks over prompts", "What papers claim"
 def main() -> None:
     """Draws the page."""
     st.title("Evidence")
-    st.caption("Many prompts: which tokens are a model's sinks, layer by layer, and how they move, beside their nulls.")
+    st.caption("Which tokens are a model's sinks over many prompts, and do they move more than chance predicts?")
     start_exhibits()
     part = st.segmented_control(
         "Part",

@@ -26,7 +26,7 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
         "spec": spec.model_dump(mode="json"),
         **{name: value for name, value in summary.items() if name != "rows"},
         "notes": notes,
-        "shown": {spec.model.source: exhibits.in_words(summary)},
+        "shown": {spec.model.source: [said for part in exhibits.in_words(summary) for said in part]},
     }
     method = Exhibit("How it was measured", " ".join([exhibits.METHOD, *notes]), None)
     means_shown = Exhibit("Means over the prompts", "Target and matched control of every condition.", None, means)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from analysis.evaluation.decisions import NATS, POINTS, interval_words
 from analysis.evaluation.differences import Difference, in_family
 from analysis.evaluation.significance import as_json, difference
 from analysis.readings.words import listed
@@ -193,6 +194,63 @@ def _by_attention(rows: Sequence[Row], effect: Row) -> str:
 
 def _alike(row: Row, other: Row) -> bool:
     return all(row[name] == other[name] for name in ("intervention", "target", "measure"))
+
+
+def disagreement(predictions: Difference, text: Difference, where: str) -> str:
+    """Say that hiding sinks, compared with one control, does another thing to the predictions than to the text; empty
+    where both show the same. predictions, text: sinks minus control of `divergence` and of `aligned`, significant where
+    their interval lies on one side of 0 and p, if there is one, is below 0.05. where: the control, before a comma.
+    """
+    sides = _side(predictions), -_side(text)  # 1: more than the control
+    if sides[0] == sides[1]:
+        return ""
+    words = {1: "more", -1: "less"}
+    of_predictions, of_text = interval_words(predictions, NATS), interval_words(text, POINTS)
+    if all(sides):
+        return (
+            f"{where}, predictions and text disagree: hiding the sinks changes the predictions {words[sides[0]]} "
+            f"({of_predictions}) but the text {words[sides[1]]} (agreement {of_text})."
+        )
+    if sides[0]:
+        return (
+            f"{where}, hiding the sinks changes the predictions {words[sides[0]]} ({of_predictions}); for the text no "
+            f"difference is shown (agreement {of_text})."
+        )
+    return (
+        f"{where}, hiding the sinks changes the text {words[sides[1]]} (agreement {of_text}); for the predictions no "
+        f"difference is shown ({of_predictions})."
+    )
+
+
+def _side(effect: Difference) -> int:
+    """Return 1 or −1 where an effect lies significantly above or below 0, else 0."""
+    if effect.adjusted is not None and not effect.shown:
+        return 0
+    return int(effect.low > 0) - int(effect.high < 0)
+
+
+WHERE: Final[Mapping[str, str]] = {COUNT: "Against as many matched tokens", MASS: "At equal attention"}
+"""The controls against which predictions and text are compared in words."""
+
+
+def disagreements(rows: Sequence[Row]) -> list[str]:
+    """Say against which controls hiding sinks does another thing to the predictions than to the text."""
+    found = {
+        (row["intervention"], row["against"], row["measure"]): effect_of(row)
+        for row in rows
+        if row["target"] == "sinks" and row["low"] is not None
+    }
+    interventions = dict.fromkeys(name for name, _, _ in found)
+    told = []
+    for name in interventions:
+        for control, where in WHERE.items():
+            pair = [found.get((name, control, measure)) for measure in ("divergence", "aligned")]
+            if pair[0] is not None and pair[1] is not None:
+                which = (
+                    where if len(interventions) == 1 else f"{INTERVENTIONS[name].title.capitalize()}: {where.lower()}"
+                )
+                told.append(disagreement(pair[0], pair[1], which))
+    return list(filter(None, told))
 
 
 def without_sinks(effect: Row) -> str:

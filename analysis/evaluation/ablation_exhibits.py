@@ -10,6 +10,7 @@ from analysis.evaluation.ablation_effects import (
     MEASURES,
     contrast_sentence,
     control_of,
+    disagreements,
     no_sinks,
     sentence,
     shown,
@@ -17,12 +18,18 @@ from analysis.evaluation.ablation_effects import (
 )
 from analysis.figures.causes import effect_intervals
 from analysis.readings import reading
+from analysis.readings.words import listed
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 
 Summary = Mapping[str, Any]
 """What an `ablate_set` job says when it is done, or of the prompts that are done."""
 
+NUMBERS: Mapping[str, str] = {"share": "attention acted on", "count": "positions acted on"} | {
+    name: measure.axis for name, measure in MEASURES.items()
+}
+"""Columns of the tables, by what rows hold of every prompt."""
+_FEW = 4  # effects of which each is named
 METHOD = Formulas(
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
     "chooses the positions, a second one is intervened on and predicts the tokens. Points: the mean over prompts of "
@@ -69,29 +76,47 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
                 for effect in drawn
             ]
         ),
-        reading(
-            "differences",
-            [f"{_named(effect)} ({INTERVENTIONS[effect['intervention']].title})" for effect in drawn],
-            (100 if measure.percent else 1) * np.stack([values, low, high], axis=1),
-            tested,
-            "points" if measure.percent else "",
-            "effect",
-        ),
+        _finding(drawn, tested, name),
     )
 
 
-def in_words(summary: Summary) -> list[str]:
-    """What the ablation shows beside its controls, a sentence each."""
+def _finding(drawn: Sequence[Mapping[str, Any]], tested: Sequence[bool], name: str) -> str:
+    """Say on which side of its control each effect lies; of many effects how many are significant, and the largest."""
+    measure, names = MEASURES[name], [_named(effect) for effect in drawn]
+    if len(drawn) > _FEW:
+        values = np.array([[effect[end] for end in ("value", "low", "high")] for effect in drawn])
+        done = [INTERVENTIONS[effect["intervention"]].title for effect in drawn]
+        return reading(
+            "differences",
+            [f"{called} ({what})" for called, what in zip(names, done, strict=True)],
+            (100 if measure.percent else 1) * values,
+            list(tested),
+            "points" if measure.percent else "",
+            "effect",
+        )
+    sides: dict[str, list[str]] = {}
+    for effect, flag, called in zip(drawn, tested, names, strict=True):
+        side = "Not significant" if not flag else "More" if effect["value"] > 0 else "Less"
+        sides.setdefault(side, []).append(called.removeprefix(f"{TARGETS['sinks'].title}, "))
+    return " ".join(f"{side}: {listed(called)}." for side, called in sides.items())
+
+
+def in_words(summary: Summary) -> tuple[list[str], list[str]]:
+    """Say what the ablation shows beside its controls, a sentence each: the answer, with where predictions and text
+    disagree, and the rest.
+    """
     effects = summary["effects"]
-    said = (no_sinks(summary["rows"]), sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS))
-    return [told for told in said if told]
+    answer, _, rest = sentence(effects).partition(". ")
+    first = [no_sinks(summary["rows"]), f"{answer}." if rest else answer, *disagreements(effects)]
+    others = [rest, *(contrast_sentence(effects, name) for name in INTERVENTIONS)]
+    return list(filter(None, first)), list(filter(None, others))
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for every intervention, target and control: means over the prompts."""
     return pd.DataFrame(
         [
-            _condition(row) | {title: float(np.mean(row[name])) for name, title in _numbers().items() if row.get(name)}
+            _condition(row) | {title: float(np.mean(row[name])) for name, title in NUMBERS.items() if row.get(name)}
             for row in rows
         ]
     )
@@ -103,7 +128,7 @@ def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) ->
         [
             {"prompt": prompt}
             | _condition(row)
-            | {title: row[name][index] for name, title in _numbers().items() if name in row}
+            | {title: row[name][index] for name, title in NUMBERS.items() if name in row}
             for row in rows
             for index, prompt in enumerate(prompts[: len(row["count"])])
         ]
@@ -116,11 +141,6 @@ def _condition(row: Mapping[str, Any]) -> dict[str, str]:
         "which": f"control: {CONTROLS[control_of(row)].title}" if control_of(row) else "target",
         "done to them": INTERVENTIONS[row["intervention"]].title,
     }
-
-
-def _numbers() -> dict[str, str]:
-    named = {name: measure.axis for name, measure in MEASURES.items()}
-    return {"share": "attention acted on", "count": "positions acted on"} | named
 
 
 def _named(effect: Mapping[str, Any]) -> str:

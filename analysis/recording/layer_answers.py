@@ -190,7 +190,7 @@ def layer_table(answer: SetAnswer) -> pd.DataFrame:
     rows = [
         {
             "layer": str(one.layer),
-            "sinks are": ", ".join(f"{kind}\u00a0{number(portion, True)}" for kind, portion in one.kinds) or "none",
+            "sinks are": ", ".join(f"{kind}\u00a0{number(portion, True)}" for kind, portion in one.kinds[:2]) or "none",
             "× uniform": _with_interval(one.strength) if one.kinds else "",
             "share of attention": number(one.attention, True),
             "sinks per step": number(one.count, False),

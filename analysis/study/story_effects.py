@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, WHERE, disagreement
 from analysis.evaluation.decisions import (
     AT_CHANCE,
     BETTER,
@@ -71,7 +71,8 @@ def hidden(findings: Findings) -> Told | None:
     beats.append(_over_prompts(own, [cause for cause in against if cause.model == own.model]))
     at_equal = equal.get(own.model)
     if at_equal is not None:
-        beats.append(f"Against other tokens with as much attention: {interval_words(at_equal.effect, unit)}.")
+        told = _disagreement([cause for cause in findings.causes if cause.model == own.model])
+        beats.append(told or f"Against other tokens with as much attention: {interval_words(at_equal.effect, unit)}.")
     beats += [
         f"{called(findings).get(cause.model, cause.model)}: {interval_words(cause.effect, unit)}."
         for cause in primary
@@ -89,6 +90,14 @@ def hidden(findings: Findings) -> Told | None:
         tuple(filter(None, notes)),
         summary="" if text is None else " ".join(beats[1 : 2 + (at_equal is not None)]),
     )
+
+
+def _disagreement(causes: Sequence[Cause]) -> str:
+    """Tell that predictions and text disagree at equal attention; empty where they do not."""
+    of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
+    if not {"divergence", "aligned"} <= of.keys():
+        return ""
+    return disagreement(of["divergence"], of["aligned"], WHERE[MASS])
 
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:

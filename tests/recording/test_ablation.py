@@ -16,6 +16,8 @@ from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import (
     MEASURES,
     contrast_sentence,
+    disagreement,
+    disagreements,
     effects,
     no_sinks,
     sentence,
@@ -23,6 +25,7 @@ from analysis.evaluation.ablation_effects import (
     without_sinks,
 )
 from analysis.evaluation.ablation_exhibits import effects_of
+from analysis.evaluation.differences import Difference
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
@@ -420,6 +423,41 @@ def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
     assert [row.get("by_position") for row in found if row["against"] == "matched"] == [None, pytest.approx(0.1), None]
     same = effects(rows_of({("sinks", ""): noise[0], ("sinks", "matched"): noise[1]}))
     assert sentence(same) == ""
+
+
+SIDES = {"more": 1, "less": -1, "neither": 0}
+
+
+@pytest.mark.parametrize("text", SIDES)
+@pytest.mark.parametrize("predictions", SIDES)
+def test_where_predictions_and_text_disagree_one_sentence_says_so_and_else_none(predictions, text):
+    rng = np.random.default_rng(1)
+
+    def values(side: float, scale: float) -> list[float]:
+        return (0.5 + scale * (side + 0.1 * rng.normal(size=40))).tolist()
+
+    rows = rows_of(
+        {("sinks", ""): values(SIDES[predictions], 0.1), ("sinks", "mass"): values(0, 0.1)},
+        aligned=[values(-SIDES[text], 0.1), values(0, 0.1)],
+    )
+    told = disagreements(effects(rows))
+    if predictions == text:
+        assert told == []
+        return
+    [sentence] = told
+    assert sentence.startswith("At equal attention, ")
+    if "neither" not in (predictions, text):
+        assert "predictions and text disagree" in sentence
+    for of, side in (("predictions", predictions), ("text", text)):
+        said = "no difference is shown" if side == "neither" else f"the {of} {side}"
+        assert said in sentence
+    assert " nats [" in sentence and " points [" in sentence
+
+
+def test_an_untested_difference_is_judged_by_its_interval_and_a_tested_one_by_both():
+    up, down = Difference(0.2, 0.1, 0.3, 40, 40), Difference(-0.2, -0.3, -0.1, 40, 40)
+    assert disagreement(up, down, "At equal attention") == "" != disagreement(up, up, "At equal attention")
+    assert "for the text no difference is shown" in disagreement(up, replace(down, p=0.2, p_holm=0.2), "Here")
 
 
 def test_prompts_without_sinks_are_left_out_and_counted_and_so_are_those_without_a_match():

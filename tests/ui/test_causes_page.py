@@ -49,7 +49,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
     said = texts(test)
-    assert "Not run yet" in said and "after each of 3 prompts" in said, "the latest one is shown"
+    assert "Not run yet with these settings" in said and "after each of 3 prompts" in said, "the latest one is shown"
     test.button(key="run_ablate_set").click().run()
     job = engine().jobs("ablate_set")[0]
     while not (engine().progress(job.id).done or there(engine().job(job.id)).ended):

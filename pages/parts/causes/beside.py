@@ -22,7 +22,7 @@ from pages.parts.session import engine
 
 
 def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
-    """Draws the view; its controls in `side`."""
+    """Draw the view; `side` holds the definition of a sink alone."""
     st.caption(
         "Two recordings of one prompt, such as a dense and a pruned model's: where their texts diverge, the order in "
         "which they fill positions, and whether they share their sinks."
@@ -38,7 +38,7 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
         return
     titles = recording_titles(list(jobs.values()))
     newest = next(iter(jobs))
-    chosen = linked_box("Beside it", list(jobs), "beside", titles.__getitem__, first=newest, required=True, place=side)
+    chosen = linked_box("Compare with", list(jobs), "beside", titles.__getitem__, first=newest, required=True)
     other = opened(jobs[chosen or newest])
     if other is None:
         return

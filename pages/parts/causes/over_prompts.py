@@ -1,0 +1,193 @@
+"""An experiment over a set of prompts: asking for it by hand, following it, and showing it as it was asked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.engine import JobRecord
+from analysis.recording.set_exhibits import Shown
+from analysis.specs import JobSpec, SinkParams
+from analysis.specs import sentence as problem_sentence
+from cache.keys import content_key
+from pages.parts import asking
+from pages.parts.acting import acting_button
+from pages.parts.charts import show, table
+from pages.parts.plain import code, plain
+from pages.parts.recordings import references
+from pages.parts.recordings.recording import Recording
+from pages.parts.session import engine, not_in_address
+
+
+@dataclass(frozen=True)
+class OverPrompts:
+    """One experiment. kind: of its jobs. name: as after "an". address: the key of a finished job in the page's address.
+    what: what a run does, before "over N prompts". about: what it asks, and its terms. spec: its question. controls:
+    draws the controls of the question and returns their fields. cost: what a run takes. words: what a summary says: the
+    answer, and what is folded. outcome, means, single: figures by name and tables of a summary. columns: of the tables.
+    note: under which conditions the numbers hold.
+    """
+
+    kind: str
+    name: str
+    address: str
+    what: str
+    about: str
+    spec: type[Any]
+    controls: Callable[[Recording], dict[str, Any]]
+    cost: Callable[[Any, Recording], str]
+    words: Callable[[Mapping[str, Any]], tuple[list[str], list[str]]]
+    outcome: Callable[[Mapping[str, Any]], Mapping[str, Shown]]
+    means: Callable[[Sequence[Mapping[str, Any]]], pd.DataFrame]
+    single: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], pd.DataFrame]
+    columns: Mapping[str, Any]
+    note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
+
+    def view(self, recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+        """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown."""
+        st.caption(self.about)
+        problem = references.why_no_model(recording)
+        if problem:
+            st.info(plain(problem))
+            return
+        asked = f"{self.kind}_asked"
+        with side:
+            place = st.container()  # above what is asked, as it is in view
+            spec = self._asked(recording, params)
+            if spec is None:
+                return
+            question = content_key(spec=spec.model_dump(mode="json"))[:12]
+            if acting_button(
+                f"Run {self.name}",
+                f"run_{self.kind}",
+                place,
+                icon=":material/science:",
+                type="primary",
+                width="stretch",
+            ):
+                st.session_state[asked] = question
+        by_hand = st.session_state.get(asked) == question
+        if not by_hand and not asking.at_hand(self.kind, spec):
+            place.caption(plain(f"Not run yet with these settings. {self.cost(spec, recording)}"))
+            self._earlier(recording)
+            return
+        what = f"{self.what} over {len(spec.prompts)} prompts"
+        job = asking.ask(self.kind, spec, what, by_hand=by_hand, meanwhile=self._so_far)
+        if job is not None:
+            self._finished(job, spec)
+
+    def _asked(self, recording: Recording, params: SinkParams) -> Any:
+        """Return the question as the controls have it; None after saying what is wrong with it."""
+        given = self.controls(recording)
+        try:
+            return self.spec(
+                model=recording.model,
+                chat_template="on" if recording.info.chat_template else "off",
+                sampling=recording.request().sampling,
+                sinks=params,
+                seed=recording.info.seed,
+                **given,
+            )
+        except ValidationError as error:
+            st.info(plain(problem_sentence(error)))
+            return None
+
+    def _earlier(self, recording: Recording) -> None:
+        """Draw the newest finished run with this model, where there is one with other settings."""
+        source = recording.model.source
+        jobs = (job for job in engine().jobs(self.kind) if job.spec["model"]["source"] == source)
+        job = next((job for job in jobs if job.state == "done" and engine().has_result(job)), None)
+        if job is None:
+            st.info(f"Not run yet. Press **Run {self.name}**: results show as prompts finish.")
+            return
+        self.shown(job, f"The latest {self.name} of this model", link=False)
+
+    def stated(self) -> JobRecord | None:
+        """Return the finished job that the address names; None where there is none, after saying so where it is not in
+        the store.
+        """
+        named = st.query_params.get(self.address)
+        if not named:
+            return None
+        job = engine().job(named)
+        if job is None or job.kind != self.kind or not engine().has_result(job):
+            not_in_address(f"an {self.name} that is not in the store.")
+            return None
+        return job
+
+    def shown(self, job: JobRecord, title: str = "", link: bool = True) -> None:
+        """Draw a finished job with what it was asked with. link: with the way to asking another."""
+        spec: Any = job.parameters(self.spec)
+        st.subheader(title or f"{self.name.capitalize()} over prompts", anchor=False)
+        self._finished(job, spec, may_go_on=False)
+        with st.expander("Prompts and settings", icon=":material/tune:", key=f"{self.kind}_settings"):
+            st.json(self.settings(job))
+        if link:
+            st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
+
+    def settings(self, job: JobRecord) -> dict[str, Any]:
+        """Return what a job was asked with, for an exported page."""
+        spec: JobSpec = job.parameters(self.spec)
+        return spec.model_dump(mode="json")
+
+    def _finished(self, job: JobRecord, spec: Any, may_go_on: bool = True) -> None:
+        done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
+        answer, others = self.words(job.summary) if done == planned else ([], [])
+        if done < planned:
+            st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
+            if may_go_on:
+                asking.go_on(self.kind, spec, "Continue")
+        for place, said in enumerate(answer):
+            st.markdown(plain(said) if place else f"**{plain(said)}**")
+        st.caption(
+            f"With {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of {done:d} prompts, "
+            f"seed {spec.seed:d}."
+        )
+        self._figures(job.summary)
+        if others:
+            with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
+                for said in others:
+                    st.markdown(plain(said))
+        with st.expander("Means and single prompts", icon=":material/list:", key=f"{self.kind}_numbers"):
+            self._numbers(spec, job.summary)
+
+    def _so_far(self, partial: Mapping[str, Any]) -> None:
+        """Draw what the prompts that are done show, while the others run."""
+        if partial.get("prompts", 0) > 1:
+            st.caption(f"Interim, of {partial['prompts']:d} prompts: nothing is tested before all are done.")
+            self._figures(partial)
+
+    def _figures(self, summary: Mapping[str, Any]) -> None:
+        figures = list(self.outcome(summary).items())
+        for start in range(0, len(figures), 2):
+            for column, (name, figure) in zip(st.columns(2, gap="large"), figures[start : start + 2], strict=False):
+                with column:
+                    show(figure, f"{self.kind}_{name}")
+
+    def _numbers(self, spec: Any, summary: Mapping[str, Any]) -> None:
+        table(
+            "Means over the prompts",
+            self.note(summary),
+            _telling(self.means(summary["rows"])),
+            f"{self.kind}_means",
+            column_config=dict(self.columns),
+        )
+        texts = [prompt if isinstance(prompt, str) else "token ids" for prompt in spec.prompts]
+        table(
+            "Every prompt by itself",
+            "The numbers that the means and intervals are of.",
+            self.single(summary["rows"], texts),
+            f"{self.kind}_single",
+            export=False,
+            column_config=dict(self.columns),
+        )
+
+
+def _telling(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns of words that are the same in every row."""
+    same = [name for name in frame.select_dtypes(exclude="number") if frame[name].nunique() == 1]
+    return frame.drop(columns=same)
