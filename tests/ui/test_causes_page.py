@@ -68,7 +68,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
 
 def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recording):
     test = app("pages/causes.py", recording=recording.id, causes_view="Cache eviction")
-    assert not engine().jobs("evict") and "Not run yet" in texts(test) and "One after another" in texts(test)
+    assert not engine().jobs("evict") and "Not run yet" in texts(test) and "one after another" in texts(test)
     test.multiselect(key="evict_policies").set_value([]).run()
     assert "hold at least 1" in texts(test)
     test.multiselect(key="evict_policies").set_value(["sinks"]).run()
