@@ -98,7 +98,8 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
     if finding:
         news, more = _first_sentence(finding)
         st.markdown(
-            f":small[:gray[**{plain(title)}**]]  \n**{plain(news)}** {plain(more)}".rstrip(), help=explained or None
+            f":small[:gray[**{plain(title)}**]]  \n**{plain(news)}**" + (f" {plain(more)}" if more else ""),
+            help=explained or None,
         )
     else:
         st.markdown(f"**{plain(title)}**", help=explained or None)
