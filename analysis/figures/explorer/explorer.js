@@ -13,6 +13,7 @@ function mount(root, packed, options = {}) {
   root.setAttribute("aria-label", "Explorer");
   root.innerHTML = TEMPLATE;
   const find = (selector) => root.querySelector(selector), out = (name) => find(`[data-out=${name}]`), frames = [];
+  let family = ""; // of the page, once it is known
   const app = {
     state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, dialog: find("dialog"), content: header.content,
     shown: () => (recordings.length < 2 || app.state.show === "first" ? [recordings[0]] : app.state.show === "second" ? [recordings[1]] : recordings),
@@ -20,6 +21,7 @@ function mount(root, packed, options = {}) {
     get ceiling() { return recordings[0].ceiling; },
     get themeName() { return root.dataset.theme ?? document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"); },
     get theme() { return THEMES[app.themeName]; },
+    get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
     sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
   };
@@ -244,11 +246,12 @@ function mount(root, packed, options = {}) {
   root.addEventListener("keydown", (event) => keyPressed(app, event));
   const scheme = matchMedia("(prefers-color-scheme: dark)"), watch = new MutationObserver(repaint);
   function repaint() {
-    bars = "";
+    bars = family = "";
     for (const each of Object.values(views)) each.measure();
     invalidate();
   }
   scheme.addEventListener("change", repaint);
+  document.fonts.ready.then(repaint);
   addEventListener("resize", repaint);
   for (const each of [root, document.documentElement]) watch.observe(each, { attributes: true, attributeFilter: ["data-theme"] });
   function unmount() {
@@ -291,7 +294,7 @@ function drawBar(element, app, mass, even) {
   for (let i = 0; i < wide; i++) { g.fillStyle = theme.ramp.css[Math.round((255 * i) / wide)]; g.fillRect(6 + i, 2, 1.5, 8); }
   g.strokeStyle = theme.line;
   g.strokeRect(5.5, 1.5, wide + 1, 9);
-  g.font = `10.5px ${FONT}`;
+  g.font = `10.5px ${app.font}`;
   g.textAlign = "center";
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;

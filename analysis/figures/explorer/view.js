@@ -1,7 +1,5 @@
 // What all views share: a canvas that fits its place, the step axis, and a few shapes.
 
-const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif";
-
 class View {
   constructor(app, host, label) {
     Object.assign(this, { app, host, w: 0, h: 0 });
@@ -28,7 +26,7 @@ class View {
     g.setLineDash([]);
     return g;
   }
-  font(size, weight = 400) { this.g.font = `${weight} ${size}px ${FONT}`; }
+  font(size, weight = 400) { this.g.font = `${weight} ${size}px ${this.app.font}`; }
   // Step numbers beneath a plot, and the axis's name to their left.
   ticks(axis, y) {
     const { g } = this, every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => (n * axis.width) / axis.steps > 34) ?? 1000;
