@@ -191,7 +191,9 @@ def _title(record: JobRecord) -> str:
     sparsities = ", ".join(f"{sparsity:.0%}" for sparsity in spec.sparsities)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     bits = f" · {', '.join(map(str, spec.bits))} bits" if min(spec.bits) < AS_STORED else ""
-    return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities}{bits} · {seeds}"
+    budgets = ", ".join(f"{budget:.0%}" for budget in spec.budgets)
+    kept = f" · {', '.join(spec.policies)} at {budgets} of the cache" if spec.policies else ""
+    return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities}{bits}{kept} · {seeds}"
 
 
 def _state(record: JobRecord, alone: bool) -> None:
