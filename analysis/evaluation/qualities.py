@@ -41,8 +41,8 @@ QUALITIES: Registry[Quality] = Registry(
         "KL(dense ‖ compressed) of the probabilities of an item's choices, by their likelihoods under the same masks; "
         "the mean over tasks that have choices.",
         NATS,
-        "stays {} closer to the dense model's answers",
-        "moves {} farther from the dense model's answers",
+        "keeps the answers {} closer to the dense model's",
+        "moves the answers {} farther from the dense model's",
         sign=-1,
     ),
 )

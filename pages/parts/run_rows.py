@@ -31,7 +31,7 @@ def method_title(run: Run) -> str:
     if run.kind == "imported":
         return run.kind
     if run.kept:
-        return kept_of(run.kept).in_words
+        return f"keeping {kept_of(run.kept).keeping.title}"
     name = str(run.parameters.get("method", _DENSE))
     return METHODS[name].title if name in METHODS else name
 

@@ -235,7 +235,9 @@ def diverging(gain: float) -> list[PointScores]:
     return points
 
 
-@pytest.mark.parametrize(("gain", "said"), [(0.1, "stays 0.1"), (-0.1, "moves 0.1"), (0.0, "would have been detected")])
+@pytest.mark.parametrize(
+    ("gain", "said"), [(0.1, "keeps the answers 0.1"), (-0.1, "moves the answers 0.1"), (0.0, "detected")]
+)
 def test_closeness_to_the_dense_model_is_a_quality_of_its_own(gain, said):
     quality = QUALITIES["divergence"]
     settings = settings_of(diverging(gain), grid(EVICTIONS).prunings, quality)
