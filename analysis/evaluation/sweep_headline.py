@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, POINTS, family_words, interval_words, seen
 from analysis.evaluation.sweep_scores import Comparison, Verdict, noise, seed_of
-from analysis.specs import METHODS, detail, titles_apart, where
+from analysis.specs import METHODS, EvictionPoint, detail, titles_apart, where
 
 _LEFT_OUT = "Other models, tasks and calibration sources are not covered."
 
@@ -17,6 +17,16 @@ def relations(compared: Sequence[Comparison]) -> list[str]:
     """Return what settings of a sweep are compared with, the control first."""
     there = {comparison.relation for comparison in compared}
     return [relation for relation in HELD_AGAINST if relation in there]
+
+
+def headlines(compared: Sequence[Comparison]) -> list[Verdict]:
+    """Return the `headline` of prunings, then that of evictions, from comparisons of one relation; none of an absent
+    kind.
+    """
+    kinds: dict[bool, list[Comparison]] = {False: [], True: []}
+    for comparison in compared:
+        kinds[isinstance(comparison.setting.pruning, EvictionPoint)].append(comparison)
+    return [headline(group) for group in kinds.values() if group]
 
 
 def headline(compared: Sequence[Comparison]) -> Verdict:
@@ -36,7 +46,7 @@ def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:
     way = "better" if first.difference.value > 0 else "worse"
     return (
         f"{_on(first)} at {_place(first)}, {title} is {way} than {other}: {interval_words(first.difference)}, "
-        f"{family_words(first.difference.tests)}.{more}"
+        f"significant {family_words(first.difference.tests)}.{more}"
     )
 
 
@@ -60,6 +70,8 @@ def _on(comparison: Comparison) -> str:
 def _sides(comparison: Comparison) -> tuple[str, str]:
     """Return the titles of both methods, the second with what it is to the first."""
     title, other = titles_apart(comparison.setting.pruning, comparison.other.pruning)
+    if isinstance(comparison.setting.pruning, EvictionPoint):
+        title, other = f"keeping {title}", f"keeping {other}"
     called = HELD_AGAINST[comparison.relation]
     return title, other if called in other else f"{other} ({called})"
 

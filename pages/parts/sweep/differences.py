@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.sweep_headline import headline, relations
+from analysis.evaluation.sweep_headline import headlines, relations
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.specs import EvictionPoint
@@ -36,9 +36,9 @@ def draw_differences(
         return
     held = relations(compared)
     with place:
-        said = headline([comparison for comparison in compared if comparison.relation == held[0]])
-        st.markdown(f"##### {plain(said.told)}")
-        st.caption(plain(said.tested))
+        for said in headlines([comparison for comparison in compared if comparison.relation == held[0]]):
+            st.markdown(f"##### {plain(said.told)}")
+            st.caption(plain(said.tested))
     for response in dose.dose_responses(settings):
         st.markdown(plain(dose.sentence(response)))
     relation = held[0]
