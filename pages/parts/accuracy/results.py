@@ -145,7 +145,7 @@ def differences(results: Results, compared: Compared) -> None:
 
 
 def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
-    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(results, pairs)))
+    st.markdown("\n\n".join(plain(sentence) for sentence in verdicts.verdicts(results, pairs)))
     rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
@@ -161,7 +161,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
         f"{verdicts.adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
         "the dot is hollow.",
         _TESTS,
-        _whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
+        _whiskers(whiskers, colors, "difference (points)"),
         "accuracy_whiskers",
         pd.DataFrame(rows).rename(columns=tables.READ_AS),
         finding=reading(
