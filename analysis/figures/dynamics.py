@@ -1,7 +1,7 @@
 """Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -208,9 +208,10 @@ def position_bars(
     y_title: str,
     sinks: bool = False,
     reference: np.ndarray | None = None,
+    later: Collection[int] = (),
 ) -> go.Figure:
-    """One bar a position, (S,). labels: the finished text, for the axis. names: of the positions over all steps, for
-    the hover. reference (S,): the same for random weights, as marks.
+    """One bar per position, (S,). labels: the finished text, for the axis. names: of the positions over all steps, for
+    the hover. reference (S,): the same for random weights, as marks. later: positions that were hidden at first.
     """
     figure = go.Figure(
         go.Bar(
@@ -234,10 +235,10 @@ def position_bars(
                 hovertemplate="random weights %{y:.3g}<extra></extra>",
             )
         )
-    layout(figure, "position (finished text)", y_title, height=300)
+    layout(figure, "position", y_title, height=300)
     figure.update_layout(bargap=0.15, showlegend=reference is not None)
     figure.update_xaxes(
-        range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
+        range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS, later)
     )
     figure.update_yaxes(rangemode="tozero")
     return figure

@@ -1,7 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from textwrap import wrap
 
@@ -106,11 +106,15 @@ def log_ticks(low: float, high: float) -> np.ndarray:
     return 10 ** np.linspace(low, high, _LEAST_TICKS)
 
 
-def token_axis(labels: list[str], most: int = MAX_TICK_LABELS) -> dict:
+def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection[int] = ()) -> dict:
     """Ticks that read as position and token, as the hover does too; one at every position where `most` allows. A token
-    that is not there yet has an empty label, and no name.
+    that is not there yet has an empty label, and no name. later: positions that held something else before; these go
+    by their number alone.
     """
-    names = [f"{position} ‘{shorten(label)}’" if label else str(position) for position, label in enumerate(labels)]
+    names = [
+        f"{position} ‘{shorten(label)}’" if label and position not in later else str(position)
+        for position, label in enumerate(labels)
+    ]
     if len(labels) > most:
         return {"labelalias": {str(position): name for position, name in enumerate(names)}}
     return {

@@ -61,11 +61,15 @@ class TokenNames:
 
     def short(self) -> list[str]:
         """Return each position in the fewest words, for boxes: its token, or what it becomes where it was masked."""
-        was_masked = (self.state == TokenState.UNDECIDED).any(axis=0).tolist()
+        later = self.later()
         return [
-            f"{position}{', later' if later else ''} ‘{_visible(self.texts.get(token, ''))}’"
-            for position, (token, later) in enumerate(zip(self.final.tolist(), was_masked, strict=True))
+            f"{position}{', later' if position in later else ''} ‘{_visible(self.texts.get(token, ''))}’"
+            for position, token in enumerate(self.final.tolist())
         ]
+
+    def later(self) -> frozenset[int]:
+        """Return the positions that were masked in some step: their final token came later."""
+        return frozenset(np.flatnonzero((self.state == TokenState.UNDECIDED).any(axis=0)).tolist())
 
     @property
     def _masked(self) -> str:

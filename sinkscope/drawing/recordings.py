@@ -127,8 +127,7 @@ def _lifetimes(
     recording: Trajectory, layer: int | None = None, head: int | None = None, tokens: str = ALL, **params: Any
 ) -> go.Figure:
     _, flags = sinks_of(with_relative_mass(recording), SinkParams(**params), layer, head, tokens)
-    labels, names = recording.labels(), recording.names.over_steps()
-    return dynamics.position_bars(metrics.lifetimes(flags), labels, names, "steps as a sink", True)
+    return _position_bars(recording, metrics.lifetimes(flags), "steps as a sink", True)
 
 
 def _position_variance(
@@ -137,7 +136,12 @@ def _position_variance(
     mean, _ = sinks_of(with_relative_mass(recording), SinkParams(), layer, head)
     share = definitions.attention_share(mean)
     values = metrics.position_variance(share, tokens_counted(recording, tokens))
-    return dynamics.position_bars(values, recording.labels(), recording.names.over_steps(), "variance of the share")
+    return _position_bars(recording, values, "variance of the share")
+
+
+def _position_bars(recording: Trajectory, values: np.ndarray, title: str, sinks: bool = False) -> go.Figure:
+    names = recording.names
+    return dynamics.position_bars(values, recording.labels(), names.over_steps(), title, sinks, later=names.later())
 
 
 def _channels(recording: Trajectory, **params: Any) -> go.Figure:

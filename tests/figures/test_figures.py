@@ -98,6 +98,7 @@ def test_blocks_are_means_and_fit_the_limit(rows, columns, limit):
 def test_long_texts_get_numbers_and_white_space_is_visible():
     assert token_axis(["a"] * 500)["labelalias"]["17"] == "17 ‘a’"
     assert token_axis(["a", "b"])["ticktext"] == ["0 ‘a’", "1 ‘b’"]
+    assert token_axis(["a", "b"], later={1})["ticktext"] == ["0 ‘a’", "1"]
     assert token_axis([" ", ""])["ticktext"] == ["0 ‘␣’", "1"], "a token that is not there yet has no name"
     assert "ticktext" not in token_axis(["a", "b"], most=1)
     assert shorten("  \n") == "⏎"

@@ -72,8 +72,8 @@ function finding(recording, view, definitions) {
 function lived(recording, view) {
   const flags = recording.sinks(view, view.layer, view.head), { T, S } = recording;
   if (flags === null) return "";
-  const lives = Array.from({ length: S }, (_, s) => { let steps = 0; for (let t = 0; t < T; t++) steps += flags[t * S + s]; return steps; }), longest = Math.max(...lives);
-  const ever = lives.filter(Boolean).length;
+  const lives = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => Array.from({ length: S }, (_, s) => { let steps = 0; for (let t = 0; t < T; t++) steps += flags[t * S + s]; return steps; }));
+  const longest = Math.max(...lives), ever = lives.filter(Boolean).length;
   return ever ? `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink," : "become sinks, the most lasting"} for ${longest} of ${T} steps` : ": no sinks in any step";
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.

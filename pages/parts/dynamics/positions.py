@@ -65,7 +65,9 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                 title,
                 sentence,
                 formula,
-                figures.position_bars(values, labels, over_steps, unit, measure is alive, random),
+                figures.position_bars(
+                    values, labels, over_steps, unit, measure is alive, random, trajectory.names.later()
+                ),
                 name,
                 table,
                 finding=f"{reading('lifetimes', flags, over_steps)} {reading('long-lived sinks', flags)}".strip()
