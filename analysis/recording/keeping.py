@@ -1,6 +1,6 @@
 """Choosing which positions of a context keep their keys and values under a budget, layer by layer. NumPy only.
 
-A policy is one row of `POLICIES` (analysis/specs/eviction.py), and its ranking in `RANKINGS`. Shapes: L layers, K
+A policy is one row of `POLICIES` (analysis/specs/eviction.py), which names its ranking. Shapes: L layers, K
 positions held, S of the whole text.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.specs import POLICIES, Keeping
 
 
@@ -36,20 +36,33 @@ Ranking = Callable[[Held], np.ndarray]
 """Indices (K,) of the positions, those to keep first."""
 
 
-def _sinks_then_near(held: Held) -> np.ndarray:
+RANKINGS: Implementations[Ranking] = Implementations(POLICIES)
+
+
+def sinks_then_near(held: Held) -> np.ndarray:
+    """The sinks, heaviest first, and then the nearest."""
     return np.lexsort((np.where(held.sinks, -held.now, held.distance), ~held.sinks))
 
 
-RANKINGS: Attached[Ranking] = Attached(
-    POLICIES,
-    {
-        "sinks": _sinks_then_near,
-        "accumulated": lambda held: np.argsort(-held.accumulated, kind="stable"),
-        "masked-queries": lambda held: np.argsort(-held.masked, kind="stable"),
-        "recent": lambda held: np.argsort(held.distance, kind="stable"),
-        "everything": lambda held: np.arange(len(held.positions)),
-    },
-)
+def by_accumulated(held: Held) -> np.ndarray:
+    """Those that drew most attention so far."""
+    return np.argsort(-held.accumulated, kind="stable")
+
+
+def by_masked_queries(held: Held) -> np.ndarray:
+    """Those that undecided positions attend to most."""
+    return np.argsort(-held.masked, kind="stable")
+
+
+def nearest(held: Held) -> np.ndarray:
+    """Those nearest to where text is written."""
+    return np.argsort(held.distance, kind="stable")
+
+
+def as_they_lie(held: Held) -> np.ndarray:
+    """In the order of the text."""
+    return np.arange(len(held.positions))
+
 
 Counts = dict[int, int]
 """Positions of each state."""

@@ -7,15 +7,15 @@ from typing import Annotated
 from pydantic import model_validator
 
 from analysis.errors import shorten
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 from analysis.specs.ablation import PromptsSpec
 from analysis.specs.base import OneOf, parameter
 from analysis.specs.sinks import SinkParams
 
 
 @dataclass(frozen=True)
-class Policy:
-    """A way of choosing which positions of a context are kept, computed in `RANKINGS` (analysis/recording/keeping.py).
+class Policy(Implemented):
+    """A way of choosing which positions of a context are kept, by a `Ranking` (analysis/recording/keeping.py).
 
     title: as in 'keeping …'. help: which positions these are. source: where it was published. controls: rows that it is
     compared with at the same budget. matched: draws as many positions of each state as the policy it is a control of,
@@ -43,6 +43,7 @@ POLICIES: Registry[Policy] = Registry(
         "the sinks of the layer, heaviest first, and then the positions nearest to where text is written.",
         source="StreamingLLM, arXiv 2309.17453, with measured sinks in place of the first tokens",
         controls=("random", "recent"),
+        implementation="analysis.recording.keeping:sinks_then_near",
     ),
     Policy(
         "accumulated",
@@ -50,6 +51,7 @@ POLICIES: Registry[Policy] = Registry(
         "the positions that drew most attention in all forwards so far.",
         source="H2O, arXiv 2306.14048, without the half of its budget that goes to recent tokens",
         controls=("random",),
+        implementation="analysis.recording.keeping:by_accumulated",
     ),
     Policy(
         "masked-queries",
@@ -57,11 +59,13 @@ POLICIES: Registry[Policy] = Registry(
         "the positions to which the undecided positions attend most; all queries count where none is undecided.",
         source="MaskKV, arXiv 2510.09309, with one budget for all layers and heads",
         controls=("random",),
+        implementation="analysis.recording.keeping:by_masked_queries",
     ),
     Policy(
         "recent",
         "the nearest positions",
         "the positions nearest to where text is written, in a causal model the last ones.",
+        implementation="analysis.recording.keeping:nearest",
     ),
     Policy(
         "random",
@@ -70,7 +74,13 @@ POLICIES: Registry[Policy] = Registry(
         "the draw stays the same over the steps.",
         matched=True,
     ),
-    Policy("everything", "everything", "all positions, as without a budget.", everything=True),
+    Policy(
+        "everything",
+        "everything",
+        "all positions, as without a budget.",
+        everything=True,
+        implementation="analysis.recording.keeping:as_they_lie",
+    ),
 )
 
 
