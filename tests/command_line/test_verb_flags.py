@@ -6,8 +6,10 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
+from analysis.__main__ import VERBS
 from analysis.command_line.verb_flags import Fields, add_flags, flag
 from analysis.specs import JobSpec, ModelSpec, Spec, parameter
+from sinkscope.face import _words
 
 
 class Part(Spec):
@@ -84,3 +86,13 @@ def test_what_a_part_refuses_is_told_of_the_part():
     with pytest.raises(ValidationError) as refused:
         asked.build(drawn(asked).parse_args(["--text", "x", "--level", "-1"]))
     assert refused.value.errors()[0]["loc"] == ("level",)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_python_writes_the_flags_of_every_verb(verb):
+    assert _words(verb, {"overwrite": True, "seed": None}) == ["--overwrite"]
+
+
+def test_python_writes_lists_as_the_verb_takes_them():
+    lists = {"model": ["a", "b"], "sparsities": (0.5, 0.6)}
+    assert _words("sweep", lists) == ["--model", "a", "b", "--sparsities", "0.5,0.6"]
