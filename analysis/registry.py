@@ -83,24 +83,3 @@ class Implementations(Mapping[str, Implementation]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-Attachment = TypeVar("Attachment")
-
-
-class Attached(UserDict[str, Attachment]):
-    """What belongs to the rows of a registry and has to live elsewhere, as functions that need torch.
-
-    Raises ValueError for a name without a row in `rows`, and for a second attachment of one name.
-    """
-
-    def __init__(self, rows: Registry[Any], attachments: Mapping[str, Attachment]) -> None:
-        self.rows = rows
-        super().__init__(attachments)
-
-    def __setitem__(self, name: str, attachment: Attachment) -> None:
-        if name not in self.rows:
-            raise ValueError(f"There is no row named '{name}' to attach this to. Add the row first.")
-        if name in self.data:
-            raise ValueError(f"There is something attached to '{name}' already. Give the new one another name.")
-        super().__setitem__(name, attachment)

@@ -13,7 +13,7 @@ from analysis.jobs.claim_measures import NULLS, TRAINED
 from analysis.jobs.summaries import ClaimMeasuresSummary
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import Arrays, arrays_of
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import CLAIMS, Claim
 
@@ -269,15 +269,4 @@ def discount_helps(claim: Claim, found: Found) -> Evidence:
     )
 
 
-EVIDENCE: Attached[Callable[[Claim, Found], Evidence]] = Attached(
-    CLAIMS,
-    {
-        "sinks-move": sinks_move,
-        "sinks-stay": sinks_stay,
-        "hiding-costs-less": hiding_costs_less,
-        "hiding-keeps-text": hiding_costs_less,
-        "hiding-keeps-accuracy": hiding_keeps_accuracy,
-        "discount-helps": discount_helps,
-        **{name: inside for name, claim in CLAIMS.items() if claim.data == ("inside",)},
-    },
-)
+EVIDENCE: Implementations[Callable[[Claim, Found], Evidence]] = Implementations(CLAIMS)

@@ -8,7 +8,7 @@ from analysis.bundled.prompts import keyed_prompts
 from analysis.engine.planned_parts import Child, PartPlanner
 from analysis.engine.studies import sampling_of, set_children, sweep_of
 from analysis.models.registry import entry
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec, ModelSpec
 
 SWEEP = "sweep"  # the sweep among the children
@@ -34,7 +34,7 @@ def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(prompt.text for prompt in bundled), tuple(prompt.template for prompt in bundled)
 
 
-def _set(spec: ClaimsSpec) -> list[Child]:
+def of_sets(spec: ClaimsSpec) -> list[Child]:
     """The recordings of a study of the same size, with the nulls that claims are held against alone."""
     return [
         replace(child, spec=child.spec.model_copy(update={"skip_matched": True}))
@@ -65,15 +65,22 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
     return [Child(inside_name(model, measures), "measure_claims", measured, f"looking inside {model.source}")]
 
 
-CLAIM_CHILDREN: Attached[Callable[[ClaimsSpec], list[Child]]] = Attached(
-    CLAIM_DATA,
-    {
-        "set": _set,
-        "inside": lambda spec: _inside(spec, spec.model, twin=False),
-        "twin": lambda spec: [] if spec.reference is None else _inside(spec, spec.reference, twin=True),
-        "sweep": lambda spec: [Child(SWEEP, "sweep", sweep_of(spec.study()), "pruning and scoring")],
-    },
-)
+def of_inside(spec: ClaimsSpec) -> list[Child]:
+    """What is measured inside the model."""
+    return _inside(spec, spec.model, twin=False)
+
+
+def of_twin(spec: ClaimsSpec) -> list[Child]:
+    """What is measured inside its twin, where there is one."""
+    return [] if spec.reference is None else _inside(spec, spec.reference, twin=True)
+
+
+def of_sweep(spec: ClaimsSpec) -> list[Child]:
+    """The sweep that prunes and scores."""
+    return [Child(SWEEP, "sweep", sweep_of(spec.study()), "pruning and scoring")]
+
+
+CLAIM_CHILDREN: Implementations[Callable[[ClaimsSpec], list[Child]]] = Implementations(CLAIM_DATA)
 
 
 def claim_children(spec: ClaimsSpec) -> dict[str, list[Child]]:

@@ -19,7 +19,7 @@ from analysis.recording.batches import PromptRun, alike_steps, at_steps, show_st
 from analysis.recording.denoising import denoise
 from analysis.recording.interventions import EDITS
 from analysis.recording.prompt_measures import Channels, PromptMeasures
-from analysis.registry import Attached
+from analysis.registry import Implementations
 from analysis.sinks.by_position import LEAST, explained_by_position, shallow_against_deep
 from analysis.sinks.drift import DRIFTS, ages, drift_of_the_most_attended, most_attended
 from analysis.sinks.metrics import position_variance
@@ -159,7 +159,7 @@ def _hidden(
     return Pair(*np.reshape(changes, (-1, 2)).mean(axis=0)) if changes else Pair(np.nan, np.nan)
 
 
-def _text(look: Look) -> Pair:
+def changed_text(look: Look) -> Pair:
     """The share of a newly written text that is not in common with the untouched one, aligned: with all sinks hidden in
     every step, and with as many random tokens of the same states.
     """
@@ -179,12 +179,12 @@ def _text(look: Look) -> Pair:
     return Pair(*changed)
 
 
-def _value_norm(look: Look) -> Pair:
+def value_norm(look: Look) -> Pair:
     state = look.recording.run.state
     return Pair(*value_norms_of_sinks(look.measured.value_norm, look.sinks[:, :-1], state).means())
 
 
-def _clamped(look: Look) -> Pair:
+def clamped(look: Look) -> Pair:
     """Attention that the sinks lose when massive channels are clamped, and when as many others are."""
     channels = look.channels()
     massive, others = (
@@ -205,14 +205,14 @@ def _drift(look: Look, of: str) -> Pair:
     return Pair(*np.mean(pairs, axis=0))
 
 
-def _pattern(look: Look) -> Pair:
+def pattern(look: Look) -> Pair:
     """Overlap of a head's map with its own of an earlier step, and the larger with another head's or prompt's."""
     own, head = look.measured.other_heads.means()
     prompt = look.measured.other_prompt.means()[1]
     return Pair(own, max(head, prompt) if np.isfinite(prompt) else head)
 
 
-def _added(look: Look) -> Pair:
+def added(look: Look) -> Pair:
     """Attention that sinks lose to an added sink token, and to an added random token, of each query's attention to the
     text alone.
     """
@@ -225,25 +225,32 @@ def _added(look: Look) -> Pair:
     return Pair(*lost_attention(mass, sink.rest, token.rest, look.sinks[:, :-1]).means())
 
 
-LOOKS: Attached[Callable[[Look], Pair]] = Attached(
-    CLAIM_MEASURES,
-    {
-        "hiding": hiding,
-        "text": _text,
-        "variable": variable,
-        "value-norm": _value_norm,
-        "massive": lambda look: Pair(*look.measured.carried.means()),
-        "clamped": _clamped,
-        "drift": lambda look: _drift(look, "change"),
-        "turn": lambda look: _drift(look, "distance"),
-        "pattern": _pattern,
-        "queries": lambda look: Pair(*look.measured.apart.means()),
-        "added": _added,
-        "lens": lambda look: Pair(
-            *prompt_measures.lens_at_sinks(look.network, look.recording, look.sinks[:, -1]).means()
-        ),
-    },
-)
+def massive(look: Look) -> Pair:
+    """The layers and steps whose largest residual channel is at a sink."""
+    return Pair(*look.measured.carried.means())
+
+
+def drift(look: Look) -> Pair:
+    """The relative change of keys and values."""
+    return _drift(look, "change")
+
+
+def turn(look: Look) -> Pair:
+    """The cosine distance of keys and values."""
+    return _drift(look, "distance")
+
+
+def queries(look: Look) -> Pair:
+    """The agreement of the tokens that undecided and written queries attend to."""
+    return Pair(*look.measured.apart.means())
+
+
+def lens(look: Look) -> Pair:
+    """The logit lens at sinks."""
+    return Pair(*prompt_measures.lens_at_sinks(look.network, look.recording, look.sinks[:, -1]).means())
+
+
+LOOKS: Implementations[Callable[[Look], Pair]] = Implementations(CLAIM_MEASURES)
 """What is measured prompt by prompt."""
 TOGETHER = "position"
 """The row that compares prompts with each other: how much of a prompt's mass the others' mass explains."""

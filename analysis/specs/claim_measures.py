@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 
 
 @dataclass(frozen=True)
-class ClaimMeasure:
-    """A number per prompt and its null, measured inside a model in `LOOKS` (analysis/recording/claim_looks.py).
+class ClaimMeasure(Implemented):
+    """A number per prompt and its null, measured inside a model (analysis/recording/claim_looks.py).
 
     title: the number. null: what stands beside it. forwards: how many it takes for each step looked at, beside the pass
     that all share. twin: also measured in the autoregressive twin. writes: whether texts are written anew. items: over
@@ -30,6 +30,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "the same when as many random tokens of the same state are hidden",
         forwards=3,
         twin=True,
+        implementation="analysis.recording.claim_looks:hiding",
     ),
     ClaimMeasure(
         "text",
@@ -37,6 +38,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "the same when as many random tokens of the same state are hidden",
         twin=True,
         writes=True,
+        implementation="analysis.recording.claim_looks:changed_text",
     ),
     ClaimMeasure(
         "accuracy",
@@ -46,39 +48,48 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         items=True,
     ),
     ClaimMeasure(
-        "value-norm", "value norm of a sink over its layer's mean", "the same of other tokens of the same state"
+        "value-norm",
+        "value norm of a sink over its layer's mean",
+        "the same of other tokens of the same state",
+        implementation="analysis.recording.claim_looks:value_norm",
     ),
     ClaimMeasure(
         "massive",
         "layers and steps whose largest residual channel is at a sink",
         "the same if its token were a random one of the same state",
+        implementation="analysis.recording.claim_looks:massive",
     ),
     ClaimMeasure(
         "variable",
         "change of the predictions when the most variable sinks are hidden",
         "the same when the least variable ones that draw as much attention are hidden",
         forwards=3,
+        implementation="analysis.recording.claim_looks:variable",
     ),
     ClaimMeasure(
         "clamped",
         "attention that sinks lose when massive residual channels are clamped",
         "the same when as many other channels are clamped",
         forwards=2,
+        implementation="analysis.recording.claim_looks:clamped",
     ),
     ClaimMeasure(
         "drift",
         "relative change of the keys and values of the most attended tokens per step, over the layer's mean",
         "the same of other tokens of the same state and age",
+        implementation="analysis.recording.claim_looks:drift",
     ),
     ClaimMeasure(
         "turn",
         "cosine distance of the keys and values of the most attended tokens per step, over the layer's mean",
         "the same of other tokens of the same state and age",
+        implementation="analysis.recording.claim_looks:turn",
     ),
     ClaimMeasure(
         "pattern",
         "overlap of a head's attention map with its own of an earlier step",
         "the larger of those with another head's and another prompt's",
+        implementation="analysis.recording.claim_looks:pattern",
     ),
     ClaimMeasure(
         "position",
@@ -89,13 +100,18 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "queries",
         "distance of what undecided and written queries look at",
         "the same with the queries' states permuted within each step",
+        implementation="analysis.recording.claim_looks:queries",
     ),
     ClaimMeasure(
-        "added", "attention that sinks lose to an added sink token of value zero", "the same for an added random token"
+        "added",
+        "attention that sinks lose to an added sink token of value zero",
+        "the same for an added random token",
+        implementation="analysis.recording.claim_looks:added",
     ),
     ClaimMeasure(
         "lens",
         "masked sinks that the logit lens reads as what will be written there",
         "the same of masked tokens that are not sinks",
+        implementation="analysis.recording.claim_looks:lens",
     ),
 )

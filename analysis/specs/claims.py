@@ -1,13 +1,13 @@
 """Claims that papers make about sinks, each as a test that any model can be put to."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from analysis.registry import Registry
+from analysis.registry import Implemented, Registry
 
 
 @dataclass(frozen=True)
-class ClaimData:
+class ClaimData(Implemented):
     """One source of a claim's numbers. title: as in 'waiting for …'. without: why a model has none, as a sentence."""
 
     name: str
@@ -16,16 +16,32 @@ class ClaimData:
 
 
 CLAIM_DATA: Registry[ClaimData] = Registry(
-    ClaimData("set", "recordings of many prompts", "No set of recordings is there."),
-    ClaimData("inside", "measurements inside the model", "The model was not looked into."),
+    ClaimData(
+        "set",
+        "recordings of many prompts",
+        "No set of recordings is there.",
+        implementation="analysis.engine.claims:of_sets",
+    ),
+    ClaimData(
+        "inside",
+        "measurements inside the model",
+        "The model was not looked into.",
+        implementation="analysis.engine.claims:of_inside",
+    ),
     ClaimData(
         "twin",
         "measurements inside the autoregressive twin",
         "No autoregressive twin was named: name one as the reference.",
+        implementation="analysis.engine.claims:of_twin",
     ),
-    ClaimData("sweep", "prunings and their accuracy", "No pruned model was scored."),
+    ClaimData(
+        "sweep",
+        "prunings and their accuracy",
+        "No pruned model was scored.",
+        implementation="analysis.engine.claims:of_sweep",
+    ),
 )
-"""What claims are told from; `CLAIM_CHILDREN` (analysis/engine/claims.py) has the jobs that each asks for."""
+"""What claims are told from; a row's implementation (analysis/engine/claims.py) returns the jobs that it asks for."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +54,9 @@ class PublishedNumber:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A claim of the field and how it is tested on a model; its numbers come from `EVIDENCE` (analysis/claims/).
+class Claim(Implemented):
+    """A claim of the field and how it is tested on a model; its implementation gathers its numbers
+    (analysis/claims/evidence.py): `inside`, where they are those of its `measure`.
 
     sentence: the claim in plain words. sources: arXiv numbers. quantity, null: noun phrases; formula: LaTeX. unit: a
     row of `UNITS` (analysis/claims/). direction: 1 where the quantity is claimed to lie above its null, −1 below.
@@ -63,6 +80,7 @@ class Claim:
     data: tuple[str, ...]
     measure: str = ""
     published: tuple[PublishedNumber, ...] = field(default=())
+    implementation: Any = field(default="analysis.claims.evidence:inside", kw_only=True, repr=False)
 
 
 CLAIMS: Registry[Claim] = Registry(
@@ -80,6 +98,7 @@ CLAIMS: Registry[Claim] = Registry(
         "A change of that size beyond fixed shares is ruled out.",
         "That sinks move says nothing about whether the model needs them, nor that the movement does any work.",
         ("set",),
+        implementation="analysis.claims.evidence:sinks_move",
     ),
     Claim(
         "sinks-stay",
@@ -95,6 +114,7 @@ CLAIMS: Registry[Claim] = Registry(
         "A difference of that size is ruled out.",
         "Sinks that stay longer than chance can still all be replaced by the end of the text.",
         ("set",),
+        implementation="analysis.claims.evidence:sinks_stay",
     ),
     Claim(
         "hiding-costs-less",
@@ -112,6 +132,7 @@ CLAIMS: Registry[Claim] = Registry(
         "the next two rows.",
         ("inside", "twin"),
         measure="hiding",
+        implementation="analysis.claims.evidence:hiding_costs_less",
     ),
     Claim(
         "hiding-keeps-text",
@@ -129,6 +150,7 @@ CLAIMS: Registry[Claim] = Registry(
         "quarter as long as those recorded, with two tokens written per step where the sampler allows it.",
         ("inside", "twin"),
         measure="text",
+        implementation="analysis.claims.evidence:hiding_costs_less",
     ),
     Claim(
         "hiding-keeps-accuracy",
@@ -146,6 +168,7 @@ CLAIMS: Registry[Claim] = Registry(
         "chance and are no null here: both models have to be above it.",
         ("inside", "twin"),
         measure="accuracy",
+        implementation="analysis.claims.evidence:hiding_keeps_accuracy",
     ),
     Claim(
         "discount-helps",
@@ -168,6 +191,7 @@ CLAIMS: Registry[Claim] = Registry(
                 "Sink-Aware Pruning repository README, 2026-02",
             ),
         ),
+        implementation="analysis.claims.evidence:discount_helps",
     ),
     Claim(
         "small-values",
