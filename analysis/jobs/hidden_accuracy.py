@@ -8,6 +8,7 @@ from analysis.evaluation.items_file import Answer, Line, LineWriter
 from analysis.jobs.summaries import HiddenAccuracy
 from analysis.machine import garbage
 from analysis.specs import ClaimMeasuresSpec, EvaluateSpec
+from analysis.specs.eviction import EVERYTHING, kept_of
 
 if TYPE_CHECKING:
     from analysis.job_context import Context
@@ -56,9 +57,9 @@ def hidden_accuracy(
     benchmarks, _ = fitting(benchmarks, model.geometry.max_length, lambda text: len(tokenizer.tokenize(text)))
     benchmarks = [benchmark for benchmark in benchmarks if benchmark.chance is not None]
     networks = (model, *(HiddenSinks.of(model, spec.sinks, others, spec.seed) for others in (False, True)))
-    sinks = spec.sinks.model_dump_json()
+    sinks, whole = spec.sinks.model_dump_json(), kept_of(EVERYTHING)
     slots = [
-        live.ModelSlot(name, model.spec, f"{name}-{sinks}-{model.fingerprint}", partial(_itself, it))
+        live.ModelSlot(name, model.spec, f"{name}-{sinks}-{model.fingerprint}", partial(_itself, it), whole)
         for name, it in zip(READINGS, networks, strict=True)
     ]
     kept = _Kept()
