@@ -8,6 +8,7 @@ from analysis.study.findings import Findings
 from pages.parts import address
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
+from pages.parts.model_panel import real_model
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use
@@ -46,6 +47,9 @@ def _ask() -> None:
     """Draw the settings of a study of the model in use, and its button."""
     st.title("Run this study on your model", anchor=False)
     st.page_link("pages/start.py", label="Back to the story", icon=":material/arrow_back:")
+    offer = real_model()
+    if offer:
+        st.caption(offer)
     ask_study(model_in_use())
 
 

@@ -238,7 +238,8 @@ HIDING: Mapping[str, Hiding] = {
     "agreement": Hiding("changes less of its text by position", "changes more of its text by position", -1),
     "confidence": Hiding("lowers its confidence less", "lowers its confidence more", -1),
 }
-_MATCHED = "hiding as many matched tokens"
+_AS_MANY = "hiding as many other tokens"
+AS_MUCH = "others with as much attention"
 
 
 def unit_of(measure: str) -> Unit:
@@ -256,10 +257,10 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
     against as many tokens and at equal attention.
     """
     by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
-    primary = by_measure.get(spec.primary, causes[0])
+    primary, equal = _primary(causes, spec)
     by_control = {cause.control: cause for cause in causes if cause.measure == primary.measure}
     effect, margin, unit = primary.effect, shift_of(spec, primary.measure), unit_of(primary.measure)
-    decision, equal = decide(effect, margin), by_control.get(MASS)
+    decision = decide(effect, margin)
     at_equal = decision if equal is None else decide(equal.effect, margin)
     secondary = [
         f"{_title(name)} {_tested(cause.effect, unit_of(name))}"
@@ -281,7 +282,7 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
         "matter",
         "Do sinks matter?",
         overall([decision, at_equal]),
-        _matter_sentence(primary, decision, margin, equal),
+        matter_sentence(causes, spec, f"hiding the sinks of {primary.model}"),
         " ".join(numbers),
         _controlled(primary, equal),
         f"The interval covers the choice of {effect.n} prompts; one seed of the sampler and of the controls was "
@@ -317,37 +318,43 @@ def _left_out(cause: Cause, equal: Cause | None) -> str:
     return told
 
 
-def _matter_sentence(cause: Cause, decision: str, margin: float, equal: Cause | None = None) -> str:
+def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str) -> str:
     """Return the sentence of the primary outcome: its direction, its interval, yes or no where the margin is cleared
-    against as many tokens and at equal attention, and what holds at equal attention.
+    against as many tokens and at equal attention, and what holds at equal attention. causes: of one model. subject:
+    what is done, as `hiding them`.
     """
-    effect, unit, words = cause.effect, unit_of(cause.measure), HIDING[cause.measure]
-    subject, interval = f"hiding the sinks of {cause.model}", interval_words(effect, unit)
-    least = f"±{unit.margin(margin)}"
+    cause, equal = _primary(causes, spec)
+    margin, effect = shift_of(spec, cause.measure), cause.effect
+    decision, unit, words = decide(effect, margin), unit_of(cause.measure), HIDING[cause.measure]
+    interval, least = interval_words(effect, unit), f"±{unit.margin(margin)}"
     if decision == WAITING:
         return f"Not known yet for {cause.model}."
-    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_MATCHED}"
+    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_AS_MANY} ({interval})"
     beside = _at_equal_attention(cause, equal, decision, margin)
     if decision == EQUIVALENT:
-        return f"No: {subject} differs from {_MATCHED} by less than {least} ({interval}).{beside}"
+        return f"No: {subject} differs from {_AS_MANY} by less than {least} ({interval}){beside}."
     if decision == CANNOT_TELL:
-        told = f"This study cannot tell whether {subject} differs from {_MATCHED} ({interval}{seen(effect, unit)})."
-        return f"{told}{beside}"
+        seen_then = f"({interval}{seen(effect, unit)})"
+        return f"This study cannot tell whether {subject} differs from {_AS_MANY} {seen_then}{beside}."
     if (effect.value > 0) != (words.matters > 0):
-        return f"No: {does} ({interval}).{beside}"
+        return f"No: {does}{beside}."
     least_effect, untrained = _least(effect), cause.untrained
+    upper = f"{does[0].upper()}{does[1:]}"
     if untrained is not None and least_effect <= max(words.matters * end for end in (untrained.low, untrained.high)):
-        with_random = interval_words(untrained, unit)
-        return (
-            f"{does[0].upper()}{does[1:]} ({interval}), but perhaps no more than with random weights ({with_random})."
-            f"{beside}"
-        )
+        return f"{upper}, but perhaps no more than with random weights ({interval_words(untrained, unit)}){beside}."
     if least_effect > margin:
         clear = equal is None or (_agrees(cause, equal, margin) and _least(equal.effect) > margin)
         depends = equal is not None and decide(equal.effect, margin) in {EQUIVALENT, BETTER, WORSE} - {decision}
-        told = f"Yes: {does}" if clear else f"It depends: {does}" if depends else f"{does[0].upper()}{does[1:]}"
-        return f"{told} ({interval}).{beside}"
-    return f"{does[0].upper()}{does[1:]}, perhaps by less than {unit.margin(margin)} ({interval}).{beside}"
+        return f"{f'Yes: {does}' if clear else f'It depends: {does}' if depends else upper}{beside}."
+    return f"{upper}, perhaps by less than {unit.margin(margin)}{beside}."
+
+
+def _primary(causes: Sequence[Cause], spec: StudySpec) -> tuple[Cause, Cause | None]:
+    """Return the primary outcome of one model against as many tokens, and at equal attention."""
+    by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
+    primary = by_measure.get(spec.primary, causes[0])
+    equal = (cause for cause in causes if (cause.control, cause.measure) == (MASS, primary.measure))
+    return primary, next(equal, None)
 
 
 def _least(effect: Difference) -> float:
@@ -361,23 +368,27 @@ def _agrees(cause: Cause, equal: Cause, margin: float) -> bool:
 
 
 def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin: float) -> str:
-    """Tell in a sentence what holds at equal attention; empty where that was not compared."""
+    """Tell what holds at equal attention, as the end of the sentence; empty where that was not compared."""
     if equal is None:
         return ""
     unit, effect = unit_of(cause.measure), equal.effect
     interval, there = interval_words(effect, unit), decide(effect, margin)
-    if there == decision and decision != CANNOT_TELL:
-        perhaps = (
-            f", perhaps by less than {unit.margin(margin)}" if decision in SHOWN and _least(effect) <= margin else ""
-        )
-        return f" The same holds at equal attention{perhaps} ({interval})."
     if there == CANNOT_TELL:
-        open_too = " either" if decision == CANNOT_TELL else ""
-        return f" At equal attention it cannot tell{open_too} ({interval}{seen(effect, unit)})."
+        told = f"{interval}{seen(effect, unit)}"
+        if decision == CANNOT_TELL:
+            return f", nor from hiding {AS_MUCH} ({told})"
+        return f"; against {AS_MUCH} this study cannot tell ({told})"
+    if there == EQUIVALENT == decision:
+        return f"; the same against {AS_MUCH} ({interval})"
     if there == EQUIVALENT:
-        return f" It does not hold at equal attention: the difference is less than ±{unit.margin(margin)} ({interval})."
+        return f"; against {AS_MUCH} the difference is less than ±{unit.margin(margin)} ({interval})"
     words = HIDING[cause.measure]
-    return f" At equal attention it {words.higher if effect.value > 0 else words.lower} ({interval})."
+    does = words.higher if effect.value > 0 else words.lower
+    perhaps = f", perhaps by less than {unit.margin(margin)}" if _least(effect) <= margin else ""
+    if decision not in SHOWN:
+        return f"; it {does} than hiding {AS_MUCH} ({interval}){perhaps}"
+    joined = "and also" if there == decision else "but"
+    return f", {joined} {'more' if 'more' in does else 'less'} than hiding {AS_MUCH} ({interval}){perhaps}"
 
 
 def _tested(effect: Difference, unit: Unit) -> str:

@@ -25,25 +25,41 @@ from analysis.readings.words import counted, listed
 from analysis.specs import QUESTION, SIZES, StudySpec
 from analysis.study import rules, story_effects, story_sinks
 from analysis.study.findings import Findings
-from analysis.study.story_parts import about, discounts, needs, outcomes_of, position, recordings, spec_of
+from analysis.study.story_parts import (
+    about,
+    discounts,
+    factor,
+    needs,
+    outcomes_of,
+    position,
+    recordings,
+    share,
+    spec_of,
+)
 
 _SHOWN = 9  # tokens in the picture of a sink
+TERM = "attention sinks"
 WHAT = (
-    "A diffusion language model fills in masked text step by step. A few tokens, its attention sinks, draw several "
-    "times their share of attention."
+    f"Diffusion language models fill in masked text step by step. A few tokens, {TERM}, draw several times an even "
+    "share of attention."
 )
 
 
 def story_of(findings: Findings) -> Story:
     """Return the story of what a study has found by now."""
     picture, told = _picture(findings)
+    answers = tuple(filter(None, (_matter(findings), _discount(findings))))
+    sentences = " ".join(answer.sentence for answer in answers)
+    reading = " ".join(told for sign, told in _READING.items() if sign in sentences)
     return Story(
         question=QUESTION,
         what=WHAT,
+        term=TERM,
         command=findings.command,
         about=about(findings),
-        answers=tuple(filter(None, (_matter(findings), _discount(findings)))),
+        answers=answers,
         thin=thin(findings),
+        reading=reading,
         picture=picture,
         picture_told=told,
         findings=tuple(filter(None, (finding(findings) for finding in FINDINGS.values()))),
@@ -61,8 +77,14 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
     return {**findings.playback, "step": step or 0, "telling": step}
 
 
+_READING = {" nats": "Nats: how far predictions move.", "[": "Brackets: 95 % confidence intervals."}
+"""How to read the answers, by what stands in them."""
+
+
 def _picture(findings: Findings) -> tuple[Markup, str]:
-    """The neighbourhood of the strongest sink at the step at which the player opens, and what it shows."""
+    """The neighbourhood of the strongest sink at the step at which the player opens, the share of all sinks beside an
+    even split, and whether the model has sinks at all.
+    """
     played = recordings(findings)
     at = opening_frame(played) if played else None
     if at is None:
@@ -71,26 +93,35 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     strongest = int((track.mass[at] * track.sinks[at]).argmax())
     first = max(0, min(strongest - _SHOWN // 2, track.mass.shape[1] - _SHOWN))
     tokens = [position(track, at, place) for place in range(first, min(first + _SHOWN, track.mass.shape[1]))]
-    times = f"{track.mass[at, strongest]:.1f} ×"
+    times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
-    who = "The tallest, still masked," if tokens[strongest - first].masked else f"The tallest, {name},"
-    return charts.skyline(tokens, times), f"{who} draws {times} an even split."
+    who = "a masked position" if tokens[strongest - first].masked else name
+    count, total = int(track.sinks[at].sum()), int((track.mass[at] > 0).sum())
+    held = float(track.strength[at])
+    rows = (
+        (f"{count} of {total} tokens are sinks", held, share(held)),
+        ("an even split gives them", count / total, share(count / total)),
+    )
+    has = story_sinks.has_sinks(findings)
+    told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
+    return charts.skyline(tokens, times) + charts.pair(rows) + charts.caption(has), told
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
 
-_YES_NO = ("Yes: ", "No: ")
+_YES_NO = ("Yes: ", "No: ", "It depends: ")
 
 
 def _matter(findings: Findings) -> Answer | None:
-    verdict = next((one for one in rules.verdicts(findings) if one.claim == "matter"), None)
-    if verdict is None:
+    models = list(dict.fromkeys(cause.model for cause in findings.causes))
+    if not models:
         return None
-    sentence, lead = verdict.sentence, ""
+    causes = [cause for cause in findings.causes if cause.model == models[0]]
+    sentence, lead = rules.matter_sentence(causes, spec_of(findings), "hiding them").replace("its", "the", 1), ""
     for word in _YES_NO:
         if sentence.startswith(word):
             lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
-    return Answer(verdict.title, lead, f"{sentence[0].upper()}{sentence[1:]}")
+    return Answer("Do sinks matter?", lead, f"{sentence[0].upper()}{sentence[1:]}")
 
 
 _LEADS = {
@@ -111,7 +142,10 @@ def _discount(findings: Findings) -> Answer | None:
     outcomes = outcomes_of(findings, by_setting)
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
     told = listed([f"{interval_words(effect)} at {name}" for name, effect in effects.items()])
-    sentence = f"The discount changes accuracy by {told}, against the same pruning without it."
+    sentence = (
+        f"Pruning that counts sinks less (the discount) changes accuracy by {told} sparsity, compared with the same "
+        "pruning without it."
+    )
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]
     if seen:
@@ -120,7 +154,7 @@ def _discount(findings: Findings) -> Answer | None:
     lead = lead_of(set(outcomes.values()))
     if set(outcomes.values()) == {EQUIVALENT} and any(one.shown and one.value > 0 for one in effects.values()):
         lead = f"Not by {POINTS.margin(rules.margin_of(findings))} or more."  # significant, and too small to matter
-    return Answer("Does discounting them help pruning?", lead, sentence)
+    return Answer("Does discounting them help?", lead, sentence)
 
 
 def lead_of(outcomes: set[str]) -> str:

@@ -21,7 +21,7 @@ from analysis.evaluation.decisions import (
     seen,
     tests_in_words,
 )
-from analysis.figures.story import Told, charts
+from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.readings.words import counted, listed, times
 from analysis.sinks.agreement import agreement
@@ -51,7 +51,7 @@ def hidden(findings: Findings) -> Told | None:
     if text is None:
         figure, alt = _effects(findings, primary, equal, 0), verdict.numbers
     else:
-        variants = {"Its sinks hidden": text.hidden, "As many matched tokens hidden": text.matched}
+        variants = {"Its sinks hidden": text.hidden, "As many other tokens hidden": text.matched}
         same = {name: _kept(text.untouched, words) for name, words in variants.items()}
         changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
         lines = [Line("Untouched", text.untouched, None)]
@@ -68,11 +68,12 @@ def hidden(findings: Findings) -> Told | None:
         sinks, matched = changed.values()
         change = f"{counted(sinks, 'token changes', 'tokens change')}, with as many others hidden {matched}"
         beats.append(f"One text: with its sinks hidden {change}.")
+    over = len(beats)
     beats.append(_over_prompts(own, [cause for cause in against if cause.model == own.model]))
     at_equal = equal.get(own.model)
     if at_equal is not None:
         told = _disagreement([cause for cause in findings.causes if cause.model == own.model])
-        beats.append(told or f"Against other tokens with as much attention: {interval_words(at_equal.effect, unit)}.")
+        beats.append(told or f"Sinks minus {rules.AS_MUCH}: {interval_words(at_equal.effect, unit)}.")
     beats += [
         f"{called(findings).get(cause.model, cause.model)}: {interval_words(cause.effect, unit)}."
         for cause in primary
@@ -82,13 +83,19 @@ def hidden(findings: Findings) -> Told | None:
     return Told(
         "hidden",
         _hidden_title(own, decide(own.effect, margin))
-        + ("" if at_equal is None else _at_equal(decide(own.effect, margin), decide(at_equal.effect, margin))),
+        + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
         figure,
         alt,
         tuple(beats),
         _not_shown(held, at_equal),
         tuple(filter(None, notes)),
-        summary="" if text is None else " ".join(beats[1 : 2 + (at_equal is not None)]),
+        takeaway=" ".join(beats[over : over + 1 + (at_equal is not None)]),
+        summary=Summary(
+            f"Hiding sinks: {MEASURES[own.measure].title.lower()}",
+            interval_words(own.effect, unit),
+            "hiding as many other tokens"
+            + ("" if at_equal is None else f"; at equal attention {interval_words(at_equal.effect, unit)}"),
+        ),
     )
 
 
@@ -106,7 +113,7 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
         return "This measures change, not whether the text gets worse. One seed of the sampler was used."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
-    return f"Sinks hold {held[0]} of the attention, matched tokens {held[1]}: part of a difference can come from that."
+    return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
 def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
@@ -119,7 +126,7 @@ def _over_prompts(own: Cause, causes: Sequence[Cause]) -> str:
     """Tell the primary outcome over all prompts, and how much of the text stays."""
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
-    told = f"Over {own.effect.n} prompts, sinks minus matched tokens: {named} {interval_words(own.effect, unit)}"
+    told = f"Over {own.effect.n} prompts, sinks minus as many others: {named} {interval_words(own.effect, unit)}"
     text = next((cause.effect for cause in causes if cause.measure == "aligned" and cause is not own), None)
     if text is None:
         return f"{told}."
@@ -166,23 +173,32 @@ def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Ca
 
 def _hidden_title(cause: Cause, outcome: str) -> str:
     words = rules.HIDING[cause.measure]
-    other = "hiding as many matched tokens"
+    other = "hiding as many other tokens"
     if outcome == WAITING:
         return "What hiding the sinks changes is not known yet"
     if outcome == EQUIVALENT:
         return f"Hiding the sinks changes about as much as {other}"
     if outcome == CANNOT_TELL:
         return f"This study cannot tell whether hiding the sinks changes more than {other}"
-    return f"Hiding the sinks {words.higher if cause.effect.value > 0 else words.lower} than {other}"
+    does = words.higher if cause.effect.value > 0 else words.lower
+    return f"Hiding the sinks {does.replace('its', 'the')} than {other}"
 
 
-def _at_equal(outcome: str, equal: str) -> str:
+def _at_equal(cause: Cause, outcome: str, margin: float) -> str:
     """Tell whether the decision holds at equal attention, as the end of the title."""
+    equal = decide(cause.effect, margin)
     if outcome not in (BETTER, WORSE) or equal == WAITING:
         return ""
+    others = "others with as much attention"
     if equal == outcome:
-        return ", also at equal attention"
-    return "; at equal attention this study cannot tell" if equal == CANNOT_TELL else "; not at equal attention"
+        return f", and than {others}"
+    if equal == CANNOT_TELL:
+        return f"; against {others} this study cannot tell"
+    if equal == EQUIVALENT:
+        return f", but about as much as hiding {others}"
+    words = rules.HIDING[cause.measure]
+    does = words.higher if cause.effect.value > 0 else words.lower
+    return f", but {'more' if 'more' in does else 'less'} than hiding {others}"
 
 
 # --- what the discount does -------------------------------------------------------------------------------------
@@ -212,9 +228,9 @@ def masks(findings: Findings) -> Told | None:
                 )
             )
         groups.append(Group(f"{100 * change.sparsity:g} % sparsity{named}", tuple(marks)))
-    title = f"Mask disagreement is {share(value)}"
+    title = f"The discount changes {share(value)} of the mask"
     if floor:
-        title += f", {times(value, floor)} that of two calibration seeds" if value else "; two seeds differ by more"
+        title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
     beats = [f"Switching the discount on changes {share(value)} of the decisions to keep or prune a weight{at}."]
     if floor:
@@ -231,6 +247,10 @@ def masks(findings: Findings) -> Told | None:
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
             for one in changes
+        ),
+        takeaway=beats[-1],
+        summary=Summary(
+            f"Mask changed by the discount{at}", share(value), f"{share(floor)} by another seed" if floor else ""
         ),
     )
 
@@ -256,7 +276,7 @@ def accuracy(findings: Findings) -> Told | None:
     noise = discounts(findings, "noise")
     kinds = (
         ("The discount alone", by_setting, charts.MODEL),
-        ("Noise, order and norm, no discount", noise, charts.NULL),
+        ("The rest of the recipe (noise, order, norm), no discount", noise, charts.NULL),
     )
     groups = [
         Group(
@@ -280,9 +300,10 @@ def accuracy(findings: Findings) -> Told | None:
     ]
     of_discount = {name: one.effect for name, one in by_setting.items()}
     of_noise = {name: one.effect for name, one in noise.items()}
-    beats = [f"The discount alone: {conclusions(of_discount, margin, above)}."]
+    alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
+    beats = [f"{alone}."]
     if of_noise:
-        beats.append(f"Noise, order and norm together, without it: {conclusions(of_noise, margin, above)}.")
+        beats.append(f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}.")
     came_with = [*gains(pruning, margin, above), *shams(pruning, margin, above)]
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     return Told(
@@ -295,6 +316,12 @@ def accuracy(findings: Findings) -> Told | None:
         tuple(beats),
         f"{pruning.items:,} items, dense accuracy {share(pruning.dense)}; no other models, tasks or calibration texts.",
         (*filter(None, (tests_in_words(of_discount), pruning.noise)), *needs(findings)),
+        takeaway=f"{alone}, compared with the same pruning without it.",
+        summary=Summary(
+            "Accuracy with the discount",
+            listed([f"{interval_words(effect)} at {name}" for name, effect in of_discount.items()]),
+            "the same pruning without it",
+        ),
     )
 
 

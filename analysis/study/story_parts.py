@@ -55,6 +55,11 @@ def number(value: float) -> str:
     return f"{float(text):g}" if "e" in text and value >= 1e-4 else text.replace("-", "−")
 
 
+def factor(value: float) -> str:
+    """Return a multiple with two significant digits, also where they are zeros."""
+    return f"{value:#.2g}".removesuffix(".") if value < 99.5 else f"{value:.0f}"
+
+
 def share(value: float) -> str:
     """Return a share in per cent, with two significant digits."""
     percent = 100 * value

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis.figures.player import Played, frame_beside, opening_frame
-from analysis.figures.story import Told, charts
+from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
 from analysis.readings.words import listed, runs
@@ -14,7 +14,7 @@ from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.study.findings import Findings
-from analysis.study.story_parts import called, number, position, recordings, share, spec_of, spread, tone
+from analysis.study.story_parts import called, factor, number, position, recordings, share, spec_of, spread, tone
 
 _ALL = "all layers together"
 _MASKED = ("[MASK]", "undecided")
@@ -40,6 +40,7 @@ def sink(findings: Findings) -> Told | None:
     groups: list[Group] = []
     beats: list[str] = []
     notes: list[str] = []
+    takeaway = ""
     names = called(findings)
     for track in played:
         at = frame_beside(frame, last, len(track.frames) - 1)
@@ -67,11 +68,10 @@ def sink(findings: Findings) -> Told | None:
         )
         token = position(track, at, top)
         who = f"position {top}, still masked," if token.masked else f"‘{token.text.strip()}’ at {top}"
-        beats.append(f"{name}: {who} draws {number(float(track.mass[at, top]))} × an even split.")
-        notes.append(
-            f"{name}, step {int(track.frames[at])}: {count} of {tokens} tokens take {share(held)}; an even split is "
-            f"{share(even)}."
-        )
+        beats.append(f"{name}: {who} draws {factor(float(track.mass[at, top]))} × an even split.")
+        takes = f"{count} of {tokens} tokens take{'s' if count == 1 else ''} {share(held)}"
+        takeaway = f"In {_model_words(findings, track.title)} {takes}; an even split is {share(even)}."
+        notes.append(f"{name}, step {int(track.frames[at])}: {takes}; an even split is {share(even)}.")
     first = groups[0].marks
     return Told(
         "sink",
@@ -83,12 +83,51 @@ def sink(findings: Findings) -> Told | None:
         "One text and one step, averaged over all layers and heads.",
         tuple(notes),
         plays=True,
+        takeaway=takeaway if len(played) > 1 else beats[0],
+        summary=Summary("Attention to the sinks", share(first[0].value), f"{share(first[1].value)} by an even split"),
     )
+
+
+def _model_words(findings: Findings, source: str) -> str:
+    """Return a model within a sentence."""
+    own = spec_of(findings).model.source
+    return "the diffusion model" if source == own else f"the autoregressive model ({source})"
 
 
 def _sinks_take(track: Played, at: int) -> str:
     count, tokens = int(track.sinks[at].sum()), int((track.mass[at] > 0).sum())
     return f"{count} of {tokens} tokens"
+
+
+def has_sinks(findings: Findings) -> str:
+    """Tell what the model's commonest kind of sink draws over all prompts, beside the other weights whose sinks draw
+    most; empty where that was not measured.
+    """
+    source = spec_of(findings).model.source
+    rows = [
+        row
+        for row in _table(findings, "layers")
+        if (row["model"], row["layer"]) == (source, _ALL) and row["value"] is not None
+    ]
+    portions = [row for row in rows if (row["measure"], row["weights"]) == (KIND_MEASURES["portion"].title, "trained")]
+    draws = [row for row in rows if row["measure"] == KIND_MEASURES["corrected-share"].title]
+    nulls = [row for row in draws if row["weights"] != "trained"]
+    commonest = max(portions, key=lambda row: row["value"], default=None)
+    if commonest is None or not nulls:
+        return ""
+    of_kind = [row for row in draws if (row["weights"], row["kind"]) == ("trained", commonest["kind"])]
+    if not of_kind:
+        return ""
+    own = of_kind[0]
+    null = max(nulls, key=lambda row: row["high"] or row["value"])
+    drawn = (
+        f"over {spec_of(findings).prompts} prompts {_AT.get(own['kind'], own['kind'])} ({share(commonest['value'])} of "
+        f"its sinks) draw {factor(own['value'])} × an even split"
+    )
+    random = f"{factor(null['value'])} ×"
+    if (own["low"] or 0.0) > (null["high"] or null["value"]):
+        return f"This model has sinks: {drawn}; with random weights at most {random}."
+    return f"This model has no clear sinks: {drawn}; with random weights up to {random}."
 
 
 # --- where they are ---------------------------------------------------------------------------------------------
@@ -113,10 +152,17 @@ def place(findings: Findings) -> Told | None:
     if written and written[0]["low"] > written[1]["high"]:
         title += f", and {'most' if written[0]['low'] > 0.5 else 'many'} end as their token is written"
     beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
+    ends, summary = "", None
     if written:
-        beats.append(
-            f"They move as text is written: {share(written[0]['value'])} of the sinks that end do so as their own "
-            f"token is written; at random positions it would be {share(written[1]['value'])}."
+        ends = (
+            f"{share(written[0]['value'])} of the sinks that end do so as their own token is written; at random "
+            f"positions it would be {share(written[1]['value'])}."
+        )
+        beats.append(f"They move as text is written: {ends}")
+        summary = Summary(
+            "Sinks that end as their token is written",
+            share(written[0]["value"]),
+            f"{share(written[1]['value'])} at random positions",
         )
     return Told(
         "place",
@@ -129,6 +175,8 @@ def place(findings: Findings) -> Told | None:
         if held
         else (),
         plays=True,
+        takeaway=ends or beats[0],
+        summary=summary,
     )
 
 
@@ -231,28 +279,29 @@ def movement(findings: Findings) -> Told | None:
     fixed, positions = (by_model[source].get(MOVEMENT_NULLS[name].title) for name in ("fixed", "shuffled"))
     value = float(np.mean([row["value"] for row in observed]))
     above = [] if fixed is None else _layers_above(observed, fixed)
-    born = f"{number(value)} sinks are born per step and layer"
+    born = f"{number(value)} sinks appear per step and layer"
     if fixed is None:
         title = born
     elif len(above) == len(observed):
-        title = f"Sinks move: {number(value)} are born per step and layer, more than the writing of tokens explains"
+        title = f"Sinks move: {number(value)} appear per step and layer; writing alone explains {_mean(fixed)}"
     elif above:
-        title = f"{born}; in {_layer_names(above)} more than the writing of tokens explains"
+        title = f"{born}; only in {_layer_names(above)} more than writing alone explains"
     elif len(_layers_above(fixed, observed)) == len(observed):
-        title = f"{born}, fewer than the writing of tokens explains"
+        title = f"{born}, fewer than the {_mean(fixed)} that writing alone explains"
     else:
-        title = f"{born}; no layer shows more than the writing of tokens explains"
+        title = f"{born}; no layer shows more than the {_mean(fixed)} that writing alone explains"
     beats = []
     if fixed is not None and positions is not None:
         beats.append(
-            f"If each share stayed fixed until its token is written, there would be {_mean(fixed)} births; with sinks "
-            f"at random positions, {_mean(positions)}{_stay(observed, positions)}."
+            f"If only the writing of tokens moved them, {_mean(fixed)} would appear; with sinks at random positions, "
+            f"{_mean(positions)}{_stay(observed, positions)}."
         )
     beats += [f"With {title}: {_mean(by_model[source][title])}." for title in _strongest_weights(by_model[source])]
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
+    takeaway = beats[0] if beats else ""
     if others:
-        title += f"; {_mean(by_model[others[0]]['observed'])} in the autoregressive model"
+        takeaway += f" In the autoregressive model {_mean(by_model[others[0]]['observed'])} appear."
     return Told(
         "movement",
         title,
@@ -268,6 +317,12 @@ def movement(findings: Findings) -> Told | None:
             for of, rows in births.items()
         ),
         plays=True,
+        takeaway=takeaway.strip(),
+        summary=Summary(
+            "Sinks that appear per step and layer",
+            number(value),
+            "" if fixed is None else f"{_mean(fixed)} by writing alone",
+        ),
     )
 
 

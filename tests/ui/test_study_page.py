@@ -7,6 +7,7 @@ from markupsafe import escape
 from streamlit.testing.v1 import AppTest
 
 from analysis import hub
+from analysis.figures.story import glued
 from analysis.specs import QUESTION, StudySpec
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
@@ -28,14 +29,15 @@ def in_hand(test: AppTest) -> tuple[str, str]:
 def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     test = app()
     told, found = texts(test), read(EXAMPLE)
-    assert "**Do sinks matter?** " in told, "bold text that ends in a space shows its asterisks"
     assert test.title[0].value == QUESTION
     story = story_of(found)
+    for answer in story.answers:
+        assert f"**{answer.question} {answer.lead}".strip() + "** " in told, "bold text in a space shows its asterisks"
     for sentence in (story.about, *(answer.sentence for answer in story.answers)):
-        assert plain(sentence) in told
+        assert plain(glued(sentence)) in told
     pieces = story_pieces(test)
     for finding in story.findings:
-        assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
+        assert escape(glued(finding.title)) in pieces and escape(glued(finding.caveat)) in pieces
     unfold(test, "fold_behind_verdict")
     told = texts(test)
     for one in rules.verdicts(found):

@@ -61,6 +61,19 @@ async function unpacked(track) {
   };
 }
 
+// At most so many round numbers from 0 on, in steps of 1, 2 or 5 times a power of ten.
+const ticks = (high, most) => {
+  const rough = high / Math.max(most, 1), power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough);
+  return Array.from({ length: Math.floor(high / step) + 1 }, (_, count) => Number((count * step).toPrecision(6)));
+};
+
+// Where an axis ends: at 2, 5, 10, 20 and so on, so that it changes in few steps while it plays.
+const roundUp = (most, threshold) => {
+  const least = Math.max(most, threshold ?? 0, 1.5), power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= least);
+};
+
 // One recording's text and its bars.
 class TrackView {
   constructor(track, place, player, titled) {
@@ -81,6 +94,8 @@ class TrackView {
     this.text.append(...this.slots);
     this.root.append(this.text, this.strip);
     place.append(this.root);
+    const sinks = (first, last) => track.flags.filter((flags, cell) => flags & SINK && cell % track.positions >= first && cell % track.positions < last).length;
+    this.named = sinks(0, track.positions / 4) <= sinks((3 * track.positions) / 4, track.positions) ? "left" : "right"; // where lines have their names
     this.height = new Float32Array(track.positions); // of the bars as they are drawn, following the step's
     this.glow = new Float32Array(track.positions);
     this.slots[0].tabIndex = 0;
@@ -206,12 +221,14 @@ class TrackView {
   summary() {
     const { track } = this, row = this.shown * track.positions;
     if (this.shown === track.last) return "finished: the model no longer reads this text";
-    let sinks = 0, held = 0, all = 0;
+    let sinks = 0, tokens = 0, held = 0, all = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
       all += track.mass[cell];
+      if (track.mass[cell]) tokens += 1;
       if (track.flags[cell] & SINK) (sinks += 1), (held += track.mass[cell]);
     }
-    return sinks ? `${sinks} sink${sinks > 1 ? "s take" : " takes"} ${percent(held / all)} of the attention` : "no sink";
+    if (!sinks) return "no sink";
+    return `${sinks} of ${tokens} tokens: ${percent(held / all)} of attention, even split ${percent(sinks / tokens)}`;
   }
 
   describe(position) {
@@ -281,17 +298,19 @@ class TrackView {
     pen.clearRect(0, 0, wide, tall);
     pen.font = `11px ${style.fontFamily}`;
     pen.fillStyle = color;
-    const high = track.highest || 1, y = (mass) => foot - (mass / high) * (foot - top);
-    const marks = [0, high / 2, high].map((mass) => [mass, mass ? mass.toPrecision(2) : "0"]);
+    const row = this.shown * track.positions, threshold = this.shown < track.last ? track.thresholds[this.shown] : null;
+    const high = roundUp((Math.max(...track.mass.subarray(row, row + track.positions)) / FULL) * track.highest, threshold);
+    const y = (mass) => foot - (Math.min(mass, high) / high) * (foot - top);
+    const marks = ticks(high, (foot - top) / 13).map((mass) => [mass, String(mass)]);
     this.left = 8 + Math.max(...marks.map(([, text]) => pen.measureText(text).width));
     pen.globalAlpha = 0.75;
     pen.textAlign = "right";
     for (const [mass, text] of marks) pen.fillText(text, this.left - 5, y(mass) + 4);
     pen.textAlign = "left";
-    pen.fillText("attention mass (uniform = 1)", this.left + 2, 10);
+    pen.fillText("attention (× an even split)", this.left + 2, 10);
     pen.globalAlpha = 0.2;
     for (const [mass] of marks) pen.fillRect(this.left, Math.round(y(mass)), wide - this.left, 1);
-    const each = (wide - this.left) / track.positions, gap = each > 4 ? 1 : 0, row = this.shown * track.positions;
+    const each = (wide - this.left) / track.positions, gap = each > 4 ? 1 : 0;
     const block = track.blocks && this.shown < track.last ? track.blocks[this.shown] : null;
     if (block) {
       pen.globalAlpha = 0.1;
@@ -299,7 +318,7 @@ class TrackView {
       pen.fillRect(this.left + block[0] * each, top, (block[1] - block[0]) * each, foot - top);
     }
     for (let position = 0; position < track.positions; position++) {
-      const x = this.left + position * each, height = this.height[position] * (foot - top), glow = this.glow[position];
+      const x = this.left + position * each, height = foot - y(this.height[position] * track.highest), glow = this.glow[position];
       if (position === this.looked) {
         pen.globalAlpha = 0.14;
         pen.fillStyle = color;
@@ -316,17 +335,28 @@ class TrackView {
         pen.fillRect(x - 2, foot - height - 3, Math.max(each - gap, 1) + 4, height + 3);
       }
     }
-    const threshold = this.shown < track.last ? track.thresholds[this.shown] : null;
-    if (threshold !== null && threshold < high) {
+    const page = style.getPropertyValue("--page").trim();
+    // A line across, named at the end where there are fewer sinks.
+    const line = (mass, text, dash) => {
+      const at = y(mass), room = pen.measureText(text).width + 6;
       pen.globalAlpha = 0.8;
       pen.strokeStyle = color;
-      pen.setLineDash([4, 4]);
+      pen.setLineDash(dash);
       pen.beginPath();
-      pen.moveTo(this.left, y(threshold));
-      pen.lineTo(wide, y(threshold));
+      pen.moveTo(this.left, at);
+      pen.lineTo(wide, at);
       pen.stroke();
       pen.setLineDash([]);
-    }
+      pen.fillStyle = this.player.printing ? "#fff" : page;
+      const from = this.named === "left" ? this.left + 1 : wide - room;
+      pen.fillRect(from, at - 13, room, 12);
+      pen.globalAlpha = 1;
+      pen.fillStyle = color;
+      pen.fillText(text, from + 3, at - 3);
+    };
+    const apart = threshold !== null && threshold < high && y(1) - y(threshold) > 12;
+    line(1, "even split", [1, 2]);
+    if (threshold !== null && threshold < high) line(threshold, apart ? "sinks lie above" : "", [4, 4]);
     pen.fillStyle = color;
     pen.globalAlpha = 0.75;
     const every = [10, 20, 50, 100, 200, 500, 1000].find((count) => count * each > 28) || 2000;
@@ -372,7 +402,7 @@ class Player {
     this.legend = make("div", "legend");
     const bar = make("div", "bar");
     bar.append(this.back, this.toggle, this.forth, this.scrub, this.rate, this.best);
-    this.root.append(bar, this.status, this.tracks, this.info, this.legend);
+    this.root.append(bar, this.legend, this.status, this.tracks, this.info);
     this.root.addEventListener("keydown", (event) => this.key(event));
     place.append(this.root);
     this.tick = this.tick.bind(this);
@@ -586,7 +616,6 @@ class Player {
       if (kind === "unsure" || kind === "sure") sample.style.background = shade(kind === "sure" ? 0.97 : 0.1);
       return sample;
     }));
-    if (tracks.some((track) => track.thresholds.some((value) => value !== null))) this.legend.append(make("span", "rule", "┅ what a sink's mass exceeds"));
     this.hint = matchMedia("(hover: none)").matches ? "Tap a token." : "Point at a token.";
     this.tell("");
   }

@@ -1,8 +1,10 @@
 """The story of a study as HTML, for page, slides and report alike."""
 
+from analysis.figures.story.charts import glued
 from analysis.figures.story.fragment import (
     Answer,
     Story,
+    Summary,
     Told,
     file_script,
     findings_html,
@@ -15,9 +17,11 @@ from analysis.figures.story.fragment import (
 __all__ = [
     "Answer",
     "Story",
+    "Summary",
     "Told",
     "file_script",
     "findings_html",
+    "glued",
     "page_js",
     "picture_html",
     "slides_html",

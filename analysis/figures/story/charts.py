@@ -3,6 +3,7 @@
 Data in, markup out; all text is escaped.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
@@ -41,6 +42,12 @@ class Group:
 
     title: str
     marks: tuple[Mark, ...]
+
+
+def glued(text: str) -> str:
+    """Return a text whose lines do not break between a number and its sign, nor within an interval."""
+    text = re.sub(r"(?<=\d) (?=[%×])", "\u00a0", text)
+    return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Markup:
@@ -96,7 +103,7 @@ def _chart(
                 Markup(
                     '<div class="row {}" data-beat="{}"><span class="label">{}</span><span class="track" '
                     'aria-hidden="true">{}{}{}</span><span class="told">{}</span></div>'
-                ).format(mark.tone, mark.beat, mark.label, band, zero, drawn, mark.told)
+                ).format(mark.tone, mark.beat, mark.label, band, zero, drawn, glued(mark.told))
             )
         panels.append(_panel(rows))
     ticks = Markup().join(
@@ -189,6 +196,23 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
     return Markup(
         '<div class="skyline" style="--even:{}"><span class="even"><span>an even split</span></span>{}</div>'
     ).format(even, Markup().join(columns))
+
+
+def pair(rows: Sequence[tuple[str, float, str]]) -> Markup:
+    """Draw a share and what it is compared with as two bars. rows: label, value and the value as text, each."""
+    most = max((value for _, value, _ in rows), default=0.0) or 1.0
+    drawn = [
+        Markup('<span>{}</span><span class="track"><i style="width:{:.1f}%"></i></span><b>{}</b>').format(
+            label, 100 * value / most, told
+        )
+        for label, value, told in rows
+    ]
+    return Markup('<div class="pair">{}</div>').format(Markup().join(drawn))
+
+
+def caption(text: str) -> Markup:
+    """Return what a picture shows, beneath it; nothing for no text."""
+    return Markup('<p class="beneath">{}</p>').format(glued(text)) if text else Markup()
 
 
 @dataclass(frozen=True)

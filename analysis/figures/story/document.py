@@ -35,9 +35,9 @@ margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
 nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 :focus-visible{outline:2px solid currentColor;outline-offset:2px}
 .scene{display:grid;gap:0 2rem;grid-template-columns:minmax(0,1fr);--player-size:.84rem;--strip:84px}
-.first{grid-area:1/1}.stage{margin:1rem 0}
+.first{grid-area:1/1}.first .answers{margin:.4rem 0 .6rem}.first p{line-height:1.4}.stage{margin:1rem 0}
 @media (min-width:1000px){.scene{grid-template-columns:repeat(2,minmax(0,1fr));grid-template-rows:auto 1fr}
-.stage{grid-area:1/2/3/3;margin:0}.stage>div{position:sticky;top:1.5rem}.seen{grid-area:2/1}}
+.stage{grid-area:1/2/3/3;margin:0}h1{font-size:1.5rem}.stage>div{position:sticky;top:1.5rem}.seen{grid-area:2/1}}
 #explore,#appendix{border-top:1px solid var(--page-line);padding-top:2rem;margin-top:1rem}
 #appendix>summary h2{display:inline;font-size:1.35rem}
 summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
@@ -67,10 +67,7 @@ _PAGE = """<!doctype html>
 <header class="first">
 <h1>{{ story.question }}</h1>
 <p class="what">{{ story.what }}</p>
-{% if story.picture %}
-{{ picture }}
-<p class="fine">{{ story.picture_told }}</p>
-{% endif %}
+{{ picture if story.picture }}
 <p class="fine">{{ story.about }} {{ story.thin }}</p>
 <div class="answers">
 {% for answer in story.answers %}
@@ -81,6 +78,9 @@ _PAGE = """<!doctype html>
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix: tables and numbers</a></nav>
+{% if story.reading %}
+<p class="fine">{{ story.reading }}</p>
+{% endif %}
 </header>
 {% if player %}
 <div class="stage"><div>{{ player }}</div></div>

@@ -8,9 +8,12 @@ from pathlib import Path
 from jinja2 import Environment, Template
 from markupsafe import Markup
 
+from analysis.figures.story.charts import glued
 from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN
 
 _FOLDER = Path(__file__).parent
+CANNOT_TELL = "This study cannot tell"
+_FEW_ROWS = 6  # in a chart whose rows a slide draws larger
 
 _FINDINGS = """{% for told in findings %}
 <section class="finding" id="{{ told.name }}" {% if told.plays %}data-plays="1"{% endif %}
@@ -39,30 +42,42 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h1>{{ question }}</h1>
 <div class="body">
 <p class="what">{{ what }}</p>
-{% if thin %}<p class="caveat">{{ thin }}</p>{% endif %}
+{% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
 {% for answer in answers %}
-<p class="answer"><b>{{ answer.question }} {{ answer.lead }}</b>{{ answer.sentence }}</p>
+<p class="answer">{{ answer.question }} <b>{{ answer.short }}</b></p>
 {% endfor %}
 </div>
-<p class="caveat">{{ about }}</p>
-<aside class="speaker">{% for told in findings %}<p>{{ told.title }}.</p>{% endfor %}</aside>
+<p class="caveat">{{ about }} {{ thin }}</p>
+<aside class="speaker">
+{% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
+<p>{{ reading }}</p>
+</aside>
 </section>
 {% for told in findings %}
-<section class="slide">
+<section class="slide {% if few_rows(told.figure) %}roomy{% endif %}">
 <h2>{{ told.title }}</h2>
 <div class="body">
-<figure aria-label="{{ told.alt }}">{% if loop.first %}{{ picture }}{% endif %}{{ told.figure }}</figure>
-{% if told.summary %}<p class="summary">{{ told.summary }}</p>{% endif %}
+<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
+{% if told.takeaway %}<p class="takeaway">{{ told.takeaway }}</p>{% endif %}
 </div>
 <p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 <aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}</aside>
 </section>
 {% endfor %}
 <section class="slide">
-<h2>What this study does not say</h2>
-<div class="body"><ul>{% for line in closing %}<li>{{ line }}</li>{% endfor %}</ul></div>
-<p class="caveat">{{ command }}</p>
+<h2>{% for answer in answers %}{{ answer.question }} {{ answer.short }} {% else %}{{ question }}{% endfor %}</h2>
+<div class="body">
+<table class="sums">
+<tr><th>Measured</th><th>Result</th><th>Baseline</th></tr>
+{% for told in findings if told.summary %}
+<tr><td>{{ told.summary.quantity }}</td><td>{{ told.summary.value }}</td><td>{{ told.summary.baseline }}</td></tr>
+{% endfor %}
+</table>
+</div>
+<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }}</p>
 <aside class="speaker">
+{% for line in closing[1:] %}<p>{{ line }}</p>{% endfor %}
+<p>{{ command }}</p>
 <p>Arrow keys, a clicker or a swipe lead on. N shows notes, F fills the screen, Esc leaves.</p>
 </aside>
 </section>
@@ -79,10 +94,20 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 
 
 @dataclass(frozen=True)
+class Summary:
+    """A finding in one row. baseline: empty where it has none."""
+
+    quantity: str
+    value: str
+    baseline: str
+
+
+@dataclass(frozen=True)
 class Told:
     """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
-    the player steps along with it. summary: a sentence that stands beneath the figure on a slide.
+    the player steps along with it. takeaway: the sentence beneath the figure on a slide, with a number and its
+    baseline. summary: its row on the last slide.
     """
 
     name: str
@@ -93,7 +118,8 @@ class Told:
     caveat: str
     notes: tuple[str, ...] = ()
     plays: bool = False
-    summary: str = ""
+    takeaway: str = ""
+    summary: Summary | None = None
 
 
 @dataclass(frozen=True)
@@ -109,19 +135,29 @@ class Answer:
         """The answer as one sentence after another."""
         return f"{self.lead} {self.sentence}".strip()
 
+    @property
+    def short(self) -> str:
+        """The answer in a few words."""
+        if self.lead:
+            return self.lead
+        return f"{CANNOT_TELL}." if self.sentence.startswith(CANNOT_TELL) else "Perhaps."
+
 
 @dataclass(frozen=True)
 class Story:
-    """All of it. question: its heading; what: what this is about, for a stranger; about: the model, as what it is.
-    thin: that the study is a small one, and the size that is planned for an answer; empty where it is not. picture: of
-    one sink, and what it shows. closing: what the study as a whole does not say. command: that repeats it.
+    """All of it. question: its heading; what: what this is about, for a stranger, and the term in it that is explained;
+    about: the model, as what it is. thin: that the study is a small one; empty where it is not. reading: how to read
+    the numbers of the answers. picture: of one sink, and what it shows. closing: what the study as a whole does not
+    say. command: that repeats it.
     """
 
     question: str
     what: str
+    term: str
     about: str
     answers: tuple[Answer, ...]
     thin: str
+    reading: str
     picture: Markup
     picture_told: str
     findings: tuple[Told, ...]
@@ -163,7 +199,12 @@ def findings_html(findings: Sequence[Told], first: int = 1, total: int | None = 
 
 def slides_html(story: Story, hidden: bool = False) -> Markup:
     """Return the slides: the question with its answer, a slide per finding, and what is not said."""
-    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden))
+    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden, few_rows=_few_rows))
+
+
+def _few_rows(figure: Markup) -> bool:
+    rows = figure.count('class="row')
+    return 0 < rows <= 1 + _FEW_ROWS and 'class="texts"' not in figure
 
 
 def picture_html(story: Story) -> Markup:
@@ -175,4 +216,9 @@ def picture_html(story: Story) -> Markup:
 
 @cache
 def _template(text: str) -> Template:
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_glued)
+    return environment.from_string(text)
+
+
+def _glued(value: object) -> object:
+    return glued(value) if type(value) is str else value

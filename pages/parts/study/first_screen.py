@@ -2,12 +2,11 @@
 
 import streamlit as st
 
-from analysis.figures.story import Story, picture_html
+from analysis.figures.story import Story, glued, picture_html
 from analysis.specs import QUESTION
 from analysis.study.findings import Findings
 from analysis.study.story import WHAT
 from pages.parts import address
-from pages.parts.model_panel import real_model
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
 from pages.parts.session import engine
@@ -16,10 +15,12 @@ from pages.parts.study.in_hand import ADDRESS
 
 ASKING = "ask"  # in the address: that what a study asks is shown
 STYLE = """<style>
-[data-testid='stMainBlockContainer']{padding-top:4.2rem}
+[data-testid='stMainBlockContainer']{padding-top:3.6rem}
+.st-key-study_shown label{position:absolute;clip-path:inset(50%);height:1px;overflow:hidden}
 .st-key-story_stage{--player-size:.84rem;--strip:84px}
-[data-testid='stMain'] h1{text-wrap:balance;font-size:1.75rem;line-height:1.15;padding:0 0 .5rem}
-.st-key-story_first p{margin-bottom:.2rem}.st-key-story_first .st-key-study_answer{margin-top:.4rem}
+[data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
+.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.75rem}.st-key-story_first p{margin-bottom:.2rem}
+.st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.95rem;line-height:1.4}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
@@ -57,10 +58,10 @@ def without_study() -> None:
 def first_screen(findings: Findings, told: Story, name: str) -> None:
     """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
     st.title(QUESTION, anchor=False)
-    st.markdown(WHAT)
+    st.markdown(told.what.replace(told.term, f"**{told.term}**"))
     if told.picture:
         html_parts.mount(picture_html(told), "story_picture")
-    st.caption(plain(f"{told.about} {told.thin}"))
+    st.caption(plain(glued(f"{told.about} {told.thin}")))
     with st.container(border=True, key="study_answer"):
         runs = findings.state in ("queued", "running")
         if not told.answers:
@@ -72,8 +73,10 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             st.markdown(nothing)
         for answer in told.answers:
             bold = f"{answer.question} {answer.lead}".strip()  # bold text must not end in a space
-            st.markdown(f"**{plain(bold)}** {plain(answer.sentence)}")
+            st.markdown(f"**{plain(bold)}** {plain(glued(answer.sentence))}")
     _ways(name)
+    if told.reading:
+        st.caption(plain(glued(told.reading)))
 
 
 def _ways(name: str) -> None:
@@ -96,6 +99,3 @@ def _ways(name: str) -> None:
                 query_params=address.to_slides(study=name),
                 help="The story as slides. Arrow keys, a clicker or a swipe lead on; Esc leaves.",
             )
-    offer = real_model()
-    if offer:
-        st.caption(offer)
