@@ -48,7 +48,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
     test = app(PAGE, ask="true")
-    assert "prunings to do and to score" in texts(test)
+    assert "prunings to do and score" in texts(test)
     test.text_input(key="study_quick_sparsities").set_value("0.5, 1.5").run()
     assert "Sparsity must be at most 0.95" in texts(test)
     assert test.button(key="study_start").disabled and not test.exception
