@@ -170,8 +170,11 @@ def _of_all(measured: Numbers, measure: str, digits: int) -> str:
 
 def trainings_table(kind: str) -> str:
     """Return a Markdown table of one model's numbers, one column per training."""
-    kept = {seed: (read(kind, TRAINING, pair), read(kind, MEASUREMENTS, pair)) for seed, pair in trainings().items()}
-    whole = {seed: both for seed, both in kept.items() if both[0] is not None and both[1] is not None}
+    whole = {
+        seed: (training, measured)
+        for seed, pair in trainings().items()
+        if (training := read(kind, TRAINING, pair)) and (measured := read(kind, MEASUREMENTS, pair))
+    }
     rows = [[name, *(tell(*both) for both in whole.values())] for name, tell in _ROWS.items()]
     return table(["", *(f"seed {seed}" for seed in whole)], rows)
 
