@@ -28,7 +28,7 @@ SHOWS = (
 def main() -> None:
     """Draws the page."""
     st.title("Causes")
-    st.caption("What sinks do for a model: hide them, and compare with hiding as many other tokens.")
+    st.caption("What does a model lose without its sinks?")
     start_exhibits()
     for experiment in (ABLATION, EVICTION):
         job = experiment.stated()

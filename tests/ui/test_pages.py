@@ -12,7 +12,7 @@ from pages.parts.dynamics import curves
 from pages.parts.dynamics.over_steps import EXPLORED
 from pages.parts.session import engine
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, app, charts, prompt_box, sent_to_explorer, shown_box, texts
+from tests.ui.helpers import another_model, app, charts, folds, prompt_box, sent_to_explorer, shown_box, texts
 
 pytestmark = pytest.mark.slow
 PAGES = {
@@ -374,7 +374,7 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     assert table["model"].tolist() == ["bundled"] * 6 + ["bundled-ar"] * 6
     assert table["aligned"].tolist()[::6] == table["agreement"].tolist()[::6] == [1, 1]
     assert (table["aligned"] >= table["agreement"]).all()
-    assert "What bundled-ar wrote" in texts(test)
+    assert "What bundled-ar wrote" in folds(test)
 
     view = {"recording": recording.id, "causes_view": "One prompt"}
     assert not app("pages/causes.py", **view, k="1.5").dataframe

@@ -57,7 +57,9 @@ class OverPrompts:
         asked = f"{self.kind}_asked"
         with side:
             place = st.container()  # above what is asked, as it is in view
-            spec = self._asked(recording, params)
+            with st.expander("Prompts and settings", icon=":material/tune:", key=f"{self.kind}_asking"):
+                given = self.controls(recording)
+            spec = self._asked(recording, params, given)
             if spec is None:
                 return
             question = content_key(spec=spec.model_dump(mode="json"))[:12]
@@ -80,9 +82,8 @@ class OverPrompts:
         if job is not None:
             self._finished(job, spec)
 
-    def _asked(self, recording: Recording, params: SinkParams) -> Any:
+    def _asked(self, recording: Recording, params: SinkParams, given: Mapping[str, Any]) -> Any:
         """Return the question as the controls have it; None after saying what is wrong with it."""
-        given = self.controls(recording)
         try:
             return self.spec(
                 model=recording.model,
@@ -104,7 +105,7 @@ class OverPrompts:
         if job is None:
             st.info(f"Not run yet. Press **Run {self.name}**: results show as prompts finish.")
             return
-        self.shown(job, f"The latest {self.name} of this model", link=False)
+        self.shown(job, f"Latest {self.name} of this model", link=False)
 
     def stated(self) -> JobRecord | None:
         """Return the finished job that the address names; None where there is none, after saying so where it is not in
@@ -124,7 +125,7 @@ class OverPrompts:
         spec: Any = job.parameters(self.spec)
         st.subheader(title or f"{self.name.capitalize()} over prompts", anchor=False)
         self._finished(job, spec, may_go_on=False)
-        with st.expander("Prompts and settings", icon=":material/tune:", key=f"{self.kind}_settings"):
+        with st.expander("Settings of this run", icon=":material/data_object:", key=f"{self.kind}_settings"):
             st.json(self.settings(job))
         if link:
             st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
@@ -143,11 +144,11 @@ class OverPrompts:
                 asking.go_on(self.kind, spec, "Continue")
         for place, said in enumerate(answer):
             st.markdown(plain(said) if place else f"**{plain(said)}**")
+        self._figures(job.summary)
         st.caption(
             f"With {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of {done:d} prompts, "
             f"seed {spec.seed:d}."
         )
-        self._figures(job.summary)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
                 for said in others:

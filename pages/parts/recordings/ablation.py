@@ -137,15 +137,12 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
     exported = numbers.rename(columns=_CALLED)
     exhibit_table("Attention blocked, and what it changes", _SENTENCE, exported, "ablation_numbers")
     download_buttons(numbers, "ablation")
-    for source, job in jobs:
-        heading(
-            f"What {source} wrote",
-            "Shaded tokens are not in the untouched text, aligned; a line marks tokens left out.",
-            _METHOD,
-        )
-        for row in job.summary["rows"]:
-            st.caption(f"Blocked: {plain(row['title'])}")
-            tokens.show(tokens.changed_text(row["words"], row["same"], missing=row["missing"]))
+    for place, (source, job) in enumerate(jobs):
+        with st.expander(f"What {plain(source)} wrote", icon=":material/notes:", expanded=place == 0):
+            st.caption("Shaded tokens are not in the untouched text, aligned; a line marks tokens left out.")
+            for row in job.summary["rows"]:
+                st.caption(f"Blocked: {plain(row['title'])}")
+                tokens.show(tokens.changed_text(row["words"], row["same"], missing=row["missing"]))
 
 
 def _bars(table: pd.DataFrame) -> None:
