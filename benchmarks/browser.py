@@ -3,7 +3,7 @@
 A store is filled first, some minutes: a recording, statistics for tuning and a small sweep of the bundled model. The
 clock is the browser's. It starts as a key or the pointer goes down; `title` is the page's heading, `settled` the last
 change of the page, of its plots where a control is moved, before it rests for QUIET seconds and its script has ended.
-What lies below what is seen comes 2 s later (`pages/parts/below.py`), and is not in it.
+What lies below what is seen comes 2 s later (`pages/parts/lazy_section.py`), and is not in it.
 A move that changes no plot is not counted: there is another one until there are as many as rounds.
 """
 

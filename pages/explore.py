@@ -36,7 +36,7 @@ from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.session import engine, submit
 from pages.parts.side import plots_and_controls
-from pages.parts.trouble import told
+from pages.parts.user_errors import told
 
 _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()))
 

@@ -15,11 +15,11 @@ from pages.parts.pruning.runs import active_runs, finished_runs, matched_pair, n
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.session import model_in_use, model_name
 from pages.parts.side import settings_preview_outcome
-from pages.parts.trouble import EXPECTED
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
 from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job, why_no_noise
 from pages.parts.tuning.suggestions import suggest_view
+from pages.parts.user_errors import EXPECTED
 
 PRUNED, MASKS, ACCURACY, SUGGEST = "Pruned models", "Masks of two", "Accuracy", "Suggest"
 VIEWS = (PRUNED, MASKS, ACCURACY, *views.VIEWS, SUGGEST)

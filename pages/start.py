@@ -15,7 +15,7 @@ from pages.parts.session import engine, model_in_use
 from pages.parts.study import choice, first_screen, found, in_hand, presentation
 from pages.parts.study.asking import ask_study
 from pages.parts.study.story import behind, share, story
-from pages.parts.trouble import EXPECTED, told, why
+from pages.parts.user_errors import EXPECTED, told, why
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.foresight import Foresight, lines
+from analysis.engine.cost_estimate import CostEstimate, lines
 from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
@@ -18,16 +18,16 @@ from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, read
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
-from pages.parts.below import below
 from pages.parts.charts import export_button, reproduce, show, start_exhibits
 from pages.parts.frame import run
+from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 _ADDRESS, _REFUSED = "sweep", "sweep_refused"
@@ -85,11 +85,11 @@ def _shipped(path: str, changed: int) -> ShippedFrontier:
 def _what_to_sweep(model: ModelSpec) -> None:
     """The axes, what they will take, and the button that starts."""
     spec, problem = sweep_settings(model)
-    foresight = None
+    cost_estimate = None
     if spec is None:
         st.error(plain(problem))
     else:
-        foresight = _plan(spec)
+        cost_estimate = _plan(spec)
     buttons = st.container(horizontal=True)
     acting_button(
         "Sweep",
@@ -102,45 +102,45 @@ def _what_to_sweep(model: ModelSpec) -> None:
         on_click=_launch,
         args=(spec,),
     )
-    if spec is not None and foresight is not None and foresight.estimates:
-        _offer_estimates(spec, foresight, buttons)
+    if spec is not None and cost_estimate is not None and cost_estimate.estimates:
+        _offer_estimates(spec, cost_estimate, buttons)
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
         st.error(plain(refused))
 
 
-def _plan(spec: SweepSpec) -> Foresight | None:
+def _plan(spec: SweepSpec) -> CostEstimate | None:
     """How many prunings that is, and what is known of the time, memory and disk they take."""
     if not engine().authorizer.may("run"):
         return None
     left_out = [f":material/info: {plain(sentence)}" for sentence in grid(spec).left_out]
     try:
-        foresight = engine().foresee(spec)
+        cost_estimate = engine().foresee(spec)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
-    st.caption("\n\n".join([*left_out, plain(" ".join(lines(foresight)))]))
-    return foresight
+    st.caption("\n\n".join([*left_out, plain(" ".join(lines(cost_estimate)))]))
+    return cost_estimate
 
 
-def _offer_estimates(spec: SweepSpec, foresight: Foresight, place: DeltaGenerator) -> None:
+def _offer_estimates(spec: SweepSpec, cost_estimate: CostEstimate, place: DeltaGenerator) -> None:
     acting_button(
         "Estimate time and memory",
         "sweep_estimate",
         place,
         icon=":material/timer:",
         on_click=_estimate,
-        args=(spec, foresight),
+        args=(spec, cost_estimate),
         help="Runs one step of each phase of every kind of pruning.",
     )
     if any(not job.ended for job in engine().jobs("estimate")):
         st.fragment(_await_estimates, run_every=REFRESH)()
 
 
-def _estimate(spec: SweepSpec, foresight: Foresight) -> None:
+def _estimate(spec: SweepSpec, cost_estimate: CostEstimate) -> None:
     permission.allow(*(model.source for model in spec.models))
     try:
-        for question in foresight.estimates:
+        for question in cost_estimate.estimates:
             submit("estimate", question)
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)
@@ -236,7 +236,7 @@ def _results(record: JobRecord, answer: DeltaGenerator) -> None:
         more()
         _take_away(record)
 
-    below(rest, "sweep_below", 1900)
+    lazy_section(rest, "sweep_below", 1900)
 
 
 def _so_far(sweep_id: str) -> None:

@@ -80,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
     check_out(options, refusal)
     spec = spec_of(options)
     from analysis.study import findings as findings_file
+    from analysis.study.cost_estimate import foresee_claims, lines
     from analysis.study.findings import EXAMPLE
-    from analysis.study.foresight import foresee_claims, lines
 
     threads.prepare()
     with engine_of(options) as engine:

@@ -119,8 +119,8 @@ def run(options: argparse.Namespace) -> int:
     from analysis.evaluation import plan_words
     from analysis.study import findings as findings_file
     from analysis.study import plans
+    from analysis.study.cost_estimate import foresee_study, lines
     from analysis.study.findings import EXAMPLE
-    from analysis.study.foresight import foresee_study, lines
     from analysis.study.needs import why_not
 
     problem = why_not(spec)

@@ -20,7 +20,7 @@ from analysis.specs import ModelSpec, SweepSpec
 
 if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
-    from analysis.engine.foresight import Foresight
+    from analysis.engine.cost_estimate import CostEstimate
     from analysis.engine.sweeps import Point
 
 ASKED = Fields(
@@ -69,13 +69,13 @@ def run(options: argparse.Namespace) -> int:
     spec = spec_of(options)
     if "noise" not in options:
         spec = swept_with_own_noise(spec)
-    from analysis.engine.foresight import lines
+    from analysis.engine.cost_estimate import lines
 
     threads.prepare()
     with engine_of(options) as engine:
         spec = anchored(spec) if engine.scheduler else spec
-        foresight = foreseen(engine, spec)
-        for line in lines(foresight):
+        cost_estimate = foreseen(engine, spec)
+        for line in lines(cost_estimate):
             say(line)
         if options.estimate:
             return 0
@@ -89,14 +89,14 @@ def run(options: argparse.Namespace) -> int:
         return _finished(engine, record, options)
 
 
-def foreseen(engine: "Engine", spec: SweepSpec) -> "Foresight":
+def foreseen(engine: "Engine", spec: SweepSpec) -> "CostEstimate":
     """What it will take; what is not known is measured first, on one step of each phase."""
-    foresight = engine.foresee(spec)
-    estimate_ids = [engine.submit("estimate", question).id for question in foresight.estimates]
+    cost_estimate = engine.foresee(spec)
+    estimate_ids = [engine.submit("estimate", question).id for question in cost_estimate.estimates]
     for number, job_id in enumerate(estimate_ids):
         say(f"estimating {number + 1}/{len(estimate_ids)}")
         engine.wait(job_id, timeout=86400)
-    return engine.foresee(spec) if estimate_ids else foresight
+    return engine.foresee(spec) if estimate_ids else cost_estimate
 
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from analysis.engine.claims import ClaimRuns
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
+from analysis.engine.cost_estimate import CostEstimate, foresee
 from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
-from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
@@ -339,7 +339,7 @@ class Engine(StoredJobs):
         if record is not None and not record.ended:
             self._planners[record.kind].retry(record)
 
-    def foresee(self, spec: SweepSpec) -> Foresight:
+    def foresee(self, spec: SweepSpec) -> CostEstimate:
         """What a sweep will take, by what was measured. Raises UserError for a bad model source, and for what the
         visitor may not ask."""
         self.authorizer.check_job("sweep", spec)

@@ -10,7 +10,7 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
-from analysis.engine.foresight import duration
+from analysis.engine.cost_estimate import duration
 from analysis.engine.planned_parts import Part
 from analysis.engine.studies import new_study
 from analysis.errors import UserError
@@ -23,8 +23,8 @@ from analysis.evaluation.task_sizes import known_sizes
 from analysis.machine.cards import CARDS, SUSTAINED, Card
 from analysis.models.checkpoint import describe, find, weight_bytes
 from analysis.specs import METHODS, SIZES, ModelSpec, PlanParams, StudySpec, grid
+from analysis.study.cost_estimate import Asked, StudyCostEstimate, foresee_study
 from analysis.study.findings import Findings
-from analysis.study.foresight import Asked, StudyForesight, foresee_study
 from analysis.study.gather_causes import planned_causes
 from analysis.study.gather_pruning import DISCOUNT, planned_steps
 
@@ -101,7 +101,7 @@ def _sized(title: str, spec: StudySpec, engine: Asked, example: Findings | None)
     return Sized(title, spec, plan, prunings, seconds, True)
 
 
-def _foreseen(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyForesight | None:
+def _foreseen(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyCostEstimate | None:
     try:
         return foresee_study(engine, spec, example)
     except UserError:  # a model that is not on this disk, and no hub to ask

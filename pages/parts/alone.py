@@ -7,7 +7,7 @@ from typing import ParamSpec
 import streamlit as st
 
 from pages.parts import address
-from pages.parts.trouble import told
+from pages.parts.user_errors import told
 
 _Given = ParamSpec("_Given")
 

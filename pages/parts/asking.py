@@ -13,7 +13,7 @@ from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar, stop_button
 from pages.parts.session import engine, leave, model_name, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 _ASKED, _REFUSED, _BY_HAND = "comparison_jobs", "questions_refused", "questions_by_hand"
 

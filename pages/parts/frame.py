@@ -14,11 +14,11 @@ from analysis.figures import tool_bar
 from analysis.figures.style import PHONE_TICKS
 from pages.parts import address, door, uploads
 from pages.parts.acting import on_page
-from pages.parts.folds import TITLES
+from pages.parts.expander import TITLES
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
-from pages.parts.trouble import told
+from pages.parts.user_errors import told
 from pages.parts.who import is_verified, who
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.

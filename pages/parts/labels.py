@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.engine.runs import Label
 from pages.parts.plain import plain
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 
 def label_form(subject: str, name: str, label: Label, save: Callable[[Label], None]) -> None:

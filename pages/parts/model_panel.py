@@ -17,7 +17,7 @@ from pages.parts.acting import LOOKS_ONLY
 from pages.parts.plain import code, plain, shortened
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import demo_models, engine, model_entry, model_in_use, model_name, submit, use_model
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 _LOADING, _MESSAGE = "loading_job", "model_message"
 

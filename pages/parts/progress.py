@@ -10,7 +10,7 @@ from analysis.pruned.naming import quantization_title
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
 from pages.parts.session import engine, leave, model_name, others_wait, restart
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 
 def job_title(record: JobRecord) -> str:

@@ -15,7 +15,7 @@ from analysis.specs import ModelSpec, Spec, sentence
 from cache import environment
 from cache.store import Store
 from pages.parts.plain import plain
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 from pages.parts.who import who
 
 _MODEL = "model_in_use"

@@ -19,7 +19,7 @@ from analysis.study import plans, registration, report, rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.gather_causes import planned_causes
 from tests.helpers import ROOT
-from tests.study.test_foresight import ALIKE
+from tests.study.test_cost_estimate import ALIKE
 
 ASSUMED = planning.assumed(PlanParams())
 LARGE = ModelSpec(source="llada-8b-base")

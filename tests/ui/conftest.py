@@ -4,7 +4,7 @@ import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1.element_tree import Selectbox
 
-from pages.parts import below
+from pages.parts import lazy_section
 from pages.parts.session import engine
 from tests.ui.helpers import sent_to_explorer
 
@@ -22,7 +22,7 @@ def _own_engine(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _all_is_drawn(monkeypatch):
     """There is no browser that asks for what lies below."""
-    monkeypatch.setattr(below, "WAITS", False)
+    monkeypatch.setattr(lazy_section, "WAITS", False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from analysis.specs import LLaDASampling, RecordSpec
 from pages.explore import TABS
 from pages.parts.explore.dynamics import VIEWS
 from pages.parts.session import engine
-from pages.parts.trouble import why
+from pages.parts.user_errors import why
 from tests.helpers import ROOT
 from tests.ui.helpers import another_model, prompt_box, texts
 

@@ -6,7 +6,7 @@ from analysis.evaluation.results import Results
 from analysis.models.checkpoint import find
 from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ModelSpec
 from pages.parts import controls
-from pages.parts.trouble import EXPECTED
+from pages.parts.user_errors import EXPECTED
 
 
 def choose_score(model: ModelSpec) -> dict[str, str]:

@@ -22,12 +22,12 @@ from pages.parts.accuracy.canvas_scores import choose_score
 from pages.parts.accuracy.panel import results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
-from pages.parts.folds import fold, settings_of
+from pages.parts.expander import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _PRESELECTED = "evaluate", "accuracy_preselected"
 _RUNS = "accuracy_runs"

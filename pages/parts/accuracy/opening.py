@@ -12,7 +12,7 @@ from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 
 def finished_results(record: JobRecord) -> Results | None:

@@ -24,12 +24,12 @@ from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity
 from pages.parts.acting import acting_button
-from pages.parts.below import below
 from pages.parts.charts import export_button, reproduce
+from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar
 from pages.parts.session import engine, restart, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 REFRESH = 1.0  # seconds between looks at how far it is
 REDRAW = 4.0  # seconds between drawings of the results, as a plot that changes is blank for a moment
@@ -76,7 +76,7 @@ def _ended(record: JobRecord) -> None:
         if record.state == "done":
             _take_away(record)
 
-    below(more, "accuracy_below", 2000)
+    lazy_section(more, "accuracy_below", 2000)
 
 
 def _so_far(job_id: str) -> None:

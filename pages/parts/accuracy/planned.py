@@ -11,7 +11,7 @@ from analysis.evaluation.planning import Noise
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
 from pages.parts import controls
-from pages.parts.folds import fold, settings_of
+from pages.parts.expander import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 

@@ -17,7 +17,7 @@ from analysis.figures.style import colors_by_method
 from analysis.readings import reading
 from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import chart, exhibit_table, heading, kept, table
-from pages.parts.folds import Setting, fold
+from pages.parts.expander import Setting, fold
 from pages.parts.plain import plain
 
 _DIFFERENCE = (

@@ -10,7 +10,7 @@ from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
-from analysis.study.foresight import foresee_claims, lines
+from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import show, table
@@ -21,7 +21,7 @@ from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.study.found import example
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 ADDRESS = "claims"  # in the address: the run that is shown
 _PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.foresight import duration
+from analysis.engine.cost_estimate import duration
 from analysis.models.checkpoint import Checkpoint, describe, find
 from analysis.models.memory import need_of
 from analysis.models.prompts import prompt_tokens, unknown_words
@@ -27,13 +27,13 @@ from analysis.specs import (
 from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
-from pages.parts.folds import settings_of, titled
+from pages.parts.expander import settings_of, titled
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once
 from pages.parts.session import model_entry, model_in_use, submit
-from pages.parts.trouble import EXPECTED, told
+from pages.parts.user_errors import EXPECTED, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6

@@ -26,7 +26,7 @@ from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.recordings.references import is_small, why_no_model
 from pages.parts.session import engine, submit
-from pages.parts.trouble import EXPECTED, told, why
+from pages.parts.user_errors import EXPECTED, told, why
 
 _BOX, _WRITTEN = "denoise_token_box", "denoise_branch_word"
 _LISTED = 6  # branches that are linked to

@@ -14,7 +14,7 @@ from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording
 from pages.parts.session import submit
-from pages.parts.trouble import refusal_kept, say_refusal
+from pages.parts.user_errors import refusal_kept, say_refusal
 
 KEPT = 4
 _PLACE = "record_channels"

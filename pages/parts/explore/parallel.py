@@ -26,7 +26,7 @@ from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.session import engine, submit
-from pages.parts.trouble import EXPECTED, told
+from pages.parts.user_errors import EXPECTED, told
 
 _BESIDE = "beside"  # what the address calls the recording beside the one shown
 

@@ -12,7 +12,7 @@ from pages.parts.plain import plain, shortened
 from pages.parts.recordings.recording import Recording, finished_recordings, model_name
 from pages.parts.recordings.references import seconds_of
 from pages.parts.session import engine, model_in_use, submit
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 _PLACE, _MOST = "record_with", 8
 TWINS = {"bundled": "bundled-ar", "bundled-ar": "bundled"}

@@ -20,8 +20,8 @@ from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, model_in_use, submit
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
 from pages.parts.tuning.statistics import with_floor
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 _BOTH, _FLOOR = "masks_both", "masks_floor"
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"

@@ -14,7 +14,7 @@ from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 
 def footprint_of(record: JobRecord, folder: Path) -> None:

@@ -22,7 +22,7 @@ from pages.parts.plain import plain
 from pages.parts.pruning.plan import plan
 from pages.parts.pruning.settings import Asked, with_and_without
 from pages.parts.session import engine, submit
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 _PLACE, _BATCH, _SCORE = "prune", "prune_batch", "prune_then_score"
 

@@ -11,7 +11,7 @@ from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.session import engine, leave, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
 

@@ -21,7 +21,7 @@ from pages.parts.plain import plain
 from pages.parts.progress import duration, log_drawer
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED
+from pages.parts.user_errors import EXPECTED
 
 _sparsity_grid, _grids = kept(figures.sparsity_grid), kept(grids)
 

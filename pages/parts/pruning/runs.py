@@ -15,8 +15,8 @@ from analysis.jobs.summaries import PrunePartial
 from analysis.pruned.naming import run_name
 from analysis.specs import PruneSpec, against, without_seed
 from cache.keys import content_key
-from pages.parts.below import below
 from pages.parts.charts import table
+from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import plain
 from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, log_drawer, progress_bar, restart_button
@@ -198,4 +198,4 @@ def _done(run: Run, title: str) -> None:
         st.caption("Its folder was removed.")
         return
     pruned_numbers(run)
-    below(lambda: pruned_report(run), "prune_below", 900)
+    lazy_section(lambda: pruned_report(run), "prune_below", 900)

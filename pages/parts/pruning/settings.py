@@ -29,7 +29,7 @@ from analysis.specs import (
 )
 from analysis.specs.what_is_read import only_read
 from pages.parts import controls
-from pages.parts.folds import fold, settings_of
+from pages.parts.expander import fold, settings_of
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import (
     CALIBRATION_IN_WORDS,
@@ -40,9 +40,9 @@ from pages.parts.pruning.calibration_presets import (
     preset_box,
 )
 from pages.parts.session import not_in_address
-from pages.parts.trouble import EXPECTED, why
 from pages.parts.tuning.settings import actions, key_of, remember, sliders
 from pages.parts.tuning.statistics import stored_settings
+from pages.parts.user_errors import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")

@@ -19,7 +19,7 @@ from pages.parts.recordings.recording import (
 )
 from pages.parts.session import engine, not_in_address, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 TWIN = "bundled-ar"
 NONE = "none"

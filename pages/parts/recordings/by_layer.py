@@ -22,7 +22,7 @@ from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine, submit
-from pages.parts.trouble import refusal_kept, say_refusal
+from pages.parts.user_errors import refusal_kept, say_refusal
 
 _PLACE, _RECORDED = "record_prompt_of_set", "recorded_prompt_of_set"
 _MOST_ROWS, _TALL = 16, 560  # layers up to which a table has its whole height, and pixels of a longer one

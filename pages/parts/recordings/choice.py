@@ -30,7 +30,7 @@ from pages.parts.recordings.recording import (
 )
 from pages.parts.session import engine
 from pages.parts.shown_box import shown_box
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 # On a phone the buttons beside the box show icons alone, so that they stay in its row; their names are still read.
 _ROW = "recording_row"

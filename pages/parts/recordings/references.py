@@ -12,7 +12,7 @@ from pages.parts.asking import ask, ask_by_hand
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
 

@@ -24,11 +24,11 @@ from analysis.specs import (
 )
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
-from pages.parts.folds import Setting, fold, settings_of
+from pages.parts.expander import Setting, fold, settings_of
 from pages.parts.plain import code, plain
 from pages.parts.recordings.choice import among, sink_controls
 from pages.parts.session import engine, model_in_use, not_in_address, submit
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 _CHOSEN, _PLACE, _ASKED, _ADDRESS = "sets_chosen", "record_set", "sets_asked", "set"
 _OF_OURS, _BENCHMARK = "prompts that come with SinkScope", "a benchmark's contexts"

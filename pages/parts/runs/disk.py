@@ -12,7 +12,7 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import table
 from pages.parts.progress import job_title
 from pages.parts.session import engine
-from pages.parts.trouble import refusal_kept, say_refusal
+from pages.parts.user_errors import refusal_kept, say_refusal
 
 _TICKED = "disk_ticked"
 

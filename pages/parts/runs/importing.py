@@ -10,7 +10,7 @@ from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, submit
-from pages.parts.trouble import refusal_kept, say_refusal
+from pages.parts.user_errors import refusal_kept, say_refusal
 
 REFRESH = 1.0  # seconds between looks
 _PLACE, _FOLDER, _MINE = "import", "import_folder", "imports_asked"

@@ -9,7 +9,7 @@ from analysis.engine.runs import Run
 from cache.sizes import gigabytes
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from pages.parts.trouble import told
+from pages.parts.user_errors import told
 
 _UPLOADED = "pushed_to"  # the address of the last upload, by run
 

@@ -4,11 +4,11 @@ import streamlit as st
 
 from analysis.engine.studies import new_study
 from analysis.specs import SIZES, ModelSpec, StudySpec
-from analysis.study.foresight import foresee_study, lines
+from analysis.study.cost_estimate import foresee_study, lines
 from analysis.study.needs import why_not
 from pages.parts import address, controls, permission
 from pages.parts.acting import acting_button
-from pages.parts.folds import settings_of, titled
+from pages.parts.expander import settings_of, titled
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
@@ -16,7 +16,7 @@ from pages.parts.study import choice
 from pages.parts.study.first_screen import ASKING
 from pages.parts.study.found import example
 from pages.parts.study.sizes import sizes
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 _REFUSED = "study_refused"
 

@@ -9,7 +9,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.study.found import example, of_record
 from pages.parts.study.in_hand import ADDRESS, studies, study_in_hand
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 
 def claims(expanded: bool) -> None:

@@ -28,12 +28,12 @@ from analysis.specs import (
     help_text,
 )
 from pages.parts import controls
-from pages.parts.folds import fold, settings_of
+from pages.parts.expander import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_of
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 _LISTED = ("sparsities", "seeds", "strengths", "stds", "step_ranges")
 _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval", "noise", "noise_eps")

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.specs import PRESETS, DiscountParams, TuneParams, in_words
 from pages.parts import controls
 from pages.parts.session import not_in_address
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, why
 
 _HISTORY, _A = "tuning_history", "tuning_a"
 MOST_UNDONE = 100

@@ -21,7 +21,7 @@ from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
-from pages.parts.folds import fold, settings_of
+from pages.parts.expander import fold, settings_of
 from pages.parts.plain import plain
 from pages.parts.plot import plots_will_come
 from pages.parts.progress import duration

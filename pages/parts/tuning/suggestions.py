@@ -6,14 +6,14 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.jobs.summaries import SuggestPartial, SuggestSummary, Trial
 from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, sentence
-from analysis.tuning.foresight import search_time
+from analysis.tuning.cost_estimate import search_time
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit
-from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 from pages.parts.tuning import search_results
 from pages.parts.tuning.search_settings import held_in_words, search_controls, search_in_words
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 REFRESH = 0.7  # seconds
 _SEARCH, _PLACE = "search", "suggest"

@@ -22,7 +22,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Foresight:
+class CostEstimate:
     """What is left of a sweep. points: to prune and score; known: answered before. seconds: of what could be measured,
     over all workers. memory_bytes: beside a model; disk_bytes: at the most; None where not known. estimates: those that
     would make more known. unknown: sentences on what is not. unmeasured: prunings whose time is not known. unscored:
@@ -42,12 +42,12 @@ class Foresight:
     evictions: int = 0
 
 
-def nothing_swept(workers: int) -> Foresight:
-    """The foresight where no sweep is asked for."""
-    return Foresight(0, 0, workers, 0.0, None, 0, (), ())
+def nothing_swept(workers: int) -> CostEstimate:
+    """The cost_estimate where no sweep is asked for."""
+    return CostEstimate(0, 0, workers, 0.0, None, 0, (), ())
 
 
-def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
+def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
     """Reads earlier runs and estimates; runs nothing. Raises UserError for a bad model source."""
     unanswered = sweeps.unanswered(spec)
     points = [point for point in unanswered if not isinstance(point, EvictionPoint)]
@@ -89,7 +89,7 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     disk = _disk(spec, points, workers)
     if disk is None:
         unknown.append("the room on the disk, until the models are downloaded")
-    return Foresight(
+    return CostEstimate(
         len(unanswered),
         answered,
         workers,
@@ -156,26 +156,26 @@ def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | N
     return total
 
 
-def lines(foresight: Foresight) -> list[str]:
+def lines(cost_estimate: CostEstimate) -> list[str]:
     """What a sweep will take, a sentence each."""
-    known = f"; {foresight.known:,} more are answered already" if foresight.known else ""
-    prunings = foresight.points - foresight.evictions
-    counts = [f"{prunings:,} prunings to do and to score"] if prunings or not foresight.evictions else []
-    counts += [f"{foresight.evictions:,} evictions to score"] if foresight.evictions else []
+    known = f"; {cost_estimate.known:,} more are answered already" if cost_estimate.known else ""
+    prunings = cost_estimate.points - cost_estimate.evictions
+    counts = [f"{prunings:,} prunings to do and to score"] if prunings or not cost_estimate.evictions else []
+    counts += [f"{cost_estimate.evictions:,} evictions to score"] if cost_estimate.evictions else []
     told = [f"{' and '.join(counts)}{known}."]
-    if not foresight.points:
+    if not cost_estimate.points:
         return told
-    if foresight.seconds:
+    if cost_estimate.seconds:
         told.append(
-            f"At most about {duration(foresight.seconds)} of one worker's time, of what is known, and less where "
-            f"prunings share statistics of the dense model; {foresight.workers} at work."
+            f"At most about {duration(cost_estimate.seconds)} of one worker's time, of what is known, and less where "
+            f"prunings share statistics of the dense model; {cost_estimate.workers} at work."
         )
-    if foresight.memory_bytes is not None:
-        told.append(f"Up to {foresight.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
-    if foresight.disk_bytes is not None:
-        told.append(f"Up to {foresight.disk_bytes / 1e6:,.0f} MB on the disk.")
-    if foresight.unknown:
-        told.append(f"Not known: {'; '.join(foresight.unknown)}.")
+    if cost_estimate.memory_bytes is not None:
+        told.append(f"Up to {cost_estimate.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
+    if cost_estimate.disk_bytes is not None:
+        told.append(f"Up to {cost_estimate.disk_bytes / 1e6:,.0f} MB on the disk.")
+    if cost_estimate.unknown:
+        told.append(f"Not known: {'; '.join(cost_estimate.unknown)}.")
     return told
 
 

@@ -9,8 +9,8 @@ from analysis.engine.studies import children_of, new_study
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.models.checkpoint import find, weight_bytes
 from analysis.specs import ModelSpec
+from analysis.study.cost_estimate import _tokens, _usual, foresee_study, forwards, lines
 from analysis.study.findings import EXAMPLE, read
-from analysis.study.foresight import _tokens, _usual, foresee_study, forwards, lines
 
 ALIKE = {name: read(EXAMPLE).spec[name] for name in ("prompts", "seeds", "limit")}  # as large as the example
 

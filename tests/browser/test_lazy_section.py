@@ -8,12 +8,12 @@ from tests.helpers import server
 pytestmark = pytest.mark.slow
 SCRIPT = """
 import streamlit as st
-from pages.parts.below import below
+from pages.parts.lazy_section import lazy_section
 
 st.title("Above")
 for line in range(30):
     st.write(f"line {line}")
-below(lambda: [st.write(f"further line {line}") for line in range(30)], "part", 900)
+lazy_section(lambda: [st.write(f"further line {line}") for line in range(30)], "part", 900)
 """
 NO_WHILE = "const real = setTimeout; setTimeout = (act, ms, ...given) => ms === 2000 ? 0 : real(act, ms, ...given);"
 

@@ -17,7 +17,7 @@ _mount = st.components.v2.component(
 
 
 @alone
-def below(body: Callable[[], None], key: str, height: int) -> None:
+def lazy_section(body: Callable[[], None], key: str, height: int) -> None:
     """Draws a part of the page that begins below what is seen. Its controls draw it alone.
 
     key: of its place, which keeps so many pixels of height until the browser has asked for it. Once it has, it is drawn

@@ -3,13 +3,13 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import below
+from pages.parts import lazy_section
 
 
 def script():
     import streamlit as st
 
-    from pages.parts.below import below as part
+    from pages.parts.lazy_section import lazy_section as part
 
     st.text("above")
     part(lambda: st.text("below"), "part", 900)
@@ -17,7 +17,7 @@ def script():
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_it_waits_until_it_is_asked_for(monkeypatch, waits):
-    monkeypatch.setattr(below, "WAITS", waits)
+    monkeypatch.setattr(lazy_section, "WAITS", waits)
     test = AppTest.from_function(script).run()
     assert not test.exception
     assert [text.value for text in test.text] == ["above"] + ["below"] * (not waits)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from analysis.engine import JobRecord
 from analysis.engine.claims import claim_children
-from analysis.engine.foresight import Foresight, duration, nothing_swept
+from analysis.engine.cost_estimate import CostEstimate, duration, nothing_swept
 from analysis.engine.planned_parts import Child
 from analysis.engine.studies import children_of, set_name
 from analysis.evaluation.task_sizes import known_sizes
@@ -41,18 +41,18 @@ class Asked(Protocol):
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
     def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
-    def foresee(self, spec: SweepSpec) -> Foresight: ...
+    def foresee(self, spec: SweepSpec) -> CostEstimate: ...
     def workers(self) -> int: ...
 
 
 @dataclass(frozen=True)
-class StudyForesight:
+class StudyCostEstimate:
     """What is left of a study. seconds: of one worker, of what is known. memory_bytes: of a worker's process;
     disk_bytes: at the most; None where not known. from_example: whether some of it is what the study that ships took.
     unknown: what is not known, a sentence each.
     """
 
-    sweep: Foresight
+    sweep: CostEstimate
     seconds: float
     memory_bytes: int | None
     disk_bytes: int | None
@@ -61,19 +61,19 @@ class StudyForesight:
     unknown: tuple[str, ...]
 
 
-def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyForesight:
+def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyCostEstimate:
     """Adds up every part of a study. Raises UserError for a bad model source."""
     asked = [child for part in children_of(spec).values() for child in part]
     return _foreseen(engine, spec, asked, example)
 
 
-def foresee_claims(engine: Asked, spec: ClaimsSpec, example: Findings | None) -> StudyForesight:
+def foresee_claims(engine: Asked, spec: ClaimsSpec, example: Findings | None) -> StudyCostEstimate:
     """Adds up what a run of the claims asks for. Raises UserError for a bad model source."""
     asked = [child for part in claim_children(spec).values() for child in part]
     return _foreseen(engine, spec.study(), asked, example)
 
 
-def _foreseen(engine: Asked, spec: StudySpec, asked: Sequence[Child], example: Findings | None) -> StudyForesight:
+def _foreseen(engine: Asked, spec: StudySpec, asked: Sequence[Child], example: Findings | None) -> StudyCostEstimate:
     """spec: the study that the sweep is of, if a sweep is asked for."""
     swept = next((child.spec for child in asked if isinstance(child.spec, SweepSpec)), None)
     sweep = engine.foresee(swept) if swept is not None else nothing_swept(engine.workers())
@@ -96,7 +96,7 @@ def _foreseen(engine: Asked, spec: StudySpec, asked: Sequence[Child], example: F
     left = _Left(spec, sweep, example)
     seconds += left.seconds
     unknown += left.unknown
-    return StudyForesight(
+    return StudyCostEstimate(
         sweep, seconds, left.memory_bytes, disk, engine.workers(), from_example or left.from_example, tuple(unknown)
     )
 
@@ -173,9 +173,9 @@ def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
 
 
 class _Left:
-    """What the sweep's own foresight does not know, by the study that ships, where it is of the same model."""
+    """What the sweep's own cost_estimate does not know, by the study that ships, where it is of the same model."""
 
-    def __init__(self, spec: StudySpec, sweep: Foresight, example: Findings | None) -> None:
+    def __init__(self, spec: StudySpec, sweep: CostEstimate, example: Findings | None) -> None:
         self.seconds, self.memory_bytes, self.from_example = 0.0, sweep.memory_bytes, False
         self.unknown = list(sweep.unknown)
         if example is None or not sweep.points or StudySpec.model_validate(example.spec).model != spec.model:
@@ -233,20 +233,21 @@ def _items(spec: StudySpec) -> int:
     return sum(min(task.items, spec.limit or task.items) for task in tasks)
 
 
-def lines(foresight: StudyForesight) -> list[str]:
+def lines(cost_estimate: StudyCostEstimate) -> list[str]:
     """What a study will take, a sentence each."""
-    points = foresight.sweep.points
+    points = cost_estimate.sweep.points
     told = [f"{points:,} prunings to do and score, and the recordings and measurements."] if points else []
-    if foresight.seconds:
-        whence = ", as it took where the example was made" if foresight.from_example else ""
-        whole = "of what is known" if foresight.unknown else "in all"
+    if cost_estimate.seconds:
+        whence = ", as it took where the example was made" if cost_estimate.from_example else ""
+        whole = "of what is known" if cost_estimate.unknown else "in all"
         told.append(
-            f"About {duration(foresight.seconds)} of one worker's time {whole}{whence}; {foresight.workers} at work."
+            f"About {duration(cost_estimate.seconds)} of one worker's time {whole}{whence}; "
+            f"{cost_estimate.workers} at work."
         )
-    if foresight.memory_bytes:
-        told.append(f"Up to about {foresight.memory_bytes / 1e6:,.0f} MB of memory per worker.")
-    if (foresight.disk_bytes or 0) >= 1e6:
-        told.append(f"Up to {(foresight.disk_bytes or 0) / 1e6:,.0f} MB on the disk.")
-    if foresight.unknown:
-        told.append(f"Not known: {'; '.join(foresight.unknown)}.")
+    if cost_estimate.memory_bytes:
+        told.append(f"Up to about {cost_estimate.memory_bytes / 1e6:,.0f} MB of memory per worker.")
+    if (cost_estimate.disk_bytes or 0) >= 1e6:
+        told.append(f"Up to {(cost_estimate.disk_bytes or 0) / 1e6:,.0f} MB on the disk.")
+    if cost_estimate.unknown:
+        told.append(f"Not known: {'; '.join(cost_estimate.unknown)}.")
     return told
