@@ -146,7 +146,7 @@ def test_every_place_that_a_job_can_name_is_asked(places, tmp_path):
 
 
 NO_PLACES = {"prompt", "parent", "word", "prompts", "own_prompts", "skip_projections", "names", "filters", "metrics"}
-NO_PLACES |= {"searched", "step_ranges", "shard", "keys", "own_keys"}
+NO_PLACES |= {"searched", "step_ranges", "shard", "keys", "own_keys", "kept"}
 NO_PLACES |= {"made", "version", "outcome", "contrasts", "power", "digest", "settings", "margins"}  # of a plan
 PLACES = {"source", "data", "out", "pruned", "tasks", "include_path", "folders", "beside"}
 
