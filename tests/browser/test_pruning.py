@@ -116,6 +116,7 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
 
     page.reload()
     expect(main.get_by_text(f"Stopped after {known} of {ANSWERS} answers")).to_be_visible()
+    all_drawn(page)
     main.get_by_role("button", name="Resume").click()
     finished = main.get_by_text(re.compile(rf"Finished: {ANSWERS} answers in .*, {known} of them known before"))
     expect(finished).to_be_visible()

@@ -73,9 +73,10 @@ def shown_box(test: AppTest, label: str = "Recording") -> Any:
 
 
 def story_pieces(test: AppTest) -> str:
-    """Return the HTML of all pieces of the story that a page shows."""
+    """Return the HTML of all pieces of the story that a page shows, numbers not glued to their units."""
     told = [json.loads(data) for element in test.get("bidi_component") if (data := element.proto.json)]
-    return "".join(each["html"] for each in told if isinstance(each, dict) and "html" in each)
+    pieces = "".join(each["html"] for each in told if isinstance(each, dict) and "html" in each)
+    return pieces.replace("\u00a0", " ")
 
 
 def charts(test: AppTest) -> list[dict[str, Any]]:
