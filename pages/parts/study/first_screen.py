@@ -59,7 +59,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
     """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
     st.title(QUESTION, anchor=False)
     before, term, after = told.what.partition(told.term)
-    st.markdown(f"{plain(before)}**{plain(term)}**{plain(after)}")
+    st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
         html_parts.mount(picture_html(told), "story_picture")
     st.caption(plain(glued(f"{told.about} {told.thin}")))
