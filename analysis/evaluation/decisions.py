@@ -44,6 +44,7 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
+FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
 
 
 def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
@@ -185,7 +186,8 @@ def seen(difference: Difference, unit: Unit) -> str:
     if unit is POINTS and detectable >= 1:
         seeds = f" from {difference.seeds} calibration seeds" if difference.seeds else ""
         return f"; no difference could have been detected{seeds}"
-    return f"; ±{unit.size(detectable)} would have been detected"
+    few = f"with {difference.seeds} calibration seeds " if 0 < difference.seeds < FEW_SEEDS else ""
+    return f"; {few}±{unit.size(detectable)} would have been detected"
 
 
 def tests_in_words(differences: Mapping[str, Difference]) -> str:

@@ -19,7 +19,7 @@ from analysis.sinks.movement import MOVEMENT_NULLS
 
 MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
-ABOVE, BELOW, OPEN, UNTESTED = "▲", "▼", "–", ""
+ABOVE, BELOW, OPEN, UNTESTED = "↑", "↓", "–", ""
 """A layer beside a null: significantly more, significantly fewer, not significant, not tested."""
 PLACES = "shuffled"
 """The null whose sinks stand anywhere in every step: the most that could move, which no model is to exceed."""
@@ -139,7 +139,9 @@ def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     none = [one.layer for one in layers if not one.kinds]
     have = "has" if len(none) == 1 else "have"
     without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
-    return f"Sinks draw {strength} × uniform attention{beside}. Most are {listed(kinds)}.{without}"
+    judged = [one.apart for one in with_sinks if one.apart is not None]
+    apart = f" They are set apart from the other tokens in {sum(judged)} of {len(judged)} layers." if judged else ""
+    return f"Sinks draw {strength} × uniform attention{beside}. Most are {listed(kinds)}.{apart}{without}"
 
 
 def _movement(layers: Sequence[LayerAnswer]) -> str:

@@ -23,9 +23,9 @@ from analysis.study.findings import Contrast, Pruning
 
 _GAINS = {
     "noise": "the gain of {method} over {against} comes with noise, order and norm together: the discount changes "
-    "accuracy by less than ±{margin}.",
+    "accuracy by less than {margin}.",
     "no discount": "{method} beats {against}, but neither part is found better by itself: the discount changes "
-    "accuracy by less than ±{margin}, and noise, order and norm together are not found better.",
+    "accuracy by less than {margin}, and noise, order and norm together are not found better.",
     "hurts": "{method} beats {against} although its discount makes it worse.",
     "discount": "the discount is at least part of the gain of {method} over {against}.",
     "open": "{method} beats {against}, but this study cannot tell whether the discount is part of that.",

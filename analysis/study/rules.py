@@ -326,7 +326,7 @@ def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str) -> s
     cause, equal = _primary(causes, spec)
     margin, effect = shift_of(spec, cause.measure), cause.effect
     decision, unit, words = decide(effect, margin), unit_of(cause.measure), HIDING[cause.measure]
-    interval, least = interval_words(effect, unit), f"±{unit.margin(margin)}"
+    interval, least = interval_words(effect, unit), unit.margin(margin)
     if decision == WAITING:
         return f"Not known yet for {cause.model}."
     does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_AS_MANY} ({interval})"
@@ -381,7 +381,7 @@ def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin
     if there == EQUIVALENT == decision:
         return f"; the same against {AS_MUCH} ({interval})"
     if there == EQUIVALENT:
-        return f"; against {AS_MUCH} the difference is less than ±{unit.margin(margin)} ({interval})"
+        return f"; against {AS_MUCH} the difference is less than {unit.margin(margin)} ({interval})"
     words = HIDING[cause.measure]
     does = words.higher if effect.value > 0 else words.lower
     perhaps = f", perhaps by less than {unit.margin(margin)}" if _least(effect) <= margin else ""

@@ -77,7 +77,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
     return {**findings.playback, "step": step or 0, "telling": step}
 
 
-_READING = {" nats": "Nats: how far predictions move.", "[": "Brackets: 95 % confidence intervals."}
+_READING = {" nats": "Nats: how far predictions move.", "[": "Brackets: 95 % intervals."}
 """How to read the answers, by what stands in them."""
 
 
@@ -121,7 +121,8 @@ def _matter(findings: Findings) -> Answer | None:
     for word in _YES_NO:
         if sentence.startswith(word):
             lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
-    return Answer("Do sinks matter?", lead, f"{sentence[0].upper()}{sentence[1:]}")
+    brief = "It depends on what they are compared with." if lead == "It depends." else ""
+    return Answer("Do sinks matter?", lead, f"{sentence[0].upper()}{sentence[1:]}", brief)
 
 
 _LEADS = {
@@ -143,18 +144,20 @@ def _discount(findings: Findings) -> Answer | None:
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
     told = listed([f"{interval_words(effect)} at {name}" for name, effect in effects.items()])
     sentence = (
-        f"Pruning that counts sinks less (the discount) changes accuracy by {told} sparsity, compared with the same "
-        "pruning without it."
+        f"Removing weights (pruning) with sinks counted less (the discount) changes accuracy by {told} sparsity, "
+        "compared with the same pruning without it."
     )
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]
     if seen:
         sizes = dict.fromkeys(POINTS.size(size).removesuffix(" points") for size in seen)
         sentence += f" It would have detected ±{listed(list(sizes))} points."
-    lead = lead_of(set(outcomes.values()))
-    if set(outcomes.values()) == {EQUIVALENT} and any(one.shown and one.value > 0 for one in effects.values()):
-        lead = f"Not by {POINTS.margin(rules.margin_of(findings))} or more."  # significant, and too small to matter
-    return Answer("Does discounting them help?", lead, sentence)
+    lead, brief, margin = lead_of(set(outcomes.values())), "", POINTS.margin(rules.margin_of(findings))
+    if set(outcomes.values()) == {EQUIVALENT}:
+        lead, brief = f"No effect beyond {margin}.", f"No: accuracy changes by less than {margin}."
+        if any(one.shown and one.value > 0 for one in effects.values()):
+            lead = f"Not by {margin} or more."  # significant, and too small to matter
+    return Answer("Does discounting them help?", lead, sentence, brief)
 
 
 def lead_of(outcomes: set[str]) -> str:

@@ -333,7 +333,7 @@ def _accuracy_title(outcomes: Mapping[str, str], margin: float) -> str:
     by_outcome: dict[str, list[str]] = {}
     for name, outcome in outcomes.items():
         by_outcome.setdefault(outcome, []).append(name)
-    least, only = f"±{POINTS.margin(margin)}", next(iter(by_outcome)) if len(by_outcome) == 1 else ""
+    least, only = POINTS.margin(margin), next(iter(by_outcome)) if len(by_outcome) == 1 else ""
     if only == CANNOT_TELL:
         return "This study cannot tell whether the discount changes accuracy"
     if only == EQUIVALENT:

@@ -121,8 +121,8 @@ def has_sinks(findings: Findings) -> str:
     own = of_kind[0]
     null = max(nulls, key=lambda row: row["high"] or row["value"])
     drawn = (
-        f"over {spec_of(findings).prompts} prompts {_AT.get(own['kind'], own['kind'])} ({share(commonest['value'])} of "
-        f"its sinks) draw {factor(own['value'])} × an even split"
+        f"over {spec_of(findings).prompts} prompts {_AT.get(own['kind'], own['kind'])} draw {factor(own['value'])} × "
+        "an even split"
     )
     random = f"{factor(null['value'])} ×"
     if (own["low"] or 0.0) > (null["high"] or null["value"]):
@@ -284,6 +284,11 @@ def movement(findings: Findings) -> Told | None:
         title = born
     elif len(above) == len(observed):
         title = f"Sinks move: {number(value)} appear per step and layer; writing alone explains {_mean(fixed)}"
+        if positions is not None and _stay(observed, positions):
+            title = (
+                f"Sinks move, but mostly stay: {number(value)} appear per step and layer, {_mean(fixed)} by writing "
+                f"alone, {_mean(positions)} at random positions"
+            )
     elif above:
         title = f"{born}; only in {_layer_names(above)} more than writing alone explains"
     elif len(_layers_above(fixed, observed)) == len(observed):

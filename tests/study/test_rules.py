@@ -21,7 +21,7 @@ def test_a_gain_of_the_noise_alone_is_not_put_down_to_the_sinks():
     assert first.startswith("Does discounting sinks help pruning? No. Sink-Wanda against Wanda, noised (control): no")
     assert second == (
         "At 50 % and 70 % the gain of Sink-Wanda over Wanda comes with noise, order and norm together: the discount "
-        "changes accuracy by less than ±2 points."
+        "changes accuracy by less than 2 points."
     )
 
 

@@ -310,7 +310,7 @@ STUDIES: dict[str, Study] = {
         (
             r"matter\? It depends: hiding the sinks of bundled changes its predictions more than .* "
             r"tokens \(\+0\.05",
-            r"; against others with as much attention the difference is less than ±0\.01 nats",
+            r"; against others with as much attention the difference is less than 0\.01 nats",
         ),
         (r"matter\? (Yes|No)", "and also"),
         DISCOUNT,
@@ -353,7 +353,7 @@ STUDIES: dict[str, Study] = {
     ),
     "an untrained model": Study(
         hidden(around(0.00029, 0.0004)),
-        (r"matter\? No: hiding the sinks of bundled differs from .* other tokens by less than ±0\.01 nats",),
+        (r"matter\? No: hiding the sinks of bundled differs from .* other tokens by less than 0\.01 nats",),
         (r"matter\? Yes",),
         DISCOUNT,
     ),
@@ -389,7 +389,7 @@ STUDIES: dict[str, Study] = {
     ),
     "agreement within its margin": Study(
         hidden(around(0.5, 0.1), aligned=around(0.001, 0.005)),
-        (r"matter\? No: .* by less than ±2 points",),
+        (r"matter\? No: .* by less than 2 points",),
         (r"matter\? Yes",),
         DISCOUNT | {"primary": "aligned"},
     ),

@@ -82,7 +82,7 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "the sinks are masked positions",
-        "movement": r"^Sinks move: [\d.]+ appear per step and layer; writing alone explains [\d.]+$",
+        "movement": r"^Sinks move, but mostly stay: [\d.]+ appear per step and layer, [\d.]+ by writing alone",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -102,8 +102,11 @@ TITLES = {
     },
 }
 ANSWERS = {
-    "supports": (r"^Yes\. Hiding", r"^Yes\. Pruning that counts sinks less \(the discount\) changes accuracy by \+"),
-    "refutes": (r"^No\. ", r"^No, it hurts\. Pruning that counts sinks less .* accuracy by −"),
+    "supports": (
+        r"^Yes\. Hiding",
+        r"^Yes\. Removing weights \(pruning\) with sinks counted less \(the discount\) changes accuracy by \+",
+    ),
+    "refutes": (r"^No\. ", r"^No, it hurts\. Removing weights .* accuracy by −"),
     "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have detected ±"),
 }
 
@@ -146,7 +149,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts masked positions \(90 % of its sinks\) draw [\d.]+ × an even split; with random weights at "
+        r"over 30 prompts masked positions draw [\d.]+ × an even split; with random weights at "
         r"most [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )

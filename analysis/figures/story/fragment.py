@@ -124,11 +124,14 @@ class Told:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question of the study with its answer. lead: the first word or two of it, empty where there is no short one."""
+    """A question of the study with its answer. lead: the first word or two of it, empty where there is no short one.
+    brief: what a slide says in place of `lead`.
+    """
 
     question: str
     lead: str
     sentence: str
+    brief: str = ""
 
     @property
     def words(self) -> str:
@@ -138,8 +141,8 @@ class Answer:
     @property
     def short(self) -> str:
         """The answer in a few words."""
-        if self.lead:
-            return self.lead
+        if self.brief or self.lead:
+            return self.brief or self.lead
         return f"{CANNOT_TELL}." if self.sentence.startswith(CANNOT_TELL) else "Perhaps."
 
 
