@@ -144,8 +144,8 @@ def _discount(findings: Findings) -> Answer | None:
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
     told = listed([f"{interval_words(effect)} at {name}" for name, effect in effects.items()])
     sentence = (
-        f"Removing weights (pruning) with sinks counted less (the discount) changes accuracy by {told} sparsity, "
-        "compared with the same pruning without it."
+        f"Counting sinks less (the discount) when removing weights (pruning) changes accuracy by {told} sparsity, all "
+        "else equal."
     )
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]

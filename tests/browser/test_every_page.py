@@ -59,6 +59,10 @@ def context(chromium):
         yield made
 
 
+FADED = "document.getAnimations().every((each) => each.playState !== 'running' || !(each instanceof CSSTransition))"
+"""No colour is on its way from one theme to the other, which axe-core would measure."""
+
+
 def serious(page: Page, **options: object) -> list[str]:
     """What axe-core finds serious or critical, a line an element."""
     violations = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
@@ -126,6 +130,7 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
         page.wait_for_function(NAMED_IN, arg=NAME_COLOUR[scheme])
         if path.startswith("explore"):
             expect(page.get_by_role("group", name="Explorer")).to_have_attribute("data-theme", scheme)
+        page.wait_for_function(FADED)
         assert serious(page, **rules) == [], scheme
         color = app.evaluate("app => getComputedStyle(app).backgroundColor")
         page.wait_for_function(IN_THEME, arg=[color, path in PLOTTED])

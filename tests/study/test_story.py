@@ -104,9 +104,9 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes\. Hiding",
-        r"^Yes\. Removing weights \(pruning\) with sinks counted less \(the discount\) changes accuracy by \+",
+        r"^Yes\. Counting sinks less \(the discount\) when removing weights \(pruning\) changes accuracy by \+",
     ),
-    "refutes": (r"^No\. ", r"^No, it hurts\. Removing weights .* accuracy by −"),
+    "refutes": (r"^No\. ", r"^No, it hurts\. Counting sinks less .* accuracy by −"),
     "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have detected ±"),
 }
 

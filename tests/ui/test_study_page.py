@@ -37,7 +37,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
         assert plain(glued(sentence)) in told
     pieces = story_pieces(test)
     for finding in story.findings:
-        assert escape(glued(finding.title)) in pieces and escape(glued(finding.caveat)) in pieces
+        assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
     unfold(test, "fold_behind_verdict")
     told = texts(test)
     for one in rules.verdicts(found):
