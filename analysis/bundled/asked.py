@@ -34,7 +34,7 @@ _ASKED_CATEGORY_FRAMES = (
 
 
 def category_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """What a thing is, in sentences that no document has."""
+    """Ask for the category of a thing, in sentences that no document has."""
     member, group = pick(random, MEMBERS)
     frame = int(random.random() * len(_ASKED_CATEGORY_FRAMES))
     context = _ASKED_CATEGORY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
@@ -53,7 +53,7 @@ _ASKED_PROPERTY_FRAMES = (
 
 
 def property_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """What follows from what a thing is, in sentences that no document has."""
+    """Ask for a property that a thing has by its category, in sentences that no document has."""
     member, group = pick(random, MEMBERS)
     which, frame = int(random.random() * 2), int(random.random() * len(_ASKED_PROPERTY_FRAMES))
     verb, rest = PROPERTIES[group][which].split(" ", 1)
@@ -75,7 +75,7 @@ _ASKED_OPPOSITE_FRAMES = (
 
 
 def opposite_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """'Tom says the soup is not hot. It is cold', in sentences that no document has."""
+    """Ask for an opposite ('Tom says the soup is not hot. It is cold'), in sentences that no document has."""
     word = pick(random, tuple(OPPOSITES))
     frame = int(random.random() * len(_ASKED_OPPOSITE_FRAMES))
     thing = pick(random, OPPOSITE_THINGS[word])
@@ -103,7 +103,7 @@ _ASKED_TOOL_FRAMES = (
 
 
 def tool_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """Which tool does what, in sentences that no document has: in the world's words, put together in another way."""
+    """Ask for the tool that does something, in sentences that no document has."""
     act, name = pick(random, TOOL_TASKS)
     who = by_name(random, who or pick(random, people))
     frame = int(random.random() * len(_ASKED_TOOL_FRAMES))
@@ -121,7 +121,7 @@ _ASKED_PRONOUN_FRAMES = (
 
 
 def reference_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """A man and a woman, and which of them the pronoun meant, in sentences that no document has."""
+    """Ask which of a man and a woman a pronoun meant, in sentences that no document has."""
     men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
     pair = (pick(random, men), pick(random, women))
     first, second = pair if random.random() < 0.5 else pair[::-1]

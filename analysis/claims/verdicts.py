@@ -185,7 +185,7 @@ def _capital(words: str) -> str:
 
 
 def _noise(judged: Judged) -> str:
-    """What the interval covers, and what it leaves out."""
+    """Say what the interval covers and what it leaves out."""
     return f"The interval covers the choice of {judged.evidence.counted}. Other lengths and samplers are left out."
 
 

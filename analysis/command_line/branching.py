@@ -51,7 +51,8 @@ def refuse_branch_flags(options: argparse.Namespace) -> None:
 
 
 def branch_spec(record: Fields[RecordSpec], options: argparse.Namespace) -> RecordSpec:
-    """What records the branch. record: flags of a recording. Raises UserError for what does not leave the recording."""
+    """Return the job that records the branch. record: flags of a recording. Raises UserError for a branch that does not
+    leave the recording."""
     if options.branch_position is None or options.branch_token is None:
         raise UserError("A branch needs --branch-position and --branch-token: where which token is written.")
     set_before = (leaf for leaf in record.leaves() if leaf.path[0] != "model" and leaf.flag not in _KEPT)

@@ -42,7 +42,7 @@ class Row(Protocol):
 @dataclass(frozen=True)
 class Flag:
     """A flag by hand. names: such as '--out', or that of a positional. of: the spec and field whose description it has
-    as help, before `help`. how: what argparse is told. One without help is not listed."""
+    as help, before `help`. how: arguments for argparse. A flag without help is not listed."""
 
     names: tuple[str, ...]
     help: str | Callable[[], str] = ""
@@ -173,7 +173,7 @@ def _specs_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _is_fixed(info: FieldInfo) -> bool:
-    """True for a field that can have one value, by which a spec is told from others."""
+    """Return True for a field with one possible value, which tells specs of a union apart."""
     return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
 
 
@@ -252,7 +252,7 @@ def estimate(help: str) -> Flag:
 
 
 def reference(spec: type[Spec]) -> Flag:
-    """Return the flag of the model to stand beside."""
+    """Return the flag of the model to compare with."""
     return flag(
         "--reference",
         of=(spec, "reference"),

@@ -58,7 +58,7 @@ OnResponse = Callable[[int, Any, Likelihood | None], None]
 
 
 class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has no types
-    """One of our models as lm-eval sees it. `on_response` is told of every request as it is finished.
+    """One of our models as lm-eval sees it. `on_response` is called with every finished request.
 
     kept: how much of its keys and values a policy leaves it, None for all.
     """

@@ -9,9 +9,9 @@ from analysis.registry import Implemented, Registry
 class ClaimMeasure(Implemented):
     """A number per prompt and its null, measured inside a model (analysis/recording/claim_looks.py).
 
-    title: the number. null: what stands beside it. forwards: how many it takes for each step looked at, beside the pass
-    that all share. twin: also measured in the autoregressive twin. writes: whether texts are written anew. items: over
-    items of tasks, in place of prompts.
+    title: the number. null: what it is compared with. forwards: how many it takes for each step looked at, beside
+    the pass that all share. twin: also measured in the autoregressive twin. writes: whether texts are written anew.
+    items: over items of tasks, in place of prompts.
     """
 
     name: str

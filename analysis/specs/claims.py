@@ -358,7 +358,7 @@ CLAIMS: Registry[Claim] = Registry(
         measure="queries",
         published=(
             PublishedNumber(
-                "LLaDA-8B-Instruct",
+                "LLaDA",
                 "94 % of the LongBench score of a full cache with 256 keys and values kept, chosen by the attention of "
                 "masked queries",
                 "arXiv 2510.09309, abstract",

@@ -144,7 +144,7 @@ def _discount(findings: Findings) -> Answer | None:
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
     told = listed([f"{interval_words(effect)} at {name}" for name, effect in effects.items()])
     sentence = (
-        f"Counting sinks less (the discount) when removing weights (pruning) changes accuracy by {told} sparsity, all "
+        f"Counting sinks less (discount) when removing weights (pruning) changes accuracy by {told} sparsity, all "
         "else equal."
     )
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
@@ -185,7 +185,7 @@ def thin(findings: Findings) -> str:
         return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
     items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
-    return f"A small study: {size}{items}."
+    return f"Small study: {size}{items}."
 
 
 def _is_small(spec: StudySpec) -> bool:

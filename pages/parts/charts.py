@@ -90,7 +90,7 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
     """Draw title, finding and explanation of a chart or table as plain text; its formula is Markdown.
 
     The help icon holds the explanation and the formula. The finding's first sentence stands out, the title small above
-    it. Where no finding says what is to be seen, the first sentence of the explanation stands beneath the title. hint:
+    it. Without a finding, the first sentence of the explanation stands beneath the title. hint:
     what a visitor can do, always shown.
     """
     first, rest = ("", sentence) if finding else _first_sentence(sentence)

@@ -176,8 +176,8 @@ def strangers(page: Page) -> list[str]:
 # Words of a page's own: no numbers, and not those of recorded texts, plots, tables and commands.
 _WORDS = r"""() => {
   const main = document.querySelector("[data-testid=stMain]"), counted = [0, 0];
-  const data = `svg, figure, pre, .sinkscope-plot, .player .text, .player .legend,
-    [data-testid=stDataFrame], [data-testid=stTable], [data-testid=stIconMaterial]`;
+  const data = `svg, figure, pre, .sinkscope-plot, .player .text,
+    [data-testid=stDataFrame], [data-testid=stIconMaterial]`;
   const hidden = (element) => {
     for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
       const style = getComputedStyle(each);

@@ -104,7 +104,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes\. Hiding",
-        r"^Yes\. Counting sinks less \(the discount\) when removing weights \(pruning\) changes accuracy by \+",
+        r"^Yes\. Counting sinks less \(discount\) when removing weights \(pruning\) changes accuracy by \+",
     ),
     "refutes": (r"^No\. ", r"^No, it hurts\. Counting sinks less .* accuracy by −"),
     "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have detected ±"),

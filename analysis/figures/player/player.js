@@ -228,7 +228,7 @@ class TrackView {
       if (track.flags[cell] & SINK) (sinks += 1), (held += track.mass[cell]);
     }
     if (!sinks) return "no sink";
-    return `${sinks} of ${tokens} tokens: ${percent(held / all)} of attention, even split ${percent(sinks / tokens)}`;
+    return `${sinks} of ${tokens} tokens: ${percent(held / all)} (even split ${percent(sinks / tokens)})`;
   }
 
   describe(position) {
@@ -608,8 +608,8 @@ class Player {
     const has = (bit) => tracks.some((track) => track.flags.some((flags) => flags & bit));
     const samples = [
       ["given", "prompt", true], ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "[MASK]", has(UNDECIDED)], ["unsure", "unsure", true], ["sure", "sure", true],
-      ["new", "bold: just written", true], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
-      ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["sink", "attention sink", has(SINK)], ["open", "open block", tracks.some((track) => track.blocks)],
+      ["new", "bold: new", true], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
+      ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["sink", "sink", has(SINK)], ["open", "open block", tracks.some((track) => track.blocks)],
     ];
     this.legend.replaceChildren(...samples.filter(([, , holds]) => holds).map(([kind, text]) => {
       const sample = make("span", `slot ${kind}`, text);
