@@ -30,8 +30,10 @@ HELD = """document.body.innerText.includes("onerror") ||
 PICTURE = "![x](http://evil.test/a.png)"
 # Streamlit's own list of pages has groups between the list and its items.
 NOT_OURS = {"list", "listitem"}
+# A plot far below takes the theme once it comes near.
 IN_THEME = """([color, any]) => {
-  const drawn = [...document.querySelectorAll(".sinkscope-plot.js-plotly-plot")];
+  const near = (plot) => plot.getBoundingClientRect().top < innerHeight + 400;
+  const drawn = [...document.querySelectorAll(".sinkscope-plot.js-plotly-plot")].filter(near);
   const colors = drawn.map((plot) => getComputedStyle(plot.querySelector(".main-svg")).backgroundColor);
   return colors.every((one) => one === color) && (!any || colors.length > 0);
 }"""
