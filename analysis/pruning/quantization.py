@@ -94,20 +94,24 @@ def gptq(weight: torch.Tensor, factor: Factor, params: QuantizationParams) -> Ro
 
     A row's grid is of the weights given; a group's is of the weights as its block of columns finds them, as published.
     Weights of dead features become zero, as published. Where all are dead, as of an expert that no token reached,
-    every weight is rounded to the nearest level.
+    every weight is rounded to the nearest level. Errors add up in float64, but on Apple's GPUs, which have none: in
+    float32, as published, some weights of 8 bits get the level beside theirs.
     """
     if factor.dead.all():
         return round_to_nearest(weight, None, params)
     # Transposed, so that the columns worked through are contiguous.
-    work = weight.t().to(factor.upper.device, torch.float32, copy=True).contiguous()
+    device = factor.upper.device
+    precision = torch.float32 if device.type == "mps" else torch.float64
+    work = weight.t().to(device, precision, copy=True).contiguous()
     held = work == 0
     row_grid = None if params.group else grid_of(work, params)
     work[factor.dead] = 0
     held |= factor.dead[:, None]
-    codes, levels = torch.empty_like(work), torch.empty_like(work)
+    codes = torch.empty(work.shape, dtype=torch.uint8, device=device)
+    levels = torch.empty(work.shape, dtype=torch.float32, device=device)
     for start in range(0, len(work), BLOCK):
         end = min(start + BLOCK, len(work))
-        part, upper = work[start:end], factor.upper[start:end, start:end]
+        part, upper = work[start:end], factor.upper[start:end, start:end].to(precision)
         width = params.group or len(part)
         grids = [row_grid or grid_of(group, params) for group in part.split(width)]
         errors, diagonal = torch.empty_like(part), upper.diagonal().tolist()
@@ -118,8 +122,8 @@ def gptq(weight: torch.Tensor, factor: Factor, params: QuantizationParams) -> Ro
             error = torch.sub(given, level, out=errors[column]).div_(diagonal[column])
             part[column:].addr_(upper[column, column:], error, alpha=-1)
             codes[start + column], levels[start + column] = code, level
-        work[end:].addmm_(factor.upper[start:end, end:].t(), errors, alpha=-1)
-    return Rounded(levels.t().to(weight.device).contiguous(), codes.t().to(weight.device, torch.uint8).contiguous())
+        work[end:].addmm_(factor.upper[start:end, end:].t().to(precision), errors, alpha=-1)
+    return Rounded(levels.t().to(weight.device).contiguous(), codes.t().to(weight.device).contiguous())
 
 
 RTN = Quantization(round_to_nearest)
