@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
-from benchmarks import gpu, likelihood, pruning, published, threads
+from benchmarks import gpu, journeys, likelihood, pruning, published, threads
 from benchmarks.ratios import paired
 from benchmarks.table import rows_of
 from docs.marks import marks
@@ -48,8 +49,26 @@ def test_every_benchmark_runs_and_its_ratios_are_written(printed):
     assert len(by_name) == len({(row.name, row.quick) for row in everything.BENCHMARKS if row.quick is not None})
     modules = {path.stem for path in Path(everything.__file__).parent.glob("*.py")}
     helpers = {"__init__", "__main__", "ratios", "table", "published"}
-    others = {"pages", "browser", "explorer", "gpu", "full_size"}
+    others = {"pages", "browser", "explorer", "gpu", "full_size", "journeys"}
     assert modules - helpers - others == {row.name for row in everything.BENCHMARKS}
+
+
+def test_a_journey_enters_the_files_whose_functions_it_calls():
+    mass = torch.rand(2, 1, 1, 4)
+    in_a_thread = threading_of(lambda: sink_scores(mass, DiscountParams()))
+    assert "analysis/sinks/discount.py" in journeys.entered(in_a_thread)
+    assert journeys.entered(lambda: paired("", "", [1.0], [1.0])) == set(), "benchmarks are none of them"
+
+
+def threading_of(work):
+    """The same work, done in a thread of its own."""
+
+    def run():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    return run
 
 
 def test_a_benchmark_runs_in_a_process_of_its_own():
