@@ -44,7 +44,7 @@ demo: $(VENV)/.run-installed
 	$(BIN)/python -m analysis demo
 	SINKSCOPE_DEMO=1 $(BIN)/streamlit run app.py --server.port $(PORT)
 
-# What compares two ways of doing the same, into docs/performance.md: on an otherwise idle machine.
+# What compares two ways of doing the same, into benchmarks/ratios.md: on an otherwise idle machine.
 bench: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks
 

@@ -1,4 +1,4 @@
-"""Runs all benchmarks that compare two ways of doing the same, and writes their ratios into docs/performance.md.
+"""Runs all benchmarks that compare two ways of doing the same, and writes their ratios into benchmarks/ratios.md.
 
 `python -m benchmarks [--quick] [--only NAME ...] [--into FILE]`, or `make bench`: about half an hour on two idle cores.
 Each benchmark has a process of its own. What it prints is printed; its rows in the table between the marks of the file
@@ -18,7 +18,7 @@ from benchmarks.ratios import ratios_of
 from benchmarks.table import Row, read, rows_of, written
 from docs.marks import between, replaced
 
-FILE = Path(__file__).parent.parent / "docs" / "performance.md"
+FILE = Path(__file__).with_name("ratios.md")
 NAME = "ratios"
 
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the smallest sizes: does everything run?")
     parser.add_argument("--only", nargs="+", default=[], help="names of benchmarks; all when left out")
-    parser.add_argument("--into", type=Path, help="the file with the table (default docs/performance.md)")
+    parser.add_argument("--into", type=Path, help="the file with the table (default benchmarks/ratios.md)")
     options = parser.parse_args(arguments)
     file = options.into or (None if options.quick else FILE)
     by_command = {} if file is None else read(between(file.read_text(encoding="utf-8"), NAME))

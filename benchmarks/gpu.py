@@ -2,8 +2,8 @@
 
 A random checkpoint in the shape of LLaDA-8B is made on the device. Then: the observed forward against the bare one at
 512, 1,024 and 4,096 positions, a recording of 64 steps, feature scores of sink-wanda beside the published procedure, a
-pruning, and the same streamed through a device that has 24 GB. It prints the table that docs/performance.md has rows
-for. `--device cpu --quick`: tiny models, to see that everything runs; its seconds say nothing.
+pruning, and the same streamed through a device that has 24 GB, as a table in Markdown. `--device cpu --quick`: tiny
+models, to see that everything runs; its seconds say nothing.
 """
 
 import argparse

@@ -11,7 +11,7 @@ CLAIMS_NAME, VERDICTS_NAME = "claims", "verdicts"
 
 
 def paragraphs() -> str:
-    """One section per claim: in plain words, with its formula, null, size asked about, source and limits."""
+    """One section per claim: in plain words, with its source, null, size asked about, formula and limits."""
     return "\n\n".join(_paragraph(claim) for claim in CLAIMS.values())
 
 
@@ -30,15 +30,15 @@ def document() -> str:
 def _paragraph(claim: Claim) -> str:
     sources = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in claim.sources)
     side = "higher" if claim.direction > 0 else "lower"
+    data = " and ".join(CLAIM_DATA[name].title for name in claim.data)
+    published = [f"Published for {one.model}: {one.value} ({one.source})." for one in claim.published]
     told = [
         f"### {claim.sentence.removesuffix('.')} (`{claim.name}`)",
-        f"Claimed in {sources}. Quantity: the {claim.quantity}. Null: {claim.null}. Question: is the quantity {side} "
-        f"by at least {UNITS[claim.unit].margin(claim.margin)}?",
+        f"From {sources}. Quantity: the {claim.quantity}. Null: {claim.null}. Is the quantity {side} by at least "
+        f"{UNITS[claim.unit].margin(claim.margin)}? Data: {data}.",
         f"$${claim.formula}$$",
-        f"For: {claim.supports} Against: {claim.refutes} {claim.not_meant}",
-        f"Told from {' and '.join(CLAIM_DATA[name].title for name in claim.data)}.",
+        " ".join((claim.not_meant, *published)),
     ]
-    told += [f"Published for {one.model}: {one.value} ({one.source})." for one in claim.published]
     return "\n\n".join(told)
 
 

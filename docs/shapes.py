@@ -73,17 +73,17 @@ def rows() -> list[tuple[str, str, str]]:
         (f"a recording of {STEPS} steps, at least", "T forwards", _times(lambda card: STEPS * forward(card))),
         (
             f"sink-wanda's statistics, {ROWS} × {LENGTH} tokens, {levels} noise levels, at least",
-            "2 · projections · N · S · T operations: one forward a noised row",
+            "2 · projections · N · S · T operations: one forward per noised row",
             _times(lambda card: calibration / card.operations / 1e12),
         ),
-        ("a private block", "2 bytes a weight of a block", _bytes(block)),
+        ("a private block", "2 bytes per weight of a block", _bytes(block)),
         (f"states between blocks, {ROWS} × {LENGTH} tokens", "2 · N · S · d", _bytes(states)),
         (
             "SparseGPT's largest Hessian, with what factorizing takes",
             f"4 · 4 · {shape.inner:,}²",
             _bytes(16 * shape.inner**2),
         ),
-        ("masks of a pruning", "a bit a weight of the projections", _bytes(shape.projections / 8)),
+        ("masks of a pruning", "1 bit per weight of the projections", _bytes(shape.projections / 8)),
     ]
 
 

@@ -1,6 +1,6 @@
 """Addresses of removed pages: each redirects to the page and tab that now hold its view.
 
-docs/pages.md lists the views; a test opens every row.
+tests/ui/old_addresses.md lists the views; a test opens every row.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,6 +1,7 @@
-"""Every row of docs/pages.md: an old address leads to the page and tab that now show its view."""
+"""Every row of old_addresses.md: an old address leads to the page and tab that now show its view."""
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
@@ -17,7 +18,7 @@ _ROW = re.compile(r"^\| [^|]+ \| ([^|]+) \| `([^`]*)` \| ([^|]+) \| (?:`([^`]*)`
 
 def rows() -> list[tuple[str, str, str, str | None]]:
     """View, old address, where it is now, and the new address; None where it is the old one."""
-    lines = (ROOT / "docs" / "pages.md").read_text(encoding="utf-8").partition("\n## ")[0].splitlines()
+    lines = Path(__file__).with_name("old_addresses.md").read_text(encoding="utf-8").splitlines()
     found = [_ROW.match(line) for line in lines if line.startswith("| ") and "---" not in line][1:]
     assert None not in found, "a row that the test cannot read"
     return [(match[1], match[2], match[3], match[4]) for match in found if match]
