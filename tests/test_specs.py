@@ -22,6 +22,7 @@ from analysis.specs import (
 )
 from analysis.specs.commands import command
 from analysis.specs.fields import bounds, extra
+from docs import parameters
 from docs.parameters import PATH, document
 
 
@@ -79,6 +80,15 @@ def test_specs_survive_the_wire():
 
 def test_the_documented_parameters_are_the_real_ones():
     assert PATH.read_text(encoding="utf-8") == document(), "run `make docs`"
+
+
+def test_every_parameter_is_named_under_each_spec_that_has_it():
+    sections = dict(part.split("\n", 1) for part in document().split("\n## ")[1:])
+    for title, spec in parameters.TABLES:
+        missing = [
+            name for name in spec.model_fields if name not in parameters.SKIPPED and f"`{name}`" not in sections[title]
+        ]
+        assert missing == [], title
 
 
 def test_specs_of_one_name_are_told_apart_by_what_differs():

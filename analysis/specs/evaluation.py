@@ -29,14 +29,14 @@ CANVAS_SCORES: Registry[CanvasScore] = Registry(
     CanvasScore(
         "reader",
         "the encoder, which reads and does not write",
-        "the encoder's own causal likelihood, exact: of the reader, not of the writer",
+        "the encoder's own causal likelihood, exact: of the reader, not of the writer.",
         "Likelihoods are the encoder's own, token after token: they are exact, and those of what reads the text, not "
         "of the denoiser that writes it.",
     ),
     CanvasScore(
         "denoiser",
         "the denoiser, on pure noise",
-        "the denoiser's marginal at the first position of canvases of pure noise, for answers of one token",
+        "the denoiser's marginal at the first position of canvases of pure noise, for answers of one token.",
         "Likelihoods are the denoiser's own marginals of one token, at the first position of canvases of pure noise: "
         "the mean probability over the draws.",
         one_token=True,
@@ -44,7 +44,6 @@ CANVAS_SCORES: Registry[CanvasScore] = Registry(
 )
 """How answers of DiffusionGemma get likelihoods; what it computes is in analysis/evaluation/canvas_likelihood.py."""
 
-_SCORES_IN_WORDS = "; ".join(f"{row.name}: {row.help}" for row in CANVAS_SCORES.values())
 NO_MASKED_ESTIMATE = (
     "The estimator of masked models is not run: it averages over the mask token in the answer, and this model's noise "
     "is random tokens. A bound for such noise would be that of a process which its sampler does not follow."
@@ -135,8 +134,8 @@ class EvaluateSpec(JobSpec):
     canvas_score: Annotated[str, OneOf(CANVAS_SCORES)] = parameter(
         "reader",
         "Likelihoods of DiffusionGemma by",
-        f"Of models whose noise is random tokens. {_SCORES_IN_WORDS}. Written answers are their sampler's. Other "
-        "models do not look at this.",
+        "Of models whose noise is random tokens. Written answers are their sampler's. Other models do not look at "
+        "this.",
     )
     early_draws: bool = parameter(
         False,

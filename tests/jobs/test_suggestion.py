@@ -304,7 +304,7 @@ def test_an_added_objective_is_searched_by_from_the_command_line(capsys):
         with pytest.raises(SystemExit):
             main(["suggest", "--help"])
         assert f"far: {added_objective.OBJECTIVE.help}" in " ".join(capsys.readouterr().out.split())
-        assert f"far: {added_objective.OBJECTIVE.help}" in document()
+        assert f"`far`: {added_objective.OBJECTIVE.help}" in document()
     assert (summary["objective"], summary["maximise"]) == ("far", True)
     values = [min(abs(row["discount"]["sink_std"] - 3), 2) for row in summary["trials"]]
     assert [row["value"] for row in summary["trials"]] == pytest.approx(values)
