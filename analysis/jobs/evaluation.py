@@ -4,6 +4,7 @@ import gc
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.models.weight_files import bytes_of
-from analysis.pruned.report_file import read_report
+from analysis.pruned.report_file import PrunedRun, read_report
 from analysis.specs import EvaluateSpec, ModelSpec, either
 from cache.code import code_version
 from cache.keys import content_key
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from analysis.evaluation.live import EvaluationProgress
-    from analysis.evaluation.tasks import ChatTemplate
+    from analysis.evaluation.tasks import Benchmark, ChatTemplate
     from analysis.models.loaded import LoadedModel
 
 EVALUATING = "evaluating"  # the phase once tasks and items are there
@@ -45,17 +46,13 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     context.progress("looking for the models")
     opened = [checkpoint_of(model, context) for model in spec.models]
     canvas_score = _canvas_score(spec, opened)
+    _require_evictable(spec, opened)
     names = spec.names or _names(spec)
-    if spec.evicts:
-        for checkpoint in opened:
-            if problem := checkpoint.architecture.why_no_ablation:
-                raise UserError(problem)
     context.progress("starting lm-eval")
     with garbage.importing("lm_eval"):
         from analysis.evaluation import live
         from analysis.evaluation.tasks import fitting, load_benchmarks
         from analysis.machine.provenance import environment
-        from analysis.models.devices import pick_device
 
     tokenizer = _tokenizers(spec, opened)[0]
     chat = _chat(spec, opened[0], tokenizer)
@@ -67,18 +64,9 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     benchmarks, too_long = fitting(
         benchmarks, min(model.geometry.max_length for model in opened), lambda text: len(tokenizer.tokenize(text))
     )
-    problems += too_long
     prints = [fingerprint(checkpoint) for checkpoint in opened]
     runs = [read_report(checkpoint.folder) for checkpoint in opened]
-    key = content_key(
-        kind="evaluate",
-        fingerprints=prints,
-        parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
-        items=[document.key for benchmark in benchmarks for document in benchmark.documents],
-        precision=[[pick_device(model.device), model.dtype] for model in spec.models],
-        runs=[asdict(run) for run in runs],
-        code=code_version(__name__),
-    )
+    key = _key(spec, prints, runs, benchmarks)
     models = _Models(spec.models, opened, prints, context)
     slots = [
         live.ModelSlot(name, model, print_, load, kept)
@@ -92,38 +80,9 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     lines.write(
         Header(
             names=names,
-            models=tuple(
-                EvaluatedModel(
-                    source=model.source,
-                    fingerprint=content,
-                    pruning=run,
-                    sampler=checkpoint.architecture.sampler,
-                    revision=checkpoint.revision,
-                    likelihood=canvas_score,
-                    kept="" if kept.keeping.all_stays else str(kept),
-                )
-                for model, content, run, checkpoint, kept in zip(
-                    spec.models, prints, runs, opened, spec.keeps, strict=True
-                )
-            ),
-            benchmarks=tuple(
-                EvaluatedBenchmark(
-                    name=benchmark.name,
-                    title=benchmark.preset.title,
-                    metric=benchmark.metric,
-                    kind=benchmark.kind,
-                    planned=len(benchmark.documents),
-                    draws=benchmark.draws,
-                    shots=benchmark.shots,
-                    guidance=benchmark.guidance,
-                    gen_length=benchmark.gen_length,
-                    source=benchmark.preset.source,
-                    cluster=benchmark.cluster,
-                    chance=benchmark.chance,
-                )
-                for benchmark in benchmarks
-            ),
-            problems=tuple(problems),
+            models=_evaluated_models(spec, opened, prints, runs, canvas_score),
+            benchmarks=tuple(_evaluated_benchmark(benchmark) for benchmark in benchmarks),
+            problems=(*problems, *too_long),
             seed=spec.seed,
             together=models.together,
             early_draws=spec.early_draws,
@@ -131,21 +90,6 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         )
     )
     stopped = False
-
-    def on_step(progress: "EvaluationProgress") -> None:
-        if context.stopping:
-            raise live.Stopped
-        rate = progress.rate
-        left = (progress.total - progress.done) / rate if rate else None
-        context.progress(
-            EVALUATING,
-            progress.done,
-            progress.total,
-            items_per_second=rate,
-            seconds_left=left,
-            restored=progress.done - progress.fresh,
-        )
-
     try:
         live.run(
             benchmarks,
@@ -154,7 +98,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
             context.stores.responses,
             lines,
             models.together,
-            on_step,
+            partial(_report, context),
         )
     except live.Stopped:
         stopped = True
@@ -167,6 +111,81 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         EvaluateSummary, {**summary(results), "key": key, "fingerprint": prints[0], "cache": _cache(spec, opened[0])}
     )
     return Outcome(numbers, path, key if not stopped else f"{key}-{len(results.answers)}")
+
+
+def _require_evictable(spec: EvaluateSpec, opened: list[Checkpoint]) -> None:
+    """Raise UserError where keys are to be left out, and not of every model they can be."""
+    problems = (checkpoint.architecture.why_no_ablation for checkpoint in opened) if spec.evicts else ()
+    if problem := next(filter(None, problems), None):
+        raise UserError(problem)
+
+
+def _key(spec: EvaluateSpec, prints: list[str], runs: list[PrunedRun], benchmarks: "list[Benchmark]") -> str:
+    """Return what an evaluation's answers depend on, as one name."""
+    from analysis.models.devices import pick_device
+
+    return content_key(
+        kind="evaluate",
+        fingerprints=prints,
+        parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
+        items=[document.key for benchmark in benchmarks for document in benchmark.documents],
+        precision=[[pick_device(model.device), model.dtype] for model in spec.models],
+        runs=[asdict(run) for run in runs],
+        code=code_version(__name__),
+    )
+
+
+def _evaluated_models(
+    spec: EvaluateSpec, opened: list[Checkpoint], prints: list[str], runs: list[PrunedRun], canvas_score: str
+) -> tuple[EvaluatedModel, ...]:
+    """Return what the file says of its models."""
+    return tuple(
+        EvaluatedModel(
+            source=model.source,
+            fingerprint=content,
+            pruning=run,
+            sampler=checkpoint.architecture.sampler,
+            revision=checkpoint.revision,
+            likelihood=canvas_score,
+            kept="" if kept.keeping.all_stays else str(kept),
+        )
+        for model, content, run, checkpoint, kept in zip(spec.models, prints, runs, opened, spec.keeps, strict=True)
+    )
+
+
+def _evaluated_benchmark(benchmark: "Benchmark") -> EvaluatedBenchmark:
+    """Return what the file says of a benchmark."""
+    return EvaluatedBenchmark(
+        name=benchmark.name,
+        title=benchmark.preset.title,
+        metric=benchmark.metric,
+        kind=benchmark.kind,
+        planned=len(benchmark.documents),
+        draws=benchmark.draws,
+        shots=benchmark.shots,
+        guidance=benchmark.guidance,
+        gen_length=benchmark.gen_length,
+        source=benchmark.preset.source,
+        cluster=benchmark.cluster,
+        chance=benchmark.chance,
+    )
+
+
+def _report(context: Context, progress: "EvaluationProgress") -> None:
+    """Tell how far it is. Raises Stopped where the context asks to stop."""
+    from analysis.evaluation.live import Stopped
+
+    if context.stopping:
+        raise Stopped
+    rate = progress.rate
+    context.progress(
+        EVALUATING,
+        progress.done,
+        progress.total,
+        items_per_second=rate,
+        seconds_left=(progress.total - progress.done) / rate if rate else None,
+        restored=progress.done - progress.fresh,
+    )
 
 
 def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
@@ -227,8 +246,6 @@ def _tokenizers(spec: EvaluateSpec, opened: list[Checkpoint]) -> list["PreTraine
 
 def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":
     """The chat template of the first model, for all: a pruned copy must be asked what its dense model is asked."""
-    from functools import partial
-
     from analysis.evaluation.tasks import ChatTemplate
     from analysis.models.tokenizer import chat_text, uses_chat
 

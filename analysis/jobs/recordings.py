@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from analysis.recording import trajectory as trajectories
 from analysis.recording.parallel import tokens_written
 from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import mask_states
-from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
+from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay, Sampling
 from cache.sizes import gigabytes
 
 if TYPE_CHECKING:
+    import torch
+
     from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.steps import Step
 
@@ -62,88 +65,20 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     model = resident_model(spec.model, context, check)
     import torch
 
-    from analysis.models.tokenizer import token_strings
-    from analysis.recording.activations import LargestChannels
-    from analysis.recording.denoising import denoise, own_sampling, read_steps
-    from analysis.recording.step_changes import DriftObserver
+    from analysis.recording.denoising import own_sampling
 
     sampling = own_sampling(model, spec.sampling)
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
     masks = 0 if model.mask_token is None else ids.count(model.mask_token)
     planned, positions = sampling.forwards(masks), sampling.length(len(ids))
-    need = collecting.planned_bytes(
-        *(sampling, model.geometry, len(ids), masks, spec.mass_dtype), spec.by_query, spec.drift
-    )
-    there = free_memory()
-    if need > there:
-        raise UserError(
-            f"Not enough memory for this recording: it takes {gigabytes(need)} and there are {gigabytes(there)}. "
-            "Take fewer steps or tokens, or store float16."
-        )
-    beside = need_of(model.checkpoint, spec.model, positions).beside
-    if beside:
-        from analysis.models.devices import free_bytes
-
-        room = free_bytes(model.device.type)
-        if beside > room:
-            raise UserError(
-                f"Not enough memory for this text: by their shapes, the cache of {positions:,} tokens and the logits "
-                f"of a canvas take {gigabytes(beside)} on {model.device.type}, and there are {gigabytes(room)}. "
-                "Write fewer tokens."
-            )
-    canvas = model.architecture.noise == "uniform"
-    if (spec.channels or spec.drift) and (canvas or sampling.keeps_keys):
-        raise UserError(
-            "Residual channels and drift are kept where every forward runs over the whole text: not from kept keys, "
-            "nor of a model that writes on a canvas. Record it without one of them."
-        )
-    if spec.by_query and canvas:
-        raise UserError(
-            f"Every query of {model.architecture.name} is of its canvas, so its mass is not told apart by query state. "
-            "Record it without --by-query."
-        )
-    names: dict[int, str] = {}
-    # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
-    steps_known = model.architecture.noise is not None and not model.architecture.by_blocks
-    steps_known = steps_known and not sampling.open_ended
-
-    def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
-        new = set(tokens.tolist()) - set(names)
-        names.update(token_strings(model.tokenizer, new))
-        sure = [None if np.isnan(value) else round(float(value), 4) for value in confidence]
-        choice = step.choice
-        undecided = np.zeros(len(tokens), bool)
-        left = (choice.undecided & ~choice.chosen[:, : choice.tokens.shape[1]])[0].cpu().numpy()
-        undecided[: len(left)] = left[: len(tokens)]
-        undecided |= tokens == model.mask_token
-        if model.architecture.noise == "uniform":  # what a step does not keep becomes random again
-            undecided[slice(*choice.open_block)] = ~choice.chosen[0, slice(*choice.open_block)].cpu().numpy()
-        decided = float((len(tokens) - len(ids) - undecided.sum()) / (positions - len(ids)))
-        context.progress(
-            "denoising" if choice.blocks == 1 else f"denoising block {choice.block} of {choice.blocks}",
-            number + 1,
-            planned,
-            tokens=[names[token] for token in tokens.tolist()],
-            confidence=sure,
-            undecided=undecided.tolist(),
-            prompt_length=len(ids),
-            open_block=list(choice.open_block) if choice.blocks > 1 else None,
-            **({} if steps_known else {"share_decided": decided}),
-        )
-
+    _require_observable(spec, model, sampling)
+    _require_memory(spec, model, sampling, len(ids), masks)
+    on_step = _reporter(model, sampling, len(ids), planned, positions, context)
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
-    reads = spec.observe == "reader"
-    if reads:
-        steps = read_steps(model, prompt, sampling, spec.seed)
-    else:
-        moving = DriftObserver() if spec.drift else None
-        steps = denoise(model, prompt, sampling, spec.seed, None, spec.branch, spec.by_query, moving)
-        steps = steps if moving is None else moving.beside(steps)
-    with LargestChannels(model, spec.channels) if spec.channels else nullcontext() as watched:
-        watching = steps if watched is None else watched.beside(steps)
-        arrays = collecting.record(watching, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
+    with _observed(spec, model, prompt, sampling) as steps:
+        arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)
@@ -156,32 +91,136 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         chat_template=chat,
         sampling=sampling,
         block_length=getattr(sampling, "block_length", None),
-        reads=reads,
+        reads=spec.observe == "reader",
         seed=spec.seed,
         branch=spec.branch,
         unknown_tokens=0 if unknown is None else ids.count(unknown),
     )
-    info = recording.info
     context.progress("saving", planned, planned)
     key = result_key(record, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save(recording, path)
+    return Outcome(_summary(model, sampling, recording, path), path, key)
+
+
+def _require_observable(spec: RecordSpec, model: "LoadedModel", sampling: Sampling) -> None:
+    """Raise UserError where this model's forwards, or this sampler's, do not show what is to be recorded."""
+    canvas = model.architecture.noise == "uniform"
+    if (spec.channels or spec.drift) and (canvas or sampling.keeps_keys):
+        raise UserError(
+            "Residual channels and drift are kept where every forward runs over the whole text: not from kept keys, "
+            "nor of a model that writes on a canvas. Record it without one of them."
+        )
+    if spec.by_query and canvas:
+        raise UserError(
+            f"Every query of {model.architecture.name} is of its canvas, so its mass is not told apart by query state. "
+            "Record it without --by-query."
+        )
+
+
+def _require_memory(spec: RecordSpec, model: "LoadedModel", sampling: Sampling, prompt: int, masks: int) -> None:
+    """Raise UserError where the arrays, or what a forward needs beside the weights, do not fit into free memory.
+
+    prompt, masks: tokens of the prompt, and how many of these are the mask token.
+    """
+    need = collecting.planned_bytes(
+        *(sampling, model.geometry, prompt, masks, spec.mass_dtype), spec.by_query, spec.drift
+    )
+    there = free_memory()
+    if need > there:
+        raise UserError(
+            f"Not enough memory for this recording: it takes {gigabytes(need)} and there are {gigabytes(there)}. "
+            "Take fewer steps or tokens, or store float16."
+        )
+    positions = sampling.length(prompt)
+    beside = need_of(model.checkpoint, spec.model, positions).beside
+    if not beside:
+        return
+    from analysis.models.devices import free_bytes
+
+    room = free_bytes(model.device.type)
+    if beside > room:
+        raise UserError(
+            f"Not enough memory for this text: by their shapes, the cache of {positions:,} tokens and the logits "
+            f"of a canvas take {gigabytes(beside)} on {model.device.type}, and there are {gigabytes(room)}. "
+            "Write fewer tokens."
+        )
+
+
+@contextmanager
+def _observed(
+    spec: RecordSpec, model: "LoadedModel", prompt: "torch.Tensor", sampling: Sampling
+) -> Iterator[Iterator["Step"]]:
+    """Give the steps of a denoised prompt (1, P), with all that the specification asks to observe."""
+    from analysis.recording.activations import LargestChannels
+    from analysis.recording.denoising import denoise, read_steps
+    from analysis.recording.step_changes import DriftObserver
+
+    if spec.observe == "reader":
+        steps = read_steps(model, prompt, sampling, spec.seed)
+    else:
+        moving = DriftObserver() if spec.drift else None
+        steps = denoise(model, prompt, sampling, spec.seed, None, spec.branch, spec.by_query, moving)
+        steps = steps if moving is None else moving.beside(steps)
+    with LargestChannels(model, spec.channels) if spec.channels else nullcontext() as watched:
+        yield steps if watched is None else watched.beside(steps)
+
+
+def _reporter(
+    model: "LoadedModel", sampling: Sampling, prompt: int, planned: int, positions: int, context: Context
+) -> Callable[[int, "Step", np.ndarray, np.ndarray], None]:
+    """Return what tells the page of every step: its tokens, their confidence, and which are undecided after it."""
+    from analysis.models.tokenizer import token_strings
+
+    family, names = model.architecture, dict[int, str]()
+    # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
+    steps_known = family.noise is not None and not family.by_blocks and not sampling.open_ended
+
+    def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
+        new = set(tokens.tolist()) - set(names)
+        names.update(token_strings(model.tokenizer, new))
+        sure = [None if np.isnan(value) else round(float(value), 4) for value in confidence]
+        choice = step.choice
+        undecided = np.zeros(len(tokens), bool)
+        left = (choice.undecided & ~choice.chosen[:, : choice.tokens.shape[1]])[0].cpu().numpy()
+        undecided[: len(left)] = left[: len(tokens)]
+        undecided |= tokens == model.mask_token
+        if family.noise == "uniform":  # what a step does not keep becomes random again
+            undecided[slice(*choice.open_block)] = ~choice.chosen[0, slice(*choice.open_block)].cpu().numpy()
+        decided = float((len(tokens) - prompt - undecided.sum()) / (positions - prompt))
+        context.progress(
+            "denoising" if choice.blocks == 1 else f"denoising block {choice.block} of {choice.blocks}",
+            number + 1,
+            planned,
+            tokens=[names[token] for token in tokens.tolist()],
+            confidence=sure,
+            undecided=undecided.tolist(),
+            prompt_length=prompt,
+            open_block=list(choice.open_block) if choice.blocks > 1 else None,
+            **({} if steps_known else {"share_decided": decided}),
+        )
+
+    return on_step
+
+
+def _summary(model: "LoadedModel", sampling: Sampling, recording: trajectories.Trajectory, path: Path) -> RecordSummary:
+    """Return what lists and pages tell of a recording that was saved."""
+    info = recording.info
+    # A sampler that writes what is sure enough is asked for no number.
+    as_many_as_it_takes = model.architecture.by_blocks or sampling.open_ended
     summary: RecordSummary = {
-        "source": spec.model.source,
+        "source": info.model.source,
         "text": info.final_text,
         "steps": recording.steps,
-        # A sampler that writes what is sure enough is asked for no number.
-        "steps_asked": recording.steps
-        if model.architecture.by_blocks or sampling.open_ended
-        else getattr(sampling, "steps", sampling.gen_length),
+        "steps_asked": recording.steps if as_many_as_it_takes else getattr(sampling, "steps", sampling.gen_length),
         "written": tokens_written(recording).tolist(),
         "layers": recording.layers,
         "heads": recording.heads,
         "experts": info.model.expert_count,
         "positions": recording.positions,
-        "seconds": round(seconds, 3),
+        "seconds": round(info.seconds, 3),
         "bytes": path.stat().st_size,
-        "seed": spec.seed,
+        "seed": info.seed,
         "unknown_tokens": info.unknown_tokens,
         "mass_dtype": info.mass_dtype,
         "mass_error": info.mass_error,
@@ -189,7 +228,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     }
     if model.architecture.caveat:
         summary["caveat"] = model.architecture.caveat
-    return Outcome(summary, path, key)
+    return summary
 
 
 def _recording(
