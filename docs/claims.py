@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from analysis.claims.verdicts import UNITS, VERDICTS
-from analysis.specs import CLAIM_DATA, CLAIMS, Claim
+from analysis.specs import CLAIMS, Claim
 from docs.marks import replaced
 
 PATH = Path(__file__).with_name("claims.md")
@@ -30,12 +30,11 @@ def document() -> str:
 def _paragraph(claim: Claim) -> str:
     sources = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in claim.sources)
     side = "higher" if claim.direction > 0 else "lower"
-    data = " and ".join(CLAIM_DATA[name].title for name in claim.data)
     published = [f"Published for {one.model}: {one.value} ({one.source})." for one in claim.published]
     told = [
         f"### {claim.sentence.removesuffix('.')} (`{claim.name}`)",
-        f"From {sources}. Quantity: the {claim.quantity}. Null: {claim.null}. Is the quantity {side} by at least "
-        f"{UNITS[claim.unit].margin(claim.margin)}? Data: {data}.",
+        f"Quantity: the {claim.quantity}. Null: {claim.null}. Asked: {side} by "
+        f"{UNITS[claim.unit].margin(claim.margin)} or more. Source: {sources}.",
         f"$${claim.formula}$$",
         " ".join((claim.not_meant, *published)),
     ]
