@@ -33,6 +33,7 @@ NO_NUMBERS = (
     "analysis.pruning.card",
     "analysis.readings",
     "analysis.study",
+    "analysis.words",
 )
 _UNREAD = ("analysis.command_line", "analysis.figures", "analysis.readings", "analysis.study")  # no worker runs them
 _TEXT_IS_DATA = "analysis.bundled"  # its sentences are what models read

@@ -31,21 +31,21 @@ def _of(test: str, words: str, file: str, *changes: tuple[str, str]) -> list[Mut
     return [Mutation(file, before, after, (test, words)) for before, after in changes]
 
 
-SIGNIFICANCE, PLANNING = "tests/evaluation/test_significance.py", "tests/evaluation/test_planning.py"
+SIGNIFICANCE, PLANNING = "tests/statistics/test_clustered.py", "tests/evaluation/test_planning.py"
 FIGURES, PLACEMENT = "tests/figures/test_figures.py", "tests/engine/test_placement.py"
 
 MUTATIONS = (
     *_of(
         SIGNIFICANCE,
         "effective",
-        "analysis/evaluation/significance.py",
+        "analysis/statistics/clustered.py",
         ("items / design / wider**2", "items / design / wider"),
         ("share * (1 - share) / (items - 1)), 1)", "share * (1 - share) / (items - 1)), 0)"),
     ),
     *_of(
         SIGNIFICANCE,
         "mcnemar or wilson",
-        "analysis/evaluation/significance.py",
+        "analysis/statistics/clustered.py",
         ("alpha=1 - LEVEL", "alpha=2 - 2 * LEVEL"),
         ("[[0, only_first], [only_second, 0]]", "[[0, only_first], [only_first, 0]]"),
     ),

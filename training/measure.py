@@ -18,9 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from analysis.bundled.grammar import document
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.likelihood import Request, log_likelihoods
-from analysis.evaluation.significance import Estimate, average, average_difference, estimate
 from analysis.job_context import SilentContext
 from analysis.jobs.recording_sets import record_set
 from analysis.machine.provenance import environment
@@ -34,6 +32,8 @@ from analysis.recording.set_file import RecordingSet, open_set
 from analysis.sinks.intervals import Estimates, quotient
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, RecordSetSpec
+from analysis.statistics.clustered import Estimate, average, average_difference, estimate
+from analysis.statistics.differences import Difference
 from training import train
 from training.stream import batch
 from training.tasks import TASKS, effective_clusters

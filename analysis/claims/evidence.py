@@ -7,8 +7,6 @@ import numpy as np
 
 from analysis.claims.found import Found
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.differences import Difference
-from analysis.evaluation.significance import Estimate, difference, estimate
 from analysis.jobs.claim_measures import NULLS, TRAINED
 from analysis.jobs.summaries import ClaimMeasuresSummary
 from analysis.recording.set_file import RecordingSet
@@ -16,6 +14,8 @@ from analysis.recording.set_measures import Arrays, arrays_of
 from analysis.registry import Implementations
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import CLAIMS, Claim
+from analysis.statistics.clustered import Estimate, difference, estimate
+from analysis.statistics.differences import Difference
 
 LEAST_SEEDS = 2
 LEAST_SHARED = 20  # prompts that have a number in the model and with other weights as well

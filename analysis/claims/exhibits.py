@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
-from analysis.evaluation.decisions import POINTS, Unit, interval_words
-from analysis.evaluation.differences import Difference
-from analysis.evaluation.significance import Estimate, as_json
 from analysis.figures.causes import effect_intervals
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
+from analysis.statistics.clustered import Estimate, as_json
+from analysis.statistics.decisions import POINTS, Unit, interval_words
+from analysis.statistics.differences import Difference
 
 FORMAT: Final = "sinkscope-claims-1"
 NOISE = (

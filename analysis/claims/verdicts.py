@@ -1,6 +1,6 @@
 """Verdicts on claims: a table of rules over a claim's excess beyond its null and beyond models with other weights.
 
-Every comparison is judged by `DECISIONS` (analysis/evaluation/decisions.py), as all other findings are. A claim's p is
+Every comparison is judged by `DECISIONS` (analysis/statistics/decisions.py), as all other findings are. A claim's p is
 the largest of its comparisons, since each must be significant; Holm's correction is over the claims of one table.
 """
 
@@ -10,7 +10,10 @@ from math import ceil
 
 from analysis.claims.evidence import EVIDENCE, Evidence, Missing
 from analysis.claims.found import Found
-from analysis.evaluation.decisions import (
+from analysis.registry import Registry
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.specs import Claim
+from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
     EQUIVALENT,
@@ -22,12 +25,8 @@ from analysis.evaluation.decisions import (
     family_words,
     interval_words,
 )
-from analysis.evaluation.differences import Difference, in_family
-from analysis.readings.words import listed
-from analysis.registry import Registry
-from analysis.shown_numbers import p_words
-from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.specs import Claim
+from analysis.statistics.differences import Difference, in_family
+from analysis.words import listed, p_words
 
 UNITS: Mapping[str, Unit] = {
     "points": POINTS,

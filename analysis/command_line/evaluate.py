@@ -13,11 +13,11 @@ from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, Fields, as_json, flag, out, overwrite
 from analysis.evaluation import items_file, plan_words, planning
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.differences import points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
-from analysis.shown_numbers import p_words
 from analysis.specs import EvaluateSpec, PlanParams, Spec
+from analysis.statistics.differences import points
+from analysis.words import p_words
 
 if TYPE_CHECKING:
     from analysis.jobs import Outcome

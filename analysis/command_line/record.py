@@ -13,11 +13,11 @@ from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, Fields, OneOfFlags, as_json, flag, out, overwrite
 from analysis.errors import UserError
 from analysis.readings import reading
-from analysis.readings.words import counted
 from analysis.recording.parallel import ONE_TEXT, parallel_effect, parallel_pair
 from analysis.recording.trajectory_file import open_trajectory, refusal
 from analysis.specs import RecordSpec, SinkParams
 from analysis.specs.writing import THRESHOLD
+from analysis.words import counted
 
 RECORD = Fields(RecordSpec)
 FLAGS = (

@@ -11,9 +11,9 @@ from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import Fields, as_json, flag, overwrite
-from analysis.evaluation.differences import points
 from analysis.readings import reading
 from analysis.specs import OBJECTIVES, SuggestSpec
+from analysis.statistics.differences import points
 
 if TYPE_CHECKING:
     from analysis.jobs.summaries import SuggestSummary

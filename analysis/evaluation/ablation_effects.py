@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.evaluation.decisions import NATS, POINTS, interval_words
-from analysis.evaluation.differences import Difference, in_family
-from analysis.evaluation.significance import as_json, difference
-from analysis.readings.words import listed
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
+from analysis.statistics.clustered import as_json, difference
+from analysis.statistics.decisions import NATS, POINTS, interval_words
+from analysis.statistics.differences import Difference, in_family
+from analysis.words import listed
 
 
 class Measure(NamedTuple):

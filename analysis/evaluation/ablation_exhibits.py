@@ -18,9 +18,9 @@ from analysis.evaluation.ablation_effects import (
 )
 from analysis.figures.causes import effect_intervals
 from analysis.readings import reading
-from analysis.readings.words import listed
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
+from analysis.words import listed
 
 Summary = Mapping[str, Any]
 """What an `ablate_set` job says when it is done, or of the prompts that are done."""

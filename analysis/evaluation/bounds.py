@@ -15,10 +15,10 @@ import numpy as np
 
 from analysis.evaluation import comparing
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.differences import LEVEL, SHOWN, holm
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import Results
-from analysis.evaluation.significance import ClusteredMean, clustered_mean, mean_of_means, p_value
+from analysis.statistics.clustered import ClusteredMean, clustered_mean, mean_of_means, p_value
+from analysis.statistics.differences import LEVEL, SHOWN, holm
 
 MEAN = "Average"
 LEFT_OUT = "Not of written answers, under guidance, or where draws end early: there is no such bound to compare."

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import conditions, replicates, significance
-from analysis.evaluation.differences import Difference, in_family
+from analysis.evaluation import conditions
 from analysis.evaluation.plan_noise import Sample
-from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
+from analysis.statistics import clustered, crossed
+from analysis.statistics.crossed import SeedFloor
+from analysis.statistics.differences import Difference, in_family
 
 Pair = tuple[int, int]
 """A model and the one it is held against, by their numbers."""
@@ -113,11 +114,11 @@ def above_chance(results: Results, task: str, pair: Pair) -> bool:
     )
 
 
-def _accuracy(results: Results, names: Sequence[str], model: int) -> significance.Estimate:
+def _accuracy(results: Results, names: Sequence[str], model: int) -> clustered.Estimate:
     """A model's mean accuracy over benchmarks, with its interval."""
     answered = [scores(results, name, model)[0] for name in names]
     of = [clusters(results, name, [model]) for name in names]
-    return significance.estimate(answered[0], of[0]) if len(names) == 1 else significance.average(answered, of)
+    return clustered.estimate(answered[0], of[0]) if len(names) == 1 else clustered.average(answered, of)
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,13 @@ def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
             first, _ = scores(results, benchmark.name, pair[0], pair[1:])
             second, _ = scores(results, benchmark.name, pair[1], pair[:1])
             differences[pair][benchmark.name] = replace(
-                significance.difference(first, second, clusters(results, benchmark.name, pair), final),
+                clustered.difference(first, second, clusters(results, benchmark.name, pair), final),
                 above_chance=above_chance(results, benchmark.name, pair),
             )
         if len(results.accuracies) > 1:
             rows = [paired(results, name, pair) for name in counted]
             differences[pair][AVERAGE] = replace(
-                significance.average_difference(rows, [clusters(results, name, pair) for name in counted], final),
+                clustered.average_difference(rows, [clusters(results, name, pair) for name in counted], final),
                 above_chance=above_chance(results, AVERAGE, pair),
             )
     groups = _crossed(results, chosen, final)
@@ -204,7 +205,7 @@ def _crossed(results: Results, chosen: Sequence[Pair], final: bool) -> list[Over
         arrays = [_runs(results, [pair[side] for pair in group], group) for side in (0, 1)]
         if len(group) < 2 or not arrays[0]:
             continue
-        difference = replicates.crossed_difference(
+        difference = crossed.crossed_difference(
             arrays[0], arrays[1], _clusters_of(results, group), paired=True, test=final
         )
         judged = replace(difference, above_chance=above_chance(results, AVERAGE, group[0]))
@@ -225,7 +226,7 @@ def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
         group = [(model, model) for model in models]
         runs = _runs(results, models, group)
         if len(models) > 1 and runs:
-            measured[models] = replicates.seed_floor(runs, _clusters_of(results, group))
+            measured[models] = crossed.seed_floor(runs, _clusters_of(results, group))
     return measured
 
 

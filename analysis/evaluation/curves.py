@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.evaluation import significance
 from analysis.evaluation.comparing import paired
-from analysis.evaluation.differences import LEVEL
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
+from analysis.statistics import clustered
+from analysis.statistics.differences import LEVEL
 
 _ROUNDING = 1e-9  # of sums of squares; less is no spread
 
@@ -25,26 +25,26 @@ class RunningMean:
 
 
 def running_accuracy(values: np.ndarray, clusters: np.ndarray, name: str) -> RunningMean:
-    """The accuracy of the first 1 … n items with the band of `significance.estimate`. clusters: numbers, (items,)."""
+    """The accuracy of the first 1 … n items with the band of `clustered.estimate`. clusters: numbers, (items,)."""
     running = _Running(values, clusters)
     if not len(values):
         return RunningMean(name, running.items, running.mean, running.mean, running.mean)
-    if significance.is_binary(values):
-        effective = significance.effective_items(
+    if clustered.is_binary(values):
+        effective = clustered.effective_items(
             running.mean, running.variance, running.items, running.clusters, running.unlike
         )
-        low, high = significance.wilson(running.mean * effective, effective)
+        low, high = clustered.wilson(running.mean * effective, effective)
         return RunningMean(name, running.items, running.mean, low, high)
     return running_mean(values, clusters, name, least=0)
 
 
 def running_mean(values: np.ndarray, clusters: np.ndarray, name: str, least: float) -> RunningMean:
     """The mean of the first 1 … n values with Student's clustered band. least: of scores 0, of differences −1, as in
-    `significance.inside`.
+    `clustered.inside`.
     """
     running = _Running(values, clusters)
     half = np.where(running.items > 1, running.half, np.nan)
-    ends = significance.inside(running.mean - half, running.mean + half, values, least)
+    ends = clustered.inside(running.mean - half, running.mean + half, values, least)
     return RunningMean(name, running.items, running.mean, *ends)
 
 
@@ -52,7 +52,7 @@ def average_curve(
     rows: Sequence[np.ndarray], clusters: Sequence[np.ndarray], name: str, least: float = 0
 ) -> RunningMean:
     """The mean over benchmarks of the running means, after the same number of items of each, with the band of
-    `significance.mean_of_means`.
+    `clustered.mean_of_means`.
 
     A benchmark that has no more items keeps its last mean. least: of scores 0, of differences −1.
     """
@@ -76,11 +76,11 @@ def average_curve(
         freedom = variance**2 / np.sum(estimated, axis=0)
     half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(variance) / len(several)
     half = np.where(items > 1, half, np.nan)
-    return RunningMean(name, items, mean, *significance.inside(mean - half, mean + half, np.concatenate(rows), least))
+    return RunningMean(name, items, mean, *clustered.inside(mean - half, mean + half, np.concatenate(rows), least))
 
 
 class _Running:
-    """What `significance.clustered_mean` says of the first 1 … n items, for every n at once, (items,) each.
+    """What `clustered.clustered_mean` says of the first 1 … n items, for every n at once, (items,) each.
 
     A sum over clusters changes with an item by what its own cluster's term changes, so running sums will do.
     """
@@ -110,7 +110,7 @@ class _Running:
         if not len(self.items):
             return np.zeros(0)
         student = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(self.clusters - 1, 1)) * np.sqrt(self.variance)
-        return np.where(np.isfinite(student), student, significance.reach(self.unlike))
+        return np.where(np.isfinite(student), student, clustered.reach(self.unlike))
 
 
 def _before(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.specs import METHODS
+from analysis.statistics.differences import Difference
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Dose-response of the discount: how accuracy changes with λ, as a slope over calibration seeds and clusters of items.
 
 Each item of each seed has a least-squares slope of its scores in λ. Their mean is tested as a difference from 0, with
-seeds and clusters crossed (`replicates.crossed_difference`). An effect of the sinks should grow with the dose.
+seeds and clusters crossed (`crossed.crossed_difference`). An effect of the sinks should grow with the dose.
 """
 
 from collections import defaultdict
@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.evaluation.decisions import POINTS, interval_words, percent, seen
-from analysis.evaluation.differences import Difference, in_family
-from analysis.evaluation.replicates import crossed_difference
 from analysis.evaluation.sweep_scores import Setting
 from analysis.specs import setting_key
+from analysis.statistics.crossed import crossed_difference
+from analysis.statistics.decisions import POINTS, interval_words, percent, seen
+from analysis.statistics.differences import Difference, in_family
 
 LEAST = 3  # strengths that a slope needs
 

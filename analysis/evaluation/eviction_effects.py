@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.evaluation.ablation_effects import Measure, effect_of, shown
-from analysis.evaluation.differences import Difference, in_family
-from analysis.evaluation.significance import as_json, clustered_mean, difference, inside
-from analysis.readings.words import listed
 from analysis.specs import POLICIES
+from analysis.statistics.clustered import as_json, clustered_mean, difference, inside
+from analysis.statistics.differences import Difference, in_family
+from analysis.words import listed
 
 NAMED: Final = ("policy", "budget", "control")
 """What names a row."""

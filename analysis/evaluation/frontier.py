@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, family_words, interval_words, percent, seen
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, shown_interval, size_words
-from analysis.evaluation.sweep_axes import label
 from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval
 from analysis.registry import Registry
 from analysis.specs import METHODS, POLICIES, EvictionPoint, PruneSpec, detail, setting_key, titles_apart, where
+from analysis.statistics.decisions import CANNOT_TELL, DECISIONS, family_words, interval_words, percent, seen
+from analysis.statistics.differences import Difference
 
 TIMES, CACHE = "ms per forward", "cache bytes"
 
@@ -92,7 +91,7 @@ class Placed:
             return f"{point.keeping.title}{f' as {POLICIES[point.policy].title}' if point.control else ''}"
         if not METHODS[point.method].removes:
             return point.readers[-1].title + (f" · g{point.quantization.group}" if point.quantization.group else "")
-        return label(self.setting)
+        return self.setting.label
 
 
 def placed(

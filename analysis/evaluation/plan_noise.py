@@ -6,11 +6,11 @@ from math import isfinite
 
 import numpy as np
 
-from analysis.evaluation import significance
-from analysis.evaluation.differences import POWER, Difference
 from analysis.evaluation.planning import FEW_SEEDS, RECURRING, Noise, Sizes, TaskItems, assumed
-from analysis.evaluation.replicates import crossed_difference
 from analysis.specs import PlanParams
+from analysis.statistics import clustered
+from analysis.statistics.crossed import crossed_difference
+from analysis.statistics.differences import POWER, Difference
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _alone(sample: Sample, shared: float, cautious: bool) -> float:
 
     tasks, clusters, whole = len(sample.first), 0, 0.0
     for left, other, of in zip(sample.first, sample.second, sample.clusters, strict=True):
-        mean = significance.clustered_mean((left - other).mean(axis=0), of)
+        mean = clustered.clustered_mean((left - other).mean(axis=0), of)
         clusters += mean.clusters
         whole += 0.0 if np.isnan(mean.variance) else mean.variance / tasks**2
     alone, seeds = max(whole - shared, 0.0), len(sample.first[0])
@@ -180,7 +180,7 @@ def _alike(samples: Sequence[Sample]) -> float:
         sizes = np.unique(of, return_counts=True)[1]
         pairs = float((sizes * (sizes - 1)).sum())
         for row in left - other:
-            mean = significance.clustered_mean(row, of)
+            mean = clustered.clustered_mean(row, of)
             if np.isnan(mean.variance) or not pairs:
                 continue
             variance = float(row.var(ddof=1))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from math import ceil, isfinite
 
-from analysis.evaluation.differences import POWER
 from analysis.evaluation.planning import MOST_SEEDS, Noise, Plan, TaskItems, needed, plan
+from analysis.statistics.differences import POWER
 
 
 def sentences(

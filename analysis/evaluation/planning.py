@@ -10,8 +10,8 @@ two score differently and a share c of those that change with the seed,
 where s is the spread of the difference over seeds and D = 1 + a (n − 1) q the design effect of clusters (Miller,
 arXiv 2411.00640; Kish), a being how alike the differences within a cluster are and q the chance that two items share
 one. Studies are then drawn: a difference from these variances, and what a study would estimate each of them as, which
-is little to go by where seeds are few. Each is judged as `replicates` does, at the level left of 5 % for one test of
-its family.
+is little to go by where seeds are few. Each is judged as `statistics.crossed` does, at the level left of 5 % for one
+test of its family.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,9 +21,9 @@ from math import ceil, log2
 
 import numpy as np
 
-from analysis.evaluation import significance
-from analysis.evaluation.differences import LEVEL, POWER
 from analysis.specs import PlanParams
+from analysis.statistics import clustered
+from analysis.statistics.differences import LEVEL, POWER
 
 MOST_SEEDS = 32
 FEW_SEEDS = 4  # fewer say too little about their spread to plan by it alone
@@ -153,7 +153,7 @@ class Sizes:
 
     freedom: of the clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that
     are as good as unrelated, (2, tasks). blank: by task, the variance that it adds where none of its items differs,
-    (tasks,), as `significance.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of
+    (tasks,), as `clustered.mean_of_means` has it. shares: as of `Noise.of_tasks`. parts: by task, its part of
     the noise, and how many clusters of equal size would tell as much of a variance as one of its own, as few large
     ones make it uncertain, (2, tasks).
     """
@@ -183,7 +183,7 @@ class Sizes:
         alike_at_most = taken / np.array(
             [1 + (count - 1) * task.sharing for task, count in zip(tasks, taken, strict=True)]
         )
-        blank = (significance.reach(alike_at_most) / significance.normal_quantile() / len(tasks)) ** 2
+        blank = (clustered.reach(alike_at_most) / clustered.normal_quantile() / len(tasks)) ** 2
         return cls(
             int(taken.sum()), float(clusters.sum()), float(noises.sum()), float(freedom), each, blank, shares, parts
         )

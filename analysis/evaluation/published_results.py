@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.readings.words import listed
 from analysis.specs import METHODS
+from analysis.words import listed
 
 _FOLDER = Path(__file__).with_name("published")
 _UNNAMED = {"sink-aware": "baseline"}  # of tables that do not name their methods

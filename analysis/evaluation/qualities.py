@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.evaluation.decisions import NATS, POINTS, Unit
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.sweep_scores import PointScores, Setting, settings
 from analysis.registry import Registry
 from analysis.specs import PruneSpec, setting_key
+from analysis.statistics.decisions import NATS, POINTS, Unit
+from analysis.statistics.differences import Difference
 
 
 @dataclass(frozen=True)

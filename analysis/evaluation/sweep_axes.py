@@ -9,38 +9,9 @@ import numpy as np
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.evaluation.sweep_tables import comparison_row
-from analysis.specs import METHODS, EvictionPoint, detail, part_alone, step_range, titles_apart
+from analysis.figures.sweep import Curve, Delta
+from analysis.specs import EvictionPoint, detail, part_alone, step_range, titles_apart
 from analysis.specs.recipe import called
-
-
-@dataclass(frozen=True)
-class Along:
-    """Accuracies along an axis, (N,) each, as shares. x: where; mean, low and high: over the seeds; seeds: how many.
-    method: of all of them.
-    """
-
-    name: str
-    x: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    seeds: np.ndarray
-    method: str
-
-
-@dataclass(frozen=True)
-class Apart:
-    """Differences of two methods along the sparsities, (N,) each, as shares, with their intervals. shown: those that
-    are significant. words: each in words.
-    """
-
-    name: str
-    x: np.ndarray
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    shown: np.ndarray
-    words: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -52,24 +23,13 @@ class Grid:
     columns: list[str]
 
 
-def label(setting: Setting) -> str:
-    """Its method's title and `detail`."""
-    more, part = detail(setting.pruning), part_alone(setting.pruning)
-    if isinstance(setting.pruning, EvictionPoint):
-        return setting.name
-    if part:
-        named = called(setting.pruning.method, part)
-        return " · ".join(filter(None, (named, more.replace(f"{part} alone", "").strip())))
-    return METHODS[setting.pruning.method].title + (f" · {more}" if more else "")
-
-
-def by_sparsity(settings: Sequence[Setting]) -> list[Along]:
+def by_sparsity(settings: Sequence[Setting]) -> list[Curve]:
     """A curve for each method and each value of the other axes; evictions have no sparsity."""
     groups: dict[tuple[str, str], dict[float, np.ndarray]] = defaultdict(dict)
     for setting in settings:
         if isinstance(setting.pruning, EvictionPoint):
             continue
-        groups[label(setting), setting.pruning.method][setting.pruning.sparsity] = setting.by_seed
+        groups[setting.label, setting.pruning.method][setting.pruning.sparsity] = setting.by_seed
     return [_along(*named, [([x], values) for x, values in group.items()]) for named, group in groups.items()]
 
 
@@ -79,7 +39,7 @@ def by_task(settings: Sequence[Setting]) -> Grid:
     tasks = list(first.tasks)
     dense = [float(first.tasks[task][1].mean()) for task in tasks]
     values = np.array([dense, *([setting.of_task(task) for task in tasks] for setting in settings)])
-    return Grid(values, ["dense", *map(label, settings)], [first.titles[task] for task in tasks])
+    return Grid(values, ["dense", *(setting.label for setting in settings)], [first.titles[task] for task in tasks])
 
 
 def step_ranges(settings: Sequence[Setting]) -> list[str]:
@@ -105,10 +65,10 @@ def by_steps(settings: Sequence[Setting], method: str) -> Grid:
     return Grid(values, ranges, [f"{sparsity:.0%}" for sparsity in sparsities])
 
 
-def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Along:
+def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Curve:
     """A curve through dots, in order of x. dots: where the seeds of each lie, and their accuracies."""
     dots = sorted(dots, key=lambda dot: float(np.mean(dot[0])))
-    return Along(
+    return Curve(
         name,
         np.array([np.mean(x) for x, _ in dots]),
         np.array([np.mean(accuracies) for _, accuracies in dots]),
@@ -131,22 +91,26 @@ def pair_name(comparison: Comparison) -> str:
     return f"{titles[0]} − {named}{f' · {more}' if more else ''}"
 
 
-def differences_along(compared: Sequence[Comparison]) -> list[Apart]:
+def differences_along(compared: Sequence[Comparison]) -> list[Delta]:
     """Return the differences of a sweep, those of one pair of methods together, by sparsity; none of evictions."""
     compared = [one for one in compared if not isinstance(one.setting.pruning, EvictionPoint)]
     groups: dict[str, list[Comparison]] = defaultdict(list)
     for comparison in sorted(compared, key=lambda one: one.setting.pruning.sparsity):
         groups[pair_name(comparison)].append(comparison)
-    return [_apart(name, groups[name]) for name in dict.fromkeys(map(pair_name, compared))]
+    return [_delta(name, groups[name]) for name in dict.fromkeys(map(pair_name, compared))]
 
 
-def _apart(name: str, group: Sequence[Comparison]) -> Apart:
+def _delta(name: str, group: Sequence[Comparison]) -> Delta:
     rows = [comparison_row(comparison) for comparison in group]
-    value, low, high = (np.array([getattr(one.difference, end) for one in group]) for end in ("value", "low", "high"))
     words = [
         f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
         f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"
         for row in rows
     ]
-    sparsities, shown = ([one.setting.pruning.sparsity for one in group], [one.shown for one in group])
-    return Apart(name, np.array(sparsities), value, low, high, np.array(shown), words)
+    return Delta(
+        name,
+        [one.setting.pruning.sparsity for one in group],
+        [one.difference for one in group],
+        [one.shown for one in group],
+        words,
+    )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.decisions import CANNOT_TELL, DECISIONS, POINTS, family_words, interval_words, seen
 from analysis.evaluation.sweep_scores import Comparison, Verdict, noise, seed_of
 from analysis.specs import METHODS, EvictionPoint, detail, titles_apart, where
+from analysis.statistics.decisions import CANNOT_TELL, DECISIONS, POINTS, family_words, interval_words, seen
 
 _LEFT_OUT = "Other models, tasks and calibration sources are not covered."
 

@@ -13,13 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.evaluation import plan_noise, planning, results, significance
+from analysis.evaluation import plan_noise, planning, results
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.decisions import conclusions, decide, tests_in_words
-from analysis.evaluation.differences import SHOWN, Difference, in_family
-from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
-from analysis.evaluation.significance import Estimate
 from analysis.specs import (
+    METHODS,
     EvictionPoint,
     PruneSpec,
     against,
@@ -30,6 +27,12 @@ from analysis.specs import (
     titles_apart,
     where,
 )
+from analysis.specs.recipe import called
+from analysis.statistics import clustered
+from analysis.statistics.clustered import Estimate
+from analysis.statistics.crossed import SeedFloor, crossed_difference, seed_floor
+from analysis.statistics.decisions import conclusions, decide, tests_in_words
+from analysis.statistics.differences import SHOWN, Difference, in_family
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,15 @@ class Setting:
         return setting_name(self.pruning)
 
     @property
+    def label(self) -> str:
+        """Its method's title, and what else is not the default but the sparsity."""
+        if isinstance(self.pruning, EvictionPoint):
+            return self.name
+        more, part = detail(self.pruning), part_alone(self.pruning)
+        title = called(self.pruning.method, part) if part else METHODS[self.pruning.method].title
+        return " · ".join(filter(None, (title, more.replace(f"{part} alone", "").strip() if part else more)))
+
+    @property
     def complete(self) -> bool:
         """Whether all its seeds are scored."""
         return len(self.seeds) == self.planned
@@ -128,7 +140,7 @@ class Setting:
     def dense(self) -> Estimate:
         """The dense model's mean over tasks, with its interval over clusters."""
         dense, clusters = zip(*((dense, clusters) for _, dense, clusters in self.tasks.values()), strict=True)
-        return significance.average(dense, clusters)
+        return clustered.average(dense, clusters)
 
     @property
     def chance(self) -> float | None:

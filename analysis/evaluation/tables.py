@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import bounds, comparing, conditions, significance
+from analysis.evaluation import bounds, comparing, conditions
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
-from analysis.evaluation.significance import Estimate
 from analysis.evaluation.verdicts import adjustment, over_seeds_in_words
+from analysis.statistics import clustered
+from analysis.statistics.clustered import Estimate
+from analysis.statistics.differences import Difference
 
 CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
@@ -57,13 +58,13 @@ def chance_level(results: Results, task: str) -> float | None:
 
 def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
     """A model's accuracy on a benchmark, over the items that it has answered."""
-    return significance.estimate(scores(results, benchmark, model)[0], clusters(results, benchmark, [model]))
+    return clustered.estimate(scores(results, benchmark, model)[0], clusters(results, benchmark, [model]))
 
 
 def _average(results: Results, model: int) -> Estimate:
     """A model's accuracy over the benchmarks that are begun, each with the same weight."""
     names = [benchmark.name for benchmark in begun(results)]
-    return significance.average(
+    return clustered.average(
         [scores(results, name, model)[0] for name in names], [clusters(results, name, [model]) for name in names]
     )
 
@@ -233,7 +234,7 @@ def summary(results: Results) -> dict[str, Any]:
             row["models"] = [
                 {
                     "model": name,
-                    **significance.as_json(accuracy(results, benchmark.name, index)),
+                    **clustered.as_json(accuracy(results, benchmark.name, index)),
                     "draws_used": used.get((benchmark.name, index)),
                 }
                 for index, name in enumerate(results.names)
@@ -247,8 +248,7 @@ def summary(results: Results) -> dict[str, Any]:
         "models": list(results.names),
         "tasks": tasks,
         "average": [
-            {"model": name, **significance.as_json(_average(results, index))}
-            for index, name in enumerate(results.names)
+            {"model": name, **clustered.as_json(_average(results, index))} for index, name in enumerate(results.names)
         ],
         "average_differences": [
             _compared(results, relations, pair, comparing.overall(differences))
@@ -259,7 +259,7 @@ def summary(results: Results) -> dict[str, Any]:
             {
                 "pairs": [[results.names[model] for model in pair] for pair in group.pairs],
                 "seeds": list(group.seeds),
-                **significance.as_json(group.difference),
+                **clustered.as_json(group.difference),
                 "words": group.difference.words,
                 "in_words": over_seeds_in_words(results, group),
             }
@@ -300,7 +300,7 @@ def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, di
     return {
         "model": results.names[pair[0]],
         "than": results.names[pair[1]],
-        **significance.as_json(difference),
+        **clustered.as_json(difference),
         "words": difference.words,
         "as": [relation for relation, some in relations.items() if pair in some],
         "also_differs": comparing.mismatch(results, pair),

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
-from analysis.evaluation.decisions import POINTS, seen
-from analysis.evaluation.differences import AT_CHANCE, SHOWN, Difference, points
-from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.shown_numbers import p_words
+from analysis.statistics.crossed import SeedFloor
+from analysis.statistics.decisions import POINTS, seen
+from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference, points
+from analysis.words import p_words
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.causes import effect_intervals
 from analysis.figures.style import REFERENCE, as_text, layout, shorten
-from analysis.shown_numbers import p_words
+from analysis.words import p_words
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
 PANEL = 128  # pixels of a panel's height

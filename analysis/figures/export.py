@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from analysis.figures import tool_bar
 from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.style import CLICK_HINT, PHONE_TICKS
-from analysis.shown_numbers import column_formats
+from analysis.words import column_formats
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
 @media (prefers-color-scheme:dark){:root{--ink:#e4e9f2;--paper:#10141d;--soft:#1a202d;--line:#323b4d;--dim:#9aa5b8}}

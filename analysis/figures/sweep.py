@@ -19,6 +19,7 @@ from analysis.figures.style import (
     wrapped,
     write_cells,
 )
+from analysis.statistics.differences import Difference
 
 DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
@@ -48,16 +49,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Delta:
-    """Differences along an axis, (N,) each, as shares, with their intervals. shown: of a difference that is shown,
-    drawn full, else hollow. words: what each shows.
+    """Differences along an axis, one per x, as shares. shown: of a difference that is significant, drawn full, else
+    hollow. words: what each shows.
     """
 
     name: str
-    x: np.ndarray
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    shown: np.ndarray
+    x: Sequence[float]
+    differences: Sequence[Difference]
+    shown: Sequence[bool]
     words: Sequence[str]
 
 
@@ -91,23 +90,24 @@ def deltas(
     for index, delta in enumerate(comparisons):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
         color = colors[(names or {}).get(delta.name, delta.name)]
+        value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in delta.differences]).T
         figure.add_trace(
             go.Scatter(
                 x=(np.asarray(delta.x) + shift).astype(np.float32),
-                y=(100 * np.asarray(delta.value)).astype(np.float32),
+                y=value.astype(np.float32),
                 mode="markers",
                 name=as_text(delta.name),
                 marker={
                     "color": color,
                     "size": 10,
                     "line": {"color": color, "width": 2},
-                    "symbol": [_symbol(index, bool(shown)) for shown in delta.shown],
+                    "symbol": [_symbol(index, shown) for shown in delta.shown],
                 },
                 error_y={
                     "type": "data",
                     "symmetric": False,
-                    "array": (100 * (np.asarray(delta.high) - delta.value)).astype(np.float32),
-                    "arrayminus": (100 * (np.asarray(delta.value) - delta.low)).astype(np.float32),
+                    "array": (high - value).astype(np.float32),
+                    "arrayminus": (value - low).astype(np.float32),
                     "thickness": 2,
                     "width": 4,
                 },
@@ -121,7 +121,7 @@ def deltas(
     figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5, "dash": DENSE_DASH}, row=2, col=1)
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", row=1, col=1)
     figure.update_yaxes(title_text="difference (points)", zeroline=False, row=2, col=1)
-    _sparsity_ticks(figure, [each.x for each in curves] + [each.x for each in comparisons])
+    _sparsity_ticks(figure, [*(each.x for each in curves), *(each.x for each in comparisons)])
     figure.update_xaxes(title_text="sparsity", row=2, col=1)
     figure.update_layout(showlegend=True)
     _add_levels(figure, dense, chance)
@@ -159,7 +159,7 @@ def _colors(curves: Sequence[Curve], comparisons: Sequence[Delta] = ()) -> dict[
     return dict(zip(methods, colors_by_method(list(methods.values())), strict=True))
 
 
-def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray]) -> None:
+def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequence[float]]) -> None:
     """Ticks at the sparsities that were measured, or at round ones where there are many."""
     measured = np.unique(np.concatenate([np.zeros(0), *sparsities]))
     figure.update_xaxes(tickformat=".2~%")

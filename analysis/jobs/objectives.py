@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.calibration.noise import why_steps_count_alike
 from analysis.errors import UserError
-from analysis.evaluation import comparing, results, significance
+from analysis.evaluation import comparing, results
 from analysis.job_context import Context
 from analysis.jobs.calibration import calibrate, heldout, seed_floor
 from analysis.jobs.evaluation import evaluate
@@ -39,6 +39,7 @@ from analysis.specs import (
     StepParams,
     SuggestSpec,
 )
+from analysis.statistics import clustered
 from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.statistics_file import StoredStatistics, joined, open_statistics
@@ -270,13 +271,7 @@ class TaskAccuracy:
                 title = task if task == results.AVERAGE else evaluated.benchmark(task).title
                 words = "the same masks" if pair in alike else difference.words
                 rows.append(
-                    {
-                        "task": title,
-                        "setting": first,
-                        "than": second,
-                        **significance.as_json(difference),
-                        "words": words,
-                    }
+                    {"task": title, "setting": first, "than": second, **clustered.as_json(difference), "words": words}
                 )
             if results.AVERAGE not in (same if pair in alike else tested)[pair]:
                 rows.append({**rows[-1], "task": results.AVERAGE})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, listed, percent
+from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
 _NAMED = 3  # differences that are written out

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, number, percent, subject
+from analysis.words import counted, number, percent, subject
 
 _STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of

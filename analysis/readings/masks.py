@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, largest, percent, signed, times
+from analysis.words import counted, largest, percent, signed, times
 
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
 _SEED, _DRAWS = 0, 200  # of chance, where no formula gives it

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, largest, percent
+from analysis.words import counted, largest, percent
 
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
 SAME = 0.002  # sparsities that differ by less are the same

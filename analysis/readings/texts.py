@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, percent
+from analysis.words import counted, percent
 
 
 def written_text(confidence: np.ndarray, names: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.readings.words import listed
 from analysis.recording import set_counts, set_verdicts
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import by_kind, moves, of_all_kinds
@@ -16,6 +15,7 @@ from analysis.recording.set_verdicts import LEAST_PORTION, Said
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.words import listed
 
 MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""

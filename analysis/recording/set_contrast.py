@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.readings.words import listed
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, enough
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, paired_differences
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.words import listed
 
 _VARIANCE = "centroid_variance"
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.readings.words import listed
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import Arrays, Comparison, arrays_of
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
 from analysis.registry import Registry
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.intervals import Estimates, Parts, quotient
+from analysis.words import listed
 
 IID = "log-normal attention"
 IID_SENTENCE = (

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.readings.words import counted, listed
 from analysis.recording import set_counts
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import (
@@ -33,6 +32,7 @@ from analysis.registry import Registry
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts
 from analysis.sinks.metrics import HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.words import counted, listed
 
 NOISE = (
     "All sentences hold jointly at 95 %, over all layers and all sets shown: studentised intervals over prompts, "

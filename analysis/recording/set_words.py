@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.readings.words import runs
+from analysis.words import runs
 
 _LEAST = 0.0001  # smaller numbers are not written out
 KIND_TITLES = {

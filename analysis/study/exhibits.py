@@ -7,7 +7,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.evaluation.ablation_effects import MEASURES
-from analysis.evaluation.decisions import family_words
 from analysis.figures import study as figures
 from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
@@ -16,6 +15,7 @@ from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import CONTROLS, METHODS, StudySpec
 from analysis.specs.recipe import called
+from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 

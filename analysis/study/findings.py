@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
-from analysis.evaluation.differences import Difference
+from analysis.statistics.differences import Difference
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "study.json.gz"
 PROMPTS_FILE = "prompts.jsonl"  # beside a report: the prompts of one's own

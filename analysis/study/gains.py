@@ -1,10 +1,11 @@
 """Sources of a gain in pruning: noise, order and norm, the discount, and whether the discount acts by the sinks.
 
-Rules make the sentences from the decisions on single differences (`analysis/evaluation/decisions.py`).
+Rules make the sentences from the decisions on single differences (`analysis/statistics/decisions.py`).
 """
 
 from analysis.evaluation.conditions import PLACEBOS
-from analysis.evaluation.decisions import (
+from analysis.specs import METHODS, RECIPE
+from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
@@ -17,9 +18,8 @@ from analysis.evaluation.decisions import (
     percent,
     seen,
 )
-from analysis.readings.words import listed
-from analysis.specs import METHODS, RECIPE
 from analysis.study.findings import Contrast, Pruning
+from analysis.words import listed
 
 _GAINS = {
     "noise": "the gain of {method} over {against} comes with noise, order and norm together: the discount changes "

@@ -13,13 +13,13 @@ from analysis.engine.studies import ablation_name, new_study, set_name, watch_na
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.differences import in_family
 from analysis.program import PROGRAM
 from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
+from analysis.statistics.differences import in_family
 from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of

@@ -7,8 +7,8 @@ from typing import Any
 from analysis.engine import JobRecord
 from analysis.engine.planned_parts import Part
 from analysis.evaluation.ablation_effects import COUNT, TESTED, effect_of, effects
-from analysis.evaluation.differences import Difference
 from analysis.specs import CONTROLS, StudySpec
+from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 
 

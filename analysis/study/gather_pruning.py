@@ -7,11 +7,11 @@ from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, plan_words, planning, sweep_scores
 from analysis.evaluation.conditions import PLACEBOS
-from analysis.evaluation.decisions import CANNOT_TELL, decide
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.sweep_scores import Setting as Scored
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import METHODS, PruneSpec, StudySpec, against, part_alone, setting_key
+from analysis.statistics.decisions import CANNOT_TELL, decide
+from analysis.statistics.differences import Difference
 from analysis.study.findings import Contrast, Dose, Pruning, Setting, Stage, Waterfall
 
 DISCOUNT, NOISE, RECIPE = "discount", "noise", "recipe"

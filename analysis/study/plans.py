@@ -15,14 +15,14 @@ from analysis.engine.planned_parts import Part
 from analysis.engine.studies import new_study
 from analysis.errors import UserError
 from analysis.evaluation import plan_noise, plan_words, planning
-from analysis.evaluation.decisions import POINTS
-from analysis.evaluation.differences import POWER
 from analysis.evaluation.planning import Noise, Plan, TaskItems
 from analysis.evaluation.scoring_cost import Scoring, scorings
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.machine.cards import CARDS, SUSTAINED, Card
 from analysis.models.checkpoint import describe, find, weight_bytes
 from analysis.specs import METHODS, SIZES, ModelSpec, PlanParams, StudySpec, grid
+from analysis.statistics.decisions import POINTS
+from analysis.statistics.differences import POWER
 from analysis.study.cost_estimate import Asked, StudyCostEstimate, foresee_study
 from analysis.study.findings import Findings
 from analysis.study.gather_causes import planned_causes

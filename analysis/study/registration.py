@@ -10,14 +10,14 @@ from analysis import __version__, outputs
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.evaluation import plan_words
 from analysis.evaluation.ablation_effects import MEASURES
-from analysis.evaluation.decisions import NATS, POINTS
-from analysis.readings.words import listed
 from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid, part_alone
 from analysis.specs.recipe import called
 from analysis.specs.registration import MOST_BYTES
+from analysis.statistics.decisions import NATS, POINTS
 from analysis.study import plans
 from analysis.study.findings import Findings, Registered
 from analysis.study.gather_pruning import compared
+from analysis.words import listed
 
 NOT_FROZEN = {"registration"}
 

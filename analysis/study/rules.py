@@ -1,6 +1,6 @@
 """What a study's numbers say: sentences made by rules, which claim no more than intervals and tests hold.
 
-The rules for one difference are `DECISIONS` (`analysis/evaluation/decisions.py`). Here they are put together: one claim
+The rules for one difference are `DECISIONS` (`analysis/statistics/decisions.py`). Here they are put together: one claim
 per pair of methods over the sparsities, one per model of what hiding its sinks does, and the answer to the study's
 question.
 """
@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
-from analysis.evaluation.decisions import (
+from analysis.evaluation.dose import trend
+from analysis.registry import Registry
+from analysis.specs import METHODS, RECIPE, StudySpec
+from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     DECISIONS,
@@ -28,14 +31,10 @@ from analysis.evaluation.decisions import (
     seen,
     tests_in_words,
 )
-from analysis.evaluation.differences import SHOWN, Difference
-from analysis.evaluation.dose import trend
-from analysis.readings.words import counted
-from analysis.registry import Registry
-from analysis.shown_numbers import p_words
-from analysis.specs import METHODS, RECIPE, StudySpec
+from analysis.statistics.differences import SHOWN, Difference
 from analysis.study.findings import Cause, Contrast, Findings, Pruning
 from analysis.study.gains import gains, shams
+from analysis.words import counted, p_words
 
 MIXED = "mixed"
 

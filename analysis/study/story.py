@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
-from analysis.evaluation.decisions import (
+from analysis.figures.player import opening_frame
+from analysis.figures.story import Answer, Story, Told, charts
+from analysis.specs import QUESTION, SIZES, StudySpec
+from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
     CANNOT_TELL,
@@ -19,10 +22,6 @@ from analysis.evaluation.decisions import (
     WORSE,
     interval_words,
 )
-from analysis.figures.player import opening_frame
-from analysis.figures.story import Answer, Story, Told, charts
-from analysis.readings.words import counted, listed
-from analysis.specs import QUESTION, SIZES, StudySpec
 from analysis.study import rules, story_effects, story_sinks
 from analysis.study.findings import Findings
 from analysis.study.story_parts import (
@@ -36,6 +35,7 @@ from analysis.study.story_parts import (
     share,
     spec_of,
 )
+from analysis.words import counted, listed
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"

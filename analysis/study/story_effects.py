@@ -6,7 +6,11 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, WHERE, disagreement
-from analysis.evaluation.decisions import (
+from analysis.figures.story import Summary, Told, charts
+from analysis.figures.story.charts import Group, Line, Mark
+from analysis.sinks.agreement import agreement
+from analysis.specs import METHODS
+from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
     CANNOT_TELL,
@@ -21,15 +25,11 @@ from analysis.evaluation.decisions import (
     seen,
     tests_in_words,
 )
-from analysis.figures.story import Summary, Told, charts
-from analysis.figures.story.charts import Group, Line, Mark
-from analysis.readings.words import counted, listed, times
-from analysis.sinks.agreement import agreement
-from analysis.specs import METHODS
 from analysis.study import rules
 from analysis.study.findings import Cause, Findings, MaskChange
 from analysis.study.gains import gains, shams
 from analysis.study.story_parts import called, discounts, needs, outcomes_of, share, spec_of, spread, tone
+from analysis.words import counted, listed, times
 
 # --- what hiding them does --------------------------------------------------------------------------------------
 

@@ -4,12 +4,12 @@ comparisons."""
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from analysis.evaluation.decisions import decide
 from analysis.figures.player import Played, unpacked
 from analysis.figures.player.data import UNDECIDED
 from analysis.figures.story import charts
 from analysis.models.registry import entry
 from analysis.specs import METHODS, StudySpec
+from analysis.statistics.decisions import decide
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings
 

@@ -9,12 +9,12 @@ from analysis.figures.player import Played, frame_beside, opening_frame
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
-from analysis.readings.words import listed, runs
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.study.findings import Findings
 from analysis.study.story_parts import called, factor, number, position, recordings, share, spec_of, spread, tone
+from analysis.words import listed, runs
 
 _ALL = "all layers together"
 _MASKED = ("[MASK]", "undecided")

@@ -69,11 +69,11 @@ def _matters(change: Change) -> Callable[[int], Outcome]:
     def one(number: int) -> Outcome:
         from analysis.bundled.prompts import keyed_prompts
         from analysis.evaluation.ablation_effects import COUNT, effect_of, effects
-        from analysis.evaluation.decisions import BETTER, WORSE, decide
         from analysis.job_context import SilentContext
         from analysis.jobs.ablation import ablate_set
         from analysis.models.checkpoint import find
         from analysis.specs import AblateSetSpec, LLaDASampling, ModelSpec
+        from analysis.statistics.decisions import BETTER, WORSE, decide
 
         prompts, bundled = keyed_prompts(PROMPTS), find("bundled")
         assert bundled is not None
@@ -103,9 +103,9 @@ def _matters(change: Change) -> Callable[[int], Outcome]:
 
 def sham(number: int) -> Outcome:
     """Return a set: whether a sham discount is called better or worse than none, over calibration seeds of its own."""
-    from analysis.evaluation.decisions import BETTER, WORSE, decide
-    from analysis.evaluation.differences import in_family
-    from analysis.evaluation.replicates import crossed_difference
+    from analysis.statistics.crossed import crossed_difference
+    from analysis.statistics.decisions import BETTER, WORSE, decide
+    from analysis.statistics.differences import in_family
 
     runs, clusters = zip(*(_scored(seed, number) for seed in range(SEEDS * number, SEEDS * (number + 1))), strict=True)
     first, second = (

@@ -54,7 +54,7 @@ class Part:
         return run(Sets(folder / f"{self.name}-{version}", sets))
 
 
-_DIFFERENCES = ("analysis.evaluation.decisions", "analysis.evaluation.replicates", "analysis.evaluation.plan_noise")
+_DIFFERENCES = ("analysis.statistics.decisions", "analysis.statistics.crossed", "analysis.evaluation.plan_noise")
 
 PARTS = {
     part.name: part

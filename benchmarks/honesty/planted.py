@@ -49,9 +49,9 @@ def truth(scored: Scored) -> float:
 def found(sets: Sets) -> list[Row]:
     """Judge studies drawn from the stored items and seeds, of the size that the plan names for the true difference."""
     from analysis.evaluation import planning
-    from analysis.evaluation.decisions import WORSE, decide
-    from analysis.evaluation.differences import in_family
-    from analysis.evaluation.replicates import crossed_difference
+    from analysis.statistics.crossed import crossed_difference
+    from analysis.statistics.decisions import WORSE, decide
+    from analysis.statistics.differences import in_family
 
     rows = []
     for place, share in enumerate(SHARES):

@@ -8,11 +8,11 @@ from itertools import combinations
 import numpy as np
 
 from analysis.evaluation import plan_noise, planning
-from analysis.evaluation.decisions import BETTER, EQUIVALENT, WORSE, decide
-from analysis.evaluation.differences import Difference, in_family
 from analysis.evaluation.plan_noise import Sample
 from analysis.evaluation.planning import Noise, Plan
-from analysis.evaluation.replicates import crossed_difference
+from analysis.statistics.crossed import crossed_difference
+from analysis.statistics.decisions import BETTER, EQUIVALENT, WORSE, decide
+from analysis.statistics.differences import Difference, in_family
 from benchmarks.honesty import scores
 from benchmarks.honesty.parts import (
     COVERAGE,

@@ -107,7 +107,7 @@ def spreads(scored: tuple[Task, ...]) -> np.ndarray:
     """Return the spread over seeds of what a seed does to all answers of each method alone, (methods,): each pair's
     from the product's own variance components, shared out between the two by least squares.
     """
-    from analysis.evaluation.replicates import crossed_difference
+    from analysis.statistics.crossed import crossed_difference
 
     methods, clusters = len(scored[0].scores), [task.clusters for task in scored]
     pairs = list(combinations(range(methods), 2))

@@ -19,7 +19,7 @@ from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.parquet_files import parquet_of_table
 from analysis.recording.set_exhibits import Formulas, Shown
-from analysis.shown_numbers import column_formats
+from analysis.words import column_formats
 from pages.parts.plain import plain
 from pages.parts.plot import Point, plot
 from pages.parts.share import saving

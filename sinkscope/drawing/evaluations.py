@@ -5,7 +5,6 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.evaluation import comparing, curves, decomposition, sweep_axes, sweep_scores, tables
-from analysis.evaluation.differences import SHOWN
 from analysis.evaluation.frontier import COSTS, placed
 from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.results import AVERAGE, Results
@@ -13,6 +12,7 @@ from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.specs import SweepSpec, grid
+from analysis.statistics.differences import SHOWN
 from sinkscope.drawing.rows import Drawn, chosen
 from sinkscope.results import Sweep
 
@@ -68,20 +68,15 @@ ROWS = {
 # --- sweeps -----------------------------------------------------------------------------------------------------
 
 
-def _sweep_curves(swept: Sweep) -> list[sweep_figures.Curve]:
-    return [sweep_figures.Curve(**vars(along)) for along in sweep_axes.by_sparsity(swept.settings)]
-
-
 def _sweep_differences(swept: Sweep) -> go.Figure:
-    apart = sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))
-    deltas = [sweep_figures.Delta(**vars(each)) for each in apart]
+    deltas = sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))
     first = swept.settings[0]
-    return sweep_figures.deltas(_sweep_curves(swept), deltas, first.dense.value, first.chance)
+    return sweep_figures.deltas(sweep_axes.by_sparsity(swept.settings), deltas, first.dense.value, first.chance)
 
 
 def _sweep_accuracy(swept: Sweep) -> go.Figure:
     first = swept.settings[0]
-    return sweep_figures.accuracy(_sweep_curves(swept), "sparsity", first.dense.value, first.chance)
+    return sweep_figures.accuracy(sweep_axes.by_sparsity(swept.settings), "sparsity", first.dense.value, first.chance)
 
 
 def _sweep_sizes(swept: Sweep, size: str = "weights not 0") -> go.Figure:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from analysis.evaluation import bounds, comparing, results, tables
-from analysis.evaluation.differences import holm
-from analysis.evaluation.significance import clustered_mean, mean_of_means, p_value
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
+from analysis.statistics.clustered import clustered_mean, mean_of_means, p_value
+from analysis.statistics.differences import holm
 from tests.evaluation.test_evaluation import evaluated
 from tests.evaluation.test_results import BENCHMARK, written
 

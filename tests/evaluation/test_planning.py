@@ -13,9 +13,9 @@ from analysis.evaluation import plan_noise, plan_words, planning
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.planning import Noise, TaskItems, needed, plan
 from analysis.evaluation.presets import PRESETS, SUITES
-from analysis.evaluation.replicates import crossed_difference
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
+from analysis.statistics.crossed import crossed_difference
 
 NOISE = Noise(disagreement=0.06, alike=0.4, changing=0.5, seed_spread=0.004, source="assumed")
 TASKS = [TaskItems("one", (1, 2, 3, 4) * 50), TaskItems("two", (1,) * 800)]

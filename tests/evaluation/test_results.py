@@ -9,22 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.evaluation import (
-    comparing,
-    curves,
-    plan_noise,
-    planning,
-    replicates,
-    results,
-    significance,
-    tables,
-    verdicts,
-)
-from analysis.evaluation.differences import SHOWN, holm
+from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables, verdicts
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import PlanParams
+from analysis.statistics import clustered, crossed
+from analysis.statistics.differences import SHOWN, holm
 from tests.helpers import pruned_run
 
 BENCHMARK = {
@@ -119,7 +110,7 @@ def test_curves_end_at_the_estimates(found):
     one = comparing.family(found, [pair])[pair]["b"]
     assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((one.value, one.low, one.high))
     for model, curve in enumerate(curves.accuracy_curves(found, results.AVERAGE)):
-        mean = significance.average(
+        mean = clustered.average(
             [results.scores(found, name, model)[0] for name in "ab"],
             [results.clusters(found, name, [model]) for name in "ab"],
         )
@@ -132,13 +123,13 @@ def test_every_point_of_a_band_is_the_estimate_of_the_items_so_far(rows):
     accuracy = curves.running_accuracy(values.round(), clusters, "x")
     mean = curves.average_curve([values, values[::-1]], [clusters, clusters[::-1]], "x")
     for count in {1, 2, len(rows) // 2 + 1, len(rows)} & set(range(1, len(rows) + 1)):
-        one = significance.estimate(values[:count].round(), clusters[:count])
+        one = clustered.estimate(values[:count].round(), clusters[:count])
         at = count - 1
         assert (accuracy.mean[at], accuracy.low[at], accuracy.high[at]) == pytest.approx(
             (one.value, one.low, one.high), abs=1e-7
         )
         if count > 1:
-            whole = significance.average(
+            whole = clustered.average(
                 [values[:count], values[::-1][:count]], [clusters[:count], clusters[::-1][:count]]
             )
             assert (mean.mean[at], mean.low[at], mean.high[at]) == pytest.approx(
@@ -150,11 +141,11 @@ def test_bands_never_claim_certainty():
     """Items that are all alike have an interval, too, the one of the tables."""
     same = np.zeros(12)
     curve = curves.running_mean(same - same, np.arange(len(same)), "x", least=-1)
-    one = significance.difference(same, same, np.arange(len(same)), False)
+    one = clustered.difference(same, same, np.arange(len(same)), False)
     assert (curve.low[-1], curve.high[-1]) == pytest.approx((one.low, one.high))
     own = [np.arange(12), np.arange(9)]
     mean = curves.average_curve([np.ones(12), np.ones(9)], own, "x")
-    whole = significance.average([np.ones(12), np.ones(9)], own)
+    whole = clustered.average([np.ones(12), np.ones(9)], own)
     assert (mean.low[-1], mean.high[-1]) == pytest.approx((whole.low, whole.high))
     assert (mean.high - mean.low)[1:].min() > 0.1
 
@@ -368,9 +359,9 @@ def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
     scored = seeded.scored
     runs = [[scored[name][list(models)] for name in "ab"] for models in ((5, 6, 4), (1, 2, 3))]
     own = [np.arange(40)] * 2
-    expected = replicates.crossed_difference(*runs, own, paired=True, test=True)
+    expected = crossed.crossed_difference(*runs, own, paired=True, test=True)
     alone = replace(group.difference, p_holm=None, tests=1)
-    assert significance.as_json(alone) == pytest.approx(significance.as_json(expected))
+    assert clustered.as_json(alone) == pytest.approx(clustered.as_json(expected))
     assert group.difference.holds_seeds
     assert group.difference.seed_variance > 0
     family = comparing.family(seeded)

@@ -4,6 +4,7 @@ import numpy as np
 
 from analysis.figures import sweep as figures
 from analysis.figures.style import METHOD_COLORS
+from analysis.statistics.differences import Difference
 
 
 def curve(name: str = "Wanda", spread: float = 0.02, reference: bool = False) -> figures.Curve:
@@ -42,11 +43,9 @@ def test_anothers_numbers_are_dotted_and_open_in_the_colours_of_their_methods():
 def test_differences_stand_beneath_the_accuracies_with_their_intervals():
     delta = figures.Delta(
         "Sink-Wanda − control",
-        np.array([0.6, 0.7]),
-        np.array([0.002, -0.01]),
-        np.array([-0.004, -0.02]),
-        np.array([0.009, -0.001]),
-        np.array([False, True]),
+        [0.6, 0.7],
+        [Difference(0.002, -0.004, 0.009, 100, 100), Difference(-0.01, -0.02, -0.001, 100, 100)],
+        [False, True],
         ["not shown", "worse <b>"],
     )
     figure = figures.deltas([curve()], [delta], 0.9, 0.375)
@@ -71,7 +70,7 @@ def test_a_map_says_its_numbers_and_leaves_gaps_empty():
 
 def test_every_sparsity_that_was_measured_has_one_tick():
     alone = figures.Curve("Wanda", *[np.array([0.7])] * 4, np.array([1]))
-    delta = figures.Delta("difference", *[np.array([0.7])] * 4, np.array([False]), ["not shown"])
+    delta = figures.Delta("difference", [0.7], [Difference(0.7, 0.7, 0.7, 100, 100)], [False], ["not shown"])
     for figure in (figures.accuracy([alone], "sparsity", 0.9, 0.4), figures.deltas([alone], [delta], 0.9, 0.4)):
         for axis in figure.select_xaxes():
             np.testing.assert_allclose(axis.tickvals, [0.7])

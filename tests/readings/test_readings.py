@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.readings import READINGS, reading
-from analysis.readings.words import number, percent, signed, times
 from analysis.sinks.token_names import position_name
+from analysis.words import number, percent, signed, times
 
 LABELS = ["the", "cat", ".", "sat"]
 NAMES = [position_name(at, text) for at, text in enumerate(LABELS)]

@@ -25,7 +25,6 @@ from analysis.evaluation.ablation_effects import (
     without_sinks,
 )
 from analysis.evaluation.ablation_exhibits import effects_of
-from analysis.evaluation.differences import Difference
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
@@ -42,6 +41,7 @@ from analysis.specs import (
     ModelSpec,
     SinkParams,
 )
+from analysis.statistics.differences import Difference
 from tests.helpers import QuietContext
 
 CPU = ModelSpec(device="cpu")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.differences import holm
 from analysis.specs import grid
+from analysis.statistics.differences import holm
 from analysis.study import gather_pruning, rules
 from tests.study.helpers import Drawn, gathered, spec, study
 

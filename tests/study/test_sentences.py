@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from analysis.evaluation.decisions import DECISIONS
+from analysis.statistics.decisions import DECISIONS
 from analysis.study import gather_pruning, rules
 from analysis.study.findings import Findings
 from tests.study.helpers import Drawn, gathered

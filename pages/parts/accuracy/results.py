@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.evaluation import comparing, conditions, curves, decomposition, significance, tables, verdicts
+from analysis.evaluation import comparing, conditions, curves, decomposition, tables, verdicts
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.differences import SHOWN
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
 from analysis.readings import reading
+from analysis.statistics import clustered
+from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import chart, exhibit_table, heading, kept, table
 from pages.parts.expander import Setting, fold
@@ -27,7 +28,7 @@ _DIFFERENCE = (
     "\n\ncut at −1 and 1. The average weighs tasks equally; its variance is the sum of theirs."
 )
 _TESTS = (
-    f"{_DIFFERENCE}\n\n$p$: the t-test that goes with the interval, and where fewer than {significance.FEW} clusters "
+    f"{_DIFFERENCE}\n\n$p$: the t-test that goes with the interval, and where fewer than {clustered.FEW} clusters "
     "differ the larger of it and the test that flips the signs of clusters; where each item is its own cluster, the "
     "exact McNemar test. All adjusted by Holm together."
 )

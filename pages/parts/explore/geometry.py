@@ -6,11 +6,11 @@ from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.readings.words import counted
 from analysis.recording.cause_exhibits import geometry_over
 from analysis.recording.inside_specs import geometry_spec, geometry_steps, why_not_inside
 from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
+from analysis.words import counted
 from pages.parts import asking
 from pages.parts.charts import show
 from pages.parts.linked import linked_box

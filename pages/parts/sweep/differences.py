@@ -66,8 +66,8 @@ def draw_differences(
 
 def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family: int) -> None:
     floors = [_floor(setting) for setting in _controls(compared)]
-    deltas = [figures.Delta(**vars(each)) for each in sweep_axes.differences_along(compared)]
-    curves = curves_of(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
+    deltas = sweep_axes.differences_along(compared)
+    curves = sweep_axes.by_sparsity(settings)  # all, so that a method has one colour in all plots
     first = compared[0].setting
     chart(
         "Accuracy by sparsity, and what the discount changes",
@@ -86,7 +86,7 @@ def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family:
 def _table(compared: Sequence[Comparison]) -> None:
     """The differences of one relation, a row each."""
     rows = [sweep_tables.comparison_row(comparison) for comparison in compared]
-    methods = [sweep_axes.label(comparison.setting) for comparison in compared]
+    methods = [comparison.setting.label for comparison in compared]
     columns = {name: [row[name] for row in rows] for name in ("p (Holm)", "verdict")}
     counts = {name: [row[name] for row in rows] for name in ("seeds", "items", "clusters")}
     frame = pd.DataFrame(
@@ -96,7 +96,7 @@ def _table(compared: Sequence[Comparison]) -> None:
             "points": [100 * row["difference"] for row in rows],
             "low": [100 * row["low"] for row in rows],
             "high": [100 * row["high"] for row in rows],
-            "compared with": [sweep_axes.label(comparison.other) for comparison in compared],
+            "compared with": [comparison.other.label for comparison in compared],
             **columns,
             "detectable": [100 * comparison.difference.detectable() for comparison in compared],
             **counts,
@@ -127,7 +127,3 @@ def _floor(setting: Setting) -> str:
         f"Two calibration seeds of {setting.name} differ by {100 * floor.typical:.2f} points typically, by "
         f"{100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
     )
-
-
-def curves_of(along: Sequence[sweep_axes.Along]) -> list[figures.Curve]:
-    return [figures.Curve(**vars(curve)) for curve in along]

@@ -12,7 +12,6 @@ from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_axes, sweep_scores, sweep_tables
 from analysis.evaluation.command import evaluate_command
-from analysis.evaluation.differences import Difference
 from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
 from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
@@ -21,10 +20,11 @@ from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
+from analysis.statistics.differences import Difference
 from pages.parts.charts import chart, kept, show, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.sweep.differences import curves_of, draw_differences
+from pages.parts.sweep.differences import draw_differences
 
 _ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
 _NO_SHARES = {
@@ -140,7 +140,7 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
         "Accuracy against sparsity",
         "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.",
         _ACCURACY,
-        _accuracy(curves_of(along), "sparsity", first.dense.value, first.chance),
+        _accuracy(along, "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
         frame,
         finding=_seeds_apart(along),
@@ -148,7 +148,7 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
     )
 
 
-def _seeds_apart(along: Sequence[sweep_axes.Along]) -> str:
+def _seeds_apart(along: Sequence[figures.Curve]) -> str:
     """Where all seeds of one curve lie above those of every other."""
     x = sorted({float(at) for curve in along for at in curve.x})
     low, high, seeds = (np.full((len(along), len(x)), empty) for empty in (np.nan, np.nan, 0.0))
@@ -276,7 +276,7 @@ def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
         pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
         finding=reading(
             "differences",
-            [f"{sweep_axes.label(setting)} − dense" for setting in rows],
+            [f"{setting.label} − dense" for setting in rows],
             _in_points(losses),
             [loss.shown for loss in losses],
             "points on average",

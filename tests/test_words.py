@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.export import table_html
-from analysis.shown_numbers import column_formats, p_value, p_words
+from analysis.words import column_formats, p_value, p_words
 
 
 def test_a_p_is_told_down_to_a_thousandth():

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.evaluation import plan_noise, planning, significance
-from analysis.evaluation.replicates import crossed_difference, seed_floor
+from analysis.evaluation import plan_noise, planning
+from analysis.statistics import clustered
+from analysis.statistics.crossed import crossed_difference, seed_floor
 
 
 def crossed_anova(differences: np.ndarray) -> tuple[float, float, float]:
@@ -56,7 +57,7 @@ def test_one_seed_is_the_clustered_difference_and_says_what_it_lacks():
     clusters = [np.arange(60) // 2, np.arange(90) // 3]
     first, second = ([(rng.random((1, len(of))) < share) * 1.0 for of in clusters] for share in (0.8, 0.5))
     one = crossed_difference(first, second, clusters, paired=True, test=True)
-    mean = significance.average_difference([a[0] - b[0] for a, b in zip(first, second, strict=True)], clusters, True)
+    mean = clustered.average_difference([a[0] - b[0] for a, b in zip(first, second, strict=True)], clusters, True)
     assert (one.value, one.low, one.high, one.p) == pytest.approx((mean.value, mean.low, mean.high, mean.p))
     assert not one.holds_seeds and one.seed_variance is None
     assert (one.seeds, one.clusters, one.n) == (1, 60, 150)
@@ -155,7 +156,7 @@ def test_200_null_experiments_with_clusters_and_seeds(seeds, paired):
         crossed += crossed_difference(first, second, KEYS, paired, test=True).p < 0.05
         single = [left[0] - right[0] for left, right in zip(first, second, strict=True)]
         own = [np.arange(len(row)) for row in single]
-        items_alone += significance.average_difference(single, own, True).p < 0.05
+        items_alone += clustered.average_difference(single, own, True).p < 0.05
     assert 0.025 <= crossed / 200 <= 0.075
     assert items_alone / 200 > 0.3
 

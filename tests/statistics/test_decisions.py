@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.evaluation.decisions import DECISIONS, NATS, POINTS, conclusions, decide, interval_words
-from analysis.evaluation.differences import Difference, in_family
-from analysis.evaluation.replicates import crossed_difference
+from analysis.statistics.crossed import crossed_difference
+from analysis.statistics.decisions import DECISIONS, NATS, POINTS, conclusions, decide, interval_words
+from analysis.statistics.differences import Difference, in_family
 
 shares = st.floats(-1, 1, allow_nan=False)
 

@@ -18,8 +18,8 @@ from itertools import combinations
 
 import numpy as np
 
-from analysis.evaluation import significance
-from analysis.evaluation.differences import LEVEL, Difference, half_interval
+from analysis.statistics import clustered
+from analysis.statistics.differences import LEVEL, Difference, half_interval
 
 _LEAST = -69.0  # the logarithm of the least p that is told, 1e-30
 
@@ -60,8 +60,8 @@ def crossed_difference(
     if paired and seeds != other_seeds:
         raise ValueError(f"{seeds} and {other_seeds} seeds are no pairs")
     over_seeds = [np.mean(left, axis=0) - np.mean(right, axis=0) for left, right in zip(first, second, strict=True)]
-    means = [significance.clustered_mean(row, of) for row, of in zip(over_seeds, clusters, strict=True)]
-    by_cluster = significance.mean_of_means(means)
+    means = [clustered.clustered_mean(row, of) for row, of in zip(over_seeds, clusters, strict=True)]
+    by_cluster = clustered.mean_of_means(means)
     if paired:
         samples: list[Sequence[np.ndarray]] = [[left - right for left, right in zip(first, second, strict=True)]]
     else:
@@ -79,14 +79,14 @@ def crossed_difference(
         final=test,
         seeds=seeds,
         cluster_variance=by_cluster.variance,
-        cluster_freedom=significance.finite(by_cluster.freedom),
+        cluster_freedom=clustered.finite(by_cluster.freedom),
         seed_variance=by_seed.variance if known else None,
         seed_freedom=by_seed.freedom if known else None,
         shared_variance=by_seed.shared if known else None,
     )
     half = crossed.half(1 - LEVEL)
-    low, high = significance.inside(crossed.value - half, crossed.value + half, within, -1)
-    p = significance.where_few(_p(crossed.value, crossed.parts), by_cluster.shares) if test else None
+    low, high = clustered.inside(crossed.value - half, crossed.value + half, within, -1)
+    p = clustered.where_few(_p(crossed.value, crossed.parts), by_cluster.shares) if test else None
     return replace(crossed, low=float(low), high=float(high), p=p)
 
 
@@ -102,7 +102,7 @@ def seed_floor(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Se
     beside, differences, disagreements = 0, [], []
     for one, other in combinations(range(seeds), 2):
         rows = [task[one] - task[other] for task in runs]
-        mean = significance.average_difference(rows, clusters, test=False)
+        mean = clustered.average_difference(rows, clusters, test=False)
         beside += not mean.low <= 0 <= mean.high
         differences.append(abs(mean.value))
         disagreements.append(np.mean([np.mean(row != 0) for row in rows]))

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.evaluation.differences import LEVEL, Difference
+from analysis.statistics.differences import LEVEL, Difference
 
 FEW = 30
 """Where fewer clusters differ, p is the larger of Student's and the sign flip's, which is exact where a cluster's

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.evaluation import significance
-from analysis.evaluation.differences import Difference, holm, points, verdict
-from analysis.evaluation.significance import difference, estimate, mcnemar
+from analysis.statistics import clustered
+from analysis.statistics.clustered import difference, estimate, mcnemar
+from analysis.statistics.differences import Difference, holm, points, verdict
 
 
 def test_wilson_by_its_formula():
@@ -26,11 +26,11 @@ def test_effective_items_are_korn_and_graubards():
     """100 items in 20 clusters, the variance twice that of unrelated ones: 100/2 · (t₉₉ / t₁₉)² at 97.5 %."""
     share, items, clusters = 0.5, 100, 20
     variance = 2 * share * (1 - share) / (items - 1)
-    found = significance.effective_items(*(np.array([number]) for number in (share, variance, items, clusters, 7.0)))
+    found = clustered.effective_items(*(np.array([number]) for number in (share, variance, items, clusters, 7.0)))
     assert found == pytest.approx(items / 2 * (1.9842169 / 2.0930241) ** 2, rel=1e-6)
-    apart = significance.effective_items(*(np.array([number]) for number in (share, variance / 8, items, items, 7.0)))
+    apart = clustered.effective_items(*(np.array([number]) for number in (share, variance / 8, items, items, 7.0)))
     assert apart == pytest.approx(items), "never more than there are"
-    alike = significance.effective_items(*(np.array([number]) for number in (1.0, np.nan, items, clusters, 7.0)))
+    alike = clustered.effective_items(*(np.array([number]) for number in (1.0, np.nan, items, clusters, 7.0)))
     assert alike == 7, "without spread as if a cluster were one item"
 
 
@@ -40,7 +40,7 @@ def test_the_clustered_variance_is_that_of_a_regression_on_an_intercept(items, n
 
     rng = np.random.default_rng(number)
     values, of = rng.random(items), rng.integers(0, 9, items)
-    found = significance.clustered_mean(values, of)
+    found = clustered.clustered_mean(values, of)
     if found.clusters > 1:
         groups = {"groups": np.unique(of, return_inverse=True)[1]}
         fit = OLS(values, np.ones(items)).fit(cov_type="cluster", cov_kwds=groups, use_t=True)
@@ -138,13 +138,13 @@ def test_intervals_end_where_differences_do(tasks):
     pairs = [np.array(rows, float).T for rows in tasks]
     own = [np.arange(len(first)) for first, _ in pairs]
     singles = [difference(first, second, of, True) for (first, second), of in zip(pairs, own, strict=True)]
-    mean = significance.average_difference([first - second for first, second in pairs], own, True)
+    mean = clustered.average_difference([first - second for first, second in pairs], own, True)
     for one in [*singles, mean]:
         if one.n:
             assert -1 <= one.low <= one.value <= one.high <= 1
             assert one.low < one.high
             assert one.p >= 0.05 or not one.low <= 0 <= one.high
-    accuracy = significance.average([first for first, _ in pairs], own)
+    accuracy = clustered.average([first for first, _ in pairs], own)
     assert not accuracy.n or 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
 
 
@@ -159,7 +159,7 @@ def test_few_items_that_reached_beyond_one():
 def test_scores_on_a_scale_of_their_own_are_not_cut():
     one = difference(np.array([10.0, 30, 50]), np.array([5.0, 10, 20]), np.arange(3), True)
     assert one.high > 18.4
-    assert significance.average([np.array([10.0, 90.0])], [np.arange(2)]).high > 90
+    assert clustered.average([np.array([10.0, 90.0])], [np.arange(2)]).high > 90
 
 
 def test_words_for_numbers():
@@ -176,15 +176,15 @@ def test_average_weighs_benchmarks_equally():
     rng = np.random.default_rng(1)
     small, large = (rng.random(50) < 0.9).astype(float), (rng.random(1000) < 0.5).astype(float)
     own = [np.arange(50), np.arange(1000)]
-    one = significance.average([small, large], own)
+    one = clustered.average([small, large], own)
     assert one.value == pytest.approx((small.mean() + large.mean()) / 2)
     spread = math.sqrt(small.var(ddof=1) / 50 + large.var(ddof=1) / 1000) / 2
     squares = [small.var(ddof=1) / 50, large.var(ddof=1) / 1000]
     freedom = sum(squares) ** 2 / (squares[0] ** 2 / 49 + squares[1] ** 2 / 999)
     assert one.high - one.low == pytest.approx(2 * stats.t.ppf(0.975, freedom) * spread, rel=1e-9)
     assert (one.n, one.clusters) == (1050, 1050)
-    assert significance.average([], []).n == 0
-    sure = significance.average([np.ones(20), np.ones(30)], [np.arange(20), np.arange(30)])
+    assert clustered.average([], []).n == 0
+    sure = clustered.average([np.ones(20), np.ones(30)], [np.arange(20), np.arange(30)])
     assert sure.low < 0.95
 
 
@@ -197,7 +197,7 @@ scores_in_clusters = st.lists(st.tuples(st.booleans(), st.booleans(), st.integer
 def test_the_clustered_variance_is_millers(rows):
     """Equation 4 of arXiv 2411.00640, with the factor G / (G − 1) for few clusters."""
     values, _, clusters = np.array(rows, float).T
-    mean = significance.clustered_mean(values, clusters)
+    mean = clustered.clustered_mean(values, clusters)
     rest = values - values.mean()
     together = sum(rest[i] * rest[j] for i in range(len(rest)) for j in range(len(rest)) if clusters[i] == clusters[j])
     count = len(set(clusters))
@@ -220,7 +220,7 @@ def test_items_of_their_own_give_what_item_wise_formulas_give(rows):
     if np.ptp(first - second):
         interval = stats.ttest_rel(first, second).confidence_interval(0.95)
         assert (one.low, one.high) == pytest.approx((max(interval.low, -1), min(interval.high, 1)))
-    low, high = significance.wilson(np.array([first.sum()]), np.array([count]))
+    low, high = clustered.wilson(np.array([first.sum()]), np.array([count]))
     accuracy = estimate(first, own)
     assert (accuracy.low, accuracy.high) == pytest.approx((low[0], high[0]))
 
@@ -239,7 +239,7 @@ def test_the_same_items_over_again_tell_nothing_new():
     assert again.p > 100 * item_wise.p
     accuracy, copied = estimate(first, keys), estimate(np.repeat(first, 5), np.repeat(keys, 5))
     assert (copied.low, copied.high) == pytest.approx((accuracy.low, accuracy.high), abs=0.002)
-    mean = significance.average_difference([np.repeat(first - second, 5)], [np.repeat(keys, 5)], True)
+    mean = clustered.average_difference([np.repeat(first - second, 5)], [np.repeat(keys, 5)], True)
     assert (mean.low, mean.high, mean.clusters) == pytest.approx((once.low, once.high, 80))
 
 
@@ -267,7 +267,7 @@ def test_few_clusters_are_tested_by_flipping_signs(clusters):
     sums = np.array([total for total, _ in clusters], float)
     signs = np.array(np.meshgrid(*[[-1, 1]] * len(sums))).reshape(len(sums), -1)
     exact = np.mean(np.abs(signs.T @ sums) >= abs(sums.sum()))
-    assert significance.sign_flip(sums) == pytest.approx(exact)
+    assert clustered.sign_flip(sums) == pytest.approx(exact)
 
 
 def test_one_cluster_is_one_observation():
@@ -293,7 +293,7 @@ def test_what_is_shown_lies_beside_0():
         first = (rng.random(2 * count) < 0.8).astype(float)
         second = (rng.random(2 * count) < 0.5).astype(float)
         one = difference(first, second, clusters, True)
-        mean = significance.average_difference([first - second, first[:9] - second[:9]], [clusters, clusters[:9]], True)
+        mean = clustered.average_difference([first - second, first[:9] - second[:9]], [clusters, clusters[:9]], True)
         for each in (one, mean):
             assert not each.shown or not each.low <= 0 <= each.high
         shown += one.shown

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 
-from analysis.evaluation.differences import Difference
-from analysis.readings.words import listed
 from analysis.registry import Registry
-from analysis.shown_numbers import p_words
+from analysis.statistics.differences import Difference
+from analysis.words import listed, p_words
 
 
 @dataclass(frozen=True)

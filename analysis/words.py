@@ -1,0 +1,157 @@
+"""Numbers, lists and tables as people read them: with no more digits than their intervals support. NumPy only.
+
+Files for machines (JSON, CSV, Parquet) keep the numbers as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PARTS = {
+    2: "half",
+    3: "a third",
+    4: "a quarter",
+    5: "a fifth",
+    6: "a sixth",
+    7: "a seventh",
+    8: "an eighth",
+    9: "a ninth",
+    10: "a tenth",
+}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def times(value: float, reference: float) -> str:
+    """How large a value is beside a reference, both above 0, as words that go before "what …": "a seventh of"."""
+    ratio = value / reference
+    if ratio >= 1.05:
+        return f"{ratio:.2g} times" if ratio < 99.5 else f"{ratio:.0f} times"
+    if ratio > 0.95:
+        return "about"
+    if ratio > 0.6:
+        return f"{ratio:.0%} of"
+    part = round(1 / ratio)
+    return f"{_PARTS[part]} of" if part in _PARTS else f"1/{part} of"
+
+
+def percent(value: float) -> str:
+    """A share in per cent, with as many decimals as it needs."""
+    size = abs(value)
+    return f"{value:.0%}" if size >= 0.1 or size == 0 else f"{value:.1%}" if size >= 0.01 else f"{100 * value:.2g}%"
+
+
+def number(value: float, as_percent: bool) -> str:
+    """A value as the plot shows it; very small and very large ones by powers of ten."""
+    if as_percent:
+        return percent(value)
+    digits, _, power = f"{value:.3g}".partition("e")
+    return f"{digits}·10{str(int(power)).translate(_RAISED)}" if power else digits
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A change with its sign, the minus as wide as the plus."""
+    return f"{value:+.{digits}g}".replace("-", "−")
+
+
+def subject(name: str) -> str:
+    """The name of a position at the beginning of a sentence, before its verb."""
+    return f"{name[0].upper()}{name[1:]}," if name.startswith("position") else name
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def largest(values: np.ndarray) -> tuple[int, ...]:
+    """Where the largest of finite values stands; of an array with at least one."""
+    return tuple(int(index) for index in np.unravel_index(int(np.nanargmax(values)), values.shape))
+
+
+def listed(parts: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and the last of every run of consecutive numbers, which come in ascending order."""
+    found: list[tuple[int, int]] = []
+    for each in numbers:
+        if found and each == found[-1][1] + 1:
+            found[-1] = (found[-1][0], each)
+        else:
+            found.append((each, each))
+    return found
+
+
+# --- p-values and tables ----------------------------------------------------------------------------------------------
+
+P_COLUMNS = ("p", "p (Holm)", "p_holm", "p_adjusted")
+"""How columns of p-values are called."""
+_LEAST_P = 0.001  # below which a p is not told any closer
+_MOST_DECIMALS = 4
+_DIGITS = 3  # significant ones, where no interval says how many there are
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as a cell of a table: `0.012`, or `< 0.001`."""
+    return f"< {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
+
+
+def p_words(p: float) -> str:
+    """Return a p-value in a sentence: `p = 0.012`, or `p < 0.001`."""
+    return f"p {p_value(p)}" if p < _LEAST_P else f"p = {p_value(p)}"
+
+
+def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[str, Callable[[Any], str]]:
+    """Return by name what writes the cells of the columns of a table that hold fractions, or counts with gaps.
+
+    An interval, which stands in `low` and `high`, has two significant digits of its typical half, and so has the value
+    before it. Other fractions have three significant digits. shares: columns that are written in per cent.
+    """
+    formats: dict[str, Callable[[Any], str]] = {}
+    for name in frame.columns:
+        if name in P_COLUMNS:
+            formats[name] = _blank(p_value)
+        elif name in shares:
+            formats[name] = _blank("{:.1%}".format)
+        elif frame[name].dtype.kind == "f":
+            formats[name] = _blank("{:.0f}".format if _whole(frame[name].to_numpy()) else _significant)
+    if not {"low", "high"} <= set(formats):
+        return formats
+    columns = list(frame.columns)
+    before = columns[columns.index("low") - 1]
+    decimals = _decimals(frame["low"].to_numpy(), frame["high"].to_numpy())
+    for name in ("low", "high", *([before] if before in formats else [])):
+        formats[name] = _blank(lambda value: f"{value:.{decimals}f}".replace("-", "−"))
+    return formats
+
+
+def _blank(write: Callable[[float], str]) -> Callable[[Any], str]:
+    return lambda value: "" if value is None or not np.isfinite(value) else write(value)
+
+
+def _whole(values: np.ndarray) -> bool:
+    """Whether a column counts, although gaps make it one of fractions."""
+    there = values[np.isfinite(values)]
+    return bool((there == np.round(there)).all())
+
+
+def _decimals(low: np.ndarray, high: np.ndarray) -> int:
+    """Return how many decimals hold two significant digits of half an interval, the median over rows."""
+    half = (high - low) / 2
+    half = half[np.isfinite(half) & (half > 0)]
+    if not len(half):
+        return 2
+    return int(np.clip(1 - np.floor(np.log10(np.median(half))), 0, _MOST_DECIMALS))
+
+
+def _significant(value: float) -> str:
+    told = f"{value:,.0f}" if abs(value) >= 10**_DIGITS else f"{value:.{_DIGITS}g}"
+    return told.replace("-", "−")
