@@ -80,11 +80,11 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
     from analysis.figures.export import Exhibit
     from analysis.recording import set_exhibits
     from analysis.recording.inside_sets import queries_apart
-    from analysis.recording.layer_answers import layer_table, legend
+    from analysis.recording.layer_answers import layer_table, legend, movement_table
     from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
-    by_layer = {name: layer_table(answer) for name, answer in told.items()}
+    by_layer = {name: layer_table(answer).merge(movement_table(answer)) for name, answer in told.items()}
     answers = [Exhibit(f"{name}, layer by layer", legend(table), None, table) for name, table in by_layer.items()]
     layers, counted = set_exhibits.layers_by_kind(sets), set_exhibits.counts(sets)
     counts = [] if counted is None else [counted]

@@ -16,10 +16,12 @@ from analysis.evaluation.ablation_effects import (
     shown,
     without_sinks,
 )
-from analysis.figures.causes import effect_intervals
+from analysis.evaluation.ablation_levels import Levels, answer, answer_rows, difference_words, levels_of
+from analysis.figures.causes import LevelRow, effect_levels
 from analysis.readings import reading
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
+from analysis.statistics.decisions import NATS, POINTS
 from analysis.words import listed
 
 Summary = Mapping[str, Any]
@@ -32,52 +34,79 @@ NUMBERS: Mapping[str, str] = {"share": "attention acted on", "count": "positions
 _FEW = 4  # effects of which each is named
 METHOD = Formulas(
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
-    "chooses the positions, a second one is intervened on and predicts the tokens. Points: the mean over prompts of "
-    "target minus control, with its 95 % interval over prompts, clustered by template or key; filled where the "
-    "interval excludes 0 and p, Holm-corrected over all effects drawn, is below 0.05 (Student's, and the sign flip's "
+    "chooses the positions, a second one is intervened on and predicts the tokens. Marks: means over the prompts "
+    "compared. Differences: target minus control, with the 95 % interval over prompts, clustered by template or key; "
+    "filled where it excludes 0 and p, Holm-corrected over all effects, is below 0.05 (Student's, and the sign flip's "
     "where it is larger and few prompts differ). Controls: "
     + "; ".join(f"{control.title}: {control.help}" for control in CONTROLS.values())
     + ". Prompts without a position to act on are left out."
 )
 
 
-def effects_of(summary: Summary, name: str) -> Shown | None:
-    """Target minus control in a row of `MEASURES`, a dot each with its interval; None where there is no interval."""
+def effects_of(summary: Summary, name: str, answering: bool = False) -> Shown | None:
+    """Target beside control in a row of `MEASURES`, with the interval of their difference; None where there is none.
+
+    answering: the effects of the answer alone, those of the sinks under the first intervention.
+    """
     measure = MEASURES[name]
-    drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
+    family = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
+    drawn = answer_rows(family, name) if answering else family
     if not drawn:
         return None
     first, last = summary["layers"]
-    values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
+    levels = [levels_of(summary["rows"], effect) for effect in drawn]
     tested = [shown(effect) for effect in drawn]
+    alone = len({(effect["target"], effect["intervention"]) for effect in drawn}) == 1 and drawn[0]["target"] == "sinks"
     return Shown(
         f"effects-{name}",
-        f"{measure.title}: target minus control",
-        f"Right of the line: more than the control. Filled: significant after Holm correction over all {len(drawn)}. "
-        f"{summary['prompts']} prompts, layers {first} to {last}.{without_sinks(drawn[0])}",
+        measure.title,
+        f"Bold: target minus control, in {'points' if measure.percent else 'nats'}. Grey: the control, with the "
+        f"interval of the difference around it. Filled: significant after Holm correction over all {len(family)}. "
+        f"Dotted: untouched. {summary['prompts']} prompts, layers {first} to {last}."
+        f"{without_sinks(drawn[0])}",
         METHOD,
-        effect_intervals(
-            [_named(effect) for effect in drawn],
-            [INTERVENTIONS[effect["intervention"]].title for effect in drawn],
-            values,
-            low,
-            high,
-            tested,
+        effect_levels(
+            [
+                LevelRow(
+                    _called(effect, alone),
+                    "sinks" if alone else INTERVENTIONS[effect["intervention"]].title,
+                    at.target,
+                    at.control,
+                    effect["low"],
+                    effect["high"],
+                    flag,
+                    difference_words(effect, name).replace(f" {POINTS.name if measure.percent else NATS.name}", ""),
+                )
+                for effect, at, flag in zip(drawn, levels, tested, strict=True)
+            ],
             measure.axis,
+            measure.untouched if isinstance(measure.untouched, float) else None,
             measure.percent,
         ),
         pd.DataFrame(
             [
                 {"positions": _named(effect), "done to them": INTERVENTIONS[effect["intervention"]].title}
                 | {end: effect[end] for end in ("value", "low", "high", "n", "clusters", "p_holm")}
+                | {"level, target": at.target, "level, control": at.control}
                 | dict(zip(("attention, target", "attention, control"), effect["shares"], strict=True))
                 | {"prompts without sinks": effect.get("left_out"), "prompts without control": effect.get("unmatched")}
                 | ({"by position": effect["by_position"]} if "by_position" in effect else {})
-                for effect in drawn
+                for effect, at in zip(drawn, levels, strict=True)
             ]
         ),
-        _finding(drawn, tested, name),
+        _level_finding(levels[0], name) if alone else _finding(drawn, tested, name),
     )
+
+
+def _level_finding(levels: Levels, name: str) -> str:
+    """Say what the untouched model loses without its sinks, and how much attention they drew."""
+    measure = MEASURES[name]
+    drew = f"which drew {levels.share:.0%} of the attention"
+    if name == "divergence":
+        return f"Without its sinks, {drew}, the model's predictions change by {levels.target:.2g} nats."
+    if measure.untouched == 1.0:
+        return f"Without its sinks, {drew}, the model keeps {levels.target:.0%} of its text."
+    return f"{measure.title} without the sinks, {drew}: {levels.target:.3g}."
 
 
 def _finding(drawn: Sequence[Mapping[str, Any]], tested: Sequence[bool], name: str) -> str:
@@ -102,13 +131,10 @@ def _finding(drawn: Sequence[Mapping[str, Any]], tested: Sequence[bool], name: s
 
 
 def in_words(summary: Summary) -> tuple[list[str], list[str]]:
-    """Say what the ablation shows beside its controls, a sentence each: the answer, with where predictions and text
-    disagree, and the rest.
-    """
+    """Say what the ablation shows beside its controls, a sentence each: the answer, and the rest."""
     effects = summary["effects"]
-    answer, _, rest = sentence(effects).partition(". ")
-    first = [no_sinks(summary["rows"]), f"{answer}." if rest else answer, *disagreements(effects)]
-    others = [rest, *(contrast_sentence(effects, name) for name in INTERVENTIONS)]
+    first = [no_sinks(summary["rows"]) or answer(effects)]
+    others = [*disagreements(effects), sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS)]
     return list(filter(None, first)), list(filter(None, others))
 
 
@@ -141,6 +167,12 @@ def _condition(row: Mapping[str, Any]) -> dict[str, str]:
         "which": f"control: {CONTROLS[control_of(row)].title}" if control_of(row) else "target",
         "done to them": INTERVENTIONS[row["intervention"]].title,
     }
+
+
+def _called(effect: Mapping[str, Any], alone: bool) -> str:
+    """Return the name of a comparison, without its target where there is no other."""
+    against = effect["against"]
+    return CONTROLS[against].title if alone and against in CONTROLS else _named(effect)
 
 
 def _named(effect: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Figures of what sinks do: effects of an ablation with their intervals, and two texts of one prompt side by side."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
@@ -81,6 +82,86 @@ def effect_intervals(
         zeroline=False,
     )
     figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g")
+    return figure
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    """One comparison. group: what is done to the target, its colour. target, control: levels on the axis. low, high: of
+    target minus control, with its interval. shown: significant. told: the difference in words, beneath the name.
+    """
+
+    name: str
+    group: str
+    target: float
+    control: float
+    low: float
+    high: float
+    shown: bool
+    told: str
+
+
+def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | None, percent: bool = False) -> go.Figure:
+    """A row for each comparison: the target's level and its control's on one scale from 0. The interval of their
+    difference is drawn around the control, so that a target beyond it differs. untouched: the level without ablation.
+    """
+    figure = go.Figure()
+    number = ".1%" if percent else ".3g"
+    places = np.arange(len(rows))
+    control, target = (np.array([getattr(row, end) for row in rows]) for end in ("control", "target"))
+    low, high = (np.array([getattr(row, end) for row in rows]) for end in ("low", "high"))
+    figure.add_trace(
+        go.Scatter(
+            x=control,
+            y=places,
+            mode="markers",
+            name="control, 95 % interval of the difference",
+            marker={"symbol": "line-ns", "size": 10, "line": {"width": 3, "color": REFERENCE}},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": target - low - control,
+                "arrayminus": control - (target - high),
+                "thickness": 2,
+                "width": 5,
+                "color": REFERENCE,
+            },
+            text=[as_text(row.told) for row in rows],
+            hovertemplate=f"control: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
+        )
+    )
+    groups = list(dict.fromkeys(row.group for row in rows))
+    for index, group in enumerate(groups):
+        at = np.array([row.group == group for row in rows])
+        color = SINK if len(groups) == 1 else KIND_COLORS[index % len(KIND_COLORS)]
+        figure.add_trace(
+            go.Scatter(
+                x=target[at],
+                y=places[at],
+                mode="markers",
+                name=as_text(group),
+                marker={
+                    "size": 11,
+                    "color": color,
+                    "line": {"width": 2, "color": color},
+                    "symbol": ["circle" if row.shown else "circle-open" for row in rows if row.group == group],
+                },
+                text=[as_text(row.told) for row in rows if row.group == group],
+                hovertemplate=f"%{{fullData.name}}: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
+            )
+        )
+    if untouched is not None:
+        figure.add_vline(x=untouched, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
+    layout(figure, wrapped(x_title, 24), "", height=170 + 52 * len(rows))
+    figure.update_layout(showlegend=True)
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=places,
+        ticktext=[f"{wrapped(row.name, 26)}<br><b>{wrapped(row.told, 26)}</b>" for row in rows],
+        range=[len(rows) - 0.5, -0.5],
+        zeroline=False,
+    )
+    figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g", rangemode="tozero", nticks=5)
     return figure
 
 

@@ -13,7 +13,7 @@ from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import by_kind, moves, of_all_kinds
 from analysis.recording.set_verdicts import LEAST_PORTION, Said
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
-from analysis.sinks.intervals import Estimates
+from analysis.sinks.intervals import LEVEL, Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import listed
 
@@ -59,13 +59,15 @@ class LayerAnswer:
 
 @dataclass(frozen=True)
 class SetAnswer:
-    """The layers of a set, what they show in two sentences, and everything that is said of it. random: corrected share
-    of the sinks of random weights, over all layers; NaN where none were recorded.
+    """The layers of a set, what they show, and everything that is said of it. where: which tokens the sinks are, how
+    strong and how many. movement: in which layers they move more than every null. exceptions: which nulls the other
+    layers do not exceed. Sentences that say nothing are empty.
     """
 
     layers: tuple[LayerAnswer, ...]
     where: str
     movement: str
+    exceptions: str
     said: Said
 
 
@@ -74,7 +76,7 @@ def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
     family = set_verdicts.family_of(recordings, families)
     layers = tuple(_layers(recordings, family))
     return SetAnswer(
-        layers, _where(recordings, layers), _movement(layers), set_verdicts.said_of(recordings, families, family)
+        layers, _where(recordings, layers), *_movement(layers), set_verdicts.said_of(recordings, families, family)
     )
 
 
@@ -139,34 +141,46 @@ def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     none = [one.layer for one in layers if not one.kinds]
     have = "has" if len(none) == 1 else "have"
     without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
-    judged = [one.apart for one in with_sinks if one.apart is not None]
-    apart = f" They are set apart from the other tokens in {sum(judged)} of {len(judged)} layers." if judged else ""
-    return f"Sinks draw {strength} × uniform attention{beside}. Most are {listed(kinds)}.{apart}{without}"
+    return f"Sinks draw {strength} × uniform attention{beside}. Most are {listed(kinds)}.{_chance(with_sinks)}{without}"
 
 
-def _movement(layers: Sequence[LayerAnswer]) -> str:
+def _chance(layers: Sequence[LayerAnswer]) -> str:
+    """Tell how many sinks and how many layers that are set apart chance would give; empty where it was not recorded."""
+    drawn = [one.chance for one in layers if one.chance is not None]
+    judged = [one.apart for one in layers if one.apart is not None]
+    told = ""
+    if drawn:
+        counts = spread(np.array([one.count for one in layers]), False)
+        told += f" A step has {counts} of them, {spread(np.array(drawn), False)} by chance."
+    if judged:
+        told += f" A gap or heavy tail sets them apart in {sum(judged)} of {len(judged)} layers"
+        told += f" (by chance, even one in at most {1 - LEVEL:.0%} of sets)."
+    return told
+
+
+def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     """Tell in which layers sinks move more than every null, and which nulls the others do not exceed; empty where
     nothing was tested.
     """
     nulls = [null for null in MOVEMENT_NULLS if null != PLACES and any(one.moved[null] for one in layers)]
     if not nulls:
-        return ""
+        return "", ""
     every = [one.layer for one in layers if all(one.moved[null] == ABOVE for null in nulls)]
     if len(every) == len(layers):
-        return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}."
+        return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}.", ""
     where_not: dict[tuple[int, ...], list[str]] = {}
     for null in nulls:
         numbers = tuple(one.layer for one in layers if one.moved[null] != ABOVE)
         if numbers:
             where_not.setdefault(numbers, []).append(called(null))
-    rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
-    if every:
-        told = f"Sinks move more than every null predicts in {_in_sentence(every, len(layers))}"
-        return f"{told}; not significantly more than {rest}."
-    if [len(numbers) for numbers in where_not] == [len(layers)]:
+    if not every and [len(numbers) for numbers in where_not] == [len(layers)]:
         than = "any null predicts" if len(nulls) > 1 else _predict(nulls)
-        return f"In no layer do sinks move significantly more than {than}."
-    return f"In no layer do sinks move more than every null predicts: not significantly more than {rest}."
+        return f"In no layer do sinks move significantly more than {than}.", ""
+    rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
+    told = "In no layer do sinks move more than every null predicts."
+    if every:
+        told = f"Sinks move more than every null predicts in {_in_sentence(every, len(layers))}."
+    return told, f"Not significantly more than {rest}."
 
 
 def _predict(nulls: Sequence[str]) -> str:
@@ -198,17 +212,30 @@ def layer_table(answer: SetAnswer) -> pd.DataFrame:
             "sinks per step": number(one.count, False),
             "chance": "" if one.chance is None else number(one.chance, False),
             "set apart": "" if one.apart is None else "yes" if one.apart else "no",
-            "new per step": number(one.births, False),
         }
-        | {f"vs {called(null)}": mark for null, mark in one.moved.items()}
         for one in answer.layers
     ]
+    return _filled(rows)
+
+
+def movement_table(answer: SetAnswer) -> pd.DataFrame:
+    """Return a row per layer with its new sinks per step beside each null, as `layer_table`."""
+    return _filled(
+        [
+            {"layer": str(one.layer), "new per step": number(one.births, False)}
+            | {f"vs {called(null)}": mark for null, mark in one.moved.items()}
+            for one in answer.layers
+        ]
+    )
+
+
+def _filled(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     return table.loc[:, (table != "").any()]
 
 
 def legend(table: pd.DataFrame) -> str:
-    """Return what the columns of a table of layers are."""
+    """Return what the columns of `layer_table` or `movement_table` are."""
     return " ".join(words for column, words in LEGEND.items() if column in table)
 
 

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from analysis.figures.causes import channel_map, effect_intervals, filled_steps, interval_curve, lens_map
+from analysis.figures.causes import (
+    LevelRow,
+    channel_map,
+    effect_intervals,
+    effect_levels,
+    filled_steps,
+    interval_curve,
+    lens_map,
+)
 
 
 def test_effects_are_filled_where_they_are_shown():
@@ -20,6 +28,21 @@ def test_effects_are_filled_where_they_are_shown():
     assert first.marker.symbol == ("circle",) and second.marker.symbol == ("circle-open",)
     np.testing.assert_allclose([*first.error_x.array, *first.error_x.arrayminus], [0.3, 0.2])
     assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
+
+
+def test_a_target_lies_beyond_the_interval_around_its_control_where_the_difference_is_significant():
+    rows = [
+        LevelRow("as many", "sinks", 0.5, 0.2, 0.1, 0.5, True, "+0.3 nats [+0.1, +0.5]"),
+        LevelRow("equal <i>", "sinks", 0.5, 0.4, -0.1, 0.3, False, "+0.1 nats [-0.1, +0.3]"),
+    ]
+    figure = effect_levels(rows, "nats", 0.0)
+    control, target = figure.data
+    ends = np.array(control.x) - control.error_x.arrayminus, np.array(control.x) + control.error_x.array
+    np.testing.assert_allclose(ends, [[0.0, 0.2], [0.4, 0.6]], atol=1e-12)
+    assert target.marker.symbol == ("circle", "circle-open") and list(target.x) == [0.5, 0.5]
+    assert target.x[0] > ends[1][0] and ends[0][1] < target.x[1] < ends[1][1]
+    assert "equal &lt;i&gt;" in figure.layout.yaxis.ticktext[1] and "+0.3 nats" in figure.layout.yaxis.ticktext[0]
+    assert figure.layout.shapes[0].x0 == 0.0 and not effect_levels(rows, "nats", None).layout.shapes
 
 
 def test_positions_are_joined_where_both_filled_them():

@@ -24,7 +24,8 @@ from analysis.evaluation.ablation_effects import (
     shown,
     without_sinks,
 )
-from analysis.evaluation.ablation_exhibits import effects_of
+from analysis.evaluation.ablation_exhibits import effects_of, in_words
+from analysis.evaluation.ablation_levels import answer, levels_of
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
@@ -531,14 +532,57 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
     assert "they may differ in more" not in told
 
 
+def test_the_answer_names_all_three_controls_and_what_the_effect_is_a_share_of():
+    rng = np.random.default_rng(5)
+    share = [rng.uniform(low, 1.1 * low, 30).tolist() for low in (0.2, 0.1, 0.2)]
+    share[2] = [1.02 * one for one in share[0]]
+    values = {
+        ("sinks", control): rng.normal(mean, 0.02, 30).tolist()
+        for control, mean in (("", 0.5), ("matched", 0.25), ("mass", 0.9))
+    }
+    rows = rows_of(values, share=share)
+    rows[2]["share"] = share[2]
+    summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
+    told = in_words(summary)[0][0]
+    assert told.startswith(
+        "Hiding the sinks changes the predictions more than hiding as many random tokens of the same"
+    )
+    assert " and less than hiding tokens with equal attention (" in told
+    assert "; not significantly different from random tokens per unit of attention (" in told
+    for effect in summary["effects"]:
+        levels = levels_of(rows, effect)
+        measured = effect["measure"]
+        assert levels.target == pytest.approx(np.mean(rows[0][measured])) and levels.share == pytest.approx(
+            np.mean(share[0])
+        )
+        if effect["against"] != "unit":
+            row = next(row for row in rows if row["control"] == effect["against"])
+            assert levels.control == pytest.approx(np.mean(row[measured]))
+    shown_first = effects_of(summary, "divergence", answering=True)
+    assert len(shown_first.table) == 3
+    assert shown_first.finding.startswith("Without its sinks, which drew 2") and "by 0.5 nats" in shown_first.finding
+    further = rows + rows_of({("moving", ""): values["sinks", ""], ("moving", "matched"): values["sinks", "matched"]})
+    several = summary | {"effects": effects(further), "rows": further}
+    assert len(effects_of(several, "divergence", answering=True).table) == 3
+    assert len(effects_of(several, "divergence").table) == 5
+
+
+def test_an_answer_without_significance_says_what_would_have_been_detected():
+    rng = np.random.default_rng(6)
+    values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
+    told = answer(effects(rows_of(values)))
+    assert "not significantly more or less than as many random tokens of the same state (" in told
+    assert "nats from as many random tokens would have been detected." in told
+
+
 def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured():
     ones = rows_of({("sinks", ""): [1.0, 1.2, 0.9, 1.1], ("sinks", "matched"): [0.1, 0.0, 0.2, 0.1]})
-    now = {"effects": effects(ones), "layers": [0, 3], "prompts": 4}
+    now = {"effects": effects(ones), "rows": ones, "layers": [0, 3], "prompts": 4}
     assert effects_of(now, "agreement") is None and effects_of(now, "aligned").table["by position"].iloc[
         0
     ] == pytest.approx(0.1)
     older = [effect | {"measure": "agreement"} for effect in now["effects"] if effect["measure"] == "aligned"]
-    assert effects_of(now | {"effects": older}, "agreement").title == "Agreement by position: target minus control"
+    assert effects_of(now | {"effects": older}, "agreement").title == "Agreement by position"
 
 
 def test_prompts_of_one_key_count_as_one_cluster():

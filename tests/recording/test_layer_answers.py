@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, answer_of, layer_table
+from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, answer_of, layer_table, movement_table
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import WEIGHT_NULLS
@@ -37,12 +37,15 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     moved = [one.moved for one in answer.layers]
     assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
     assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
-    assert answer.movement.startswith("Sinks move more than every null predicts in layers 0 and 2; not significantly ")
-    assert "permuted weights in layers 1 and 3" in answer.movement and "writing alone" in answer.movement
+    assert answer.movement == "Sinks move more than every null predicts in layers 0 and 2."
+    assert answer.exceptions.startswith("Not significantly more than ") and "writing alone" in answer.exceptions
+    assert "permuted weights in layers 1 and 3" in answer.exceptions
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
-    assert table["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
+    assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
     value, low, high = answer.layers[0].strength
+    assert " by chance. A gap or heavy tail sets them apart in " in answer.where
+    assert answer.where.endswith(" of 4 layers (by chance, even one in at most 5% of sets).")
     assert low <= value <= high and table["× uniform"][0] == f"{value:.2g}\u00a0[{low:.2g},\u00a0{high:.2g}]"
 
 
@@ -57,7 +60,8 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     assert none.movement == "In no layer do sinks move significantly more than any null predicts."
     few = answer_of(a_set(1, prompts=5))
     assert few.movement == "" and few.layers[0].apart is None and few.said.silent
-    assert not {"set apart", "vs writing alone"} & set(layer_table(few))
+    assert "set apart" not in layer_table(few) and "vs writing alone" not in movement_table(few)
+    assert "apart" not in few.where
 
 
 def test_layers_without_sinks_are_named() -> None:

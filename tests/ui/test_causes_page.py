@@ -38,7 +38,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     test.run()
     assert not test.exception
     said = texts(test)
-    assert "Change of the predictions: target minus control" in said and "3 prompts, layers 0 to" in said
+    assert "Change of the predictions" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
     means, single = (frame.value for frame in test.dataframe[-2:])
     assert len(single) == 27 and set(single["prompt"]) == set(job.spec["prompts"])

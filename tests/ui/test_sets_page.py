@@ -85,11 +85,15 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     )
     assert "Which tokens are the sinks of each layer" in said
     first, second = (table.value for table in test.table if "layer" in table.value)
-    assert len(first) == LAYERS and "Sinks move more than writing alone, random weights" in said
-    assert set(first["vs writing alone"]) == {":primary[:material/arrow_upward:]"} and len(second) == LAYERS
-    assert said.index("**bundled**") < said.index("**bundled-ar**"), "the diffusion model comes first"
+    assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
+    assert " by chance. A gap or heavy tail sets them apart in " in said
+    assert said.index("**bundled ·") < said.index("**bundled-ar ·"), "the diffusion model comes first"
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
-    for view in ("How sinks move", "Head by head", "Single prompts", "Over the steps"):
+    test.segmented_control(key="evidence_view").set_value("How sinks move").run()
+    assert "Sinks move more than writing alone, random weights" in texts(test)
+    moved = test.table[0].value
+    assert set(moved["vs writing alone"]) == {":primary[:material/arrow_upward:]"} and len(moved) == LAYERS
+    for view in ("Head by head", "Single prompts", "Over the steps"):
         test.segmented_control(key="evidence_view").set_value(view).run()
         assert not test.exception, view
     assert "This sums the layers" in texts(test).replace("\\", "")

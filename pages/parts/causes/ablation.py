@@ -59,8 +59,18 @@ def _cost(spec: AblateSetSpec, recording: Recording) -> str:
 
 
 def _outcome(summary: Mapping[str, Any]) -> dict[str, Shown]:
-    figures = {f"effects_{name}": effects_of(summary, name) for name in _DRAWN}
+    figures = {f"effects_{name}": effects_of(summary, name, answering=True) for name in _DRAWN}
     return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _more(summary: Mapping[str, Any]) -> dict[str, Shown]:
+    """All effects, where some are not those of the answer."""
+    return {
+        f"others_{name}": every
+        for name in _DRAWN
+        if (every := effects_of(summary, name)) is not None
+        and ((told := effects_of(summary, name, answering=True)) is None or len(every.table) > len(told.table))
+    }
 
 
 ABLATION = OverPrompts(
@@ -68,13 +78,13 @@ ABLATION = OverPrompts(
     name="ablation",
     address=ABLATION_ASKED,
     what="Ablating",
-    about="Each prompt is written again with its sinks hidden, and with matched tokens hidden: random ones of the same "
-    "state, as many or with as much attention. Nats: KL divergence from the untouched prediction.",
+    about="Each prompt is written again while no token attends to its sinks, then to control tokens.",
     spec=AblateSetSpec,
     controls=_controls,
     cost=_cost,
     words=in_words,
     outcome=_outcome,
+    more=_more,
     means=means,
     single=single_prompts,
     columns={

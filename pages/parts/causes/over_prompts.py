@@ -28,8 +28,8 @@ class OverPrompts:
     """One experiment. kind: of its jobs. name: as after "an". address: the key of a finished job in the page's address.
     what: what a run does, before "over N prompts". about: what it asks, and its terms. spec: its question. controls:
     draws the controls of the question and returns their fields. cost: what a run takes. words: what a summary says: the
-    answer, and what is folded. outcome, means, single: figures by name and tables of a summary. columns: of the tables.
-    note: under which conditions the numbers hold.
+    answer, and what is folded. outcome, means, single: figures by name and tables of a summary. more: further figures,
+    in a fold. columns: of the tables. note: under which conditions the numbers hold.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class OverPrompts:
     means: Callable[[Sequence[Mapping[str, Any]]], pd.DataFrame]
     single: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], pd.DataFrame]
     columns: Mapping[str, Any]
+    more: Callable[[Mapping[str, Any]], Mapping[str, Shown]] = lambda summary: {}
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
 
     def view(self, recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
@@ -123,7 +124,10 @@ class OverPrompts:
     def shown(self, job: JobRecord, title: str = "", link: bool = True) -> None:
         """Draw a finished job with what it was asked with. link: with the way to asking another."""
         spec: Any = job.parameters(self.spec)
-        st.subheader(title or f"{self.name.capitalize()} over prompts", anchor=False)
+        if title:
+            st.caption(title)
+        else:
+            st.subheader(f"{self.name.capitalize()} over prompts", anchor=False)
         self._finished(job, spec, may_go_on=False)
         with st.expander("Settings of this run", icon=":material/data_object:", key=f"{self.kind}_settings"):
             st.json(self.settings(job))
@@ -144,11 +148,17 @@ class OverPrompts:
                 asking.go_on(self.kind, spec, "Continue")
         for place, said in enumerate(answer):
             st.markdown(plain(said) if place else f"**{plain(said)}**")
-        self._figures(job.summary)
+        self._figures(self.outcome(job.summary))
         st.caption(
             f"With {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of {done:d} prompts, "
             f"seed {spec.seed:d}."
         )
+        more = self.more(job.summary)
+        if more:
+            with st.expander(
+                "Other positions and interventions", icon=":material/stacked_bar_chart:", key=f"{self.kind}_more"
+            ):
+                self._figures(more)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
                 for said in others:
@@ -160,10 +170,10 @@ class OverPrompts:
         """Draw what the prompts that are done show, while the others run."""
         if partial.get("prompts", 0) > 1:
             st.caption(f"Interim, of {partial['prompts']:d} prompts: nothing is tested before all are done.")
-            self._figures(partial)
+            self._figures(self.outcome(partial))
 
-    def _figures(self, summary: Mapping[str, Any]) -> None:
-        figures = list(self.outcome(summary).items())
+    def _figures(self, shown: Mapping[str, Shown]) -> None:
+        figures = list(shown.items())
         for start in range(0, len(figures), 2):
             for column, (name, figure) in zip(st.columns(2, gap="large"), figures[start : start + 2], strict=False):
                 with column:

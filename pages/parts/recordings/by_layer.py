@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis.recording import set_contrast, set_exhibits, set_measures
 from analysis.recording.inside_sets import queries_apart
-from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend
+from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend, movement_table
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
@@ -31,6 +32,10 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
+_CAUSAL = (
+    "Sinks are judged by corrected share. By raw attention the first token ([BOS]) leads under any causal mask, even "
+    "with uniform attention."
+)
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
@@ -75,19 +80,17 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 
 
 def _of_layers(sets: list[OpenSet]) -> None:
-    """Draw the answer and one table per model, then the figure behind them; all else is folded."""
+    """Draw the answer of every model, then the figure behind them; all else is folded."""
     told = _answers(sets)
-    for place, one_set in enumerate(sets):
+    for one_set in sets:
         answer = told[one_set.name]
         _say(one_set, f"{answer.where} {answer.movement}", answer)
-        table = layer_table(answer)
-        tall = len(table) > _MOST_ROWS
-        with st.container(height=_TALL if tall else "content", border=False, key=f"layers_{one_set.key}"):
-            st.table(table.map(_cell), border="horizontal", hide_index=True)
-        exhibit_table(f"{one_set.name}, layer by layer", legend(table), table, f"layer_table_{one_set.key}")
-        if place == 0:
-            st.caption(plain(legend(table)))
+    if any(one_set.recordings.info.model.attention == "causal" for one_set in sets):
+        st.caption(_CAUSAL)
     _chart(_layers(sets))
+    for one_set in sets:
+        table = layer_table(told[one_set.name])
+        _layer_table(one_set, "layer by layer", table)
     for one_set in sets:
         _findings(one_set, told[one_set.name].said)
     counted = _counts(sets)
@@ -96,9 +99,20 @@ def _of_layers(sets: list[OpenSet]) -> None:
             _chart(counted)
 
 
+def _layer_table(one_set: OpenSet, title: str, table: pd.DataFrame) -> None:
+    """Draw a table with a row per layer, in a fold."""
+    title, named = f"{one_set.name}, {title}", f"{title.replace(' ', '_')}_{one_set.key}"
+    with st.expander(plain(title), icon=":material/table_rows:", key=f"table_{named}"):
+        st.caption(plain(legend(table)))
+        with st.container(height=_TALL if len(table) > _MOST_ROWS else "content", border=False, key=f"rows_{named}"):
+            st.table(table.map(_cell), border="horizontal", hide_index=True)
+    exhibit_table(title, legend(table), table, f"table_{named}")
+
+
 def _say(one_set: OpenSet, sentences: str, answer: SetAnswer) -> None:
-    """Draw the answer of a set, and why there is none beside its nulls."""
-    st.markdown(f"**{plain(one_set.name)}** · {plain(sentences)}")
+    """Draw the answer of a set, its first sentence set off, and why there is none beside its nulls."""
+    first, stop, rest = sentences.strip().partition(". ")
+    st.markdown(f"**{plain(f'{one_set.name} · {first}{stop.strip()}')}** {plain(rest)}")
     for note in () if answer.movement else answer.said.silent:
         st.caption(plain(note))
 
@@ -117,7 +131,9 @@ def _cell(text: str) -> str:
 def _moves(sets: list[OpenSet]) -> None:
     told, contrasts = _answers(sets), _contrasts(sets)
     for one_set in sets:
-        _say(one_set, told[one_set.name].movement, told[one_set.name])
+        answer = told[one_set.name]
+        _say(one_set, f"{answer.movement} {answer.exceptions}", answer)
+        _layer_table(one_set, "new sinks beside each null", movement_table(answer))
     if contrasts:
         with st.expander("The published measure, beside the autoregressive model", icon=":material/compare_arrows:"):
             st.caption(plain(CENTROID_CAVEAT))
