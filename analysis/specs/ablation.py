@@ -23,7 +23,7 @@ class PromptsSpec(JobSpec):
     keys: tuple[str, ...] = parameter(
         (),
         "Keys",
-        "One key per prompt. Prompts with one key count as one cluster. Empty: each is its own cluster.",
+        "One key per prompt; prompts with the same key form one cluster. Empty: each is its own cluster.",
         max_length=MOST_PROMPTS,
     )
     chat_template: Literal["auto", "on", "off"] = parameter(
@@ -44,8 +44,8 @@ class AblateSetSpec(PromptsSpec):
     targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = parameter(
         ("sinks", "moving", "steady"),
         "Positions",
-        "Which positions are acted on. Each stands beside as many random tokens of the same state, and beside random "
-        "tokens that draw as much attention.",
+        "Which positions are acted on. Each is compared with as many random tokens of the same state, and with "
+        "random tokens that draw as much attention.",
         min_length=1,
     )
     interventions: tuple[Annotated[str, OneOf(INTERVENTIONS)], ...] = parameter(
@@ -68,15 +68,13 @@ class AblateSetSpec(PromptsSpec):
     window: int = parameter(
         4,
         "Last tokens kept",
-        "How many of the last tokens of the prefix stay beside the positions kept, where only those are.",
+        "Last tokens of the prefix that stay visible, where only the chosen positions of it are kept.",
         unit="tokens",
         ge=1,
         le=4096,
     )
     random_model: bool = parameter(
-        False,
-        "Random weights beside",
-        "Does the same to a model of the same shape with random weights, which takes as long again.",
+        False, "Random weights beside", "Also do the same to a model with random weights, which takes as long again."
     )
     sinks: SinkParams = SinkParams()
 

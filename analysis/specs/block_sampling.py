@@ -62,7 +62,7 @@ def _steps_per_block(source: str) -> Any:
     return parameter(
         None,
         "Steps per block",
-        "Forward passes for each block, among which its tokens are shared. Empty: one per token.",
+        "Forward passes per block, which share its tokens. Empty: one per token.",
         empty="one per token",
         ge=1,
         le=1024,
@@ -74,8 +74,8 @@ def _cached(source: str) -> Any:
     return parameter(
         False,
         "Cached decoding",
-        "The finished text is run once and its keys are kept; each step then runs the open block alone: the same text, "
-        "faster. Recorded is the attention that the open block's tokens pay, not that of the others.",
+        "Run the finished text once, keep its keys, and run only the open block in each step: the same text, "
+        "faster. Only the open block's attention is recorded.",
         source=source,
     )
 
@@ -181,7 +181,7 @@ class FastDLLMSampling(BlockWriting):
     small_block_length: int = parameter(
         8,
         "Small block length",
-        "A block is filled in parts of so many tokens, from left to right; a part is finished before the next begins.",
+        "Tokens per part of a block; parts are finished from left to right.",
         unit="tokens",
         ge=1,
         le=1024,
@@ -230,9 +230,9 @@ class LLaDA2Sampling(BlockWriting):
     editing_threshold: float | None = parameter(
         None,
         "Editing threshold",
-        "A token written in the open block is replaced when another is likelier and at least this probable; the block "
-        "goes on until nothing changes. For LLaDA2.1, which is published with 0.5 beside a confidence threshold of "
-        "0.7. Empty: tokens are written once, as in LLaDA2.0.",
+        "Replace a token of the open block when another is likelier and at least this probable, until nothing "
+        "changes. LLaDA2.1 is published with 0.5 and a confidence threshold of 0.7. Empty: tokens are written once, "
+        "as in LLaDA2.0.",
         empty="no editing",
         ge=0,
         le=1,
@@ -240,12 +240,7 @@ class LLaDA2Sampling(BlockWriting):
         source=LLADA2_SOURCE,
     )
     editing_steps: int = parameter(
-        16,
-        "Editing steps",
-        "Steps a block takes at most once it is full, in which tokens are only edited.",
-        ge=0,
-        le=1024,
-        source=LLADA2_SOURCE,
+        16, "Editing steps", "Most steps that only edit, once a block is full.", ge=0, le=1024, source=LLADA2_SOURCE
     )
     stop: Literal["after-block", "at-once", "never"] = parameter(
         "after-block",
@@ -293,7 +288,7 @@ class DiffusionGemmaSampling(BlockWriting):
     entropy_bound: float = parameter(
         0.1,
         "Entropy bound",
-        "A step accepts the surest tokens whose entropies, the largest left out, sum to at most this. The others "
+        "A step accepts the surest tokens whose entropies, without the largest, sum to at most this. The others "
         "become random again.",
         unit="nats",
         ge=0,
@@ -322,7 +317,7 @@ class DiffusionGemmaSampling(BlockWriting):
     stable_steps: int = parameter(
         1,
         "Stable steps",
-        "A canvas may end once its likeliest tokens are the same as in so many steps before.",
+        "A canvas may end once its likeliest tokens have been the same for this many steps.",
         ge=0,
         le=64,
         source=DIFFUSION_GEMMA_SOURCE,

@@ -29,16 +29,12 @@ class ClaimMeasuresSpec(JobSpec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "How many models of the same shape with random weights see the same inputs, and how many with permuted ones.",
+        "Number of models with random weights on the same inputs, and as many with permuted weights.",
         ge=0,
         le=10,
     )
     looks: int = parameter(
-        6,
-        "Steps looked at",
-        "How many of a prompt's steps are looked at: pairs of neighbours, evenly spread.",
-        ge=2,
-        le=64,
+        6, "Steps looked at", "Steps per prompt to look at: pairs of neighbours, evenly spread.", ge=2, le=64
     )
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto", "Chat template", "Wrap each prompt as a user's turn. auto does so for instruct models."
@@ -62,7 +58,7 @@ class ClaimsSpec(JobSpec):
     """Test on a model what the field says about sinks, claim by claim, each against its null."""
 
     reference: ModelSpec | None = parameter(
-        None, "Autoregressive twin", "A model that writes from left to right, for the claims about it.", empty="none"
+        None, "Autoregressive twin", "An autoregressive model, for the claims that need one.", empty="none"
     )
     only: tuple[Annotated[str, OneOf(CLAIMS)], ...] = parameter(
         (), "Claims", "Which claims are tested. Empty: all of them.", max_length=64
@@ -70,8 +66,8 @@ class ClaimsSpec(JobSpec):
     count: int = parameter(
         36,
         "Prompts",
-        "How many prompts are recorded and looked into. A verdict needs a number of at least 30 clusters of them, and "
-        "some prompts have nothing to measure.",
+        "Prompts to record and look into. A verdict needs at least 30 clusters, and some prompts have nothing to "
+        "measure.",
         unit="prompts",
         ge=2,
         le=MOST_PROMPTS,
@@ -91,7 +87,7 @@ class ClaimsSpec(JobSpec):
     seeds: tuple[int, ...] = parameter(
         tuple(range(6)),
         "Calibration seeds",
-        "Each takes other text and other noise. One seed is one draw of a method and gives no verdict.",
+        "Calibration seeds. One seed is one draw of a method and gives no verdict.",
         min_length=1,
         max_length=64,
     )

@@ -60,18 +60,14 @@ class EvaluateSpec(JobSpec):
         (), "Compared with", "More models, scored on the very same items with the very same masks.", max_length=16
     )
     names: tuple[str, ...] = parameter(
-        (),
-        "Names",
-        "What the model and those it is compared with are called in the results, in that order. Empty takes the "
-        "sources. Controls are found in the runs' reports, whatever their names.",
-        max_length=17,
+        (), "Names", "Names of the models in the results, in order. Empty takes the sources.", max_length=17
     )
     kept: tuple[str, ...] = parameter(
         (),
         "Keys kept",
-        "How much of its keys and values each model keeps while it is scored, in the order of the names: a policy of "
-        "`evict` and a budget such as sinks:0.6, its control such as sinks:0.6:random:3 (3 is the seed of the draw), "
-        "or everything. Empty keeps everything for all.",
+        "Share of the keys and values each model keeps, in the order of the names: everything, a policy of `evict` "
+        "with a budget such as sinks:0.6, or its control such as sinks:0.6:random:3 (3 is the seed). Empty keeps "
+        "everything.",
         empty="everything",
         max_length=17,
     )
@@ -94,14 +90,14 @@ class EvaluateSpec(JobSpec):
     part: Literal["all", "tuning", "reported"] = parameter(
         "all",
         "Part of the items",
-        "tuning: about one item in four of each task, chosen by its content, to choose settings on. reported: the "
-        "others, for the numbers that are told. No item is in both, whatever the seed.",
+        "tuning: about one item in four of each task, to choose settings on. reported: the others. all: both. No "
+        "item is in both parts, whatever the seed.",
     )
     draws: int | None = parameter(
         None,
         "Draws",
-        "Masked inputs an answer is estimated with; answers of up to log2(draws + 1) tokens are summed exactly. "
-        "Few draws bias accuracy, so compare at equal draws. Empty takes the task's own.",
+        "Masked inputs per answer; answers of up to log2(draws + 1) tokens are exact. Few draws bias accuracy, so "
+        "compare at equal draws. Empty takes the task's own.",
         empty="the task's own",
         ge=1,
         le=4096,
@@ -124,24 +120,19 @@ class EvaluateSpec(JobSpec):
     gen_length: int | None = parameter(
         None,
         "New tokens",
-        "Tokens written for tasks that are answered in text; as many denoising steps are taken. Empty takes the "
-        "task's own.",
+        "Tokens written for generated answers, in as many denoising steps. Empty takes the task's own.",
         unit="tokens",
         empty="the task's own",
         ge=1,
         le=4096,
     )
     canvas_score: Annotated[str, OneOf(CANVAS_SCORES)] = parameter(
-        "reader",
-        "Likelihoods of DiffusionGemma by",
-        "Of models whose noise is random tokens. Written answers are their sampler's. Other models do not look at "
-        "this.",
+        "reader", "Likelihoods of DiffusionGemma by", "For models whose noise is random tokens; others ignore it."
     )
     early_draws: bool = parameter(
         False,
         "Stop drawing early",
-        "Draw for an item only until its answer is clear, in whole rounds. For one model alone: a comparison needs "
-        "equal draws.",
+        "Stop drawing for an item once its answer is clear. For one model alone: a comparison needs equal draws.",
     )
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto",
@@ -151,7 +142,7 @@ class EvaluateSpec(JobSpec):
     include_path: PathText | None = parameter(
         None,
         "Folder with your tasks",
-        "A folder of lm-eval YAML tasks. Functions that its files name are run, so use only what you trust.",
+        "A folder of lm-eval YAML tasks. Functions that the files name are run, so use only what you trust.",
         empty="none",
     )
     seed: int = parameter(0, "Seed", "Fixes which items are taken, their order and every mask.", ge=0, le=2**31 - 1)
@@ -246,8 +237,8 @@ class PlanParams(Spec):
     target: float = parameter(
         0.5,
         "Difference to show",
-        "The least difference on the average over tasks that shall be found with a probability of 80 %. The published "
-        "gains of sink-aware pruning are about half a point.",
+        "The smallest difference on the average over tasks to detect with 80 % power. The published gains are about "
+        "half a point.",
         unit="points",
         gt=0,
         le=100,
@@ -256,8 +247,8 @@ class PlanParams(Spec):
     disagreement: float = parameter(
         0.02,
         "Items scored differently",
-        "Assumed share of the items on which two runs score differently: about 1 % between a sink-aware run of the "
-        "bundled model and its control, and 8 % between the dense model and either, at 60 % sparsity.",
+        "Assumed share of the items on which two runs score differently. On the bundled model at 60 % sparsity: "
+        "about 1 % between a sink-aware run and its control, 8 % between either and the dense model.",
         gt=0,
         le=1,
         step=0.01,
@@ -265,8 +256,7 @@ class PlanParams(Spec):
     alike: float = parameter(
         0.5,
         "Correlation within a cluster",
-        "Assumed correlation of the differences of items that share a key or passage: 0 where they have nothing in "
-        "common, 1 where they are answered alike.",
+        "Assumed correlation of the differences of items that share a key or passage.",
         ge=0,
         le=1,
         step=0.1,
@@ -274,8 +264,7 @@ class PlanParams(Spec):
     alike_in_subject: float = parameter(
         0.02,
         "Correlation within a subject",
-        "Assumed correlation of the differences of items that share a whole subject, as the 57 of MMLU, and little "
-        "else. Not measured.",
+        "Assumed correlation of the differences of items that share only a subject, such as MMLU's 57. Not measured.",
         ge=0,
         le=1,
         step=0.01,
@@ -291,8 +280,8 @@ class PlanParams(Spec):
     seed_spread: float = parameter(
         0.3,
         "Spread over seeds",
-        "Assumed standard deviation, over calibration seeds, of the average difference of two methods, beside what "
-        "single items do.",
+        "Assumed standard deviation of the average difference of two methods over calibration seeds, beyond the "
+        "noise of items.",
         unit="points",
         ge=0,
         le=100,

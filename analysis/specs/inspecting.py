@@ -29,9 +29,7 @@ INSIGHTS: Registry[Insight] = Registry(
 class InspectParams(Spec):
     """Which prompts are looked at, and what is looked at in each."""
 
-    prompt_count: int = parameter(
-        10, "Number of prompts", "How many of the prompts are recorded and looked at.", ge=1, le=1000
-    )
+    prompt_count: int = parameter(10, "Number of prompts", "Prompts to record and look into.", ge=1, le=1000)
     insights: tuple[Annotated[str, OneOf(INSIGHTS)], ...] = parameter(
         ("channels", "lens", "geometry", "parting"),
         "What is looked at",
@@ -39,15 +37,11 @@ class InspectParams(Spec):
         min_length=1,
     )
     lens_at: float = parameter(
-        0.5, "Lens at", "At which share of a recording's steps the logit lens looks.", ge=0, le=1, step=0.05
+        0.5, "Lens at", "Share of a recording's steps after which the logit lens reads.", ge=0, le=1, step=0.05
     )
     channels_kept: int = parameter(
-        4, "Residual channels kept", "How many of the largest channels are kept for each layer and step.", ge=1, le=32
+        4, "Residual channels kept", "Largest channels kept per layer and step.", ge=1, le=32
     )
     random_models: int = parameter(
-        3,
-        "Random-weight models",
-        "How many models of the same shape with random weights stand beside geometry.",
-        ge=0,
-        le=10,
+        3, "Random-weight models", "Number of random-weight models that geometry is compared with.", ge=0, le=10
     )

@@ -26,16 +26,15 @@ class ModelSpec(Spec):
     paradigm: Literal["auto", "mdlm", "bd3lm"] = parameter(
         "auto",
         "Training",
-        "How a converted model (a2d-*) was trained, where neither its config nor its name says it: on whole texts "
-        "(mdlm: every query sees every key) or block by block (bd3lm). auto asks for it where it is not said. Other "
-        "models have one training and ignore it.",
+        "How a converted model (a2d-*) was trained: on whole texts (mdlm) or block by block (bd3lm). auto takes it "
+        "from the config or the name, and asks where neither says. Other models ignore it.",
     )
     offload: Literal["memory", "disk"] = parameter(
         "memory",
         "What does not fit",
-        "Of a model larger than its device. memory: what does not fit a GPU is kept in the machine's memory and "
-        "carried over in every step; a model that fits neither is refused, or pruned block by block. disk: what does "
-        "not fit there either is read from the disk in every step, which is slow.",
+        "Where to keep what does not fit the device. memory: in main memory, moved over in every step; a model that "
+        "fits neither is refused, or pruned block by block. disk: the rest is read from disk in every step, which "
+        "is slow.",
     )
 
 

@@ -53,9 +53,8 @@ class RecordSpec(JobSpec):
     observe: Literal["writer", "reader"] = parameter(
         "writer",
         "Observe",
-        "Whose attention is recorded, of a model that reads with an encoder and writes with a decoder, as "
-        "DiffusionGemma: the decoder's in every denoising step (writer), or the encoder's causal pass over the prompt "
-        "and each canvas that it reads (reader).",
+        "For models with an encoder and a decoder, such as DiffusionGemma. writer: record the decoder's denoising "
+        "steps. reader: record the encoder's causal pass over the prompt and each canvas.",
     )
     mass_dtype: Literal["auto", "float16", "float32"] = parameter(
         "auto",
@@ -66,22 +65,20 @@ class RecordSpec(JobSpec):
     channels: int = parameter(
         0,
         "Residual channels kept",
-        "How many of the largest channels of the residual stream to keep for each layer and step, with their tokens: "
-        "massive activations. 0 keeps none.",
+        "How many of the largest residual channels to keep per layer and step, with their tokens: massive activations.",
         ge=0,
         le=32,
     )
     by_query: bool = parameter(
         False,
         "Mass by query state",
-        "Store which part of the mass undecided queries pay and which part those of the prompt: two more arrays of the "
-        "mass's size. The rest is paid by written queries.",
+        "Also store the mass paid by undecided queries and by the prompt's: two more arrays of the same size. "
+        "Written queries pay the rest.",
     )
     drift: bool = parameter(
         False,
         "Drift of keys and values",
-        "Store how far the key and value of each token move from step to step, for each layer: the cosine distance and "
-        "the relative change.",
+        "Also store how far each token's key and value move per step and layer: cosine distance and relative change.",
     )
     branch: Branch | None = parameter(
         None,
@@ -101,7 +98,7 @@ def _block_length() -> Any:
     return parameter(
         None,
         "Block length",
-        "Tokens a block, where the model attends by blocks. Empty: as it was trained.",
+        "Tokens per block, where the model attends by blocks. Empty: as it was trained.",
         unit="tokens",
         empty="as trained",
         ge=1,
@@ -267,7 +264,7 @@ class NoiseSpec(JobSpec):
         50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
     )
     step_interval: int = parameter(
-        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
+        5, "Step interval", "Text is noised at every n-th of the T steps.", ge=1, source=SINK_AWARE_SOURCE
     )
     noise_eps: float = parameter(
         1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE

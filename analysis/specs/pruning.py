@@ -71,30 +71,30 @@ class PruneSpec(JobSpec):
     quota_scope: Annotated[str, OneOf(QUOTA_SCOPES)] = parameter(
         PUBLISHED,
         "Quota over",
-        "Which weights are compared with one another: of each such set the lowest go, the sparsity's share to one "
-        "weight. N:M and structured pruning are quotas of their own.",
+        "Which weights are compared with one another. The lowest of each such set go. N:M and structured pruning "
+        "have quotas of their own.",
         source=f"{WANDA_SOURCE}; {SPARSEGPT_SOURCE}",
     )
     ranking: Literal["published", "dense", "layerwise"] = parameter(
         PUBLISHED,
         "Ranked by",
-        "Where the statistics that rank the weights come from. published: layer by layer for Wanda and SparseGPT, the "
-        "dense model for Sink-Wanda and its control. dense: the dense model. layerwise: layer by layer, each layer fed "
-        "by the pruned ones before it. Token weights always come from the dense model.",
+        "Where the statistics that rank weights come from. published: layer by layer for Wanda and SparseGPT, the "
+        "dense model for Sink-Wanda and its control. dense: the dense model. layerwise: each layer fed by the "
+        "pruned ones before it. Token weights always come from the dense model.",
         source=f"{WANDA_SOURCE}; {SINK_AWARE_SOURCE}",
     )
     norm: Literal["published", "sequence", "pooled"] = parameter(
         PUBLISHED,
         "Norm",
-        "Of Sink-Wanda and its control. sequence, as published: norms of sequences are added up. pooled: one norm over "
-        "all tokens, as Wanda's.",
+        "For Sink-Wanda and its control. sequence: norms of sequences are added up, as published. pooled: one norm "
+        "over all tokens, as in Wanda.",
     )
     expert_worth: Literal["reap", "load", "random"] = parameter(
         "reap",
         "Experts ranked by",
-        "Of the pattern experts: the mean over an expert's tokens of its router weight times the norm of its output "
-        "(reap), how many tokens it was sent (load), both with tokens weighted as the method does; or a draw by the "
-        "calibration's seed (random). Magnitude, which reads no text, takes the norm of an expert's weights for reap.",
+        "For the pattern experts. reap: the mean over an expert's tokens of router weight times output norm. load: "
+        "how many tokens it was sent. Both weight tokens as the method does. random: a draw by the calibration's "
+        "seed. Magnitude takes the norm of an expert's weights for reap.",
         source=REAP_SOURCE,
     )
     skip_layers: tuple[int, ...] = parameter((), "Layers left dense", "Numbers of blocks, counted from 0.")
@@ -111,7 +111,7 @@ class PruneSpec(JobSpec):
     byte_budget: int | None = parameter(
         None,
         "Memory for kept inputs",
-        "What one step's block inputs may take, such as 2GB; where they do not fit, the model runs twice. Empty: from "
+        "Memory for one step's block inputs, such as 2GB; if they do not fit, the model runs twice. Empty: from "
         "free memory.",
         unit="bytes",
         empty="from free memory",

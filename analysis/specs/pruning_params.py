@@ -24,7 +24,7 @@ class CalibrationParams(Spec):
     samples: int = parameter(
         128,
         "Samples",
-        "How many sequences are cut from the text.",
+        "Number of sequences cut from the text.",
         unit="sequences",
         ge=1,
         le=4096,
@@ -42,7 +42,7 @@ class CalibrationParams(Spec):
         50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
     )
     step_interval: int = parameter(
-        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
+        5, "Step interval", "Text is noised at every n-th of the T steps.", ge=1, source=SINK_AWARE_SOURCE
     )
     noise: Annotated[str, OneOf(NOISES)] = parameter(
         "steps", "Noise", "Which tokens are masked at each step.", source=SINK_AWARE_SOURCE
@@ -50,7 +50,7 @@ class CalibrationParams(Spec):
     noise_eps: float = parameter(
         1e-3,
         "Noise ε",
-        "The least share of tokens that is masked: ε in p.",
+        "The smallest share of tokens that is masked: ε in p.",
         ge=0,
         lt=1,
         step=1e-3,
@@ -169,8 +169,8 @@ class QuantizationParams(Spec):
     bits: Bits = parameter(
         AS_STORED,
         "Bits",
-        "Of each weight of the pruned projections. 16 leaves them as stored. Below, the dequantized values are written "
-        "(fake quantization): they show what quality is left, and run as fast as before.",
+        "Bits per weight of the pruned projections. 16 leaves them as stored. Below 16, dequantized values are "
+        "written (fake quantization): they show what quality is left, and run as fast as before.",
         unit="bits",
         source=GPTQ_SOURCE,
     )
@@ -187,8 +187,8 @@ class QuantizationParams(Spec):
     symmetric: bool = parameter(
         False,
         "Symmetric levels",
-        "Levels as far below zero as above it, without a zero point to store. Else they span from the least to the "
-        "largest weight and include zero, as GPTQ's published code has it unless told otherwise.",
+        "Put as many levels below zero as above it, without a zero point. Otherwise levels span the least to the "
+        "largest weight and include zero, GPTQ's default.",
         source=GPTQ_SOURCE,
     )
 

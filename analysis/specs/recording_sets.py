@@ -19,7 +19,7 @@ def keys_of_prompts() -> Any:
     return parameter(
         (),
         "Keys of own prompts",
-        "One key per prompt of your own. Prompts with one key count as one cluster. Empty: each is its own cluster.",
+        "One key per prompt of your own; prompts with the same key form one cluster. Empty: each is its own cluster.",
         max_length=MOST_PROMPTS,
     )
 
@@ -38,7 +38,7 @@ class SetParams(Spec):
     count: int = parameter(
         50,
         "Number of prompts",
-        "How many of them are recorded: of your own the first, of a benchmark a random part by the seed.",
+        "How many are recorded: the first of your own, or a random part of a benchmark.",
         ge=2,
         le=MOST_PROMPTS,
     )
@@ -50,29 +50,27 @@ class SetParams(Spec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "How many models of the same shape with random weights see the same inputs, and how many with permuted weights "
-        "and with logits of the trained scale. Claims need at least 3.",
+        "Number of models with random weights on the same inputs, and as many with permuted and with logit-matched "
+        "weights. Claims need at least 3.",
         ge=0,
         le=10,
     )
     null_prompts: int = parameter(
         30,
         "Prompts per random-weight model",
-        "How many of the prompts each of these models sees, in turn. Claims need at least 30. Each prompt takes as "
-        "long as a recording.",
+        "Prompts that each of these models sees. Claims need at least 30. Each takes as long as a recording.",
         ge=1,
         le=MOST_PROMPTS,
     )
     skip_matched: bool = parameter(
         False,
         "Skip logit-matched random weights",
-        "Leave out the random weights whose attention logits spread as the trained ones do. Saves a third of the time "
-        "that models with other weights take.",
+        "Leave out logit-matched random weights, which saves a third of the time of the null models.",
     )
     null_draws: int = parameter(
         10,
         "Draws of random positions",
-        "How often the positions of each recording are shuffled for the null of random positions.",
+        "Shuffles of each recording's positions for the null of random positions.",
         ge=1,
         le=100,
     )

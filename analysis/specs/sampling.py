@@ -34,14 +34,12 @@ class LLaDASampling(writing.Writing):
     temperature: float = writing.temperature()
     cfg: float = writing.guidance(LLADA_SOURCE)
     remasking: writing.Remasking = writing.remasking(LLADA_SOURCE)
-    threshold: float | None = writing.threshold(
-        None, FAST_DLLM_SOURCE, " In place of an even share: the number of steps is not read."
-    )
+    threshold: float | None = writing.threshold(None, FAST_DLLM_SOURCE, " The number of steps is then ignored.")
     factor: float | None = parameter(
         None,
         "Factor",
-        "The n surest predictions are written in one step, as long as the n-th is at least 1 − factor / (n + 1) sure: "
-        "the more at once, the surer. In place of a threshold; the number of steps is not read.",
+        "A step writes the n surest predictions as long as the n-th is at least 1 − factor / (n + 1) sure. Replaces "
+        "the threshold; the number of steps is ignored.",
         empty="none",
         gt=0,
         le=16,
@@ -138,13 +136,13 @@ class DreamSampling(writing.Writing):
     threshold: float | None = writing.threshold(
         None,
         FAST_DLLM_SOURCE,
-        " In place of the remasking. Without a cache a step writes its even share of the text at most, and what it "
-        "refuses is left to later ones; under a cache the number of steps is not read.",
+        " Without a cache a step writes at most its even share of the text; with a cache the number of steps is "
+        "ignored.",
     )
     cache: writing.Cache = writing.cache()
     block_length: int | None = writing.block_length(
-        "Under a cache the text is written in blocks from left to right; the forward that opens one writes its first "
-        "token alone. Empty: one block. Not read without a cache.",
+        "With a cache the text is written in blocks from left to right; the forward that opens one writes its first "
+        "token alone. Empty: one block.",
         FAST_DLLM_SOURCE,
     )
 
@@ -226,9 +224,7 @@ class DLLMSampling(writing.Writing):
     temperature: float = writing.temperature()
     cfg: float = writing.guidance(DLLM_SOURCE)
     remasking: writing.Remasking = writing.remasking(DLLM_SOURCE)
-    threshold: float | None = writing.threshold(
-        None, FAST_DLLM_SOURCE, " In place of the schedule: the number of steps is not read."
-    )
+    threshold: float | None = writing.threshold(None, FAST_DLLM_SOURCE, " The number of steps is then ignored.")
 
     @model_validator(mode="after")
     def _threshold_ranks(self) -> "DLLMSampling":
@@ -290,7 +286,7 @@ class MDLMSampling(writing.Writing):
     updates: Literal["ddpm-cache", "ddpm", "analytic"] = parameter(
         "ddpm-cache",
         "Updates",
-        "Which [MASK] tokens a step writes: any, by a chance that time alone decides (ddpm-cache, and ddpm with the "
+        "Which [MASK] tokens a step writes: random ones, at a rate set by time alone (ddpm-cache, and ddpm with the "
         "noise schedule of training), or by the score of the model's prediction (analytic).",
         source=MDLM_SOURCE,
     )

@@ -70,12 +70,12 @@ class StudySpec(JobSpec):
     """Ask whether sinks matter in a model, and whether discounting them helps pruning."""
 
     reference: ModelSpec | None = parameter(
-        None, "Autoregressive reference", "A model that writes from left to right, to stand beside it.", empty="none"
+        None, "Autoregressive reference", "An autoregressive model to compare with.", empty="none"
     )
     prompt: str = parameter(
         "Once upon a time",
         "Prompt to watch",
-        "The text that is watched being written on. The sets of recordings have prompts of their own.",
+        "The prompt of the recording to watch. Sets of recordings have their own.",
         max_length=50_000,
     )
     gen_length: int = parameter(
@@ -84,7 +84,7 @@ class StudySpec(JobSpec):
     prompts: int = parameter(
         30,
         "Prompts",
-        "How many prompts sinks are looked for and blocked on. Claims need at least 30.",
+        "Prompts on which sinks are found and hidden. Claims need at least 30.",
         unit="prompts",
         ge=2,
         le=1000,
@@ -96,16 +96,16 @@ class StudySpec(JobSpec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "How many models of the same shape with random weights see the same inputs, and how many with permuted weights "
-        "and with logits of the trained scale. Claims need at least 3.",
+        "Number of models with random weights on the same inputs, and as many with permuted and with logit-matched "
+        "weights. Claims need at least 3.",
         ge=0,
         le=10,
     )
     methods: tuple[Annotated[str, OneOf(METHODS)], ...] = parameter(
         SINK_AWARE,
         "Methods",
-        "A sink-aware method, its control and the method it was published against: without the control a gain cannot "
-        "be put down to the sinks.",
+        "A sink-aware method, its control and its published baseline. Without the control a gain cannot be "
+        "attributed to the sinks.",
         min_length=1,
     )
     sparsities: tuple[float, ...] = parameter(
@@ -114,7 +114,7 @@ class StudySpec(JobSpec):
     strengths: tuple[float, ...] = parameter(
         (1.0,),
         "Discount strengths λ",
-        "For the methods that discount sinks. Verdicts use the largest; three or more also give a dose-response.",
+        "For methods that discount sinks. Verdicts use the largest; three or more also give a dose-response.",
         min_length=1,
         max_length=16,
     )
@@ -122,16 +122,14 @@ class StudySpec(JobSpec):
     seeds: tuple[int, ...] = parameter(
         tuple(range(6)),
         "Calibration seeds",
-        "Each takes other text and other noise; 0-7 means all from 0 to 7. One seed is one draw of a method.",
+        "Calibration seeds; 0-7 means all from 0 to 7. One seed is one draw of a method.",
         min_length=1,
         max_length=64,
     )
     data: PathText = parameter(
         "bundled", "Calibration text", CalibrationParams.model_fields["data"].description or "", min_length=1
     )
-    samples: int = parameter(
-        16, "Samples", "How many sequences are cut from the text.", unit="sequences", ge=1, le=4096
-    )
+    samples: int = parameter(16, "Samples", "Number of sequences cut from the text.", unit="sequences", ge=1, le=4096)
     seq_len: int = parameter(
         128,
         "Sequence length",
@@ -157,8 +155,8 @@ class StudySpec(JobSpec):
     difference: float = parameter(
         2.0,
         "Difference asked about",
-        "The smallest change of the average accuracy that would matter to you. Where the whole interval lies within ± "
-        "this, the verdict is no difference of this size or more.",
+        "The smallest change of the average accuracy that would matter. If the whole interval lies within ± this, "
+        "the verdict is no difference of this size or more.",
         unit="points",
         gt=0,
         le=100,
@@ -167,13 +165,13 @@ class StudySpec(JobSpec):
     primary: Literal["divergence", "aligned", "confidence"] = parameter(
         "divergence",
         "Primary outcome",
-        "What decides whether sinks matter: how far the predictions at undecided positions move (divergence), how much "
-        "of the text stays (aligned), or how sure the model is (confidence). The others are reported as secondary.",
+        "What decides whether sinks matter: the change of predictions at undecided positions (divergence), of the "
+        "text (aligned), or of the model's confidence (confidence). The others are secondary.",
     )
     shift: float = parameter(
         0.01,
         "Shift asked about",
-        "The smallest change of the predictions that would matter to you, beyond what hiding matched tokens does.",
+        "The smallest change of the predictions that would matter, beyond that of hiding matched tokens.",
         unit="nats",
         gt=0,
         le=10,
@@ -182,15 +180,14 @@ class StudySpec(JobSpec):
     change: float = parameter(
         2.0,
         "Change of text asked about",
-        "The smallest change of agreement or confidence that would matter to you, beyond what hiding matched tokens "
-        "does.",
+        "The smallest change of agreement or confidence that would matter, beyond that of hiding matched tokens.",
         unit="points",
         gt=0,
         le=100,
         step=0.1,
     )
     registration: Registration | None = parameter(
-        None, "Pre-registration", "What was frozen before anything ran, with its hash.", empty="none"
+        None, "Pre-registration", "The plan that was frozen before anything ran, with its hash.", empty="none"
     )
     seed: int = parameter(
         0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1

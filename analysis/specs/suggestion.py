@@ -100,8 +100,8 @@ class SuggestSpec(JobSpec):
     trials: int = parameter(
         40,
         "Trials",
-        "Settings that are tried. The first two are the published setting and no discount; the next eight or so are "
-        "drawn at random, the rest by what was found.",
+        "Settings to try. The first two are the published setting and no discount; about eight are random, the rest "
+        "follow what was found.",
         unit="settings",
         ge=REFERENCES + 1,
         le=500,
@@ -121,8 +121,8 @@ class SuggestSpec(JobSpec):
         "Items per task",
         _for_readers(
             "limit",
-            "so many of the items kept for tuning, one in four of a task, answer for every setting; "
-            "the same with the same masks. Empty takes all of them.",
+            "tuning items per task, the same with the same masks for every setting. Empty takes all of them, about "
+            "one item in four.",
         ),
         unit="items",
         empty="all",
@@ -133,8 +133,8 @@ class SuggestSpec(JobSpec):
         "Items per task, reported",
         _for_readers(
             "reported_limit",
-            "so many of the other items compare the best setting with the published one and with no "
-            "discount at the end. Empty takes all of them.",
+            "other items per task, for the comparison with the published setting and with no discount at the end. "
+            "Empty takes all of them.",
         ),
         unit="items",
         empty="all",
@@ -143,7 +143,7 @@ class SuggestSpec(JobSpec):
     draws: int | None = parameter(
         None,
         "Draws",
-        _for_readers("draws", "masked inputs an answer is estimated with. Empty takes the task's own."),
+        _for_readers("draws", "masked inputs per answer. Empty takes the task's own."),
         empty="the task's own",
         ge=1,
         le=4096,
@@ -151,7 +151,7 @@ class SuggestSpec(JobSpec):
     include_path: PathText | None = parameter(
         None,
         "Folder with your tasks",
-        "A folder of lm-eval YAML tasks. Functions that its files name are run, so use only what you trust.",
+        "A folder of lm-eval YAML tasks. Functions that the files name are run, so use only what you trust.",
         empty="none",
     )
 

@@ -57,50 +57,54 @@ class SweepSpec(JobSpec):
         (), "More models", "Each is pruned and evaluated as the first is.", max_length=16
     )
     methods: tuple[Annotated[str, OneOf(METHODS)], ...] = parameter(
-        ("sink-wanda", "wanda-noised", "wanda"), "Methods", "Every method is a curve of its own.", min_length=1
+        ("sink-wanda", "wanda-noised", "wanda"), "Methods", "Each method is one curve.", min_length=1
     )
     sparsities: tuple[float, ...] = parameter(
         (0.25, 0.5, 0.75), "Sparsities", "Shares of the weights that are removed.", min_length=1, max_length=64
     )
     patterns: tuple[Annotated[str, OneOf(PATTERNS)], ...] = parameter(
-        ("unstructured",), "Patterns", "Which weights may go. One that fixes the sparsity has one.", min_length=1
+        ("unstructured",), "Patterns", "Which weights may go. A pattern may fix the sparsity.", min_length=1
     )
     bits: tuple[Bits, ...] = parameter(
-        (AS_STORED,), "Bits", "Of the weights that stay; 16 leaves them as stored.", min_length=1
+        (AS_STORED,), "Bits", "Bits per weight that stays; 16 leaves them as stored.", min_length=1
     )
     quantizers: tuple[Annotated[str, OneOf(QUANTIZERS)], ...] = parameter(
-        ("rtn",), "Quantizers", "Of the points with fewer than 16 bits.", min_length=1
+        ("rtn",), "Quantizers", "For points with fewer than 16 bits.", min_length=1
     )
     policies: tuple[Annotated[str, OneOf(POLICIES)], ...] = parameter(
         (),
         "Eviction policies",
-        "Also score the dense model with a part of its keys and values, chosen by these policies and their controls.",
+        "Also score the dense model with a share of its keys and values, chosen by these policies and their controls.",
     )
     budgets: tuple[float, ...] = parameter(
         EvictSpec.model_fields["budgets"].default,
         "Budgets",
-        "Of the policies: shares of the positions whose keys and values stay in each layer.",
+        "For the policies: shares of the positions whose keys and values stay in each layer.",
         min_length=1,
         max_length=20,
     )
     strengths: tuple[float, ...] = parameter(
-        (1.0,), "Discount strengths λ", "Of the methods that discount sinks.", min_length=1, max_length=64
+        (1.0,), "Discount strengths λ", "For methods that discount sinks.", min_length=1, max_length=64
     )
     stds: tuple[float, ...] = parameter(
-        (2.0,), "Thresholds k", "Standard deviations of the methods that discount sinks.", min_length=1, max_length=64
+        (2.0,),
+        "Thresholds k",
+        "Thresholds k in standard deviations, for methods that discount sinks.",
+        min_length=1,
+        max_length=64,
     )
     step_ranges: tuple[str, ...] = parameter(
         (EVERY_STEP,),
         "Noise steps",
-        "Ranges such as 0-25 of the noise steps that count, of the methods that weigh them.",
+        "Ranges of noise steps that count, such as 0-25, for methods that weight them.",
         min_length=1,
         max_length=64,
     )
     seeds: tuple[int, ...] = parameter(
         (0,),
         "Calibration seeds",
-        "Each takes other text and other noise; 0-7 means all from 0 to 7. One seed is one draw of a method: with two "
-        "or more, intervals hold the noise that seeds make.",
+        "Calibration seeds; 0-7 means all from 0 to 7. One seed is one draw of a method: with two or more, "
+        "intervals cover the noise of seeds.",
         min_length=1,
         max_length=256,
     )
@@ -109,24 +113,20 @@ class SweepSpec(JobSpec):
     keep: Literal["masks", "checkpoints"] = parameter(
         "masks",
         "Keep",
-        "masks: a checkpoint that the sweep made is dropped when it has been scored; its masks, its report and its "
-        "answers stay. checkpoints: all stay.",
+        "masks: drop each checkpoint once it is scored; masks, report and answers stay. checkpoints: keep all.",
     )
     decompose: bool = parameter(
         False,
         "Take the recipe apart",
-        "Also prune with noise, order, norm and discount of Sink-Wanda each alone, to tell where a gain of "
-        "the whole recipe comes from: four more prunings per sparsity and seed.",
+        "Also prune with each part of Sink-Wanda alone (noise, order, norm, discount) to see where a gain comes "
+        "from: four more prunings per sparsity and seed.",
     )
     footprints: bool = parameter(
-        False, "Measure size and speed", "Bytes and time of a forward of every pruned model, beside the dense one."
+        False, "Measure size and speed", "Measure bytes and forward time of every pruned model and the dense one."
     )
 
     shard: str = parameter(
-        "",
-        "Shard",
-        "One part of the points: 3/8 is the third of eight parts, each a sweep of its own. `merge` puts the folders of "
-        "all parts together.",
+        "", "Shard", "Run one part of the points: 3/8 is the third of eight. `merge` joins the folders of all parts."
     )
 
     @field_validator("seeds", mode="before")

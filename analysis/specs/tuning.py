@@ -16,21 +16,20 @@ class StatisticsParams(Spec):
     grouping: Literal["auto", "tokens", "bins"] = parameter(
         "auto",
         "Squares stored by",
-        "tokens: x² of every token, exact for every setting. bins: x² summed over the tokens of each of some ranges "
-        "of attention mass, much smaller for long sequences, with an error that is measured and shown. auto: tokens "
-        "where all sequences fit the room that way.",
+        "tokens: x² of every token, exact for every setting. bins: x² summed over ranges of attention mass, much "
+        "smaller for long sequences, with an error that is measured and shown. auto: tokens where all sequences "
+        "fit.",
     )
     layer_scope: bool = parameter(
         False,
         "Bins by layer too",
-        "Bins belong to one way of finding sinks. This stores a second set, for layers that discount their own; tokens "
-        "serve both anyway.",
+        "Also store bins for layers that discount their own sinks. Tokens serve both anyway.",
     )
     byte_budget: int | None = parameter(
         None,
         "Room for squares",
-        "What the stored squares may take, such as 2GB. Where the samples do not fit, fewer sequences are stored. "
-        "Empty: 1 GiB, or what four sequences of this model take, up to 16 GiB.",
+        "Room for the stored squares, such as 2GB. If the samples do not fit, fewer are stored. Empty: 1 GiB, or "
+        "what four sequences take, up to 16 GiB.",
         unit="bytes",
         empty="fitted to the model",
         ge=2**20,
@@ -39,7 +38,7 @@ class StatisticsParams(Spec):
     heldout: int = parameter(
         8,
         "Held-out sequences",
-        "Sequences that no score has seen, on which the output error is measured.",
+        "Held-out sequences on which the output error is measured.",
         unit="sequences",
         ge=1,
         le=256,

@@ -78,7 +78,7 @@ def threshold(default: float | None, source: str, more: str = "") -> Any:
     return parameter(
         default,
         "Confidence threshold",
-        "Every prediction at least as sure as this is written in one step; where none is, the surest alone." + more,
+        "A step writes every prediction at least this sure, or else the surest." + more,
         empty="none",
         ge=0,
         le=1,
@@ -92,10 +92,9 @@ def cache() -> Any:
     return parameter(
         "none",
         "Cache",
-        "Keys kept from the whole forward that opens each block. prefix: those before the block; the block and the "
-        "masks behind it run in every step. dual: those behind it as well; the block runs alone. Kept keys have seen "
-        "the block as masks and go stale, so the text differs from the one without a cache. Recorded is the attention "
-        "of the tokens that each step runs.",
+        "Keys kept from the whole forward that opens each block. prefix: those before the block. dual: those behind "
+        "it as well, so the block runs alone. Kept keys have seen the block as masks, so the text differs from the "
+        "one without a cache. Only the attention of tokens that run is recorded.",
         source=FAST_DLLM_SOURCE,
     )
 
