@@ -97,6 +97,9 @@ def test_its_slides_follow_keys_swipes_buttons_and_the_address(page, report):
         page.evaluate("number => location.replace(`#slide-${number}`)", number)  # leaves one entry for Back to leave
         expect(where).to_have_text(re.compile(f"^{number} /"))
         assert slides.nth(number - 1).evaluate(OVERFLOWS) == 0, number
+    page.wait_for_timeout(600)  # the explorer below puts its state into the address after a rest
+    expect(where).to_have_text(re.compile(f"^{slides.count()} /"))
+    assert page.url.endswith(f"#slide-{slides.count()}"), "the explorer leaves a slide's address"
     page.evaluate("location.replace('#slide-1')")
     expect(where).to_have_text(re.compile("^1 /"))
     expect(page.get_by_role("main")).to_be_hidden()
