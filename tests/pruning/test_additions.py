@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of adding a method, a pattern, an allocation and a noise, done, and used."""
+"""What docs/extending.md says of adding a method, a pattern, an allocation and a noise, done, and used."""
 
 import json
 

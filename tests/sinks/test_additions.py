@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of adding a sink definition, a metric, a measure of masks and a target, done."""
+"""What docs/extending.md says of adding a sink definition, a metric, a measure of masks and a target, done."""
 
 from dataclasses import replace
 

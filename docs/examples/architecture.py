@@ -1,0 +1,14 @@
+"""Add an architecture: one row in `ARCHITECTURES` and a pair of config and class, as docs/models.md says.
+
+What is to be refused by its name is one row in `FOREIGN`.
+"""
+
+from analysis.models.architectures import identify
+from analysis.models.families import ARCHITECTURES, Architecture
+
+ARCHITECTURES["my-dlm"] = Architecture(
+    "My diffusion model", "llada", attention="bidirectional", model_type="my-dlm", classes=("MyDiffusionLM",)
+)
+
+family = identify({"model_type": "my-dlm", "architectures": ["MyDiffusionLM"]})
+assert family.bidirectional and family.sampler == "llada"
