@@ -13,12 +13,16 @@ from pages.parts.recordings.by_layer import by_layer
 from pages.parts.study.claims import claims
 
 SETS, CLAIMS = "Sinks over prompts", "What papers claim"
+_ASKS = {
+    SETS: "Which tokens are a model's sinks over many prompts, and do they move more than chance predicts?",
+    CLAIMS: "Does what papers say about sinks hold of your model?",
+}
 
 
 def main() -> None:
     """Draws the page."""
     st.title("Evidence")
-    st.caption("Which tokens are a model's sinks over many prompts, and do they move more than chance predicts?")
+    question = st.container()
     start_exhibits()
     part = st.segmented_control(
         "Part",
@@ -29,6 +33,7 @@ def main() -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
+    question.caption(_ASKS[part])
     settings: dict[str, Any] | None
     if part == CLAIMS:
         settings = tested_claims()

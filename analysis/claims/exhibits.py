@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.causes import effect_intervals
+from analysis.figures.style import REFERENCE
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
@@ -51,6 +52,17 @@ def _row(one: ClaimVerdict) -> dict[str, str]:
     }
 
 
+def estimate_words(one: ClaimVerdict) -> str:
+    """Return the estimate with its interval and unit beside the null's; empty without evidence."""
+    if one.evidence is None:
+        return ""
+    unit = UNITS[one.claim.unit]
+    return (
+        f"{_with_interval(one.evidence.value, unit)}{'' if unit is POINTS else f' {unit.name}'} · null "
+        f"{_without_unit(number_words(one.evidence.null.value, unit), unit)}"
+    )
+
+
 def _with_interval(value: Estimate, unit: Unit) -> str:
     ends = (value.value, value.low, value.high)
     if unit is POINTS:
@@ -68,7 +80,7 @@ def _without_unit(words: str, unit: Unit) -> str:
 def claim_figure(one: ClaimVerdict) -> Shown | None:
     """Draw how far a claim's number lies beyond its null and every model with other weights; None without evidence.
 
-    The vertical line is no difference.
+    Dashed: no difference. Dotted: the smallest one asked about.
     """
     claim, evidence = one.claim, one.evidence
     if evidence is None or one.excess is None:
@@ -76,21 +88,23 @@ def claim_figure(one: ClaimVerdict) -> Shown | None:
     rows: list[tuple[str, str, Difference]] = [("its null", "the claim's null", one.excess)]
     for null, each in evidence.others.items():
         title = MOVEMENT_NULLS[null].title
-        rows += [(f"{title}, model {number}", title, excess) for number, excess in enumerate(each, start=1)]
+        rows += [(f"{title} {number}", title, excess) for number, excess in enumerate(each, start=1)]
     names, groups, excesses = zip(*rows, strict=True)
     value, low, high = (np.array([getattr(excess, end) for excess in excesses]) for end in ("value", "low", "high"))
     unit = UNITS[claim.unit]
     axis = "points beyond it" if unit is POINTS else f"{unit.name} beyond it"
+    figure = effect_intervals(
+        names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), axis, percent=unit is POINTS
+    )
+    figure.add_vline(x=claim.margin, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
     table = pd.DataFrame({"beyond": names, "difference": value, "low": low, "high": high})
     return Shown(
         f"claim-{claim.name}",
         claim.sentence.removesuffix("."),
         f"{claim.quantity[0].upper()}{claim.quantity[1:]}, beyond {claim.null}. Positive: in the claimed direction. "
-        "Filled: the 95 % interval lies on one side of 0.",
+        "Filled: the 95 % interval lies on one side of 0. Dotted: the smallest difference asked about.",
         Formulas(f"$${claim.formula}$$"),
-        effect_intervals(
-            names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), axis, percent=unit is POINTS
-        ),
+        figure,
         table,
         one.sentence,
     )

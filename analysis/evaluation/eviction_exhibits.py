@@ -12,6 +12,7 @@ from analysis.figures.causes import effect_intervals
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import POLICIES
+from analysis.words import listed
 
 Summary = Mapping[str, Any]
 """What an `evict` job says when it is done, or of the prompts that are done."""
@@ -81,7 +82,25 @@ def frontier_of(summary: Summary, name: str) -> Shown | None:
             "random of the same state",
         ),
         means(summary["rows"]),
+        " ".join(filter(None, (_at_least_kept(rows, policy, budgets[0], name) for policy in policies))),
     )
+
+
+def _at_least_kept(
+    rows: Mapping[tuple[str, float, str], Mapping[str, Any]], policy: str, budget: float, name: str
+) -> str:
+    """Say what a policy and its matched control keep at the smallest budget; empty where either is missing."""
+    matched = next((control for control in POLICIES[policy].controls if POLICIES[control].matched), "")
+    there = rows.get((policy, budget, "")), rows.get((policy, budget, matched))
+    if not matched or there[0] is None or there[1] is None:
+        return ""
+    kept, beside = (mean_of(row, name) for row in there if row is not None)
+    if kept is None or beside is None:
+        return ""
+    begins, control = f"At {budget:.0%}, keeping {POLICIES[policy].title}", POLICIES[matched].title
+    if MEASURES[name].percent:
+        return f"{begins} preserves {kept[0]:.0%} of the text; {control} preserve {beside[0]:.0%}."
+    return f"{begins} changes the predictions by {kept[0]:.2g} nats; {control} by {beside[0]:.2g}."
 
 
 def _points(rows: Sequence[Mapping[str, Any] | None], name: str) -> Points:
@@ -127,6 +146,23 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
                 for effect in drawn
             ]
         ),
+        _sides(drawn, measure.percent),
+    )
+
+
+def _sides(drawn: Sequence[Mapping[str, Any]], more_is_better: bool) -> str:
+    """Say at which budgets each policy is better or worse than each of its controls."""
+    told: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for effect in drawn:
+        side = (
+            "not significant" if not shown(effect) else "better" if (effect["value"] > 0) == more_is_better else "worse"
+        )
+        pair = POLICIES[effect["policy"]].title, POLICIES[effect["against"]].title
+        told.setdefault(pair, {}).setdefault(side, []).append(f"{effect['budget']:.0%}")
+    return " ".join(
+        f"{policy[0].upper()}{policy[1:]} against {control}: "
+        f"{', '.join(f'{side} at {listed(budgets)}' for side, budgets in sides.items())}."
+        for (policy, control), sides in told.items()
     )
 
 

@@ -11,6 +11,7 @@ from analysis.figures.style import (
     FLAT_BAR,
     MASS_SCALE,
     NARROW_TICK_LABELS,
+    REFERENCE,
     SINK,
     as_text,
     block_reduce,
@@ -31,10 +32,11 @@ def head_grid(
     percent: bool = True,
     names: Sequence[Sequence[str]] | None = None,
     centre: float | None = None,
+    null: np.ndarray | None = None,
 ) -> go.Figure:
     """A layer × head heatmap of one number a head, (L, H): x is the head, y the layer.
     names (L, H): the position each head attends to most, by name, for the hover. centre: where the colours diverge
-    from.
+    from. null (L, H): the same with random weights; heads that do not exceed all of it are marked.
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
@@ -59,6 +61,19 @@ def head_grid(
             ygap=1 if layers * heads <= 256 else 0,
         )
     )
+    if null is not None and np.isfinite(null).any():
+        layer, head = np.nonzero(~(values > np.nanmax(null)))
+        figure.add_trace(
+            go.Scatter(
+                x=head + 0.38,
+                y=layer - 0.36,
+                mode="markers",
+                name=f"not above random weights (at most {np.nanmax(null):{'.2%' if percent else '.3g'}})",
+                marker={"symbol": "x", "size": 7, "color": REFERENCE},
+                hoverinfo="skip",
+                showlegend=True,
+            )
+        )
     layout(figure, "head", "layer", height=max(300, min(640, 90 + 44 * layers)) + FLAT_BAR * written)
     figure.update_layout(margin_t=FLAT_BAR if written else 10, dragmode=False)
     figure.update_xaxes(range=[-0.5, heads - 0.5], dtick=1 if heads <= 16 else 4, showgrid=False, zeroline=False)

@@ -205,6 +205,7 @@ def test_a_set_is_evicted_under_every_policy_beside_its_controls(study):
 
 def test_figures_and_tables_hold_every_policy_and_prompt(study):
     summary = study[2].summary
+    rows = {(row["policy"], row["budget"], row["control"]): row for row in summary["rows"]}
     frontier = frontier_of(summary, "aligned")
     told = [trace.name for trace in frontier.figure.data if trace.showlegend is not False]
     assert sum(": " in name for name in told) == 2, "the controls of the two that have drawn ones"
@@ -212,6 +213,10 @@ def test_figures_and_tables_hold_every_policy_and_prompt(study):
         *(POLICIES[name].title for name in ("sinks", "accumulated", "recent")),
         "everything",
     ]
+    kept, control = (mean_of(rows[at], "aligned")[0] for at in (("sinks", 0.3, ""), ("sinks", 0.3, "random")))
+    assert frontier.finding.startswith(f"At 30%, keeping sinks and a window preserves {kept:.0%} of the text; random ")
+    assert f"preserve {control:.0%}." in frontier.finding
+    assert "Sinks and a window against the nearest positions: " in effects_of(summary, "divergence").finding
     assert effects_of(summary, "divergence").table["against"].tolist().count(POLICIES["random"].title) == 2
     assert len(means(summary["rows"])) == len(summary["rows"])
     assert len(single_prompts(summary["rows"], PROMPTS)) == 3 * len(summary["rows"])

@@ -14,7 +14,7 @@ from pages.evidence import CLAIMS as PART
 from pages.parts.claims import panel
 from pages.parts.session import engine
 from tests.claims.helpers import PROMPTS, found_for, measured_with, without
-from tests.ui.helpers import app, shown_box, texts
+from tests.ui.helpers import app, shown_box, texts, unfold
 
 
 def page(**query: str):
@@ -58,10 +58,20 @@ def test_a_finished_run_shows_its_table_and_the_figure_of_the_claim_in_the_addre
     test = page(claims=record.id)
     table = test.dataframe[0].value
     assert table["claim"].tolist() == [claim.sentence for claim in CLAIMS.values()]
+    rows = {
+        name: next(fold.label for fold in test.expander if claim.sentence in fold.label)
+        for name, claim in CLAIMS.items()
+    }
+    assert rows["small-values"].startswith(":green-badge[holds] **") and "· null " in rows["small-values"]
+    assert ":gray-badge[published: LLaDA-8B]" in rows["discount-helps"]
     assert set(table["verdict"]) <= {"holds", "does not hold", "holds weakly", "cannot be told"}
     assert "LLaDA-8B" in " ".join(table["published"])
     assert "Value norms" not in texts(test)
     assert not test.button(key="claims_start").disabled
+    test = unfold(test, f"claim_{record.id}_small-values")
+    assert "Source: arXiv 2410" in texts(test) and "small-values" in test.query_params["claim"]
+    test = unfold(test, f"claim_{record.id}_small-values", False)
+    assert "Source: arXiv 2410" not in texts(test) and "claim" not in test.query_params
     test = page(claims=record.id, claim="small-values")
     assert "Source: arXiv 2410\\.10781" in texts(test) or "Source: arXiv 2410.10781" in texts(test)
     test = page(claims=record.id, claim="discount-helps")

@@ -37,7 +37,8 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
         st.page_link("pages/explore.py", label="**Open it in Explore**", icon=":material/blur_on:", query_params=query)
         return
     titles = recording_titles(list(jobs.values()))
-    newest = next(iter(jobs))
+    others = (name for name, job in jobs.items() if job.spec["model"]["source"] != recording.model.source)
+    newest = next(others, next(iter(jobs)))  # another model's first
     chosen = linked_box("Compare with", list(jobs), "beside", titles.__getitem__, first=newest, required=True)
     other = opened(jobs[chosen or newest])
     if other is None:

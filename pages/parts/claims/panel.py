@@ -1,21 +1,20 @@
-"""The claims of a run: asking for one, how far it is, the table of verdicts, and the figure of the claim chosen."""
+"""The claims of a run: asking for one, how far it is, and a row for each claim that opens on its figure."""
 
 from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
-from analysis.claims.exhibits import NOISE, claim_figure, claims_table, sources_of, summary_line
-from analysis.claims.verdicts import ClaimVerdict
+from analysis.claims.exhibits import NOISE, claim_figure, claims_table, estimate_words, sources_of, summary_line
+from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import show, table
+from pages.parts.charts import heading, show, table
 from pages.parts.claims.found import verdicts_of
-from pages.parts.linked import linked_box
 from pages.parts.plain import as_written, code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
@@ -24,6 +23,8 @@ from pages.parts.study.found import example
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 ADDRESS = "claims"  # in the address: the run that is shown
+_CLAIM = "claim"  # in the address: the claim that is open
+_CHIPS = {HOLDS: "green", HOLDS_WEAKLY: "blue", DOES_NOT_HOLD: "red", CANNOT_TELL: "gray"}
 _PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
 _COLUMNS = {
     "claim": st.column_config.TextColumn(width=420),
@@ -151,36 +152,52 @@ def _draw(run: str) -> None:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
-    table(
-        summary_line(verdicts),
-        NOISE,
-        claims_table(verdicts),
-        "claims_table",
-        column_config=_COLUMNS,
-        height="content",
-        hint="Choose a claim below for its figure.",
-    )
-    _one(verdicts)
+    heading(summary_line(verdicts), NOISE, None)
+    _rows(run, verdicts)
+    with st.expander("All numbers as a table", icon=":material/table_rows:", key="claims_numbers"):
+        table(
+            "Every claim with its null",
+            NOISE,
+            claims_table(verdicts),
+            "claims_table",
+            column_config=_COLUMNS,
+            height="content",
+        )
 
 
-def _one(verdicts: list[ClaimVerdict]) -> None:
-    """The claim that is chosen, with its sentence and its figure; nothing before one is."""
-    by_name = {one.claim.name: one for one in verdicts}
-    chosen = linked_box(
-        "Look at a claim",
-        list(by_name),
-        "claim",
-        lambda name: f"{by_name[name].verdict.capitalize()}: {by_name[name].claim.sentence}",
-        placeholder="Choose one for its figure",
-    )
-    if chosen is None:
-        return
-    one = by_name[chosen]
+def _rows(run: str, verdicts: list[ClaimVerdict]) -> None:
+    """Draw a row for each claim, which opens on its figure; the one in the address is open at first."""
+    named = address.named(_CLAIM)
+    opened = []
+    with st.container(gap="xsmall", key="claims_rows"):
+        for one in verdicts:
+            key = f"claim_{run}_{one.claim.name}"
+            first = st.session_state.setdefault(f"{key}_first", named == one.claim.name)  # Streamlit knows a fold by it
+            place = st.expander(_row_words(one), expanded=first, key=key, on_change="rerun")
+            if place.open:
+                opened.append(one.claim.name)
+                with place:
+                    _one(one)
+    if not opened:
+        address.drop(_CLAIM, stays=True)
+    elif named not in opened:
+        address.write(_CLAIM, opened[-1])
+
+
+def _row_words(one: ClaimVerdict) -> str:
+    """A claim in a line: verdict, sentence, estimate beside its null, and whether a paper reports a number."""
+    published = "".join(f" :gray-badge[published: {plain(number.model)}]" for number in one.claim.published)
+    numbers = f" :small[:gray[{plain(estimate_words(one))}]]" if one.evidence is not None else ""
+    return f":{_CHIPS[one.verdict]}-badge[{one.verdict}] **{plain(one.claim.sentence)}**{numbers}{published}"
+
+
+def _one(one: ClaimVerdict) -> None:
+    """Draw the figure of a claim with its sentence, what would count for it and against it, and published numbers."""
     figure = claim_figure(one)
     if figure is None:
         st.markdown(plain(one.sentence))
     else:
-        show(figure, f"claim_{chosen}")
+        show(figure, f"claim_{one.claim.name}")
     st.caption(
         plain(
             f"For: {one.claim.supports} Against: {one.claim.refutes} {one.claim.not_meant} Source: "

@@ -50,6 +50,10 @@ def over_steps(recording: Recording, params: SinkParams, split: SplitName, side:
             expected = gaussian_reference(recording.trajectory.present.sum(axis=1), params)
             if expected is not None:
                 series.append(figures.Series(_GAUSSIAN, _axis(len(expected), several), expected[None], True))
+        if name == "strength":
+            flags = measures.counted_sinks(recording, params, scope, split)
+            even = measures.uniform_strength(recording, flags)
+            series.append(figures.Series("even split", _axis(len(even), several), even[None], True))
         with column:
             curve(f"curve_{name}", name, series, params, "share of the steps" if several else "denoising step")
 

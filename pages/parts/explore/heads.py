@@ -14,16 +14,18 @@ from analysis.readings import reading
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, table
+from pages.parts.dynamics.curves import RANDOM
 from pages.parts.plot import Point
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
 from pages.parts.recordings.explorer import go_to
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
-from pages.parts.recordings.references import stored_reference
+from pages.parts.recordings.references import reference_toggle
 
 ALL_STEPS, CHOSEN = "All steps", "Chosen steps"
 _EXPLORER_DRAWS = "strength"
+_NO_NULL = " No null yet: switch on random weights."
 
 
 def heads(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -42,12 +44,15 @@ def heads(recording: Recording, params: SinkParams, split: SplitName, side: Delt
         view = st.segmented_control(
             "Steps", choices, default=ALL_STEPS, required=True, key="heads_view", bind="query-params"
         )
+        drawn = reference_toggle(recording)
+        if drawn is not None and metric.reads_values and not drawn.info.model.value_norms:
+            drawn = None
     if view == CHOSEN:
-        _chosen_steps(recording, params, split, metric, side)
+        _chosen_steps(recording, drawn, params, split, metric, side)
         return
     if metric.name != _EXPLORER_DRAWS:
-        _grid(recording, params, split, metric)
-    _ranking(recording, params, split, metric)
+        _grid(recording, drawn, params, split, metric)
+    _ranking(recording, drawn, params, split, metric)
 
 
 def _metrics(recording: Recording) -> list[str]:
@@ -73,52 +78,51 @@ def _by_head(recording: Recording, params: SinkParams, split: SplitName, metric:
     return measures.over_steps(values) if metric.per_step else values
 
 
-def _grid(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> None:
+def _grid(
+    recording: Recording, drawn: Recording | None, params: SinkParams, split: SplitName, metric: HeadMetric
+) -> None:
     def clicked(point: Point) -> None:
         layer, head = point.cell
         go_to(layer=layer, head=head)
 
     values = _by_head(recording, params, split, metric)
+    floor = _floor(recording, drawn, metric, params, split)
     names = recording.trajectory.names.over_steps()
     strongest = [[names[position] for position in row] for row in measures.strongest_position(recording, None).tolist()]
     chart(
         f"{metric.title} by layer and head",
         f"{metric.sentence}, over all steps.",
         _formula(metric, params),
-        figures.head_grid(values, metric.title.lower(), metric.percent, strongest, metric.centre),
+        figures.head_grid(values, metric.title.lower(), metric.percent, strongest, metric.centre, floor.get("null")),
         "head_grid",
         _cells(values, metric.title),
-        hint="Select a cell to open its head in the explorer.",
-        finding=reading("heads", values, metric.percent, **_floor(recording, metric, params, split)),
+        hint=f"Select a cell to open its head in the explorer.{'' if floor else _NO_NULL}",
+        finding=reading("heads", values, metric.percent, **floor),
         on_click=clicked,
     )
 
 
-def _floor(recording: Recording, metric: HeadMetric, params: SinkParams, split: SplitName) -> dict[str, Any]:
+def _floor(
+    recording: Recording, drawn: Recording | None, metric: HeadMetric, params: SinkParams, split: SplitName
+) -> dict[str, Any]:
     """The baseline of a grid of heads, as `READINGS` takes it: random weights where they were observed; of sink
     strength else what uniform attention gives.
     """
-    values = _random_by_step(recording, metric, params, split)
-    if values is not None:
-        return {"null": measures.over_steps(values) if metric.per_step else values}
+    if drawn is not None:
+        return {"null": _by_head(drawn, params, split, metric)}
     if metric.name != "strength":
         return {}
     uniform = measures.uniform_strength(recording, measures.counted_sinks(recording, params, split=split))
     return {"floor": float(uniform.mean()), "name": "uniform attention"}
 
 
-def _random_by_step(
-    recording: Recording, metric: HeadMetric, params: SinkParams, split: SplitName
-) -> np.ndarray | None:
-    """A metric of the same shape with random weights, (T, L, H) or (L, H); None where they were not observed."""
-    drawn = stored_reference(recording)
-    if drawn is None or (metric.reads_values and not drawn.info.model.value_norms):
-        return None
-    return measures.head_metric(drawn, metric.name, params, split)
-
-
 def _chosen_steps(
-    recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric, side: DeltaGenerator
+    recording: Recording,
+    drawn: Recording | None,
+    params: SinkParams,
+    split: SplitName,
+    metric: HeadMetric,
+    side: DeltaGenerator,
 ) -> None:
     every_step = range(recording.trajectory.steps)
     default = sorted({round(share * (len(every_step) - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
@@ -132,7 +136,9 @@ def _chosen_steps(
     values = measures.head_metric(recording, metric.name, params, split)
     steps = sorted(steps)
     grids = {f"step {step}": values[step] for step in steps}
-    drawn = _random_by_step(recording, metric, params, split)
+    null = None if drawn is None else measures.head_metric(drawn, metric.name, params, split)[steps]
+    if null is not None:
+        grids |= {f"step {step}, {RANDOM}": grid for step, grid in zip(steps, null, strict=True)}
     frame = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
         f"{metric.title} at chosen steps",
@@ -147,17 +153,23 @@ def _chosen_steps(
         ),
         "chosen_steps",
         frame,
-        finding=reading("chosen steps", values[steps], steps, metric.percent, None if drawn is None else drawn[steps]),
+        finding=reading("chosen steps", values[steps], steps, metric.percent, null),
+        hint="" if drawn is not None else _NO_NULL.strip(),
     )
 
 
-def _ranking(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> None:
+def _ranking(
+    recording: Recording, drawn: Recording | None, params: SinkParams, split: SplitName, metric: HeadMetric
+) -> None:
     numbers = {
         HEAD_METRICS[name].title: _by_head(recording, params, split, HEAD_METRICS[name]).ravel()
         for name in _metrics(recording)
     }
     grid = np.zeros((recording.trajectory.layers, recording.trajectory.heads))
     frame = _cells(grid, "unused").drop(columns="unused").assign(**numbers)
+    floor = _floor(recording, drawn, metric, params, split)
+    if "null" in floor:  # beside the metric
+        frame.insert(frame.columns.get_loc(metric.title) + 1, RANDOM, floor["null"].ravel())
     frame = frame.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
 
     def chosen() -> None:
@@ -171,20 +183,16 @@ def _ranking(recording: Recording, params: SinkParams, split: SplitName, metric:
         frame,
         "ranking",
         _formula(metric, params),
-        finding=reading(
-            "heads",
-            numbers[metric.title].reshape(grid.shape),
-            metric.percent,
-            **_floor(recording, metric, params, split),
-        ),
-        hint="Select a row to open its head in the explorer. Bars end at the highest head.",
+        finding=reading("heads", numbers[metric.title].reshape(grid.shape), metric.percent, **floor),
+        hint=f"Select a row to open its head in the explorer. Bars end at the highest head.{'' if floor else _NO_NULL}",
         height=320,
         on_select=chosen,
         selection_mode="single-row",
         column_config={
             HEAD_METRICS[name].title: _bar(HEAD_METRICS[name], frame[HEAD_METRICS[name].title])
             for name in _metrics(recording)
-        },
+        }
+        | {RANDOM: st.column_config.NumberColumn(format="percent" if metric.percent else "%.3g")},
     )
 
 

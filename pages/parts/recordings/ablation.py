@@ -63,7 +63,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
     if problem:
         st.info(plain(problem))
         return
-    count, reference, button = keyed_columns([3, 7, 4], "ablate", vertical_alignment="bottom")
+    count, reference, button = keyed_columns([4, 6, 4], "ablate", vertical_alignment="bottom")
     with count:
         blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
     with reference:
