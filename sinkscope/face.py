@@ -159,7 +159,7 @@ def compare(results: "Results") -> "pd.DataFrame":
     return pd.DataFrame(tables.difference_table(results, comparing.pairs(results)))
 
 
-def explore(recording: "Trajectory", beside: "Trajectory | None" = None, height: int = 900) -> "Shown":
+def explore(recording: "Trajectory", beside: "Trajectory | None" = None, height: int = 900) -> "Page":
     """Return the explorer of a recording, or of two beside each other, for the output of a notebook's cell."""
     from analysis.figures.explorer import explorer_html
     from analysis.recording.exploring import explored
@@ -168,11 +168,11 @@ def explore(recording: "Trajectory", beside: "Trajectory | None" = None, height:
     shown = [each for each in (recording, beside) if each is not None]
     packed = explored([with_relative_mass(each) for each in shown], [each.info.model.source for each in shown])
     page = f"<!doctype html><meta charset=utf-8>{explorer_html(packed)}"
-    return Shown(page, height)
+    return Page(page, height)
 
 
 @dataclass(frozen=True)
-class Shown:
+class Page:
     """A page for the output of a notebook's cell, shut off from the notebook. html: the whole page."""
 
     html: str

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.causes import effect_intervals
+from analysis.figures.export import Exhibit, Formulas
 from analysis.figures.style import REFERENCE
-from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
 from analysis.statistics.clustered import Estimate, as_json
@@ -77,7 +77,7 @@ def _without_unit(words: str, unit: Unit) -> str:
     return words.replace(f" {unit.name}", "")
 
 
-def claim_figure(one: ClaimVerdict) -> Shown | None:
+def claim_figure(one: ClaimVerdict) -> Exhibit | None:
     """Draw how far a claim's number lies beyond its null and every model with other weights; None without evidence.
 
     Dashed: no difference. Dotted: the smallest one asked about.
@@ -98,15 +98,15 @@ def claim_figure(one: ClaimVerdict) -> Shown | None:
     )
     figure.add_vline(x=claim.margin, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
     table = pd.DataFrame({"beyond": names, "difference": value, "low": low, "high": high})
-    return Shown(
-        f"claim-{claim.name}",
+    return Exhibit(
         claim.sentence.removesuffix("."),
         f"{claim.quantity[0].upper()}{claim.quantity[1:]}, beyond {claim.null}. Positive: in the claimed direction. "
         "Filled: the 95 % interval lies on one side of 0. Dotted: the smallest difference asked about.",
-        Formulas(f"$${claim.formula}$$"),
         figure,
         table,
-        one.sentence,
+        formula=Formulas(f"$${claim.formula}$$"),
+        finding=one.sentence,
+        name=f"claim-{claim.name}",
     )
 
 

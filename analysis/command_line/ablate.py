@@ -28,8 +28,8 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
         "notes": notes,
         "shown": {spec.model.source: [said for part in exhibits.in_words(summary) for said in part]},
     }
-    method = Exhibit("How it was measured", " ".join([exhibits.METHOD, *notes]), None)
-    means_shown = Exhibit("Means over the prompts", "Target and matched control of every condition.", None, means)
+    method = Exhibit("How it was measured", " ".join([exhibits.METHOD, *notes]))
+    means_shown = Exhibit("Means over the prompts", "Target and matched control of every condition.", table=means)
     words = in_words(study["shown"], "What {name} loses without its sinks", NOTHING)
     write(folder, "What sinks do", study, [*words, *effects, means_shown, method], tables)
     return study

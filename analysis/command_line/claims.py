@@ -124,9 +124,9 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
     from analysis.figures.export import Exhibit
 
     figures = [(one, claim_figure(one)) for one in verdicts]
-    shown: list[Any] = [Exhibit(summary_line(verdicts), NOISE, None, table=claims_table(verdicts))]
+    shown = [Exhibit(summary_line(verdicts), NOISE, table=claims_table(verdicts))]
     shown += [
-        Exhibit(f"{one.verdict.capitalize()}: {one.claim.sentence}", one.sentence, None) if figure is None else figure
+        Exhibit(f"{one.verdict.capitalize()}: {one.claim.sentence}", one.sentence) if figure is None else figure
         for one, figure in figures
     ]
     tables = {"claims": claims_table(verdicts)}

@@ -49,8 +49,8 @@ def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -
         "conditions": exhibits.conditions(summary),
         "shown": {spec.model.source: exhibits.words_of(summary)},
     }
-    method = Exhibit("How it was measured", " ".join([exhibits.METHOD, study["conditions"], *notes]), None)
-    means_shown = Exhibit("Means over the prompts", "Every policy and control.", None, means)
+    method = Exhibit("How it was measured", " ".join([exhibits.METHOD, study["conditions"], *notes]))
+    means_shown = Exhibit("Means over the prompts", "Every policy and control.", table=means)
     words = in_words(study["shown"], "What {name} keeps of its text", NOTHING)
     write(folder, "What eviction costs", study, [*words, *frontiers, *effects, means_shown, method], tables)
     return study

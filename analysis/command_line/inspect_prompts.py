@@ -17,9 +17,7 @@ from analysis.specs import INSIGHTS, OWN_PROMPTS, InspectParams, RecordSpec, Sin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.figures.export import Exhibit
     from analysis.jobs.inspecting import Inspection
-    from analysis.recording.set_exhibits import Shown
 
 _STORED = ("channels", "by_query", "drift")  # of a recording: the first is told by channels_kept, none is looked at
 NOTHING = "Nothing lies beyond its control."
@@ -82,7 +80,7 @@ def write_study(folder: Path, settings: dict[str, Any], inspection: "Inspection"
     first = [
         replace(exhibit, sentence=_OF_ONE.format(sentence=exhibit.told), finding="") for exhibit in inspection.of_first
     ]
-    shown: list[Shown | Exhibit] = [*in_words(study["shown"], "{name}", NOTHING), *inspection.over_prompts, *first]
+    shown = [*in_words(study["shown"], "{name}", NOTHING), *inspection.over_prompts, *first]
     tables: dict[str, pd.DataFrame] = {
         exhibit.name: exhibit.table for exhibit in (*inspection.over_prompts, *inspection.of_first)
     }

@@ -85,7 +85,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
 
     first = next(iter(sets.values()))
     by_layer = {name: layer_table(answer).merge(movement_table(answer)) for name, answer in told.items()}
-    answers = [Exhibit(f"{name}, layer by layer", legend(table), None, table) for name, table in by_layer.items()]
+    answers = [Exhibit(f"{name}, layer by layer", legend(table), table=table) for name, table in by_layer.items()]
     layers, counted = set_exhibits.layers_by_kind(sets), set_exhibits.counts(sets)
     counts = [] if counted is None else [counted]
     moves = [
@@ -114,7 +114,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
         **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows", "")
-    caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
+    caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}")
     write(
         folder,
         "Where the sinks are",

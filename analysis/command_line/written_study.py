@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.figures.export import Exhibit
-    from analysis.recording.set_exhibits import Shown
 
 STUDY, PAGE = "study.json", "study.html"
 NUMBERS = "claims.json"  # every number behind the verdicts of a run of the claims
@@ -22,26 +22,22 @@ _WRITTEN = re.compile(r"study\.(json|html)|claims\.json|[\w.-]+\.(csv|safetensor
 
 
 def write(
-    folder: Path,
-    title: str,
-    study: Mapping[str, Any],
-    shown: Sequence["Shown | Exhibit"],
-    tables: Mapping[str, "pd.DataFrame"],
+    folder: Path, title: str, study: Mapping[str, Any], shown: Sequence["Exhibit"], tables: Mapping[str, "pd.DataFrame"]
 ) -> None:
     """Writes into an empty folder. study: settings and what was found in words, under 'shown'. shown: what stands on
     the page, in this order; figures among them are written by their names too. tables: CSV files by name.
     """
-    from analysis.figures.export import Exhibit, page_html
+    from pandas import DataFrame
+
+    from analysis.figures.export import page_html
 
     for name, table in tables.items():
         (folder / f"{name}.csv").write_text(csv_of_table(table), encoding="utf-8", newline="")
-    exhibits = []
     for exhibit in shown:
-        if isinstance(exhibit, Exhibit):
-            exhibits.append(exhibit)
-            continue
-        (folder / f"figure-{exhibit.name}.json").write_text(exhibit.figure.to_json(), encoding="utf-8")
-        exhibits.append(Exhibit(exhibit.title, exhibit.told, exhibit.figure))
+        if exhibit.name:
+            (folder / f"figure-{exhibit.name}.json").write_text(exhibit.figure.to_json(), encoding="utf-8")
+    # The numbers of a figure are in its CSV file.
+    exhibits = [replace(exhibit, table=DataFrame()) if exhibit.name else exhibit for exhibit in shown]
     (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     settings = {name: value for name, value in study.items() if name not in ("shown", "noise")}
     (folder / PAGE).write_text(page_html(title, settings, exhibits), encoding="utf-8")
@@ -73,7 +69,7 @@ def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> li
     """What each part of a study says, as pieces of the page. title: with {name}. nothing: said where nothing is."""
     from analysis.figures.export import Exhibit
 
-    return [Exhibit(title.format(name=name), " ".join(sentences) or nothing, None) for name, sentences in shown.items()]
+    return [Exhibit(title.format(name=name), " ".join(sentences) or nothing) for name, sentences in shown.items()]
 
 
 def refusal(path: Path) -> str:

@@ -21,7 +21,7 @@ from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name
 
 if TYPE_CHECKING:
-    from analysis.recording.set_exhibits import Shown
+    from analysis.figures.export import Exhibit
 
 FORMAT = "sinkscope-sweep-1"
 SUMMARY_FILE = "sweep.json"
@@ -89,14 +89,13 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         _print(settings, verdicts, options.out, note)
 
 
-def _write_planes(folder: Path, planes: Sequence["Shown"], parameters: Mapping[str, Any]) -> None:
+def _write_planes(folder: Path, planes: Sequence["Exhibit"], parameters: Mapping[str, Any]) -> None:
     """A table for each plane, and one page with all of them."""
-    from analysis.figures.export import Exhibit, page_html
+    from analysis.figures.export import page_html
 
     for shown in planes:
         (folder / f"{shown.name}.csv").write_text(csv_of_table(shown.table), encoding="utf-8", newline="")
-    exhibits = [Exhibit(shown.title, shown.told, shown.figure, shown.table) for shown in planes]
-    page = page_html("SinkScope: the frontier", parameters, exhibits)
+    page = page_html("SinkScope: the frontier", parameters, planes)
     (folder / FRONTIER_FILE).write_text(page, encoding="utf-8")
 
 
@@ -107,7 +106,7 @@ def planes_of(
     compared: Sequence[sweep_scores.Comparison],
     quality: Quality = QUALITIES[ACCURACY],
     costs: Sequence[Cost] = MEASURED_COSTS,
-) -> list["Shown"]:
+) -> list["Exhibit"]:
     """A quality against each cost, a plane per model. rows: of the points, in the order of `prunings`."""
     from analysis.evaluation.frontier_exhibit import plane
 
@@ -123,7 +122,7 @@ def planes_of(
     return shown
 
 
-def headlines(planes: Sequence["Shown"]) -> list[str]:
+def headlines(planes: Sequence["Exhibit"]) -> list[str]:
     """What the planes say: of each quality that of pruning and that of the cache, whichever there are."""
     first: dict[tuple[bool, bool], str] = {}
     for shown in planes:

@@ -18,8 +18,8 @@ from analysis.evaluation.ablation_effects import (
 )
 from analysis.evaluation.ablation_levels import Levels, answer, answer_rows, difference_words, levels_of
 from analysis.figures.causes import LevelRow, effect_levels
+from analysis.figures.export import Exhibit, Formulas
 from analysis.readings import reading
-from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS
 from analysis.words import listed
@@ -43,7 +43,7 @@ METHOD = Formulas(
 )
 
 
-def effects_of(summary: Summary, name: str, answering: bool = False) -> Shown | None:
+def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit | None:
     """Target beside control in a row of `MEASURES`, with the interval of their difference; None where there is none.
 
     answering: the effects of the answer alone, those of the sinks under the first intervention.
@@ -57,14 +57,12 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Shown | 
     levels = [levels_of(summary["rows"], effect) for effect in drawn]
     tested = [shown(effect) for effect in drawn]
     alone = len({(effect["target"], effect["intervention"]) for effect in drawn}) == 1 and drawn[0]["target"] == "sinks"
-    return Shown(
-        f"effects-{name}",
+    return Exhibit(
         measure.title,
         f"Bold: target minus control, in {'points' if measure.percent else 'nats'}. Grey: the control, with the "
         f"interval of the difference around it. Filled: significant after Holm correction over all {len(family)}. "
         f"Dotted: untouched. {summary['prompts']} prompts, layers {first} to {last}."
         f"{without_sinks(drawn[0])}",
-        METHOD,
         effect_levels(
             [
                 LevelRow(
@@ -94,7 +92,9 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Shown | 
                 for effect, at in zip(drawn, levels, strict=True)
             ]
         ),
-        _level_finding(levels[0], name) if alone else _finding(drawn, tested, name),
+        formula=METHOD,
+        finding=_level_finding(levels[0], name) if alone else _finding(drawn, tested, name),
+        name=f"effects-{name}",
     )
 
 

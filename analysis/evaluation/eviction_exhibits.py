@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.evaluation.ablation_effects import shown
 from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, in_words, mean_of
 from analysis.figures.causes import effect_intervals
+from analysis.figures.export import Exhibit, Formulas
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.specs import POLICIES
 from analysis.words import listed
 
@@ -52,7 +52,7 @@ def conditions(summary: Summary) -> str:
     )
 
 
-def frontier_of(summary: Summary, name: str) -> Shown | None:
+def frontier_of(summary: Summary, name: str) -> Exhibit | None:
     """A measure against the bytes kept, a line per policy, each point joined to its random control."""
     measure = MEASURES[name]
     rows = {(row["policy"], row["budget"], row["control"]): row for row in summary["rows"]}
@@ -67,12 +67,10 @@ def frontier_of(summary: Summary, name: str) -> Shown | None:
     full = next((row for row in summary["rows"] if POLICIES[row["policy"]].everything), None)
     if not savings or full is None or mean_of(full, "bytes") is None:
         return None
-    return Shown(
-        f"frontier-{name}",
+    return Exhibit(
         f"{measure.title} against bytes kept",
         "Hollow, joined by a dotted line: the policy's control, random positions of the same state. Dashed: everything "
         f"kept. {summary['prompts']} prompts.",
-        METHOD,
         frontier(
             savings,
             (_mean(full, "bytes")[0], float(measure.untouched)),
@@ -82,7 +80,9 @@ def frontier_of(summary: Summary, name: str) -> Shown | None:
             "random of the same state",
         ),
         means(summary["rows"]),
-        " ".join(filter(None, (_at_least_kept(rows, policy, budgets[0], name) for policy in policies))),
+        formula=METHOD,
+        finding=" ".join(filter(None, (_at_least_kept(rows, policy, budgets[0], name) for policy in policies))),
+        name=f"frontier-{name}",
     )
 
 
@@ -113,7 +113,7 @@ def _mean(row: Mapping[str, Any], name: str) -> tuple[float, float, float]:
     return mean_of(row, name) or (np.nan, np.nan, np.nan)
 
 
-def effects_of(summary: Summary, name: str) -> Shown | None:
+def effects_of(summary: Summary, name: str) -> Exhibit | None:
     """Policy minus control in a row of `MEASURES`, a dot each with its interval; None where there is no interval."""
     measure = MEASURES[name]
     drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
@@ -122,12 +122,10 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
         return None
     values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
     better = "Right" if measure.percent else "Left"
-    return Shown(
-        f"effects-{name}",
+    return Exhibit(
         f"{measure.title}: policy minus control",
         f"{better} of the line: the policy is better. Filled: significant after Holm correction over all {len(drawn)}. "
         f"{summary['prompts']} prompts.",
-        METHOD,
         effect_intervals(
             [f"{effect['budget']:.0%} against {effect['against']}" for effect in drawn],
             [POLICIES[effect["policy"]].title for effect in drawn],
@@ -146,7 +144,9 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
                 for effect in drawn
             ]
         ),
-        _sides(drawn, measure.percent),
+        formula=METHOD,
+        finding=_sides(drawn, measure.percent),
+        name=f"effects-{name}",
     )
 
 

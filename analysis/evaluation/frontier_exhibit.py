@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.evaluation.frontier import CACHE, Cost, Placed, controlled, finding, on_frontier, plane_row
 from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality
 from analysis.evaluation.sweep_scores import Comparison
+from analysis.figures.export import Exhibit, Formulas
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.recording.set_exhibits import Formulas, Shown
 
 METHOD = Formulas(
     "A dot is a setting: the quality of its seeds, the mean over tasks, with a 95 % interval over clusters of items "
@@ -27,7 +27,7 @@ def plane(
     cost: Cost,
     timed: str = "",
     quality: Quality = QUALITIES[ACCURACY],
-) -> Shown | None:
+) -> Exhibit | None:
     """A quality against a cost; None without points. timed: what milliseconds were measured on."""
     if not points:
         return None
@@ -47,7 +47,7 @@ def shown_plane(
     cost: Cost,
     timed: str,
     quality: Quality,
-) -> Shown:
+) -> Exhibit:
     """A plane from its rows, as `plane_row` makes them, cheapest first. full: cost and quality of the dense model.
     said: its finding.
     """
@@ -69,15 +69,15 @@ def shown_plane(
     differs = "the positions kept" if cost.name == CACHE else "the discount"
     title = quality.name[0].upper() + quality.name[1:]
     named = "frontier" if quality.name == ACCURACY else f"frontier-{quality.name}"
-    return Shown(
-        f"{named}-{cost.name.replace(' ', '-')}",
+    return Exhibit(
         f"{title} against {cost.title}",
         f"{' '.join(told)} Hollow: the control, which differs in {differs} alone. Steps: settings that no other beats; "
         "as the best of several estimates, they look better than they are.",
-        METHOD,
         frontier(savings, full, cost.title, quality.axis, quality.percent, "control", steps, "dense"),
         table,
+        formula=METHOD,
         finding=said,
+        name=f"{named}-{cost.name.replace(' ', '-')}",
     )
 
 

@@ -13,7 +13,7 @@ from analysis.errors import UserError
 from analysis.evaluation.frontier import COSTS
 from analysis.evaluation.frontier_exhibit import shown_plane
 from analysis.evaluation.qualities import QUALITIES
-from analysis.recording.set_exhibits import Shown
+from analysis.figures.export import Exhibit
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "frontier.json.gz"
 MOST_BYTES = 4 * 2**20  # of the text
@@ -33,7 +33,7 @@ class WrittenPlane(BaseModel):
     timed: str = ""
     said: str = ""
 
-    def shown(self) -> Shown:
+    def shown(self) -> Exhibit:
         """As it is drawn."""
         return shown_plane(self.rows, self.full, self.said, COSTS[self.cost], self.timed, QUALITIES[self.quality])
 
@@ -49,7 +49,9 @@ class ShippedFrontier(BaseModel):
     environment: Any = None
 
 
-def written_plane(shown: Shown, full: tuple[float, float] | None, cost: str, quality: str, timed: str) -> WrittenPlane:
+def written_plane(
+    shown: Exhibit, full: tuple[float, float] | None, cost: str, quality: str, timed: str
+) -> WrittenPlane:
     """Return a plane as it is written, without what is not a number in its rows."""
     table = shown.table.astype(object).where(shown.table.notna(), None)
     rows = tuple({str(name): value for name, value in row.items()} for row in table.to_dict("records"))

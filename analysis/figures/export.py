@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NewType
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -147,24 +147,31 @@ _PAGE = """<!doctype html>
 """
 
 
+Formulas = NewType("Formulas", str)
+"""Markdown of nothing but our own words and formulas."""
+
+
 @dataclass(frozen=True)
 class Exhibit:
-    """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
-    explorer: returns the bytes of an explorer (`analysis.figures.explorer`). finding: what it shows, a row of
-    `READINGS`.
+    """One figure with its sentence and numbers, or a table or a piece of text by itself; what is empty is not shown.
+
+    finding: what it shows beyond its null, in a sentence; empty where nothing is. name: its files are called after it.
+    notes: paragraphs beneath the sentence. explorer: returns the bytes of an explorer (`analysis.figures.explorer`).
     """
 
     title: str
     sentence: str
-    figure: go.Figure | None
-    table: pd.DataFrame | None = None
-    notes: tuple[str, ...] = ()
+    figure: go.Figure = field(default_factory=go.Figure)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    formula: Formulas = Formulas("")
     finding: str = ""
+    name: str = ""
+    notes: tuple[str, ...] = ()
     explorer: Callable[[], bytes] | None = None
 
     @property
     def told(self) -> str:
-        """What it shows, and the sentence that reads it."""
+        """Finding and sentence."""
         return f"{self.finding} {self.sentence}".strip()
 
 
@@ -183,11 +190,11 @@ def page_html(
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. subject: what it is
     about, such as a prompt, for beneath the title.
     """
-    figures = [exhibit.figure for exhibit in exhibits if exhibit.figure is not None]
+    figures = [exhibit.figure for exhibit in exhibits if exhibit.figure.data]
     size, packed = _plotly() if figures else (0, "")
     scripts = [_UNPACK, get_plotlyjs()] if figures else []
     scripts += [explorer_script()] if any(exhibit.explorer is not None for exhibit in exhibits) else []
-    drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure)) for exhibit in exhibits]
+    drawn = [_packed(_json(exhibit.figure)) if exhibit.figure.data else (0, "") for exhibit in exhibits]
     shown = [
         {
             "title": exhibit.title,
@@ -196,7 +203,7 @@ def page_html(
             "name": figure_name(exhibit.title),
             "size": size_packed,
             "figure": Markup(text),
-            "table": None if exhibit.table is None else Markup(table_html(exhibit.table)),
+            "table": Markup(table_html(exhibit.table)) if len(exhibit.table.columns) else None,
             "explorer": None if exhibit.explorer is None else Markup(explorer_html(exhibit.explorer())),
         }
         for exhibit, (size_packed, text) in zip(exhibits, drawn, strict=True)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from analysis.errors import UserError
+from analysis.figures.export import Exhibit
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
 from analysis.recording import cause_exhibits, inside_sets, inside_specs
-from analysis.recording.set_exhibits import Shown
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
@@ -44,8 +44,8 @@ class Inspection:
 
     prompts: list[str]
     words: dict[str, list[str]] = field(default_factory=dict)
-    over_prompts: list[Shown] = field(default_factory=list)
-    of_first: list[Shown] = field(default_factory=list)
+    over_prompts: list[Exhibit] = field(default_factory=list)
+    of_first: list[Exhibit] = field(default_factory=list)
     tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -220,7 +220,7 @@ def _over_prompts(
     if not several:
         inspection.notes.append("One prompt has no interval: give two or more for figures over prompts.")
 
-    def take(name: str, pair: tuple[Shown, list[str]]) -> None:
+    def take(name: str, pair: tuple[Exhibit, list[str]]) -> None:
         inspection.over_prompts.append(pair[0])
         inspection.words.setdefault(name, []).extend(pair[1])
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
 from analysis.figures.dynamics import Series, curves
+from analysis.figures.export import Exhibit, Formulas
 from analysis.readings import reading
-from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import geometry, lens, massive
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
@@ -37,7 +37,7 @@ def text_of(trajectory: Trajectory) -> Text:
 # --- massive activations ----------------------------------------------------------------------------------------
 
 
-def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str = "") -> Shown:
+def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str = "") -> Exhibit:
     """The largest residual channel of each layer and step of a recording that kept them. sinks (T, S). definition: what
     a sink is, as Markdown.
     """
@@ -48,14 +48,9 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
         for called in (trajectory.labels, trajectory.names.at)
     )
     step, layer = (axis.ravel() for axis in np.indices(ratio.shape))
-    return Shown(
-        "channels",
+    return Exhibit(
         "The largest residual channel of each layer and step",
         "How many times the median magnitude it reaches; squares where its token is a sink of the step.",
-        Formulas(
-            "Behind each layer, $\\max_{s,c} |h_{s,c}| / \\operatorname{median}_{s,c} |h_{s,c}|$ of the residual "
-            "stream. Massive: above 100 and 1,000 times the median (Sun et al., arXiv 2402.17762).\n\n" + definition
-        ),
         channel_map(ratio, channel[..., 0], carried, names),
         pd.DataFrame(
             {
@@ -69,11 +64,16 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
                 "on a sink": carried.ravel(),
             }
         ),
-        massive.sentence(
+        formula=Formulas(
+            "Behind each layer, $\\max_{s,c} |h_{s,c}| / \\operatorname{median}_{s,c} |h_{s,c}|$ of the residual "
+            "stream. Massive: above 100 and 1,000 times the median (Sun et al., arXiv 2402.17762).\n\n" + definition
+        ),
+        finding=massive.sentence(
             massive.channels(channel, position, value, median, sinks, trajectory.state),
             *carried_by_layer(trajectory, sinks),
             float(massive.massive(value, median).mean()),
         ),
+        name="channels",
     )
 
 
@@ -114,7 +114,7 @@ def _kept(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 
 def lens_by_layer(
     trajectory: Trajectory, step: int, at: np.ndarray, read: Mapping[str, Any], sinks: np.ndarray, definition: str = ""
-) -> Shown:
+) -> Exhibit:
     """What the undecided tokens at positions `at` (N,) of a step become, layer by layer. read: the summary of a `lens`
     job on them. sinks (N,) bool.
     """
@@ -122,14 +122,9 @@ def lens_by_layer(
     becomes, shown = trajectory.final[at].tolist(), trajectory.names.short()
     hits, probability = np.array(read["hits"]), np.array(read["becomes"], np.float32)
     layer, index = (axis.ravel() for axis in np.indices(hits.shape))
-    return Shown(
-        "lens",
+    return Exhibit(
         f"What the undecided tokens of step {step} become, layer by layer",
         "Colour: the probability that a layer gives to the token the position becomes in the end. Sinks are marked.",
-        Formulas(
-            "$\\operatorname{softmax}(W\\,\\operatorname{norm}(h_l))$ with the model's own last norm and head $W$ "
-            "(nostalgebraist 2020).\n\n" + definition
-        ),
         lens_map(probability, read["words"], [shown[position] for position in at], sinks),
         pd.DataFrame(
             {
@@ -141,7 +136,12 @@ def lens_by_layer(
                 "likeliest": [word for row in read["words"] for word in row],
             }
         ),
-        lens.sentence(hits, sinks),
+        formula=Formulas(
+            "$\\operatorname{softmax}(W\\,\\operatorname{norm}(h_l))$ with the model's own last norm and head $W$ "
+            "(nostalgebraist 2020).\n\n" + definition
+        ),
+        finding=lens.sentence(hits, sinks),
+        name="lens",
     )
 
 
@@ -150,7 +150,7 @@ def lens_by_layer(
 
 def geometry_over(
     name: str, axis: str, steps: Sequence[int], models: Mapping[str, np.ndarray], random: np.ndarray
-) -> Shown:
+) -> Exhibit:
     """A row of `geometry.MEASURES` by 'layer' or 'denoising step'. models: name -> (T, L, …); random (R, T, L, …)."""
     measure = geometry.MEASURES[name]
     by_layer = axis == "layer"
@@ -162,11 +162,9 @@ def geometry_over(
     finding = geometry.sentence(first[0], lines[RANDOM], axis) if len(random) else ""
     x = np.arange(first.shape[1]) if by_layer else np.array(steps)
     over = "mean over the steps" if by_layer else "mean over the layers"
-    return Shown(
-        f"geometry-{name}-by-{axis.split()[-1]}",
+    return Exhibit(
         f"{measure.title} by {axis}",
         f"The {over}; the band is the range of {len(random)} models with random weights.",
-        Formulas(measure.formula),
         curves([Series(line, x, values, line == RANDOM) for line, values in lines.items()], axis, measure.axis),
         pd.concat(
             [
@@ -175,24 +173,21 @@ def geometry_over(
                 for number, row in enumerate(values)
             ]
         ),
-        finding,
+        formula=Formulas(measure.formula),
+        finding=finding,
+        name=f"geometry-{name}-by-{axis.split()[-1]}",
     )
 
 
 # --- two texts of one prompt ------------------------------------------------------------------------------------
 
 
-def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Shown:
+def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Exhibit:
     """When two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
     length = divergence.filled.shape[1]
-    return Shown(
-        "filled",
+    return Exhibit(
         "When each position is filled",
         "Two marks per position, joined where the steps differ; orange where the tokens differ in the end.",
-        Formulas(
-            "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
-            "one step are ties."
-        ),
         filled_steps(divergence.filled, ["this", "beside"], differ, labels[0][:length]),
         pd.DataFrame(
             {
@@ -203,27 +198,27 @@ def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], d
                 "step beside": divergence.filled[1],
             }
         ),
-        divergence_in_words(divergence, *labels),
+        formula=Formulas(
+            "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
+            "one step are ties."
+        ),
+        finding=divergence_in_words(divergence, *labels),
+        name="filled",
     )
 
 
 def agreement_over_steps(
     divergence: TextDivergence, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
-) -> Shown:
+) -> Exhibit:
     """How far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the second's."""
     steps = np.arange(len(divergence.agreement))
     shared, chance = shared_sinks(*sinks, state)
     of_sinks = np.arange(len(shared))
-    return Shown(
-        "agreement",
+    return Exhibit(
         "Agreement and sinks in common, step by step",
         "Aligned: of what each text has decided, how much stands in both in the same order. By position: of the tokens "
         "that both have decided, how many are the same. And of this text's sinks, how many are sinks beside it, with "
         "what chance gives.",
-        Formulas(
-            "Aligned: the F1 of the longest common subsequence of tokens. Sinks in common by chance: as many sinks at "
-            "random positions of the same state, $\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
-        ),
         curves(
             [
                 Series("tokens, aligned", steps, divergence.aligned[None]),
@@ -245,7 +240,12 @@ def agreement_over_steps(
         ).merge(
             pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
         ),
-        reading("common sinks", shared, chance, int(sinks[0].any(axis=0).sum())),
+        formula=Formulas(
+            "Aligned: the F1 of the longest common subsequence of tokens. Sinks in common by chance: as many sinks at "
+            "random positions of the same state, $\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
+        ),
+        finding=reading("common sinks", shared, chance, int(sinks[0].any(axis=0).sum())),
+        name="agreement",
     )
 
 
@@ -269,22 +269,22 @@ def divergence_in_words(divergence: TextDivergence, here: list[str], there: list
     return told + " This is one prompt: it says nothing of others."
 
 
-def flips_over_prompts(flips: Sequence[np.ndarray]) -> Shown:
+def flips_over_prompts(flips: Sequence[np.ndarray]) -> Exhibit:
     """Flips a step over the prompts, (T,) each, of two models."""
     mean, low, high = mean_with_interval(flips)
     value, least, most = (float(end[0]) for end in mean_with_interval([row.sum(keepdims=True) for row in flips]))
     few = FEW_PROMPTS if len(flips) < LEAST_PROMPTS else ""
     finding = reading("flips", least, value, most, mean)
     number = "" if finding else f"{value:.1f} tokens per text come to differ ({least:.1f} to {most:.1f}). "
-    return Shown(
-        "flips",
+    return Exhibit(
         f"Flips per step over {len(flips)} prompts",
         f"{number}The interval covers the choice of prompts; one sampler seed and one pruned model were used.{few}",
-        Formulas(
+        interval_curve(mean, low, high, "denoising step", "tokens that come to differ", "mean over prompts"),
+        pd.DataFrame({"step": np.arange(len(mean)), "mean": mean, "low": low, "high": high}),
+        formula=Formulas(
             "A flip: both texts have decided a position and its tokens differ, which was not so a step before. "
             + OVER_PROMPTS.format(axis="step")
         ),
-        interval_curve(mean, low, high, "denoising step", "tokens that come to differ", "mean over prompts"),
-        pd.DataFrame({"step": np.arange(len(mean)), "mean": mean, "low": low, "high": high}),
-        finding,
+        finding=finding,
+        name="flips",
     )

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.dynamics import Series, curves
+from analysis.figures.export import Exhibit, Formulas
 from analysis.recording.cause_exhibits import RANDOM
-from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.set_words import layers_in_words
@@ -21,7 +21,7 @@ from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS, Estimates, pair
 _BAND = "Mean over {prompts} prompts with its 95 % interval."
 
 
-def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Shown, list[str]]:
+def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Exhibit, list[str]]:
     """How often a sink carries a layer's largest residual channel, (N, L), beside a random token of the same state."""
     lines = {"on a sink": quotient(carried), "by chance": quotient(chance)}
     sentences = _beyond(
@@ -44,7 +44,7 @@ def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Show
     return shown, sentences
 
 
-def lens_over_prompts(hits: np.ndarray, counts: np.ndarray, where: str) -> tuple[Shown, list[str]]:
+def lens_over_prompts(hits: np.ndarray, counts: np.ndarray, where: str) -> tuple[Exhibit, list[str]]:
     """How many undecided sinks, and other undecided tokens, a layer already reads as what they become. hits (N, 2, L),
     counts (N, 2): of sinks and of the others. where: the step that was looked at.
     """
@@ -74,7 +74,7 @@ def lens_over_prompts(hits: np.ndarray, counts: np.ndarray, where: str) -> tuple
 
 def queries_over_prompts(
     apart: np.ndarray, permuted: np.ndarray, clusters: np.ndarray | None = None
-) -> tuple[Shown, list[str]]:
+) -> tuple[Exhibit, list[str]]:
     """Show how far the tokens that undecided and written queries attend to are apart, (N, L), and the same with the
     states of the queries permuted. clusters (N,): numbers of the prompts' clusters.
     """
@@ -105,7 +105,7 @@ def queries_over_prompts(
     return shown, sentences
 
 
-def queries_apart(recordings: RecordingSet) -> Shown | None:
+def queries_apart(recordings: RecordingSet) -> Exhibit | None:
     """Return `queries_over_prompts` of a set with what lies beyond the null as its finding; None where the set was not
     recorded by query state or no query was undecided.
     """
@@ -118,7 +118,7 @@ def queries_apart(recordings: RecordingSet) -> Shown | None:
     return replace(shown, finding=" ".join(sentences))
 
 
-def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: np.ndarray) -> tuple[Shown, list[str]]:
+def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: np.ndarray) -> tuple[Exhibit, list[str]]:
     """A row of `geometry.MEASURES` by layer. models: name -> (N, L), the model looked at first; random (N, R, L)."""
     measure = geometry.MEASURES[name]
     own = next(iter(models.values()))
@@ -165,7 +165,7 @@ def _by_layer(
     axis: str,
     reference: str,
     percent: bool = False,
-) -> Shown:
+) -> Exhibit:
     """A line for each series over the layers, with its band. reference: which of them is one."""
     tables = [
         pd.DataFrame(
@@ -178,13 +178,13 @@ def _by_layer(
         for label, line in lines.items()
     ]
     few = FEW_PROMPTS if prompts < LEAST_PROMPTS else ""
-    return Shown(
-        name,
+    return Exhibit(
         title,
         f"{sentence} {_BAND.format(prompts=prompts)}{few}",
-        Formulas(formula),
         curves(series, "layer", axis, percent=percent),
         pd.concat(tables),
+        formula=Formulas(formula),
+        name=name,
     )
 
 

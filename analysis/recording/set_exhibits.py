@@ -1,14 +1,13 @@
 """The figures and tables of sets of recordings, for the page and the command line alike. Imports no torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import NewType
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.figures import dynamics, layer_kinds, masks
+from analysis.figures.export import Exhibit, Formulas
 from analysis.recording import set_contrast, set_counts, set_measures, set_verdicts
 from analysis.recording.layer_answers import SetAnswer, answer_of
 from analysis.recording.set_file import RecordingSet
@@ -35,37 +34,13 @@ CENTROID_CAVEAT = (
 )
 
 
-Formulas = NewType("Formulas", str)
-"""Markdown of nothing but the words and formulas of our own rows."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One figure with its title, its sentence, its formulas and its numbers. finding: what it shows beyond its null, in
-    a sentence; empty where nothing is.
-    """
-
-    name: str
-    title: str
-    sentence: str
-    formula: Formulas
-    figure: go.Figure
-    table: pd.DataFrame
-    finding: str = ""
-
-    @property
-    def told(self) -> str:
-        """Finding and sentence."""
-        return f"{self.finding} {self.sentence}".strip()
-
-
 def noise_of(sets: Iterable[RecordingSet]) -> str:
     """What undecided tokens of all these hold, of `Architecture.noise`; mask where any of them has [MASK]."""
     noises = {recordings.info.model.noise for recordings in sets}
     return "uniform" if noises == {"uniform"} else "mask"
 
 
-def layers_by_kind(sets: Sets) -> Shown:
+def layers_by_kind(sets: Sets) -> Exhibit:
     """Which kinds of token each layer's sinks are: a row a model."""
     rows = [_layer_kinds(name, recordings) for name, recordings in sets.items()]
     prompts = ", ".join(f"{recordings.prompts} ({name})" for name, recordings in sets.items())
@@ -73,20 +48,20 @@ def layers_by_kind(sets: Sets) -> Shown:
         f"{row.title}: {row.sentence}\n\n$${row.formula}$$"
         for row in (set_measures.KIND_MEASURES[name] for name in ("count", "corrected-share"))
     )
-    return Shown(
-        "layers-by-kind",
+    return Exhibit(
         "Which tokens are the sinks of each layer, and how strong they are",
         "Bars: sinks per step, by kind of token. Dots: attention to a sink, × uniform attention (dotted line), with "
         f"95 % intervals over prompts: {prompts}. Kinds below {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have "
         f"no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
         f"{set_counts.IID_SENTENCE}",
-        Formulas(formulas),
         layer_kinds.layer_kinds(rows),
         kind_table(sets),
+        formula=Formulas(formulas),
+        name="layers-by-kind",
     )
 
 
-def movement(name: str, recordings: RecordingSet) -> Shown:
+def movement(name: str, recordings: RecordingSet) -> Exhibit:
     """How the sinks of one model move, by layer, beside the nulls."""
     measures = [measure for measure in PANELS if measure in set_measures.MOVES]
     life = set_measures.KIND_MEASURES["life"]
@@ -117,17 +92,17 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
     formulas = "\n\n".join(
         f"{row.title}: $${row.formula}$$" for row in (*(set_measures.MOVES[measure] for measure in measures), life)
     )
-    return Shown(
-        "movement",
+    return Exhibit(
         f"How the sinks of {name} move",
         f"Each layer over {recordings.prompts} prompts, with its nulls. {nulls} {CENTROID_CAVEAT}",
-        Formulas(formulas),
         layer_kinds.movement(panels),
         movement_table({name: recordings}),
+        formula=Formulas(formulas),
+        name="movement",
     )
 
 
-def counts(sets: Sets) -> Shown | None:
+def counts(sets: Sets) -> Exhibit | None:
     """Return the chart of sinks per layer by other ways of counting; None if no set was recorded with them."""
     told = {name: (recordings, set_counts.count_by_variant(recordings)) for name, recordings in sets.items()}
     told = {name: pair for name, pair in told.items() if pair[1]}
@@ -155,18 +130,18 @@ def counts(sets: Sets) -> Shown | None:
         for name, (recordings, counted) in told.items()
         for how, estimates in {"as set": set_measures.of_all_kinds(recordings, "count"), **counted}.items()
     ]
-    return Shown(
-        "counts",
+    return Exhibit(
         "How many sinks, by how they are counted",
         f"Sinks per step of each layer under three definitions, for k from 1.5 to 3, at half the length, and in "
         f"{set_counts.IID}. {set_counts.IID_SENTENCE} Intervals: 95 %, over prompts.",
-        Formulas("\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values())),
         layer_kinds.movement(panels),
         pd.concat(tables).reset_index(drop=True),
+        formula=Formulas("\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values())),
+        name="counts",
     )
 
 
-def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool = False) -> Shown:
+def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool = False) -> Exhibit:
     """A row of `CURVES` over the steps, for one layer or, with −1, all together. split: on which tokens sinks count.
     singles: with the curve of every prompt by itself, and those numbers in the table.
     """
@@ -195,18 +170,18 @@ def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool 
             ]
     called = next(iter(sets.values())).scopes[scope]
     on = "" if split == ALL else f" ({undecided_named(split, noise_of(sets.values()))})"
-    return Shown(
-        f"curve-{measure}",
+    return Exhibit(
         f"{metric.title}, {called}{on}",
         f"{metric.sentence} Mean over prompts with its 95 % interval, of each step by itself."
         + (" Thin lines: every prompt by itself." if singles else ""),
-        Formulas(f"$${metric.formula}$$"),
         dynamics.curves(series, "denoising step", metric.axis, percent=metric.percent),
         pd.concat(tables),
+        formula=Formulas(f"$${metric.formula}$$"),
+        name=f"curve-{measure}",
     )
 
 
-def kinds_over_steps(sets: Sets, scope: int) -> Shown:
+def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
     """Sinks a step by kind over the steps, mean over prompts: a panel a model."""
     counts = {name: set_measures.counts_over_steps(recordings, scope) for name, recordings in sets.items()}
     first = next(iter(sets.values()))
@@ -218,20 +193,20 @@ def kinds_over_steps(sets: Sets, scope: int) -> Shown:
         table.insert(0, "model", name)
         tables.append(table)
     sums = f" {SUMS_LAYERS}" if scope in (-1, first.layers) else ""
-    return Shown(
-        "kinds-over-steps",
+    return Exhibit(
         f"Which tokens are sinks, {first.scopes[scope]}",
         f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
-        Formulas(
+        dynamics.kinds_over_steps(counts, kinds),
+        pd.concat(tables),
+        formula=Formulas(
             f"A token that is not decided yet is {kinds[0]} wherever it stands; then its position decides (first, "
             "last), then its text."
         ),
-        dynamics.kinds_over_steps(counts, kinds),
-        pd.concat(tables),
+        name="kinds-over-steps",
     )
 
 
-def heads(name: str, recordings: RecordingSet, measure: str) -> Shown:
+def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
     """A row of `metrics.of_mass` for every head, mean over prompts, beside that of random weights."""
     metric = HEAD_METRICS[measure]
     grids, tables = [], []
@@ -248,14 +223,14 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Shown:
         numbers = {end: getattr(estimates, end).ravel() for end in ("value", "low", "high")}
         tables.append(pd.DataFrame({"of": title, "layer": layer, "head": head, **numbers}))
     finding = set_verdicts.heads_in_words(recordings, measure)
-    return Shown(
-        f"heads-{measure}",
+    return Exhibit(
         f"{metric.title} by layer and head, {name}",
         f"{metric.sentence}, mean over {recordings.prompts} prompts.",
-        Formulas(f"$${metric.formula}$$"),
         masks.grids(grids, metric.title.lower(), "head", percent=metric.percent),
         pd.concat(tables),
-        finding,
+        formula=Formulas(f"$${metric.formula}$$"),
+        finding=finding,
+        name=f"heads-{measure}",
     )
 
 

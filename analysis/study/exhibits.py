@@ -10,7 +10,7 @@ from analysis.evaluation.ablation_effects import MEASURES
 from analysis.figures import study as figures
 from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
-from analysis.figures.export import Exhibit
+from analysis.figures.export import Exhibit, Formulas
 from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import CONTROLS, METHODS, StudySpec
@@ -19,7 +19,7 @@ from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 
-WATERFALL_FORMULA = (
+_WAY_FORMULA = Formulas(
     "Each step is the mean paired difference from the step before, over tasks and calibration seeds, with a 95 % "
     "interval over seeds and clusters of items crossed: $V = V_{seeds} + V_{clusters} - V_{seeds \\times clusters}$."
 )
@@ -59,6 +59,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
         f"clusters.{interim}",
         figures.seed_dots(dots, pruning.dense, pruning.chance),
         settings_table(findings),
+        formula=Formulas("Right answers, the mean over tasks."),
         finding=_seeds_in_words(pruning.settings),
     )
     return exhibits
@@ -86,12 +87,7 @@ def way_name(waterfall: Waterfall) -> str:
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
     """The figures of a part by their names."""
     exhibits = {
-        figure.name: Exhibit(
-            figure.title,
-            figure.sentence,
-            go.Figure(figure.figure),
-            pd.DataFrame(figure.table) if figure.table else None,
-        )
+        figure.name: Exhibit(figure.title, figure.sentence, go.Figure(figure.figure), pd.DataFrame(figure.table))
         for figure in findings.shown
         if figure.part == part
     }
@@ -216,6 +212,7 @@ def _way(waterfall: Waterfall) -> Exhibit:
                 for stage in waterfall.stages
             ]
         ),
+        formula=_WAY_FORMULA,
         finding=_way_in_words(waterfall, method),
     )
 

@@ -104,8 +104,8 @@ class Pruning(Found):
     job: str = ""
 
 
-class Shown(Found):
-    """A figure of a part of the story. figure: Plotly's JSON. table: its numbers, a mapping a row."""
+class StoredExhibit(Found):
+    """An `Exhibit` of a part of the story as it is stored. figure: Plotly's JSON. table: a mapping per row."""
 
     part: str
     name: str
@@ -229,7 +229,7 @@ class Findings(Found):
     command: str
     environment: Mapping[str, Any] | None
     parts: tuple[PartFound, ...]
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[StoredExhibit, ...] = ()
     sayings: tuple[Finding, ...] = ()
     causes: tuple[Cause, ...] = ()
     playback: Mapping[str, Any] | None = None

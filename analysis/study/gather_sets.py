@@ -5,15 +5,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.figures.export import Exhibit
 from analysis.recording import set_contrast, set_exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_verdicts import said_of
-from analysis.study.findings import Finding, Shown
+from analysis.study.findings import Finding, StoredExhibit
 
 SINKS, MOVEMENT = "sinks", "movement"
 
 
-def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[Shown, ...]:
+def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[StoredExhibit, ...]:
     """Where the sinks of each model are, layer by layer, and how they move beside the nulls."""
     if not sets:
         return ()
@@ -36,8 +37,8 @@ def sayings_of(sets: Mapping[str, RecordingSet]) -> tuple[Finding, ...]:
     return tuple(sayings)
 
 
-def _shown(part: str, exhibit: set_exhibits.Shown, name: str) -> Shown:
-    return Shown(
+def _shown(part: str, exhibit: Exhibit, name: str) -> StoredExhibit:
+    return StoredExhibit(
         part=part,
         name=name,
         title=exhibit.title,

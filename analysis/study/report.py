@@ -69,7 +69,7 @@ def write_folder(findings: Findings, folder: Path) -> str:
 
 def _pictures(findings: Findings) -> tuple[dict[str, bytes], str]:
     named = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
-    return pictures({f"figure-{name}": exhibit.figure for name, exhibit in named if exhibit.figure is not None})
+    return pictures({f"figure-{name}": exhibit.figure for name, exhibit in named if exhibit.figure.data})
 
 
 def files(findings: Findings) -> dict[str, str]:
@@ -87,7 +87,7 @@ def files(findings: Findings) -> dict[str, str]:
     every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
     for name, exhibit in every:
         contents[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
-        if exhibit.table is not None:
+        if len(exhibit.table.columns):
             contents[f"figure-{name}.csv"] = csv_of_table(exhibit.table)
     return contents
 
@@ -114,7 +114,7 @@ def _appendix(findings: Findings) -> list[Appendix]:
         ]
         shown = exhibits.part_exhibits(findings, name).values()
         figures = [f"{exhibit.title}. {exhibit.told}" for exhibit in shown]
-        tables = {exhibit.title: exhibit.table for exhibit in shown if exhibit.table is not None}
+        tables = {exhibit.title: exhibit.table for exhibit in shown if len(exhibit.table.columns)}
         lines = [standings.get(name, ""), *said, *figures]
         if any(lines) or tables:
             parts.append(

@@ -18,7 +18,6 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.parquet_files import parquet_of_table
-from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.words import column_formats
 from pages.parts.plain import plain
 from pages.parts.plot import Point, plot
@@ -67,23 +66,27 @@ def chart(
     """
     heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
+    table = pd.DataFrame() if table is None else table
     plot(figure, key, f"{title}. {told}", saving(title), on_click)
-    small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
-    short = table if small else None
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, figure, short)
-    if table is not None:
+    small = len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, figure, table if small else pd.DataFrame())
+    if len(table.columns):
         _table(table, key)
 
 
-def show(shown: Shown, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None) -> None:
-    """Draws an exhibit that the command line writes as well. hint, on_click: as of `chart`."""
-    _show(shown, shown.formula, key, hint, on_click)
-
-
-def _show(
-    shown: Shown, formula: Formulas, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None
-) -> None:
-    chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table, hint, shown.finding, on_click)
+def show(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None) -> None:
+    """Draw an exhibit. hint, on_click: as of `chart`."""
+    chart(
+        exhibit.title,
+        exhibit.sentence,
+        exhibit.formula,
+        exhibit.figure,
+        key,
+        exhibit.table,
+        hint,
+        exhibit.finding,
+        on_click,
+    )
 
 
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:
@@ -183,17 +186,17 @@ def download_buttons(
 
 def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:
     """Puts a table into the exported page and does not draw it here: for one in a fold that was not opened."""
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, table=frame)
 
 
 def exhibit_text(title: str, sentence: str, text: str, key: str) -> None:
     """Put a text into the exported page, and draw nothing here."""
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, notes=(text,) if text else ())
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, notes=(text,) if text else ())
 
 
 def exhibit_explorer(title: str, sentence: str, packed: Callable[[], bytes], key: str) -> None:
     """Put an explorer into the exported page, and draw nothing here. packed: what it takes, asked for on export."""
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, explorer=packed)
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, explorer=packed)
 
 
 def _table(table: pd.DataFrame, key: str) -> None:

@@ -47,7 +47,7 @@ def _of_study(findings: Findings) -> dict[str, Drawn]:
     return {
         name: Drawn(exhibit.title, lambda result, figure=exhibit.figure: figure)
         for name, exhibit in found.items()
-        if exhibit.figure is not None
+        if exhibit.figure.data
     }
 
 

@@ -66,7 +66,7 @@ def test_text_from_outside_runs_no_script_in_an_exported_page_and_no_script_of_o
     page.on("pageerror", lambda error: errors.append(str(error)))
     figure = go.Figure(go.Scattergl(x=[1, 2], y=[1, 2], name=HOSTILE, text=[HOSTILE] * 2, mode="markers"))
     figure.update_layout(title=HOSTILE, xaxis_title=HOSTILE, showlegend=True)
-    exhibit = Exhibit(HOSTILE, HOSTILE, figure, pd.DataFrame({HOSTILE: [HOSTILE]}), (HOSTILE,), HOSTILE)
+    exhibit = Exhibit(HOSTILE, HOSTILE, figure, pd.DataFrame({HOSTILE: [HOSTILE]}), finding=HOSTILE, notes=(HOSTILE,))
     html = page_html(HOSTILE, {"prompt": HOSTILE}, [exhibit], [Card(HOSTILE, HOSTILE, HOSTILE)], HOSTILE)
     path = tmp_path / "export.html"
     path.write_text(html, encoding="utf-8")
@@ -93,7 +93,7 @@ def test_a_script_that_got_into_an_exported_page_does_not_run(chromium, tmp_path
 def test_a_long_text_in_a_table_is_not_squeezed_into_a_column_of_words_on_a_phone(page, tmp_path):
     rows = pd.DataFrame({"model": ["bundled"], "blocked": ["random positions"], "share": [0.1], "text": ["word " * 60]})
     path = tmp_path / "export.html"
-    path.write_text(page_html("Title", {}, [Exhibit("Texts", "Texts.", None, rows)]), encoding="utf-8")
+    path.write_text(page_html("Title", {}, [Exhibit("Texts", "Texts.", table=rows)]), encoding="utf-8")
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(path.as_uri())
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)

@@ -59,6 +59,6 @@ def test_figures_are_packed_and_are_the_same_when_they_are_unpacked():
 def test_what_a_table_lacks_is_left_empty_and_times_are_to_the_minute():
     made = pd.to_datetime(["2026-11-26 06:34:55.909304", None])
     table = pd.DataFrame({"run": ["a", None], "size": [1.23456, None], "made": made})
-    html = page_html("Runs", {}, [Exhibit("Runs", "All.", None, table)])
+    html = page_html("Runs", {}, [Exhibit("Runs", "All.", table=table)])
     cells = re.findall(r"<td>(.*?)</td>", html)
     assert cells == ["a", "1.23", "2026-11-26 06:34", "", "", ""]

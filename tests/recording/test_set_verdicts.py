@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.figures.export import Exhibit
 from analysis.recording import set_exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import MOVES, excess
@@ -229,6 +230,6 @@ def test_beside_a_model_with_masks_each_row_is_named_as_its_own_and_what_they_sh
     assert "[MASK]" in set_exhibits.kinds_over_steps(sets, -1).table.columns
 
 
-def told(shown: set_exhibits.Shown) -> list[str]:
+def told(shown: Exhibit) -> list[str]:
     """Every text of an exhibit: what is said, its formulas, figure and table."""
     return [shown.title, shown.told, shown.formula, shown.figure.to_json(), shown.table.to_csv()]

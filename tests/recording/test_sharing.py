@@ -93,7 +93,7 @@ def test_parameters_that_no_recording_has_are_one_sentence(engine, trajectory, t
 def test_an_exported_page_holds_tables_as_text():
     table = pd.DataFrame({"model": ["<i>x</i>"], "p": [None], "points": [1 / 3]})
     bar = Exhibit("Bar", "B.", go.Figure(go.Bar(y=[1])))
-    html = page_html("Title", {}, [Exhibit("Numbers", "C.", None, table), bar])
+    html = page_html("Title", {}, [Exhibit("Numbers", "C.", table=table), bar])
     assert "&lt;i&gt;x" in html
     assert "0.333<" in html
     assert html.count('class="figure"') == 1
@@ -101,7 +101,10 @@ def test_an_exported_page_holds_tables_as_text():
 
 
 def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():
-    exhibits = [Exhibit("<b>One</b>", "A sentence.", go.Figure(go.Bar(y=[1, 2]))), Exhibit("Two", "B.", go.Figure())]
+    exhibits = [
+        Exhibit("<b>One</b>", "A sentence.", go.Figure(go.Bar(y=[1, 2]))),
+        Exhibit("Two", "B.", go.Figure(go.Bar(y=[1]))),
+    ]
     html = page_html("Title", {"prompt": "<script>alert(1)</script>"}, exhibits)
     assert "&lt;b&gt;One" in html
     assert "<script>alert(1)" not in html

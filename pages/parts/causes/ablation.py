@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.evaluation.ablation_exhibits import NUMBERS, effects_of, in_words, means, single_prompts
-from analysis.recording.set_exhibits import Shown
+from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
 from pages.parts.causes.over_prompts import OverPrompts
@@ -58,12 +58,12 @@ def _cost(spec: AblateSetSpec, recording: Recording) -> str:
     return f"Writes {written:,} texts, in batches. Recording one took {seconds_of(recording)}."
 
 
-def _outcome(summary: Mapping[str, Any]) -> dict[str, Shown]:
+def _outcome(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
     figures = {f"effects_{name}": effects_of(summary, name, answering=True) for name in _DRAWN}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _more(summary: Mapping[str, Any]) -> dict[str, Shown]:
+def _more(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
     """All effects, where some are not those of the answer."""
     return {
         f"others_{name}": every

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.evaluation.eviction_effects import TESTED
 from analysis.evaluation.eviction_exhibits import conditions, effects_of, frontier_of, means, single_prompts, words_of
-from analysis.recording.set_exhibits import Shown
+from analysis.figures.export import Exhibit
 from analysis.specs import POLICIES, EvictSpec, keepings
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
@@ -56,7 +56,7 @@ def _words(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return told[:1], told[1:]
 
 
-def _outcome(summary: Mapping[str, Any]) -> dict[str, Shown]:
+def _outcome(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
     figures = {
         f"{kind}_{name}": drawn(summary, name)
         for kind, drawn in (("frontier", frontier_of), ("effects", effects_of))

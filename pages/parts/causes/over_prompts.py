@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.recording.set_exhibits import Shown
+from analysis.figures.export import Exhibit
 from analysis.specs import JobSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
 from cache.keys import content_key
@@ -41,11 +41,11 @@ class OverPrompts:
     controls: Callable[[Recording], dict[str, Any]]
     cost: Callable[[Any, Recording], str]
     words: Callable[[Mapping[str, Any]], tuple[list[str], list[str]]]
-    outcome: Callable[[Mapping[str, Any]], Mapping[str, Shown]]
+    outcome: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]]
     means: Callable[[Sequence[Mapping[str, Any]]], pd.DataFrame]
     single: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], pd.DataFrame]
     columns: Mapping[str, Any]
-    more: Callable[[Mapping[str, Any]], Mapping[str, Shown]] = lambda summary: {}
+    more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
 
     def view(self, recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
@@ -172,7 +172,7 @@ class OverPrompts:
             st.caption(f"Interim, of {partial['prompts']:d} prompts: nothing is tested before all are done.")
             self._figures(self.outcome(partial))
 
-    def _figures(self, shown: Mapping[str, Shown]) -> None:
+    def _figures(self, shown: Mapping[str, Exhibit]) -> None:
         figures = list(shown.items())
         for start in range(0, len(figures), 2):
             for column, (name, figure) in zip(st.columns(2, gap="large"), figures[start : start + 2], strict=False):

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from analysis.figures.export import Exhibit
 from analysis.recording import set_contrast, set_exhibits, set_measures
 from analysis.recording.inside_sets import queries_apart
 from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend, movement_table
-from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
+from analysis.recording.set_exhibits import CENTROID_CAVEAT
 from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
@@ -175,7 +176,7 @@ def _over_steps(sets: list[OpenSet]) -> None:
                 _chart(_curve(sets, name, scope, split, singles))
 
 
-def _chart(shown: Shown, key: str | None = None) -> None:
+def _chart(shown: Exhibit, key: str | None = None) -> None:
     show(shown, key or f"set_{shown.name}")
 
 
@@ -260,12 +261,12 @@ def _by_name(sets: list[OpenSet]) -> set_exhibits.Sets:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
-def _layers(sets: list[OpenSet]) -> Shown:
+def _layers(sets: list[OpenSet]) -> Exhibit:
     return set_exhibits.layers_by_kind(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Counting sinks in other ways…")
-def _counts(sets: list[OpenSet]) -> Shown | None:
+def _counts(sets: list[OpenSet]) -> Exhibit | None:
     return set_exhibits.counts(_by_name(sets))
 
 
@@ -280,25 +281,25 @@ def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
-def _movement(one_set: OpenSet) -> Shown:
+def _movement(one_set: OpenSet) -> Exhibit:
     return set_exhibits.movement(one_set.name, one_set.recordings)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
-def _queries_apart(one_set: OpenSet) -> Shown | None:
+def _queries_apart(one_set: OpenSet) -> Exhibit | None:
     return queries_apart(one_set.recordings)
 
 
 @st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner=False)
-def _kinds(sets: list[OpenSet], scope: int) -> Shown:
+def _kinds(sets: list[OpenSet], scope: int) -> Exhibit:
     return set_exhibits.kinds_over_steps(_by_name(sets), scope)
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_SET, show_spinner=False)
-def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool) -> Shown:
+def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool) -> Exhibit:
     return set_exhibits.curve(_by_name(sets), name, scope, split, singles)
 
 
 @st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner="Measuring every head…")
-def _heads(one_set: OpenSet, metric: str) -> Shown:
+def _heads(one_set: OpenSet, metric: str) -> Exhibit:
     return set_exhibits.heads(one_set.name, one_set.recordings, metric)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from analysis.figures.export import Exhibit
 from analysis.figures.story import findings_html
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.statistics.decisions import DECISIONS
@@ -15,7 +14,7 @@ from analysis.study.findings import Findings
 from analysis.study.report import NOTHING, report_folder, report_html
 from analysis.study.story import playback_of, story_of
 from analysis.words import counted
-from pages.parts.charts import chart, exhibit_table, reproduce
+from pages.parts.charts import exhibit_table, reproduce, show
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
@@ -88,22 +87,10 @@ def _part(findings: Findings, name: str) -> None:
         st.markdown(f"**{plain(model)}**")
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences or (NOTHING,)))
     for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
-        _show(exhibit, key)
+        show(exhibit, f"study_{key}")
         draw_ways(findings, name, key)
     if name in _BODIES:
         _BODIES[name](findings)
-
-
-def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
-    chart(
-        exhibit.title,
-        exhibit.sentence,
-        formula,
-        exhibit.figure,
-        f"study_{name}",
-        exhibit.table,
-        finding=exhibit.finding,
-    )
 
 
 def _watch(findings: Findings) -> None:
@@ -121,9 +108,9 @@ def _pruning(findings: Findings) -> None:
     for first in range(0, len(ways), 2):
         for column, (name, exhibit) in zip(st.columns(2, gap="large"), ways[first : first + 2], strict=False):
             with column:
-                _show(exhibit, name, exhibits.WATERFALL_FORMULA)
+                show(exhibit, f"study_{name}")
                 draw_ways(findings, "pruning", name)
-    _show(shown["seeds"], "seeds", "Right answers, the mean over tasks.")
+    show(shown["seeds"], "study_seeds")
     draw_ways(findings, "pruning", "seeds")
 
 
