@@ -85,7 +85,7 @@ VERDICTS: Registry[VerdictRule] = Registry(
     ),
     VerdictRule(
         CANNOT_TELL,
-        "None of the others, or the data for it are not there. What data would tell is said.",
+        "None of the others, or the data are missing. The verdict says which data would decide.",
         lambda judged: True,
     ),
 )

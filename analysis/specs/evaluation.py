@@ -232,7 +232,7 @@ class ImportSpec(Spec):
 
 
 class PlanParams(Spec):
-    """What a comparison shall show, and what is taken for its noise before anything is measured."""
+    """The difference a comparison should detect, and the noise assumed before any is measured."""
 
     target: float = parameter(
         0.5,

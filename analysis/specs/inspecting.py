@@ -27,7 +27,7 @@ INSIGHTS: Registry[Insight] = Registry(
 
 
 class InspectParams(Spec):
-    """Which prompts are looked at, and what is looked at in each."""
+    """The prompts to look into, and the analyses of each."""
 
     prompt_count: int = parameter(10, "Number of prompts", "Prompts to record and look into.", ge=1, le=1000)
     insights: tuple[Annotated[str, OneOf(INSIGHTS)], ...] = parameter(

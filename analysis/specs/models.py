@@ -9,7 +9,7 @@ from analysis.specs.base import Spec, parameter
 
 
 class ModelSpec(Spec):
-    """Which checkpoint, and where and how precisely it runs."""
+    """The checkpoint, and the device and precision it runs in."""
 
     source: str = parameter(
         "bundled", "Model", "A name of the registry, a Hugging Face hub id, or a local folder.", min_length=1

@@ -77,7 +77,7 @@ CALIBRATION_PRESETS: dict[str, CalibrationParams] = {
 
 
 class DiscountParams(Spec):
-    """How much a token counts: ω = 1 − λ·φ, φ = sigmoid(α·(M − (mean + k·std))) of its attention mass M."""
+    """The weight of a token: ω = 1 − λ·φ, φ = sigmoid(α·(M − (mean + k·std))) of its attention mass M."""
 
     sink_std: float = parameter(
         2.0,
@@ -135,7 +135,7 @@ class DiscountParams(Spec):
 
 
 class StepParams(Spec):
-    """Which noise steps count where noised text is summed over its steps, and how much."""
+    """The noise steps that count where noised text is summed over its steps, and their weights."""
 
     first_step: int = parameter(0, "First step", "The cleanest noise step t that counts.", ge=0, le=1000)
     last_step: int = parameter(1000, "Last step", "The noisiest noise step t that counts.", ge=0, le=1000)

@@ -25,7 +25,7 @@ def keys_of_prompts() -> Any:
 
 
 class SetParams(Spec):
-    """What a set of recordings is made of, beside the model, its sampler and the sink definition."""
+    """The prompts of a set of recordings, and its null models."""
 
     prompts: str = parameter(
         BUNDLED_PROMPTS,

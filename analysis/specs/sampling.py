@@ -305,7 +305,7 @@ class MDLMSampling(writing.Writing):
 
 
 class AutoregressiveSampling(writing.Writing):
-    """Plain left-to-right decoding, one token a step, a full forward every time."""
+    """Plain left-to-right decoding, one token and one full forward per step."""
 
     sampler: Literal["autoregressive"] = "autoregressive"
     temperature: float = writing.temperature()

@@ -54,7 +54,7 @@ DEFINITIONS: Registry[SinkDefinition] = Registry(
 
 
 class SinkParams(Spec):
-    """What counts as an attention sink. Each definition reads its own threshold."""
+    """The definition of an attention sink. Each definition reads its own threshold."""
 
     definition: Annotated[str, OneOf(DEFINITIONS)] = parameter("std", "Sink definition", "Which positions are sinks.")
     k: float = parameter(

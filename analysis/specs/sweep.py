@@ -51,7 +51,7 @@ def written_out(seeds: Any) -> Any:
 
 
 class SweepSpec(JobSpec):
-    """Prune with every combination of the axes and evaluate each pruned model beside its dense one."""
+    """Prune with every combination of the axes and evaluate each pruned model and its dense one."""
 
     other_models: tuple[ModelSpec, ...] = parameter(
         (), "More models", "Each is pruned and evaluated as the first is.", max_length=16
