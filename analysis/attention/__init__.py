@@ -6,7 +6,7 @@ scores of a few MB at once. Mass that decides something is `AttentionInputs.mass
 `AttentionInputs.shown_mass`, which is quicker and rounds otherwise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, cast
@@ -53,6 +53,12 @@ class AttentionInputs:
             mask=mask,
             log_sum_exp=self._known(slice(count)),
         )
+
+    def sequences(self, rows: Sequence[int]) -> "AttentionInputs":
+        """Some sequences of the batch, each as often as named."""
+        at = list(rows)
+        mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[at]
+        return replace(self, query=self.query[at], key=self.key[at], value=self.value[at], mask=mask, log_sum_exp=None)
 
     def queries_from(self, first: int) -> "AttentionInputs":
         """The queries from this one on. Raises ValueError where causality counts from the first."""

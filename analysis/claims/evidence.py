@@ -160,10 +160,8 @@ def inside(claim: Claim, found: Found) -> Evidence:
     own = _samples(summary, claim.measure, TRAINED)
     others = {
         null: [
-            (own[0] - own[1], value - beside)
-            for value, beside in (
-                _samples(summary, claim.measure, null, model) for model in range(len(summary["networks"][null]))
-            )
+            (own[0] - own[1], _shown_difference(summary, claim.measure, null, model))
+            for model in range(len(summary["networks"][null]))
         ]
         for null in NULLS
     }
@@ -174,15 +172,14 @@ def hiding_costs_less(claim: Claim, found: Found) -> Evidence:
     """Return the cost of hiding sinks beyond other tokens, in the model and in its twin, and with other weights."""
     model, twin = _inside_of(found, "inside"), _inside_of(found, "twin")
 
-    def cost(summary: ClaimMeasuresSummary, network: str, number: int = 0) -> np.ndarray:
-        value, null = _samples(summary, claim.measure, network, number)
-        return value - null
-
-    own, theirs = cost(model, TRAINED), cost(twin, TRAINED)
-    # Weights that have no sinks on a prompt lose nothing there.
+    costs = [np.subtract(*_samples(summary, claim.measure, TRAINED)) for summary in (model, twin)]
+    own, theirs = costs
     others = {
         null: [
-            (own - theirs, np.nan_to_num(cost(model, null, number)) - np.nan_to_num(cost(twin, null, number)))
+            (
+                own - theirs,
+                np.subtract(*(_shown_difference(each, claim.measure, null, number) for each in (model, twin))),
+            )
             for number in range(min(len(model["networks"][null]), len(twin["networks"][null])))
         ]
         for null in NULLS
@@ -198,12 +195,22 @@ def _inside_of(found: Found, data: str) -> ClaimMeasuresSummary:
     return summary
 
 
+def _shown_difference(summary: ClaimMeasuresSummary, measure: str, null: str, number: int) -> np.ndarray:
+    """Value beyond null of every prompt with other weights, (N,): 0 where these have nothing to measure, as no sinks to
+    hide, so that they show no effect; NaN for prompts that they were not shown.
+    """
+    value, beside = _samples(summary, measure, null, number)
+    shown = np.arange(len(value)) < len(summary["networks"][null][number][measure])
+    return np.where(shown, np.nan_to_num(value - beside), np.nan)
+
+
 def _samples(summary: ClaimMeasuresSummary, measure: str, network: str, number: int = 0) -> Samples:
-    """Value and null of every prompt in one network."""
+    """Value and null of every prompt in one network; NaN where there is none."""
     rows = summary["networks"][network][number].get(measure)
     if rows is None:
         raise Missing("This was not measured in that run. Test the claims again.")
-    pairs = np.array([row or (np.nan, np.nan) for row in rows], float).reshape(-1, 2)
+    pairs = np.full((max(summary["prompts"], len(rows)), 2), np.nan)
+    pairs[: len(rows)] = [row or (np.nan, np.nan) for row in rows]
     return pairs[:, 0], pairs[:, 1]
 
 

@@ -18,7 +18,7 @@ from analysis.command_line.progress import Progress
 from analysis.command_line.verb_flags import flag
 from analysis.errors import UserError
 from analysis.models.registry import entry
-from analysis.specs import JobSpec, Spec
+from analysis.specs import JobSpec, ModelSpec, Spec
 from cache import environment
 from cache.store import Store
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 HERE = "local"
 _LOOK = 0.5  # seconds between looks at how far a job is
+_SMALL_BYTES = 64e6  # of weights, of which a forward of some dozen tokens keeps no second thread busy
+_MOST_WORKERS = 4  # side by side: each loads torch and a model
 _PATHS = ("source", "data", "include_path")  # fields that may name a file or folder of this machine
 
 
@@ -118,14 +120,32 @@ def runner(folder: Path, options: argparse.Namespace) -> Iterator[Runner]:
             yield Runner(context, engine)
 
 
+def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
+    """Return a worker per CPU, at most four, for jobs of models so small that a second thread makes none of their
+    forwards faster; None for the workers that the machine has anyway.
+    """
+    from analysis.engine.cluster import local_devices
+    from analysis.machine.allotment import allotted_cpus
+    from analysis.models.checkpoint import find, weight_bytes
+
+    if environment.value("SINKSCOPE_DEVICES") or local_devices() != ["cpu"]:
+        return None
+    checkpoints = [find(model.source, model.paradigm) for model in models]
+    small = all(one is not None and weight_bytes(one, None) <= _SMALL_BYTES for one in checkpoints)
+    return ["cpu"] * min(allotted_cpus(), _MOST_WORKERS) if small else None
+
+
 @contextmanager
-def engine_of(options: argparse.Namespace) -> "Iterator[Engine]":
-    """An engine for this command alone, with the store of the environment: on the cluster, or with local workers."""
+def engine_of(options: argparse.Namespace, devices: list[str] | None = None) -> "Iterator[Engine]":
+    """An engine for this command alone, with the store of the environment: on the cluster, or with local workers.
+
+    devices: what each local worker gets; by default those of the machine.
+    """
     from analysis.engine import Engine
 
     store = Store()
     try:
-        engine = Engine(store, scheduler=scheduler_of(options), alone=True)
+        engine = Engine(store, scheduler=scheduler_of(options), devices=devices, alone=True)
         try:
             yield engine
         finally:

@@ -37,7 +37,7 @@ def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def of_sets(spec: ClaimsSpec) -> list[Child]:
     """The recordings of a study of the same size, with the nulls that claims are held against alone."""
     return [
-        replace(child, spec=child.spec.model_copy(update={"skip_matched": True}))
+        replace(child, spec=child.spec.model_copy(update={"skip_matched": True, "null_prompts": spec.null_prompts}))
         for child in set_children(spec.study())
     ]
 
@@ -56,6 +56,7 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
         prompts=prompts_of(spec)[0],
         measures=measures,
         random_models=spec.random_models,
+        null_prompts=spec.null_prompts,
         looks=spec.looks,
         tasks=spec.tasks,
         limit=spec.limit,

@@ -72,6 +72,7 @@ class Engine(StoredJobs):
                 retire(self._owner)
                 raise
         super().__init__(store, JobStore(store, self._presence), who)
+        self._planned_workers = 1 if self.scheduler or devices is None else len(devices)
         self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:
@@ -403,7 +404,7 @@ class Engine(StoredJobs):
     def workers(self) -> int:
         """How many workers there are; before the first job, as many as there will be on this machine at least."""
         cluster = self._dispatcher.cluster
-        return 1 if cluster is None else max(1, len(cluster.places()))
+        return self._planned_workers if cluster is None else max(1, len(cluster.places()))
 
     def has_worker(self) -> bool:
         """Whether workers were started or reached."""

@@ -57,7 +57,8 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
     from analysis.recording.batches import shown_to
 
     started = time.perf_counter()
-    total = len(spec.prompts) * (1 + len(NULLS) * spec.random_models)
+    shown = min(spec.null_prompts, len(spec.prompts))
+    total = len(spec.prompts) + shown * len(NULLS) * spec.random_models
     runs = _recorded(spec, model, context, total)
     networks: dict[str, list[MeasuredPrompts]] = {TRAINED: [_measured(spec, model, runs, context, TRAINED, 0, total)]}
     show, done = shown_to(runs), len(runs)
@@ -70,8 +71,8 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
             except UserError as error:
                 notes.append(str(error))
                 break
-            networks[null].append(_measured(spec, drawn, runs, context, f"{null}-{number}", done, total))
-            done += len(runs)
+            networks[null].append(_measured(spec, drawn, runs[:shown], context, f"{null}-{number}", done, total))
+            done += shown
             del drawn
     accuracy = None
     if SCORED in spec.measures:
@@ -135,6 +136,7 @@ def _measured(
 
     measured: MeasuredPrompts = {name: [] for name in spec.measures if not CLAIM_MEASURES[name].items}
     sampling, masses = text_sampling(own_sampling(network, spec.sampling)), []
+    mass_alone = all(CLAIM_MEASURES[name].of_mass for name in spec.measures)
     for index, run in enumerate(runs):
         context.progress(f"looking inside, {name.replace('-', ' weights ')}", done + index, total)
         told, paid = (context.scratch / f"{name}-{index}.{ending}" for ending in ("json", "npy"))
@@ -142,7 +144,8 @@ def _measured(
             look = Look(
                 *(network, run, spec.sinks, steps_of(run.run.steps, spec.looks), spec.seed, channels),
                 *(sampling, rows_at_once(sampling, network, sampling.length(run.run.prompt_length))),
-                _alike(run, runs),
+                None if mass_alone else _alike(run, runs),
+                mass_alone,
             )
             pairs = {measure: _looked(LOOKS[measure], look, context) for measure in spec.measures if measure in LOOKS}
             if TOGETHER in spec.measures:

@@ -56,7 +56,8 @@ def hidden_accuracy(
     benchmarks, _ = load_benchmarks(asked, chat, context.progress)
     benchmarks, _ = fitting(benchmarks, model.geometry.max_length, lambda text: len(tokenizer.tokenize(text)))
     benchmarks = [benchmark for benchmark in benchmarks if benchmark.chance is not None]
-    networks = (model, *(HiddenSinks.of(model, spec.sinks, others, spec.seed) for others in (False, True)))
+    hidden = HiddenSinks.of(model, spec.sinks, False, spec.seed)
+    networks = (model, hidden, hidden.with_others())
     sinks, whole = spec.sinks.model_dump_json(), kept_of(EVERYTHING)
     slots = [
         live.ModelSlot(name, model.spec, f"{name}-{sinks}-{model.fingerprint}", partial(_itself, it), whole)

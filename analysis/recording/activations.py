@@ -15,11 +15,14 @@ from analysis.recording.steps import Activations, Step
 class BlockStates:
     """While it is open, shows what each block leaves in the residual stream for the first sequence of a batch.
 
-    note: called with the layer and the states (S, hidden) float32.
+    note: called with the layer and the states (S, hidden) float32; with those of every sequence, (B, S, hidden), where
+    `whole_batch`.
     """
 
-    def __init__(self, model: LoadedModel, note: Callable[[int, torch.Tensor], None]) -> None:
-        self.model, self.note = model, note
+    def __init__(
+        self, model: LoadedModel, note: Callable[[int, torch.Tensor], None], whole_batch: bool = False
+    ) -> None:
+        self.model, self.note, self.whole_batch = model, note, whole_batch
         self._hooks: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -35,7 +38,8 @@ class BlockStates:
 
     @torch.no_grad()
     def _behind(self, layer: int, block: torch.nn.Module, given: Any, output: Any) -> None:
-        self.note(layer, (output[0] if isinstance(output, tuple) else output)[0].float())
+        states = output[0] if isinstance(output, tuple) else output
+        self.note(layer, (states if self.whole_batch else states[0]).float())
 
 
 class LargestChannels(BlockStates):

@@ -200,10 +200,20 @@ def show_steps(
 ) -> torch.Tensor:
     """Run the whole texts of steps of a recording through a network, as one batch; return the logits (B, keep, V).
 
-    steps: some of one of `alike_steps`, each as often as wanted. keep: as `LoadedModel.predict` has it.
+    steps: some of one of `alike_steps` or `predicted_together`, each as often as wanted; shorter texts are filled in
+    at their end. keep: as `LoadedModel.predict` has it.
     """
     texts = [recording.tokens[step] for step in steps]
     return _shown(network, texts, step_layout(network, recording, steps[0]), observer, edit, keep)
+
+
+def show_texts(
+    network: LoadedModel, recording: PromptRun, texts: Sequence[np.ndarray], step: int, observer: Observer
+) -> torch.Tensor:
+    """Run texts (S,) as long as that of a step of a recording through a network, as one batch with its blocks; return
+    the logits (B, S, V).
+    """
+    return _shown(network, texts, step_layout(network, recording, step), observer, None, None)
 
 
 def steps_at_once(network: LoadedModel, keep: int) -> int:
@@ -211,17 +221,27 @@ def steps_at_once(network: LoadedModel, keep: int) -> int:
     return max(1, min(MOST_ROWS, _LOGIT_BYTES // (4 * keep * network.geometry.vocabulary)))
 
 
-def alike_steps(network: LoadedModel, recording: PromptRun) -> Iterator[list[int]]:
+def alike_steps(network: LoadedModel, recording: PromptRun, most: int = MOST_ROWS) -> Iterator[list[int]]:
     """Yield the steps of a recording in order, together those that follow each other with as many tokens, the same
-    queries and the same blocks, at most `MOST_ROWS`.
+    queries and the same blocks, at most `most`.
     """
     run = recording.run
     facts = [run.lengths, *run.pattern.queries.T]
     facts += [run.pattern.open_block[:, 0]] if network.architecture.by_blocks else []
     changes = np.flatnonzero((np.diff(np.stack(facts)) != 0).any(axis=0)) + 1
     for group in np.split(np.arange(run.steps), changes):
-        for start in range(0, len(group), MOST_ROWS):
-            yield group[start : start + MOST_ROWS].tolist()
+        for start in range(0, len(group), most):
+            yield group[start : start + most].tolist()
+
+
+def predicted_together(network: LoadedModel, recording: PromptRun) -> Iterator[list[int]]:
+    """Yield the steps of a recording in order, together those whose predictions may come from one batch: all of them
+    where no token sees a later one, as what is filled in after a shorter text then changes nothing; else `alike_steps`.
+    """
+    if _sees_prefixes(network):
+        yield list(range(recording.run.steps))
+    else:
+        yield from alike_steps(network, recording)
 
 
 def _shown(
@@ -232,8 +252,11 @@ def _shown(
     edit: Edit | None,
     keep: int | None,
 ) -> torch.Tensor:
-    stacked = np.stack([tokens[tokens != PADDING] for tokens in texts])
-    return network.predict(torch.from_numpy(stacked.astype(np.int64)), observer, edit, keep, layout)
+    present = [tokens[tokens != PADDING].astype(np.int64) for tokens in texts]
+    stacked = np.zeros((len(present), max(map(len, present))), np.int64)
+    for row, tokens in zip(stacked, present, strict=True):
+        row[: len(tokens)] = tokens
+    return network.predict(torch.from_numpy(stacked), observer, edit, keep, layout)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

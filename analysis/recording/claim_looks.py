@@ -15,7 +15,15 @@ import torch
 from analysis.models.loaded import LoadedModel
 from analysis.recording import prompt_measures
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, Drawn, compare, divergence, matched
-from analysis.recording.batches import PromptRun, alike_steps, at_steps, show_steps, steps_at_once
+from analysis.recording.batches import (
+    MOST_ROWS,
+    PromptRun,
+    at_steps,
+    predicted_together,
+    replayed,
+    show_steps,
+    steps_at_once,
+)
 from analysis.recording.denoising import denoise
 from analysis.recording.interventions import EDITS
 from analysis.recording.prompt_measures import Channels, PromptMeasures
@@ -39,7 +47,8 @@ class Pair(NamedTuple):
 class Look:
     """One prompt seen by one network. whole: the recording of all steps. steps: those looked at. beside: another prompt
     of the same length, at the same steps. channels: gives the network's massive channels, and as many others. sampling:
-    of texts that are written anew, in batches of so many rows (`at_once`).
+    of texts that are written anew, in batches of so many rows (`at_once`). mass_alone: whether no measure asks for more
+    of the untouched forwards than mass and logits.
     """
 
     network: LoadedModel
@@ -51,6 +60,7 @@ class Look:
     sampling: Sampling
     at_once: int
     beside: PromptRun | None = None
+    mass_alone: bool = False
 
     @cached_property
     def recording(self) -> PromptRun:
@@ -60,22 +70,40 @@ class Look:
     @cached_property
     def measured(self) -> PromptMeasures:
         """Everything that one pass over the steps shows; drift between neighbouring steps alone."""
+        return self._watched[0]
+
+    @cached_property
+    def _watched(self) -> tuple[PromptMeasures, list[torch.Tensor]]:
         beside = None if self.beside is None else at_steps(self.beside, self.steps)
-        found = prompt_measures.measure(self.network, self.recording, self.params, self.seed, beside)
+        untouched: list[torch.Tensor] = []
+        found = prompt_measures.measure(
+            *(self.network, self.recording, self.params, self.seed, beside),
+            on_logits=lambda step, logits: untouched.append(logits[torch.from_numpy(self._asked(step))]),
+        )
         apart = np.flatnonzero(np.diff(self.steps) != 1) + 1
         drift = {name: values.copy() for name, values in found.drift.items()}
         for values in drift.values():
             values[apart] = np.nan
-        return replace(found, drift=drift)
+        return replace(found, drift=drift), untouched
+
+    @cached_property
+    def by_layer(self) -> np.ndarray:
+        """Mass averaged over heads, (T, L, S) float32, in units in which uniform attention gives 1 on average."""
+        if not self.mass_alone:
+            return self.measured.by_layer
+        prompt_measures.require_whole_forwards(self.network, self.recording)
+        return replayed(self.network, self.recording, MOST_ROWS, lambda forwards: None).run.mass
 
     @cached_property
     def sinks(self) -> np.ndarray:
         """Which positions are sinks, by layer and, last, by all layers together, (T, L + 1, S) bool."""
-        return self.measured.sinks(self.recording, self.params)
+        return self.recording.run.with_mass(self.by_layer).sinks(self.params)
 
     @cached_property
     def untouched(self) -> list[torch.Tensor]:
         """Logits of the tokens asked about in each step, (N_t, V): the undecided ones, else the one after the text."""
+        if not self.mass_alone:
+            return self._watched[1]
         steps = range(self.recording.run.steps)
         return [logits for _, logits in self.predictions([(step, np.empty(0, np.int64)) for step in steps])]
 
@@ -84,14 +112,15 @@ class Look:
         order given. blocked: by step in ascending order, with positions in its text.
         """
         run = self.recording.run
-        for alike in alike_steps(self.network, self.recording):
+        for alike in predicted_together(self.network, self.recording):
             rows = [row for row in blocked if row[0] in alike]
-            length = int(run.lengths[alike[0]])
             asked = [self._asked(step) for step, _ in rows]
-            keep = max((length - int(places[0]) for places in asked), default=1)
-            at_once = steps_at_once(self.network, keep)
+            longest = int(run.lengths[alike].max())
+            at_once = steps_at_once(self.network, max((longest - int(places[0]) for places in asked), default=1))
             for first in range(0, len(rows), at_once):
                 batch = rows[first : first + at_once]
+                length = max(int(run.lengths[step]) for step, _ in batch)
+                keep = max(length - int(places[0]) for places in asked[first : first + at_once])
                 chosen = torch.zeros(len(batch), length, dtype=torch.bool)
                 for row, (_, positions) in enumerate(batch):
                     chosen[row, positions] = True
@@ -133,7 +162,7 @@ def _hidden(
     look: Look, choose: Callable[[Candidates], np.ndarray], control: Callable[[Candidates, np.ndarray], np.ndarray]
 ) -> Pair:
     run, rng = look.recording.run, look.rng
-    total = look.measured.by_layer.sum(axis=1)
+    total = look.by_layer.sum(axis=1)
     variance = position_variance(total / np.nansum(total, axis=1, keepdims=True))
     blocked: list[tuple[int, np.ndarray]] = []
     for step in range(run.steps):
@@ -190,12 +219,12 @@ def clamped(look: Look) -> Pair:
     massive, others = (
         prompt_measures.clamped(look.network, look.recording, which) for which in (channels.massive, channels.others)
     )
-    return Pair(*lost_attention(look.measured.by_layer, massive, others, look.sinks[:, :-1]).means())
+    return Pair(*lost_attention(look.by_layer, massive, others, look.sinks[:, :-1]).means())
 
 
 def _drift(look: Look, of: str) -> Pair:
     """Drift of keys and values from a step to the next, the mean of both. of: the end of the names in `DRIFTS`."""
-    run, attended = look.recording.run, most_attended(look.measured.by_layer)
+    run, attended = look.recording.run, most_attended(look.by_layer)
     age = ages(look.whole.tokens, look.whole.run.state)[list(look.steps)]
     pairs = [
         drift_of_the_most_attended(look.measured.drift[name], attended, look.recording.tokens, run.state, age).means()
@@ -216,7 +245,7 @@ def added(look: Look) -> Pair:
     """Attention that sinks lose to an added sink token, and to an added random token, of each query's attention to the
     text alone.
     """
-    run, mass = look.recording.run, look.measured.by_layer
+    run, mass = look.recording.run, look.by_layer
     sources = prompt_measures.added_sources(mass.mean(axis=1), look.sinks[:, -1], run.state, look.rng)
     sink, token = (
         prompt_measures.with_added_token(look.network, look.recording, source, silent)

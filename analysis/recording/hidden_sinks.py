@@ -1,6 +1,6 @@
 """A model that reads every text with its sinks hidden, for whatever only asks a model for logits, as scoring does."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import numpy as np
@@ -20,12 +20,14 @@ from analysis.specs import SinkParams
 class HiddenSinks(LoadedModel):
     """Runs each forward twice: untouched, which shows where the sinks are, and with them hidden from all queries.
 
-    others: hides as many random tokens of the same states instead, drawn by the seed and the text.
+    others: hides as many random tokens of the same states instead, drawn by the seed and the text. seen: total mass
+    and sinks of batches, (B, S) each, that the untouched forward of one reading leaves for the next, which takes them.
     """
 
     params: SinkParams = field(default_factory=SinkParams)
     others: bool = False
     seed: int = 0
+    seen: dict[bytes, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: LoadedModel, params: SinkParams, others: bool, seed: int) -> Self:
@@ -36,6 +38,10 @@ class HiddenSinks(LoadedModel):
             others=others,
             seed=seed,
         )
+
+    def with_others(self) -> Self:
+        """Return the same model hiding others. Batches read by both, this one first, take one untouched forward."""
+        return replace(self, others=True)
 
     def predict(
         self,
@@ -49,17 +55,28 @@ class HiddenSinks(LoadedModel):
         """Logits as those of `LoadedModel.predict`. Raises UserError as it does, and ValueError for a further edit."""
         if edit is not None:
             raise ValueError("A model whose sinks are hidden takes no further edit.")
-        seen = MassObserver()
-        super().predict(tokens, seen, keep=1, layout=layout, aligned=aligned)
-        hidden = torch.from_numpy(self._hidden(tokens.cpu().numpy(), seen.take().mass.numpy(), layout))
+        texts = tokens.cpu().numpy()
+        key = repr((texts.shape, layout)).encode() + texts.tobytes()
+        shown = self.seen.pop(key, None)
+        if shown is None:
+            observer_of_mass = MassObserver()
+            super().predict(tokens, observer_of_mass, keep=1, layout=layout, aligned=aligned)
+            shown = self._shown(observer_of_mass.take().mass.numpy(), layout)
+            if not self.others:
+                self.seen[key] = shown
+        hidden = torch.from_numpy(self._hidden(texts, *shown))
         return super().predict(tokens, observer, EDITS["attention"](hidden), keep, layout, aligned)
 
-    def _hidden(self, tokens: np.ndarray, mass: np.ndarray, layout: Layout | None) -> np.ndarray:
-        """Positions that are hidden in texts (B, S), bool. mass (B, L, H, S): of their untouched forwards."""
-        length = tokens.shape[1]
+    def _shown(self, mass: np.ndarray, layout: Layout | None) -> tuple[np.ndarray, np.ndarray]:
+        """Total mass and sinks of texts, (B, S) each. mass (B, L, H, S): of their untouched forwards."""
+        length = mass.shape[-1]
         visible = queries_seeing(self.architecture, length, layout, (0, length))
         sinks = definitions.find_sinks(definitions.mean_mass(mass), self.params, visible)
-        total, hidden = definitions.total_mass(mass), np.zeros(tokens.shape, bool)
+        return definitions.total_mass(mass), sinks
+
+    def _hidden(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> np.ndarray:
+        """Positions that are hidden in texts (B, S), bool."""
+        length, hidden = tokens.shape[1], np.zeros(tokens.shape, bool)
         undecided = np.zeros(tokens.shape, bool) if self.mask_token is None else tokens == self.mask_token
         state = np.where(undecided, TokenState.UNDECIDED, TokenState.GIVEN)
         nothing, everywhere = np.zeros(length, np.int64), np.ones(length, bool)

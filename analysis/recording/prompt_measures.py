@@ -10,11 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, together
+from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
-from analysis.recording.activations import LargestChannels
-from analysis.recording.batches import PromptRun, alike_steps, show_step, show_steps, step_layout
+from analysis.recording.activations import BlockStates
+from analysis.recording.batches import (
+    PromptRun,
+    alike_steps,
+    show_step,
+    show_steps,
+    show_texts,
+    step_layout,
+    steps_at_once,
+)
 from analysis.recording.interventions import AddedKey
 from analysis.recording.lens import logit_lens
 from analysis.recording.residual_edits import ClampedChannels, LargestStates, other_channels
@@ -29,10 +37,16 @@ from analysis.specs import SinkParams
 
 OnStep = Callable[[int], None]
 """Called with the number of forwards that were run."""
+OnLogits = Callable[[int, torch.Tensor], None]
+"""Called with a step and the logits of its text (S, V)."""
 _REFERENCE, _COMPARED = 0.25, (0.5, 1.0)  # at which parts of the steps maps are kept, and compared with those kept
 
 
 def _quiet(forwards: int) -> None:
+    return
+
+
+def _unread(step: int, logits: torch.Tensor) -> None:
     return
 
 
@@ -71,13 +85,15 @@ def measure(
     seed: int = 0,
     beside: PromptRun | None = None,
     on_step: OnStep = _quiet,
+    on_logits: OnLogits = _unread,
 ) -> PromptMeasures:
     """Run the steps of a recording through a network once and measure what `PromptMeasures` holds.
 
     beside: another prompt's recording with as many prompt tokens and steps, whose maps are a null; without one, that
-    null is NaN. Raises UserError for a recording whose steps ran parts of the text over kept keys.
+    null is NaN. on_logits: called with each step and its logits (S, V). Raises UserError for a recording whose steps
+    ran parts of the text over kept keys.
     """
-    _require_whole_forwards(network, recording)
+    require_whole_forwards(network, recording)
     run, rng = recording.run, np.random.default_rng([seed, recording.index])
     steps, positions = run.state.shape
     layers, heads = network.geometry.layers, network.geometry.heads
@@ -86,24 +102,32 @@ def measure(
     norms: np.ndarray | None = None
     apart = np.full((2, steps, layers), np.nan)
     largest = np.zeros((steps, layers, 1), np.int64)
-    masses, drifts = MassObserver(), DriftObserver()
-    with LargestChannels(network, 1) as channels:
-        for step in range(steps):
-            there = run.present[step]
-            _tell_apart(masses, recording, step, rng)
-            show_step(network, [recording], step, together(masses, drifts), keep=None)
-            seen = masses.take()
-            apart[:, step] = _step_apart(seen)
-            mass[step][..., there] = seen.mass[0].numpy() * _relative(recording, step)
-            drift[step][..., there] = drifts.take()[0].numpy()
+    masses, drifts, maps = MassObserver(), DriftObserver(successive=True), _Maps(recording, beside)
+    at: dict[int, torch.Tensor] = {}  # by layer, the position of the largest magnitude of each sequence
+    with BlockStates(network, lambda layer, states: at.update({layer: _largest(states)}), whole_batch=True):
+        for batch in alike_steps(network, recording, steps_at_once(network, positions)):
+            _tell_apart(masses, recording, batch, rng)
+            # The other prompt's text comes last, and is seen by the maps alone.
+            texts = [*(recording.tokens[step] for step in batch), *maps.watch(batch)]
+            own = _first(len(batch), together(masses, drifts))
+            logits = show_texts(network, recording, texts, batch[0], together(own, maps.observer))
+            seen, drifted = masses.take(), drifts.take().numpy()
             if norms is None:
                 norms = np.full((steps, layers, seen.value_norm.shape[2], positions), np.nan, np.float32)
-            norms[step][..., there] = seen.value_norm[0].numpy()
-            largest[step] = np.flatnonzero(there)[channels.take().position]
-            on_step(1)
+            for row, step in enumerate(batch):
+                there = run.present[step]
+                apart[:, step] = _step_apart(seen, row)
+                mass[step][..., there] = seen.mass[row].numpy() * _relative(recording, step)
+                drift[step][..., there] = drifted[row]
+                norms[step][..., there] = seen.value_norm[row].numpy()
+                where = [int(at[layer][row]) for layer in sorted(at)]
+                largest[step, :, 0] = np.flatnonzero(there)[where]
+                on_logits(step, logits[row])
+            maps.note()
+            on_step(len(texts))
     assert norms is not None
     sinks = run.with_mass(mass.astype(np.float32).mean(axis=2)).sinks(params)[:, -1]
-    own, other_heads, other_prompt = _likeness(network, recording, beside, on_step)
+    likeness, other_heads, other_prompt = maps.means(layers)
     return PromptMeasures(
         mass,
         norms,
@@ -113,8 +137,8 @@ def measure(
             on_sinks(largest, sinks)[..., 0].mean(axis=0),
             chance_on_sinks(largest, sinks, run.state)[..., 0].mean(axis=0),
         ),
-        Paired(own, other_heads),
-        Paired(own, other_prompt),
+        Paired(likeness, other_heads),
+        Paired(likeness, other_prompt),
     )
 
 
@@ -127,36 +151,57 @@ def queries_apart_of(network: LoadedModel, recording: PromptRun, seed: int = 0, 
     undecided = (run.state == TokenState.UNDECIDED).any(axis=1)
     if not undecided.any():
         return Paired(*apart[:, 0])
-    _require_whole_forwards(network, recording)
+    require_whole_forwards(network, recording)
     observer = MassObserver()
-    for step in np.flatnonzero(undecided):
-        _tell_apart(observer, recording, int(step), rng)
-        show_step(network, [recording], int(step), observer)
-        apart[:, step] = _step_apart(observer.take())
-        on_step(1)
+    for alike in alike_steps(network, recording):
+        batch = [step for step in alike if undecided[step]]
+        if batch:
+            _tell_apart(observer, recording, batch, rng)
+            show_steps(network, recording, batch, observer)
+            seen = observer.take()
+            for row, step in enumerate(batch):
+                apart[:, step] = _step_apart(seen, row)
+            on_step(len(batch))
     return Paired(*_means(apart))
 
 
-def _require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
+def require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
+    """Raise UserError for a recording whose steps ran parts of the text over kept keys."""
     run = recording.run
     asking = query_counts(run.present, run.pattern.queries)
     if not network.architecture.by_blocks and (asking < run.lengths).any():
         raise UserError("This text was written over kept keys. Record it with the cache set to none.")
 
 
-def _tell_apart(observer: MassObserver, recording: PromptRun, step: int, rng: np.random.Generator) -> None:
-    """Have an observer tell apart the mass of the undecided queries of a step, and of as many random ones."""
+def _tell_apart(observer: MassObserver, recording: PromptRun, steps: Sequence[int], rng: np.random.Generator) -> None:
+    """Have an observer tell apart the mass of the undecided queries of steps that run as one batch, and of as many
+    random ones.
+    """
     run = recording.run
-    asking = slice(*run.pattern.queries[step].tolist())
-    undecided = (run.state[step, run.present[step]] == TokenState.UNDECIDED)[asking]
+    asking = slice(*run.pattern.queries[steps[0]].tolist())
+    undecided = [(run.state[step, run.present[step]] == TokenState.UNDECIDED)[asking] for step in steps]
     observer.first = asking.start
-    observer.groups = torch.from_numpy(np.stack([undecided, rng.permutation(undecided)]))[:, None]
+    observer.groups = torch.from_numpy(np.stack([undecided, [rng.permutation(row) for row in undecided]]))
 
 
-def _step_apart(seen: Observed) -> Paired:
-    """Return `queries_apart` of one forward, observed as `_tell_apart` has it."""
+def _step_apart(seen: Observed, row: int) -> Paired:
+    """Return `queries_apart` of one sequence of a forward, observed as `_tell_apart` has it."""
     assert seen.paid is not None
-    return queries_apart(*(mass[:1].numpy() for mass in (seen.mass, *seen.paid)))
+    return queries_apart(*(mass[row : row + 1].numpy() for mass in (seen.mass, *seen.paid)))
+
+
+def _largest(states: torch.Tensor) -> torch.Tensor:
+    """The position of the largest magnitude of each sequence, (B,), of states (B, S, hidden)."""
+    return states.abs().amax(dim=2).argmax(dim=1).cpu()
+
+
+def _first(count: int, observer: Observer) -> Observer:
+    """An observer of the first sequences of a batch."""
+
+    def observe(layer: int, inputs: AttentionInputs) -> None:
+        observer(layer, inputs if len(inputs.query) == count else inputs.rows(count))
+
+    return observe
 
 
 def _relative(recording: PromptRun, step: int) -> float:
@@ -173,33 +218,44 @@ def _means(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return value, null
 
 
-def _likeness(
-    network: LoadedModel, recording: PromptRun, beside: PromptRun | None, on_step: OnStep
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Likeness of the maps of later steps to those of an early one, mean over heads and later steps, (L,) each: to a
-    head's own, to other heads', to another prompt's. NaN where texts grow.
+class _Maps:
+    """Compares the maps of later steps with those of an early one, of as many tokens: with a head's own, with those of
+    other heads, and with another prompt's (`LikenessObserver`).
     """
-    lengths, last = recording.run.lengths, recording.run.steps - 1
-    texts = [recording]
-    if beside is not None and beside.run.steps == recording.run.steps:
-        alike = beside.run.prompt_length == recording.run.prompt_length
-        texts += [beside] if alike and (beside.run.lengths == lengths).all() else []
-    reference = round(_REFERENCE * last)
-    later = sorted({round(part * last) for part in _COMPARED} - {reference})
-    later = [step for step in later if lengths[step] == lengths[reference]]
-    if not later:
-        nothing = np.full(network.geometry.layers, np.nan)
-        return nothing, nothing, nothing
-    observer = LikenessObserver()
-    show_step(network, texts, reference, observer)
-    observer.keep = False
-    found = []
-    for step in later:
-        show_step(network, texts, step, observer)
-        found.append(observer.take()[0].numpy())
-    on_step(1 + len(later))
-    own, heads, prompts = np.moveaxis(np.mean(found, axis=0).mean(axis=1), -1, 0)
-    return own, heads, prompts
+
+    def __init__(self, recording: PromptRun, beside: PromptRun | None) -> None:
+        run, last = recording.run, recording.run.steps - 1
+        self.reference = round(_REFERENCE * last)
+        later = {round(part * last) for part in _COMPARED} - {self.reference}
+        self.later = {step for step in later if run.lengths[step] == run.lengths[self.reference]}
+        self.observer, self._found = LikenessObserver(), list[np.ndarray]()
+        self._other: list[np.ndarray] = []
+        if beside is not None and beside.run.steps == run.steps and self.later:
+            alike = beside.run.prompt_length == run.prompt_length and (beside.run.lengths == run.lengths).all()
+            self._other = [beside.tokens[self.reference]] if alike else []
+
+    def watch(self, batch: Sequence[int]) -> list[np.ndarray]:
+        """Keep and compare what is in the next batch of steps; return the texts that follow its own."""
+        keeps = self.reference in batch and bool(self.later)
+        texts = self._other if keeps else []
+        self.observer.kept = [batch.index(self.reference), *range(len(batch), len(batch) + len(texts))] if keeps else ()
+        self.observer.compared = [row for row, step in enumerate(batch) if step in self.later]
+        return texts
+
+    def note(self) -> None:
+        """Note what the batch just run showed."""
+        if self.observer.compared:
+            self._found += list(self.observer.take().numpy())
+
+    def means(self, layers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return likeness, mean over heads and later steps, (L,) each: to a head's own, to other heads', to another
+        prompt's. NaN where texts grow.
+        """
+        if not self._found:
+            nothing = np.full(layers, np.nan)
+            return nothing, nothing, nothing
+        own, heads, prompts = np.moveaxis(np.mean(self._found, axis=0).mean(axis=1), -1, 0)
+        return own, heads, prompts
 
 
 # --- interventions ----------------------------------------------------------------------------------------------
@@ -223,7 +279,7 @@ def _masses(
     """Mass (T, L, S + added) of all keys, of which the last are added ones, and (T, L, S) of what queries would pay
     without these to the text's own.
     """
-    _require_whole_forwards(network, recording)
+    require_whole_forwards(network, recording)
     run = recording.run
     steps, positions = run.state.shape
     mass = np.full((steps, network.geometry.layers, positions + added), np.nan, np.float32)

@@ -3,7 +3,7 @@
 They hold the queries, keys and values of one earlier step, never a map of a whole layer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,27 +13,34 @@ from analysis.recording.steps import Step
 from analysis.sinks.drift import DRIFTS
 
 _PIECE = 2**20  # probabilities of a map in one piece
+_States = tuple[torch.Tensor, torch.Tensor]  # keys and values by token, (B, S, W) each
 
 
 class DriftObserver:
-    """Compares the keys and values of each forward with those of the forward before. rows: sequences observed."""
+    """Compares the keys and values of each forward with those of the forward before. rows: sequences observed.
 
-    def __init__(self, rows: int = 1) -> None:
-        self.rows = rows
+    successive: the sequences of a batch are steps that follow each other, all of them observed, and each is compared
+    with the one before it.
+    """
+
+    def __init__(self, rows: int = 1, successive: bool = False) -> None:
+        self.rows, self.successive = rows, successive
         self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._drifts: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
-        now = _by_token(inputs.key[: self.rows]), _by_token(inputs.value[: self.rows])
-        before = self._before.get(layer, now)
-        missing = layer not in self._before
-        self._before[layer] = now
-        batch, length = now[0].shape[:2]
-        both = min(length, before[0].shape[1])
-        drifts = torch.full((batch, len(DRIFTS), length), float("nan"))
-        if not missing:
-            for place, (old, new) in enumerate(zip(before, now, strict=True)):
-                drifts[:, 2 * place : 2 * place + 2, :both] = _drift(old[:, :both], new[:, :both]).cpu()
+        rows = None if self.successive else self.rows
+        now = _by_token(inputs.key[:rows]), _by_token(inputs.value[:rows])
+        before = self._before.get(layer)
+        self._before[layer] = (now[0][-1:], now[1][-1:]) if self.successive else now
+        drifts = torch.full((len(now[0]), len(DRIFTS), now[0].shape[1]), float("nan"))
+        if self.successive:
+            _set_drift(drifts[1:], (now[0][:-1], now[1][:-1]), (now[0][1:], now[1][1:]))
+            drifts_of_forward, now = drifts[:1], (now[0][:1], now[1][:1])
+        else:
+            drifts_of_forward = drifts
+        if before is not None:
+            _set_drift(drifts_of_forward, before, now)
         self._drifts[layer] = drifts
 
     def take(self) -> torch.Tensor:
@@ -55,6 +62,13 @@ def _by_token(states: torch.Tensor) -> torch.Tensor:
     return states.transpose(1, 2).flatten(2)
 
 
+def _set_drift(drifts: torch.Tensor, before: _States, now: _States) -> None:
+    """Write the drift of keys and values into (B, 4, S), where both forwards hold the token."""
+    both = min(now[0].shape[1], before[0].shape[1])
+    for place, (old, new) in enumerate(zip(before, now, strict=True)):
+        drifts[:, 2 * place : 2 * place + 2, :both] = _drift(old[:, :both], new[:, :both]).cpu()
+
+
 def _drift(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """The cosine distance and relative change of states (B, S, W), (B, 2, S) float32."""
     old, new = old.float(), new.float()
@@ -69,41 +83,46 @@ class LikenessObserver:
     """Compares each head's attention map with maps of an earlier forward, of as many tokens.
 
     Likeness is the overlap of two maps, 0 to 1: the mean over queries of the sum over keys of the smaller probability,
-    which is 1 less their total-variation distance. A forward is kept where `keep` is set, else compared.
+    which is 1 less their total-variation distance. kept: the sequence of the next forward whose maps are kept, and that
+    of another text, if there is one; empty to keep those from before. compared: the sequences whose maps are compared.
     """
 
     HEADS = 4  # other heads that each is compared with, evenly spaced
 
     def __init__(self) -> None:
-        self.keep = True
+        self.kept: Sequence[int] = ()
+        self.compared: Sequence[int] = ()
         self._kept: dict[int, AttentionInputs] = {}
         self._likeness: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
-        if self.keep:
-            self._kept[layer] = replace(inputs, value=inputs.key, log_sum_exp=None)
+        if self.kept:
+            kept = inputs.sequences(self.kept)
+            self._kept[layer] = replace(kept, value=kept.key)
+        if not self.compared:
             return
-        kept, now = self._kept[layer], replace(inputs, log_sum_exp=None)
+        kept, now = self._kept[layer], inputs.sequences(self.compared)
         batch, heads, queries, length = *now.query.shape[:3], now.key.shape[2]
-        if kept.query.shape != now.query.shape or kept.key.shape != now.key.shape:
+        if kept.query.shape[1:] != now.query.shape[1:] or kept.key.shape[1:] != now.key.shape[1:]:
             raise ValueError("Maps of two forwards are compared over as many tokens.")
         shifts = sorted({round(1 + place * (heads - 2) / max(1, self.HEADS - 1)) for place in range(self.HEADS)})
         shifts = [shift for shift in shifts if 0 < shift < heads]
         summed = now.query.new_zeros((batch, heads, 3), dtype=torch.float32)
         chunk = max(1, _PIECE // (batch * heads * length))
         for old, new in zip(kept.probabilities(chunk), now.probabilities(chunk), strict=True):
-            summed[..., 0] += _overlap(old, new)
+            own = old[:1]
+            summed[..., 0] += _overlap(own, new)
             for shift in shifts:
-                summed[..., 1] += _overlap(old.roll(shift, dims=1), new) / len(shifts)
-            if batch > 1:
-                summed[..., 2] += _overlap(old.roll(1, dims=0), new)
+                summed[..., 1] += _overlap(own.roll(shift, dims=1), new) / len(shifts)
+            if len(old) > 1:
+                summed[..., 2] += _overlap(old[1:], new)
         summed[..., 1] = summed[..., 1] if shifts else float("nan")
-        summed[..., 2] = summed[..., 2] if batch > 1 else float("nan")
+        summed[..., 2] = summed[..., 2] if len(kept.query) > 1 else float("nan")
         self._likeness[layer] = (summed / queries).cpu()
 
     def take(self) -> torch.Tensor:
-        """Return the likeness of the forward just run to the one kept, (B, L, H, 3) float32: of a head to itself, to
-        other heads of its layer there, and to itself there on the next sequence of the batch, NaN where there is none.
+        """Return the likeness of what was compared to what was kept, (B, L, H, 3) float32: of a head to itself, to
+        other heads of its layer there, and to itself there on the other text, NaN where there is none.
         """
         likeness = torch.stack([self._likeness[layer] for layer in sorted(self._likeness)], dim=1)
         self._likeness = {}

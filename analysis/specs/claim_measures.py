@@ -11,7 +11,8 @@ class ClaimMeasure(Implemented):
 
     title: the number. null: what it is compared with. forwards: how many it takes for each step looked at, beside
     the pass that all share. twin: also measured in the autoregressive twin. writes: whether texts are written anew.
-    items: over items of tasks, in place of prompts.
+    items: over items of tasks, in place of prompts. of_mass: whether mass and logits are all that it asks for of the
+    pass that all share.
     """
 
     name: str
@@ -21,6 +22,7 @@ class ClaimMeasure(Implemented):
     twin: bool = False
     writes: bool = False
     items: bool = False
+    of_mass: bool = False
 
 
 CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
@@ -30,6 +32,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "the same when as many random tokens of the same state are hidden",
         forwards=3,
         twin=True,
+        of_mass=True,
         implementation="analysis.recording.claim_looks:hiding",
     ),
     ClaimMeasure(
@@ -38,6 +41,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "the same when as many random tokens of the same state are hidden",
         twin=True,
         writes=True,
+        of_mass=True,
         implementation="analysis.recording.claim_looks:changed_text",
     ),
     ClaimMeasure(
@@ -45,6 +49,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "accuracy on choice tasks with sinks hidden",
         "the same with as many random tokens of the same state hidden",
         twin=True,
+        of_mass=True,
         items=True,
     ),
     ClaimMeasure(
@@ -64,6 +69,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "change of the predictions when the most variable sinks are hidden",
         "the same when the least variable ones that draw as much attention are hidden",
         forwards=3,
+        of_mass=True,
         implementation="analysis.recording.claim_looks:variable",
     ),
     ClaimMeasure(
@@ -71,6 +77,7 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "attention that sinks lose when massive residual channels are clamped",
         "the same when as many other channels are clamped",
         forwards=2,
+        of_mass=True,
         implementation="analysis.recording.claim_looks:clamped",
     ),
     ClaimMeasure(
@@ -106,12 +113,14 @@ CLAIM_MEASURES: Registry[ClaimMeasure] = Registry(
         "added",
         "attention that sinks lose to an added sink token of value zero",
         "the same for an added random token",
+        of_mass=True,
         implementation="analysis.recording.claim_looks:added",
     ),
     ClaimMeasure(
         "lens",
         "masked sinks that the logit lens reads as what will be written there",
         "the same of masked tokens that are not sinks",
+        of_mass=True,
         implementation="analysis.recording.claim_looks:lens",
     ),
 )

@@ -33,6 +33,13 @@ class ClaimMeasuresSpec(JobSpec):
         ge=0,
         le=10,
     )
+    null_prompts: int = parameter(
+        28,
+        "Prompts per random-weight model",
+        "How many of the prompts each model with other weights sees. A verdict needs 20 of them that have a number.",
+        ge=1,
+        le=MOST_PROMPTS,
+    )
     looks: int = parameter(
         6, "Steps looked at", "Steps per prompt to look at: pairs of neighbours, evenly spread.", ge=2, le=64
     )
@@ -81,6 +88,13 @@ class ClaimsSpec(JobSpec):
     )
     random_models: int = parameter(
         3, "Random-weight models", ClaimMeasuresSpec.model_fields["random_models"].description or "", ge=0, le=10
+    )
+    null_prompts: int = parameter(
+        28,
+        "Prompts per random-weight model",
+        ClaimMeasuresSpec.model_fields["null_prompts"].description or "",
+        ge=1,
+        le=MOST_PROMPTS,
     )
     looks: int = parameter(6, "Steps looked at", ClaimMeasuresSpec.model_fields["looks"].description or "", ge=2, le=64)
     sparsity: float = parameter(0.7, "Sparsity", "Share of the weights that is removed.", gt=0, lt=1, step=0.05)
@@ -167,11 +181,16 @@ class ClaimsSize:
 
 
 CLAIM_SIZES: Registry[ClaimsSize] = Registry(
-    ClaimsSize("quick", "Quick", "36 prompts, six calibration seeds, 128 items of each task: a first look.", {}),
+    ClaimsSize(
+        "quick",
+        "Quick",
+        "36 prompts, 28 of them for other weights, six calibration seeds, 128 items of each task: a first look.",
+        {},
+    ),
     ClaimsSize(
         "standard",
         "Standard",
-        "50 prompts, twelve calibration seeds, all items of the tasks.",
-        {"count": 50, "looks": 12, "seeds": tuple(range(12)), "samples": 64, "limit": None},
+        "50 prompts, all of them for other weights, twelve calibration seeds, all items of the tasks.",
+        {"count": 50, "null_prompts": 50, "looks": 12, "seeds": tuple(range(12)), "samples": 64, "limit": None},
     ),
 )

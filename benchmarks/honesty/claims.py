@@ -27,7 +27,7 @@ _NEED_NO_ACCURACY = tuple(
     for name, claim in CLAIMS.items()
     if "sweep" not in claim.data and not (claim.measure and CLAIM_MEASURES[claim.measure].items)
 )
-PROMPTS, TOKENS = 36, 12
+PROMPTS, NULL_PROMPTS, TOKENS = 36, 24, 8
 _SIZES: Mapping[str, Mapping[str, Any]] = {
     "bundled": {"d_model": 48, "mlp_hidden_size": 96, "n_heads": 4, "n_kv_heads": 4, "n_layers": 3},
     "bundled-ar": {
@@ -60,6 +60,7 @@ def one(number: int, prompts: int, tokens: int) -> Outcome:
             reference=ModelSpec(source=sources["bundled-ar"], device="cpu"),
             only=_NEED_NO_ACCURACY,
             count=prompts,
+            null_prompts=min(NULL_PROMPTS, prompts),
             gen_length=tokens,
             seed=1000 * (number + 1),  # far from the seed of the model itself
         )

@@ -29,6 +29,7 @@ def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresS
         prompts=PROMPTS,
         measures=measures,
         random_models=1,
+        null_prompts=2,
         looks=4,
         limit=2,
         sampling=LLaDASampling(gen_length=6, steps=6, block_length=6),
@@ -40,10 +41,10 @@ def test_every_measure_has_a_number_and_a_null_in_every_network_and_is_kept(tmp_
     summary = measure_claims(spec_of(), context).summary
     assert set(summary["networks"]) == {TRAINED, *NULLS} and {*LOOKS, TOGETHER, SCORED} == set(CLAIM_MEASURES)
     of_prompts = {name for name, row in CLAIM_MEASURES.items() if not row.items}
-    for networks in summary["networks"].values():
+    for name, networks in summary["networks"].items():
         [network] = networks
         assert set(network) == of_prompts
-        assert all(len(pairs) == len(PROMPTS) for pairs in network.values())
+        assert all(len(pairs) == (len(PROMPTS) if name == TRAINED else 2) for pairs in network.values())
     trained = summary["networks"][TRAINED][0]
     assert all(pair is None or pair[0] >= 0 for pair in trained["hiding"])
     for measure in of_prompts:
@@ -53,7 +54,8 @@ def test_every_measure_has_a_number_and_a_null_in_every_network_and_is_kept(tmp_
     answers = there(summary.get("accuracy"))
     assert len(answers["keys"]) == 6 * 2 and {*answers["untouched"], *answers["hidden"], *answers["others"]} <= {0, 1}
     kept = {path.name for path in context.scratch.iterdir()}
-    names = [f"{name}-{index}" for name in (TRAINED, "random-0", "permuted-0") for index in range(len(PROMPTS))]
+    names = [f"{TRAINED}-2"]
+    names += [f"{name}-{index}" for name in (TRAINED, "random-0", "permuted-0") for index in range(2)]
     assert kept == {f"{name}.{ending}" for name in names for ending in ("json", "npy")}
     first = context.scratch / f"{TRAINED}-0.json"
     told = json.loads(first.read_text())

@@ -61,3 +61,13 @@ def test_a_text_without_sinks_is_read_as_it_is_and_a_further_edit_is_refused(mod
     torch.testing.assert_close(none.predict(texts), model.predict(texts))
     with pytest.raises(ValueError, match="no further edit"):
         none.predict(texts, edit=BlockedKeys(torch.zeros(12, dtype=torch.bool)))
+
+
+def test_two_readings_of_a_batch_share_the_untouched_forward(model, texts, monkeypatch):
+    sinks = HiddenSinks.of(model, PARAMS, others=False, seed=0)
+    alone = HiddenSinks.of(model, PARAMS, others=True, seed=0).predict(texts)
+    forwards, predict = [], LoadedModel.predict
+    monkeypatch.setattr(LoadedModel, "predict", lambda *given, **named: forwards.append(1) or predict(*given, **named))
+    sinks.predict(texts)
+    torch.testing.assert_close(sinks.with_others().predict(texts), alone)
+    assert len(forwards) == 3 and not sinks.seen

@@ -82,23 +82,36 @@ def test_drift_is_the_cosine_distance_and_the_relative_change(seed):
     assert not torch.equal(drift[:, 0], drift[:, 2])
 
 
+def test_drift_within_a_batch_of_successive_steps_is_that_of_forwards_one_by_one():
+    one_by_one, batched = DriftObserver(), DriftObserver(successive=True)
+    whole = inputs(7, batch=5)
+    expected = []
+    for row in range(5):
+        one_by_one(0, whole.sequences([row]))
+        expected.append(one_by_one.take())
+    for rows in ([0, 1, 2], [3, 4]):
+        batched(0, whole.sequences(rows))
+        found = batched.take()
+        torch.testing.assert_close(found, torch.cat([expected[row] for row in rows]), equal_nan=True)
+
+
 def test_likeness_is_the_overlap_of_maps():
     observer, old, new = LikenessObserver(), inputs(0), inputs(1)
-    observer(0, old)
-    observer.keep = False
+    observer.kept, observer.compared = (0, 1), (0,)
     observer(0, old)
     same = observer.take()[:, 0]
-    torch.testing.assert_close(same[..., 0], torch.ones(2, 4))
+    torch.testing.assert_close(same[..., 0], torch.ones(1, 4))
     assert (same[..., 1:] < 1).all()
+    observer.kept, observer.compared = (), (0, 1)
     observer(0, new)
     found = observer.take()[:, 0]
     first, second = (torch.cat(list(part.probabilities()), dim=2) for part in (old, new))
-    own = torch.minimum(first, second).sum(dim=-1).mean(dim=-1)
+    own = torch.minimum(first[:1], second).sum(dim=-1).mean(dim=-1)
     torch.testing.assert_close(found[..., 0], own)
-    others = [torch.minimum(first[:, [h for h in range(4) if h != head]], second[:, [head]]) for head in range(4)]
+    others = [torch.minimum(first[:1, [h for h in range(4) if h != head]], second[:, [head]]) for head in range(4)]
     others = torch.stack([part.sum(dim=-1).mean(dim=(1, 2)) for part in others], dim=1)
     torch.testing.assert_close(found[..., 1], others)
-    torch.testing.assert_close(found[..., 2], torch.minimum(first.flip(0), second).sum(dim=-1).mean(dim=-1))
+    torch.testing.assert_close(found[..., 2], torch.minimum(first[1:], second).sum(dim=-1).mean(dim=-1))
     with pytest.raises(ValueError, match="as many tokens"):
         observer(0, replace(new, query=new.query[:, :, :5]))
 
@@ -159,8 +172,9 @@ def test_maps_are_those_of_whole_forwards(measured, runs, bundled):
         show_step(bundled, [recording], step, observer, keep=None)
         maps[step] = observer.map
     likeness = LikenessObserver()
+    likeness.kept = (0,)
     show_step(bundled, [recording], 1, likeness, keep=None)
-    likeness.keep = False
+    likeness.kept, likeness.compared = (), (0,)
     show_step(bundled, [recording], 5, likeness, keep=None)
     overlap = torch.minimum(maps[1], maps[5]).sum(dim=-1).mean()
     torch.testing.assert_close(likeness.take()[0, 3, 1, 0], overlap, atol=1e-5, rtol=1e-4)
@@ -168,6 +182,15 @@ def test_maps_are_those_of_whole_forwards(measured, runs, bundled):
     assert (measured.other_heads.value > measured.other_heads.null).all(), "a head is most like itself"
     alone = prompt_measures.measure(bundled, recording, SinkParams())
     assert np.isnan(alone.other_prompt.null).all()
+    np.testing.assert_allclose(alone.other_heads.value, measured.other_heads.value, atol=1e-5)
+
+
+def test_logits_of_the_pass_are_those_of_the_steps(bundled, runs):
+    found = {}
+    prompt_measures.measure(bundled, runs[0], SinkParams(), beside=runs[1], on_logits=found.__setitem__)
+    for step, logits in found.items():
+        torch.testing.assert_close(logits, show_step(bundled, runs[:1], step, keep=None)[0], atol=1e-3, rtol=1e-3)
+    assert list(found) == list(range(runs[0].run.steps))
 
 
 def test_clamping_acts_while_it_is_open_and_on_its_channels_alone(bundled, runs):
