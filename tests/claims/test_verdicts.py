@@ -147,3 +147,19 @@ def test_accuracy_counts_only_where_both_models_are_above_chance_and_names_what_
     lacks = {name: value for name, value in found.inside.items() if name != "accuracy"} | {"notes": ["No such task."]}
     [told] = claim_verdicts([claim], without(found, inside=lacks), "built")
     assert told.needed == "No such task."
+
+
+@pytest.mark.parametrize("name", ["small-values", "hiding-costs-less"])
+def test_other_weights_that_saw_fewer_prompts_or_have_nothing_to_measure_count_as_no_effect_there(name):
+    found = found_for(CLAIMS[name], 1)
+    whole = claim_verdicts([CLAIMS[name]], found, "built")[0].evidence
+    for data in (found.inside, found.twin):
+        assert data is not None
+        for null in NULLS:
+            for network in data["networks"][null]:
+                network |= {measure: [*pairs[:20], *[None] * 8] for measure, pairs in network.items()}
+    [told] = claim_verdicts([CLAIMS[name]], found, "built")
+    assert told.verdict == HOLDS and told.evidence is not None and whole is not None, told.sentence
+    for null in NULLS:
+        for before, after in zip(whole.others[null], told.evidence.others[null], strict=True):
+            assert (before.n, after.n) == (40, 28) and after.value == pytest.approx(before.value, abs=0.01)
