@@ -1,8 +1,10 @@
 """The explorer in a real browser: it counts the sinks that Python counts, and its views answer each other."""
 
+import base64
 import json
 import re
 import shutil
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis import jobs
-from analysis.figures.explorer import component_js, explorer_html, feed_bytes
+from analysis.figures.explorer import component_js, explorer_html, feed_bytes, packed_text
 from analysis.models.resident import release_resident
 from analysis.recording import exploring
 from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
@@ -139,6 +141,25 @@ def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
             assert np.array_equal(np.reshape(flags, mass.shape), expected), (layer, head, definition, value)
             strength = np.where(expected, mass, 0).sum(axis=1) / np.nansum(mass, axis=1)
             assert np.allclose(shares, strength, atol=1e-5)
+
+
+def coded_before(packed):
+    """The text that earlier versions made of an explorer's bytes; stored studies hold it."""
+    words = np.frombuffer(packed + bytes(-len(packed) % 4), np.uint8).reshape(-1, 4)
+    return base64.b64encode(zlib.compress(words.T.tobytes(), 9)).decode()
+
+
+def test_a_file_holds_every_byte_in_fewer_of_them_and_that_of_an_earlier_study_still_opens(page, tmp_path):
+    trajectory = relative(attending(block_trajectory(), "bidirectional"))
+    packed = explored([trajectory, relative(block_trajectory(cached=True))], ["one", "two"])
+    assert len(packed_text(packed)) < 0.9 * len(coded_before(packed))
+    numbers = """names => { const { recordings } = document.querySelector(".sinkscope-explorer").explorer;
+      return recordings.map(each => names.map(name => [...new Uint32Array(each[name].buffer, each[name].byteOffset,
+        each[name].length)])); }"""
+    opened(page, tmp_path, packed)
+    now = page.evaluate(numbers, ["model", "mean", "std", "uniform"])
+    opened(page, tmp_path, coded_before(packed))
+    assert page.evaluate(numbers, ["model", "mean", "std", "uniform"]) == now
 
 
 def test_shares_of_all_heads_are_those_that_python_answers_where_heads_are_too_many_to_send(

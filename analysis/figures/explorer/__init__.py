@@ -9,6 +9,7 @@ from analysis.figures.explorer.data import (
     explorer_bytes,
     feed_bytes,
 )
+from analysis.figures.explorer.file_coding import packed_text
 from analysis.figures.explorer.fragment import (
     component_js,
     explorer_css,
@@ -16,7 +17,6 @@ from analysis.figures.explorer.fragment import (
     explorer_js,
     explorer_script,
     feed_js,
-    packed_text,
 )
 
 __all__ = [

@@ -1,12 +1,10 @@
 """The explorer's script and style, and the explorer as a piece of an HTML file that needs no server and no network."""
 
-import base64
 import json
-import zlib
 from functools import cache
 from pathlib import Path
 
-import numpy as np
+from analysis.figures.explorer.file_coding import packed_text
 
 _FOLDER = Path(__file__).parent
 # Each file is one subject; together they are one module, in the order in which they read.
@@ -46,12 +44,6 @@ def explorer_script() -> str:
     style = json.dumps(explorer_css()).replace("<", "\\u003c")
     file = (_FOLDER / "file.js").read_text(encoding="utf-8")
     return f"\n{explorer_js()}\nconst STYLE = {style};\n{file}\n"
-
-
-def packed_text(packed: bytes) -> str:
-    """Return the bytes of an explorer as text: deflated and in Base64, which holds nothing that HTML would read."""
-    words = np.frombuffer(packed + bytes(-len(packed) % 4), np.uint8).reshape(-1, 4)
-    return base64.b64encode(zlib.compress(words.T.tobytes(), 9)).decode()  # first bytes of all numbers first: smaller
 
 
 def explorer_html(packed: bytes | str) -> str:
