@@ -8,7 +8,8 @@ mean, as they move an accuracy, and it tells models apart where both are right. 
 accuracies.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from analysis.evaluation import comparing
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import Results
-from analysis.statistics.clustered import ClusteredMean, clustered_mean, mean_of_means, p_value
-from analysis.statistics.differences import LEVEL, SHOWN, holm
+from analysis.statistics.clustered import ClusteredMean, as_json, clustered_mean, mean_of_means, p_value
+from analysis.statistics.differences import Difference, in_family
 
 MEAN = "Average"
 LEFT_OUT = "Not of written answers, under guidance, or where draws end early: there is no such bound to compare."
@@ -31,16 +32,23 @@ def bounded(results: Results) -> list[EvaluatedBenchmark]:
 
 def bound_table(results: Results) -> list[dict[str, Any]]:
     """The mean bound with its clustered 95 % interval, a row a task and model, and the average over tasks."""
-    rows: list[dict[str, Any]] = []
-    of_model: dict[int, list[ClusteredMean]] = {model: [] for model in range(len(results.names))}
-    for benchmark in bounded(results):
-        for model, name in enumerate(results.names):
-            mean = _mean(results, benchmark.name, results.bounds[benchmark.name][model])
-            of_model[model].append(mean)
-            rows.append({"task": benchmark.title, "model": name, **_numbers(mean.value, _half(mean), mean)})
-    if len(bounded(results)) > 1:
-        for model, name in enumerate(results.names):
-            rows.append({"task": MEAN, "model": name, **_average(of_model[model])})
+    tasks, models = bounded(results), range(len(results.names))
+    means = {
+        (task.name, model): _mean(results, task.name, results.bounds[task.name][model])
+        for task in tasks
+        for model in models
+    }
+    rows = [
+        {"task": task.title, "model": results.names[model], **_numbers(_over([means[task.name, model]]))}
+        for task in tasks
+        for model in models
+    ]
+    if len(tasks) > 1:
+        averages = [_over([means[task.name, model] for task in tasks]) for model in models]
+        rows += [
+            {"task": MEAN, "model": name, **_numbers(whole)}
+            for name, whole in zip(results.names, averages, strict=True)
+        ]
     return rows
 
 
@@ -50,26 +58,21 @@ def bound_differences(results: Results, some: Sequence[Pair]) -> list[dict[str, 
     Tested when all planned items are in; p is Student's, or the sign flip's where it is larger and few clusters differ,
     adjusted by Holm over all rows.
     """
-    final = all(comparing.is_final(results, scored.name, range(len(results.names))) for scored in bounded(results))
-    rows: list[dict[str, Any]] = []
-    ps: list[float | None] = []
-    for pair in some:
-        means = []
-        for benchmark in bounded(results):
-            table = results.bounds[benchmark.name]
-            mean = _mean(results, benchmark.name, table[pair[0]] - table[pair[1]])
-            means.append(mean)
-            rows.append({"task": benchmark.title, **_who(results, pair), **_numbers(mean.value, _half(mean), mean)})
-            tested = final and np.isfinite(mean.variance)
-            ps.append(p_value(mean.value, mean.variance, mean.clusters - 1, mean.sums) if tested else None)
-        if len(means) > 1:
-            rows.append({"task": MEAN, **_who(results, pair), **_average(means)})
-            spread = [mean for mean in means if np.isfinite(mean.variance)]
-            whole = mean_of_means(spread) if final and len(spread) == len(means) else None
-            ps.append(None if whole is None else p_value(whole.value, whole.variance, whole.freedom, whole.shares))
+    tasks = bounded(results)
+    final = all(comparing.is_final(results, task.name, range(len(results.names))) for task in tasks)
+    named, differences = [], []
+    for first, second in some:
+        tables = [results.bounds[task.name] for task in tasks]
+        means = [
+            _mean(results, task.name, table[first] - table[second]) for task, table in zip(tasks, tables, strict=True)
+        ]
+        groups = [[mean] for mean in means] + ([means] if len(means) > 1 else [])
+        titles = [*(task.title for task in tasks), MEAN][: len(groups)]
+        named += [{"task": title, "model": results.names[first], "than": results.names[second]} for title in titles]
+        differences += [_over(group, final) for group in groups]
     return [
-        row | {"p (Holm)": adjusted, "verdict": _words(row["nats a token"], adjusted, final)}
-        for row, adjusted in zip(rows, holm(ps), strict=True)
+        {**who, **_numbers(difference), "p (Holm)": difference.p_holm, "verdict": _verdict(difference)}
+        for who, difference in zip(named, in_family(differences), strict=True)
     ]
 
 
@@ -82,44 +85,33 @@ def summary(results: Results) -> dict[str, Any]:
     }
 
 
-def _who(results: Results, pair: Pair) -> Mapping[str, str]:
-    return {"model": results.names[pair[0]], "than": results.names[pair[1]]}
-
-
 def _mean(results: Results, benchmark: str, values: np.ndarray) -> ClusteredMean:
     there = np.isfinite(values)
     return clustered_mean(values[there], results.clusters[benchmark][there])
 
 
-def _half(mean: ClusteredMean) -> float:
-    """Half an interval; NaN where there is no spread to go by, as a bound has no range that would say how far."""
-    return mean.half if np.isfinite(mean.variance) else np.nan
+def _over(means: Sequence[ClusteredMean], test: bool = False) -> Difference:
+    """The tasks' means with the same weight each. Without interval and p where a task has no spread to go by, as a
+    bound has no range that would say how far it could lie.
+    """
+    value, half, p = float(np.mean([mean.value for mean in means])), np.nan, None
+    if all(np.isfinite(mean.variance) for mean in means):
+        whole = mean_of_means(means)
+        half = whole.half
+        p = p_value(whole.value, whole.variance, whole.freedom, whole.shares) if test else None
+    items, clusters = sum(mean.items for mean in means), sum(mean.clusters for mean in means)
+    return Difference(value, value - half, value + half, items, clusters, p=p, final=test)
 
 
-def _average(means: Sequence[ClusteredMean]) -> dict[str, Any]:
-    """The tasks' means with the same weight each."""
-    value = float(np.mean([mean.value for mean in means]))
-    spread = all(np.isfinite(mean.variance) for mean in means)
-    half = mean_of_means(means).half if spread else np.nan
-    return {
-        **_ends(value, half),
-        "items": sum(mean.items for mean in means),
-        "clusters": sum(mean.clusters for mean in means),
-    }
+def _numbers(difference: Difference) -> dict[str, Any]:
+    numbers = as_json(difference)
+    ends = {"nats a token": numbers["value"], "low": numbers["low"], "high": numbers["high"]}
+    return {**ends, "items": difference.n, "clusters": difference.clusters}
 
 
-def _numbers(value: float, half: float, mean: ClusteredMean) -> dict[str, Any]:
-    return {**_ends(value, half), "items": mean.items, "clusters": mean.clusters}
-
-
-def _ends(value: float, half: float) -> dict[str, float | None]:
-    ends = {"nats a token": value, "low": value - half, "high": value + half}
-    return {name: number if np.isfinite(number) else None for name, number in ends.items()}
-
-
-def _words(value: float | None, p: float | None, final: bool) -> str:
-    if value is None:
-        return "no common items yet"
-    if p is None:
-        return "no spread to go by" if final else "interim"
-    return SHOWN[0 if value < 0 else 1] if p < 1 - LEVEL else "no difference shown"
+def _verdict(difference: Difference) -> str:
+    """Less is better."""
+    if np.isfinite(difference.value) and difference.p is None:
+        return "no spread to go by" if difference.final else "interim"
+    value, low, high = (-end for end in (difference.value, difference.high, difference.low))
+    return replace(difference, value=value, low=low, high=high).words if np.isfinite(value) else "no common items yet"
