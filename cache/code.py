@@ -25,6 +25,7 @@ NO_NUMBERS = (
     "analysis.command_line",
     "analysis.engine",
     "analysis.errors",
+    "analysis.evaluation.findings",
     "analysis.figures",
     "analysis.hub",
     "analysis.jobs.summaries",

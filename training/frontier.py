@@ -16,6 +16,7 @@ from analysis.engine.sweep_points import point_row, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
+from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import MEASURED_COSTS
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
@@ -67,7 +68,7 @@ def shipped(spec: SweepSpec, points: list[Point], scores: list[sweep_scores.Poin
         settings = settings_of(scores, prunings, quality)
         compared = sweep_scores.comparisons(settings)
         if not verdicts:
-            verdicts = sweep_scores.verdicts(compared)
+            verdicts = sweeps.verdicts(compared)
         for cost in MEASURED_COSTS:
             for drawn in planes_of(settings, prunings, rows, compared, quality, (cost,)):
                 known = drawn.table.dropna(subset="share of the dense cost")

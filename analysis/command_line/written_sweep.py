@@ -13,6 +13,7 @@ from analysis import outputs
 from analysis.command_line.flags import folder_beside
 from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.evaluation import dose, sweep_scores, sweep_tables
+from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, Cost, placed
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, Quality, settings_of
@@ -56,7 +57,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     moved = settings_of(swept.scores, swept.prunings, of_divergence)
     planes += planes_of(moved, swept.prunings, swept.rows, sweep_scores.comparisons(moved), of_divergence)
     told = headlines(planes)
-    verdicts = [*told, *sweep_scores.verdicts(compared), *map(dose.sentence, doses)]
+    verdicts = [*told, *sweeps.verdicts(compared), *map(sweeps.dose_response, doses)]
     summary = {
         "format": FORMAT,
         "state": swept.state,

@@ -6,17 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.ablation_effects import (
-    MEASURES,
-    contrast_sentence,
-    control_of,
-    disagreements,
-    no_sinks,
-    sentence,
-    shown,
-    without_sinks,
-)
+from analysis.evaluation.ablation_effects import MEASURES, control_of, shown
 from analysis.evaluation.ablation_levels import Levels, answer, answer_rows, difference_words, levels_of
+from analysis.evaluation.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, without_sinks
 from analysis.figures.causes import LevelRow, effect_levels
 from analysis.figures.export import Exhibit, Formulas
 from analysis.readings import reading

@@ -13,7 +13,6 @@ import numpy as np
 from analysis.evaluation.sweep_scores import Setting
 from analysis.specs import setting_key
 from analysis.statistics.crossed import crossed_difference
-from analysis.statistics.decisions import POINTS, interval_words, percent, seen
 from analysis.statistics.differences import Difference, in_family
 
 LEAST = 3  # strengths that a slope needs
@@ -89,28 +88,6 @@ def _but_for_strength(setting: Setting) -> str:
     return setting_key(
         point.model_copy(update={"discount": point.discount.model_copy(update={"discount_strength": 1.0})})
     )
-
-
-def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Difference) -> str:
-    """Tell in a sentence what a dose-response shows. method: its title."""
-    doses = ", ".join(f"{strength:g}" for strength in strengths)
-    told = f"accuracy {'rises' if slope.value > 0 else 'falls'} with λ" if slope.shown else "no significant trend in λ"
-    if not slope.final:
-        told = "not all runs are in"
-    elif slope.seeds == 1:
-        told = "no verdict from one calibration seed"
-    noise = "" if slope.shown or not slope.final else seen(slope, POINTS)
-    return (
-        f"Dose-response of {method} at {percent(sparsity)} (λ = {doses}): {told}, {interval_words(slope)} from no "
-        f"discount to the full one{noise}."
-    )
-
-
-def sentence(response: DoseResponse) -> str:
-    """Tell in a sentence what a dose-response shows."""
-    point = response.settings[0].pruning
-    discounted = " + ".join(row.title for row in point.readers if row.discounted)
-    return trend(discounted, point.sparsity, response.strengths, response.slope)
 
 
 def dose_row(response: DoseResponse) -> dict[str, object]:

@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.evaluation.ablation_effects import Measure, effect_of, shown
+from analysis.evaluation.ablation_effects import Measure
 from analysis.specs import POLICIES
 from analysis.statistics.clustered import as_json, clustered_mean, difference, inside
 from analysis.statistics.differences import Difference, in_family
-from analysis.words import listed
 
 NAMED: Final = ("policy", "budget", "control")
 """What names a row."""
@@ -91,90 +90,3 @@ def mean_of(row: Row, name: str) -> tuple[float, float, float] | None:
         return mean.value, mean.value - half, mean.value + half
     low, high = inside(mean.value - mean.half, mean.value + mean.half, np.array(values, float), 0)
     return mean.value, float(low), float(high)
-
-
-# --- sentences --------------------------------------------------------------------------------------------------
-
-
-def in_words(effects_found: Sequence[Row], prompts: int, gone: bool) -> list[str]:
-    """Say what keeping by each policy gains over its controls, the headline first; empty where nothing was tested.
-
-    gone: whether positions left a cache; else their keys were hidden.
-    """
-    told = [
-        _finding(those, prompts, gone)
-        for policy, row in POLICIES.items()
-        for against in row.controls
-        if (those := _of(effects_found, policy, against, "aligned"))
-    ]
-    return [*told, _predictions(effects_found), LEFT_OUT] if told else []
-
-
-LEFT_OUT: Final = "Intervals cover the choice of prompts only; the sampler and the random draws have one seed."
-
-
-def _of(effects_found: Sequence[Row], policy: str, against: str, measure: str) -> list[Row]:
-    return [
-        effect
-        for effect in effects_found
-        if (effect["policy"], effect["against"], effect["measure"]) == (policy, against, measure)
-        and effect["low"] is not None
-        and effect["p_holm"] is not None
-    ]
-
-
-def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
-    """Say the largest significant difference of one policy from one control over the budgets, else what could have
-    been seen.
-    """
-    policy, against = POLICIES[those[0]["policy"]].title, POLICIES[those[0]["against"]].title
-    what = "cache" if gone else "keys"
-    told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
-    if told:
-        strongest = told[0]
-        verb = "gains" if strongest["value"] > 0 else "loses"
-        others = f" It is significant at {len(told)} of {len(those)} budgets; this is the largest difference."
-        return (
-            f"At {strongest['budget']:.0%} of the {what}, keeping {policy} {verb} {_points(abs(strongest['value']))} "
-            f"points of agreement with the full text [{_ends(strongest)}] compared with keeping {against}, over "
-            f"{prompts} prompts.{others}"
-        )
-    best = min(those, key=lambda effect: effect["detectable"] or np.inf)
-    seen = best["detectable"]
-    could = (
-        f"; a difference of {_points(seen)} points would have been seen"
-        if seen and seen < 1
-        else "; with so few prompts none would have been"
-    )
-    budgets = listed([f"{effect['budget']:.0%}" for effect in those])
-    return (
-        f"At {budgets} of the {what}, keeping {policy} compared with keeping {against} is not significant after "
-        "Holm correction: "
-        f"{_signed(best['value'])} points at {best['budget']:.0%} [{_ends(best)}]{could} ({prompts} prompts)."
-    )
-
-
-def _predictions(effects_found: Sequence[Row]) -> str:
-    """Say for how many of the comparisons the predictions, too, stay closer to those of the full run."""
-    those = [effect for effect in effects_found if effect["measure"] == "divergence" and effect["low"] is not None]
-    closer = sum(shown(effect) and effect["value"] < 0 for effect in those)
-    farther = sum(shown(effect) and effect["value"] > 0 for effect in those)
-    return (
-        f"On the inputs of the full run, predictions lie significantly closer to its own than those of the control in "
-        f"{closer} of {len(those)} comparisons, and farther in {farther} (Holm)."
-    )
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _ends(effect: Row) -> str:
-    tested = effect_of(effect)
-    flipped = effect["value"] < 0 and shown(effect)  # a loss is told as such, with its ends turned round
-    low, high = (-tested.high, -tested.low) if flipped else (tested.low, tested.high)
-    return f"{100 * low:.1f}, {100 * high:.1f}".replace("-", "−")

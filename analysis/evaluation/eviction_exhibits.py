@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.ablation_effects import shown
-from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, in_words, mean_of
+from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, mean_of
+from analysis.evaluation.findings.evictions import in_words
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit, Formulas
 from analysis.figures.frontier import Points, Saving, frontier

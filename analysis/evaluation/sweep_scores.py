@@ -15,23 +15,12 @@ import numpy as np
 
 from analysis.evaluation import plan_noise, planning, results
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.specs import (
-    METHODS,
-    EvictionPoint,
-    PruneSpec,
-    against,
-    detail,
-    part_alone,
-    setting_key,
-    setting_name,
-    titles_apart,
-    where,
-)
+from analysis.specs import METHODS, EvictionPoint, PruneSpec, against, detail, part_alone, setting_key, setting_name
 from analysis.specs.recipe import called
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
 from analysis.statistics.crossed import SeedFloor, crossed_difference, seed_floor
-from analysis.statistics.decisions import conclusions, decide, tests_in_words
+from analysis.statistics.decisions import decide
 from analysis.statistics.differences import SHOWN, Difference, in_family
 
 
@@ -328,81 +317,3 @@ def floor(setting: Setting) -> SeedFloor | None:
     return seed_floor(
         [runs for runs, _, _ in setting.tasks.values()], [clusters for _, _, clusters in setting.tasks.values()]
     )
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A pair of methods of a model in words. told: what is shown at which setting. tested: by which tests, and which
-    noise was counted.
-    """
-
-    told: str
-    tested: str
-
-    def __str__(self) -> str:
-        return f"{self.told} {self.tested}"
-
-
-def verdicts(compared: Sequence[Comparison]) -> list[str]:
-    """Return each verdict of `verdicts_by_pair` in one text."""
-    return list(map(str, verdicts_by_pair(compared)))
-
-
-def verdicts_by_pair(compared: Sequence[Comparison]) -> list[Verdict]:
-    """Return one verdict for each pair of methods of a model."""
-    groups: dict[tuple[str, str, str, str, bool], list[Comparison]] = defaultdict(list)
-    for comparison in compared:
-        point = comparison.setting.pruning
-        alone = bool(part_alone(point))  # parts of one recipe stand together, whatever control they are switches of
-        title, other = titles_apart(point, comparison.other.pruning)
-        groups[point.model.source, "" if alone else title, other, comparison.relation, alone].append(comparison)
-    return [_verdict(group) for group in groups.values()]
-
-
-def _verdict(group: Sequence[Comparison]) -> Verdict:
-    first = group[0]
-    title, other = titles_apart(first.setting.pruning, first.other.pruning)
-    told = {}
-    for comparison in group:
-        point = comparison.setting.pruning
-        told[f"{where(point)} {detail(point)}".strip()] = comparison.difference
-    called = HELD_AGAINST[first.relation]
-    named = other if called in other else f"{other} ({called})"
-    if part_alone(first.setting.pruning):
-        title = f"{other} with one part of the recipe"
-    noises = noise([comparison.difference for comparison in group], seed_of(first.setting))
-    return Verdict(
-        f"{title[0].upper()}{title[1:]} against {named} on {first.setting.pruning.model.source}: "
-        f"{conclusions(told, 0.0, first.setting.above_chance)}.",
-        f"{tests_in_words(told)} {noises}".strip(),
-    )
-
-
-def noise(differences: Sequence[Difference], seed: str = "calibration seed") -> str:
-    """Which sources of noise the intervals of these differences hold, and which they leave out. seed: what varies."""
-    counts, clusters = ([getattr(difference, name) for difference in differences] for name in ("n", "clusters"))
-    items = f"items ({_span(counts)} in {_span(clusters)} clusters)"
-    seeds = _span([difference.seeds for difference in differences])
-    if not any(difference.seeds for difference in differences):
-        return f"The intervals hold the noise of {items}; nothing else is drawn."
-    if all(difference.holds_seeds for difference in differences):
-        return f"The intervals hold two sources of noise: {items}, and the {seed} ({seeds} seeds, paired)."
-    if any(difference.holds_seeds for difference in differences):
-        return (
-            f"The intervals hold the noise of {items}, and that of the {seed} only where there are two seeds "
-            f"or more ({seeds} here)."
-        )
-    return (
-        f"The intervals hold the noise of {items} alone. They leave out the {seed}'s: sweep several "
-        "seeds to measure it."
-    )
-
-
-def seed_of(setting: Setting) -> str:
-    """Return what differs between the seeds of a setting."""
-    return "draw" if isinstance(setting.pruning, EvictionPoint) else "calibration seed"
-
-
-def _span(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -8,9 +8,9 @@ import numpy as np
 
 from analysis.evaluation import bounds, comparing, conditions
 from analysis.evaluation.comparing import Pair
+from analysis.evaluation.findings.evaluations import adjustment, over_seeds_in_words
 from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
-from analysis.evaluation.verdicts import adjustment, over_seeds_in_words
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
 from analysis.statistics.differences import Difference

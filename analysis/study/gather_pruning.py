@@ -7,6 +7,7 @@ from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, plan_words, planning, sweep_scores
 from analysis.evaluation.conditions import PLACEBOS
+from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Setting as Scored
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import METHODS, PruneSpec, StudySpec, against, part_alone, setting_key
@@ -112,7 +113,7 @@ def pruning_of(
         contrasts=tuple(_contrast(spec, step) for step in steps),
         waterfalls=tuple(_waterfalls(settings, steps)),
         doses=tuple(_dose(response) for response in dose.dose_responses(settings)),
-        noise=sweep_scores.noise(differences) if differences else "",
+        noise=sweeps.noise(differences) if differences else "",
         waiting=sum(point.state in ("waiting", "under way") for point in points),
         job=sweep.id,
     )

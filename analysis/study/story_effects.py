@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, WHERE, disagreement
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.findings.ablations import WHERE, disagreement
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.sinks.agreement import agreement

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from analysis.command_line.written_sweep import headlines
 from analysis.errors import UserError
-from analysis.evaluation import sweep_headline, sweep_scores, sweep_tables
+from analysis.evaluation import sweep_scores, sweep_tables
+from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
 from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.qualities import QUALITIES, settings_of
@@ -192,11 +193,11 @@ def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
     _, compared = on_cache(gain=0.5)
     assert {one.difference.tests for one in compared} == {1 + 2 + 2}, "one pruning, two budgets against two policies"
     of_control = [one for one in compared if one.relation == "control"]
-    pruned, evicted = sweep_headline.headlines(of_control)
+    pruned, evicted = sweeps.headlines(of_control)
     assert "Sink-Wanda" in pruned.told and " sparsity" in pruned.told
     assert "% of the cache, keeping sinks and a window is better than keeping random positions" in evicted.told
     assert "2 of 2 differences are significant" in evicted.told and "the draw (6 seeds" in evicted.tested
-    said = sweep_scores.verdicts_by_pair(compared)
+    said = sweeps.verdicts_by_pair(compared)
     kept = next(one for one in said if "random positions" in one.told)
     assert kept.told.startswith("Sinks and a window against random positions of the same state (control) on bundled: ")
     assert "% of the cache (" in kept.told and "the draw (6 seeds, paired)" in kept.tested

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables, verdicts
+from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
+from analysis.evaluation.findings import evaluations
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.pruned.report_file import PrunedRun
@@ -160,7 +161,7 @@ def test_nothing_is_tested_before_all_models_are_through(found):
     assert not comparing.all_final(found, results.AVERAGE)
     assert not tables.summary(found)["complete"]
     assert tables.difference_table(found, [(2, 0)])[-1]["in words"].startswith("interim")
-    assert verdicts.adjustment(found) == "Tests come when all items of all models are in."
+    assert evaluations.adjustment(found) == "Tests come when all items of all models are in."
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_all_pairs_tasks_and_averages_are_one_family(whole):
     family = comparing.family(whole)
     ps = [one.p for tasks in family.values() for one in tasks.values()]
     assert len(ps) == comparing.tests(family) == 3 * (2 + 1)
-    assert verdicts.adjustment(whole).endswith("9 tests: 3 pairs of models, 2 tasks and their average.")
+    assert evaluations.adjustment(whole).endswith("9 tests: 3 pairs of models, 2 tasks and their average.")
     adjusted = [one.p_holm for tasks in family.values() for one in tasks.values()]
     smallest, largest = np.argmin(ps), np.argmax(ps)
     assert adjusted[smallest] == pytest.approx(min(1, 9 * ps[smallest]))
@@ -191,7 +192,7 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
     for pair in comparing.pairs(found):
         rows = tables.difference_table(found, [pair])
-        (sentence,) = verdicts.verdicts(found, [pair])
+        (sentence,) = evaluations.verdicts(found, [pair])
         for row in rows:
             judged = "no verdict" not in row["in words"]
             assert (row["in words"] in SHOWN) == (row["p (Holm)"] < 0.05 and judged)
@@ -225,7 +226,7 @@ def test_a_task_on_which_the_dense_model_is_at_chance_has_no_verdict(tmp_path):
     assert rows["A"]["p (Holm)"] < 0.05, "it would be called worse"
     assert rows["A"]["in words"] == "no verdict: the dense model is not above chance"
     assert rows["B"]["in words"] == rows["Average"]["in words"] == "worse"
-    (sentence,) = verdicts.verdicts(found, [(2, 0)])
+    (sentence,) = evaluations.verdicts(found, [(2, 0)])
     assert "; worse on B; no verdict on A, as the dense model is not above chance." in sentence
     assert not comparing.family(found)[2, 1]["a"].shown, "nor of two pruned models"
     unrelated = replace(
@@ -278,7 +279,7 @@ def test_scoring_in_another_precision_is_named_and_makes_no_control(tmp_path):
     found = written(tmp_path / "x.jsonl", (40, 40, 40), scored=("float32", "bfloat16", "float32"))
     assert comparing.related_pairs(found)["control"] == []
     assert "Precision of the scoring (float32 and bfloat16)" in comparing.missing(found, "control")[0]
-    (told,) = verdicts.verdicts(found, [(1, 0)])
+    (told,) = evaluations.verdicts(found, [(1, 0)])
     assert "Not only the method differs: Precision of the scoring (bfloat16 and float32)." in told
     first, *rest = tables.condition_sheet(found, (1, 0))
     assert first == {
@@ -372,13 +373,13 @@ def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
     assert len(ps) == comparing.tests(family, groups) == 9 * 3 + 3
     assert (
         "30 tests: 9 pairs of models, 2 tasks and their average, and 3 over calibration seeds."
-        in verdicts.adjustment(seeded)
+        in evaluations.adjustment(seeded)
     )
 
 
 def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
     control = [(5, 1), (6, 2), (4, 3)]
-    *alone, together = verdicts.verdicts(seeded, control)
+    *alone, together = evaluations.verdicts(seeded, control)
     floor = comparing.floors(seeded)[5, 6, 4]
     for sentence in alone:
         assert "The calibration seed's own noise is not in this interval; two seeds differ, in root mean sq" in sentence
@@ -393,7 +394,9 @@ def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
     assert row["in words"] == "no difference shown" and "not significant" in together
     assert row["standard error, seeds"] > 0
     assert tables.seed_table(seeded, control[:2]) == []
-    assert verdicts.verdicts(found, [(1, 0)])[0].endswith("The calibration seed's own noise is not in this interval.")
+    assert evaluations.verdicts(found, [(1, 0)])[0].endswith(
+        "The calibration seed's own noise is not in this interval."
+    )
     summary = tables.summary(seeded)
     assert [row["in_words"] for row in summary["over_seeds"]][-1:] != []
     assert together in [row["in_words"] for row in summary["over_seeds"]]
@@ -407,7 +410,7 @@ def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
 def test_methods_without_a_seed_have_no_noise_of_it(tmp_path):
     runs = (PrunedRun({}, None, ""), pruned_run(method="magnitude"))
     found = written(tmp_path / "x.jsonl", (40, 40), runs, ("dense", "magnitude"))
-    assert "seed" not in verdicts.verdicts(found, [(1, 0)])[0]
+    assert "seed" not in evaluations.verdicts(found, [(1, 0)])[0]
     assert comparing.over_seeds(found) == ()
     assert comparing.floors(found) == {}
 
@@ -463,7 +466,7 @@ def test_no_task_is_tested_before_the_items_of_all_are_in(whole):
     assert not any("p (Holm)" in some for some in columns)
     assert "p (Holm)" in tables.difference_table(whole, [pair])[-1]
     assert "p" not in tables.difference_table(whole, [pair])[-1], "one p a comparison, the adjusted one"
-    assert "interim, no tests yet." in verdicts.verdicts(early, [pair])[0]
+    assert "interim, no tests yet." in evaluations.verdicts(early, [pair])[0]
 
 
 def test_averages_are_over_what_every_model_has_begun(found):
@@ -482,7 +485,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
 
 
 def test_the_grid_and_the_verdicts_say_what_the_estimates_say(found):
-    (row, *_), (verdict, *_) = tables.accuracy_grid(found), verdicts.verdicts(found, [(1, 0)])
+    (row, *_), (verdict, *_) = tables.accuracy_grid(found), evaluations.verdicts(found, [(1, 0)])
     one = tables.accuracy(found, "a", 0)
     assert row["A"] == f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
     mean = comparing.family(found)[1, 0][results.AVERAGE]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.evaluation import dose, sweep_scores, sweep_tables
+from analysis.evaluation.findings import sweeps
+from analysis.evaluation.findings.sweeps import headline, relations
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
-from analysis.evaluation.sweep_headline import headline, relations
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.specs import METHODS, RECIPE, ModelSpec, SweepSpec, grid, part_alone, setting_key
 
@@ -71,7 +72,7 @@ def test_every_sink_aware_setting_stands_against_its_control_and_its_published_b
 
 
 def test_without_an_effect_it_cannot_tell_and_names_both_sources_of_noise():
-    told = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
+    told = sweeps.verdicts(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
     control = next(sentence for sentence in told if "control" in sentence)
     assert control.startswith("Sink-Wanda against Wanda, noised (control) on bundled: cannot tell at 60 % (")
     assert (
@@ -87,7 +88,7 @@ def test_an_effect_is_shown():
     assert all(one.decision == "better" and one.shown and one.difference.value > 0.1 for one in told)
 
 
-def first_line(points: list[PointScores], spec: SweepSpec = SPEC) -> sweep_scores.Verdict:
+def first_line(points: list[PointScores], spec: SweepSpec = SPEC) -> sweeps.Verdict:
     compared = sweep_scores.comparisons(swept(points, spec))
     assert relations(compared) == ["control", "published"]
     return headline([one for one in compared if one.relation == "control"])
@@ -113,7 +114,7 @@ def test_without_one_it_says_which_would_have_been_detected_and_what_is_left_out
 
 def test_with_one_seed_the_noise_of_the_seed_is_said_to_be_left_out():
     one = SPEC.model_copy(update={"seeds": (0,)})
-    (control, _) = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(one), one)))
+    (control, _) = sweeps.verdicts(sweep_scores.comparisons(swept(scored(one), one)))
     assert "leave out the calibration seed's" in control
     assert "no verdict from one calibration seed at 60 %" in control and "p = " not in control
     assert sweep_scores.floor(swept(scored(one), one)[0]) is None
@@ -126,7 +127,7 @@ def test_a_dense_model_at_chance_gives_no_verdict():
     ]
     compared = sweep_scores.comparisons(swept(points, SPEC))
     assert {one.decision for one in compared} == {"at chance"} and not any(one.shown for one in compared)
-    assert "the dense model is not above chance" in sweep_scores.verdicts(compared)[0]
+    assert "the dense model is not above chance" in sweeps.verdicts(compared)[0]
 
 
 def test_while_seeds_are_missing_a_difference_is_interim_and_on_the_seeds_that_both_have():
@@ -209,7 +210,7 @@ def test_a_sweep_that_takes_the_recipe_apart_prunes_each_part_alone_beside_its_b
         for part in RECIPE
     }
     assert told == alone | {("sink-wanda 0.7", "wanda-noised", "control"), ("sink-wanda 0.7", "wanda", "published")}
-    said = " ".join(sweep_scores.verdicts(found))
+    said = " ".join(sweeps.verdicts(found))
     assert said.count("Wanda with one part of the recipe against Wanda") == 1
     assert all(f"70 % {part} alone" in said for part in RECIPE)
 
@@ -256,11 +257,11 @@ def test_a_dose_response_is_the_slope_in_the_strength_with_its_interval():
     assert rising.strengths == (0, 0.25, 0.5, 0.75, 1)
     expected = np.polyfit(rising.strengths, rising.accuracies, 1)[0]
     assert rising.slope.value == pytest.approx(expected) and rising.slope.low < 0.1 < rising.slope.high
-    assert rising.slope.shown and "accuracy rises with λ, +1" in dose.sentence(rising)
+    assert rising.slope.shown and "accuracy rises with λ, +1" in sweeps.dose_response(rising)
     (flat,) = dosed(0.0)
-    assert "no significant trend in λ" in dose.sentence(flat) and dose.dose_row(flat)["slope"] == 0
+    assert "no significant trend in λ" in sweeps.dose_response(flat) and dose.dose_row(flat)["slope"] == 0
     (one,) = dosed(0.1, seeds=1)
-    assert one.slope.p is None and "no verdict from one calibration seed" in dose.sentence(one)
+    assert one.slope.p is None and "no verdict from one calibration seed" in sweeps.dose_response(one)
 
 
 @settings(max_examples=100, deadline=None)

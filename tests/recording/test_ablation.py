@@ -13,19 +13,17 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import (
-    MEASURES,
+from analysis.evaluation.ablation_effects import MEASURES, effects, shown
+from analysis.evaluation.ablation_exhibits import effects_of, in_words
+from analysis.evaluation.ablation_levels import answer, levels_of
+from analysis.evaluation.findings.ablations import (
     contrast_sentence,
     disagreement,
     disagreements,
-    effects,
     no_sinks,
     sentence,
-    shown,
     without_sinks,
 )
-from analysis.evaluation.ablation_exhibits import effects_of, in_words
-from analysis.evaluation.ablation_levels import answer, levels_of
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.evaluation import comparing, conditions, curves, decomposition, tables, verdicts
+from analysis.evaluation import comparing, conditions, curves, decomposition, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
+from analysis.evaluation.findings.evaluations import adjustment, verdicts
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
@@ -102,7 +103,7 @@ def in_brief(results: Results) -> None:
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
     if pairs:
-        st.markdown("\n\n".join(plain(sentence) for sentence in verdicts.verdicts(results, pairs)))
+        st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
     heading(*_titles(results))
     rows = results.once(tables.accuracy_grid)
     shown = list(rows[0])[1]
@@ -146,7 +147,7 @@ def differences(results: Results, compared: Compared) -> None:
 
 
 def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
-    st.markdown("\n\n".join(plain(sentence) for sentence in verdicts.verdicts(results, pairs)))
+    st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
     rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
@@ -159,7 +160,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
         f"Difference to {name}",
         "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant after "
         "Holm correction; hollow: not significant, which is not to say equal. "
-        f"{verdicts.adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
+        f"{adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
         "the dot is hollow.",
         _TESTS,
         _whiskers(whiskers, colors, "difference (points)"),

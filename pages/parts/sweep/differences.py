@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.sweep_headline import headlines, relations
+from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.specs import EvictionPoint
@@ -34,13 +34,13 @@ def draw_differences(
     if not compared:
         st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
         return
-    held = relations(compared)
+    held = sweeps.relations(compared)
     with place:
-        for said in headlines([comparison for comparison in compared if comparison.relation == held[0]]):
+        for said in sweeps.headlines([comparison for comparison in compared if comparison.relation == held[0]]):
             st.markdown(f"##### {plain(said.told)}")
             st.caption(plain(said.tested))
     for response in dose.dose_responses(settings):
-        st.markdown(plain(dose.sentence(response)))
+        st.markdown(plain(sweeps.dose_response(response)))
     relation = held[0]
     if len(held) > 1:
         relation = st.segmented_control(
@@ -60,7 +60,7 @@ def draw_differences(
         _figure(pruned, settings, family)
     _table(shown)
     with st.expander("Every comparison in words", key="fold_sweep_words"):
-        for verdict in sweep_scores.verdicts_by_pair(compared):
+        for verdict in sweeps.verdicts_by_pair(compared):
             st.markdown(plain(verdict.told), help=plain(verdict.tested))
 
 
@@ -74,7 +74,7 @@ def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family:
         f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of this "
         "sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over calibration "
         "seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
-        f"{sweep_scores.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
+        f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
         _DELTA,
         _deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",

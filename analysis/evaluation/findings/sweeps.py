@@ -1,0 +1,204 @@
+"""Sentences on what a sweep shows: its first line, every comparison, dose-responses, and the noise that intervals hold.
+
+Imports no torch.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.evaluation.conditions import HELD_AGAINST
+from analysis.evaluation.dose import DoseResponse
+from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.specs import METHODS, EvictionPoint, detail, part_alone, titles_apart, where
+from analysis.statistics.decisions import (
+    CANNOT_TELL,
+    DECISIONS,
+    POINTS,
+    conclusions,
+    family_words,
+    interval_words,
+    percent,
+    seen,
+    tests_in_words,
+)
+from analysis.statistics.differences import Difference
+
+_LEFT_OUT = "Other models, tasks and calibration sources are not covered."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A pair of methods of a model in words. told: what is shown at which setting. tested: by which tests, and which
+    noise was counted.
+    """
+
+    told: str
+    tested: str
+
+    def __str__(self) -> str:
+        return f"{self.told} {self.tested}"
+
+
+def relations(compared: Sequence[Comparison]) -> list[str]:
+    """Return what settings of a sweep are compared with, the control first."""
+    there = {comparison.relation for comparison in compared}
+    return [relation for relation in HELD_AGAINST if relation in there]
+
+
+def headlines(compared: Sequence[Comparison]) -> list[Verdict]:
+    """Return the `headline` of prunings, then that of evictions, from comparisons of one relation; none of an absent
+    kind.
+    """
+    kinds: dict[bool, list[Comparison]] = {False: [], True: []}
+    for comparison in compared:
+        kinds[isinstance(comparison.setting.pruning, EvictionPoint)].append(comparison)
+    return [headline(group) for group in kinds.values() if group]
+
+
+def headline(compared: Sequence[Comparison]) -> Verdict:
+    """Return the largest significant difference of comparisons of one relation, else the largest with the size of
+    effect that would have been detected; and which noise their intervals hold.
+    """
+    significant = [comparison for comparison in compared if comparison.shown]
+    first = max(significant or compared, key=lambda one: abs(one.difference.value))
+    told = noise([comparison.difference for comparison in compared], seed_of(first.setting))
+    return Verdict(_significant(first, compared) if significant else _open(first, compared), f"{told} {_LEFT_OUT}")
+
+
+def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:
+    count = sum(comparison.shown for comparison in compared)
+    more = f" {count} of {len(compared)} differences are significant." if len(compared) > 1 else ""
+    title, other = _sides(first)
+    way = "better" if first.difference.value > 0 else "worse"
+    return (
+        f"{_on(first)} at {_place(first)}, {title} is {way} than {other}: {interval_words(first.difference)}, "
+        f"significant {family_words(first.difference.tests)}.{more}"
+    )
+
+
+def _open(first: Comparison, compared: Sequence[Comparison]) -> str:
+    title, other = _sides(first)
+    told, place = interval_words(first.difference), _place(first)
+    if first.decision != CANNOT_TELL:
+        decided = DECISIONS[first.decision].title
+        return f"{_on(first)}, {title} compared with {other} at {place}: {told}; {decided}."
+    largest = f"the largest of {len(compared)} differences is {told}" if len(compared) > 1 else told
+    return (
+        f"{_on(first)}, {title} does not differ significantly from {other}: {largest}, at {place}"
+        f"{seen(first.difference, POINTS)}."
+    )
+
+
+def _on(comparison: Comparison) -> str:
+    return f"On {Path(comparison.setting.pruning.model.source).name}"
+
+
+def _sides(comparison: Comparison) -> tuple[str, str]:
+    """Return the titles of both methods, the second with what it is to the first."""
+    title, other = titles_apart(comparison.setting.pruning, comparison.other.pruning)
+    if isinstance(comparison.setting.pruning, EvictionPoint):
+        title, other = f"keeping {title}", f"keeping {other}"
+    called = HELD_AGAINST[comparison.relation]
+    return title, other if called in other else f"{other} ({called})"
+
+
+def _place(comparison: Comparison) -> str:
+    """Return what is removed or kept, and what else of the setting is not the default."""
+    point = comparison.setting.pruning
+    removed = where(point) + (" sparsity" if METHODS[point.method].removes else "")
+    return ", ".join(filter(None, (removed, detail(point)))) or comparison.setting.name
+
+
+# --- every comparison ------------------------------------------------------------------------------------------------
+
+
+def verdicts(compared: Sequence[Comparison]) -> list[str]:
+    """Return each verdict of `verdicts_by_pair` in one text."""
+    return list(map(str, verdicts_by_pair(compared)))
+
+
+def verdicts_by_pair(compared: Sequence[Comparison]) -> list[Verdict]:
+    """Return one verdict for each pair of methods of a model."""
+    groups: dict[tuple[str, str, str, str, bool], list[Comparison]] = defaultdict(list)
+    for comparison in compared:
+        point = comparison.setting.pruning
+        alone = bool(part_alone(point))  # parts of one recipe stand together, whatever control they are switches of
+        title, other = titles_apart(point, comparison.other.pruning)
+        groups[point.model.source, "" if alone else title, other, comparison.relation, alone].append(comparison)
+    return [_verdict(group) for group in groups.values()]
+
+
+def _verdict(group: Sequence[Comparison]) -> Verdict:
+    first = group[0]
+    title, other = titles_apart(first.setting.pruning, first.other.pruning)
+    told = {}
+    for comparison in group:
+        point = comparison.setting.pruning
+        told[f"{where(point)} {detail(point)}".strip()] = comparison.difference
+    called = HELD_AGAINST[first.relation]
+    named = other if called in other else f"{other} ({called})"
+    if part_alone(first.setting.pruning):
+        title = f"{other} with one part of the recipe"
+    noises = noise([comparison.difference for comparison in group], seed_of(first.setting))
+    return Verdict(
+        f"{title[0].upper()}{title[1:]} against {named} on {first.setting.pruning.model.source}: "
+        f"{conclusions(told, 0.0, first.setting.above_chance)}.",
+        f"{tests_in_words(told)} {noises}".strip(),
+    )
+
+
+def noise(differences: Sequence[Difference], seed: str = "calibration seed") -> str:
+    """Which sources of noise the intervals of these differences hold, and which they leave out. seed: what varies."""
+    counts, clusters = ([getattr(difference, name) for difference in differences] for name in ("n", "clusters"))
+    items = f"items ({_span(counts)} in {_span(clusters)} clusters)"
+    seeds = _span([difference.seeds for difference in differences])
+    if not any(difference.seeds for difference in differences):
+        return f"The intervals hold the noise of {items}; nothing else is drawn."
+    if all(difference.holds_seeds for difference in differences):
+        return f"The intervals hold two sources of noise: {items}, and the {seed} ({seeds} seeds, paired)."
+    if any(difference.holds_seeds for difference in differences):
+        return (
+            f"The intervals hold the noise of {items}, and that of the {seed} only where there are two seeds "
+            f"or more ({seeds} here)."
+        )
+    return (
+        f"The intervals hold the noise of {items} alone. They leave out the {seed}'s: sweep several "
+        "seeds to measure it."
+    )
+
+
+def seed_of(setting: Setting) -> str:
+    """Return what differs between the seeds of a setting."""
+    return "draw" if isinstance(setting.pruning, EvictionPoint) else "calibration seed"
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+# --- dose-responses --------------------------------------------------------------------------------------------------
+
+
+def trend(method: str, sparsity: float, strengths: Sequence[float], slope: Difference) -> str:
+    """Tell in a sentence what a dose-response shows. method: its title."""
+    doses = ", ".join(f"{strength:g}" for strength in strengths)
+    told = f"accuracy {'rises' if slope.value > 0 else 'falls'} with λ" if slope.shown else "no significant trend in λ"
+    if not slope.final:
+        told = "not all runs are in"
+    elif slope.seeds == 1:
+        told = "no verdict from one calibration seed"
+    noise = "" if slope.shown or not slope.final else seen(slope, POINTS)
+    return (
+        f"Dose-response of {method} at {percent(sparsity)} (λ = {doses}): {told}, {interval_words(slope)} from no "
+        f"discount to the full one{noise}."
+    )
+
+
+def dose_response(response: DoseResponse) -> str:
+    """Tell in a sentence what a dose-response shows."""
+    point = response.settings[0].pruning
+    discounted = " + ".join(row.title for row in point.readers if row.discounted)
+    return trend(discounted, point.sparsity, response.strengths, response.slope)
