@@ -239,6 +239,7 @@ HIDING: Mapping[str, Hiding] = {
 }
 _AS_MANY = "hiding as many other tokens"
 AS_MUCH = "others with as much attention"
+_MARGIN = "the margin set beforehand"
 
 
 def unit_of(measure: str) -> Unit:
@@ -317,35 +318,43 @@ def _left_out(cause: Cause, equal: Cause | None) -> str:
     return told
 
 
-def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str) -> str:
+def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str, numbers: bool = True) -> str:
     """Return the sentence of the primary outcome: its direction, its interval, yes or no where the margin is cleared
     against as many tokens and at equal attention, and what holds at equal attention. causes: of one model. subject:
-    what is done, as `hiding them`.
+    what is done, as `hiding them`. numbers: whether intervals and margins are told; without, the sentence is for a
+    reader who does not know the unit.
     """
     cause, equal = _primary(causes, spec)
     margin, effect = shift_of(spec, cause.measure), cause.effect
     decision, unit, words = decide(effect, margin), unit_of(cause.measure), HIDING[cause.measure]
-    interval, least = interval_words(effect, unit), unit.margin(margin)
+    least = unit.margin(margin) if numbers else _MARGIN
     if decision == WAITING:
         return f"Not known yet for {cause.model}."
-    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_AS_MANY} ({interval})"
-    beside = _at_equal_attention(cause, equal, decision, margin)
+    interval = _interval(effect, unit, numbers)
+    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_AS_MANY}{interval}"
+    beside = _at_equal_attention(cause, equal, decision, margin, numbers)
     if decision == EQUIVALENT:
-        return f"No: {subject} differs from {_AS_MANY} by less than {least} ({interval}){beside}."
+        return f"No: {subject} differs from {_AS_MANY} by less than {least}{interval}{beside}."
     if decision == CANNOT_TELL:
-        seen_then = f"({interval}{seen(effect, unit)})"
-        return f"This study cannot tell whether {subject} differs from {_AS_MANY} {seen_then}{beside}."
+        seen_then = _interval(effect, unit, numbers, seen(effect, unit))
+        return f"This study cannot tell whether {subject} differs from {_AS_MANY}{seen_then}{beside}."
     if (effect.value > 0) != (words.matters > 0):
         return f"No: {does}{beside}."
     least_effect, untrained = _least(effect), cause.untrained
     upper = f"{does[0].upper()}{does[1:]}"
     if untrained is not None and least_effect <= max(words.matters * end for end in (untrained.low, untrained.high)):
-        return f"{upper}, but perhaps no more than with random weights ({interval_words(untrained, unit)}){beside}."
+        random = _interval(untrained, unit, numbers)
+        return f"{upper}, but perhaps no more than with random weights{random}{beside}."
     if least_effect > margin:
         clear = equal is None or (_agrees(cause, equal, margin) and _least(equal.effect) > margin)
         depends = equal is not None and decide(equal.effect, margin) in {EQUIVALENT, BETTER, WORSE} - {decision}
         return f"{f'Yes: {does}' if clear else f'It depends: {does}' if depends else upper}{beside}."
-    return f"{upper}, perhaps by less than {unit.margin(margin)}{beside}."
+    return f"{upper}, perhaps by less than {least}{beside}."
+
+
+def _interval(effect: Difference, unit: Unit, numbers: bool, ending: str = "") -> str:
+    """Return an interval in brackets, as the end of a clause; nothing where no numbers are told."""
+    return f" ({interval_words(effect, unit)}{ending})" if numbers else ""
 
 
 def _primary(causes: Sequence[Cause], spec: StudySpec) -> tuple[Cause, Cause | None]:
@@ -366,28 +375,29 @@ def _agrees(cause: Cause, equal: Cause, margin: float) -> bool:
     return decide(equal.effect, margin) == decide(cause.effect, margin)
 
 
-def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin: float) -> str:
+def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin: float, numbers: bool) -> str:
     """Tell what holds at equal attention, as the end of the sentence; empty where that was not compared."""
     if equal is None:
         return ""
     unit, effect = unit_of(cause.measure), equal.effect
-    interval, there = interval_words(effect, unit), decide(effect, margin)
+    interval, there = _interval(effect, unit, numbers), decide(effect, margin)
+    least = unit.margin(margin) if numbers else _MARGIN
     if there == CANNOT_TELL:
-        told = f"{interval}{seen(effect, unit)}"
+        told = _interval(effect, unit, numbers, seen(effect, unit))
         if decision == CANNOT_TELL:
-            return f", nor from hiding {AS_MUCH} ({told})"
-        return f"; against {AS_MUCH} this study cannot tell ({told})"
+            return f", nor from hiding {AS_MUCH}{told}"
+        return f"; against {AS_MUCH} this study cannot tell{told}"
     if there == EQUIVALENT == decision:
-        return f"; the same against {AS_MUCH} ({interval})"
+        return f"; the same against {AS_MUCH}{interval}"
     if there == EQUIVALENT:
-        return f"; against {AS_MUCH} the difference is less than {unit.margin(margin)} ({interval})"
+        return f"; against {AS_MUCH} the difference is less than {least}{interval}"
     words = HIDING[cause.measure]
     does = words.higher if effect.value > 0 else words.lower
-    perhaps = f", perhaps by less than {unit.margin(margin)}" if _least(effect) <= margin else ""
+    perhaps = f", perhaps by less than {least}" if _least(effect) <= margin else ""
     if decision not in SHOWN:
-        return f"; it {does} than hiding {AS_MUCH} ({interval}){perhaps}"
+        return f"; it {does} than hiding {AS_MUCH}{interval}{perhaps}"
     joined = "and also" if there == decision else "but"
-    return f", {joined} {'more' if 'more' in does else 'less'} than hiding {AS_MUCH} ({interval}){perhaps}"
+    return f", {joined} {'more' if 'more' in does else 'less'} than hiding {AS_MUCH}{interval}{perhaps}"
 
 
 def _tested(effect: Difference, unit: Unit) -> str:

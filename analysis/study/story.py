@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
+from analysis.evaluation.ablation_effects import MEASURES
 from analysis.figures.player import opening_frame
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.specs import QUESTION, SIZES, StudySpec
@@ -26,6 +27,7 @@ from analysis.study import rules, story_effects, story_sinks
 from analysis.study.findings import Findings
 from analysis.study.story_parts import (
     about,
+    called,
     discounts,
     factor,
     needs,
@@ -34,6 +36,7 @@ from analysis.study.story_parts import (
     recordings,
     share,
     spec_of,
+    text_in_words,
 )
 from analysis.words import counted, listed
 
@@ -74,7 +77,9 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
     played = recordings(findings)
     frame = opening_frame(played)
     step = None if frame is None else int(played[0].frames[frame])
-    return {**findings.playback, "step": step or 0, "telling": step}
+    names = called(findings)
+    tracks = [{**track, "name": names.get(track["title"], track["title"])} for track in findings.playback["tracks"]]
+    return {**findings.playback, "tracks": tracks, "step": step or 0, "telling": step}
 
 
 _READING = {" nats": "Nats: how far predictions move.", "[": "Brackets: 95 % intervals."}
@@ -117,12 +122,14 @@ def _matter(findings: Findings) -> Answer | None:
     if not models:
         return None
     causes = [cause for cause in findings.causes if cause.model == models[0]]
-    sentence, lead = rules.matter_sentence(causes, spec_of(findings), "hiding them").replace("its", "the", 1), ""
+    spec = spec_of(findings)
+    text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
+    sentence, lead = rules.matter_sentence(causes, spec, "hiding them", numbers=not text).replace("its", "the", 1), ""
     for word in _YES_NO:
         if sentence.startswith(word):
             lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
     brief = "It depends on what they are compared with." if lead == "It depends." else ""
-    return Answer("Do sinks matter?", lead, f"{sentence[0].upper()}{sentence[1:]}", brief)
+    return Answer("Do sinks matter?", lead, f"{sentence[0].upper()}{sentence[1:]} {text}".strip(), brief)
 
 
 _LEADS = {
@@ -195,7 +202,7 @@ def _is_small(spec: StudySpec) -> bool:
 
 def _closing(findings: Findings) -> tuple[str, ...]:
     spec, pruning = spec_of(findings), findings.pruning
-    lines = [f"One model of one size: it says nothing about others. {about(findings)}"]
+    lines = ["One model of one size: it says nothing about others.", about(findings)]
     lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
     if pruning is not None:
         lines.append(pruning.noise)

@@ -23,13 +23,12 @@ from analysis.statistics.decisions import (
     conclusions,
     decide,
     interval_words,
-    seen,
     tests_in_words,
 )
-from analysis.study import rules
+from analysis.study import rules, story_meanings
 from analysis.study.findings import Cause, Findings, MaskChange
 from analysis.study.gains import gains, shams
-from analysis.study.story_parts import called, discounts, needs, outcomes_of, share, spec_of, spread, tone
+from analysis.study.story_parts import called, discounts, needs, outcomes_of, share, spec_of, spread, text_changed, tone
 from analysis.words import counted, listed, times
 
 # --- what hiding them does --------------------------------------------------------------------------------------
@@ -46,7 +45,7 @@ def hidden(findings: Findings) -> Told | None:
     own = next((cause for cause in primary if cause.model == spec.model.source), primary[0])
     models = list(dict.fromkeys(cause.model for cause in findings.causes))
     verdict = rules.verdicts(findings)[models.index(own.model)]
-    margin, unit = rules.shift_of(spec, own.measure), rules.unit_of(own.measure)
+    margin = rules.shift_of(spec, own.measure)
     text = next((one for one in findings.continuations if one.model == own.model), None)
     beats, notes = [], [verdict.numbers]
     if text is None:
@@ -70,16 +69,13 @@ def hidden(findings: Findings) -> Told | None:
         change = f"{counted(sinks, 'token changes', 'tokens change')}, with as many others hidden {matched}"
         beats.append(f"One text: with its sinks hidden {change}.")
     over = len(beats)
-    beats.append(_over_prompts(own, [cause for cause in against if cause.model == own.model]))
-    at_equal = equal.get(own.model)
-    if at_equal is not None:
-        told = _disagreement([cause for cause in findings.causes if cause.model == own.model])
-        beats.append(told or f"Sinks minus {rules.AS_MUCH}: {interval_words(at_equal.effect, unit)}.")
-    beats += [
-        f"{called(findings).get(cause.model, cause.model)}: {interval_words(cause.effect, unit)}."
-        for cause in primary
-        if cause is not own
-    ]
+    at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
+    beats.append(_over_prompts(own, at_equal, text_changed(those)))
+    disagree = _disagree(those)
+    notes += [disagree] if disagree else []
+    for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
+        told = text_changed([cause for cause in findings.causes if cause.model == model])
+        beats += [f"{called(findings).get(model, model)}: {listed(list(told.values()))}."] if told else []
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -90,17 +86,30 @@ def hidden(findings: Findings) -> Told | None:
         tuple(beats),
         _not_shown(held, at_equal),
         tuple(filter(None, notes)),
-        takeaway=" ".join(beats[over : over + 1 + (at_equal is not None)]),
-        summary=Summary(
-            f"Hiding sinks: {MEASURES[own.measure].title.lower()}",
-            interval_words(own.effect, unit),
-            "hiding as many other tokens"
-            + ("" if at_equal is None else f"; at equal attention {interval_words(at_equal.effect, unit)}"),
+        meaning=story_meanings.of_hiding(
+            decide(own.effect, margin),
+            (own.effect.value > 0) == (rules.HIDING[own.measure].matters > 0),
+            None if at_equal is None else decide(at_equal.effect, margin),
+            not disagree,
         ),
+        takeaway=beats[over],
+        summary=_summary(own, at_equal, those),
     )
 
 
-def _disagreement(causes: Sequence[Cause]) -> str:
+def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Summary:
+    """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
+    text, baseline = text_changed(causes), "hiding as many other tokens"
+    if text:
+        ending = f"; at equal attention {text[MASS]}" if MASS in text else ""
+        return Summary("Tokens of 100 that change when sinks are hidden", text[COUNT], baseline + ending)
+    unit = rules.unit_of(own.measure)
+    ending = "" if at_equal is None else f"; at equal attention {interval_words(at_equal.effect, unit)}"
+    named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
+    return Summary(named, interval_words(own.effect, unit), baseline + ending)
+
+
+def _disagree(causes: Sequence[Cause]) -> str:
     """Tell that predictions and text disagree at equal attention; empty where they do not."""
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
     if not {"divergence", "aligned"} <= of.keys():
@@ -123,16 +132,16 @@ def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
     return f", {shorter} fewer in all" if shorter > 0 else ""
 
 
-def _over_prompts(own: Cause, causes: Sequence[Cause]) -> str:
-    """Tell the primary outcome over all prompts, and how much of the text stays."""
+def _over_prompts(own: Cause, at_equal: Cause | None, text: Mapping[str, str]) -> str:
+    """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome."""
+    over = f"Over {own.effect.n} prompts"
+    if text:
+        beside = f", {text[MASS]} than with as much attention hidden" if MASS in text else ""
+        return f"{over}, of 100 tokens {text[COUNT]} change than with as many others hidden{beside}."
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
-    told = f"Over {own.effect.n} prompts, sinks minus as many others: {named} {interval_words(own.effect, unit)}"
-    text = next((cause.effect for cause in causes if cause.measure == "aligned" and cause is not own), None)
-    if text is None:
-        return f"{told}."
-    shown = "significant" if text.shown else f"not significant{seen(text, POINTS)}"
-    return f"{told}; {MEASURES['aligned'].title.lower()} {interval_words(text, POINTS)}, {shown}."
+    told = f"{over}, sinks minus as many others: {named} {interval_words(own.effect, unit)}"
+    return f"{told}." if at_equal is None else f"{told}; at equal attention {interval_words(at_equal.effect, unit)}."
 
 
 def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
@@ -249,6 +258,7 @@ def masks(findings: Findings) -> Told | None:
             f"chance {share(one.chance)}."
             for one in changes
         ),
+        meaning=story_meanings.of_masks(value, floor or None),
         takeaway=beats[-1],
         summary=Summary(
             f"Mask changed by the discount{at}", share(value), f"{share(floor)} by another seed" if floor else ""
@@ -303,8 +313,7 @@ def accuracy(findings: Findings) -> Told | None:
     of_noise = {name: one.effect for name, one in noise.items()}
     alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
     beats = [f"{alone}."]
-    if of_noise:
-        beats.append(f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}.")
+    rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = [*gains(pruning, margin, above), *shams(pruning, margin, above)]
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     return Told(
@@ -316,7 +325,8 @@ def accuracy(findings: Findings) -> Told | None:
         " ".join(beats),
         tuple(beats),
         f"{pruning.items:,} items, dense accuracy {share(pruning.dense)}; no other models, tasks or calibration texts.",
-        (*filter(None, (tests_in_words(of_discount), pruning.noise)), *needs(findings)),
+        (*filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)), *needs(findings)),
+        meaning=story_meanings.of_accuracy(outcomes, margin),
         takeaway=f"{alone}, compared with the same pruning without it.",
         summary=Summary(
             "Accuracy with the discount",

@@ -1,42 +1,63 @@
 """Helpers that the story's findings share: names of models, numbers as they are read, and the study's recordings and
 comparisons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.figures.player import Played, unpacked
 from analysis.figures.player.data import UNDECIDED
 from analysis.figures.story import charts
 from analysis.models.registry import entry
 from analysis.specs import METHODS, StudySpec
-from analysis.statistics.decisions import decide
+from analysis.statistics.decisions import POINTS, Unit, decide, seen
+from analysis.statistics.differences import Difference
 from analysis.study import rules
-from analysis.study.findings import Contrast, Findings
+from analysis.study.findings import Cause, Contrast, Findings
+from analysis.words import listed
 
 # --- names and numbers ------------------------------------------------------------------------------------------
 
 
 def about(findings: Findings) -> str:
-    """Tell which model was measured, with the first sentence of its summary."""
-    source = spec_of(findings).model.source
-    known = entry(source)
-    if known is None:
-        return f"Measured on {source}."
-    summary = known.summary.partition(". ")[0].removesuffix(".")
-    return f"Measured on {source}, {summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}."
+    """Introduce the models by the names that all sentences use: the one measured, with the first sentence of its
+    summary, and the one it is compared with.
+    """
+    spec = spec_of(findings)
+    source, known = spec.model.source, entry(spec.model.source)
+    told = f"Measured on {source}"
+    if known is not None:
+        summary = known.summary.partition(". ")[0].removesuffix(".")
+        told += f", {summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}"
+    if spec.reference is None:
+        return f"{told}."
+    return f"{told}{';' if known else ','} compared with {_other(spec)}, {spec.reference.source}."
+
+
+def _other(spec: StudySpec) -> str:
+    """Return what the model is that it is compared with, within a sentence."""
+    known = entry(spec.model.source)
+    twin = known is not None and spec.reference is not None and known.reference == spec.reference.source
+    return "its left-to-right (autoregressive) twin" if twin else "a left-to-right (autoregressive) model"
 
 
 def called(findings: Findings) -> Mapping[str, str]:
-    """Return the names of the models in charts, by their sources, the model first."""
+    """Return the names of the models, by their sources, the model first: one pair of names in all sentences, charts
+    and slides. `about` introduces them.
+    """
     spec = spec_of(findings)
     if spec.reference is None:
         return MappingProxyType({spec.model.source: spec.model.source})
+    other = _other(spec).partition(" ")[2].replace("(autoregressive) ", "")
     return MappingProxyType(
-        {
-            spec.model.source: f"Diffusion model ({spec.model.source})",
-            spec.reference.source: f"Autoregressive model ({spec.reference.source})",
-        }
+        {spec.model.source: "Diffusion model", spec.reference.source: f"{other[0].upper()}{other[1:]}"}
     )
+
+
+def within(findings: Findings, source: str) -> str:
+    """Return the name of a model within a sentence, as `the diffusion model`."""
+    name = called(findings).get(source, source)
+    return name if name == source else f"the {name[0].lower()}{name[1:]}"
 
 
 def tone(findings: Findings, source: str) -> str:
@@ -64,6 +85,53 @@ def share(value: float) -> str:
     """Return a share in per cent, with two significant digits."""
     percent = 100 * value
     return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:.2g} %"
+
+
+def tokens_more(agreement: Difference) -> tuple[str, str]:
+    """Return a difference of agreement with the untouched text as tokens of 100 that change, and its interval:
+    `31 more` and `[23, 39]`.
+    """
+    value, low, high = (-100 * end for end in (agreement.value, agreement.high, agreement.low))
+    decimals, fewer = int(high - low < 2), value < 0
+    crosses = low < 0 < high
+    ends = (low, high) if crosses or not fewer else (-high, -low)
+    rounded = (round(end, decimals) + 0.0 for end in ends)  # no −0
+    told = ", ".join(f"{end:{'+' if crosses else ''}.{decimals}f}" for end in rounded).replace("-", "−")
+    return f"{abs(value):.{decimals}f} {'fewer' if fewer else 'more'}", f"[{told}]"
+
+
+def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
+    """Return how many more tokens of the text change where sinks are hidden than where the tokens of a control are, by
+    control: as many tokens, and equal attention. Empty without the former. causes: of one model.
+    """
+    of = {cause.control: cause.effect for cause in causes if cause.measure == "aligned"}
+    there = {name: of[name] for name in (COUNT, MASS) if name in of and of[name].low == of[name].low}
+    return {name: " ".join(tokens_more(effect)) for name, effect in there.items()} if COUNT in there else {}
+
+
+def text_in_words(causes: Sequence[Cause]) -> str:
+    """Return a sentence on how much of the text changes, after one that names the controls; empty where that was not
+    measured. causes: of one model.
+    """
+    amounts = text_changed(causes)
+    if not amounts:
+        return ""
+    if len(amounts) == 2 and all(" more [" in told and "+" not in told for told in amounts.values()):
+        both = listed([told.replace(" more", "") for told in amounts.values()])
+        return f"The text changes more in both cases: {both} more of 100 tokens.{_unseen(causes)}"
+    return f"In the text, {listed(list(amounts.values()))} of 100 tokens change.{_unseen(causes)}"
+
+
+def _unseen(causes: Sequence[Cause]) -> str:
+    """Return what the text could have shown; empty where its difference is significant."""
+    effect = next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", COUNT))
+    if effect.shown:
+        return ""
+    told = seen(effect, POINTS if effect.detectable() >= 1 else _OF_100).removeprefix("; ")
+    return f" Not significant in the first case{f'; {told}' if told else ''}."
+
+
+_OF_100 = Unit("tokens", 100.0, 0)
 
 
 def spread(low: float, high: float, write: Callable[[float], str]) -> str:

@@ -1,5 +1,6 @@
 """The story's findings on sinks: what one is, where they are, how they move."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,25 @@ from analysis.figures.style import KIND_COLORS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.study import story_meanings
 from analysis.study.findings import Findings
-from analysis.study.story_parts import called, factor, number, position, recordings, share, spec_of, spread, tone
+from analysis.study.story_parts import (
+    called,
+    factor,
+    number,
+    position,
+    recordings,
+    share,
+    spec_of,
+    spread,
+    tone,
+    within,
+)
 from analysis.words import listed, runs
 
 _ALL = "all layers together"
 _MASKED = ("[MASK]", "undecided")
+_MIXED = "mixed"
 _AT = {
     "[MASK]": "masked positions",
     "undecided": "undecided positions",
@@ -40,7 +54,7 @@ def sink(findings: Findings) -> Told | None:
     groups: list[Group] = []
     beats: list[str] = []
     notes: list[str] = []
-    takeaway = ""
+    strongest: list[str] = []
     names = called(findings)
     for track in played:
         at = frame_beside(frame, last, len(track.frames) - 1)
@@ -68,9 +82,10 @@ def sink(findings: Findings) -> Told | None:
         )
         token = position(track, at, top)
         who = f"position {top}, still masked," if token.masked else f"‘{token.text.strip()}’ at {top}"
-        beats.append(f"{name}: {who} draws {factor(float(track.mass[at, top]))} × an even split.")
+        draws = f"{who} draws {factor(float(track.mass[at, top]))} × an even split"
+        beats.append(f"{name}: {draws}.")
+        strongest.append(f"In {within(findings, track.title)}, {draws}.")
         takes = f"{count} of {tokens} tokens take{'s' if count == 1 else ''} {share(held)}"
-        takeaway = f"In {_model_words(findings, track.title)} {takes}; an even split is {share(even)}."
         notes.append(f"{name}, step {int(track.frames[at])}: {takes}; an even split is {share(even)}.")
     first = groups[0].marks
     return Told(
@@ -83,15 +98,10 @@ def sink(findings: Findings) -> Told | None:
         "One text and one step, averaged over all layers and heads.",
         tuple(notes),
         plays=True,
-        takeaway=takeaway if len(played) > 1 else beats[0],
+        meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
+        takeaway=" ".join(strongest),
         summary=Summary("Attention to the sinks", share(first[0].value), f"{share(first[1].value)} by an even split"),
     )
-
-
-def _model_words(findings: Findings, source: str) -> str:
-    """Return a model within a sentence."""
-    own = spec_of(findings).model.source
-    return "the diffusion model" if source == own else f"the autoregressive model ({source})"
 
 
 def _sinks_take(track: Played, at: int) -> str:
@@ -102,6 +112,32 @@ def _sinks_take(track: Played, at: int) -> str:
 def has_sinks(findings: Findings) -> str:
     """Tell what the model's commonest kind of sink draws over all prompts, beside the other weights whose sinks draw
     most; empty where that was not measured.
+    """
+    drawn = _drawn(findings)
+    if drawn is None:
+        return ""
+    own, null = drawn
+    told = (
+        f"over {spec_of(findings).prompts} prompts {_AT.get(own['kind'], own['kind'])} draw {factor(own['value'])} × "
+        "an even split"
+    )
+    random = f"{factor(null['value'])} ×"
+    if _clear(drawn):
+        return f"This model has sinks: {told}; with random weights at most {random}."
+    return f"This model has no clear sinks: {told}; with random weights up to {random}."
+
+
+Drawn = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
+def _clear(drawn: Drawn | None) -> bool | None:
+    """Return whether the sinks draw more than those of any other weights; None where that was not measured."""
+    return None if drawn is None else (drawn[0]["low"] or 0.0) > (drawn[1]["high"] or drawn[1]["value"])
+
+
+def _drawn(findings: Findings) -> Drawn | None:
+    """Return what the model's commonest kind of sink draws over all prompts, and what the sinks of the other weights
+    draw where they draw most; None where that was not measured.
     """
     source = spec_of(findings).model.source
     rows = [
@@ -114,20 +150,9 @@ def has_sinks(findings: Findings) -> str:
     nulls = [row for row in draws if row["weights"] != "trained"]
     commonest = max(portions, key=lambda row: row["value"], default=None)
     if commonest is None or not nulls:
-        return ""
+        return None
     of_kind = [row for row in draws if (row["weights"], row["kind"]) == ("trained", commonest["kind"])]
-    if not of_kind:
-        return ""
-    own = of_kind[0]
-    null = max(nulls, key=lambda row: row["high"] or row["value"])
-    drawn = (
-        f"over {spec_of(findings).prompts} prompts {_AT.get(own['kind'], own['kind'])} draw {factor(own['value'])} × "
-        "an even split"
-    )
-    random = f"{factor(null['value'])} ×"
-    if (own["low"] or 0.0) > (null["high"] or null["value"]):
-        return f"This model has sinks: {drawn}; with random weights at most {random}."
-    return f"This model has no clear sinks: {drawn}; with random weights up to {random}."
+    return (of_kind[0], max(nulls, key=lambda row: row["high"] or row["value"])) if of_kind else None
 
 
 # --- where they are ---------------------------------------------------------------------------------------------
@@ -146,19 +171,20 @@ def place(findings: Findings) -> Told | None:
         }
         for model, layers in portions.items()
     }
-    masked, held = _where_masked(portions[source])
+    masked = _where_masked(portions[source])
     written = _written(findings, source)
     title = f"In {masked} the sinks are masked positions" if masked else _commonest(portions[source])
     if written and written[0]["low"] > written[1]["high"]:
         title += f", and {'most' if written[0]['low'] > 0.5 else 'many'} end as their token is written"
     beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
+    notes = [f"{names.get(model, model)}: {_layers_told(layers, shares=True)}." for model, layers in portions.items()]
     ends, summary = "", None
     if written:
         ends = (
-            f"{share(written[0]['value'])} of the sinks that end do so as their own token is written; at random "
-            f"positions it would be {share(written[1]['value'])}."
+            f"Of the sinks that end, {share(written[0]['value'])} do so as their own token is written; at random "
+            f"positions {share(written[1]['value'])} would."
         )
-        beats.append(f"They move as text is written: {ends}")
+        beats.append(ends)
         summary = Summary(
             "Sinks that end as their token is written",
             share(written[0]["value"]),
@@ -170,11 +196,10 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
         " ".join(beats),
         tuple(beats),
-        "It does not show why: while most of a text is masked, many sinks would be masked positions by number alone.",
-        (f"{spec_of(findings).prompts} prompts per model. Masked positions hold {held} of the sinks there.",)
-        if held
-        else (),
+        "It does not show why: while most of a text is masked, many sinks would be masked by number alone.",
+        (*notes, f"{spec_of(findings).prompts} prompts per model."),
         plays=True,
+        meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=ends or beats[0],
         summary=summary,
     )
@@ -196,12 +221,10 @@ def _table(findings: Findings, name: str) -> Sequence[Mapping[str, Any]]:
     return next((shown.table for shown in findings.shown if shown.name == name), ())
 
 
-def _where_masked(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, str]:
-    """The layers most of whose sinks are masked positions, and the share they hold there."""
+def _where_masked(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The layers most of whose sinks are masked positions, in words."""
     rows = {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in _MASKED}
-    most = [layer for layer, row in rows.items() if row["low"] is not None and row["low"] > 0.5]
-    values = [rows[layer]["value"] for layer in most]
-    return _layer_names(most), spread(min(values), max(values), share) if values else ""
+    return _layer_names([layer for layer, row in rows.items() if row["low"] is not None and row["low"] > 0.5])
 
 
 def _layer_names(layers: Sequence[str]) -> str:
@@ -211,25 +234,36 @@ def _layer_names(layers: Sequence[str]) -> str:
     return f"layer{'s' if len(numbers) > 1 else ''} {told}" if numbers else ""
 
 
+def _most(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """The kind that holds more than half of a layer's sinks, of each layer that has one."""
+    return [kind for kinds in layers.values() for kind, row in kinds.items() if (row["low"] or 0.0) > 0.5]
+
+
 def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """The kind that holds more than half of the sinks in most layers, in words."""
-    most = [kind for kinds in layers.values() for kind, row in kinds.items() if (row["low"] or 0.0) > 0.5]
+    most = _most(layers)
     if not most:
         return "No kind of token holds most sinks in any layer"
     kind = max(most, key=most.count)
     return f"In {most.count(kind)} of {len(layers)} layers most sinks are {_AT.get(kind, kind)}"
 
 
-def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """The kind that leads in each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`."""
+def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]], shares: bool = False) -> str:
+    """The kind that leads in each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`. shares: whether
+    what it holds is told; without, a layer in which none holds half is told as mixed.
+    """
     leading: dict[str, list[str]] = {}
     for layer, kinds in layers.items():
-        leading.setdefault(max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0), []).append(layer)
+        kind = max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
+        mixed = not shares and (kinds[kind]["value"] or 0.0) <= 0.5
+        leading.setdefault(_MIXED if mixed else kind, []).append(layer)
     told = []
+    mixed_in = f"; mixed in {_layer_names(leading.pop(_MIXED))}" if _MIXED in leading and len(leading) > 1 else ""
     for kind, those in leading.items():
-        values = [layers[layer][kind]["value"] for layer in those]
-        told.append(f"{_AT.get(kind, kind)} in {_layer_names(those)} ({spread(min(values), max(values), share)})")
-    return listed(told)
+        values = [layers[layer][kind]["value"] for layer in those] if shares else []
+        held = f" ({spread(min(values), max(values), share)})" if shares else ""
+        told.append(f"{_AT.get(kind, kind)} in {_layer_names(those)}{held}")
+    return f"{listed(told)}{mixed_in}"
 
 
 def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
@@ -278,35 +312,10 @@ def movement(findings: Findings) -> Told | None:
     observed = by_model[source]["observed"]
     fixed, positions = (by_model[source].get(MOVEMENT_NULLS[name].title) for name in ("fixed", "shuffled"))
     value = float(np.mean([row["value"] for row in observed]))
-    above = [] if fixed is None else _layers_above(observed, fixed)
-    born = f"{number(value)} sinks appear per step and layer"
-    if fixed is None:
-        title = born
-    elif len(above) == len(observed):
-        title = f"Sinks move: {number(value)} appear per step and layer; writing alone explains {_mean(fixed)}"
-        if positions is not None and _stay(observed, positions):
-            title = (
-                f"Sinks move, but mostly stay: {number(value)} appear per step and layer, {_mean(fixed)} by writing "
-                f"alone, {_mean(positions)} at random positions"
-            )
-    elif above:
-        title = f"{born}; only in {_layer_names(above)} more than writing alone explains"
-    elif len(_layers_above(fixed, observed)) == len(observed):
-        title = f"{born}, fewer than the {_mean(fixed)} that writing alone explains"
-    else:
-        title = f"{born}; no layer shows more than the {_mean(fixed)} that writing alone explains"
-    beats = []
-    if fixed is not None and positions is not None:
-        beats.append(
-            f"If only the writing of tokens moved them, {_mean(fixed)} would appear; with sinks at random positions, "
-            f"{_mean(positions)}{_stay(observed, positions)}."
-        )
-    beats += [f"With {title}: {_mean(by_model[source][title])}." for title in _strongest_weights(by_model[source])]
+    title = _moves(observed, fixed, positions)
+    beats = [f"{number(value)} sinks appear per step and layer{_beside(fixed, positions)}."]
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
-    takeaway = beats[0] if beats else ""
-    if others:
-        takeaway += f" In the autoregressive model {_mean(by_model[others[0]]['observed'])} appear."
     return Told(
         "movement",
         title,
@@ -322,7 +331,10 @@ def movement(findings: Findings) -> Told | None:
             for of, rows in births.items()
         ),
         plays=True,
-        takeaway=takeaway.strip(),
+        meaning=story_meanings.of_movement(
+            value, int(recordings(findings)[0].frames[-1]) if findings.playback else None
+        ),
+        takeaway=beats[0],
         summary=Summary(
             "Sinks that appear per step and layer",
             number(value),
@@ -337,11 +349,29 @@ def _strongest_weights(births: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
     return [max(titles, key=lambda title: float(np.mean([row["value"] for row in births[title]])))] if titles else []
 
 
-def _stay(observed: Sequence[Mapping[str, Any]], positions: Sequence[Mapping[str, Any]]) -> str:
-    """Tell that sinks mostly stay; empty unless every layer has fewer births than at random positions."""
-    lowest = {row["layer"]: row["low"] for row in positions}
-    stay = all(row["high"] < lowest.get(row["layer"], row["high"]) for row in observed)
-    return ", so sinks mostly stay where they are" if stay else ""
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _moves(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:
+    """Return whether sinks move more than the writing of tokens explains, in every layer, in some or in none."""
+    above = [] if fixed is None else _layers_above(observed, fixed)
+    if fixed is None:
+        return f"{_mean(observed)} sinks appear per step and layer"
+    if len(above) == len(observed):
+        stay = positions is not None and len(_layers_above(positions, observed)) == len(observed)
+        return f"Sinks move more than writing alone explains{', but mostly stay where they are' if stay else ''}"
+    if above:
+        return f"Only in {_layer_names(above)} do sinks move more than writing alone explains"
+    if len(_layers_above(fixed, observed)) == len(observed):
+        return "Sinks move less than writing alone would move them"
+    return "No layer's sinks are shown to move more than writing alone explains"
+
+
+def _beside(fixed: Rows | None, positions: Rows | None) -> str:
+    """Return how many would appear under the nulls, as the end of a sentence."""
+    told = [] if fixed is None else [f"{_mean(fixed)} if only writing moved them"]
+    told += [] if positions is None else [f"{_mean(positions)} at random positions"]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:

@@ -9,9 +9,13 @@ import pytest
 from analysis.figures.player import frame_beside, opening_frame, playback, unpacked
 from analysis.figures.story import Story, findings_html, slides_html
 from analysis.specs import SIZES
+from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
+from analysis.statistics.differences import Difference
+from analysis.study import story_meanings
 from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
 from analysis.study.report import report_html
 from analysis.study.story import playback_of, story_of
+from analysis.study.story_parts import tokens_more
 from tests.figures.test_player import track
 from tests.study.helpers import Drawn, gathered
 from tests.study.test_sentences import around
@@ -53,6 +57,7 @@ def told(drawn: Drawn, births: float, masked: float, changed: float, hidden: tup
     return found.model_copy(
         update={
             "shown": tuple(shown),
+            "spec": {**found.spec, "reference": example.spec["reference"]},
             "playback": example.playback,
             "mask_changes": (change,),
             "continuations": (text,),
@@ -82,20 +87,20 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "the sinks are masked positions",
-        "movement": r"^Sinks move, but mostly stay: [\d.]+ appear per step and layer, [\d.]+ by writing alone",
+        "movement": "^Sinks move more than writing alone explains, but mostly stay where they are$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "fewer than the [\\d.]+ that writing alone explains",
+        "movement": "^Sinks move less than writing alone would move them$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"per step and layer; only in layer 7 more than writing alone explains",
+        "movement": "^Only in layer 7 do sinks move more than writing alone explains$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -109,6 +114,32 @@ ANSWERS = {
     "refutes": (r"^No\. ", r"^No, it hurts\. Counting sinks less .* accuracy by −"),
     "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have detected ±"),
 }
+MEANINGS = {
+    "supports": {
+        "sink": "^A cache that keeps the tokens with most attention keeps these first",
+        "place": "misses most sinks of layers 0–7",
+        "movement": "a new sink about every 3 steps: a list of sinks made once goes stale",
+        "hidden": "^When tokens are dropped, spare the sinks: the predictions say so, the text alone does not",
+        "masks": "depends less on the calibration sample than on the discount",
+        "accuracy": "switch the discount on",
+    },
+    "refutes": {
+        "sink": "^A cache that keeps the tokens with most attention keeps these first",
+        "place": r"misses most sinks in 4 of 8 layers",
+        "movement": "looking for sinks once is enough",
+        "hidden": "sinks need no special care",
+        "masks": "depends more on the calibration sample than on the discount",
+        "accuracy": "leave the discount off",
+    },
+    "cannot tell": {
+        "sink": "^A cache that keeps the tokens with most attention keeps these first",
+        "place": r"misses most sinks in 4 of 8 layers",
+        "movement": "every 14 steps",
+        "hidden": "no ground to spare the sinks, nor to drop them",
+        "masks": "about as much on the calibration sample as on the discount",
+        "accuracy": "no reason to switch the discount on, nor off",
+    },
+}
 
 
 def words(story: Story) -> int:
@@ -116,7 +147,7 @@ def words(story: Story) -> int:
     parts = [story.question, story.what, story.about, story.thin, story.picture_told]
     parts += [answer.question + " " + answer.words for answer in story.answers]
     for finding in story.findings:
-        parts += [finding.title, *finding.beats, finding.caveat]
+        parts += [finding.title, *finding.beats, finding.meaning, finding.caveat]
     return len(" ".join(parts).split())
 
 
@@ -171,6 +202,53 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_all_in_a_r
         last = slides_html(story).split('<section class="slide')[-1]
         assert last.count("<tr>") == 1 + len(story.findings)
         assert all(f"{answer.question} {answer.short}" in last for answer in story.answers)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_every_finding_says_what_it_means_in_practice(name):
+    findings = story_of(FIXTURES[name]()).findings
+    assert {finding.name for finding in findings} == set(MEANINGS[name])
+    for finding in findings:
+        assert re.search(MEANINGS[name][finding.name], finding.meaning), finding.meaning
+
+
+@pytest.mark.parametrize("study", [*FIXTURES.values(), lambda: read(EXAMPLE)])
+def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
+    story = story_of(study())
+    told = " ".join(answer.words for answer in story.answers)
+    assert "of 100 tokens" in told and "nats" not in told + story.reading
+    assert "its left-to-right (autoregressive) twin, bundled-ar" in story.about
+    others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
+    assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
+    assert "Left-to-right twin" in findings_html(story.findings)
+    played = playback_of(study())
+    assert [track["name"] for track in played["tracks"]] == ["Diffusion model", "Left-to-right twin"]
+
+
+def test_tokens_that_change_are_told_with_the_side_of_their_interval():
+    def effect(value: float, low: float, high: float) -> Difference:
+        return Difference(value=value, low=low, high=high, n=30, clusters=30)
+
+    assert tokens_more(effect(-0.31, -0.389, -0.232)) == ("31 more", "[23, 39]")
+    assert tokens_more(effect(0.07, -0.11, 0.25)) == ("7 fewer", "[−25, +11]")
+    assert tokens_more(effect(0.2, 0.1, 0.3)) == ("20 fewer", "[10, 30]")
+    assert tokens_more(effect(-0.004, -0.008, 0.0)) == ("0.4 more", "[0.0, 0.8]")
+
+
+def test_what_a_finding_means_follows_its_decision():
+    assert story_meanings.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
+    assert "keeps most sinks in 6 of 8 layers" in story_meanings.of_place("", {"first": 6}, 8)
+    assert "No rule" in story_meanings.of_place("", {}, 8)
+    assert "2 new sinks per step" in story_meanings.of_movement(2.1, 48)
+    assert story_meanings.of_hiding(WAITING, True, None, True) == ""
+    assert "safer to drop" in story_meanings.of_hiding(WORSE, False, WORSE, True)
+    assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
+    assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
+    assert "second calibration seed" in story_meanings.of_masks(0.01, None)
+    assert "the same weights are pruned" in story_meanings.of_masks(0.0, 0.01)
+    mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
+    told = "The discount: on at 50 %, off at 70 %, as you like at 60 %, undecided at 80 %."
+    assert story_meanings.of_accuracy(mixed, 0.02) == told
 
 
 def test_what_it_would_take_to_tell_is_in_the_last_words():

@@ -81,13 +81,13 @@ class TrackView {
     this.root = make("section", "track");
     this.told = make("span", "told");
     if (titled) {
-      const title = make("div", "title", track.title);
+      const title = make("div", "title", track.name ?? track.title);
       title.append(this.told);
       this.root.append(title);
     }
     this.text = make("div", "text");
     this.text.setAttribute("role", "group");
-    this.text.setAttribute("aria-label", titled ? `Text: ${track.title}` : "Text of this step");
+    this.text.setAttribute("aria-label", titled ? `Text: ${track.name ?? track.title}` : "Text of this step");
     this.strip = make("canvas", "strip");
     this.strip.setAttribute("role", "img");
     this.slots = Array.from({ length: track.positions }, (_, position) => this.slot(position));

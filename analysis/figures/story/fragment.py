@@ -26,6 +26,7 @@ _FINDINGS = """{% for told in findings %}
 <p class="beat" data-beat="{{ loop.index0 }}">{{ beat }}</p>
 {% endfor %}
 </div>
+{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 {% if told.notes %}
 <details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}</details>
@@ -60,12 +61,16 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
 {% if told.takeaway %}<p class="takeaway">{{ told.takeaway }}</p>{% endif %}
 </div>
+<div class="foot">
+{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
+</div>
 <aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}</aside>
 </section>
 {% endfor %}
 <section class="slide">
-<h2>{% for answer in answers %}{{ answer.question }} {{ answer.short }} {% else %}{{ question }}{% endfor %}</h2>
+<h2>{% for answer in answers %}<span class="line">{{ answer.question }} {{ answer.short }}</span>
+{% else %}{{ question }}{% endfor %}</h2>
 <div class="body">
 <table class="sums">
 <tr><th>Measured</th><th>Result</th><th>Baseline</th></tr>
@@ -106,8 +111,9 @@ class Summary:
 class Told:
     """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
-    the player steps along with it. takeaway: the sentence beneath the figure on a slide, with a number and its
-    baseline. summary: its row on the last slide.
+    the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
+    follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
+    the last slide.
     """
 
     name: str
@@ -118,6 +124,7 @@ class Told:
     caveat: str
     notes: tuple[str, ...] = ()
     plays: bool = False
+    meaning: str = ""
     takeaway: str = ""
     summary: Summary | None = None
 

@@ -1,0 +1,108 @@
+"""What each finding of the story means in practice, for whoever runs or prunes such a model.
+
+Every line follows from the decision or the numbers of its finding and claims nothing beyond them; it is empty where
+nothing follows yet.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from analysis.statistics.decisions import AT_CHANCE, BETTER, CANNOT_TELL, EQUIVALENT, ONE_SEED, POINTS, WAITING, WORSE
+from analysis.words import counted, listed
+
+_ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
+_FIRST = "Keeping the first token, the usual rule for left-to-right models,"
+
+
+def of_sinks(clear: bool | None) -> str:
+    """Return what it means that a few tokens draw much attention. clear: whether the model has sinks over all prompts,
+    None where that was not measured.
+    """
+    if clear is False:
+        return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
+    return "A cache that keeps the tokens with most attention keeps these first."
+
+
+def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
+    """Return what it means where the sinks are. masked: the layers most of whose sinks are masked positions, in words;
+    kinds: in how many of the layers a kind holds most sinks.
+    """
+    if masked:
+        return f"{_FIRST} misses most sinks of {masked}."
+    first, others = kinds.get("first", 0), sum(count for kind, count in kinds.items() if kind != "first")
+    if others:
+        return f"{_FIRST} misses most sinks in {others} of {layers} layers."
+    if first:
+        return f"{_FIRST} keeps most sinks in {first} of {layers} layers."
+    return "No rule by the kind of token finds them: measure the attention."
+
+
+def of_movement(births: float, steps: int | None) -> str:
+    """Return what it means how often a layer gains a sink. births: per step and layer. steps: of a whole text, None
+    where not known.
+    """
+    if births >= 1:
+        return f"A layer gains about {counted(round(births), 'new sink')} per step: look for sinks at every step."
+    if births <= 0 or (steps is not None and births * steps < 1):
+        return "A layer gains less than one new sink per text: looking for sinks once is enough."
+    every = counted(round(1 / births), "step")
+    every = "every step" if every == "1 step" else f"every {every}"
+    return f"A layer gains a new sink about {every}: a list of sinks made once goes stale."
+
+
+def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool) -> str:
+    """Return what the effect of hiding sinks means. outcome: the decision against as many tokens; more: whether sinks
+    change more than these. at_equal: the decision at equal attention, None where not compared. agree: whether
+    predictions and text agree there.
+    """
+    if outcome == EQUIVALENT:
+        return "By this measure sinks need no special care when tokens are dropped."
+    if outcome == CANNOT_TELL:
+        return "This is no ground to spare the sinks, nor to drop them: record more prompts."
+    if outcome not in (BETTER, WORSE):
+        return ""
+    if not more:
+        return "By this measure sinks are safer to drop than other tokens."
+    if at_equal in (None, outcome):
+        why = "" if agree else ": the predictions say so, the text alone does not"
+        return f"When tokens are dropped, spare the sinks{why}."
+    told = "When a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention "
+    if not agree:
+        return f"{told}predictions and text disagree."
+    return told + ("this study cannot tell." if at_equal in (CANNOT_TELL, WAITING) else "they need no special care.")
+
+
+def of_masks(changed: float, by_seed: float | None) -> str:
+    """Return what the change of the mask means, beside that by another calibration seed; None where there is none."""
+    if not changed:
+        return "The discount is free of any effect here: the same weights are pruned with and without it."
+    if not by_seed:
+        return "Prune with a second calibration seed before reading anything into this."
+    ratio = changed / by_seed
+    more = "about as much" if _ALIKE <= ratio <= 1 / _ALIKE else "more" if ratio < 1 else "less"
+    than = "as" if more == "about as much" else "than"
+    return f"Which weights are pruned depends {more} on the calibration sample {than} on the discount."
+
+
+def of_accuracy(outcomes: Mapping[str, str], margin: float) -> str:
+    """Return whether to prune with the discount. outcomes: the decision at each setting. margin: a share."""
+    where: dict[str, list[str]] = {}
+    for setting, outcome in outcomes.items():
+        where.setdefault(outcome, []).append(setting)
+    if len(where) == 1:
+        return _CHOICES[next(iter(where))].format(margin=POINTS.margin(margin))
+    told = [f"{_AT[outcome]} {listed(where[outcome])}" for outcome in _AT if outcome in where]
+    undecided: Sequence[str] = [setting for name, those in where.items() if name not in _AT for setting in those]
+    told += [f"undecided at {listed(undecided)}"] if undecided else []
+    return f"The discount: {', '.join(told)}."
+
+
+_CHOICES = {
+    BETTER: "When pruning this model, switch the discount on.",
+    WORSE: "When pruning this model, leave the discount off.",
+    EQUIVALENT: "Switch the discount on or off as you like: on these tasks it matters by less than {margin}.",
+    CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
+    ONE_SEED: "Prune with more calibration seeds before choosing.",
+    AT_CHANCE: "Choose tasks that the dense model can do.",
+    WAITING: "",
+}
+_AT = {BETTER: "on at", WORSE: "off at", EQUIVALENT: "as you like at"}
