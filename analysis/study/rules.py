@@ -397,7 +397,8 @@ def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin
     if decision not in SHOWN:
         return f"; it {does} than hiding {AS_MUCH}{interval}{perhaps}"
     joined = "and also" if there == decision else "but"
-    return f", {joined} {'more' if 'more' in does else 'less'} than hiding {AS_MUCH}{interval}{perhaps}"
+    hiding = "hiding " if numbers else ""
+    return f", {joined} {'more' if 'more' in does else 'less'} than {hiding}{AS_MUCH}{interval}{perhaps}"
 
 
 def _tested(effect: Difference, unit: Unit) -> str:

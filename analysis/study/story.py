@@ -43,7 +43,7 @@ from analysis.words import counted, listed
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models fill in masked text step by step. A few tokens, {TERM}, draw several times an even "
+    f"Diffusion language models fill in masks step by step. A few tokens, {TERM}, draw several times their "
     "share of attention."
 )
 
@@ -82,7 +82,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
     return {**findings.playback, "tracks": tracks, "step": step or 0, "telling": step}
 
 
-_READING = {" nats": "Nats: how far predictions move.", "[": "Brackets: 95 % intervals."}
+_READING = {" nats": "Nats: how far predictions move.", "[": "[…]: 95 % interval."}
 """How to read the answers, by what stands in them."""
 
 
@@ -124,7 +124,8 @@ def _matter(findings: Findings) -> Answer | None:
     causes = [cause for cause in findings.causes if cause.model == models[0]]
     spec = spec_of(findings)
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
-    sentence, lead = rules.matter_sentence(causes, spec, "hiding them", numbers=not text).replace("its", "the", 1), ""
+    sentence, lead = rules.matter_sentence(causes, spec, "hiding them", numbers=not text), ""
+    sentence = sentence.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     for word in _YES_NO:
         if sentence.startswith(word):
             lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
@@ -149,10 +150,10 @@ def _discount(findings: Findings) -> Answer | None:
         return None
     outcomes = outcomes_of(findings, by_setting)
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
-    told = listed([f"{interval_words(effect)} at {name}" for name, effect in effects.items()])
+    told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
+    told[1:] = [one.replace(f" {POINTS.name}", "", 1) for one in told[1:]]
     sentence = (
-        f"Counting sinks less (discount) when removing weights (pruning) changes accuracy by {told} sparsity, all "
-        "else equal."
+        f"Counting sinks less (discount) when removing weights (pruning) changes accuracy by {listed(told)} sparsity."
     )
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]

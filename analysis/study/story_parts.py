@@ -25,20 +25,20 @@ def about(findings: Findings) -> str:
     """
     spec = spec_of(findings)
     source, known = spec.model.source, entry(spec.model.source)
-    told = f"Measured on {source}"
+    told = source
     if known is not None:
         summary = known.summary.partition(". ")[0].removesuffix(".")
         told += f", {summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}"
     if spec.reference is None:
-        return f"{told}."
-    return f"{told}{';' if known else ','} compared with {_other(spec)}, {spec.reference.source}."
+        return f"Model: {told}."
+    return f"Models: {told}, and {spec.reference.source}, {_other(spec)}."
 
 
 def _other(spec: StudySpec) -> str:
     """Return what the model is that it is compared with, within a sentence."""
     known = entry(spec.model.source)
     twin = known is not None and spec.reference is not None and known.reference == spec.reference.source
-    return "its left-to-right (autoregressive) twin" if twin else "a left-to-right (autoregressive) model"
+    return "its left-to-right twin" if twin else "a left-to-right model"
 
 
 def called(findings: Findings) -> Mapping[str, str]:
@@ -48,7 +48,7 @@ def called(findings: Findings) -> Mapping[str, str]:
     spec = spec_of(findings)
     if spec.reference is None:
         return MappingProxyType({spec.model.source: spec.model.source})
-    other = _other(spec).partition(" ")[2].replace("(autoregressive) ", "")
+    other = _other(spec).partition(" ")[2]
     return MappingProxyType(
         {spec.model.source: "Diffusion model", spec.reference.source: f"{other[0].upper()}{other[1:]}"}
     )
@@ -116,10 +116,11 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     amounts = text_changed(causes)
     if not amounts:
         return ""
-    if len(amounts) == 2 and all(" more [" in told and "+" not in told for told in amounts.values()):
-        both = listed([told.replace(" more", "") for told in amounts.values()])
-        return f"The text changes more in both cases: {both} more of 100 tokens.{_unseen(causes)}"
-    return f"In the text, {listed(list(amounts.values()))} of 100 tokens change.{_unseen(causes)}"
+    if all(" more [" in told for told in amounts.values()):
+        told = f"{listed([told.replace(' more', '') for told in amounts.values()])} more"
+    else:
+        told = listed(list(amounts.values()))
+    return f"In the text, {told} of 100 tokens change.{_unseen(causes)}"
 
 
 def _unseen(causes: Sequence[Cause]) -> str:
