@@ -14,7 +14,7 @@ from pages.parts.study.claims import claims
 
 SETS, CLAIMS = "Sinks over prompts", "What papers claim"
 _ASKS = {
-    SETS: "Which tokens are a model's sinks over many prompts, and do they move more than chance predicts?",
+    SETS: "Which tokens are sinks, and do they move more than chance predicts?",
     CLAIMS: "Does what papers say about sinks hold of your model?",
 }
 

@@ -78,11 +78,11 @@ def frontier_of(summary: Summary, name: str) -> Exhibit | None:
             "bytes of keys and values kept",
             measure.axis,
             measure.percent,
-            "random of the same state",
+            "random",
         ),
         means(summary["rows"]),
         formula=METHOD,
-        finding=" ".join(filter(None, (_at_least_kept(rows, policy, budgets[0], name) for policy in policies))),
+        finding=_at_least_kept(rows, policies[0], budgets[0], name),
         name=f"frontier-{name}",
     )
 
@@ -152,7 +152,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
 
 
 def _sides(drawn: Sequence[Mapping[str, Any]], more_is_better: bool) -> str:
-    """Say at which budgets each policy is better or worse than each of its controls."""
+    """Say at which budgets the first policy is better or worse than each of its controls."""
     told: dict[tuple[str, str], dict[str, list[str]]] = {}
     for effect in drawn:
         side = (

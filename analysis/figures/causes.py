@@ -152,16 +152,26 @@ def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | Non
         )
     if untouched is not None:
         figure.add_vline(x=untouched, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
-    layout(figure, wrapped(x_title, 24), "", height=170 + 52 * len(rows))
-    figure.update_layout(showlegend=True)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=places,
-        ticktext=[f"{wrapped(row.name, 26)}<br><b>{wrapped(row.told, 26)}</b>" for row in rows],
-        range=[len(rows) - 0.5, -0.5],
-        zeroline=False,
-    )
+    layout(figure, wrapped(x_title, 28), "", height=130 + 62 * len(rows))
+    figure.update_layout(showlegend=True, margin_l=14)
+    for place, row in enumerate(rows):  # above its line, so that the plot has the whole width on a phone, too
+        figure.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            xshift=4,
+            y=place,
+            yshift=9,
+            yanchor="bottom",
+            align="left",
+            showarrow=False,
+            text=f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>",
+        )
+    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.7, -0.9], zeroline=False)
+    figure.update_yaxes(automargin=False)
     figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g", rangemode="tozero", nticks=5)
+    if percent and untouched == 1:
+        figure.update_xaxes(range=[0, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
     return figure
 
 

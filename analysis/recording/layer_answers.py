@@ -29,7 +29,8 @@ LEGEND: Mapping[str, str] = {
     "× uniform": "× uniform: attention to a sink divided by what uniform attention under the model's mask gives it "
     "(corrected share), with its 95 % interval over prompts.",
     "chance": "Chance: sinks in log-normal attention of the same mean and spread.",
-    "set apart": "Set apart: a significant gap below the sinks, or a heavy tail.",
+    "set apart": "Set apart: a significant gap below the sinks, or a heavy tail; by chance at most "
+    f"{1 - LEVEL:.0%} of the layers.",
     "vs random positions": f"vs: {ABOVE} more or {BELOW} fewer new sinks per step than the null, {OPEN} not "
     "significant; all layers and nulls jointly at 95 %.",
     "vs writing alone": "Writing alone: a position keeps its attention while its token's state stays.",
@@ -148,14 +149,13 @@ def _chance(layers: Sequence[LayerAnswer]) -> str:
     """Tell how many sinks and how many layers that are set apart chance would give; empty where it was not recorded."""
     drawn = [one.chance for one in layers if one.chance is not None]
     judged = [one.apart for one in layers if one.apart is not None]
-    told = ""
+    told = []
     if drawn:
-        counts = spread(np.array([one.count for one in layers]), False)
-        told += f" A step has {counts} of them, {spread(np.array(drawn), False)} by chance."
+        counts = np.array([one.count for one in layers])
+        told.append(f"A step has {spread(counts, False)}, chance {spread(np.array(drawn), False)}")
     if judged:
-        told += f" A gap or heavy tail sets them apart in {sum(judged)} of {len(judged)} layers"
-        told += f" (by chance, even one in at most {1 - LEVEL:.0%} of sets)."
-    return told
+        told.append(f"{sum(judged)} of {len(judged)} layers set them apart (chance: ≤ {(1 - LEVEL) * len(judged):.1g})")
+    return f" {'; '.join(told)}." if told else ""
 
 
 def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
@@ -177,9 +177,9 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
         than = "any null predicts" if len(nulls) > 1 else _predict(nulls)
         return f"In no layer do sinks move significantly more than {than}.", ""
     rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
-    told = "In no layer do sinks move more than every null predicts."
+    told = "In no layer do sinks move more than every null."
     if every:
-        told = f"Sinks move more than every null predicts in {_in_sentence(every, len(layers))}."
+        told = f"Sinks move more than every null in {_in_sentence(every, len(layers))}."
     return told, f"Not significantly more than {rest}."
 
 

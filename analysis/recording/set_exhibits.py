@@ -49,10 +49,10 @@ def layers_by_kind(sets: Sets) -> Exhibit:
         for row in (set_measures.KIND_MEASURES[name] for name in ("count", "corrected-share"))
     )
     return Exhibit(
-        "Which tokens are the sinks of each layer, and how strong they are",
-        "Bars: sinks per step, by kind of token. Dots: attention to a sink, × uniform attention (dotted line), with "
-        f"95 % intervals over prompts: {prompts}. Kinds below {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have "
-        f"no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
+        "The sinks of each layer",
+        "95 % intervals over prompts. Bars: sinks per step, by kind of token. Dots: attention to a sink, × uniform "
+        f"attention (dotted line). Prompts: {prompts}. Kinds below {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks "
+        f"have no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
         f"{set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(rows),
         kind_table(sets),

@@ -33,7 +33,7 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     layers = [pd.read_csv(file) for file in out.glob("layers-*.csv") if file.name != "layers-by-kind.csv"]
     assert len(layers) == 2 and all(said["shown"][name][0].startswith("Sinks draw ") for name in (first, second))
     page = (out / "study.html").read_text()
-    assert "Which tokens are the sinks of each layer" in page
+    assert "The sinks of each layer" in page
     assert 'src="http' not in page and "<link" not in page  # it opens without a network
     figures = list(out.glob("figure-*.json"))
     assert len(figures) >= 5 and all("data" in json.loads(file.read_text()) for file in figures)

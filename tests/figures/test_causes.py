@@ -41,7 +41,8 @@ def test_a_target_lies_beyond_the_interval_around_its_control_where_the_differen
     np.testing.assert_allclose(ends, [[0.0, 0.2], [0.4, 0.6]], atol=1e-12)
     assert target.marker.symbol == ("circle", "circle-open") and list(target.x) == [0.5, 0.5]
     assert target.x[0] > ends[1][0] and ends[0][1] < target.x[1] < ends[1][1]
-    assert "equal &lt;i&gt;" in figure.layout.yaxis.ticktext[1] and "+0.3 nats" in figure.layout.yaxis.ticktext[0]
+    first, second = (note.text for note in figure.layout.annotations)
+    assert "equal &lt;i&gt;" in second and "+0.3 nats" in first
     assert figure.layout.shapes[0].x0 == 0.0 and not effect_levels(rows, "nats", None).layout.shapes
 
 

@@ -37,15 +37,15 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     moved = [one.moved for one in answer.layers]
     assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
     assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
-    assert answer.movement == "Sinks move more than every null predicts in layers 0 and 2."
+    assert answer.movement == "Sinks move more than every null in layers 0 and 2."
     assert answer.exceptions.startswith("Not significantly more than ") and "writing alone" in answer.exceptions
     assert "permuted weights in layers 1 and 3" in answer.exceptions
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
     value, low, high = answer.layers[0].strength
-    assert " by chance. A gap or heavy tail sets them apart in " in answer.where
-    assert answer.where.endswith(" of 4 layers (by chance, even one in at most 5% of sets).")
+    assert " A step has " in answer.where and ", chance " in answer.where
+    assert answer.where.endswith(" of 4 layers set them apart (chance: ≤ 0.2).")
     assert low <= value <= high and table["× uniform"][0] == f"{value:.2g}\u00a0[{low:.2g},\u00a0{high:.2g}]"
 
 

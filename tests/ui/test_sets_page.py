@@ -83,10 +83,10 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     assert test.query_params["set"] == [f"{jobs[1].id},{jobs[0].id}"] or test.query_params["set"] == ",".join(
         [jobs[1].id, jobs[0].id]
     )
-    assert "Which tokens are the sinks of each layer" in said
+    assert "The sinks of each layer" in said
     first, second = (table.value for table in test.table if "layer" in table.value)
     assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
-    assert " by chance. A gap or heavy tail sets them apart in " in said
+    assert " A step has " in said and " layers set them apart (chance: ≤ 0.2)." in said.replace("\\", "")
     assert said.index("**bundled ·") < said.index("**bundled-ar ·"), "the diffusion model comes first"
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("How sinks move").run()

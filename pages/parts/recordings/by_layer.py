@@ -33,10 +33,7 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-_CAUSAL = (
-    "Sinks are judged by corrected share. By raw attention the first token ([BOS]) leads under any causal mask, even "
-    "with uniform attention."
-)
+_CAUSAL = "Judged by corrected share: a causal mask alone sends raw attention to the first token, [BOS]."
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
