@@ -11,7 +11,7 @@ from analysis.engine import JobRecord
 from analysis.engine.claims import claim_children
 from analysis.engine.cost_estimate import CostEstimate, duration, nothing_swept
 from analysis.engine.planned_parts import Child
-from analysis.engine.studies import children_of, set_name
+from analysis.engine.studies import children_of
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
 from analysis.jobs.claim_measures import NULLS, text_sampling
@@ -116,15 +116,17 @@ def forwards(spec: Spec) -> int:
             conditions = (1 + drawn) * len(spec.targets) * len(spec.interventions)
             return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
         case ClaimMeasuresSpec():
-            # Recorded once; then one pass over the steps looked at, the forwards of each measure, and three for maps.
+            # Recorded once; then one pass over the steps looked at with one other text, and the forwards of each
+            # measure.
             rows = [CLAIM_MEASURES[name] for name in spec.measures]
-            each = spec.looks * (1 + sum(row.forwards for row in rows)) + 3
+            each = spec.looks * (1 + sum(row.forwards for row in rows)) + 1
             # Untouched, and in each of two conditions a forward that chooses and one that predicts; where a text grows,
             # only the latter two are whole.
             written = text_sampling(spec.sampling)
             each += any(row.writes for row in rows) * written.forwards() * (3 if _grows(written) else 5)
-            looks = each * (1 + len(NULLS) * spec.random_models)
-            return len(spec.prompts) * (spec.sampling.forwards() + looks) + _readings(spec)
+            prompts = len(spec.prompts)
+            looked_at = prompts + min(spec.null_prompts, prompts) * len(NULLS) * spec.random_models
+            return prompts * spec.sampling.forwards() + looked_at * each + _readings(spec)
     raise TypeError(f"{type(spec).__name__} is no job of a study.")
 
 
@@ -137,7 +139,7 @@ def _readings(spec: ClaimMeasuresSpec) -> int:
     if not any(CLAIM_MEASURES[name].items for name in spec.measures):
         return 0
     tasks, unknown = known_sizes(spec.tasks)
-    return 0 if unknown else 5 * sum(min(task.items, spec.limit or task.items) for task in tasks)
+    return 0 if unknown else 4 * sum(min(task.items, spec.limit or task.items) for task in tasks)
 
 
 def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
@@ -157,19 +159,26 @@ def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
 
 
 def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
-    """The same of the study that ships; of measurements inside a model by what the recordings of the study's own model
-    took, as an autoregressive one records without whole forwards.
+    """The same of the study that ships. Measurements inside either model of its pair, which have one shape, go by the
+    quickest of its jobs that run whole forwards: the others waited for more of what else the machine did.
     """
     study = StudySpec.model_validate(example.spec)
     theirs = {one.name: one for part in children_of(study).values() for one in part}
     model = getattr(child.spec, "model", None)
     of_pair = isinstance(child.spec, ClaimMeasuresSpec) and model in study.models
-    there = theirs.get(set_name(study.model) if of_pair else child.name)
-    took = next((one for one in example.took if there is not None and one.name == there.name), None)
-    if there is None or took is None or not (of_pair or getattr(there.spec, "model", None) == model):
-        return []
-    work = forwards(there.spec)
-    return [(took.seconds / work, took.bytes / work)]
+    alike = [one for one in theirs.values() if _runs_whole(one.spec)] if of_pair else [theirs.get(child.name)]
+    rates = [
+        (took.seconds / forwards(there.spec), took.bytes / forwards(there.spec))
+        for there in alike
+        for took in example.took
+        if there is not None and took.name == there.name and (of_pair or getattr(there.spec, "model", None) == model)
+    ]
+    return [min(rates)] if rates else []
+
+
+def _runs_whole(spec: Spec) -> bool:
+    """Return whether a job's forwards are whole texts: an autoregressive recording grows one."""
+    return isinstance(spec, AblateSetSpec) or (isinstance(spec, RecordSetSpec) and not _grows(spec.sampling))
 
 
 class _Left:

@@ -18,6 +18,7 @@ from analysis.specs import (
     LLaDASampling,
     ModelSpec,
 )
+from analysis.study.cost_estimate import forwards
 from tests.helpers import there
 
 PROMPTS = ("mia has a dog .", "leo has a cat .", "The river is not deep. It is")
@@ -99,3 +100,10 @@ def test_a_claim_that_is_not_in_the_table_is_refused():
     with pytest.raises(ValueError, match="only"):
         ClaimsSpec(model=ModelSpec(source="bundled"), only=("sinks-sing",))
     assert ClaimsSpec(model=ModelSpec(source="bundled")).claims == tuple(CLAIMS.values())
+
+
+def test_an_estimate_counts_the_prompts_that_other_weights_see():
+    few = spec_of(("value-norm", "clamped"))
+    every = few.model_copy(update={"null_prompts": 3})
+    # Four steps looked at: one pass and two clamped ones, and one text beside; a random model and a permuted one.
+    assert forwards(every) - forwards(few) == 2 * (4 * 3 + 1)
