@@ -129,7 +129,7 @@ def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[st
     before = columns[columns.index("low") - 1]
     decimals = _decimals(frame["low"].to_numpy(), frame["high"].to_numpy())
     for name in ("low", "high", *([before] if before in formats else [])):
-        formats[name] = _blank(lambda value: f"{value:.{decimals}f}".replace("-", "−"))
+        formats[name] = _blank(lambda value: f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−"))
     return formats
 
 

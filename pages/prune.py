@@ -8,9 +8,10 @@ from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
+from pages.parts.masks.projections import projections_map
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import code, plain
-from pages.parts.pruning.outcome import accuracies_in_brief, accuracies_in_full, answer, start
+from pages.parts.pruning.outcome import accuracies_in_brief, accuracies_in_full, answer, pair_masks, pair_results, start
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pair, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.session import model_in_use, model_name
@@ -36,11 +37,10 @@ def main() -> None:
         st.markdown("**1 · Settings**", help="One set for the preview, the pruning and the search.")
         asked = prune_settings(model)
     pair = matched_pair(asked.specs)
+    masks = pair_masks(pair)
     with first_line:
-        answer(pair)
-    with preview:
-        st.markdown(f"**2 · Masks of** {code(model_name(model.source))}")
-        found = _preview(model, asked)
+        results = pair_results(pair)
+        answer(masks, results)
     with beneath:
         view = st.segmented_control(
             "More",
@@ -51,11 +51,16 @@ def main() -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
+    with preview:
+        st.markdown(f"**2 · Masks of** {code(model_name(model.source))}")
+        found = _preview(model, asked)
+        if found is None and masks is not None and view != MASKS:
+            projections_map(masks.comparison, masks.floor)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         start(asked)
         active_runs()
-        accuracies_in_brief(model, pair, drawn=view != ACCURACY)
+        accuracies_in_brief(model, pair, results, drawn=view != ACCURACY)
     with beneath:
         _beneath(view, model, asked, found)
     if found is not None:

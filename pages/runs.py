@@ -13,7 +13,7 @@ from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
 from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import runs_table
+from pages.parts.runs.table import runs_table, scores_in_a_sentence
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
 
@@ -28,6 +28,7 @@ def main() -> None:
     if not runs:
         st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
         primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
+    scores_in_a_sentence(runs)
     chosen = runs_table(runs) if runs else []
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params", label_visibility="collapsed"

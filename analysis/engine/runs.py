@@ -5,6 +5,7 @@ knows; what a visitor says of a run (another name, tags, notes, a star) is kept 
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from analysis.engine.storage import remove
 from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
-from analysis.pruned.masks_file import only_masks
+from analysis.pruned.masks_file import MASK_FILE, only_masks
 from analysis.pruned.naming import run_name, run_names
 from analysis.pruned.packed import reported_bytes
 from analysis.pruned.report_file import Report, load_report
@@ -26,6 +27,7 @@ from analysis.specs import EVERYTHING, kept_of
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
+_KEPT = re.compile(r".*/(kept/[0-9a-f]{32}/[^/]+)")  # a folder that a store keeps, wherever the store lies
 
 
 class Label(BaseModel):
@@ -113,8 +115,9 @@ def known_runs(engine: Engine) -> list[Run]:
     A run keeps the name under which it was first listed, whatever is pruned after it.
     """
     evaluations = _evaluations(engine)
-    pruned = _pruned(engine)
-    runs = [*pruned, *_dense(evaluations, {_place(run.source) for run in pruned}), *_imported(engine)]
+    pruned = _pruned(engine, evaluations)
+    names = {_place(run.source): run.automatic for run in pruned}
+    runs = [*pruned, *_unpruned(evaluations, names), *_imported(engine)]
     labels = {run_id: _label(fields) for run_id, fields in engine.store.labels().items()}
     names = _kept_names(engine, runs, {label.name for label in labels.values()})
     whole = [
@@ -150,8 +153,10 @@ def _kept_names(engine: Engine, runs: Sequence[Run], given: set[str]) -> dict[st
     return names
 
 
-def _pruned(engine: Engine) -> list[Run]:
-    """The pruned models of finished jobs, and those in folders that the engine offers by name, newest first."""
+def _pruned(engine: Engine, evaluations: Mapping[tuple[str, str], Sequence[Scored]]) -> list[Run]:
+    """Return the pruned models of finished jobs, those in folders that the engine offers by name, and those that were
+    scored where they lie, newest first.
+    """
     pruned_models: dict[str, dict[str, Any]] = {}
     for record in engine.jobs("prune"):
         result = engine.result(record)
@@ -159,7 +164,7 @@ def _pruned(engine: Engine) -> list[Run]:
             fields = {"id": record.id, "record": record, "folder": result.folder, "parameters": record.spec}
             fields |= {"report": record.summary.get("report"), "created": record.created}
             pruned_models.setdefault(_place(result.folder), fields)
-    for folder in engine.pruned_models(masks_alone=True).values():
+    for folder in [*engine.pruned_models(masks_alone=True).values(), *_scored_folders(evaluations)]:
         if _place(folder) not in pruned_models:
             report = load_report(folder)
             fields = {"id": _made_id(_place(folder)), "folder": folder, "report": report}
@@ -181,16 +186,23 @@ def _pruned(engine: Engine) -> list[Run]:
     ]
 
 
-def _dense(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: set[str]) -> list[Run]:
-    """The models that were evaluated and are no pruned ones, by the source they were asked with, and all that were
-    scored with a part of their keys.
+def _scored_folders(evaluations: Mapping[tuple[str, str], Sequence[Scored]]) -> list[Path]:
+    """Return the folders of pruned models that were scored, by their reports or masks."""
+    sources = {_scored_models(scored[0].record)[scored[0].number][0] for scored in evaluations.values()}
+    folders = [Path(source) for source in sorted(sources) if Path(source).is_absolute()]
+    return [folder for folder in folders if load_report(folder) is not None or (folder / MASK_FILE).is_file()]
+
+
+def _unpruned(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: Mapping[str, str]) -> list[Run]:
+    """Return the models that were evaluated and are not pruned, by the source they were asked with, and all that were
+    scored with a part of their keys. pruned: names of pruned models by their place.
     """
     runs = []
     for (place, kept), scored in evaluations.items():
         source = _scored_models(scored[0].record)[scored[0].number][0]
         if (place in pruned and not kept) or (Path(source).is_absolute() and not Path(source).is_dir()):
             continue
-        name = Path(source).name if Path(source).is_absolute() else source
+        name = pruned.get(place) or (Path(source).name if Path(source).is_absolute() else source)
         created = min(evaluation.record.created for evaluation in scored)
         if kept:
             told = f"{name} {kept_of(kept).in_words}"
@@ -250,9 +262,16 @@ def _scored_place(engine: Engine, run: Run) -> str:
 
 
 def _place(source: str | Path) -> str:
-    """One word for a folder however it is written; any other source stays as it is."""
+    """Return one word for a folder however it is written; any other source stays as it is.
+
+    What a store keeps is named by its key, so that a store that was moved knows what was scored before.
+    """
     path = Path(source)
-    return str(path.resolve()) if path.is_absolute() else str(source)
+    if not path.is_absolute():
+        return str(source)
+    resolved = path.resolve()
+    kept = _KEPT.fullmatch(resolved.as_posix())
+    return str(resolved) if kept is None else kept[1]
 
 
 def _made_id(place: str) -> str:
@@ -264,31 +283,49 @@ def _made_id(place: str) -> str:
 
 @dataclass(frozen=True)
 class Score:
-    """A run's accuracy in an evaluation, its tasks weighing the same, with its 95 % interval over items."""
+    """A run's accuracy in an evaluation, its tasks weighing the same, with its 95 % interval over items.
+
+    dense: of its dense model on the same items, where that was scored there. chance: of choosing at random; None where
+    some answers are written.
+    """
 
     value: float
     low: float
     high: float
     items: int
     tasks: str
+    dense: float | None = None
+    chance: float | None = None
 
 
 def score(run: Run) -> Score | None:
-    """The accuracy in the newest evaluation that has one."""
-    return next((value for scored in run.evaluations if (value := score_in(scored)) is not None), None)
+    """Return the accuracy in the newest evaluation that has one."""
+    return next((value for scored in run.evaluations if (value := score_in(scored, run.model)) is not None), None)
 
 
-def score_in(scored: Scored) -> Score | None:
-    """The accuracy that an evaluation's summary tells; None where it has none."""
-    summary = scored.record.summary
+def score_in(scored: Scored, model: str) -> Score | None:
+    """Return the accuracy that an evaluation's summary tells; None where it has none. model: source of the dense
+    model."""
+    record, summary = scored.record, scored.record.summary
     tasks = [task for task in summary["tasks"] if "models" in task]
     if not tasks:
         return None
-    row = summary["average"][scored.number] if len(tasks) > 1 else tasks[0]["models"][scored.number]
+    rows = summary["average"] if len(tasks) > 1 else tasks[0]["models"]
+    row = rows[scored.number]
     if not row["n"] or row["low"] is None:
         return None
     titles = ", ".join(str(task["title"]) for task in tasks[:3]) + (f" and {len(tasks) - 3} more" if tasks[3:] else "")
-    return Score(row["value"], row["low"], row["high"], row["n"], titles)
+    beside_dense = record.kind == "evaluate" and _scored_models(record)[0] == (model, "")
+    levels = [level for task in tasks if (level := task.get("chance")) is not None]
+    return Score(
+        row["value"],
+        row["low"],
+        row["high"],
+        row["n"],
+        titles,
+        dense=rows[0]["value"] if beside_dense else None,
+        chance=sum(levels) / len(levels) if len(levels) == len(tasks) else None,
+    )
 
 
 def latency(engine: Engine, run: Run) -> Mapping[str, Any] | None:

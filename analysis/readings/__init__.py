@@ -28,6 +28,8 @@ READINGS: Registry[Reading] = Registry(
     Reading("variances", recordings.variances),
     Reading("change against seeds", masks.change_against_seeds),
     Reading("discounted mask", masks.discounted_mask),
+    Reading("sweep differences", accuracies.sweep_differences),
+    Reading("scored alike", accuracies.scored_alike),
     Reading("whole against seeds", masks.whole_against_seeds),
     Reading("cells against seeds", masks.cells_against_seeds),
     Reading("differing weights", masks.differing_weights),

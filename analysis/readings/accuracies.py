@@ -35,6 +35,36 @@ def differences(
     return f"{len(there)} of {counted(len(names), what)} {verb} significant: {'; '.join(told)}{more}."
 
 
+def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str:
+    """Count the significant differences of a sweep and tell their span. values (N,): points. to: what settings are
+    compared with."""
+    values = np.asarray(values, float)
+    if not len(values):
+        return ""
+    low, high = (f"{end + 0.0:+.1f}".replace("-", "−") for end in np.round([values.min(), values.max()], 1))
+    span = low if low == high else f"{low} to {high}"
+    count = sum(map(bool, shown))
+    if len(values) == 1:
+        return f"The difference to {to} is {span} points, {'' if count else 'not '}significant."
+    verb = "is" if count == 1 else "are"
+    return f"{count or 'None'} of {len(values)} differences to {to} {verb} significant; they are {span} points."
+
+
+def scored_alike(values: Sequence[float], dense: float | None, chance: float | None, items: int, tasks: str) -> str:
+    """Tell the accuracies of pruned models on the same tasks: the lowest and the highest, the dense model's, chance and
+    how many items each answered. Shares.
+    """
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    span = f"{100 * low:.1f} to {100 * high:.1f} %" if high - low > _SAME else f"{100 * high:.1f} %"
+    levels = {"dense model": dense, "chance": chance}
+    beside = ", ".join(f"{name} {100 * level:.1f} %" for name, level in levels.items() if level is not None)
+    scored = counted(len(values), "pruned model")
+    said = f"{scored} {'answer' if len(values) > 1 else 'answers'} {span} of {items:,} items right"
+    return f"{said}{f'; {beside}' if beside else ''}. Tasks: {tasks}."
+
+
 def published_differences(
     names: Sequence[str], at: Sequence[float], differences: np.ndarray, errors: np.ndarray | None
 ) -> str:

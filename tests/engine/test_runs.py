@@ -119,6 +119,44 @@ def test_evaluations_join_the_runs_that_they_scored(engine, pruned):
     assert score(by_name[run_name(pruned[1].spec)]) is None
 
 
+def test_a_score_stands_beside_its_dense_model_and_chance(engine, pruned):
+    folder = engine.result(pruned[0]).folder
+    spec = EvaluateSpec(model=ModelSpec(), compare=(ModelSpec(source=str(folder)),), names=("dense", "mine"))
+    tasks = [{"title": title, "chance": at, "models": [row(0.9), row(0.7)]} for title, at in (("A", 0.5), ("B", 0.25))]
+    summary = {"models": ["dense", "mine"], "tasks": tasks, "average": [row(0.9), row(0.7)]}
+    finished(engine, spec, "e" * 8, summary)
+    by_name = {run.name: run for run in known_runs(engine)}
+    found = score(by_name[run_name(pruned[0].spec)])
+    assert (found.value, found.dense, found.chance, found.items) == (0.7, 0.9, 0.375, 100)
+
+
+def test_a_pruned_folder_that_was_scored_is_not_a_dense_model(engine, tmp_path):
+    folder = tmp_path / "pruned-sink-wanda"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    write_report(folder, pruned_run(method="sink-wanda"))
+    tasks = [{"title": "Story", "models": [row(0.7)]}]
+    spec = EvaluateSpec(model=ModelSpec(source=str(folder)))
+    finished(engine, spec, "e" * 8, {"models": ["mine"], "tasks": tasks, "average": [{}]})
+    (run,) = known_runs(engine)
+    assert run.kind == "pruned" and "dense" not in run.name and score(run).value == 0.7
+    assert run.parameters["method"] == "sink-wanda" and score(run).dense is None
+
+
+def test_a_store_that_was_moved_knows_what_was_scored_before(engine):
+    folder = engine.store.incoming / "job" / "pruned-wanda"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    key = "0123456789abcdef" * 2
+    finished(engine, PruneSpec(method="wanda"), key, {"report": {}}, folder)
+    before = ModelSpec(source=f"/elsewhere/kept/{key}/pruned-wanda")
+    tasks = [{"title": "Story", "models": [row(0.9), row(0.7)]}]
+    spec = EvaluateSpec(model=ModelSpec(), compare=(before,), names=("dense", "mine"))
+    finished(engine, spec, "e" * 8, {"models": ["dense", "mine"], "tasks": tasks, "average": [{}, {}]})
+    by_kind = {run.kind: run for run in known_runs(engine)}
+    assert set(by_kind) == {"pruned", "dense"} and score(by_kind["pruned"]).value == 0.7
+
+
 def test_what_a_visitor_says_of_a_run_is_kept(engine, pruned):
     run = known_runs(engine)[0]
     save_label(engine, run, Label(name="  my  run ", tags=("a", " a", ""), note="why", star=True))

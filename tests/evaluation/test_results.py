@@ -208,6 +208,16 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)
 
 
+def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path):
+    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.25)
+    (sentence,) = evaluations.verdicts(found, [(2, 1)])
+    said, items = evaluations.headline(found, (2, 1))
+    estimate = sentence.partition("on average ")[2].partition(";")[0]
+    assert said.startswith(f"Accuracy changes by {estimate} compared with the control: ") and estimate in sentence
+    judged = said.partition("control: ")[2].rstrip(".")
+    assert judged in sentence and items.startswith("Accuracy on ")
+
+
 def at_chance(path, benchmark: str) -> results.Results:
     """As `written`, and the dense model answers every other item of a benchmark wrong."""
     written(path, counts=(40, 40, 40), drop=2.0)

@@ -25,6 +25,28 @@ def test_only_differences_that_are_shown_are_told_the_largest_first():
     )
 
 
+def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
+    values = np.array([-0.04, 0.8, -0.8])
+    said = reading("sweep differences", values, [False] * 3, "the control")
+    assert said == "None of 3 differences to the control are significant; they are −0.8 to +0.8 points."
+    assert "1 of 3 differences to the control is" in reading("sweep differences", values, [0, 1, 0], "the control")
+    one = reading("sweep differences", values[:1], [False], "the control")
+    assert one == "The difference to the control is +0.0 points, not significant."
+    assert reading("sweep differences", np.zeros(0), [], "the control") == ""
+
+
+def test_accuracies_of_runs_stand_beside_the_dense_model_chance_and_their_items():
+    said = reading("scored alike", [0.703, 0.925], 0.931, 0.375, 1360, "A, B")
+    assert said == (
+        "2 pruned models answer 70.3 to 92.5 % of 1,360 items right; dense model 93.1 %, chance 37.5 %. Tasks: A, B."
+    )
+    assert (
+        reading("scored alike", [0.5], None, None, 9, "A")
+        == "1 pruned model answers 50.0 % of 9 items right. Tasks: A."
+    )
+    assert reading("scored alike", [], None, None, 9, "A") == ""
+
+
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():
     differences = np.array([[0.005, -0.021], [np.nan, 0.0004]])
     said = reading("published differences", ["a − b", "c − d"], [0.5, 0.75], differences, None)

@@ -174,7 +174,8 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
     told = texts(test)
     assert "The sink discount changes " in told and "independent masks would change" in told
-    assert "compared with its control" in told
+    assert "compared with its control" in told and "Accuracy is not measured on the same items yet" in told
+    assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
     assert test.button(key="prune_score_both")
     test.toggle(key="prune_then_score").set_value(False).run()
     test.number_input(key="accuracy_limit").set_value(2).run()
@@ -184,7 +185,8 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert record.state == "done" and len(record.spec["compare"]) == 2
     del test.query_params["evaluation"]
     told = texts(test.run())
-    assert " against " in told and "| dense |" in told, "with the control, by average accuracy"
+    assert "Accuracy changes by " in told and "is not measured" not in told and "| dense |" in told
+    assert "Accuracy on 12 items, one calibration seed" in told
 
 
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():

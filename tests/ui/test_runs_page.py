@@ -66,7 +66,9 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert set(table.index) == {*names, "bundled dense"}
     assert table.loc[names[0], "sparsity, %"] == pytest.approx(30, abs=0.5)
     assert table.loc[names[0], "size, MB"] > 1
-    assert table.loc[names[0], "accuracy on"] == "Agreement, 12 items"
+    assert table.loc[names[0], "accuracy on"] == "Agreement"
+    assert table.loc[names[0], ["items", "chance, %"]].tolist() == [12, 50]
+    assert table.loc[names[0], "dense, %"] == table.loc["bundled dense", "accuracy, %"]
     summary = engine().jobs("evaluate")[1].summary
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
     test.multiselect(key="runs_methods").set_value(["Wanda"]).run()

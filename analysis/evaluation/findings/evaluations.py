@@ -44,6 +44,20 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
     return sentences + [over_seeds_in_words(results, group) for group in together]
 
 
+def headline(results: Results, pair: Pair) -> tuple[str, str]:
+    """Return what accuracy does between a run and its control in one sentence; and of which items, with the noise that
+    is left out."""
+    mean = comparing.overall(comparing.family_with(results, [pair])[pair])
+    if not mean.n:
+        return "Accuracy: the two have no items in common yet.", ""
+    told = "interim, no tests yet" if mean.p is None else _shown(mean)
+    noise = "" if mean.holds_seeds else ", one calibration seed whose noise the interval leaves out"
+    return (
+        f"Accuracy changes by {_interval(mean)} compared with the control: {told}.",
+        f"Accuracy on {mean.n:,} items{noise}.",
+    )
+
+
 def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
     """What the tests are adjusted for, or that there are none yet. some: pairs that are chosen besides."""
     family = comparing.family_with(results, some)

@@ -1,5 +1,6 @@
 """The numbers of an evaluation: accuracies, paired differences, how both came about item by item, and perplexities."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from analysis.evaluation import comparing, conditions, curves, decomposition, ta
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.findings.evaluations import adjustment, verdicts
+from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
@@ -71,7 +73,8 @@ def _titles(results: Results) -> tuple[str, str, str, str, str]:
     planned = len(results.names) * sum(benchmark.planned for benchmark in results.accuracies)
     return (
         "Accuracy" if final else "Accuracy so far (interim)",
-        f"Right answers in percent, with the 95 % interval in brackets. {_settings(results, AVERAGE)}",
+        f"Right answers in percent of {_items(results, results.accuracies)}, with the 95 % interval in brackets. "
+        f"{_settings(results, AVERAGE)}",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
         "tasks equally; its variance is the sum of theirs.",
         "",
@@ -96,22 +99,29 @@ def at_a_glance(results: Results) -> Compared:
     return Compared(pairs, name)
 
 
-def in_brief(results: Results) -> None:
-    """Draw who is better than whom in words, and the average accuracies: narrow, for a column among others."""
+def in_brief(results: Results, said: bool = False) -> None:
+    """Draw who is better than whom in words, and the average accuracies: narrow, for a column among others. said:
+    whether the words stand elsewhere on the page.
+    """
     if not results.accuracies:
         return
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
-    if pairs:
+    if pairs and not said:
         st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
     heading(*_titles(results))
     rows = results.once(tables.accuracy_grid)
     shown = list(rows[0])[1]
-    cells = [f"| {plain(row['model'])} | {plain(row[shown])} |" for row in rows]
+    cells = [f"| {plain(row['model'])} | {_unbroken(row[shown])} |" for row in rows]
     st.markdown("\n".join([f"| model | {plain(shown)}, % |", "| :-- | :-- |", *cells]))
     exhibit_table(
         "Accuracy", "Right answers in percent, with the 95 % interval in brackets.", pd.DataFrame(rows), _GRID
     )
+
+
+def _unbroken(number: str) -> str:
+    """Return a number with its interval as Markdown that stays on one line."""
+    return plain(number).replace(" ", "\u00a0")
 
 
 def differences(results: Results, compared: Compared) -> None:
@@ -363,11 +373,16 @@ def _settings(results: Results, task: str) -> str:
         if stated or name == "shots":
             kinds = sorted({getattr(benchmark, name) for benchmark in chosen})
             parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
+    return " · ".join([_items(results, chosen), *parts])
+
+
+def _items(results: Results, chosen: Sequence[EvaluatedBenchmark]) -> str:
+    """Return how many items benchmarks plan, and how many clusters these make."""
     clusters = [count for benchmark in chosen if (count := len(np.unique(results.clusters[benchmark.name])))]
     items = f"{sum(benchmark.planned for benchmark in chosen):,} items"
     if clusters and any(benchmark.cluster for benchmark in chosen):
         items += f" in {sum(clusters):,} clusters"
-    return " · ".join([items, *parts])
+    return items
 
 
 def perplexity(results: Results, name: str) -> None:

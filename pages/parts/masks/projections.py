@@ -1,5 +1,7 @@
 """Where two masks differ by layer and projection, and the masks themselves of one matrix or of a head's part of it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -8,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.figures import masks as figures
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
-from analysis.pruned.compare import Comparison
+from analysis.pruned.compare import MEASURES, Comparison, Measure
 from analysis.pruned.measure_grids import grid_of
 from analysis.readings import reading
 from pages.parts.charts import chart
@@ -34,9 +36,7 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     """A measure by layer and projection, and the masks of the one that is chosen."""
     names = comparison.names
     measure = choose_measure()
-    counts, beside = comparison.projections, None if floor is None else floor.projections
-    table = table_of(counts, beside, "layer", "projection")
-    table["projection"] = [names[index] for index in table["projection"]]
+    counts = comparison.projections
     layers = first.masks.geometry.layers
     within("mask_layer", layers - 1)
     if st.session_state.get("mask_projection") not in (None, *names):
@@ -49,20 +49,11 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     plot = st.container()  # above the boxes, whose values it outlines
     st.divider()
     left, middle, right = keyed_columns(3, "mask_matrix")
-    layer = left.selectbox("Layer", range(layers), key="mask_layer", bind="query-params")
-    name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
+    most, widest = np.unravel_index(np.nanargmax(_above_seeds(measure, comparison, floor)), counts.shape[:2])
+    layer = left.selectbox("Layer", range(layers), index=int(most), key="mask_layer", bind="query-params")
+    name = middle.selectbox("Projection", names, index=int(widest), key="mask_projection", bind="query-params")
     with plot:
-        chart(
-            title_of(measure, beside, "by layer and projection"),
-            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-            formula(measure),
-            grid_of(measure, counts, beside, names, selected=(layer, names.index(name)), clickable=True),
-            "mask_projections",
-            table,
-            finding=cells_in_words(measure, counts, beside, "matrix", names),
-            hint="Click a cell to open it.",
-            on_click=clicked,
-        )
+        projections_map(comparison, floor, measure, (layer, names.index(name)), clicked)
     if name in comparison.experts:
         _expert_picture(first, second, layer, name, right)
         return
@@ -77,6 +68,40 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     seeds = None if floor is None else float(compare.disagreement(floor.projections[layer, names.index(name)]))
     head = None if part == WHOLE_MATRIX else parts.index(part) - 1
     _picture(first, second, layer, name, head, seeds)
+
+
+def projections_map(
+    comparison: Comparison,
+    floor: Comparison | None,
+    measure: Measure | None = None,
+    selected: tuple[int, int] | None = None,
+    on_click: Callable[[Point], None] | None = None,
+) -> None:
+    """Draw a measure by layer and projection beside two calibration seeds. measure: the first one if None. selected:
+    layer and number of the projection that is outlined.
+    """
+    names, measure = comparison.names, measure or next(iter(MEASURES.values()))
+    counts, beside = comparison.projections, None if floor is None else floor.projections
+    table = table_of(counts, beside, "layer", "projection")
+    table["projection"] = [names[index] for index in table["projection"]]
+    chart(
+        title_of(measure, beside, "by layer and projection"),
+        f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+        formula(measure),
+        grid_of(measure, counts, beside, names, selected=selected, clickable=on_click is not None),
+        "mask_projections",
+        table,
+        finding=cells_in_words(measure, counts, beside, "matrix", names),
+        hint="Click a cell to open it." if on_click is not None else "",
+        on_click=on_click,
+    )
+
+
+def _above_seeds(measure: Measure, comparison: Comparison, floor: Comparison | None) -> np.ndarray:
+    """Return how far each matrix lies above two calibration seeds, or its measure where there are none, (L, P)."""
+    values = measure.compute(comparison.projections)
+    above: np.ndarray = values if floor is None else values - measure.compute(floor.projections)
+    return np.where(np.isfinite(above), above, -np.inf)
 
 
 def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: DeltaGenerator) -> None:

@@ -1,11 +1,14 @@
 """Starting prunings and scoring them, and what is known at a glance of those that are done."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
-from analysis.pruned.compare import MEASURES
+from analysis.evaluation.findings.evaluations import headline
+from analysis.evaluation.results import Results
+from analysis.pruned.compare import MEASURES, Comparison
 from analysis.readings import reading
 from analysis.specs import METHODS, ModelSpec, PruneSpec
 from pages.parts import address, permission
@@ -17,7 +20,7 @@ from pages.parts.accuracy.results import in_brief
 from pages.parts.acting import acting_button, may_act
 from pages.parts.masks import measures
 from pages.parts.masks.choice import seeds_at_hand
-from pages.parts.masks.pruned_models import known_pruned, open_pruned
+from pages.parts.masks.pruned_models import Pruned, known_pruned, open_pruned
 from pages.parts.plain import plain
 from pages.parts.pruning.plan import plan
 from pages.parts.pruning.settings import Asked, with_and_without
@@ -78,11 +81,11 @@ def _launch(specs: list[PruneSpec]) -> None:
         st.session_state[_BATCH] = asked
 
 
-def accuracies_in_brief(model: ModelSpec, pair: list[Run], drawn: bool) -> None:
+def accuracies_in_brief(model: ModelSpec, pair: list[Run], results: Results | None, drawn: bool) -> None:
     """Draw the fold in which pruned copies are scored, and the accuracy with and without the discount.
 
     The evaluation is the one in the address or at work; else those of a run and its control; else the newest. pair: of
-    `matched_pair`. drawn: whether accuracies are to be drawn here, and not in full.
+    `matched_pair`. results: of `pair_results`. drawn: whether accuracies are to be drawn here, and not in full.
     """
     runs, settings = _copies(model), None
     if runs and engine().authorizer.may("run"):
@@ -100,9 +103,8 @@ def accuracies_in_brief(model: ModelSpec, pair: list[Run], drawn: bool) -> None:
     named = address.named("evaluation")
     if not named and (newest is None or newest.ended) and pair:
         if all(run.evaluations for run in pair):
-            results = joined_results(pair, dense=True)
             if results is not None:
-                in_brief(results)
+                in_brief(results, said=True)
         else:
             _offer_scores(settings, runs, pair)
         return
@@ -157,26 +159,49 @@ def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> No
         st.rerun()
 
 
-def answer(pair: list[Run]) -> None:
-    """Say how far the masks of a run and of its control differ, beside two calibration seeds; which runs, in small.
-    pair: of `matched_pair`.
-    """
+class PairMasks(NamedTuple):
+    """The masks of a control and of a run with a discount; those of two calibration seeds, where the store has them."""
+
+    first: Pruned
+    second: Pruned
+    comparison: Comparison
+    floor: Comparison | None
+
+
+def pair_masks(pair: list[Run]) -> PairMasks | None:
+    """Compare the masks of a pair; None where there is none, or they cannot be read. pair: of `matched_pair`."""
     if not pair:
+        return None
+    known = known_pruned()
+    first, second = (open_pruned(run.id, known) for run in pair)
+    if first is None or second is None:
+        return None
+    try:
+        return PairMasks(first, second, measures.compared(first, second), seeds_at_hand(first, second, known))
+    except EXPECTED:
+        return None  # said under Masks
+
+
+def pair_results(pair: list[Run]) -> Results | None:
+    """Return what a pair answered beside its dense model, joined by item; None while one of the two is not scored."""
+    return joined_results(pair, dense=True) if pair and all(run.evaluations for run in pair) else None
+
+
+def answer(masks: PairMasks | None, results: Results | None) -> None:
+    """Say how far the masks of a run and of its control differ, beside two calibration seeds, and what accuracy does;
+    which runs, in small. masks: of `pair_masks`. results: of `pair_results`.
+    """
+    if masks is None:
         st.markdown(
             "Prune with and without the sink discount: see which weights change, then what that does to accuracy."
         )
         return
-    known = known_pruned()
-    first, second = (open_pruned(run.id, known) for run in pair)
-    if first is None or second is None:
-        return
-    try:
-        comparison = measures.compared(first, second)
-    except EXPECTED:
-        return  # said under Masks
-    total, measure = comparison.total(), next(iter(MEASURES.values()))
+    total, measure = masks.comparison.total(), next(iter(MEASURES.values()))
     value, chance = float(measure.compute(total)), float(measure.independent(total))
-    floor = seeds_at_hand(first, second, known)
-    seeds = None if floor is None else float(measure.compute(floor.total()))
-    st.markdown(f"##### {plain(reading('discounted mask', value, seeds, chance))}")
-    st.caption(f"{plain(second.label)}, compared with its control {plain(first.label)}: same noised text, no discount.")
+    seeds = None if masks.floor is None else float(measure.compute(masks.floor.total()))
+    accuracy, items = "Accuracy is not measured on the same items yet: score both under step 3.", ""
+    if results is not None and results.accuracies:
+        accuracy, items = headline(results, (2, 1))  # after the dense model and the control
+    st.markdown(f"##### {plain(reading('discounted mask', value, seeds, chance))} {plain(accuracy)}")
+    labels = plain(masks.second.label), plain(masks.first.label)
+    st.caption(f"{labels[0]}, compared with its control {labels[1]}: same noised text, no discount. {items}")

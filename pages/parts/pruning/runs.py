@@ -24,6 +24,7 @@ from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.run_rows import COLUMNS, row
 from pages.parts.session import engine
 
+_SHOWN_COLUMNS = ["run", "accuracy, %", "95 % interval", "dense, %", "chance, %", "items"]
 SHOWN = 6  # that were cut off
 _OPENED, _NEWEST = "prune_opened", "prune_newest"
 _REFRESH = 0.7  # seconds
@@ -106,7 +107,10 @@ def _table_of_done(known: list[Run]) -> Run | None:
         return None
     by_id = {run.id: run for run in done}
     if st.session_state.get(_OPENED) not in by_id or st.session_state.get(_NEWEST) != done[0].id:
-        st.session_state[_OPENED] = st.session_state[_NEWEST] = done[0].id
+        st.session_state[_NEWEST] = done[0].id
+        pair = [run.id for run in matched_pair()]
+        # Of a run and its control the run tells more.
+        st.session_state[_OPENED] = pair[1] if done[0].id in pair else done[0].id
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows
@@ -117,7 +121,7 @@ def _table_of_done(known: list[Run]) -> Run | None:
     table(
         f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
-        pd.DataFrame(row(run) for run in done)[["run", "accuracy, %", "95 % interval", "sparsity, %", "made"]],
+        pd.DataFrame(row(run) for run in done)[_SHOWN_COLUMNS],
         key,
         hint="Click a row to open it.",
         on_select=clicked,

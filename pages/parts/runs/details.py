@@ -15,6 +15,7 @@ from pages.parts.charts import table
 from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
 from pages.parts.pruning.report import pruned_numbers, pruned_report
+from pages.parts.run_rows import accuracy_cells
 from pages.parts.runs import links
 from pages.parts.runs.pushing import push_fold
 from pages.parts.session import engine
@@ -79,15 +80,13 @@ def _evaluations(run: Run) -> None:
         return
     rows = []
     for scored in run.evaluations:
-        accuracy = score_in(scored)
+        accuracy = score_in(scored, run.model)
         rows.append(
             {
                 "when": datetime.fromtimestamp(scored.record.created),
                 "among": ", ".join(scored.record.summary["models"]),
                 "tasks": "" if accuracy is None else accuracy.tasks,
-                "items": None if accuracy is None else accuracy.items,
-                "accuracy, %": None if accuracy is None else 100 * accuracy.value,
-                "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
+                **accuracy_cells(accuracy),
                 "complete": bool(scored.record.summary.get("complete")),
             }
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -11,6 +12,7 @@ from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
+from analysis.readings import reading
 from analysis.specs import EvictionPoint
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
@@ -38,7 +40,7 @@ def draw_differences(
     with place:
         for said in sweeps.headlines([comparison for comparison in compared if comparison.relation == held[0]]):
             st.markdown(f"##### {plain(said.told)}")
-            st.caption(plain(said.tested))
+            st.caption(f"{plain(said.tested)} A study on Start scores other items, so its numbers differ.")
     for response in dose.dose_responses(settings):
         st.markdown(plain(sweeps.dose_response(response)))
     relation = held[0]
@@ -78,6 +80,12 @@ def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family:
         _DELTA,
         _deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",
+        finding=reading(
+            "sweep differences",
+            np.array([100 * comparison.difference.value for comparison in compared]),
+            [comparison.shown for comparison in compared],
+            f"the {HELD_AGAINST[compared[0].relation]}",
+        ),
     )
     if len({setting.pruning.method for setting in settings}) > 6:
         st.caption("Methods beyond the sixth share a colour with an earlier one.")

@@ -126,7 +126,7 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
     if above:
         table(
             "Accuracy of every setting",
-            "The numbers of the upper plot: means over calibration seeds, and their lowest and highest.",
+            f"Of {_items(first)}, as in the upper plot: means over calibration seeds, and their lowest and highest.",
             frame.dropna(axis=1, how="all"),
             "sweep_accuracy",
             _ACCURACY,
@@ -146,6 +146,13 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
         finding=_seeds_apart(along),
         hint=interim,
     )
+
+
+def _items(setting: Setting) -> str:
+    """Return how many items a setting answered, with the dense model's accuracy on them and chance."""
+    count = sum(len(dense) for _, dense, _ in setting.tasks.values())
+    chance = "" if setting.chance is None else f", chance {setting.chance:.1%}"
+    return f"{count:,} items (dense {setting.dense.value:.1%}{chance})"
 
 
 def _seeds_apart(along: Sequence[figures.Curve]) -> str:

@@ -88,8 +88,8 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
         return ready
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
-        st.info(
-            "See which weights each slider spares. This needs one pass of the dense model over "
+        st.caption(
+            "See which weights each slider spares, after one pass of the dense model over "
             f"{calibration.samples:d} noised sequences ({plain(_cost(spec))})."
         )
         if acting_button("Preview masks", key="tuning_calibrate", icon=":material/grid_on:"):
