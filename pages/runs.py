@@ -12,8 +12,9 @@ from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
+from pages.parts.runs.overview import accuracy_of_runs, say_scores, scored_alike
 from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import runs_table, scores_in_a_sentence
+from pages.parts.runs.table import runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
 
@@ -28,7 +29,9 @@ def main() -> None:
     if not runs:
         st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
         primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
-    scores_in_a_sentence(runs)
+    alike = scored_alike(runs)
+    if alike is not None:
+        say_scores(alike)
     chosen = runs_table(runs) if runs else []
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params", label_visibility="collapsed"
@@ -51,7 +54,11 @@ def _view(view: str, chosen: list[Run], runs: list[Run]) -> None:
     elif chosen:
         compare_settings(chosen)
     elif runs:
-        st.caption("Tick a run to open it, or two to eight to see which settings differ.")
+        alike = scored_alike(runs)
+        if alike is not None:
+            accuracy_of_runs(alike)
+        else:
+            st.caption("Tick a run to open it, or two to eight to see which settings differ.")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ READINGS: Registry[Reading] = Registry(
     Reading("change against seeds", masks.change_against_seeds),
     Reading("discounted mask", masks.discounted_mask),
     Reading("sweep differences", accuracies.sweep_differences),
+    Reading("accuracy over sparsity", accuracies.accuracy_over_sparsity),
     Reading("scored alike", accuracies.scored_alike),
     Reading("whole against seeds", masks.whole_against_seeds),
     Reading("cells against seeds", masks.cells_against_seeds),

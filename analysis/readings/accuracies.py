@@ -110,6 +110,19 @@ def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chan
     return f"{said} above choosing at random ({percent(chance)}), {top}{missed}."
 
 
+def accuracy_over_sparsity(sparsity: np.ndarray, accuracy: np.ndarray) -> str:
+    """Tell the span of accuracies (N,) at the lowest and at the highest sparsity (N,), both to a per cent. Shares."""
+    at = np.round(np.asarray(sparsity, float), 2)
+    if not len(at) or at.min() == at.max():
+        return ""
+    ends = []
+    for end in (at.min(), at.max()):
+        values = 100 * np.asarray(accuracy, float)[at == end]
+        low, high = f"{values.min():.1f}", f"{values.max():.1f}"
+        ends.append(f"{low if low == high else f'{low} to {high}'} % right at {end:.0%} sparsity")
+    return f"{ends[0]}, {ends[1]}."
+
+
 def seeds_apart(names: Sequence[str], x: Sequence[str], low: np.ndarray, high: np.ndarray, seeds: np.ndarray) -> str:
     """Where all calibration seeds of one method lie above all of every other.
 

@@ -35,6 +35,12 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
     assert reading("sweep differences", np.zeros(0), [], "the control") == ""
 
 
+def test_accuracies_at_the_ends_of_the_sparsities_are_told():
+    said = reading("accuracy over sparsity", np.array([0.5, 0.502, 0.698]), np.array([0.9, 0.92, 0.7]))
+    assert said == "90.0 to 92.0 % right at 50% sparsity, 70.0 % right at 70% sparsity."
+    assert reading("accuracy over sparsity", np.array([0.5, 0.501]), np.array([0.9, 0.92])) == ""
+
+
 def test_accuracies_of_runs_stand_beside_the_dense_model_chance_and_their_items():
     said = reading("scored alike", [0.703, 0.925], 0.931, 0.375, 1360, "A, B")
     assert said == (

@@ -5,12 +5,10 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from analysis.engine.runs import Run, score
-from analysis.readings import reading
+from analysis.engine.runs import Run
 from pages.parts import address
 from pages.parts.charts import table
 from pages.parts.keyed import keyed_columns
-from pages.parts.plain import plain
 from pages.parts.run_rows import COLUMNS, method_title, row
 from pages.parts.session import not_in_address
 
@@ -18,21 +16,6 @@ MOST = 8  # runs compared at once
 _HEIGHT = 215  # pixels of the table at most, so that what is compared is seen beneath it
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 _CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
-
-
-def scores_in_a_sentence(runs: list[Run]) -> None:
-    """Say how the pruned models that answered the same tasks compare with their dense model; the largest such group."""
-    alike: dict[tuple[object, ...], list[float]] = {}
-    for run in runs:
-        found = score(run) if run.kind == "pruned" else None
-        if found is not None:
-            alike.setdefault((found.dense, found.chance, found.items, found.tasks), []).append(found.value)
-    if not alike:
-        return
-    group, values = max(alike.items(), key=lambda one: len(one[1]))
-    levels, _, tasks = reading("scored alike", values, *group).partition(" Tasks: ")
-    st.markdown(f"##### {plain(levels)}")
-    st.caption(f"{plain(tasks)} Newest evaluation of each run. Tick runs to compare them on the same items.")
 
 
 def runs_table(runs: list[Run]) -> list[Run]:
