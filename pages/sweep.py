@@ -52,7 +52,11 @@ def main() -> None:
         may_act()
     record = _shown(records)
     if record is None:
-        st.info("No sweeps yet. This page shows which method keeps most accuracy, sparsity by sparsity, as runs end.")
+        with answer:
+            st.markdown(
+                "No sweeps yet. A sweep shows which method keeps most accuracy, sparsity by sparsity. An example that "
+                "comes with SinkScope is below."
+            )
         _example()
     else:
         _state(record, alone=len(records) == 1)

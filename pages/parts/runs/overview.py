@@ -64,8 +64,9 @@ def accuracy_of_runs(alike: Alike) -> None:
     for name, own in frame.groupby("method", sort=False):
         at = own.groupby(own["sparsity"].round(2))["accuracy"]
         spread = at.agg(["mean", "min", "max", "count"])
-        columns = (spread[column].to_numpy(float) for column in spread)
-        curves.append(figures.Curve(str(name), spread.index.to_numpy(float), *columns, method=methods[str(name)]))
+        mean, low, high, seeds = (spread[column].to_numpy(float) for column in spread)
+        x = spread.index.to_numpy(float)
+        curves.append(figures.Curve(str(name), x, mean, low, high, seeds, method=methods[str(name)]))
     chart(
         "Accuracy by sparsity, all scored runs",
         "One dot per method and sparsity, the mean of its runs; the band spans them. It holds no noise of the items.",
