@@ -203,5 +203,5 @@ def answer(masks: PairMasks | None, results: Results | None) -> None:
     if results is not None and results.accuracies:
         accuracy, items = headline(results, (2, 1))  # after the dense model and the control
     st.markdown(f"##### {plain(reading('discounted mask', value, seeds, chance))} {plain(accuracy)}")
-    labels = plain(masks.second.label), plain(masks.first.label)
-    st.caption(f"{labels[0]}, compared with its control {labels[1]}: same noised text, no discount. {items}")
+    first, second = masks.first.label, masks.second.label
+    st.caption(plain(f"{second}, compared with its control {first}: same noised text, no discount. {items}"))
