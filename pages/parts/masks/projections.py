@@ -41,6 +41,11 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     within("mask_layer", layers - 1)
     if st.session_state.get("mask_projection") not in (None, *names):
         del st.session_state["mask_projection"]
+    if not any(
+        key in place for key in ("mask_layer", "mask_projection") for place in (st.session_state, st.query_params)
+    ):
+        most, widest = np.unravel_index(np.argmax(_above_seeds(measure, comparison, floor)), counts.shape[:2])
+        st.session_state["mask_layer"], st.session_state["mask_projection"] = int(most), names[int(widest)]
 
     def clicked(point: Point) -> None:
         layer, projection = point.cell
@@ -49,9 +54,8 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     plot = st.container()  # above the boxes, whose values it outlines
     st.divider()
     left, middle, right = keyed_columns(3, "mask_matrix")
-    most, widest = np.unravel_index(np.nanargmax(_above_seeds(measure, comparison, floor)), counts.shape[:2])
-    layer = left.selectbox("Layer", range(layers), index=int(most), key="mask_layer", bind="query-params")
-    name = middle.selectbox("Projection", names, index=int(widest), key="mask_projection", bind="query-params")
+    layer = left.selectbox("Layer", range(layers), key="mask_layer", bind="query-params")
+    name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
     with plot:
         projections_map(comparison, floor, measure, (layer, names.index(name)), clicked)
     if name in comparison.experts:
