@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HERE = "local"
 _LOOK = 0.5  # seconds between looks at how far a job is
 _SMALL_BYTES = 64e6  # of weights, of which a forward of some dozen tokens keeps no second thread busy
+_WORKER_BYTES = 2e9  # of memory that each needs with torch, a small model and its batches
 _MOST_WORKERS = 4  # side by side: each loads torch and a model
 _PATHS = ("source", "data", "include_path")  # fields that may name a file or folder of this machine
 
@@ -121,18 +122,19 @@ def runner(folder: Path, options: argparse.Namespace) -> Iterator[Runner]:
 
 
 def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
-    """Return a worker per CPU, at most four, for jobs of models so small that a second thread makes none of their
-    forwards faster; None for the workers that the machine has anyway.
+    """Return a worker per CPU, at most four and no more than memory allows, for jobs of models so small that a second
+    thread makes none of their forwards faster; None for the workers that the machine has anyway.
     """
     from analysis.engine.cluster import local_devices
-    from analysis.machine.allotment import allotted_cpus
+    from analysis.machine.allotment import allotted_cpus, allotted_memory
     from analysis.models.checkpoint import find, weight_bytes
 
     if environment.value("SINKSCOPE_DEVICES") or local_devices() != ["cpu"]:
         return None
     checkpoints = [find(model.source, model.paradigm) for model in models]
     small = all(one is not None and weight_bytes(one, None) <= _SMALL_BYTES for one in checkpoints)
-    return ["cpu"] * min(allotted_cpus(), _MOST_WORKERS) if small else None
+    workers = min(allotted_cpus(), _MOST_WORKERS, max(1, int(allotted_memory() // _WORKER_BYTES)))
+    return ["cpu"] * workers if small else None
 
 
 @contextmanager

@@ -73,7 +73,7 @@ PARTS = {
         Part("movement", "Movement: sets of prompts without an effect", "benchmarks.honesty.movement:sentences",
              ("analysis.recording.set_verdicts", "analysis.sinks.intervals"), 9),
         Part("claims", "Claims: random weights in place of the model", "benchmarks.honesty.claims:held",
-             ("analysis.claims.verdicts", "analysis.jobs.claim_measures", "analysis.jobs.recording_sets"), 25),
+             ("analysis.claims.verdicts", "analysis.jobs.claim_measures", "analysis.jobs.recording_sets"), 10),
     )
 }  # fmt: skip
 """Every part, by its name: one row each."""
