@@ -169,7 +169,7 @@ def _ranking(
     frame = _cells(grid, "unused").drop(columns="unused").assign(**numbers)
     floor = _floor(recording, drawn, metric, params, split)
     if "null" in floor:  # beside the metric
-        frame.insert(frame.columns.get_loc(metric.title) + 1, RANDOM, floor["null"].ravel())
+        frame.insert(list(frame.columns).index(metric.title) + 1, RANDOM, floor["null"].ravel())
     frame = frame.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
 
     def chosen() -> None:
