@@ -51,7 +51,7 @@ def _predicted(kind: str, track: dict[str, Any], of: dict[str, np.ndarray]) -> n
     """
     layers, heads, cells = track["layers"], track["heads"], track["steps"] * track["positions"]
     if kind == "layers" and of["heads"].size == layers * heads * cells and of["heads"].dtype == "<f4":
-        parts = of["heads"].reshape(layers, heads, cells).swapaxes(0, 1)
+        parts: np.ndarray = of["heads"].reshape(layers, heads, cells).swapaxes(0, 1)
     elif kind == "model":
         parts = of["layers"].reshape(layers, cells)
     else:

@@ -188,7 +188,7 @@ def _row_words(one: ClaimVerdict) -> str:
     """A claim in a line: verdict, sentence, estimate beside its null, and whether a paper reports a number."""
     published = "".join(f" :gray-badge[published: {plain(number.model)}]" for number in one.claim.published)
     numbers = f" :small[:gray[{plain(estimate_words(one))}]]" if one.evidence is not None else ""
-    return f":{_CHIPS[one.verdict]}-badge[{one.verdict}] **{plain(one.claim.sentence)}**{numbers}{published}"
+    return f":{_CHIPS[one.verdict]}-badge[{plain(one.verdict)}] **{plain(one.claim.sentence)}**{numbers}{published}"
 
 
 def _one(one: ClaimVerdict) -> None:
