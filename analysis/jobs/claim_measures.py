@@ -60,7 +60,9 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
     shown = min(spec.null_prompts, len(spec.prompts))
     total = len(spec.prompts) + shown * len(NULLS) * spec.random_models
     runs = _recorded(spec, model, context, total)
-    networks: dict[str, list[MeasuredPrompts]] = {TRAINED: [_measured(spec, model, runs, context, TRAINED, 0, total)]}
+    networks: dict[str, list[MeasuredPrompts]] = {
+        TRAINED: [_measured(spec, model, runs, len(runs), context, TRAINED, 0, total)]
+    }
     show, done = shown_to(runs), len(runs)
     notes = []
     for null in NULLS:
@@ -71,7 +73,7 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
             except UserError as error:
                 notes.append(str(error))
                 break
-            networks[null].append(_measured(spec, drawn, runs[:shown], context, f"{null}-{number}", done, total))
+            networks[null].append(_measured(spec, drawn, runs, shown, context, f"{null}-{number}", done, total))
             done += shown
             del drawn
     accuracy = None
@@ -120,12 +122,13 @@ def _measured(
     spec: ClaimMeasuresSpec,
     network: "LoadedModel",
     runs: "Sequence[PromptRun]",
+    shown: int,
     context: Context,
     name: str,
     done: int,
     total: int,
 ) -> MeasuredPrompts:
-    """Every measure of every prompt in a network, by measure: [value, null] per prompt, None where there is none."""
+    """Every measure of the first prompts shown, by measure: [value, null] per prompt, None where there is none."""
     from analysis.recording.claim_looks import LOOKS, TOGETHER, Look, by_position, steps_of
     from analysis.recording.denoising import own_sampling
     from analysis.recording.prompt_measures import Channels, channels_of
@@ -137,7 +140,7 @@ def _measured(
     measured: MeasuredPrompts = {name: [] for name in spec.measures if not CLAIM_MEASURES[name].items}
     sampling, masses = text_sampling(own_sampling(network, spec.sampling)), []
     mass_alone = all(CLAIM_MEASURES[name].of_mass for name in spec.measures)
-    for index, run in enumerate(runs):
+    for index, run in enumerate(runs[:shown]):
         context.progress(f"looking inside, {name.replace('-', ' weights ')}", done + index, total)
         told, paid = (context.scratch / f"{name}-{index}.{ending}" for ending in ("json", "npy"))
         if not told.is_file():
