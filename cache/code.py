@@ -26,6 +26,7 @@ NO_NUMBERS = (
     "analysis.engine",
     "analysis.errors",
     "analysis.evaluation.findings",
+    "analysis.exhibits",
     "analysis.figures",
     "analysis.hub",
     "analysis.jobs.summaries",
@@ -36,7 +37,8 @@ NO_NUMBERS = (
     "analysis.study",
     "analysis.words",
 )
-_UNREAD = ("analysis.command_line", "analysis.figures", "analysis.readings", "analysis.study")  # no worker runs them
+# No worker runs these.
+_UNREAD = ("analysis.command_line", "analysis.exhibits", "analysis.figures", "analysis.readings", "analysis.study")
 _TEXT_IS_DATA = "analysis.bundled"  # its sentences are what models read
 _DATA = {".yaml", ".jsonl"}  # tasks and items that ship with the code
 _TOLD = {"log", "progress"}  # methods whose strings are shown to people

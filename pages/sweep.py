@@ -14,7 +14,7 @@ from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
-from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, read
+from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, read
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act

@@ -19,7 +19,7 @@ from analysis.evaluation.command import sweep_command
 from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import MEASURED_COSTS
 from analysis.evaluation.qualities import QUALITIES, settings_of
-from analysis.evaluation.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
+from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
 from cache.store import Store
 

@@ -13,8 +13,8 @@ NOTHING = "No effect is told from its control."
 
 def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str]) -> dict[str, Any]:
     """Effects with their intervals, means, and every prompt by itself. What was found, as it is written."""
-    from analysis.evaluation import ablation_exhibits as exhibits
     from analysis.evaluation.ablation_effects import MEASURES
+    from analysis.exhibits import ablation as exhibits
     from analysis.figures.export import Exhibit
 
     prompts = [str(prompt) for prompt in spec.prompts]

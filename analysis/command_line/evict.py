@@ -33,8 +33,8 @@ def _say_estimate(spec: EvictSpec, jobs: Runner, as_json: bool) -> int:
 
 def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -> dict[str, Any]:
     """Write differences with their intervals, means, and every prompt by itself. Returns what was found."""
-    from analysis.evaluation import eviction_exhibits as exhibits
     from analysis.evaluation.eviction_effects import MEASURES, TESTED
+    from analysis.exhibits import eviction as exhibits
     from analysis.figures.export import Exhibit
 
     frontiers = [shown for name in TESTED if (shown := exhibits.frontier_of(summary, name)) is not None]

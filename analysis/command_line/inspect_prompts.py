@@ -17,7 +17,7 @@ from analysis.specs import INSIGHTS, OWN_PROMPTS, InspectParams, RecordSpec, Sin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.jobs.inspecting import Inspection
+    from analysis.exhibits.inspecting import Inspection
 
 _STORED = ("channels", "by_query", "drift")  # of a recording: the first is told by channels_kept, none is looked at
 NOTHING = "Nothing lies beyond its control."
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(options.out, options.overwrite, refusal)
     params, sinks, model = LOOKED_AT.build(options), SINKS.build(options), MODEL.build(options)
     own_texts = own_prompts(options.prompts).texts
-    from analysis.jobs.inspecting import inspect_prompts
+    from analysis.exhibits.inspecting import inspect_prompts
     from analysis.jobs.recording_sets import prompt_texts
 
     with folder_beside(options.out, "inspect") as scratch:

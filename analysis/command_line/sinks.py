@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     sources = list(dict.fromkeys([first, *options.beside]))
     specs = {source: _spec(source, options, strict=source == first) for source in sources}
     outputs.check(options.out, options.overwrite, refusal)
-    from analysis.recording import set_exhibits
+    from analysis.exhibits import recording_sets
     from analysis.recording.set_verdicts import NOISE
 
     with folder_beside(options.out, "sinks") as scratch:
@@ -52,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
 
         def write_into(folder: Path) -> dict[str, Any]:
             sets = {source: set_file.open_set(file.replace(folder / file.name)) for source, file in files.items()}
-            told = set_exhibits.answers(sets)
+            told = recording_sets.answers(sets)
             study: dict[str, Any] = {
                 "models": {
                     source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
                 },
                 "shown": {
                     source: [*filter(None, (told[source].where, told[source].movement)), *sentences]
-                    for source, sentences in set_exhibits.words(sets, told).items()
+                    for source, sentences in recording_sets.words(sets, told).items()
                 },
                 "noise": NOISE,
             }
@@ -77,19 +77,19 @@ def run(options: argparse.Namespace) -> int:
 
 def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, SetAnswer], study: dict[str, Any]) -> None:
     """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them. told: of `answers`."""
+    from analysis.exhibits import recording_sets
+    from analysis.exhibits.inside_sets import queries_apart
     from analysis.figures.export import Exhibit
-    from analysis.recording import set_exhibits
-    from analysis.recording.inside_sets import queries_apart
     from analysis.recording.layer_answers import layer_table, legend, movement_table
     from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
     by_layer = {name: layer_table(answer).merge(movement_table(answer)) for name, answer in told.items()}
     answers = [Exhibit(f"{name}, layer by layer", legend(table), table=table) for name, table in by_layer.items()]
-    layers, counted = set_exhibits.layers_by_kind(sets), set_exhibits.counts(sets)
+    layers, counted = recording_sets.layers_by_kind(sets), recording_sets.counts(sets)
     counts = [] if counted is None else [counted]
     moves = [
-        replace(set_exhibits.movement(name, recordings), name=f"movement-{file_name(name)}")
+        replace(recording_sets.movement(name, recordings), name=f"movement-{file_name(name)}")
         for name, recordings in sets.items()
     ]
     apart = [
@@ -100,21 +100,21 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
     by_head = [
         replace(shown, name=f"{shown.name}-{file_name(name)}")
         for name, recordings in sets.items()
-        for shown in (set_exhibits.heads(name, recordings, metric) for metric in recordings.info.head_metrics)
+        for shown in (recording_sets.heads(name, recordings, metric) for metric in recordings.info.head_metrics)
     ]
     over_steps = [
-        set_exhibits.kinds_over_steps(sets, -1),
-        *(set_exhibits.curve(sets, name, -1) for name in first.info.curves if name in CURVES),
+        recording_sets.kinds_over_steps(sets, -1),
+        *(recording_sets.curve(sets, name, -1) for name in first.info.curves if name in CURVES),
     ]
     tables = {
         **{f"layers-{file_name(name)}": table for name, table in by_layer.items()},
         "layers-by-kind": layers.table,
-        "movement": set_exhibits.movement_table(sets),
+        "movement": recording_sets.movement_table(sets),
         **{shown.name: shown.table for shown in [*counts, *apart, *over_steps, *by_head]},
-        **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
+        **{f"prompts-{file_name(name)}": recording_sets.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows", "")
-    caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}")
+    caveat = Exhibit("What these sentences leave out", f"{NOISE} {recording_sets.CENTROID_CAVEAT}")
     write(
         folder,
         "Where the sinks are",

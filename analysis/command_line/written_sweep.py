@@ -109,7 +109,7 @@ def planes_of(
     costs: Sequence[Cost] = MEASURED_COSTS,
 ) -> list["Exhibit"]:
     """A quality against each cost, a plane per model. rows: of the points, in the order of `prunings`."""
-    from analysis.evaluation.frontier_exhibit import plane
+    from analysis.exhibits.frontier import plane
 
     shown = []
     for number, model in enumerate(dict.fromkeys(setting.pruning.model.source for setting in settings)):

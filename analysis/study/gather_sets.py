@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.exhibits import recording_sets
 from analysis.figures.export import Exhibit
-from analysis.recording import set_contrast, set_exhibits
+from analysis.recording import set_contrast
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_verdicts import said_of
 from analysis.study.findings import Finding, StoredExhibit
@@ -18,11 +19,11 @@ def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[StoredExhibit, ...]:
     """Where the sinks of each model are, layer by layer, and how they move beside the nulls."""
     if not sets:
         return ()
-    figures = [_shown(SINKS, set_exhibits.layers_by_kind(sets), "layers")]
-    counts = set_exhibits.counts(sets)
+    figures = [_shown(SINKS, recording_sets.layers_by_kind(sets), "layers")]
+    counts = recording_sets.counts(sets)
     figures += [] if counts is None else [_shown(SINKS, counts, "counts")]
     for number, (name, recordings) in enumerate(sets.items()):
-        figures.append(_shown(MOVEMENT, set_exhibits.movement(name, recordings), f"movement_{number}"))
+        figures.append(_shown(MOVEMENT, recording_sets.movement(name, recordings), f"movement_{number}"))
     return tuple(figures)
 
 

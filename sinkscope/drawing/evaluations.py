@@ -4,10 +4,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
-from analysis.evaluation import comparing, curves, decomposition, sweep_axes, sweep_scores, tables
+from analysis.evaluation import comparing, curves, decomposition, sweep_scores, tables
 from analysis.evaluation.frontier import COSTS, placed
-from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.results import AVERAGE, Results
+from analysis.exhibits import sweep_axes
+from analysis.exhibits.frontier import plane
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS

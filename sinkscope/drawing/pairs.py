@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
+from analysis.exhibits.inside import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
 from analysis.recording.branching import Likeness, likeness
-from analysis.recording.cause_exhibits import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.recording.frames import sinks_of, with_relative_mass
 from analysis.recording.parallel import is_pair, parallel_effect, tokens_written
 from analysis.recording.trajectory import Trajectory

@@ -7,11 +7,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
+from analysis.exhibits.mask_grids import grid_of, mask_blocks
 from analysis.figures import masks as figures
 from analysis.figures import pruning
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import MEASURES, Comparison
-from analysis.pruned.measure_grids import grid_of, mask_blocks
 from analysis.pruned.report_file import Report, load_report
 from sinkscope.drawing.rows import Drawn, chosen
 from sinkscope.results import PrunedFolder

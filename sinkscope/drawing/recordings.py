@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
+from analysis.exhibits.inside import channels_by_layer
 from analysis.figures import dynamics
 from analysis.figures import sinks as sink_figures
 from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
-from analysis.recording.cause_exhibits import channels_by_layer
 from analysis.recording.frames import heads_of, sinks_of, tokens_counted, with_relative_mass
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, metrics, token_states

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
-from analysis.recording import set_exhibits
-from analysis.recording.inside_sets import queries_apart
+from analysis.exhibits import recording_sets
+from analysis.exhibits.inside_sets import queries_apart
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES, of_mass
 from analysis.sinks.token_states import ALL
@@ -21,15 +21,15 @@ def _together(recordings: RecordingSet, beside: Beside) -> dict[str, RecordingSe
 
 
 def _layers(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
-    return set_exhibits.layers_by_kind(_together(recordings, beside)).figure
+    return recording_sets.layers_by_kind(_together(recordings, beside)).figure
 
 
 def _movement(recordings: RecordingSet) -> go.Figure:
-    return set_exhibits.movement("", recordings).figure
+    return recording_sets.movement("", recordings).figure
 
 
 def _counts(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
-    shown = set_exhibits.counts(_together(recordings, beside))
+    shown = recording_sets.counts(_together(recordings, beside))
     if shown is None:
         raise UserError("This set was recorded by an earlier version, without other ways of counting. Record it again.")
     return shown.figure
@@ -44,16 +44,16 @@ def _curve(
     beside: Beside = None,
 ) -> go.Figure:
     chosen(CURVES, curve, "curve")
-    return set_exhibits.curve(_together(recordings, beside), curve, scope, tokens, singles).figure
+    return recording_sets.curve(_together(recordings, beside), curve, scope, tokens, singles).figure
 
 
 def _kinds(recordings: RecordingSet, scope: int = 0, beside: Beside = None) -> go.Figure:
-    return set_exhibits.kinds_over_steps(_together(recordings, beside), scope).figure
+    return recording_sets.kinds_over_steps(_together(recordings, beside), scope).figure
 
 
 def _heads(recordings: RecordingSet, metric: str = "strength") -> go.Figure:
     chosen(dict.fromkeys(of_mass()), metric, "metric")
-    return set_exhibits.heads("trained weights", recordings, metric).figure
+    return recording_sets.heads("trained weights", recordings, metric).figure
 
 
 def _queries(recordings: RecordingSet) -> go.Figure:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.evaluation import sweep_axes
 from analysis.evaluation.sweep_scores import Setting
+from analysis.exhibits import sweep_axes
 from analysis.specs import METHODS, CalibrationParams, PruneSpec, StepParams
 
 

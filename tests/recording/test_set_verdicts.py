@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.exhibits import recording_sets
 from analysis.figures.export import Exhibit
-from analysis.recording import set_exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import MOVES, excess
 from analysis.recording.set_verdicts import OTHER_WEIGHTS, RULES, family_of, said_of
@@ -137,7 +137,7 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
             f"{which}__centroid_variance": sets["dlm"].arrays[f"{which}.centroid_variance"] * (spread | times)[which]
             for which in spread
         }
-        words = set_exhibits.words({"dlm": changed(sets["dlm"], **arrays), "ar": sets["ar"]})
+        words = recording_sets.words({"dlm": changed(sets["dlm"], **arrays), "ar": sets["ar"]})
         assert not any("Variance of the sinks' centre" in text for text in words["ar"])
         [sentence] = [text for text in words["dlm"] if "Variance of the sinks' centre" in text]
         return sentence
@@ -179,31 +179,31 @@ def test_layers_are_named_in_runs(layers: list[int], words: str) -> None:
 
 def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     sets = {"one": a_set(0), "two": a_set(1, models=0)}
-    shown = set_exhibits.layers_by_kind(sets)
+    shown = recording_sets.layers_by_kind(sets)
     assert {"[MASK]", "word", "random weights"} <= {trace.name for trace in shown.figure.data}
     assert any("one: sinks per step" in note.text for note in shown.figure.layout.annotations)
     dots = [trace for trace in shown.figure.data if trace.type == "scatter"]
     assert all(trace.error_y.array is not None for trace in dots)
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
-    moved = set_exhibits.movement("one", sets["one"])
+    moved = recording_sets.movement("one", sets["one"])
     assert moved.figure.data[-1].name == "observed", "its nulls are drawn beneath it"
     assert moved.figure.data[-1].legendrank < moved.figure.data[0].legendrank
     titles = [annotation.text for annotation in moved.figure.layout.annotations]
-    assert len(titles) == len(set_exhibits.PANELS) + 1
+    assert len(titles) == len(recording_sets.PANELS) + 1
     assert all(len(line) <= 22 for title in titles for line in title.split("<br>"))
     names = {trace.name for trace in moved.figure.data}
     assert names == {"observed", *(null.title for null in MOVEMENT_NULLS.values())}
-    counted = there(set_exhibits.counts(sets))
+    counted = there(recording_sets.counts(sets))
     assert {trace.name for trace in counted.figure.data} >= {"k = 3", "log-normal attention", "3 new tokens"}
     assert set(counted.table["model"]) == {"one", "two"}
-    assert "random weights" not in {t.name for t in set_exhibits.movement("two", sets["two"]).figure.data}
-    curve = set_exhibits.curve(sets, "count", 1)
+    assert "random weights" not in {t.name for t in recording_sets.movement("two", sets["two"]).figure.data}
+    curve = recording_sets.curve(sets, "count", 1)
     bands = [trace for trace in curve.figure.data if trace.fill == "toself"]
     assert len(bands) == 3 and "layer 1" in curve.title
-    assert "sums the layers" in set_exhibits.kinds_over_steps(sets, -1).sentence
-    assert "sums the layers" not in set_exhibits.kinds_over_steps(sets, 0).sentence
-    assert len(set_exhibits.prompt_table(sets["one"])) == 40
+    assert "sums the layers" in recording_sets.kinds_over_steps(sets, -1).sentence
+    assert "sums the layers" not in recording_sets.kinds_over_steps(sets, 0).sentence
+    assert len(recording_sets.prompt_table(sets["one"])) == 40
 
 
 def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
@@ -214,9 +214,9 @@ def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
     assert any(text.startswith("Layer 1: undecided tokens draw") for text in said_of(recordings).kinds)
     alone = {"noisy": recordings}
     shown = [
-        set_exhibits.layers_by_kind(alone),
-        set_exhibits.kinds_over_steps(alone, -1),
-        set_exhibits.curve(alone, "count", -1, "without [MASK]"),
+        recording_sets.layers_by_kind(alone),
+        recording_sets.kinds_over_steps(alone, -1),
+        recording_sets.curve(alone, "count", -1, "without [MASK]"),
     ]
     assert not any("[MASK]" in text for each in shown for text in told(each))
     assert all(any("undecided" in text for text in told(each)) for each in shown)
@@ -224,10 +224,10 @@ def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
 
 def test_beside_a_model_with_masks_each_row_is_named_as_its_own_and_what_they_share_as_masked() -> None:
     sets = {"noisy": a_set(0, noise="uniform"), "masked": a_set(1)}
-    kinds = set_exhibits.kind_table(sets).groupby("model")["kind"].unique()
+    kinds = recording_sets.kind_table(sets).groupby("model")["kind"].unique()
     assert "undecided" in kinds["noisy"] and "[MASK]" not in kinds["noisy"]
     assert "[MASK]" in kinds["masked"] and "undecided" not in kinds["masked"]
-    assert "[MASK]" in set_exhibits.kinds_over_steps(sets, -1).table.columns
+    assert "[MASK]" in recording_sets.kinds_over_steps(sets, -1).table.columns
 
 
 def told(shown: Exhibit) -> list[str]:

@@ -9,13 +9,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from analysis.errors import UserError
+from analysis.exhibits import recording_sets
+from analysis.exhibits.inside_sets import queries_apart, queries_over_prompts
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
-from analysis.recording import set_exhibits, set_measures, set_verdicts
+from analysis.recording import set_measures, set_verdicts
 from analysis.recording.batches import batches, recorded, replayed
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
-from analysis.recording.inside_sets import queries_apart, queries_over_prompts
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING
 from analysis.sinks import count_checks, definitions
@@ -181,7 +182,7 @@ def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded
             for split in (ALL, "[MASK] only", "without [MASK]")
         )
         np.testing.assert_allclose(sum(parts), whole, atol=1e-5)
-    shown = set_exhibits.curve({"tiny": recordings}, "count", 0, "[MASK] only", singles=True)
+    shown = recording_sets.curve({"tiny": recordings}, "count", 0, "[MASK] only", singles=True)
     assert set(shown.table["of"]) == {"mean", *(f"prompt {number}" for number in range(1, 6))}
     own = shown.table[shown.table["of"] == "prompt 2"]["number of sinks"].to_numpy()
     np.testing.assert_array_equal(own, set_measures.single_curves(recordings, "count", 0, split="[MASK] only")[1])
@@ -203,12 +204,12 @@ def test_a_set_of_an_older_version_opens_without_what_it_lacks(recorded_set, tmp
     older = open_set(tmp_path / "older.safetensors")
     assert set_measures.parts_of(older, "count") == (ALL,)
     assert older.weight_nulls == ("random",) and older.clusters.tolist() == list(range(5))
-    assert set_exhibits.counts({"older": older}) is None
+    assert recording_sets.counts({"older": older}) is None
     np.testing.assert_allclose(
         set_measures.moves(older, "births").value, set_measures.moves(recordings, "births").value
     )
-    assert "random weights" in set(set_exhibits.movement_table({"older": older})["of"])
-    assert set_exhibits.words({"older": older}) == {
+    assert "random weights" in set(recording_sets.movement_table({"older": older})["of"])
+    assert recording_sets.words({"older": older}) == {
         "older": ["No claims: they need at least 30 prompts, and there are 5."]
     }
 
@@ -228,7 +229,7 @@ def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small
         np.testing.assert_allclose(measured, expected, rtol=0.02, atol=1e-3, err_msg=name)
         estimates = set_measures.heads(recordings, name)
         np.testing.assert_allclose(estimates.value, np.nanmean(set_measures.single_heads(recordings, name), axis=0))
-    shown = set_exhibits.heads("tiny", recordings, "strength")
+    shown = recording_sets.heads("tiny", recordings, "strength")
     assert set(shown.table["of"]) == {"tiny", "random weights"}
     assert "No claim against random weights" in shown.finding
 

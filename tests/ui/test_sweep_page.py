@@ -2,8 +2,8 @@
 
 import pytest
 
-from analysis.evaluation import shipped_frontier
-from analysis.evaluation.shipped_frontier import ShippedFrontier, WrittenPlane, write
+from analysis.exhibits import shipped_frontier
+from analysis.exhibits.shipped_frontier import ShippedFrontier, WrittenPlane, write
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts

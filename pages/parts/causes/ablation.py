@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.evaluation.ablation_exhibits import NUMBERS, effects_of, in_words, means, single_prompts
+from analysis.exhibits.ablation import NUMBERS, effects_of, in_words, means, single_prompts
 from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.recording.cause_exhibits import agreement_over_steps, filled_in, flips_over_prompts, text_of
+from analysis.exhibits.inside import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.text_divergence import TextDivergence, compare_texts
 from analysis.specs import SinkParams

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.evaluation.eviction_effects import TESTED
-from analysis.evaluation.eviction_exhibits import conditions, effects_of, frontier_of, means, single_prompts, words_of
+from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts, words_of
 from analysis.figures.export import Exhibit
 from analysis.specs import POLICIES, EvictSpec, keepings
 from pages.parts.causes.over_prompts import OverPrompts

@@ -6,7 +6,7 @@ from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.recording.cause_exhibits import geometry_over
+from analysis.exhibits.inside import geometry_over
 from analysis.recording.inside_specs import geometry_spec, geometry_steps, why_not_inside
 from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams

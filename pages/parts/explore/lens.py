@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.recording.cause_exhibits import lens_by_layer
+from analysis.exhibits.inside import lens_by_layer
 from analysis.recording.inside_specs import lens_spec, undecided, why_not_inside
 from analysis.specs import SinkParams
 from pages.parts import asking

@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.recording.cause_exhibits import channels_by_layer, largest_channels
+from analysis.exhibits.inside import channels_by_layer, largest_channels
 from analysis.specs import SinkParams
 from pages.parts import permission
 from pages.parts.acting import acting_button

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from analysis.exhibits.mask_grids import grid_of
 from analysis.pruned.compare import Comparison
-from analysis.pruned.measure_grids import grid_of
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.shown_measures import (

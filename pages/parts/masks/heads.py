@@ -3,10 +3,10 @@
 import numpy as np
 import streamlit as st
 
+from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
-from analysis.pruned.measure_grids import grid_of
 from analysis.readings import reading
 from analysis.specs import PATTERNS
 from pages.parts.charts import chart

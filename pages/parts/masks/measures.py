@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
+from analysis.exhibits import mask_grids
+from analysis.exhibits.mask_grids import Window
 from analysis.pruned import compare as masks
-from analysis.pruned import masks_file, measure_grids
-from analysis.pruned.measure_grids import Window
+from analysis.pruned import masks_file
 from analysis.tuning.seed_floor import seed_floor
 from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics, open_statistics
 from pages.parts.masks.pruned_models import BY_STAMP, Pruned
@@ -40,7 +41,7 @@ def overlap(runs: list[Pruned]) -> np.ndarray:
 
 def part_shape(first: Pruned, layer: int, name: str, head: int | None) -> tuple[int, int]:
     """Return (out, in) of a projection, or of a head's slice of it."""
-    return measure_grids.part_shape(first.masks, layer, name, head)
+    return mask_grids.part_shape(first.masks, layer, name, head)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading the masks…")
@@ -48,4 +49,4 @@ def pictures(
     first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window
 ) -> tuple[np.ndarray, int, int]:
     """Return the blocks of two masks and of where they differ, (3, rows, columns), with a block's height and width."""
-    return measure_grids.mask_blocks(first.masks, second.masks, layer, name, head, window)
+    return mask_grids.mask_blocks(first.masks, second.masks, layer, name, head, window)

@@ -7,11 +7,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
-from analysis.pruned.measure_grids import grid_of
 from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns

@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from analysis.exhibits import recording_sets
+from analysis.exhibits.inside_sets import queries_apart
+from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
-from analysis.recording import set_contrast, set_exhibits, set_measures
-from analysis.recording.inside_sets import queries_apart
+from analysis.recording import set_contrast, set_measures
 from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend, movement_table
-from analysis.recording.set_exhibits import CENTROID_CAVEAT
 from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
@@ -148,7 +149,7 @@ def _over_steps(sets: list[OpenSet]) -> None:
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
     of_layer, of_tokens, toggle = keyed_columns([2, 2, 1], "sets_by_layer", vertical_alignment="bottom")
     scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
-    noise = set_exhibits.noise_of(one_set.recordings for one_set in sets)
+    noise = recording_sets.noise_of(one_set.recordings for one_set in sets)
     read_split("set_split", noise)
     split = of_tokens.selectbox(
         "Count sinks on",
@@ -201,7 +202,10 @@ def _prompts(sets: list[OpenSet]) -> None:
     one_set = sets[0]
     prompts = one_set.recordings.info.prompts
     st.dataframe(
-        set_exhibits.prompt_table(one_set.recordings), hide_index=True, height=260, alt="Every prompt with its numbers"
+        recording_sets.prompt_table(one_set.recordings),
+        hide_index=True,
+        height=260,
+        alt="Every prompt with its numbers",
     )
     within("set_prompt", len(prompts) - 1)
     box, button = st.columns([4, 1], vertical_alignment="bottom")
@@ -253,18 +257,18 @@ def _layer_counts(sets: list[OpenSet]) -> list[int]:
 # --- computed once ----------------------------------------------------------------------------------------------
 
 
-def _by_name(sets: list[OpenSet]) -> set_exhibits.Sets:
+def _by_name(sets: list[OpenSet]) -> recording_sets.Sets:
     return {one_set.name: one_set.recordings for one_set in sets}
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
 def _layers(sets: list[OpenSet]) -> Exhibit:
-    return set_exhibits.layers_by_kind(_by_name(sets))
+    return recording_sets.layers_by_kind(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Counting sinks in other ways…")
 def _counts(sets: list[OpenSet]) -> Exhibit | None:
-    return set_exhibits.counts(_by_name(sets))
+    return recording_sets.counts(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
@@ -274,12 +278,12 @@ def _contrasts(sets: list[OpenSet]) -> list[str]:
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
 def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
-    return set_exhibits.answers(_by_name(sets))
+    return recording_sets.answers(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
 def _movement(one_set: OpenSet) -> Exhibit:
-    return set_exhibits.movement(one_set.name, one_set.recordings)
+    return recording_sets.movement(one_set.name, one_set.recordings)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
@@ -289,14 +293,14 @@ def _queries_apart(one_set: OpenSet) -> Exhibit | None:
 
 @st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner=False)
 def _kinds(sets: list[OpenSet], scope: int) -> Exhibit:
-    return set_exhibits.kinds_over_steps(_by_name(sets), scope)
+    return recording_sets.kinds_over_steps(_by_name(sets), scope)
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_SET, show_spinner=False)
 def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool) -> Exhibit:
-    return set_exhibits.curve(_by_name(sets), name, scope, split, singles)
+    return recording_sets.curve(_by_name(sets), name, scope, split, singles)
 
 
 @st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner="Measuring every head…")
 def _heads(one_set: OpenSet, metric: str) -> Exhibit:
-    return set_exhibits.heads(one_set.name, one_set.recordings, metric)
+    return recording_sets.heads(one_set.name, one_set.recordings, metric)

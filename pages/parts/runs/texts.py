@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run
-from analysis.recording.cause_exhibits import divergence_in_words, filled_in, text_of
+from analysis.exhibits.inside import divergence_in_words, filled_in, text_of
 from analysis.sinks.text_divergence import compare_texts
 from analysis.specs import RecordSpec
 from pages.parts import asking, permission, tokens

@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.evaluation import dose, sweep_axes, sweep_scores, sweep_tables
+from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.exhibits import sweep_axes
 from analysis.figures import sweep as figures
 from analysis.readings import reading
 from analysis.specs import EvictionPoint

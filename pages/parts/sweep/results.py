@@ -10,13 +10,14 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
-from analysis.evaluation import sweep_axes, sweep_scores, sweep_tables
+from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
-from analysis.evaluation.frontier_exhibit import plane
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.exhibits import sweep_axes
+from analysis.exhibits.frontier import plane
 from analysis.figures import sweep as figures
 from analysis.readings import reading
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name

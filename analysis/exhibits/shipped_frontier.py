@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
 from analysis.evaluation.frontier import COSTS
-from analysis.evaluation.frontier_exhibit import shown_plane
 from analysis.evaluation.qualities import QUALITIES
+from analysis.exhibits.frontier import shown_plane
 from analysis.figures.export import Exhibit
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "frontier.json.gz"

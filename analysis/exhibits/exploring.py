@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
+from analysis.exhibits.playing import has_blocks
 from analysis.figures.explorer import MOST_CELLS, DefinitionRow, ExplorerMaps, ExplorerTrack, explorer_bytes
-from analysis.recording.playing import has_blocks
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, token_states
 from analysis.sinks.token_states import SPLITS

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from analysis.errors import UserError
+from analysis.exhibits import inside, inside_sets
 from analysis.figures.export import Exhibit
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
-from analysis.recording import cause_exhibits, inside_sets, inside_specs
+from analysis.recording import inside_specs
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
@@ -123,12 +124,12 @@ def _first_look(
         sinks = _sinks(trajectory, sink_params)
         first = first or (trajectory, sinks)
         if "channels" in wanted:
-            carried, chance = cause_exhibits.carried_by_layer(trajectory, sinks)
+            carried, chance = inside.carried_by_layer(trajectory, sinks)
             kept.carried.append(carried.mean(axis=0))
             kept.chance.append(chance.mean(axis=0))
             if index == 0:
-                inspection.of_first.append(cause_exhibits.channels_by_layer(trajectory, sinks))
-                inspection.tables["largest-channels"] = cause_exhibits.largest_channels(trajectory, sinks)
+                inspection.of_first.append(inside.channels_by_layer(trajectory, sinks))
+                inspection.tables["largest-channels"] = inside.largest_channels(trajectory, sinks)
         if "lens" in wanted:
             _read(trajectory, sinks, spec.model, params, kept, inspection, jobs)
         if "geometry" in wanted:
@@ -143,7 +144,7 @@ def _first_look(
             }
             kept.random.append(drawn)
         if "parting" in wanted:
-            kept.texts.append(cause_exhibits.text_of(trajectory))
+            kept.texts.append(inside.text_of(trajectory))
     assert first is not None
     return first
 
@@ -165,7 +166,7 @@ def _read(
     read = jobs.run("lens", inside_specs.lens_spec(trajectory, model, step)).summary
     hits, flags = np.array(read["hits"]), sinks[step, at]
     if not kept.hits:
-        inspection.of_first.append(cause_exhibits.lens_by_layer(trajectory, step, at, read, flags))
+        inspection.of_first.append(inside.lens_by_layer(trajectory, step, at, read, flags))
     kept.hits.append(np.stack([hits[:, side].sum(axis=1) for side in (flags, ~flags)]).astype(float))
     kept.counts.append(np.array([flags.sum(), (~flags).sum()], float))
 
@@ -200,7 +201,7 @@ def _look_beside(
             kept.beside.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
         if "parting" not in wanted:
             continue
-        divergence = text_divergence.compare_texts(kept.texts[index], cause_exhibits.text_of(trajectory))
+        divergence = text_divergence.compare_texts(kept.texts[index], inside.text_of(trajectory))
         kept.flips.append(divergence.flips)
         if index == 0:
             here, sinks = first
@@ -208,8 +209,8 @@ def _look_beside(
             labels = here.labels(), trajectory.labels()
             differ = here.final[:length] != trajectory.final[:length]
             both = sinks, _sinks(trajectory, sink_params)
-            inspection.of_first.append(cause_exhibits.filled_in(divergence, labels, differ))
-            inspection.of_first.append(cause_exhibits.agreement_over_steps(divergence, both, trajectory.state))
+            inspection.of_first.append(inside.filled_in(divergence, labels, differ))
+            inspection.of_first.append(inside.agreement_over_steps(divergence, both, trajectory.state))
 
 
 def _over_prompts(
@@ -245,5 +246,5 @@ def _over_prompts(
             random = np.stack([row[name] for row in kept.random])
             take("geometry", inside_sets.geometry_over_prompts(name, models, random))
     if len(kept.flips) > 1:
-        shown = cause_exhibits.flips_over_prompts(kept.flips)
+        shown = inside.flips_over_prompts(kept.flips)
         take("parting", (shown, [shown.told]))

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from analysis.exhibits.inside import RANDOM
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit, Formulas
-from analysis.recording.cause_exhibits import RANDOM
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.set_words import layers_in_words

@@ -1,0 +1,1 @@
+"""Figures with their sentences and numbers, made from arrays and tables."""
