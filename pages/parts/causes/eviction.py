@@ -45,10 +45,7 @@ def _controls(recording: Recording) -> dict[str, Any]:
 
 def _cost(spec: EvictSpec, recording: Recording) -> str:
     written = len(spec.prompts) * len(keepings(spec))
-    return (
-        f"Writes {written:,} texts: {seconds_of(recording, _FORWARDS * written)} one after another, less in batches "
-        "where keys are hidden."
-    )
+    return f"Writes {written:,} texts: {seconds_of(recording, _FORWARDS * written)} one after another, less in batches."
 
 
 def _words(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -70,9 +67,7 @@ EVICTION = OverPrompts(
     name="eviction",
     address=EVICTION_ASKED,
     what="Evicting",
-    about="Each prompt is written again with a share of the keys and values, and with as many random positions of the "
-    "same state. Agreement is the share of tokens in common with the full text; nats are the KL divergence of the "
-    "predictions.",
+    about="Each prompt is written again with a share of its keys and values kept.",
     spec=EvictSpec,
     controls=_controls,
     cost=_cost,
