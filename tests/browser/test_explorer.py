@@ -184,6 +184,16 @@ def test_shares_of_all_heads_are_those_that_python_answers_where_heads_are_too_m
     for request, values in zip(asked, held, strict=True):
         assert np.allclose(values, head_shares(trajectory, SharesAsked.model_validate(request)), atol=1e-5), request
 
+    own = [request for request in asked if request["to"] is None]
+    evens = page.evaluate(shares.replace("sharesOf", "evensOf"), own)
+    uniform = trajectory.pattern.uniform_mass[2:7]
+    for request, values in zip(own, evens, strict=True):
+        flags = exploring._sinks(trajectory, SharesAsked.model_validate(request), slice(2, 7))
+        flags, given = np.broadcast_arrays(flags & trajectory.present[2:7, None, None], uniform)
+        even = np.where(flags, given, 0).sum(axis=-1) / np.nansum(given, axis=-1)
+        even = np.broadcast_to(even, (5, trajectory.layers, trajectory.heads))
+        assert np.allclose(values, even.mean(axis=0).ravel(), atol=1e-5), request
+
     monkeypatch.setattr(exploring, "MOST_CELLS", 10)
     opened(page, tmp_path, explored([trajectory], ["model"]), "#layer=1&head=2")
     content = page.evaluate("document.querySelector('.sinkscope-explorer').explorer.content")
@@ -276,6 +286,17 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     packed = explored([trajectory], ["model"])
     opened(page, tmp_path, packed, f"#step=0&position={written}")
     explorer = page.get_by_role("group", name="Explorer")
+    expect(explorer.get_by_text("sink: above mean + 2 std", exact=True)).to_be_visible()
+    expect(explorer.get_by_label("Count sinks among")).to_be_hidden()
+    explorer.get_by_text("Sink definition", exact=True).press("Space")
+    for name in ("Definition", "Judged on", "Count sinks among"):
+        expect(explorer.get_by_label(name, exact=True)).to_be_visible()
+    hint = explorer.get_by_text("which tokens are sinks")
+    explorer.get_by_role("button", name="Got it").click()
+    expect(hint).to_be_hidden()
+    page.reload()
+    page.wait_for_function("document.querySelector('.sinkscope-explorer').explorer")
+    expect(hint).to_be_hidden()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in ("sink, as long as it lasts", "token written", "edited or taken back", "open block", "step shown"):
         expect(legend.get_by_text(mark, exact=True)).to_be_visible()
@@ -294,6 +315,9 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_role("button", name="Undo").click()
     expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
+    explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
+    expect(explorer.locator(".sx-finding")).to_contain_text(re.compile(r"positions? (is a sink|are sinks): "))
+    expect(explorer.locator(".sx-finding")).to_contain_text(re.compile(r"masked, compared with [\d.]+\s%"))
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")

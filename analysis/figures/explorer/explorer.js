@@ -23,7 +23,7 @@ function mount(root, packed, options = {}) {
     get theme() { return THEMES[app.themeName]; },
     get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
-    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
+    sharesOf: headShares, evensOf: headEvens, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
   };
   const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
@@ -51,6 +51,9 @@ function mount(root, packed, options = {}) {
     const of = !to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`, over = t0 !== t1;
     put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} positions`).join(" · "));
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} of ${app.steps}`);
+    put("criterion", criterion(view, definitions));
+    const peak = strongestStep();
+    find("[data-do=strongest]").textContent = peak === null ? "Strongest step" : `Strongest step: ${peak}`;
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
     put("headtitle", to ? `To ${of}` : "Attention to sinks");
@@ -69,7 +72,7 @@ function mount(root, packed, options = {}) {
     find("[data-do=undo]").hidden = !PINS.some((name) => app.state[name] != null);
     const slider = views.curve.canvas;
     for (const [name, value] of Object.entries({ valuemin: 0, valuemax: app.steps, valuenow: app.state.step, valuetext: out("step").textContent })) slider.setAttribute(`aria-${name}`, value);
-    drawBars(shareOf(first, view).even, Boolean(to));
+    drawBars(Boolean(to));
   }
   // more: is drawn elsewhere, and spoken here
   function say(parts, more) {
@@ -80,12 +83,12 @@ function mount(root, packed, options = {}) {
     clearTimeout(spoken);
     if (!app.playing) spoken = setTimeout(() => put("live", text), 500);
   }
-  // The two colour bars; an even split is marked on both.
-  function drawBars(even, chosen) {
-    const key = `${app.themeName} ${chosen || (even || 0).toFixed(4)} ${devicePixelRatio}`;
+  // The colour bars. Where heads are about their own sinks, each cell marks its own even split.
+  function drawBars(chosen) {
+    const key = `${app.themeName} ${chosen} ${devicePixelRatio}`;
     if (key === bars) return;
     bars = key;
-    for (const element of root.querySelectorAll("[data-bar]")) drawBar(element, app, chosen || element.dataset.bar === "mass", even);
+    for (const element of root.querySelectorAll("[data-bar]")) drawBar(element, app, chosen || element.dataset.bar === "mass");
   }
 
   // --- changes ---
@@ -127,9 +130,22 @@ function mount(root, packed, options = {}) {
     if (area?.p0 == null || area.p1 === area.p0) return null;
     return pin({ zoom: [area.p0, area.p1], area: null });
   }
+  // The step in which the sinks of the pinned map take most; null while the map is on its way.
+  function strongestStep() {
+    const { layer, head } = app.state, share = app.shown()[0].series(app.view({}), layer, head)?.share;
+    return share ? share.reduce((best, value, t) => (value > share[best] ? t : best), 0) : null;
+  }
   function strongest() {
-    const recording = app.shown()[0], { layer, head } = app.state, series = recording.series(app.view({}), layer, head);
-    if (series) set({ step: series.share.reduce((best, value, t) => (value > series.share[best] ? t : best), 0), over: "step" });
+    const step = strongestStep();
+    if (step !== null) set({ step, over: "step" });
+  }
+  // What each view answers, until the visitor has read it; where nothing can be kept, each time.
+  const HINTED = "sinkscope-explorer-hint";
+  function hint(read) {
+    let known = false;
+    try { if (read) localStorage.setItem(HINTED, "read"); known = localStorage.getItem(HINTED) !== null; } catch { known = false; }
+    find(".sx-hint").hidden = read || known;
+    root.classList.toggle("sx-hinted", !(read || known));
   }
   function controls() {
     const { state } = app, row = definitions.find((each) => each.name === state.definition);
@@ -152,6 +168,8 @@ function mount(root, packed, options = {}) {
     for (const [name, there] of Object.entries({
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
+    find(".sx-more").open = ["definition", "judged", "split"].some((name) => app.state[name] !== START[name]);
+    hint(false);
     controls();
   }
 
@@ -216,6 +234,7 @@ function mount(root, packed, options = {}) {
     else if (data.do === "strongest") strongest();
     else if (data.do === "zoom") zoom();
     else if (data.do === "undo") escape();
+    else if (data.do === "understood") hint(true);
     else if (data.do === "help") open(help(app.touched));
     else if (data.do === "table") open(app.shown().flatMap((each) => table(each, app.view({}))));
     else if (data.do === "link") copy(button);
@@ -281,7 +300,7 @@ function mount(root, packed, options = {}) {
   return app;
 }
 
-function drawBar(element, app, mass, even) {
+function drawBar(element, app, mass) {
   const ratio = devicePixelRatio || 1, w = Number((element.dataset.w ??= element.width)), h = Number((element.dataset.h ??= element.height)), g = element.getContext("2d"), { theme, ceiling } = app;
   element.width = w * ratio;
   element.height = h * ratio;
@@ -301,9 +320,8 @@ function drawBar(element, app, mass, even) {
   const doublings = [2, 4, 8, 16].filter((n) => n < ceiling * 0.6 && (n > 2 || ceiling < 12));
   const marks = mass ? [[1, "even split"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
   for (const [value, text] of marks) g.fillText(text, x(value), 19);
-  const mark = mass ? 1 : even;
-  if (!(mark > 0 && mark < top)) return;
+  if (!mass) return;
   g.strokeStyle = theme.ink;
   g.lineWidth = 2;
-  line(g, x(mark), 0, x(mark), 12);
+  line(g, x(1), 0, x(1), 12);
 }

@@ -74,11 +74,11 @@ function keyPressed(app, event) {
   };
   const toPosition = (by) => app.pin({ position: clamp((state.position ?? (by > 0 ? -1 : 1)) + by, recording.S - 1), area: null });
   const actions = {
-    " ": () => (tagName === "BUTTON" ? null : app.play(!app.playing)), Escape: app.escape,
+    " ": () => (["BUTTON", "SUMMARY"].includes(tagName) ? null : app.play(!app.playing)), Escape: app.escape,
     Home: () => goTo(0), End: () => goTo(app.steps), PageUp: () => step(-10), PageDown: () => step(10),
     ArrowLeft: () => (shiftKey ? toHead(-1) : step(-1)), ArrowRight: () => (shiftKey ? toHead(1) : step(1)),
     ArrowUp: () => (shiftKey ? toLayer(-1) : toPosition(-1)), ArrowDown: () => (shiftKey ? toLayer(1) : toPosition(1)),
-    Enter: () => (tagName === "BUTTON" || !Object.keys(app.hover).length ? null : app.pin(app.hover)),
+    Enter: () => (["BUTTON", "SUMMARY"].includes(tagName) || !Object.keys(app.hover).length ? null : app.pin(app.hover)),
     s: app.strongest, m: () => app.set({ over: state.over === "all" ? "step" : "all" }),
     c: () => (app.recordings.length > 1 ? app.set({ show: state.show === "both" ? "first" : "both" }) : null),
     z: () => app.zoom(), "?": () => app.open(help(app.touched)),

@@ -206,18 +206,22 @@ class Recording {
     }
     return { share: share / steps, even: even / steps };
   }
-  // Share to sinks, mean over steps t0 … t1, of every head, (L·H); of steps that are not looked at nothing is computed.
+  // Share to sinks and what an even split gives them, mean over steps t0 … t1, of every head, (L·H) each; of steps that are not looked at nothing is computed.
   strengths(view, [t0, t1]) {
     return this.remember(`strengths ${view.judged} ${rule(view)} ${t0} ${t1}`, () => {
-      const { L, H } = this, out = new Float64Array(L * H);
+      const { L, H } = this, share = new Float64Array(L * H), even = new Float64Array(L * H);
       for (let t = t0; t <= t1; t++) {
         const common = view.judged === "model" ? this.sinksOf(view, t, null, null) : null;
         for (let l = 0; l < L; l++) {
           const shared = view.judged === "layer" ? this.sinksOf(view, t, l, null) : common;
-          for (let h = 0; h < H; h++) out[l * H + h] += this.share(l, h, t, shared ?? this.sinksOf(view, t, l, h))[0] / (t1 - t0 + 1);
+          for (let h = 0; h < H; h++) {
+            const [paid, level] = this.share(l, h, t, shared ?? this.sinksOf(view, t, l, h));
+            share[l * H + h] += paid / (t1 - t0 + 1);
+            even[l * H + h] += level / (t1 - t0 + 1);
+          }
         }
       }
-      return out;
+      return { share, even };
     });
   }
   // Entropy of a map over its positions, 1 where attention is uniform, (T).

@@ -51,9 +51,11 @@ function headShares(recording, view) {
   const range = stepRange(view, recording), to = target(view, recording), { L, H } = recording;
   if (to && !to.length) return new Float64Array(L * H).fill(NaN);
   if (!recording.whole) return recording.cells.get(cellsKey(view, recording)) ?? null;
-  if (!to) return recording.strengths(view, range);
+  if (!to) return recording.strengths(view, range).share;
   return Float64Array.from({ length: L * H }, (_, i) => recording.given(Math.floor(i / H), i % H, range, to).share);
 }
+// What an even split gives each head's own sinks, (L·H); null where the cells are not about sinks, or heads are not here.
+const headEvens = (recording, view) => (target(view, recording) || !recording.whole ? null : recording.strengths(view, stepRange(view, recording)).even);
 // What a request for the shares of all heads is of; also the name of its answer.
 const cellsKey = (view, recording) => JSON.stringify({ range: stepRange(view, recording), to: target(view, recording), definition: view.definition, threshold: view.threshold, split: view.split, judged: view.judged });
 

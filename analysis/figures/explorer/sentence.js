@@ -66,7 +66,20 @@ function finding(recording, view, definitions) {
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
   const keys = recording.keys[t1];
-  return ["", `${few(count)} of ${keys} positions`, ` ${count === 1 ? "takes" : "take"} `, percent(share), ` ${of} ${when}; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}.`];
+  const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
+  return ["", `${few(count)} of ${keys} positions ${be}`, `: ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
+}
+// How many of a step's sinks are not decided yet, beside how many of all positions are; empty where all are decided.
+function stillOpen(recording, view, step) {
+  const flags = recording.sinks(view, view.layer, view.head), name = recording.noise ? "undecided" : "masked";
+  let sinks = 0, openSinks = 0, open = 0;
+  for (let s = 0; s < recording.S; s++) {
+    const flag = flags[step * recording.S + s], undecided = recording.stateAt(step, s) === UNDECIDED;
+    sinks += flag; open += undecided; openSinks += flag && undecided ? 1 : 0;
+  }
+  if (!open) return "";
+  const which = sinks === 1 ? `It is ${openSinks ? "still" : "not"} ${name}` : `${openSinks === sinks ? `All ${sinks}` : `${openSinks || "None"} of the ${sinks}`} are still ${name}`;
+  return ` ${which}, compared with ${percent(open / recording.keys[step])} of all positions.`;
 }
 // How many positions are sinks in some step, and the longest time that one is.
 function lived(recording, view) {

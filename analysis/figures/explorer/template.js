@@ -25,23 +25,25 @@ const TEMPLATE = `<div class="sx-body">
       <span class="sx-about"><span data-out="about"></span> · <span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span></span>
     </div>
   </header>
+  <p class="sx-hint" hidden><span><b>Text:</b> which tokens are sinks. <b>Grid:</b> in which heads. <b>Curve:</b> at which steps. <b>Map:</b> how long each lasts. Point at anything and the rest follows.</span><button type="button" class="sx-quiet" data-do="understood">Got it</button></p>
   <div class="sx-rule">
-    <label class="sx-definition"><span class="sx-hidden">Sink definition</span><select data-set="definition"></select></label>
-    <label class="sx-k"><span data-out="parameter"></span> <output data-out="threshold"></output> <input type="range" data-set="threshold"></label>
-    <select data-set="judged" aria-label="Sinks are judged on" title="Sinks are judged on the coarser of this and what is shown"><option value="head">sinks per head</option><option value="layer">sinks per layer</option><option value="model">sinks of the whole model</option></select>
-    <select data-set="split" aria-label="Count sinks among" title="Count sinks among"></select>
-    <span class="sx-spring"></span>
-    ${choice("over", "Steps", [["step", "this step"], ["all", "mean over steps"]])}
+    <label class="sx-k">Sink threshold <span data-out="parameter"></span> <output data-out="threshold"></output> <input type="range" data-set="threshold"></label>
+    ${choice("over", "Steps", [["step", "This step"], ["all", "Mean over steps"]])}
+    <details class="sx-more"><summary>Sink definition</summary><div>
+      <label>Definition<select data-set="definition"></select></label>
+      <label title="The coarser of this and what is shown">Judged on<select data-set="judged"><option value="head">each head</option><option value="layer">each layer</option><option value="model">the whole model</option></select></label>
+      <label>Count sinks among<select data-set="split"></select></label>
+    </div></details>
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2><span data-out="texttitle"></span></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", "sink"], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
-    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="26"></canvas></h2>${legend(["", "", "share of each head’s attention; all: of the layer’s mean map, to its own sinks"], ["", "mark", "even split"])}${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2><span data-out="texttitle"></span><canvas class="sx-bar" data-bar="mass" width="164" height="26"></canvas></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", `sink: above <span data-out="criterion"></span>`], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
+    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="26"></canvas></h2>${legend(["", "", "share of the head’s attention that its sinks take; all: heads averaged"], ["", "mark", "on each line: an even split over the same sinks"])}${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
       <button type="button" class="sx-icon" data-do="next" aria-label="Next step" title="Next step (→)">${icon("next")}</button>
       <span class="sx-step" data-out="step"></span>
-      <label class="sx-speed"><span class="sx-hidden">Steps per second</span><select data-set="speed"><option value="2">2 / s</option><option value="8">8 / s</option><option value="20">20 / s</option></select></label>
+      <label class="sx-speed"><span class="sx-hidden">Steps per second</span><select data-set="speed"><option value="2">2 steps/s</option><option value="8">8 steps/s</option><option value="20">20 steps/s</option></select></label>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}</section>
     <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span data-out="lives"></span></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="164" height="26"></canvas></h2>${legend(["", "", "rows: positions"], ["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "token written"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
