@@ -290,7 +290,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_label("Count sinks among")).to_be_hidden()
     explorer.get_by_text("Sink definition", exact=True).press("Space")
     for name in ("Definition", "Judged on", "Count sinks among"):
-        expect(explorer.get_by_label(name, exact=True)).to_be_visible()
+        expect(explorer.locator("label", has_text=name).locator("select")).to_be_visible()
     hint = explorer.get_by_text("which tokens are sinks")
     explorer.get_by_role("button", name="Got it").click()
     expect(hint).to_be_hidden()
@@ -317,7 +317,6 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
     expect(explorer.locator(".sx-finding")).to_contain_text(re.compile(r"positions? (is a sink|are sinks): "))
-    expect(explorer.locator(".sx-finding")).to_contain_text(re.compile(r"masked, compared with [\d.]+\s%"))
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")
