@@ -43,6 +43,7 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
+TOO_COARSE = 0.25  # accuracy from which on a detectable difference tells nothing
 FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
 
 
@@ -185,8 +186,9 @@ def seen(difference: Difference, unit: Unit) -> str:
     if unit is POINTS and detectable >= 1:
         seeds = f" from {difference.seeds} calibration seeds" if difference.seeds else ""
         return f"; no difference could have been detected{seeds}"
+    only = "only " if unit is POINTS and detectable >= TOO_COARSE else ""
     few = f"with {difference.seeds} calibration seeds " if 0 < difference.seeds < FEW_SEEDS else ""
-    return f"; {few}±{unit.size(detectable)} would have been detected"
+    return f"; {few}{only}±{unit.size(detectable)} would have been detected"
 
 
 def tests_in_words(differences: Mapping[str, Difference]) -> str:

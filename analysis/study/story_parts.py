@@ -116,6 +116,10 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     amounts = text_changed(causes)
     if not amounts:
         return ""
+    shown = [cause.effect.shown for cause in causes if cause.measure == "aligned" and cause.control in amounts]
+    if len(amounts) > 1 and all(shown) and all(" more [" in told for told in amounts.values()):
+        told = listed([told.replace(" more", "") for told in amounts.values()])
+        return f"The text changes more than with either, by {told} of 100 tokens."
     if all(" more [" in told for told in amounts.values()):
         told = f"{listed([told.replace(' more', '') for told in amounts.values()])} more"
     else:

@@ -123,8 +123,8 @@ def has_sinks(findings: Findings) -> str:
     )
     random = f"{factor(null['value'])} ×"
     if _clear(drawn):
-        return f"This model has sinks: {told}; with random weights at most {random}."
-    return f"This model has no clear sinks: {told}; with random weights up to {random}."
+        return f"This model has sinks: {told}; with scrambled weights at most {random}."
+    return f"This model has no clear sinks: {told}; with scrambled weights up to {random}."
 
 
 Drawn = tuple[Mapping[str, Any], Mapping[str, Any]]

@@ -180,7 +180,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts masked positions draw [\d.]+ × an even split; with random weights at "
+        r"over 30 prompts masked positions draw [\d.]+ × an even split; with scrambled weights at "
         r"most [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )

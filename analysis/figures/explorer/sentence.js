@@ -69,7 +69,7 @@ function finding(recording, view, definitions) {
   const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
   return ["", `${few(count)} of ${keys} positions ${be}`, `: ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
 }
-// How many of a step's sinks are not decided yet, beside how many of all positions are; empty where all are decided.
+// How many of a step's sinks are not decided yet, and how many of all positions are; empty where all are decided.
 function stillOpen(recording, view, step) {
   const flags = recording.sinks(view, view.layer, view.head), name = recording.noise ? "undecided" : "masked";
   let sinks = 0, openSinks = 0, open = 0;
@@ -79,7 +79,7 @@ function stillOpen(recording, view, step) {
   }
   if (!open) return "";
   const which = sinks === 1 ? `It is ${openSinks ? "still" : "not"} ${name}` : `${openSinks === sinks ? `All ${sinks}` : `${openSinks || "None"} of the ${sinks}`} are still ${name}`;
-  return ` ${which}, compared with ${percent(open / recording.keys[step])} of all positions.`;
+  return ` ${which}; of all ${recording.keys[step]} positions ${open} ${open === 1 ? "is" : "are"}.`;
 }
 // How many positions are sinks in some step, and the longest time that one is.
 function lived(recording, view) {

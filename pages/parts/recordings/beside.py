@@ -171,7 +171,7 @@ def beside_choice(
 
 def _beside_box(chosen: str, titles: dict[str, str]) -> None:
     shown_box(
-        "Beside it",
+        "Second recording",
         "beside_choice",
         chosen,
         titles,
