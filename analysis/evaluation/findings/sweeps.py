@@ -16,6 +16,7 @@ from analysis.statistics.decisions import (
     CANNOT_TELL,
     DECISIONS,
     POINTS,
+    TOO_COARSE,
     conclusions,
     family_words,
     interval_words,
@@ -85,10 +86,9 @@ def _open(first: Comparison, compared: Sequence[Comparison]) -> str:
         decided = DECISIONS[first.decision].title
         return f"{_on(first)}, {title} compared with {other} at {place}: {told}; {decided}."
     largest = f"the largest of {len(compared)} differences is {told}" if len(compared) > 1 else told
-    return (
-        f"{_on(first)}, {title} does not differ significantly from {other}: {largest}, at {place}"
-        f"{seen(first.difference, POINTS)}."
-    )
+    coarse = first.difference.detectable() >= TOO_COARSE
+    verb = "cannot be told apart" if coarse else "does not differ significantly"
+    return f"{_on(first)}, {title} {verb} from {other}: {largest}, at {place}{seen(first.difference, POINTS)}."
 
 
 def _on(comparison: Comparison) -> str:
