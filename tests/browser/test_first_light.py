@@ -190,6 +190,7 @@ def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_side
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.get_by_test_id("stMain")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Record a prompt")).to_be_focused()
     for width, height in ((820, 1180), (390, 844)):

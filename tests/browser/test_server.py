@@ -18,7 +18,7 @@ from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
 from tests.browser.conftest import visitor
-from tests.browser.helpers import enter_number, held, record, worker_of
+from tests.browser.helpers import all_drawn, enter_number, held, record, worker_of
 from tests.engine.helpers import until
 from tests.helpers import server
 
@@ -186,6 +186,7 @@ def test_the_queue_runs_before_anybody_visits_and_its_panel_survives_a_refresh_a
         cut_off = panel.get_by_text("1 job cut off")
         cut_off.click()
         expect(panel.get_by_text("SinkScope was stopped while this job ran.")).to_be_visible()
+        all_drawn(page)  # a press while the browser draws the panel anew falls on nothing
         panel.get_by_role("button", name="Start again").click()
         expect(cut_off).to_have_count(0)
         expect(panel.get_by_text(denoising)).to_be_visible()  # what waited runs

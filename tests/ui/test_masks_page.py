@@ -332,6 +332,7 @@ def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypat
     shown = figure["data"][0]["z"]
     assert np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(3, 8)[2, 5] == pytest.approx(wanted)
     view(test, "Projections")
+    test.selectbox(key="mask_layer").set_value(0)
     test.selectbox(key="mask_projection").set_value("experts.down_proj").run()
     test.selectbox(key="mask_expert").set_value(7).run()
     assert "layer 0, experts.7.down_proj" in texts(test)

@@ -171,7 +171,7 @@ def beside_choice(
 
 def _beside_box(chosen: str, titles: dict[str, str]) -> None:
     shown_box(
-        "Second recording",
+        "Side by side with",
         "beside_choice",
         chosen,
         titles,
