@@ -34,10 +34,10 @@ def discounted_mask(value: float, seeds: float | None, chance: float) -> str:
     """How much of a mask the sink discount changes: a share of the weights, beside what two calibration seeds change,
     or beside independent masks where there are none."""
     if not value > 0:
-        return "The sink discount changes no weight of the mask."
+        return "The sink discount changes no weight of the pruning mask."
     floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
     beside = f": {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
-    return f"The sink discount changes {percent(value)} of the mask{beside}."
+    return f"The sink discount changes {percent(value)} of the pruning mask{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

@@ -238,7 +238,7 @@ def masks(findings: Findings) -> Told | None:
                 )
             )
         groups.append(Group(f"{100 * change.sparsity:g} % sparsity{named}", tuple(marks)))
-    title = f"The discount changes {share(value)} of the mask"
+    title = f"The discount changes {share(value)} of the pruning mask"
     if floor:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
@@ -250,7 +250,8 @@ def masks(findings: Findings) -> Told | None:
         "masks",
         title,
         charts.bars(groups, "mask disagreement: weights that one mask prunes and the other keeps (%)", 100),
-        f"The discount changes {share(value)} of the mask{at}; two seeds of its control differ by {share(floor)}.",
+        f"The discount changes {share(value)} of the pruning mask{at}; "
+        f"two seeds of its control differ by {share(floor)}.",
         tuple(beats),
         "A small change of masks can still matter: the next finding measures accuracy.",
         tuple(

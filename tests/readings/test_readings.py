@@ -236,7 +236,8 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
 
 def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
     assert reading("discounted mask", 0.0021, 0.014, 0.5) == (
-        "The sink discount changes 0.21% of the mask: a seventh of what another calibration seed changes (1.4%)."
+        "The sink discount changes 0.21% of the pruning mask: "
+        "a seventh of what another calibration seed changes (1.4%)."
     )
     assert "1/238 of what independent masks would change (50%)" in reading("discounted mask", 0.0021, None, 0.5)
-    assert reading("discounted mask", 0.0, 0.014, 0.5) == "The sink discount changes no weight of the mask."
+    assert reading("discounted mask", 0.0, 0.014, 0.5) == "The sink discount changes no weight of the pruning mask."
