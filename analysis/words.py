@@ -28,7 +28,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def times(value: float, reference: float) -> str:
-    """How large a value is beside a reference, both above 0, as words that go before "what …": "a seventh of"."""
+    """Return a value relative to a reference, both above 0, in words that go before "what …": "a seventh of"."""
     ratio = value / reference
     if ratio >= 1.05:
         return f"{ratio:.2g} times" if ratio < 99.5 else f"{ratio:.0f} times"
@@ -70,7 +70,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def largest(values: np.ndarray) -> tuple[int, ...]:
-    """Where the largest of finite values stands; of an array with at least one."""
+    """Return the place of the largest finite value of an array with at least one."""
     return tuple(int(index) for index in np.unravel_index(int(np.nanargmax(values)), values.shape))
 
 
@@ -93,7 +93,7 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
 # --- p-values and tables ----------------------------------------------------------------------------------------------
 
 P_COLUMNS = ("p", "p (Holm)", "p_holm", "p_adjusted")
-"""How columns of p-values are called."""
+"""Names of columns of p-values."""
 _LEAST_P = 0.001  # below which a p is not told any closer
 _MOST_DECIMALS = 4
 _DIGITS = 3  # significant ones, where no interval says how many there are
@@ -138,7 +138,7 @@ def _blank(write: Callable[[float], str]) -> Callable[[Any], str]:
 
 
 def _whole(values: np.ndarray) -> bool:
-    """Whether a column counts, although gaps make it one of fractions."""
+    """Return whether a column counts, although gaps make it one of fractions."""
     there = values[np.isfinite(values)]
     return bool((there == np.round(there)).all())
 

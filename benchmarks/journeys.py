@@ -1,4 +1,4 @@
-"""How many of the project's files four journeys enter: `python -m benchmarks.journeys FOLDER`.
+"""Count the project's files that four journeys enter: `python -m benchmarks.journeys FOLDER`.
 
 FOLDER is a store filled by `python -m analysis demo`. A file counts where one of its functions is called; those that
 all three pages enter, the frame around them, are told apart. Needs no idle machine.

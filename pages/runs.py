@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
+from analysis.exhibits.scored_runs import scored_alike
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
@@ -12,7 +13,7 @@ from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
-from pages.parts.runs.overview import accuracy_of_runs, say_scores, scored_alike
+from pages.parts.runs.overview import accuracy_of_runs, say_scores
 from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import runs_table
 from pages.parts.runs.texts import texts_of

@@ -80,7 +80,7 @@ def average_curve(
 
 
 class _Running:
-    """What `clustered.clustered_mean` says of the first 1 … n items, for every n at once, (items,) each.
+    """The estimates of `clustered.clustered_mean` over the first 1 … n items, for every n at once, (items,) each.
 
     A sum over clusters changes with an item by what its own cluster's term changes, so running sums will do.
     """

@@ -227,6 +227,16 @@ def compare(
     return Comparison(tuple(names), projections, of_heads, fixed, by_expert)
 
 
+def furthest(measure: Measure, comparison: Comparison, floor: Comparison | None) -> tuple[int, int]:
+    """Return layer and number of the projection that lies furthest above two calibration seeds, or, where there are
+    none, the one whose masks differ most.
+    """
+    values = measure.compute(comparison.projections)
+    above = values if floor is None else values - measure.compute(floor.projections)
+    layer, projection = np.unravel_index(np.argmax(np.where(np.isfinite(above), above, -np.inf)), above.shape)
+    return int(layer), int(projection)
+
+
 def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: list[np.ndarray]) -> str:
     """What fixes the sparsity of head slices in both masks, or ''. sums: each mask's, along the other axis."""
     if not (sums[0].any() or sums[1].any()):

@@ -61,7 +61,7 @@ def scored_alike(values: Sequence[float], dense: float | None, chance: float | N
     levels = {"dense model": dense, "chance": chance}
     beside = ", ".join(f"{name} {100 * level:.1f} %" for name, level in levels.items() if level is not None)
     scored = counted(len(values), "pruned model")
-    said = f"{scored} {'answer' if len(values) > 1 else 'answers'} {span} of {items:,} items right"
+    said = f"{scored} {'score' if len(values) > 1 else 'scores'} {span} on {items:,} items"
     return f"{said}{f'; {beside}' if beside else ''}. Tasks: {tasks}."
 
 

@@ -43,7 +43,7 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
-TOO_COARSE = 0.25  # accuracy from which on a detectable difference tells nothing
+TOO_COARSE = 0.25  # a share of accuracy; data that could only show more cannot tell models apart
 FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
 
 

@@ -1,4 +1,4 @@
-"""What each finding of the story means in practice, for whoever runs or prunes such a model.
+"""Say in one line per finding of the story what it means in practice, for whoever runs or prunes such a model.
 
 Every line follows from the decision or the numbers of its finding and claims nothing beyond them; it is empty where
 nothing follows yet.
@@ -10,6 +10,7 @@ from analysis.statistics.decisions import AT_CHANCE, BETTER, CANNOT_TELL, EQUIVA
 from analysis.words import counted, listed
 
 _ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
+# Xiao et al., arXiv 2309.17453.
 _FIRST = "Keeping the first token, the usual rule for left-to-right models,"
 
 

@@ -249,8 +249,9 @@ def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 
 def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]], shares: bool = False) -> str:
-    """The kind that leads in each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`. shares: whether
-    what it holds is told; without, a layer in which none holds half is told as mixed.
+    """Return the leading kind of each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
+
+    shares: give its share of the sinks; else a layer in which no kind holds half of them is called mixed.
     """
     leading: dict[str, list[str]] = {}
     for layer, kinds in layers.items():

@@ -16,7 +16,7 @@ from analysis.specs import OBJECTIVES, DiscountParams, Objective, SuggestSpec
 
 
 class Gentleness:
-    """How little a discount takes from a token with a score of one; no model runs."""
+    """Return how little a discount takes from a token with a score of one; no model runs."""
 
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
         """content: the model's fingerprint. tell: to be called at every step of what takes long."""

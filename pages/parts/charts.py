@@ -92,9 +92,9 @@ def show(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point],
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:
     """Draw title, finding and explanation of a chart or table as plain text; its formula is Markdown.
 
-    The help icon holds the explanation and the formula. The finding's first sentence stands out, the title small above
-    it. Without a finding, the first sentence of the explanation stands beneath the title. hint:
-    what a visitor can do, always shown.
+    The help icon holds the explanation and the formula. The finding's first sentence is large, below a small title;
+    without a finding, the first sentence of the explanation follows the title. hint: what a visitor can do, always
+    shown.
     """
     first, rest = ("", sentence) if finding else _first_sentence(sentence)
     explained = "\n\n".join(filter(None, (plain(rest), formula)))

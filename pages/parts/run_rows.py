@@ -46,7 +46,7 @@ def _short(source: str) -> str:
 
 
 def accuracy_cells(accuracy: Score | None) -> dict[str, object]:
-    """An accuracy with what it stands beside, as cells of a row."""
+    """Return an accuracy with the dense model's, chance and the items, as cells of a row."""
     if accuracy is None:
         return {"accuracy, %": None, "95 % interval": "", "dense, %": None, "chance, %": None, "items": None}
     return {

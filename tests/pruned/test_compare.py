@@ -225,3 +225,15 @@ def test_the_slice_of_a_head_is_the_one_that_is_counted():
             assert [part.size, part.sum()] == comparison.heads[name][layer, head, :2].tolist()
     with pytest.raises(ValueError, match="no slices"):
         compare.head_slice(np.zeros((5, 8), bool), "up_proj", 0, HEADS, KV_HEADS)
+
+
+def test_the_furthest_projection_lies_most_above_two_seeds_or_differs_most():
+    def counted(shares: list[list[float]]) -> compare.Comparison:
+        """Masks that differ in these shares of 100 weights, half of them pruned."""
+        differ = (50 * np.array(shares)).astype(np.int64)
+        return compare.Comparison(("a", "b"), np.stack([50 - differ, differ, differ, 50 - differ], axis=-1), {}, {})
+
+    measure = next(iter(compare.MEASURES.values()))
+    between, seeds = counted([[0.1, 0.4], [0.2, 0.3]]), counted([[0.1, 0.38], [0.0, 0.3]])
+    assert compare.furthest(measure, between, None) == (0, 1)
+    assert compare.furthest(measure, between, seeds) == (1, 0)

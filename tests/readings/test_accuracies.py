@@ -44,12 +44,9 @@ def test_accuracies_at_the_ends_of_the_sparsities_are_told():
 def test_accuracies_of_runs_stand_beside_the_dense_model_chance_and_their_items():
     said = reading("scored alike", [0.703, 0.925], 0.931, 0.375, 1360, "A, B")
     assert said == (
-        "2 pruned models answer 70.3 to 92.5 % of 1,360 items right; dense model 93.1 %, chance 37.5 %. Tasks: A, B."
+        "2 pruned models score 70.3 to 92.5 % on 1,360 items; dense model 93.1 %, chance 37.5 %. Tasks: A, B."
     )
-    assert (
-        reading("scored alike", [0.5], None, None, 9, "A")
-        == "1 pruned model answers 50.0 % of 9 items right. Tasks: A."
-    )
+    assert reading("scored alike", [0.5], None, None, 9, "A") == "1 pruned model scores 50.0 % on 9 items. Tasks: A."
     assert reading("scored alike", [], None, None, 9, "A") == ""
 
 

@@ -71,6 +71,7 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert table.loc[names[0], "dense, %"] == table.loc["bundled dense", "accuracy, %"]
     summary = engine().jobs("evaluate")[1].summary
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
+    assert "2 pruned models score" in texts(test) and "Accuracy by sparsity, all scored runs" in texts(test)
     test.multiselect(key="runs_methods").set_value(["Wanda"]).run()
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()

@@ -89,6 +89,6 @@ def _signed(value: float) -> str:
 
 def _ends(effect: Row) -> str:
     tested = effect_of(effect)
-    flipped = effect["value"] < 0 and shown(effect)  # a loss is told as such, with its ends turned round
+    flipped = effect["value"] < 0 and shown(effect)  # "loses 2 points [1, 3]", not "gains −2 points [−3, −1]"
     low, high = (-tested.high, -tested.low) if flipped else (tested.low, tested.high)
     return f"{100 * low:.1f}, {100 * high:.1f}".replace("-", "−")

@@ -150,7 +150,7 @@ def _verdict(group: Sequence[Comparison]) -> Verdict:
 
 
 def noise(differences: Sequence[Difference], seed: str = "calibration seed") -> str:
-    """Which sources of noise the intervals of these differences hold, and which they leave out. seed: what varies."""
+    """Say which sources of noise the intervals of these differences hold and leave out. seed: what varies."""
     counts, clusters = ([getattr(difference, name) for difference in differences] for name in ("n", "clusters"))
     items = f"items ({_span(counts)} in {_span(clusters)} clusters)"
     seeds = _span([difference.seeds for difference in differences])

@@ -44,8 +44,8 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     if not any(
         key in place for key in ("mask_layer", "mask_projection") for place in (st.session_state, st.query_params)
     ):
-        most, widest = np.unravel_index(np.argmax(_above_seeds(measure, comparison, floor)), counts.shape[:2])
-        st.session_state["mask_layer"], st.session_state["mask_projection"] = int(most), names[int(widest)]
+        layer, projection = compare.furthest(measure, comparison, floor)
+        st.session_state["mask_layer"], st.session_state["mask_projection"] = layer, names[projection]
 
     def clicked(point: Point) -> None:
         layer, projection = point.cell
@@ -99,13 +99,6 @@ def projections_map(
         hint="Click a cell to open it." if on_click is not None else "",
         on_click=on_click,
     )
-
-
-def _above_seeds(measure: Measure, comparison: Comparison, floor: Comparison | None) -> np.ndarray:
-    """Return how far each matrix lies above two calibration seeds, or its measure where there are none, (L, P)."""
-    values = measure.compute(comparison.projections)
-    above: np.ndarray = values if floor is None else values - measure.compute(floor.projections)
-    return np.where(np.isfinite(above), above, -np.inf)
 
 
 def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: DeltaGenerator) -> None:

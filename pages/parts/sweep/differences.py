@@ -41,7 +41,7 @@ def draw_differences(
     with place:
         for said in sweeps.headlines([comparison for comparison in compared if comparison.relation == held[0]]):
             st.markdown(f"##### {plain(said.told)}")
-            st.caption(f"{plain(said.tested)} A study on Start scores other items, so its numbers differ.")
+            st.caption(f"{plain(said.tested)} A study on Start may score other items.")
     for response in dose.dose_responses(settings):
         st.markdown(plain(sweeps.dose_response(response)))
     relation = held[0]
