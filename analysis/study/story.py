@@ -43,7 +43,7 @@ from analysis.words import counted, listed
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models fill in masks step by step. A few tokens, {TERM}, draw several times their "
+    f"Diffusion language models unmask text step by step. A few tokens, {TERM}, draw several times their "
     "share of attention."
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from analysis.evaluation.ablation_effects import COUNT, MASS
+from analysis.evaluation.findings.ablations import side_of
 from analysis.figures.player import Played, unpacked
 from analysis.figures.player.data import UNDECIDED
 from analysis.figures.story import charts
@@ -116,8 +117,8 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     amounts = text_changed(causes)
     if not amounts:
         return ""
-    shown = [cause.effect.shown for cause in causes if cause.measure == "aligned" and cause.control in amounts]
-    if len(amounts) > 1 and all(shown) and all(" more [" in told for told in amounts.values()):
+    those = [cause.effect for cause in causes if cause.measure == "aligned" and cause.control in amounts]
+    if len(amounts) > 1 and all(side_of(effect) < 0 for effect in those):  # less agreement than with each control
         told = listed([told.replace(" more", "") for told in amounts.values()])
         return f"The text changes more than with either, by {told} of 100 tokens."
     if all(" more [" in told for told in amounts.values()):

@@ -67,7 +67,7 @@ def disagreement(predictions: Difference, text: Difference, where: str) -> str:
     where both show the same. predictions, text: sinks minus control of `divergence` and of `aligned`, significant where
     their interval lies on one side of 0 and p, if there is one, is below 0.05. where: the control, before a comma.
     """
-    sides = _side(predictions), -_side(text)  # 1: more than the control
+    sides = side_of(predictions), -side_of(text)  # 1: more than the control
     if sides[0] == sides[1]:
         return ""
     words = {1: "more", -1: "less"}
@@ -88,7 +88,7 @@ def disagreement(predictions: Difference, text: Difference, where: str) -> str:
     )
 
 
-def _side(effect: Difference) -> int:
+def side_of(effect: Difference) -> int:
     """Return 1 or −1 where an effect lies significantly above or below 0, else 0."""
     if effect.adjusted is not None and not effect.shown:
         return 0
