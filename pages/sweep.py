@@ -18,7 +18,7 @@ from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, read
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
-from pages.parts.charts import export_button, reproduce, show, start_exhibits
+from pages.parts.charts import chart, export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
@@ -74,7 +74,7 @@ def _example() -> None:
     st.subheader("Example that comes with SinkScope")
     for number, written in enumerate(found.planes):
         if written.quality == ACCURACY:
-            show(written.shown(), f"sweep_example_{number}")
+            chart(written.shown(), f"sweep_example_{number}")
     if engine().authorizer.may("run"):
         reproduce(found.command)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.causes import effect_intervals
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
@@ -104,7 +104,7 @@ def claim_figure(one: ClaimVerdict) -> Exhibit | None:
         "Filled: the 95 % interval lies on one side of 0. Dotted: the smallest difference asked about.",
         figure,
         table,
-        formula=Formulas(f"$${claim.formula}$$"),
+        formula=f"$${claim.formula}$$",
         finding=one.sentence,
         name=f"claim-{claim.name}",
     )

@@ -10,7 +10,7 @@ from analysis.evaluation.ablation_effects import MEASURES, control_of, shown
 from analysis.evaluation.ablation_levels import Levels, answer, answer_rows, difference_words, levels_of
 from analysis.evaluation.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, without_sinks
 from analysis.figures.causes import LevelRow, effect_levels
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS
@@ -24,7 +24,7 @@ NUMBERS: Mapping[str, str] = {"share": "attention acted on", "count": "positions
 }
 """Columns of the tables, by what rows hold of every prompt."""
 _FEW = 4  # effects of which each is named
-METHOD = Formulas(
+METHOD = (
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
     "chooses the positions, a second one is intervened on and predicts the tokens. Marks: means over the prompts "
     "compared. Differences: target minus control, with the 95 % interval over prompts, clustered by template or key; "

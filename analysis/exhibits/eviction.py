@@ -10,7 +10,7 @@ from analysis.evaluation.ablation_effects import shown
 from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, mean_of
 from analysis.evaluation.findings.evictions import in_words
 from analysis.figures.causes import effect_intervals
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.specs import POLICIES
 from analysis.words import listed
@@ -18,7 +18,7 @@ from analysis.words import listed
 Summary = Mapping[str, Any]
 """What an `evict` job says when it is done, or of the prompts that are done."""
 
-METHOD = Formulas(
+METHOD = (
     "Every prompt is denoised with everything kept and under every policy and budget. Predictions are compared on the "
     "inputs of the full run; texts are those that each policy writes by itself (ROUGE-L on token ids). A budget is a "
     "share of the positions, the same in every layer. Where finished text is cached, the first forward of a block sees "

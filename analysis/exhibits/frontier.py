@@ -9,10 +9,10 @@ import pandas as pd
 from analysis.evaluation.frontier import CACHE, Cost, Placed, controlled, finding, on_frontier, plane_row
 from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality
 from analysis.evaluation.sweep_scores import Comparison
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
 
-METHOD = Formulas(
+METHOD = (
     "A dot is a setting: the quality of its seeds, the mean over tasks, with a 95 % interval over clusters of items "
     "and seeds, crossed. Hollow, joined by a dotted line: the control. Of a pruning it differs in the discount of "
     "sinks alone; of an eviction it keeps as many random positions of the same state, drawn by the seed. The step line "

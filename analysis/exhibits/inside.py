@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
 from analysis.figures.dynamics import Series, curves
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import geometry, lens, massive
@@ -64,7 +64,7 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
                 "on a sink": carried.ravel(),
             }
         ),
-        formula=Formulas(
+        formula=(
             "Behind each layer, $\\max_{s,c} |h_{s,c}| / \\operatorname{median}_{s,c} |h_{s,c}|$ of the residual "
             "stream. Massive: above 100 and 1,000 times the median (Sun et al., arXiv 2402.17762).\n\n" + definition
         ),
@@ -136,7 +136,7 @@ def lens_by_layer(
                 "likeliest": [word for row in read["words"] for word in row],
             }
         ),
-        formula=Formulas(
+        formula=(
             "$\\operatorname{softmax}(W\\,\\operatorname{norm}(h_l))$ with the model's own last norm and head $W$ "
             "(nostalgebraist 2020).\n\n" + definition
         ),
@@ -173,7 +173,7 @@ def geometry_over(
                 for number, row in enumerate(values)
             ]
         ),
-        formula=Formulas(measure.formula),
+        formula=measure.formula,
         finding=finding,
         name=f"geometry-{name}-by-{axis.split()[-1]}",
     )
@@ -198,7 +198,7 @@ def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], d
                 "step beside": divergence.filled[1],
             }
         ),
-        formula=Formulas(
+        formula=(
             "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
             "one step are ties."
         ),
@@ -240,7 +240,7 @@ def agreement_over_steps(
         ).merge(
             pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
         ),
-        formula=Formulas(
+        formula=(
             "Aligned: the F1 of the longest common subsequence of tokens. Sinks in common by chance: as many sinks at "
             "random positions of the same state, $\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
         ),
@@ -281,7 +281,7 @@ def flips_over_prompts(flips: Sequence[np.ndarray]) -> Exhibit:
         f"{number}The interval covers the choice of prompts; one sampler seed and one pruned model were used.{few}",
         interval_curve(mean, low, high, "denoising step", "tokens that come to differ", "mean over prompts"),
         pd.DataFrame({"step": np.arange(len(mean)), "mean": mean, "low": low, "high": high}),
-        formula=Formulas(
+        formula=(
             "A flip: both texts have decided a position and its tokens differ, which was not so a step before. "
             + OVER_PROMPTS.format(axis="step")
         ),

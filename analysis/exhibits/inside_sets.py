@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.exhibits.inside import RANDOM
 from analysis.figures.dynamics import Series, curves
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.set_words import layers_in_words
@@ -183,7 +183,7 @@ def _by_layer(
         f"{sentence} {_BAND.format(prompts=prompts)}{few}",
         curves(series, "layer", axis, percent=percent),
         pd.concat(tables),
-        formula=Formulas(formula),
+        formula=formula,
         name=name,
     )
 

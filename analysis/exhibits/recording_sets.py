@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import dynamics, layer_kinds, masks
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.recording import set_contrast, set_counts, set_measures, set_verdicts
 from analysis.recording.layer_answers import SetAnswer, answer_of
 from analysis.recording.set_file import RecordingSet
@@ -56,7 +56,7 @@ def layers_by_kind(sets: Sets) -> Exhibit:
         f"{set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(rows),
         kind_table(sets),
-        formula=Formulas(formulas),
+        formula=formulas,
         name="layers-by-kind",
     )
 
@@ -97,7 +97,7 @@ def movement(name: str, recordings: RecordingSet) -> Exhibit:
         f"Each layer over {recordings.prompts} prompts, with its nulls. {nulls} {CENTROID_CAVEAT}",
         layer_kinds.movement(panels),
         movement_table({name: recordings}),
-        formula=Formulas(formulas),
+        formula=formulas,
         name="movement",
     )
 
@@ -136,7 +136,7 @@ def counts(sets: Sets) -> Exhibit | None:
         f"{set_counts.IID}. {set_counts.IID_SENTENCE} Intervals: 95 %, over prompts.",
         layer_kinds.movement(panels),
         pd.concat(tables).reset_index(drop=True),
-        formula=Formulas("\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values())),
+        formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values()),
         name="counts",
     )
 
@@ -176,7 +176,7 @@ def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool 
         + (" Thin lines: every prompt by itself." if singles else ""),
         dynamics.curves(series, "denoising step", metric.axis, percent=metric.percent),
         pd.concat(tables),
-        formula=Formulas(f"$${metric.formula}$$"),
+        formula=f"$${metric.formula}$$",
         name=f"curve-{measure}",
     )
 
@@ -198,10 +198,8 @@ def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
         f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
         dynamics.kinds_over_steps(counts, kinds),
         pd.concat(tables),
-        formula=Formulas(
-            f"A token that is not decided yet is {kinds[0]} wherever it stands; then its position decides (first, "
-            "last), then its text."
-        ),
+        formula="The first kind is any token that is not decided yet, wherever it stands; then its position decides "
+        "(first, last), then its text.",
         name="kinds-over-steps",
     )
 
@@ -228,7 +226,7 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
         f"{metric.sentence}, mean over {recordings.prompts} prompts.",
         masks.grids(grids, metric.title.lower(), "head", percent=metric.percent),
         pd.concat(tables),
-        formula=Formulas(f"$${metric.formula}$$"),
+        formula=f"$${metric.formula}$$",
         finding=finding,
         name=f"heads-{measure}",
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NewType
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -147,15 +147,12 @@ _PAGE = """<!doctype html>
 """
 
 
-Formulas = NewType("Formulas", str)
-"""Markdown of nothing but our own words and formulas."""
-
-
 @dataclass(frozen=True)
 class Exhibit:
     """One figure with its sentence and numbers, or a table or a piece of text by itself; what is empty is not shown.
 
-    finding: what it shows beyond its null, in a sentence; empty where nothing is. name: its files are called after it.
+    formula: Markdown of nothing but our own words and formulas. finding: what it shows beyond its null, in a sentence;
+    empty where nothing is. name: its files are called after it.
     notes: paragraphs beneath the sentence. explorer: returns the bytes of an explorer (`analysis.figures.explorer`).
     """
 
@@ -163,7 +160,7 @@ class Exhibit:
     sentence: str
     figure: go.Figure = field(default_factory=go.Figure)
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
-    formula: Formulas = Formulas("")
+    formula: str = ""
     finding: str = ""
     name: str = ""
     notes: tuple[str, ...] = ()

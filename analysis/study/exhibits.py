@@ -10,7 +10,7 @@ from analysis.evaluation.ablation_effects import MEASURES
 from analysis.figures import study as figures
 from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
-from analysis.figures.export import Exhibit, Formulas
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import CONTROLS, METHODS, StudySpec
@@ -19,7 +19,7 @@ from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 
-_WAY_FORMULA = Formulas(
+_WAY_FORMULA = (
     "Each step is the mean paired difference from the step before, over tasks and calibration seeds, with a 95 % "
     "interval over seeds and clusters of items crossed: $V = V_{seeds} + V_{clusters} - V_{seeds \\times clusters}$."
 )
@@ -59,7 +59,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
         f"clusters.{interim}",
         figures.seed_dots(dots, pruning.dense, pruning.chance),
         settings_table(findings),
-        formula=Formulas("Right answers, the mean over tasks."),
+        formula="Right answers, the mean over tasks.",
         finding=_seeds_in_words(pruning.settings),
     )
     return exhibits

@@ -47,46 +47,20 @@ def kept(function: Callable[_Given, go.Figure]) -> Callable[_Given, go.Figure]:
     return keeping
 
 
-def chart(
-    title: str,
-    sentence: str,
-    formula: str,
-    figure: go.Figure,
-    key: str,
-    table: pd.DataFrame | None = None,
-    hint: str = "",
-    finding: str = "",
-    on_click: Callable[[Point], None] | None = None,
-) -> None:
-    """Draws title, finding, sentence and figure, and the table with its download. formula: markdown with LaTeX. hint:
-    what a visitor can do with it, which an exported page leaves out, as it does large tables. finding: what the plot
-    shows, a row of `READINGS`; nothing is drawn of an empty one.
+def chart(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None) -> None:
+    """Draw an exhibit's title, finding, sentence and figure, and its table with the downloads.
 
-    on_click: called with a point that was clicked.
+    hint: what a visitor can do with it, which an exported page leaves out, as it does large tables. on_click: called
+    with a point that was clicked.
     """
-    heading(title, sentence, formula, finding, hint)
-    told = f"{finding} {sentence}".strip()
-    table = pd.DataFrame() if table is None else table
-    plot(figure, key, f"{title}. {told}", saving(title), on_click)
+    heading(exhibit.title, exhibit.sentence, exhibit.formula, exhibit.finding, hint)
+    table, told = exhibit.table, exhibit.told
+    plot(exhibit.figure, key, f"{exhibit.title}. {told}", saving(exhibit.title), on_click)
     small = len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, figure, table if small else pd.DataFrame())
+    exported = Exhibit(exhibit.title, told, exhibit.figure, table if small else pd.DataFrame())
+    st.session_state.setdefault(_EXHIBITS, {})[key] = exported
     if len(table.columns):
         _table(table, key)
-
-
-def show(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point], None] | None = None) -> None:
-    """Draw an exhibit. hint, on_click: as of `chart`."""
-    chart(
-        exhibit.title,
-        exhibit.sentence,
-        exhibit.formula,
-        exhibit.figure,
-        key,
-        exhibit.table,
-        hint,
-        exhibit.finding,
-        on_click,
-    )
 
 
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:

@@ -15,6 +15,7 @@ from analysis.evaluation.findings.evaluations import adjustment, verdicts
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
+from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.readings import reading
 from analysis.statistics import clustered
@@ -141,18 +142,20 @@ def differences(results: Results, compared: Compared) -> None:
     if pairs:
         with right:
             chart(
-                f"Running difference to {name}: {titles[task]}",
-                "The paired difference as items came in with its 95 % band, one panel per model, the others faint "
-                "behind it.",
-                _DIFFERENCE,
-                _running(
-                    results.once(curves.difference_curves, task, tuple(pairs)),
-                    [_colors(results)[model] for model, _ in pairs],
-                    "points",
-                    difference=True,
+                Exhibit(
+                    f"Running difference to {name}: {titles[task]}",
+                    "The paired difference as items came in with its 95 % band, one panel per model, the others faint "
+                    "behind it.",
+                    _running(
+                        results.once(curves.difference_curves, task, tuple(pairs)),
+                        [_colors(results)[model] for model, _ in pairs],
+                        "points",
+                        difference=True,
+                    ),
+                    formula=_DIFFERENCE,
+                    finding=_on_task(results, pairs, task),
                 ),
                 "accuracy_differences",
-                finding=_on_task(results, pairs, task),
             )
 
 
@@ -167,21 +170,23 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
         for row in rows
     ]
     chart(
-        f"Difference to {name}",
-        "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant after "
-        "Holm correction; hollow: not significant, which is not to say equal. "
-        f"{adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
-        "the dot is hollow.",
-        _TESTS,
-        _whiskers(whiskers, colors, "difference (points)"),
-        "accuracy_whiskers",
-        pd.DataFrame(rows).rename(columns=tables.READ_AS),
-        finding=reading(
-            "differences",
-            [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
-            np.array([[row[end] for end in ("points", "low", "high")] for row in rows]),
-            [row["in words"] in SHOWN for row in rows],
+        Exhibit(
+            f"Difference to {name}",
+            "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant "
+            "after Holm correction; hollow: not significant, which is not to say equal. "
+            f"{adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
+            "the dot is hollow.",
+            _whiskers(whiskers, colors, "difference (points)"),
+            pd.DataFrame(rows).rename(columns=tables.READ_AS),
+            formula=_TESTS,
+            finding=reading(
+                "differences",
+                [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
+                np.array([[row[end] for end in ("points", "low", "high")] for row in rows]),
+                [row["in words"] in SHOWN for row in rows],
+            ),
         ),
+        "accuracy_whiskers",
     )
     over_seeds = tables.seed_table(results, pairs)
     if over_seeds:
@@ -281,26 +286,28 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
     titles, shown = [row.title for row in rows], [row.difference.shown for row in rows]
     points = np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in rows])
     chart(
-        f"From {results.names[0]} to {chosen}, step by step: {title}",
-        "Each row is what one step changes in accuracy, the last the whole way, with the 95 % interval of that paired "
-        "difference, over items alone: the noise of the calibration seed is not in it."
-        + ("" if final else " Interim: until all items are in, the steps need not add up."),
-        _STEPS,
-        _way(titles, points, "change of accuracy (points)"),
+        Exhibit(
+            f"From {results.names[0]} to {chosen}, step by step: {title}",
+            "Each row is what one step changes in accuracy, the last the whole way, with the 95 % interval of that "
+            "paired difference, over items alone: the noise of the calibration seed is not in it."
+            + ("" if final else " Interim: until all items are in, the steps need not add up."),
+            _way(titles, points, "change of accuracy (points)"),
+            pd.DataFrame(
+                {
+                    "step": row.title,
+                    "model": results.names[row.pair[0]],
+                    "than": results.names[row.pair[1]],
+                    "points": 100 * row.difference.value,
+                    "low": 100 * row.difference.low,
+                    "high": 100 * row.difference.high,
+                    "items": row.difference.n,
+                }
+                for row in rows
+            ).rename(columns=tables.READ_AS),
+            formula=_STEPS,
+            finding=reading("differences", titles, points, shown, what="step"),
+        ),
         "accuracy_steps_figure",
-        pd.DataFrame(
-            {
-                "step": row.title,
-                "model": results.names[row.pair[0]],
-                "than": results.names[row.pair[1]],
-                "points": 100 * row.difference.value,
-                "low": 100 * row.difference.low,
-                "high": 100 * row.difference.high,
-                "items": row.difference.n,
-            }
-            for row in rows
-        ).rename(columns=tables.READ_AS),
-        finding=reading("differences", titles, points, shown, what="step"),
     )
 
 
@@ -338,21 +345,23 @@ def _running_accuracy(results: Results, task: str, title: str) -> None:
     running, chance = results.once(curves.accuracy_curves, task), tables.chance_level(results, task)
     begun = [curve for curve in running if len(curve.items)]
     chart(
-        f"Running accuracy: {title}",
-        "Right answers over the items done, in the order of the shuffle, one panel per model with its 95 % band, the "
-        "others faint behind it. Dotted: choosing at random.",
-        _AVERAGE if task == AVERAGE else _ACCURACY,
-        _running(running, _colors(results), "accuracy", chance=chance),
-        "accuracy_curves",
-        pd.DataFrame(results.once(tables.accuracy_table)),
-        finding=reading(
-            "above chance",
-            [curve.name for curve in begun],
-            np.array([curve.low[-1] for curve in begun]),
-            np.array([curve.mean[-1] for curve in begun]),
-            chance,
-            not comparing.all_final(results, task),
+        Exhibit(
+            f"Running accuracy: {title}",
+            "Right answers over the items done, in the order of the shuffle, one panel per model with its 95 % band, "
+            "the others faint behind it. Dotted: choosing at random.",
+            _running(running, _colors(results), "accuracy", chance=chance),
+            pd.DataFrame(results.once(tables.accuracy_table)),
+            formula=_AVERAGE if task == AVERAGE else _ACCURACY,
+            finding=reading(
+                "above chance",
+                [curve.name for curve in begun],
+                np.array([curve.low[-1] for curve in begun]),
+                np.array([curve.mean[-1] for curve in begun]),
+                chance,
+                not comparing.all_final(results, task),
+            ),
         ),
+        "accuracy_curves",
     )
 
 

@@ -12,7 +12,7 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.text_divergence import TextDivergence, compare_texts
 from analysis.specs import SinkParams
 from pages.parts import tokens
-from pages.parts.charts import heading, show
+from pages.parts.charts import chart, heading
 from pages.parts.linked import linked_box
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
@@ -73,8 +73,8 @@ def _one_pair(recording: Recording, other: Recording, divergence: TextDivergence
     length = divergence.filled.shape[1]
     differ = recording.trajectory.final[:length] != other.trajectory.final[:length]
     sinks = measures.sinks(recording, params), measures.sinks(other, params)
-    show(filled_in(divergence, labels, differ), "filled_steps")
-    show(
+    chart(filled_in(divergence, labels, differ), "filled_steps")
+    chart(
         agreement_over_steps(divergence, sinks, other.trajectory.state, definition_formula(params)), "beside_over_steps"
     )
     heading("Both texts", "Shaded tokens are not in the other text, aligned.", None)
@@ -96,7 +96,7 @@ def _over_prompts(recording: Recording, other: Recording) -> None:
     flips = [flips for first, second in pairs if (flips := _flips(*first, *second)) is not None]
     if len(flips) < 2:
         return
-    show(flips_over_prompts(flips), "flips_over_prompts")
+    chart(flips_over_prompts(flips), "flips_over_prompts")
 
 
 def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, str]]]:

@@ -16,7 +16,7 @@ from analysis.specs import sentence as problem_sentence
 from cache.keys import content_key
 from pages.parts import asking
 from pages.parts.acting import acting_button
-from pages.parts.charts import show, table
+from pages.parts.charts import chart, table
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording
@@ -177,7 +177,7 @@ class OverPrompts:
         for start in range(0, len(figures), 2):
             for column, (name, figure) in zip(st.columns(2, gap="large"), figures[start : start + 2], strict=False):
                 with column:
-                    show(figure, f"{self.kind}_{name}")
+                    chart(figure, f"{self.kind}_{name}")
 
     def _numbers(self, spec: Any, summary: Mapping[str, Any]) -> None:
         table(

@@ -13,7 +13,7 @@ from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import heading, show, table
+from pages.parts.charts import chart, heading, table
 from pages.parts.claims.found import verdicts_of
 from pages.parts.plain import as_written, code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
@@ -197,7 +197,7 @@ def _one(one: ClaimVerdict) -> None:
     if figure is None:
         st.markdown(plain(one.sentence))
     else:
-        show(figure, f"claim_{one.claim.name}")
+        chart(figure, f"claim_{one.claim.name}")
     st.caption(
         plain(
             f"For: {one.claim.supports} Against: {one.claim.refutes} {one.claim.not_meant} Source: "

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.sinks.definitions import KINDS, count_by_kind
 from analysis.sinks.metrics import CURVES
@@ -63,26 +64,28 @@ def curve(
     several = sum(not line.reference for line in series) > 1
     null = next((line.values.mean(axis=0) for line in series if line.name == RANDOM), None)
     chart(
-        metric.title,
-        metric.sentence,
-        f"$${metric.formula}$$\n\n{definition_formula(params)}",
-        figures.curves(series, x_title, metric.axis, percent=metric.percent),
+        Exhibit(
+            metric.title,
+            metric.sentence,
+            figures.curves(series, x_title, metric.axis, percent=metric.percent),
+            pd.concat(
+                [
+                    pd.DataFrame({"series": line.name, "recording": index, x_title: line.x, metric.axis: row})
+                    for line in series
+                    for index, row in enumerate(line.values)
+                ]
+            ),
+            formula=f"$${metric.formula}$$\n\n{definition_formula(params)}",
+            finding=reading(
+                "curve",
+                series[0].values.mean(axis=0)[np.argsort(series[0].x, kind="stable")],
+                metric.percent,
+                null,
+                series[0].name if several else "",
+                **({"where": where} if where else {}),
+            ),
+        ),
         key,
-        pd.concat(
-            [
-                pd.DataFrame({"series": line.name, "recording": index, x_title: line.x, metric.axis: row})
-                for line in series
-                for index, row in enumerate(line.values)
-            ]
-        ),
-        finding=reading(
-            "curve",
-            series[0].values.mean(axis=0)[np.argsort(series[0].x, kind="stable")],
-            metric.percent,
-            null,
-            series[0].name if several else "",
-            **({"where": where} if where else {}),
-        ),
     )
 
 
@@ -106,14 +109,16 @@ def kinds_of_sinks(
         named = "" if all(random_tokens) else ", named [MASK] in the plot"
         moving = f"What is undecided is random tokens here{named}; its sinks move because it is decided."
     chart(
-        "Which tokens are sinks",
-        f"The sinks of every step by kind. {moving}{beside}",
-        f"An undecided token is {plain(kinds[0])} wherever it stands; then its position decides (first, last), then "
-        f"its text.\n\n{definition_formula(params)}",
-        figures.kinds_over_steps(counts, kinds, x_title),
+        Exhibit(
+            "Which tokens are sinks",
+            f"The sinks of every step by kind. {moving}{beside}",
+            figures.kinds_over_steps(counts, kinds, x_title),
+            pd.concat(tables),
+            formula=f"An undecided token is {plain(kinds[0])} wherever it stands; then its position decides (first, "
+            f"last), then its text.\n\n{definition_formula(params)}",
+            finding=_kinds_readings(panels, params, scope, split),
+        ),
         "kinds_over_steps",
-        pd.concat(tables),
-        finding=_kinds_readings(panels, params, scope, split),
     )
 
 

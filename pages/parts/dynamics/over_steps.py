@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.sinks.definitions import gaussian_reference
 from analysis.sinks.metrics import CURVES
@@ -96,19 +97,21 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
     table = pd.DataFrame(counts, columns=regions)
     table.insert(0, "step", np.arange(len(table)))
     chart(
-        "Where in the text the sinks stand",
-        "The sinks of every step by what has become of their token: all of them, whatever is counted above.",
-        "Finished blocks: what was written in blocks before the open one, the block that the step writes in. A text "
-        "that is written as one block has none.\n\n" + definition_formula(params),
-        figures.kinds_over_steps({"": counts}, regions),
-        "regions_over_steps",
-        table,
-        finding=reading(
-            "kinds of sinks",
-            measures.sinks(recording, params, scope),
-            np.stack([measures.tokens_of(recording, region) for region in REGIONS]),
-            [f"on {title}" for title in regions],
+        Exhibit(
+            "Where in the text the sinks stand",
+            "The sinks of every step by what has become of their token: all of them, whatever is counted above.",
+            figures.kinds_over_steps({"": counts}, regions),
+            table,
+            formula="Finished blocks: what was written in blocks before the open one, the block that the step writes "
+            "in. A text that is written as one block has none.\n\n" + definition_formula(params),
+            finding=reading(
+                "kinds of sinks",
+                measures.sinks(recording, params, scope),
+                np.stack([measures.tokens_of(recording, region) for region in REGIONS]),
+                [f"on {title}" for title in regions],
+            ),
         ),
+        "regions_over_steps",
     )
 
 
@@ -126,17 +129,19 @@ def _writing(recording: Recording) -> None:
         return
     steps = np.arange(recording.trajectory.steps)
     chart(
-        "What each step changes",
-        "How many tokens each step writes, edits and takes back.",
-        "Written: undecided before the step, decided after it. Edited: decided before and after, by another token. "
-        "Taken back: decided before, undecided after. LLaDA and Dream write every token once.",
-        figures.curves(
-            [figures.Series(name, steps, count[None]) for name, count in counts.items()], "denoising step", "tokens"
+        Exhibit(
+            "What each step changes",
+            "How many tokens each step writes, edits and takes back.",
+            figures.curves(
+                [figures.Series(name, steps, count[None]) for name, count in counts.items()], "denoising step", "tokens"
+            ),
+            pd.DataFrame({"step": steps} | counts),
+            formula="Written: undecided before the step, decided after it. Edited: decided before and after, by "
+            "another token. Taken back: decided before, undecided after. LLaDA and Dream write every token once.",
+            finding=f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "
+            f"{_tokens(counts['taken back'])} taken back in all.",
         ),
         "changes_over_steps",
-        pd.DataFrame({"step": steps} | counts),
-        finding=f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "
-        f"{_tokens(counts['taken back'])} taken back in all.",
     )
 
 

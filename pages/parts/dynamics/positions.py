@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.sinks.definitions import attention_share
 from analysis.sinks.metrics import lifetimes, position_variance
@@ -62,15 +63,17 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
             table[f"{unit}, {RANDOM}"] = random
         with column:
             chart(
-                title,
-                sentence,
-                formula,
-                figures.position_bars(
-                    values, labels, over_steps, unit, measure is alive, random, trajectory.names.later()
+                Exhibit(
+                    title,
+                    sentence,
+                    figures.position_bars(
+                        values, labels, over_steps, unit, measure is alive, random, trajectory.names.later()
+                    ),
+                    table,
+                    formula=formula,
+                    finding=f"{reading('lifetimes', flags, over_steps)} {reading('long-lived sinks', flags)}".strip()
+                    if measure is alive
+                    else reading("varying positions", values, over_steps, random),
                 ),
                 name,
-                table,
-                finding=f"{reading('lifetimes', flags, over_steps)} {reading('long-lived sinks', flags)}".strip()
-                if measure is alive
-                else reading("varying positions", values, over_steps, random),
             )

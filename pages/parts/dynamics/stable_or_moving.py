@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
@@ -63,17 +64,21 @@ def variances(
         f"{clouds[0].name}: {said[0].lower()}{said[1:]}" if said and len(clouds) - (null is not None) > 1 else said
     )
     chart(
-        "Spatial against temporal variance",
-        "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are unstable.",
-        "Spatial: $\\operatorname{Var}_i(\\operatorname{mean}_t r_{t,i})$. Temporal: $\\operatorname{Var}_t(c_t/S)$. "
-        "Both on the corrected share $r$, the share divided by what uniform attention gives under the model's mask; "
-        "sinks are the positions with $r$ above mean + k·std. So models that attend differently can be compared.",
-        figures.variances(clouds, log),
+        Exhibit(
+            "Spatial against temporal variance",
+            "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are "
+            "unstable.",
+            figures.variances(clouds, log),
+            pd.concat(tables),
+            formula="Spatial: $\\operatorname{Var}_i(\\operatorname{mean}_t r_{t,i})$. Temporal: "
+            "$\\operatorname{Var}_t(c_t/S)$. Both on the corrected share $r$, the share divided by what uniform "
+            "attention gives under the model's mask; sinks are the positions with $r$ above mean + k·std. So models "
+            "that attend differently can be compared.",
+            finding=finding,
+        ),
         "variances",
-        pd.concat(tables),
         hint="Select a point of this recording to open it in the explorer.",
         on_click=clicked,
-        finding=finding,
     )
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
     still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import sinks as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.inside_specs import attention_map_spec
 from analysis.sinks.metrics import highest
@@ -73,13 +74,17 @@ def _full_map(recording: Recording, step: int, title: str, layer: int, values: n
     if end - first < len(values):
         kept = f" The step itself ran the rows {first} to {end - 1}; keys of the others were kept from earlier."
     chart(
-        f"Full attention map of {title} at step {step}",
-        "Row: the token that attends. Column: the token attended to. A bright column is a sink." + kept,
-        f"{_FORMULA} The colours end at the 99.5th percentile.",
-        figures.attention_map(values, names),
+        Exhibit(
+            f"Full attention map of {title} at step {step}",
+            "Row: the token that attends. Column: the token attended to. A bright column is a sink." + kept,
+            figures.attention_map(values, names),
+            frame,
+            formula=f"{_FORMULA} The colours end at the 99.5th percentile.",
+            finding=reading(
+                "attention map", values[first:end], called, measures.uniform_of_head(recording, step, layer)
+            ),
+        ),
         f"attention_map_{title.replace(', ', '_').replace(' ', '_')}",
-        frame,
-        finding=reading("attention map", values[first:end], called, measures.uniform_of_head(recording, step, layer)),
     )
 
 

@@ -8,6 +8,7 @@ from analysis.engine import JobRecord
 from analysis.engine.demonstration import refusal
 from analysis.engine.permissions import why_not
 from analysis.figures.dynamics import Series, curves
+from analysis.figures.export import Exhibit
 from analysis.jobs import AlternativesSummary
 from analysis.models.checkpoint import find
 from analysis.models.prompts import single_token
@@ -279,44 +280,49 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
     steps = np.arange(len(like.by_step))
     with left:
         chart(
-            "How far the two texts agree",
-            "Aligned: of what each text has decided before a step, the share that stands in both in the same order. By "
-            "position: of the tokens that both have decided, the share that is the same. The line is the branch.",
-            "Aligned is the F1 of the longest common subsequence of tokens. The prompt and the token written by hand "
-            "are left out.",
-            curves(
-                [
-                    Series("aligned", steps, like.aligned_by_step[None]),
-                    Series("by position", steps, like.by_step[None]),
-                ],
-                "step",
-                "agreement",
-                change.step,
-                percent=True,
+            Exhibit(
+                "How far the two texts agree",
+                "Aligned: of what each text has decided before a step, the share that stands in both in the same "
+                "order. By position: of the tokens that both have decided, the share that is the same. The line is the "
+                "branch.",
+                curves(
+                    [
+                        Series("aligned", steps, like.aligned_by_step[None]),
+                        Series("by position", steps, like.by_step[None]),
+                    ],
+                    "step",
+                    "agreement",
+                    change.step,
+                    percent=True,
+                ),
+                pd.DataFrame({"step": steps, "aligned": like.aligned_by_step, "by position": like.by_step}),
+                formula="Aligned is the F1 of the longest common subsequence of tokens. The prompt and the token "
+                "written by hand are left out.",
+                finding=reading("branch agreement", like.by_step, change.step, like.aligned, like.chance),
             ),
             "branch_agreement",
-            pd.DataFrame({"step": steps, "aligned": like.aligned_by_step, "by position": like.by_step}),
-            finding=reading("branch agreement", like.by_step, change.step, like.aligned, like.chance),
         )
     pairs = {"the text it left": parent, "the branch": branch}
     strength = {name: measures.curve(each, "strength", params) for name, each in pairs.items()}
     with right:
         chart(
-            "How much attention sinks take in both",
-            "Share of all attention that goes to the sinks of a step.",
-            definition_formula(params),
-            curves(
-                [Series(name, np.arange(len(values)), values[None]) for name, values in strength.items()],
-                "step",
-                "attention to sinks",
-                change.step,
-                percent=True,
+            Exhibit(
+                "How much attention sinks take in both",
+                "Share of all attention that goes to the sinks of a step.",
+                curves(
+                    [Series(name, np.arange(len(values)), values[None]) for name, values in strength.items()],
+                    "step",
+                    "attention to sinks",
+                    change.step,
+                    percent=True,
+                ),
+                pd.DataFrame({name: pd.Series(values) for name, values in strength.items()})
+                .rename_axis("step")
+                .reset_index(),
+                formula=definition_formula(params),
+                finding=reading("branch sinks", *strength.values(), change.step),
             ),
             "branch_sinks",
-            pd.DataFrame({name: pd.Series(values) for name, values in strength.items()})
-            .rename_axis("step")
-            .reset_index(),
-            finding=reading("branch sinks", *strength.values(), change.step),
         )
 
 

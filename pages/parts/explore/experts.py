@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import experts as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
@@ -46,27 +47,32 @@ def _load(recording: Recording) -> None:
     layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
     with grid:
         chart(
-            "Load of the experts",
-            f"The share of tokens' choices that each of {shares.shape[1]} experts gets, mean over the steps, as a "
-            "multiple of an even load.",
-            "For each layer, the share of the K choices of all routed tokens of a step that go to an expert, averaged "
-            "over the steps and multiplied with the number of experts.",
-            figures.load_grid(shares, layers),
+            Exhibit(
+                "Load of the experts",
+                f"The share of tokens' choices that each of {shares.shape[1]} experts gets, mean over the steps, as a "
+                "multiple of an even load.",
+                figures.load_grid(shares, layers),
+                pd.DataFrame({"layer": np.array(layers)[layer], "expert": expert, "share of choices": shares.ravel()}),
+                formula="For each layer, the share of the K choices of all routed tokens of a step that go to an "
+                "expert, averaged over the steps and multiplied with the number of experts.",
+                finding=reading("load of experts", shares, layers, choices),
+            ),
             "expert_load",
-            pd.DataFrame({"layer": np.array(layers)[layer], "expert": expert, "share of choices": shares.ravel()}),
-            finding=reading("load of experts", shares, layers, choices),
         )
     with lines:
         chart(
-            "How evenly they are used",
-            "The entropy of each layer's load as a share of the largest, and the share of its experts that are idle in "
-            "this recording.",
-            r"$$-\sum_e p_e \log p_e / \log E$$ of the load p over E experts, and the share of experts with no token. "
-            "One short text uses fewer experts than many would.",
-            figures.layer_lines({"entropy": entropy, "unused experts": unused}, layers),
+            Exhibit(
+                "How evenly they are used",
+                "The entropy of each layer's load as a share of the largest, and the share of its experts that are "
+                "idle in this recording.",
+                figures.layer_lines({"entropy": entropy, "unused experts": unused}, layers),
+                pd.DataFrame({"layer": layers, "entropy": entropy, "unused experts": unused}),
+                formula=r"$$-\sum_e p_e \log p_e / \log E$$ of the load p over E experts, and the share of experts "
+                r"with no token. "
+                "One short text uses fewer experts than many would.",
+                finding=reading("evenness of experts", entropy, unused, layers, shares.shape[1], choices),
+            ),
             "expert_evenness",
-            pd.DataFrame({"layer": layers, "entropy": entropy, "unused experts": unused}),
-            finding=reading("evenness of experts", entropy, unused, layers, shares.shape[1], choices),
         )
 
 
@@ -78,25 +84,28 @@ def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
     away = loads.drawn_distance[:, index]
     cut = f" Shown are the {MOST_BARS} experts that differ most." if len(shown) < loads.sinks.shape[1] else ""
     chart(
-        "Where the sinks go",
-        f"The load of the sinks of layer {layer}, of all other tokens, and of as many random tokens of the same states."
-        f"{cut}",
-        "Loads are means over the steps that have sinks. The distance is half the sum of absolute differences (total "
-        "variation); few tokens are far from any load by chance, which is why random ones stand beside. The range is "
-        f"from the smallest to the largest of the draws, of one recording: another text is not in it.\n\n{formula}",
-        figures.group_bars(sinks, others, (drawn.mean(axis=0), low, high), shown.tolist()),
-        "expert_sinks",
-        pd.DataFrame(
-            {
-                "expert": shown,
-                "sinks": sinks,
-                "all other tokens": others,
-                "random tokens, mean": drawn.mean(axis=0),
-                "lowest draw": low,
-                "highest draw": high,
-            }
+        Exhibit(
+            "Where the sinks go",
+            f"The load of the sinks of layer {layer}, of all other tokens, and of as many random tokens of the same "
+            f"states.{cut}",
+            figures.group_bars(sinks, others, (drawn.mean(axis=0), low, high), shown.tolist()),
+            pd.DataFrame(
+                {
+                    "expert": shown,
+                    "sinks": sinks,
+                    "all other tokens": others,
+                    "random tokens, mean": drawn.mean(axis=0),
+                    "lowest draw": low,
+                    "highest draw": high,
+                }
+            ),
+            formula="Loads are means over the steps that have sinks. The distance is half the sum of absolute "
+            "differences (total variation); few tokens are far from any load by chance, which is why random ones stand "
+            "beside. The range is from the smallest to the largest of the draws, of one recording: another text is not "
+            f"in it.\n\n{formula}",
+            finding=reading("routes of sinks", float(loads.distance[index]), away, layer),
         ),
-        finding=reading("routes of sinks", float(loads.distance[index]), away, layer),
+        "expert_sinks",
     )
 
 
@@ -104,16 +113,18 @@ def _turnover(recording: Recording, index: int, layer: int) -> None:
     changed = routes.turnover(recording)
     mean = routing.over_layers(changed)
     chart(
-        "How routes turn over",
-        "How many of a token's experts are not those that the step before chose for its position.",
-        "Of the K experts of a position, the share that the step before had not chosen for it, averaged over the "
-        "positions routed in both steps.",
-        figures.turnover_lines(mean, changed[:, index], layer),
-        "expert_turnover",
-        pd.DataFrame({"step": np.arange(len(mean)), "mean over layers": mean, f"layer {layer}": changed[:, index]}),
-        finding=reading(
-            "turnover of routes", mean, routes.experts_a_token(recording), recording.info.model.expert_count
+        Exhibit(
+            "How routes turn over",
+            "How many of a token's experts are not those that the step before chose for its position.",
+            figures.turnover_lines(mean, changed[:, index], layer),
+            pd.DataFrame({"step": np.arange(len(mean)), "mean over layers": mean, f"layer {layer}": changed[:, index]}),
+            formula="Of the K experts of a position, the share that the step before had not chosen for it, averaged "
+            "over the positions routed in both steps.",
+            finding=reading(
+                "turnover of routes", mean, routes.experts_a_token(recording), recording.info.model.expert_count
+            ),
         ),
+        "expert_turnover",
     )
 
 
@@ -134,21 +145,23 @@ def _route(recording: Recording) -> None:
     labels = [recording.trajectory.labels(step)[int(position)] for step in range(recording.trajectory.steps)]
     step, layer = (axis.ravel() for axis in np.indices(experts.shape))
     chart(
-        "One token's route",
-        f"The expert that gets most of position {position} in each step and layer, and its weight."
-        + (" Blank: steps that route no token there." if np.isnan(experts).any() else ""),
-        "The first of the K experts that the router chose; the weight is what its output is multiplied with, and need "
-        "not be a share.",
-        figures.route(experts, weights, layers, labels),
-        "expert_route",
-        pd.DataFrame(
-            {
-                "step": step,
-                "layer": np.array(layers)[layer],
-                "token": np.array(labels)[step],
-                "first expert": experts.ravel(),
-                "weight": weights.ravel(),
-            }
+        Exhibit(
+            "One token's route",
+            f"The expert that gets most of position {position} in each step and layer, and its weight."
+            + (" Blank: steps that route no token there." if np.isnan(experts).any() else ""),
+            figures.route(experts, weights, layers, labels),
+            pd.DataFrame(
+                {
+                    "step": step,
+                    "layer": np.array(layers)[layer],
+                    "token": np.array(labels)[step],
+                    "first expert": experts.ravel(),
+                    "weight": weights.ravel(),
+                }
+            ),
+            formula="The first of the K experts that the router chose; the weight is what its output is multiplied "
+            "with, and need not be a share.",
+            finding=reading("route of a token", experts, recording.info.model.expert_count),
         ),
-        finding=reading("route of a token", experts, recording.info.model.expert_count),
+        "expert_route",
     )

@@ -12,7 +12,7 @@ from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
 from analysis.words import counted
 from pages.parts import asking
-from pages.parts.charts import show
+from pages.parts.charts import chart
 from pages.parts.linked import linked_box
 from pages.parts.masks.pruned_models import known_pruned, read_address, titled
 from pages.parts.plain import plain
@@ -84,4 +84,4 @@ def _show(
     ):
         shown = geometry_over(name, axis, steps, models, random)
         with column:
-            show(shown, f"geometry_{axis.split()[-1]}")
+            chart(shown, f"geometry_{axis.split()[-1]}")

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
+from analysis.figures.export import Exhibit
 from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
 from analysis.readings import reading
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
@@ -90,14 +91,18 @@ def _grid(
     names = recording.trajectory.names.over_steps()
     strongest = [[names[position] for position in row] for row in measures.strongest_position(recording, None).tolist()]
     chart(
-        f"{metric.title} by layer and head",
-        f"{metric.sentence}, over all steps.",
-        _formula(metric, params),
-        figures.head_grid(values, metric.title.lower(), metric.percent, strongest, metric.centre, floor.get("null")),
+        Exhibit(
+            f"{metric.title} by layer and head",
+            f"{metric.sentence}, over all steps.",
+            figures.head_grid(
+                values, metric.title.lower(), metric.percent, strongest, metric.centre, floor.get("null")
+            ),
+            _cells(values, metric.title),
+            formula=_formula(metric, params),
+            finding=reading("heads", values, metric.percent, **floor),
+        ),
         "head_grid",
-        _cells(values, metric.title),
         hint=f"Select a cell to open its head in the explorer.{'' if floor else _NO_NULL}",
-        finding=reading("heads", values, metric.percent, **floor),
         on_click=clicked,
     )
 
@@ -141,19 +146,21 @@ def _chosen_steps(
         grids |= {f"step {step}, {RANDOM}": grid for step, grid in zip(steps, null, strict=True)}
     frame = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
-        f"{metric.title} at chosen steps",
-        f"{metric.sentence}, step by step on one colour scale.",
-        _formula(metric, params),
-        small_multiples(
-            grids,
-            metric.title.lower(),
-            MASS_SCALE if metric.centre is None else DIFFERENCE_SCALE,
-            metric.percent,
-            metric.centre,
+        Exhibit(
+            f"{metric.title} at chosen steps",
+            f"{metric.sentence}, step by step on one colour scale.",
+            small_multiples(
+                grids,
+                metric.title.lower(),
+                MASS_SCALE if metric.centre is None else DIFFERENCE_SCALE,
+                metric.percent,
+                metric.centre,
+            ),
+            frame,
+            formula=_formula(metric, params),
+            finding=reading("chosen steps", values[steps], steps, metric.percent, null),
         ),
         "chosen_steps",
-        frame,
-        finding=reading("chosen steps", values[steps], steps, metric.percent, null),
         hint="" if drawn is not None else _NO_NULL.strip(),
     )
 

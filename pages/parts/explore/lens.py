@@ -7,7 +7,7 @@ from analysis.exhibits.inside import lens_by_layer
 from analysis.recording.inside_specs import lens_spec, undecided, why_not_inside
 from analysis.specs import SinkParams
 from pages.parts import asking
-from pages.parts.charts import show
+from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
@@ -40,4 +40,4 @@ def logit_lens(recording: Recording, params: SinkParams, split: SplitName, side:
         return
     (job,) = jobs
     sinks = measures.sinks(recording, params)[step][at]
-    show(lens_by_layer(trajectory, step, at, job.summary, sinks, definition_formula(params)), "lens")
+    chart(lens_by_layer(trajectory, step, at, job.summary, sinks, definition_formula(params)), "lens")

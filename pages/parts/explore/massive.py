@@ -7,7 +7,7 @@ from analysis.exhibits.inside import channels_by_layer, largest_channels
 from analysis.specs import SinkParams
 from pages.parts import permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import show, table
+from pages.parts.charts import chart, table
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
@@ -27,7 +27,7 @@ def massive_activations(recording: Recording, params: SinkParams, split: SplitNa
         _record_again(recording)
         return
     sinks = measures.sinks(recording, params)
-    show(channels_by_layer(trajectory, sinks, definition_formula(params)), "channel_map")
+    chart(channels_by_layer(trajectory, sinks, definition_formula(params)), "channel_map")
     table(
         "Channels that are the largest somewhere",
         "In which share of the layers and steps, and how often a sink carries them there, beside a random token of the "

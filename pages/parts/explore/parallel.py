@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.errors import UserError
 from analysis.figures.dynamics import Series, curves
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.parallel import (
     ONE_TEXT,
@@ -65,12 +66,14 @@ def _written(recording: Recording) -> None:
         heading(title, "Every forward wrote a single token.", None)
         return
     chart(
-        title,
-        "How many tokens each forward wrote.",
-        "A token is written when it stops being undecided.",
-        curves([Series("this recording", forwards, written[None].astype(float))], "forward", "tokens written"),
+        Exhibit(
+            title,
+            "How many tokens each forward wrote.",
+            curves([Series("this recording", forwards, written[None].astype(float))], "forward", "tokens written"),
+            pd.DataFrame({"forward": forwards, "tokens written": written}),
+            formula="A token is written when it stops being undecided.",
+        ),
         "tokens_written",
-        pd.DataFrame({"forward": forwards, "tokens written": written}),
     )
 
 
@@ -114,44 +117,55 @@ def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None
     left, right = st.columns(2, gap="large")
     with left:
         chart(
-            "Tokens written per forward",
-            f"Both texts by whole forwards, with the same prompt and seed. {ONE_TEXT}",
-            "Aligned: the F1 of the longest common subsequence of tokens.",
-            curves(
-                [
-                    Series(name, np.arange(len(counts)), counts[None].astype(float))
-                    for name, counts in zip(names, (effect.written, effect.alone), strict=True)
-                ],
-                "forward",
-                "tokens written",
+            Exhibit(
+                "Tokens written per forward",
+                f"Both texts by whole forwards, with the same prompt and seed. {ONE_TEXT}",
+                curves(
+                    [
+                        Series(name, np.arange(len(counts)), counts[None].astype(float))
+                        for name, counts in zip(names, (effect.written, effect.alone), strict=True)
+                    ],
+                    "forward",
+                    "tokens written",
+                ),
+                pd.DataFrame({names[0]: pd.Series(effect.written), names[1]: pd.Series(effect.alone)})
+                .rename_axis("forward")
+                .reset_index(),
+                formula="Aligned: the F1 of the longest common subsequence of tokens.",
+                finding=reading(
+                    "parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance
+                ),
             ),
             "tokens_written",
-            pd.DataFrame({names[0]: pd.Series(effect.written), names[1]: pd.Series(effect.alone)})
-            .rename_axis("forward")
-            .reset_index(),
-            finding=reading("parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance),
         )
     with right:
         shares = {names[0]: effect.strength, names[1]: effect.strength_alone, "even split over its sinks": effect.even}
         chart(
-            "What sinks take, at as many tokens written",
-            "Share of all attention that goes to the sinks of a forward, where both texts have one with as many tokens "
-            "written.",
-            definition_formula(params),
-            curves(
-                [
-                    Series(name, effect.before, values[None], reference=name.startswith("even"))
-                    for name, values in shares.items()
-                ],
-                "tokens already written",
-                "attention to sinks",
-                percent=True,
+            Exhibit(
+                "What sinks take, at as many tokens written",
+                "Share of all attention that goes to the sinks of a forward, where both texts have one with as many "
+                "tokens written.",
+                curves(
+                    [
+                        Series(name, effect.before, values[None], reference=name.startswith("even"))
+                        for name, values in shares.items()
+                    ],
+                    "tokens already written",
+                    "attention to sinks",
+                    percent=True,
+                ),
+                pd.DataFrame({"tokens written": effect.before, **shares}),
+                formula=definition_formula(params),
+                finding=reading(
+                    "parallel sinks",
+                    effect.strength,
+                    effect.even,
+                    effect.strength_alone,
+                    effect.even_alone,
+                    effect.common,
+                ),
             ),
             "parallel_sinks",
-            pd.DataFrame({"tokens written": effect.before, **shares}),
-            finding=reading(
-                "parallel sinks", effect.strength, effect.even, effect.strength_alone, effect.even_alone, effect.common
-            ),
         )
 
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis.exhibits.mask_grids import grid_of
+from analysis.figures.export import Exhibit
 from analysis.pruned.compare import Comparison
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
@@ -29,11 +30,13 @@ def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
     if bare:
         st.caption(f"Layers without experts: {', '.join(bare)}.")
     chart(
-        title_of(measure, beside, f"by layer and expert, {part}"),
-        f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-        formula(measure),
-        grid_of(measure, counts, beside, "expert"),
+        Exhibit(
+            title_of(measure, beside, f"by layer and expert, {part}"),
+            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+            grid_of(measure, counts, beside, "expert"),
+            table_of(counts, beside, "layer", "expert"),
+            formula=formula(measure),
+            finding=cells_in_words(measure, counts, beside, "expert", "expert"),
+        ),
         "mask_experts",
-        table_of(counts, beside, "layer", "expert"),
-        finding=cells_in_words(measure, counts, beside, "expert", "expert"),
     )

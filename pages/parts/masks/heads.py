@@ -5,6 +5,7 @@ import streamlit as st
 
 from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
+from analysis.figures.export import Exhibit
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
 from analysis.readings import reading
@@ -50,13 +51,15 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
         st.caption(f"{plain(several)} query heads share one key/value head, so neighbouring cells are the same.")
     table = table_of(counts, beside, "layer", "head")
     chart(
-        title_of(measure, beside, f"by layer and head, {part}"),
-        f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-        formula(measure),
-        grid_of(measure, counts, beside, "head"),
+        Exhibit(
+            title_of(measure, beside, f"by layer and head, {part}"),
+            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+            grid_of(measure, counts, beside, "head"),
+            table,
+            formula=formula(measure),
+            finding=cells_in_words(measure, counts, beside, "head", "head"),
+        ),
         "mask_heads",
-        table,
-        finding=cells_in_words(measure, counts, beside, "head", "head"),
     )
     st.divider()
     _head_sparsity(comparison, floor, part)
@@ -84,25 +87,33 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
     moves = f" It can move only in {', '.join(free)}. {note}" if stuck else ""
     with places[0]:
         chart(
-            title,
-            f"Blue: the second run keeps more of this head; red: it prunes more (our measure).{moves}",
-            "$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities spread by "
-            f"$\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally many. {OURS}",
-            figures.grids([figures.Grid("", values, figures.spread_lines(spread))], axis, "head", signed=True, top=top),
+            Exhibit(
+                title,
+                f"Blue: the second run keeps more of this head; red: it prunes more (our measure).{moves}",
+                figures.grids(
+                    [figures.Grid("", values, figures.spread_lines(spread))], axis, "head", signed=True, top=top
+                ),
+                table,
+                formula="$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities "
+                f"spread by $\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally "
+                f"many. {OURS}",
+                finding=reading("head sparsity", values, spread, seeds),
+            ),
             "head_sparsity",
-            table,
-            finding=reading("head sparsity", values, spread, seeds),
         )
     if beside is None or seeds is None:
         return
     with places[1]:
         chart(
-            f"Two calibration seeds, second minus first, {part}",
-            "What another draw of the calibration text does to the sparsity of heads, on the same colours.",
-            f"$$\\frac{{|B| - |A|}}{{n}}$$\n\nof the slice's weights, $A$ and $B$ pruned with two seeds. {OURS}",
-            figures.grids([figures.Grid("", seeds)], axis, "head", signed=True, top=top),
+            Exhibit(
+                f"Two calibration seeds, second minus first, {part}",
+                "What another draw of the calibration text does to the sparsity of heads, on the same colours.",
+                figures.grids([figures.Grid("", seeds)], axis, "head", signed=True, top=top),
+                table_of(beside, None, "layer", "head").assign(**{"second − first": seeds.ravel()}),
+                formula=f"$$\\frac{{|B| - |A|}}{{n}}$$\n\nof the slice's weights, $A$ and $B$ pruned with two seeds. "
+                f"{OURS}",
+            ),
             "head_sparsity_seeds",
-            table_of(beside, None, "layer", "head").assign(**{"second − first": seeds.ravel()}),
         )
 
 

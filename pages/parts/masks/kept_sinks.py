@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.dynamics import Series, curves
+from analysis.figures.export import Exhibit
 from analysis.figures.masks import over_depth
 from analysis.pruned.masks_file import only_masks
 from analysis.readings import reading
@@ -144,30 +145,35 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
             note = f"Uniform attention would give {float(np.mean(uniform)):.1%}"
         card(column, f"{slot.capitalize()}, mean over steps", f"{mean:.1%}", note=note)
     chart(
-        "Attention to the dense model's sinks",
-        "Share of all attention that goes to the positions that are sinks in the dense recording, in the same step.",
-        "$$\\frac{\\sum_{s \\in \\text{sinks}_t^{\\text{dense}}} m_{t,s}}{\\sum_s m_{t,s}}$$\n\nwith the mass $m$ of "
-        f"each model. {_OURS}\n\n{definition}",
-        curves(series, "denoising step", "share of attention", percent=True),
-        "kept_over_steps",
-        table,
-        finding=reading(
-            "kept attention",
-            {name: float(np.mean(values)) for name, values in strength.items() if name != "uniform attention"},
-            "dense",
-            float(np.mean(uniform)),
+        Exhibit(
+            "Attention to the dense model's sinks",
+            "Share of all attention that goes to the positions that are sinks in the dense recording, in the same "
+            "step.",
+            curves(series, "denoising step", "share of attention", percent=True),
+            table,
+            formula="$$\\frac{\\sum_{s \\in \\text{sinks}_t^{\\text{dense}}} m_{t,s}}{\\sum_s m_{t,s}}$$\n\nwith the "
+            f"mass $m$ of each model. {_OURS}\n\n{definition}",
+            finding=reading(
+                "kept attention",
+                {name: float(np.mean(values)) for name, values in strength.items() if name != "uniform attention"},
+                "dense",
+                float(np.mean(uniform)),
+            ),
         ),
+        "kept_over_steps",
     )
 
 
 def _over_layers(strength: dict[str, np.ndarray], uniform: float, definition: str) -> None:
     layers = len(strength["dense"])
     chart(
-        "Attention to the dense model's sinks by layer",
-        "The same, layer by layer, averaged over the steps.",
-        f"As above with the mass of one layer, then the mean over $t$. {_OURS}\n\n{definition}",
-        over_depth(strength, {"uniform attention": np.full(layers, uniform)}, "share of attention", log=False),
+        Exhibit(
+            "Attention to the dense model's sinks by layer",
+            "The same, layer by layer, averaged over the steps.",
+            over_depth(strength, {"uniform attention": np.full(layers, uniform)}, "share of attention", log=False),
+            pd.DataFrame({"layer": np.arange(layers), **strength}),
+            formula=f"As above with the mass of one layer, then the mean over $t$. {_OURS}\n\n{definition}",
+            finding=reading("kept by layer", strength, "dense", uniform),
+        ),
         "kept_over_layers",
-        pd.DataFrame({"layer": np.arange(layers), **strength}),
-        finding=reading("kept by layer", strength, "dense", uniform),
     )

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
+from analysis.figures.export import Exhibit
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
@@ -89,13 +90,15 @@ def projections_map(
     table = table_of(counts, beside, "layer", "projection")
     table["projection"] = [names[index] for index in table["projection"]]
     chart(
-        title_of(measure, beside, "by layer and projection"),
-        f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-        formula(measure),
-        grid_of(measure, counts, beside, names, selected=selected, clickable=on_click is not None),
+        Exhibit(
+            title_of(measure, beside, "by layer and projection"),
+            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+            grid_of(measure, counts, beside, names, selected=selected, clickable=on_click is not None),
+            table,
+            formula=formula(measure),
+            finding=cells_in_words(measure, counts, beside, "matrix", names),
+        ),
         "mask_projections",
-        table,
-        finding=cells_in_words(measure, counts, beside, "matrix", names),
         hint="Click a cell to open it." if on_click is not None else "",
         on_click=on_click,
     )
@@ -166,12 +169,17 @@ def _picture(
         }
     )
     chart(
-        f"The masks of layer {layer}, {name}" + (f", head {head}" if head is not None else ""),
-        f"Bright is pruned; a cell is {cells}. Blue: the second keeps more, red: it prunes more. They zoom together.",
-        "Share of pruned weights in each block of the matrix (rows: output features, columns: input features), as many "
-        "blocks as a screen has room for, and the second share minus the first.",
-        figures.pictures(shown, height, width, (top, left)),
+        Exhibit(
+            f"The masks of layer {layer}, {name}" + (f", head {head}" if head is not None else ""),
+            f"Bright is pruned; a cell is {cells}. Blue: the second keeps more, red: it prunes more. They zoom "
+            "together.",
+            figures.pictures(shown, height, width, (top, left)),
+            table,
+            formula="Share of pruned weights in each block of the matrix (rows: output features, columns: input "
+            "features), as many blocks as a screen has room for, and the second share minus the first.",
+            finding=reading(
+                "differing weights", compare.by_input(differ, shown_shape, height, width), *shown_shape, seeds
+            ),
+        ),
         "mask_picture",
-        table,
-        finding=reading("differing weights", compare.by_input(differ, shown_shape, height, width), *shown_shape, seeds),
     )

@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.engine.runs import Run
 from analysis.figures import masks as figures
+from analysis.figures.export import Exhibit
 from analysis.pruned import compare, masks_file
 from analysis.readings import reading
 from pages.parts.charts import chart
@@ -72,13 +73,15 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Run], ticked: S
     low, high = (f"{end:.2f}" for end in (np.nanmin(chance), np.nanmax(chance)))
     reach = low if low == high else f"{low} to {high}"
     chart(
-        "Overlap of the pruned weights",
-        "The Jaccard index of every two runs: 1 where they prune the same weights (our measure). "
-        f"Independent masks of their sparsities: {reach}.",
-        "$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } \\frac{pq}{p + q - pq}$$\n\n"
-        f"over all projections. {OURS}",
-        figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),
+        Exhibit(
+            "Overlap of the pruned weights",
+            "The Jaccard index of every two runs: 1 where they prune the same weights (our measure). "
+            f"Independent masks of their sparsities: {reach}.",
+            figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),
+            table,
+            formula="$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } "
+            f"\\frac{{pq}}{{p + q - pq}}$$\n\nover all projections. {OURS}",
+            finding=reading("overlap", similarity, chance, labels),
+        ),
         "overlap",
-        table,
-        finding=reading("overlap", similarity, chance, labels),
     )

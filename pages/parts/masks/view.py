@@ -5,6 +5,7 @@ import streamlit as st
 
 from analysis.engine.runs import Run
 from analysis.figures import masks as figures
+from analysis.figures.export import Exhibit
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
 from analysis.readings import reading
@@ -124,15 +125,17 @@ def _depth(comparison: Comparison, floor: Comparison | None) -> None:
     tables = [table_of(counts, beside.get(name), "layer").assign(projections=name) for name, counts in parts.items()]
     lines = {name: measure.compute(counts) for name, counts in parts.items()}
     chart(
-        f"{measure.title} over depth",
-        f"{measure.sentence}, layer by layer (our measure). Dashed: what chance alone shows.",
-        formula(measure),
-        figures.over_depth(lines, floors, measure.title.lower(), log),
-        "mask_depth",
-        pd.concat(tables),
-        finding=reading(
-            "depth", lines[compare.ALL], measure.compute(beside[compare.ALL]) if compare.ALL in beside else None
+        Exhibit(
+            f"{measure.title} over depth",
+            f"{measure.sentence}, layer by layer (our measure). Dashed: what chance alone shows.",
+            figures.over_depth(lines, floors, measure.title.lower(), log),
+            pd.concat(tables),
+            formula=formula(measure),
+            finding=reading(
+                "depth", lines[compare.ALL], measure.compute(beside[compare.ALL]) if compare.ALL in beside else None
+            ),
         ),
+        "mask_depth",
     )
     if log and any((values == 0).any() for values in lines.values()):
         st.caption("Layers in which nothing differs are not on a log axis. The table has them.")

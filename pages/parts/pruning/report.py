@@ -11,6 +11,7 @@ import streamlit as st
 
 from analysis.engine.runs import Run, size
 from analysis.figures import pruning as figures
+from analysis.figures.export import Exhibit
 from analysis.figures.masks import Grid, grids
 from analysis.pruned import masks_file
 from analysis.readings import reading
@@ -89,13 +90,15 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
         layer, place = (axis.ravel() for axis in np.indices(grid.shape))
         named = np.array(sparsity["projections"])[place]
         chart(
-            "Sparsity by layer and projection",
-            "The share of the weights of each matrix that was removed.",
-            "Removed weights over all weights of the matrix.",
-            _sparsity_grid(grid, sparsity["projections"]),
+            Exhibit(
+                "Sparsity by layer and projection",
+                "The share of the weights of each matrix that was removed.",
+                _sparsity_grid(grid, sparsity["projections"]),
+                pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
+                formula="Removed weights over all weights of the matrix.",
+                finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
+            ),
             "pruned_sparsity",
-            pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
-            finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
         )
         return
     everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
@@ -108,14 +111,17 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
     name, values = max(varying.items(), key=lambda item: _range(item[1]))
     layer, head = (axis.ravel() for axis in np.indices(values.shape))
     chart(
-        f"Sparsity by head, {name}",
-        f"{everywhere}. Red: the head lost more than the whole, blue: less.",
-        "Removed weights over all weights of the head's slice, less those of the whole. Chance: as many weights "
-        r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
-        _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
+        Exhibit(
+            f"Sparsity by head, {name}",
+            f"{everywhere}. Red: the head lost more than the whole, blue: less.",
+            _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
+            pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
+            formula="Removed weights over all weights of the head's slice, less those of the whole. Chance: as many "
+            "weights "
+            r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
+            finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),
+        ),
         "pruned_sparsity",
-        pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
-        finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),
     )
 
 

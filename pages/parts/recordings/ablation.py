@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.inside_specs import ablate_spec
 from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
@@ -158,12 +159,14 @@ def _bars(table: pd.DataFrame) -> None:
         }
         with column:
             chart(
-                title,
-                sentence,
-                _METHOD,
-                outcome_bars(bars, "agreement" if percent else name, percent),
+                Exhibit(
+                    title,
+                    sentence,
+                    outcome_bars(bars, "agreement" if percent else name, percent),
+                    formula=_METHOD,
+                    finding=_blocked(table, name, title) if percent else "",
+                ),
                 f"ablation_{name}",
-                finding=_blocked(table, name, title) if percent else "",
             )
 
 

@@ -19,7 +19,7 @@ from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import exhibit_table, show
+from pages.parts.charts import chart, exhibit_table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
@@ -175,7 +175,7 @@ def _over_steps(sets: list[OpenSet]) -> None:
 
 
 def _chart(shown: Exhibit, key: str | None = None) -> None:
-    show(shown, key or f"set_{shown.name}")
+    chart(shown, key or f"set_{shown.name}")
 
 
 def _by_head(sets: list[OpenSet]) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.engine.runs import Run
 from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
+from analysis.figures.export import Exhibit
 from analysis.pruned.report_file import read_report
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
@@ -62,11 +63,13 @@ def _profiles(runs: list[Run]) -> None:
         for layer, value in enumerate(profile)
     ]
     chart(
-        "Sparsity by layer",
-        "The share of the weights of each layer that was removed.",
-        "Zeros over all weights of the layer's prunable projections.",
-        figures.layer_profiles(profiles),
+        Exhibit(
+            "Sparsity by layer",
+            "The share of the weights of each layer that was removed.",
+            figures.layer_profiles(profiles),
+            pd.DataFrame(rows),
+            formula="Zeros over all weights of the layer's prunable projections.",
+            finding=reading("sparsity by layer", profiles),
+        ),
         "runs_profiles",
-        pd.DataFrame(rows),
-        finding=reading("sparsity by layer", profiles),
     )

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.exhibits.scored_runs import Alike, by_sparsity
 from analysis.figures import sweep as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
@@ -30,11 +31,14 @@ def accuracy_of_runs(alike: Alike) -> None:
     if len({at for curve in curves for at in curve.x}) < 2:
         return
     chart(
-        "Accuracy by sparsity, all scored runs",
-        "One dot per method and sparsity, the mean of its runs; the band spans them. It holds no noise of the items.",
-        "Right answers, the mean over tasks, in the newest evaluation of each run.",
-        _accuracy(curves, "sparsity", alike.dense, alike.chance),
+        Exhibit(
+            "Accuracy by sparsity, all scored runs",
+            "One dot per method and sparsity, the mean of its runs; the band spans them. It holds no noise of the "
+            "items.",
+            _accuracy(curves, "sparsity", alike.dense, alike.chance),
+            frame,
+            formula="Right answers, the mean over tasks, in the newest evaluation of each run.",
+            finding=reading("accuracy over sparsity", frame["sparsity"].to_numpy(), frame["accuracy"].to_numpy()),
+        ),
         "runs_accuracy",
-        frame,
-        finding=reading("accuracy over sparsity", frame["sparsity"].to_numpy(), frame["accuracy"].to_numpy()),
     )

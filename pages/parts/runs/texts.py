@@ -11,7 +11,7 @@ from analysis.sinks.text_divergence import compare_texts
 from analysis.specs import RecordSpec
 from pages.parts import asking, permission, tokens
 from pages.parts.acting import acting_button
-from pages.parts.charts import exhibit_text, export_button, heading, show
+from pages.parts.charts import chart, exhibit_text, export_button, heading
 from pages.parts.linked import linked_box
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
@@ -128,4 +128,4 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
         first = st.selectbox("Step by step", list(names), key="texts_step_by_step", bind="query-params")
     length = divergences[first].filled.shape[1]
     differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
-    show(filled_in(divergences[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")
+    chart(filled_in(divergences[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")

@@ -14,7 +14,7 @@ from analysis.study.findings import Findings
 from analysis.study.report import NOTHING, report_folder, report_html
 from analysis.study.story import playback_of, story_of
 from analysis.words import counted
-from pages.parts.charts import exhibit_table, reproduce, show
+from pages.parts.charts import chart, exhibit_table, reproduce
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
@@ -87,7 +87,7 @@ def _part(findings: Findings, name: str) -> None:
         st.markdown(f"**{plain(model)}**")
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences or (NOTHING,)))
     for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
-        show(exhibit, f"study_{key}")
+        chart(exhibit, f"study_{key}")
         draw_ways(findings, name, key)
     if name in _BODIES:
         _BODIES[name](findings)
@@ -108,9 +108,9 @@ def _pruning(findings: Findings) -> None:
     for first in range(0, len(ways), 2):
         for column, (name, exhibit) in zip(st.columns(2, gap="large"), ways[first : first + 2], strict=False):
             with column:
-                show(exhibit, f"study_{name}")
+                chart(exhibit, f"study_{name}")
                 draw_ways(findings, "pruning", name)
-    show(shown["seeds"], "study_seeds")
+    chart(shown["seeds"], "study_seeds")
     draw_ways(findings, "pruning", "seeds")
 
 

@@ -13,6 +13,7 @@ from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.exhibits import sweep_axes
 from analysis.figures import sweep as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.specs import EvictionPoint
 from pages.parts.charts import chart, kept, table
@@ -73,20 +74,22 @@ def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family:
     curves = sweep_axes.by_sparsity(settings)  # all, so that a method has one colour in all plots
     first = compared[0].setting
     chart(
-        "Accuracy by sparsity, and what the discount changes",
-        f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of this "
-        "sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over calibration "
-        "seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
-        f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
-        _DELTA,
-        _deltas(curves, deltas, first.dense.value, first.chance),
-        "sweep_deltas",
-        finding=reading(
-            "sweep differences",
-            np.array([100 * comparison.difference.value for comparison in compared]),
-            [comparison.shown for comparison in compared],
-            f"the {HELD_AGAINST[compared[0].relation]}",
+        Exhibit(
+            "Accuracy by sparsity, and what the discount changes",
+            f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of "
+            "this sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over "
+            "calibration seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
+            f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
+            _deltas(curves, deltas, first.dense.value, first.chance),
+            formula=_DELTA,
+            finding=reading(
+                "sweep differences",
+                np.array([100 * comparison.difference.value for comparison in compared]),
+                [comparison.shown for comparison in compared],
+                f"the {HELD_AGAINST[compared[0].relation]}",
+            ),
         ),
+        "sweep_deltas",
     )
     if len({setting.pruning.method for setting in settings}) > 6:
         st.caption("Methods beyond the sixth share a colour with an earlier one.")

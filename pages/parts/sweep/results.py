@@ -19,10 +19,11 @@ from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.exhibits import sweep_axes
 from analysis.exhibits.frontier import plane
 from analysis.figures import sweep as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from analysis.statistics.differences import Difference
-from pages.parts.charts import chart, kept, show, table
+from pages.parts.charts import chart, kept, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.sweep.differences import draw_differences
@@ -138,13 +139,15 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
         )
         return
     chart(
-        "Accuracy against sparsity",
-        "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.",
-        _ACCURACY,
-        _accuracy(along, "sparsity", first.dense.value, first.chance),
+        Exhibit(
+            "Accuracy against sparsity",
+            "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.",
+            _accuracy(along, "sparsity", first.dense.value, first.chance),
+            frame,
+            formula=_ACCURACY,
+            finding=_seeds_apart(along),
+        ),
         "sweep_accuracy",
-        frame,
-        finding=_seeds_apart(along),
         hint=interim,
     )
 
@@ -211,7 +214,7 @@ def _plane(
     if shown is None:
         st.caption("No point has both: only tasks with choices have a divergence.")
         return
-    show(
+    chart(
         replace(shown, finding=shown.finding or (_smallest(on_plane, cost) if name == ACCURACY else "")),
         "sweep_plane",
         "Click a dot for its run and its command.",
@@ -276,19 +279,21 @@ def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
     grid = sweep_axes.by_task(rows)
     losses = _losses(key, (rows[0].pruning.model.source, chosen), rows)
     chart(
-        f"Tasks by method at {chosen}",
-        "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
-        "Right answers of the items that all models have answered.",
-        _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
-        "sweep_task_map",
-        pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
-        finding=reading(
-            "differences",
-            [f"{setting.label} − dense" for setting in rows],
-            _in_points(losses),
-            [loss.shown for loss in losses],
-            "points on average",
+        Exhibit(
+            f"Tasks by method at {chosen}",
+            "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
+            _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
+            pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
+            formula="Right answers of the items that all models have answered.",
+            finding=reading(
+                "differences",
+                [f"{setting.label} − dense" for setting in rows],
+                _in_points(losses),
+                [loss.shown for loss in losses],
+                "points on average",
+            ),
         ),
+        "sweep_task_map",
     )
 
 
@@ -310,13 +315,17 @@ def _step_map(settings: Sequence[Setting]) -> None:
         )
     grid = sweep_axes.by_steps(settings, chosen)
     chart(
-        f"Noise steps that count, by sparsity: {METHODS[chosen].title}",
-        "Accuracy in percent, the mean over calibration seeds and, where there are several, over discounts.",
-        "Right answers, the mean over tasks.",
-        _grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
+        Exhibit(
+            f"Noise steps that count, by sparsity: {METHODS[chosen].title}",
+            "Accuracy in percent, the mean over calibration seeds and, where there are several, over discounts.",
+            _grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
+            pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
+            formula="Right answers, the mean over tasks.",
+            finding=reading(
+                "grid beyond seeds", grid.values, grid.rows, grid.columns, _largest_floor(weighing, chosen)
+            ),
+        ),
         "sweep_step_map",
-        pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
-        finding=reading("grid beyond seeds", grid.values, grid.rows, grid.columns, _largest_floor(weighing, chosen)),
     )
 
 
@@ -348,18 +357,20 @@ def _published() -> None:
     told = published_pairs(of_title)
     cited = "; ".join(source for source in sources if any(row.source == source for row in of_title))
     chart(
-        f"Published by others: {chosen}",
-        " ".join(
-            [
-                f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
-                *remarks(of_title),
-            ]
+        Exhibit(
+            f"Published by others: {chosen}",
+            " ".join(
+                [
+                    f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
+                    *remarks(of_title),
+                ]
+            ),
+            _accuracy(curves, "sparsity", dense, chance_of(titles[chosen][2])),
+            pd.DataFrame([vars(row) for row in of_title]),
+            formula="As the source gives it; where it has a standard error, that is in the table.",
+            finding=reading("published differences", told.names, told.sparsities, told.differences, told.errors),
         ),
-        "As the source gives it; where it has a standard error, that is in the table.",
-        _accuracy(curves, "sparsity", dense, chance_of(titles[chosen][2])),
         "sweep_published_chart",
-        pd.DataFrame([vars(row) for row in of_title]),
-        finding=reading("published differences", told.names, told.sparsities, told.differences, told.errors),
     )
 
 

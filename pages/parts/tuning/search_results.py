@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import suggestion as figures
+from analysis.figures.export import Exhibit
 from analysis.jobs.summaries import SearchFloor, Trial
 from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
@@ -113,25 +114,27 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
     left, right = st.columns([3, 2])
     with left:
         chart(
-            "Trials",
-            "What each setting is worth, and the best so far. Lines: the published setting and no discount. "
-            + ("" if floor is None else "Grey: as far from no discount as another calibration seed leads. ")
-            + ("Higher is better." if objective.maximise else "Lower is better."),
-            f"{objective.formula} {_SAMPLER}",
-            figures.history(
-                [row["value"] for row in rows],
-                [_in_words(row) for row in rows],
-                {row["name"]: row["value"] for row in rows if row["name"]},
-                objective.title,
-                objective.maximise,
-                spec.trials,
-                objective.decimals,
-                objective.least_height,
-                _band(rows, floor),
+            Exhibit(
+                "Trials",
+                "What each setting is worth, and the best so far. Lines: the published setting and no discount. "
+                + ("" if floor is None else "Grey: as far from no discount as another calibration seed leads. ")
+                + ("Higher is better." if objective.maximise else "Lower is better."),
+                figures.history(
+                    [row["value"] for row in rows],
+                    [_in_words(row) for row in rows],
+                    {row["name"]: row["value"] for row in rows if row["name"]},
+                    objective.title,
+                    objective.maximise,
+                    spec.trials,
+                    objective.decimals,
+                    objective.least_height,
+                    _band(rows, floor),
+                ),
+                _table(rows, objective.title),
+                formula=f"{objective.formula} {_SAMPLER}",
+                finding=_best_in_words(spec, rows, floor),
             ),
             "suggest_history",
-            _table(rows, objective.title),
-            finding=_best_in_words(spec, rows, floor),
         )
     with right:
         if not shares:
@@ -140,13 +143,15 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
             return
         named = {parameter_title(name): share for name, share in shares.items()}
         chart(
-            "Importance of the parameters",
-            "How much each one's values in the best quarter of the trials differ from those in all.",
-            _IMPORTANCE,
-            figures.importances(named),
+            Exhibit(
+                "Importance of the parameters",
+                "How much each one's values in the best quarter of the trials differ from those in all.",
+                figures.importances(named),
+                pd.DataFrame({"parameter": list(named), "importance": list(named.values())}),
+                formula=_IMPORTANCE,
+                finding=reading("importances", list(named.values()), list(named)),
+            ),
             "suggest_importance",
-            pd.DataFrame({"parameter": list(named), "importance": list(named.values())}),
-            finding=reading("importances", list(named.values()), list(named)),
         )
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
+from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.sinks.token_names import position_name
 from analysis.specs import TuneParams
@@ -164,18 +165,20 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         for name, effect in effects.items()
     ]
     chart(
-        f"Mask bits changed by the discount{', minus those changed by another seed' if beyond else ''}",
-        sentence,
-        _SCORE,
-        grids.grids(
-            shown,
-            "changed, minus another seed" if beyond else "mask bits changed",
-            _short_names(statistics),
-            signed=beyond,
+        Exhibit(
+            f"Mask bits changed by the discount{', minus those changed by another seed' if beyond else ''}",
+            sentence,
+            grids.grids(
+                shown,
+                "changed, minus another seed" if beyond else "mask bits changed",
+                _short_names(statistics),
+                signed=beyond,
+            ),
+            _table(statistics, effects),
+            formula=_SCORE,
+            finding=_changed_in_words(statistics, effects) if beyond else "",
         ),
         "tuning_changed",
-        _table(statistics, effects),
-        finding=_changed_in_words(statistics, effects) if beyond else "",
     )
 
 
@@ -211,32 +214,40 @@ def _errors(found: Opened, effects: dict[str, Effects]) -> None:
             places = st.columns(2, gap="medium", vertical_alignment="bottom")
         with places[index % 2]:
             chart(
-                f"Output error of each projection, {name}",
-                "How far the pruned projection's outputs lie from the dense one's.",
-                formula,
-                grids.grids([grids.Grid("", values)], "output error", names, top=top),
+                Exhibit(
+                    f"Output error of each projection, {name}",
+                    "How far the pruned projection's outputs lie from the dense one's.",
+                    grids.grids([grids.Grid("", values)], "output error", names, top=top),
+                    _table(statistics, effects),
+                    formula=formula,
+                    finding=said if index == 0 else "",
+                ),
                 "tuning_errors" if index == 0 else f"tuning_errors_{index}",
-                _table(statistics, effects),
-                finding=said if index == 0 else "",
             )
     st.divider()
     chart(
-        "Output error against no discount",
-        "Blue: the discount's mask serves the outputs better; red: worse. Relative to the error without a discount.",
-        formula,
-        grids.grids(
-            [grids.Grid(name, effect.error_change) for name, effect in effects.items()],
-            "output error, relative change",
-            names,
-            signed=True,
-            unit="%",
+        Exhibit(
+            "Output error against no discount",
+            "Blue: the discount's mask serves the outputs better; red: worse. Relative to the error without a "
+            "discount.",
+            grids.grids(
+                [grids.Grid(name, effect.error_change) for name, effect in effects.items()],
+                "output error, relative change",
+                names,
+                signed=True,
+                unit="%",
+            ),
+            formula=formula,
+            finding=reading(
+                "changes of errors",
+                {
+                    ("the discount" if len(effects) == 1 else name): effect.error_change
+                    for name, effect in effects.items()
+                },
+                names,
+            ),
         ),
         "tuning_error_change",
-        finding=reading(
-            "changes of errors",
-            {("the discount" if len(effects) == 1 else name): effect.error_change for name, effect in effects.items()},
-            names,
-        ),
     )
 
 
@@ -256,18 +267,20 @@ def _discount(statistics: StoredStatistics, named: dict[str, TuneParams]) -> Non
     table["tokens up to the next z"] = [*first.counts, 0]
     averaged = " ω is then averaged over the steps of a sequence." if setting.discount.sink_steps == "mean" else ""
     chart(
-        "Token weight over attention mass",
-        "What a token counts by how far its attention mass lies above its step's mean; band: the middle 80 % of "
-        f"steps. Bars: the calibration's tokens. Dashed: k.{averaged}",
-        _WEIGHT,
-        figures.discount_curves(
-            {name: (curve.z, curve.low, curve.median, curve.high) for name, curve in curves.items()},
-            first.counts,
-            setting.discount.sink_std,
+        Exhibit(
+            "Token weight over attention mass",
+            "What a token counts by how far its attention mass lies above its step's mean; band: the middle 80 % of "
+            f"steps. Bars: the calibration's tokens. Dashed: k.{averaged}",
+            figures.discount_curves(
+                {name: (curve.z, curve.low, curve.median, curve.high) for name, curve in curves.items()},
+                first.counts,
+                setting.discount.sink_std,
+            ),
+            table,
+            formula=_WEIGHT,
+            finding=reading("token weights", first.counts, (first.median[1:] + first.median[:-1]) / 2),
         ),
         "tuning_curve",
-        table,
-        finding=reading("token weights", first.counts, (first.median[1:] + first.median[:-1]) / 2),
     )
 
 
@@ -353,12 +366,15 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
             for given, q in layer_quantiles.items()
         ]
         chart(
-            f"Feature scores moved by the discount, {name}",
-            "How far each feature's score moves against the others of its input: boxes hold the middle half of the "
-            "features, whiskers the middle 98 %. A common factor changes no mask and is taken out.",
-            "$$\\frac{s_j / s_j^{\\omega=1}}{\\mathrm{median}_j(s_j / s_j^{\\omega=1})} - 1$$\n\nThis measure is ours.",
-            figures.score_shifts(quantiles, names, reach),
+            Exhibit(
+                f"Feature scores moved by the discount, {name}",
+                "How far each feature's score moves against the others of its input: boxes hold the middle half of the "
+                "features, whiskers the middle 98 %. A common factor changes no mask and is taken out.",
+                figures.score_shifts(quantiles, names, reach),
+                pd.DataFrame(rows),
+                formula="$$\\frac{s_j / s_j^{\\omega=1}}{\\mathrm{median}_j(s_j / s_j^{\\omega=1})} - 1$$\n\nThis "
+                "measure is ours.",
+                finding=reading("shifts of scores", np.array([row for each in quantiles for row in each.values()])),
+            ),
             f"tuning_shifts_{'a' if name == 'A' else 'b'}",
-            pd.DataFrame(rows),
-            finding=reading("shifts of scores", np.array([row for each in quantiles for row in each.values()])),
         )
