@@ -10,7 +10,7 @@ from benchmarks.honesty.parts import PARTS, Row
 from cache.store import default_root
 from docs.marks import between, replaced
 
-DOC = Path(__file__).parents[2] / "docs" / "evaluation.md"
+DOC = Path(__file__).parents[1] / "honesty.md"
 MARK = "honesty"
 HEAD = ("| part | what | value [95 %] | bar | sets | |", "| --- | --- | --- | --- | ---: | --- |")
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="NAME", help=names)
     parser.add_argument("--sets", type=int, help="at most so many sets of each kind, for a look")
     parser.add_argument("--into", type=Path, help="the folder to write sets to (default: honesty, in the store)")
-    parser.add_argument("--write", action="store_true", help=f"put the rows into docs/{DOC.name}; others stay")
+    parser.add_argument("--write", action="store_true", help=f"put the rows into benchmarks/{DOC.name}; others stay")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON as well")
     options = parser.parse_args(arguments)
     folder = options.into or default_root() / "honesty"
