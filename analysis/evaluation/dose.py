@@ -66,7 +66,7 @@ def _response(doses: Sequence[Setting], seeds: Sequence[int]) -> DoseResponse:
     slopes, clusters = [], []
     for task, (_, _, of) in doses[0].tasks.items():
         runs = [dose.tasks[task][0][[dose.seeds.index(seed) for seed in seeds]] for dose in doses]
-        slopes.append(np.tensordot(slope_weights(strengths), np.stack(runs), axes=1))
+        slopes.append(np.tensordot(slope_weights(strengths), np.stack(runs) - runs[0], axes=1))
         clusters.append(of)
     nothing = [np.zeros_like(slope) for slope in slopes]
     complete = all(dose.complete for dose in doses)
