@@ -25,20 +25,19 @@ NO_NUMBERS = (
     "analysis.command_line",
     "analysis.engine",
     "analysis.errors",
-    "analysis.evaluation.findings",
     "analysis.exhibits",
     "analysis.figures",
+    "analysis.findings",
     "analysis.hub",
     "analysis.jobs.summaries",
     "analysis.outputs",
     "analysis.program",
     "analysis.pruning.card",
-    "analysis.readings",
     "analysis.study",
     "analysis.words",
 )
 # No worker runs these.
-_UNREAD = ("analysis.command_line", "analysis.exhibits", "analysis.figures", "analysis.readings", "analysis.study")
+_UNREAD = ("analysis.command_line", "analysis.exhibits", "analysis.figures", "analysis.study")
 _TEXT_IS_DATA = "analysis.bundled"  # its sentences are what models read
 _DATA = {".yaml", ".jsonl"}  # tasks and items that ship with the code
 _TOLD = {"log", "progress"}  # methods whose strings are shown to people

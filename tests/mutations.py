@@ -153,9 +153,9 @@ MUTATIONS = (
         ("return tuple(sorted(titles))", "return tuple(titles)"),
     ),
     *_of(
-        "tests/readings/test_accuracies.py",
+        "tests/findings/test_accuracies.py",
         "",
-        "analysis/readings/accuracies.py",
+        "analysis/findings/accuracies.py",
         ("if gain <= floor:", "if gain >= floor:"),
     ),
     *_of(

@@ -16,10 +16,10 @@ from analysis.engine.sweep_points import point_row, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
-from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import MEASURED_COSTS
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
+from analysis.findings import sweeps
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
 from cache.store import Store
 

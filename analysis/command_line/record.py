@@ -12,7 +12,7 @@ from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, Fields, OneOfFlags, as_json, flag, out, overwrite
 from analysis.errors import UserError
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.parallel import ONE_TEXT, parallel_effect, parallel_pair
 from analysis.recording.trajectory_file import open_trajectory, refusal
 from analysis.specs import RecordSpec, SinkParams
@@ -90,8 +90,8 @@ def _differing(outs: list[Path], specs: list[RecordSpec]) -> dict[str, Any]:
     effect = parallel_effect(parallel, alone, SinkParams())
     threshold = getattr(specs[0].sampling, "threshold", THRESHOLD)
     said = (
-        reading("parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance),
-        reading(
+        finding_of("parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance),
+        finding_of(
             "parallel sinks", effect.strength, effect.even, effect.strength_alone, effect.even_alone, effect.common
         ),
         ONE_TEXT,

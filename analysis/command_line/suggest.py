@@ -11,7 +11,7 @@ from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import Fields, as_json, flag, overwrite
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.specs import OBJECTIVES, SuggestSpec
 from analysis.statistics.differences import points
 
@@ -80,7 +80,7 @@ def _print(summary: "SuggestSummary") -> None:
         bits = "" if floor["changed"] is None else f", {floor['changed']:.2%} of the mask bits change"
         print(f"  {'another seed':<12} {floor['value']:.4%}  no discount with calibration seed {floor['seed']}{bits}")
     none = next((row["value"] for row in trials if row["name"] == "no discount"), None)
-    finding = reading(
+    finding = finding_of(
         "trials",
         [row["value"] for row in trials],
         trials[0]["value"],

@@ -13,10 +13,10 @@ from analysis import outputs
 from analysis.command_line.flags import folder_beside
 from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.evaluation import dose, sweep_scores, sweep_tables
-from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, Cost, placed
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, Quality, settings_of
+from analysis.findings import sweeps
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name

@@ -1,4 +1,4 @@
-"""An evaluation as tables, and as one summary in JSON."""
+"""An evaluation as tables."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import bounds, comparing, conditions
+from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.findings.evaluations import adjustment, over_seeds_in_words
 from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
-from analysis.statistics.differences import Difference
 
 CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
@@ -33,7 +31,7 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
     for model, name in enumerate(results.names):
         row = {"model": name}
         if len(results.accuracies) > 1:
-            row[title] = _percent(_average(results, model))
+            row[title] = _percent(average(results, model))
         for benchmark in results.accuracies:
             row[benchmark.title] = _percent(accuracy(results, benchmark.name, model))
         rows.append(row)
@@ -61,7 +59,7 @@ def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
     return clustered.estimate(scores(results, benchmark, model)[0], clusters(results, benchmark, [model]))
 
 
-def _average(results: Results, model: int) -> Estimate:
+def average(results: Results, model: int) -> Estimate:
     """A model's accuracy over the benchmarks that are begun, each with the same weight."""
     names = [benchmark.name for benchmark in begun(results)]
     return clustered.average(
@@ -85,7 +83,7 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
             rows.append(_row(benchmark.title, name, estimate, benchmark.planned, benchmark.draws or None, level))
     if len(results.accuracies) > 1:
         for model, name in enumerate(results.names):
-            estimate = _average(results, model)
+            estimate = average(results, model)
             planned = sum(benchmark.planned for benchmark in results.accuracies)
             rows.append(_row(MEAN, name, estimate, planned, None, chance_level(results, AVERAGE)))
     return rows
@@ -207,106 +205,6 @@ def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(results: Results) -> dict[str, Any]:
-    """The numbers as JSON, for the command line and the job's record."""
-    tasks = []
-    by_pair = comparing.family(results)
-    relations = comparing.related_pairs(results)
-    cut, used = cut_items(results), _mean_draws(results)
-    for benchmark in results.benchmarks:
-        row: dict[str, Any] = {
-            "task": benchmark.name,
-            "title": benchmark.title,
-            "metric": benchmark.metric,
-            "planned": benchmark.planned,
-            "draws": benchmark.draws or None,
-            "estimated_by": estimated_by(results, benchmark.name),
-            "shots": benchmark.shots,
-            "guidance": benchmark.guidance,
-            "settings_from": benchmark.source,
-            "truncated": cut[benchmark.name],
-            "clustered_by": benchmark.cluster,
-            "chance": results.chance[benchmark.name],
-        }
-        if benchmark.kind == PERPLEXITY:
-            row["perplexity"] = perplexities(results, benchmark.name)
-        else:
-            row["models"] = [
-                {
-                    "model": name,
-                    **clustered.as_json(accuracy(results, benchmark.name, index)),
-                    "draws_used": used.get((benchmark.name, index)),
-                }
-                for index, name in enumerate(results.names)
-            ]
-            row["differences"] = [
-                _compared(results, relations, pair, differences[benchmark.name])
-                for pair, differences in by_pair.items()
-            ]
-        tasks.append(row)
-    return {
-        "models": list(results.names),
-        "tasks": tasks,
-        "average": [
-            {"model": name, **clustered.as_json(_average(results, index))} for index, name in enumerate(results.names)
-        ],
-        "average_differences": [
-            _compared(results, relations, pair, comparing.overall(differences))
-            for pair, differences in by_pair.items()
-            if differences
-        ],
-        "over_seeds": [
-            {
-                "pairs": [[results.names[model] for model in pair] for pair in group.pairs],
-                "seeds": list(group.seeds),
-                **clustered.as_json(group.difference),
-                "words": group.difference.words,
-                "in_words": over_seeds_in_words(results, group),
-            }
-            for group in comparing.over_seeds(results)
-        ],
-        "seed_floors": [
-            {"models": [results.names[model] for model in models], **vars(floor)}
-            for models, floor in comparing.floors(results).items()
-        ],
-        "tests": {
-            "count": comparing.tests(by_pair, comparing.over_seeds(results)),
-            "adjusted_by": "holm",
-            "in_words": adjustment(results),
-        },
-        "bounds": bounds.summary(results),
-        "conditions": [
-            {conditions.title(name): conditions.told(name, value) for name, value in settings.items()}
-            for settings in comparing.conditions_of(results)
-        ],
-        "without_counterpart": [
-            sentence for relation in conditions.RELATIONS for sentence in comparing.missing(results, relation)
-        ],
-        "answers": len(results.answers),
-        "restored": sum(answer.restored for answer in results.answers.values()),
-        "complete": all(
-            len(scores(results, b.name, index)[0]) == b.planned
-            for b in results.benchmarks
-            for index in range(len(results.names))
-        ),
-        "problems": list(results.problems),
-        "seed": results.header.seed,
-        "end": results.end.model_dump(exclude={"line"}) if results.end is not None else None,
-    }
-
-
-def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, difference: Difference) -> dict[str, Any]:
-    """A difference as JSON. as: what the other model is to this one. also_differs: conditions beside the method."""
-    return {
-        "model": results.names[pair[0]],
-        "than": results.names[pair[1]],
-        **clustered.as_json(difference),
-        "words": difference.words,
-        "as": [relation for relation, some in relations.items() if pair in some],
-        "also_differs": comparing.mismatch(results, pair),
-    }
-
-
 def cut_items(results: Results) -> dict[str, int]:
     """By benchmark, the items whose prompt was longer than some model takes, so that its beginning was not read."""
     cut = {key for (key, _), answer in results.answers.items() if answer.cut}
@@ -339,7 +237,7 @@ def estimated_by(results: Results, name: str) -> str:
     return f"{planned} draws" + (f", {share:.0%} of the answers exact" if share else "")
 
 
-def _mean_draws(results: Results) -> dict[tuple[str, int], float]:
+def mean_draws(results: Results) -> dict[tuple[str, int], float]:
     """The draws an answer was estimated with, by benchmark and model."""
     used: dict[tuple[str, int], list[float]] = defaultdict(list)
     for (key, model), answer in results.answers.items():

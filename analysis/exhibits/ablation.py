@@ -8,10 +8,10 @@ import pandas as pd
 
 from analysis.evaluation.ablation_effects import MEASURES, control_of, shown
 from analysis.evaluation.ablation_levels import Levels, answer, answer_rows, difference_words, levels_of
-from analysis.evaluation.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, without_sinks
 from analysis.figures.causes import LevelRow, effect_levels
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
+from analysis.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, without_sinks
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS
 from analysis.words import listed
@@ -107,7 +107,7 @@ def _finding(drawn: Sequence[Mapping[str, Any]], tested: Sequence[bool], name: s
     if len(drawn) > _FEW:
         values = np.array([[effect[end] for end in ("value", "low", "high")] for effect in drawn])
         done = [INTERVENTIONS[effect["intervention"]].title for effect in drawn]
-        return reading(
+        return finding_of(
             "differences",
             [f"{called} ({what})" for called, what in zip(names, done, strict=True)],
             (100 if measure.percent else 1) * values,

@@ -8,10 +8,10 @@ import pandas as pd
 
 from analysis.evaluation.ablation_effects import shown
 from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, mean_of
-from analysis.evaluation.findings.evictions import in_words
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
+from analysis.findings.evictions import in_words
 from analysis.specs import POLICIES
 from analysis.words import listed
 

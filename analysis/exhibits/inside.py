@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import geometry, lens, massive
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
@@ -244,7 +244,7 @@ def agreement_over_steps(
             "Aligned: the F1 of the longest common subsequence of tokens. Sinks in common by chance: as many sinks at "
             "random positions of the same state, $\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
         ),
-        finding=reading("common sinks", shared, chance, int(sinks[0].any(axis=0).sum())),
+        finding=finding_of("common sinks", shared, chance, int(sinks[0].any(axis=0).sum())),
         name="agreement",
     )
 
@@ -274,7 +274,7 @@ def flips_over_prompts(flips: Sequence[np.ndarray]) -> Exhibit:
     mean, low, high = mean_with_interval(flips)
     value, least, most = (float(end[0]) for end in mean_with_interval([row.sum(keepdims=True) for row in flips]))
     few = FEW_PROMPTS if len(flips) < LEAST_PROMPTS else ""
-    finding = reading("flips", least, value, most, mean)
+    finding = finding_of("flips", least, value, most, mean)
     number = "" if finding else f"{value:.1f} tokens per text come to differ ({least:.1f} to {most:.1f}). "
     return Exhibit(
         f"Flips per step over {len(flips)} prompts",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.errors import ModelChanged, UserError
 from analysis.evaluation.items_file import DOCUMENTS, End, EvaluatedBenchmark, EvaluatedModel, Header, LineWriter
 from analysis.evaluation.results import read
-from analysis.evaluation.tables import summary
 from analysis.job_context import Context
+from analysis.jobs.evaluation_summary import summary
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import EvaluateSummary
 from analysis.machine import garbage

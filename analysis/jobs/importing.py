@@ -7,8 +7,8 @@ from typing import cast
 from analysis.errors import UserError
 from analysis.evaluation import importing
 from analysis.evaluation.items_file import DOCUMENTS
-from analysis.evaluation.tables import summary
 from analysis.job_context import Context
+from analysis.jobs.evaluation_summary import summary
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import ImportSummary
 from analysis.specs import ImportSpec

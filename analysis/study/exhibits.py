@@ -11,7 +11,7 @@ from analysis.figures import study as figures
 from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import CONTROLS, METHODS, StudySpec
 from analysis.specs.recipe import called
@@ -76,7 +76,7 @@ def _seeds_in_words(settings: Sequence[Setting]) -> str:
         low[place], high[place] = min(setting.by_seed), max(setting.by_seed)
         seeds[place] = len(setting.by_seed)
     titles = [called(method, part) for method, part in methods]
-    return reading("seeds apart", titles, [f"{sparsity:.0%}" for sparsity in sparsities], low, high, seeds)
+    return finding_of("seeds apart", titles, [f"{sparsity:.0%}" for sparsity in sparsities], low, high, seeds)
 
 
 def way_name(waterfall: Waterfall) -> str:
@@ -145,7 +145,7 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
                 for name, effect, held in zip(names, effects, shares, strict=True)
             ]
         ),
-        finding=reading(
+        finding=finding_of(
             "differences",
             [f"{cause.model}, {CONTROLS[cause.control].title}" for cause in causes],
             unit.scale * np.array([[effect.value, effect.low, effect.high] for effect in trained]),

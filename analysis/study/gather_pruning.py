@@ -7,9 +7,9 @@ from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation import dose, plan_words, planning, sweep_scores
 from analysis.evaluation.conditions import PLACEBOS
-from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Setting as Scored
 from analysis.evaluation.task_sizes import known_sizes
+from analysis.findings import sweeps
 from analysis.specs import METHODS, PruneSpec, StudySpec, against, part_alone, setting_key
 from analysis.statistics.decisions import CANNOT_TELL, decide
 from analysis.statistics.differences import Difference

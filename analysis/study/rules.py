@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
-from analysis.evaluation.findings.sweeps import trend
+from analysis.findings.sweeps import trend
 from analysis.registry import Registry
 from analysis.specs import METHODS, RECIPE, StudySpec
 from analysis.statistics.decisions import (

@@ -6,9 +6,9 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
-from analysis.evaluation.findings.ablations import WHERE, disagreement
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
+from analysis.findings.ablations import WHERE, disagreement
 from analysis.sinks.agreement import agreement
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (

@@ -1,11 +1,11 @@
-"""Add the finding of a plot: one row in `READINGS`.
+"""Add a finding: one row in `FINDINGS`, and its rule in the module of its subject in `analysis/findings/`.
 
-A function from what the plot draws to a sentence with its numbers, or to nothing where no number exceeds its null.
+A rule is a function from what it reads to a sentence with its numbers, or to nothing where no number exceeds its null.
 """
 
 import numpy as np
 
-from analysis.readings import READINGS, Reading, reading
+from analysis.findings import FINDINGS, Finding, finding_of
 
 
 def longest_text(lengths: np.ndarray) -> str:
@@ -13,6 +13,6 @@ def longest_text(lengths: np.ndarray) -> str:
     return f"The longest text has {lengths.max()} tokens." if np.ptp(lengths) else ""
 
 
-READINGS.add(Reading("longest text", longest_text))
-assert reading("longest text", np.array([3, 8])) == "The longest text has 8 tokens."
-assert reading("longest text", np.array([5, 5])) == ""
+FINDINGS.add(Finding("longest text", "recording", implementation=longest_text))
+assert finding_of("longest text", np.array([3, 8])) == "The longest text has 8 tokens."
+assert finding_of("longest text", np.array([5, 5])) == ""

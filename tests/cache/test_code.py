@@ -111,7 +111,7 @@ def test_no_words_rooms_or_permissions_change_a_version(copied):
     edit(copied, "analysis/models/architectures.py", "Nobody computes", "No one computes")
     assert versions() == sentence
     shutil.copy(ROOT / "analysis/models/architectures.py", copied / "analysis/models/architectures.py")
-    for file in ("engine/permissions", "readings/masks", "figures/style", "command_line/prune", "jobs/summaries"):
+    for file in ("engine/permissions", "findings/masks", "figures/style", "command_line/prune", "jobs/summaries"):
         edit(copied, f"analysis/{file}.py", "", "\nANOTHER = 1\n")
     assert versions() == before
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.evaluation import bounds, comparing, results, tables
+from analysis.evaluation import bounds, comparing, results
+from analysis.jobs import evaluation_summary
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
 from analysis.statistics.clustered import clustered_mean, mean_of_means, p_value
@@ -66,8 +67,8 @@ def test_it_is_minus_the_right_answers_log_likelihood_by_its_tokens_with_cluster
 
 def test_bounds_are_averaged_with_no_accuracy_and_stand_in_the_summary(tmp_path):
     found = changed(tmp_path, cluster_by_five)
-    before = tables.summary(written(tmp_path / "plain.jsonl", counts=(40, 40, 40)))
-    after = tables.summary(found)
+    before = evaluation_summary.summary(written(tmp_path / "plain.jsonl", counts=(40, 40, 40)))
+    after = evaluation_summary.summary(found)
     assert [row["value"] for row in after["average"]] == [row["value"] for row in before["average"]]
     assert before["bounds"]["models"] == [] and len(after["bounds"]["models"]) == 9
     pairs = {(row["model"], row["than"]) for row in after["bounds"]["differences"]}

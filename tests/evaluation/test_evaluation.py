@@ -29,7 +29,7 @@ from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
 from analysis.job_context import Cancelled
-from analysis.jobs import evaluation
+from analysis.jobs import evaluation, evaluation_summary
 from analysis.jobs.pruning import prune
 from analysis.models import resident
 from analysis.models.dream import DreamConfig, DreamModel
@@ -309,7 +309,7 @@ def test_stopping_keeps_what_is_there(tmp_path, spec):
     assert found.end.stopped
     there = len(found.answers)
     assert 30 <= there <= 32
-    assert not tables.summary(found)["complete"]
+    assert not evaluation_summary.summary(found)["complete"]
     again = evaluated(tmp_path / "again", spec())
     assert len(again.answers) == 48
     assert sum(answer.restored for answer in again.answers.values()) == there
@@ -595,7 +595,7 @@ def test_a_task_of_ones_own_names_its_clusters(tmp_path, spec):
     assert clusters == {"kind": 2, "all": 6, "none": 6}
     assert found.benchmark("by_kind").cluster == "kind"
     assert {item.cluster for item in found.shuffled["by_kind"]} == {"0", "1"}
-    row = tables.summary(found)["tasks"][0]["models"][0]
+    row = evaluation_summary.summary(found)["tasks"][0]["models"][0]
     assert (row["n"], row["clusters"]) == (6, 2)
 
 

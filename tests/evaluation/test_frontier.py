@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from analysis.command_line.written_sweep import headlines
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores, sweep_tables
-from analysis.evaluation.findings import sweeps
 from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import PointScores
 from analysis.exhibits.frontier import plane
 from analysis.exhibits.shipped_frontier import ShippedFrontier, read, write, written_plane
+from analysis.findings import sweeps
 from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as, setting_name
 from tests.evaluation.test_sweep_scores import SPEC, scored, swept
 

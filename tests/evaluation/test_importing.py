@@ -13,7 +13,8 @@ from analysis.__main__ import main
 from analysis.errors import UserError
 from analysis.evaluation import comparing, lm_eval_samples, results
 from analysis.evaluation.importing import Wanted, import_folders
-from analysis.evaluation.tables import disagreements, summary
+from analysis.evaluation.tables import disagreements
+from analysis.jobs.evaluation_summary import summary
 from tests.command_line.surface import holds_fields
 
 TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")

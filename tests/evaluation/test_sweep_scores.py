@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.evaluation import dose, sweep_scores, sweep_tables
-from analysis.evaluation.findings import sweeps
-from analysis.evaluation.findings.sweeps import headline, relations
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
+from analysis.findings import sweeps
+from analysis.findings.sweeps import headline, relations
 from analysis.specs import METHODS, RECIPE, ModelSpec, SweepSpec, grid, part_alone, setting_key
 
 ITEMS, A_CLUSTER = 60, 3

@@ -15,7 +15,8 @@ from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import MEASURES, effects, shown
 from analysis.evaluation.ablation_levels import answer, levels_of
-from analysis.evaluation.findings.ablations import (
+from analysis.exhibits.ablation import effects_of, in_words
+from analysis.findings.ablations import (
     contrast_sentence,
     disagreement,
     disagreements,
@@ -23,7 +24,6 @@ from analysis.evaluation.findings.ablations import (
     sentence,
     without_sinks,
 )
-from analysis.exhibits.ablation import effects_of, in_words
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues

@@ -13,8 +13,8 @@ from analysis import jobs
 from analysis.attention import AttentionInputs
 from analysis.errors import UserError
 from analysis.evaluation.eviction_effects import effects, mean_of
-from analysis.evaluation.findings.evictions import in_words
 from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts, words_of
+from analysis.findings.evictions import in_words
 from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import layout_of
 from analysis.models.load import load

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import jobs
 from analysis.errors import UserError
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.parallel import is_pair, parallel_effect, parallel_pair, tokens_written
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SAMPLINGS, DreamSampling, LLaDASampling, MDLMSampling, ModelSpec, RecordSpec, SinkParams
@@ -87,17 +87,19 @@ def test_sinks_are_compared_at_as_many_tokens_written(recorded):
 
 def test_what_is_said_of_it(recorded):
     effect = parallel_effect(*recorded[0], SinkParams(k=1))
-    said = reading("parallel writing", 0.5, effect.written, effect.alone, effect.aligned, effect.chance)
+    said = finding_of("parallel writing", 0.5, effect.written, effect.alone, effect.aligned, effect.chance)
     assert said.startswith(f"Threshold 0.5: 16 tokens in {len(effect.written)} forwards, ")
     assert "one by one it took 16 forwards" in said
-    assert "share 60% of their tokens, aligned (30% in random order)" in reading(
+    assert "share 60% of their tokens, aligned (30% in random order)" in finding_of(
         "parallel writing", 0.5, effect.written, effect.alone, 0.6, 0.3
     )
-    assert reading("parallel writing", 0.5, effect.written, effect.alone, 1.0, 0.3).endswith("Both texts are the same.")
-    sinks = reading(
+    assert finding_of("parallel writing", 0.5, effect.written, effect.alone, 1.0, 0.3).endswith(
+        "Both texts are the same."
+    )
+    sinks = finding_of(
         "parallel sinks", effect.strength, effect.even, effect.strength_alone, effect.even_alone, effect.common
     )
     assert "an even split" in sinks and "common to both" in sinks
     none = replace(effect, common=np.full(3, np.nan))
-    assert "common" not in reading("parallel sinks", *[np.ones(3)] * 4, none.common)
-    assert reading("parallel sinks", *[np.empty(0)] * 5) == ""
+    assert "common" not in finding_of("parallel sinks", *[np.ones(3)] * 4, none.common)
+    assert finding_of("parallel sinks", *[np.empty(0)] * 5) == ""

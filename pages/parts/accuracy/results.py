@@ -11,13 +11,13 @@ import streamlit as st
 from analysis.evaluation import comparing, conditions, curves, decomposition, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.findings.evaluations import adjustment, verdicts
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
-from analysis.readings import reading
+from analysis.findings import finding_of
+from analysis.findings.evaluations import adjustment, verdicts
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
@@ -179,7 +179,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             _whiskers(whiskers, colors, "difference (points)"),
             pd.DataFrame(rows).rename(columns=tables.READ_AS),
             formula=_TESTS,
-            finding=reading(
+            finding=finding_of(
                 "differences",
                 [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
                 np.array([[row[end] for end in ("points", "low", "high")] for row in rows]),
@@ -208,7 +208,7 @@ def _on_task(results: Results, pairs: list[Pair], task: str) -> str:
     """Which differences of pairs are shown on a task or on average, by the p that is adjusted over all of them."""
     family = comparing.family_with(results, pairs)
     found = [comparing.overall(family[pair]) if task == AVERAGE else family[pair][task] for pair in pairs]
-    return reading(
+    return finding_of(
         "differences",
         [_pair_label(results, pair) for pair in pairs],
         np.array([[100 * getattr(difference, end) for end in ("value", "low", "high")] for difference in found]),
@@ -305,7 +305,7 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
                 for row in rows
             ).rename(columns=tables.READ_AS),
             formula=_STEPS,
-            finding=reading("differences", titles, points, shown, what="step"),
+            finding=finding_of("differences", titles, points, shown, what="step"),
         ),
         "accuracy_steps_figure",
     )
@@ -352,7 +352,7 @@ def _running_accuracy(results: Results, task: str, title: str) -> None:
             _running(running, _colors(results), "accuracy", chance=chance),
             pd.DataFrame(results.once(tables.accuracy_table)),
             formula=_AVERAGE if task == AVERAGE else _ACCURACY,
-            finding=reading(
+            finding=finding_of(
                 "above chance",
                 [curve.name for curve in begun],
                 np.array([curve.low[-1] for curve in begun]),

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.sinks.definitions import KINDS, count_by_kind
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.token_states import ALL, undecided_named
@@ -76,7 +76,7 @@ def curve(
                 ]
             ),
             formula=f"$${metric.formula}$$\n\n{definition_formula(params)}",
-            finding=reading(
+            finding=finding_of(
                 "curve",
                 series[0].values.mean(axis=0)[np.argsort(series[0].x, kind="stable")],
                 metric.percent,
@@ -134,4 +134,4 @@ def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split
     kinds = measures.kinds(recording)
     names = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
     members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.tokens_of(recording, split)
-    return reading("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, names)
+    return finding_of("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, names)

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.sinks.definitions import gaussian_reference
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.token_states import ALL, REGIONS, undecided_named
@@ -104,7 +104,7 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
             table,
             formula="Finished blocks: what was written in blocks before the open one, the block that the step writes "
             "in. A text that is written as one block has none.\n\n" + definition_formula(params),
-            finding=reading(
+            finding=finding_of(
                 "kinds of sinks",
                 measures.sinks(recording, params, scope),
                 np.stack([measures.tokens_of(recording, region) for region in REGIONS]),

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.sinks.definitions import attention_share
 from analysis.sinks.metrics import lifetimes, position_variance
 from analysis.specs import SinkParams
@@ -71,9 +71,13 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                     ),
                     table,
                     formula=formula,
-                    finding=f"{reading('lifetimes', flags, over_steps)} {reading('long-lived sinks', flags)}".strip()
+                    finding=" ".join(
+                        filter(
+                            None, (finding_of("lifetimes", flags, over_steps), finding_of("long-lived sinks", flags))
+                        )
+                    )
                     if measure is alive
-                    else reading("varying positions", values, over_steps, random),
+                    else finding_of("varying positions", values, over_steps, random),
                 ),
                 name,
             )

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.dynamics.curves import RANDOM
@@ -58,7 +58,7 @@ def variances(
             _open(recordings, by_head, *point.customdata)
 
     null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
-    said = reading("variances", clouds[0].temporal, clouds[0].labels, null)
+    said = finding_of("variances", clouds[0].temporal, clouds[0].labels, null)
     # Beside others it is said of which recording that is.
     finding = (
         f"{clouds[0].name}: {said[0].lower()}{said[1:]}" if said and len(clouds) - (null is not None) > 1 else said

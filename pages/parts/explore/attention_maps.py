@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import sinks as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.inside_specs import attention_map_spec
 from analysis.sinks.metrics import highest
 from analysis.specs import SinkParams, sentence
@@ -80,7 +80,7 @@ def _full_map(recording: Recording, step: int, title: str, layer: int, values: n
             figures.attention_map(values, names),
             frame,
             formula=f"{_FORMULA} The colours end at the 99.5th percentile.",
-            finding=reading(
+            finding=finding_of(
                 "attention map", values[first:end], called, measures.uniform_of_head(recording, step, layer)
             ),
         ),

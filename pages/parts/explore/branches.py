@@ -9,10 +9,10 @@ from analysis.engine.demonstration import refusal
 from analysis.engine.permissions import why_not
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.jobs import AlternativesSummary
 from analysis.models.checkpoint import find
 from analysis.models.prompts import single_token
-from analysis.readings import reading
 from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import AlternativesSpec, Branch, SinkParams
 from pages.parts import asking, permission, tokens
@@ -298,7 +298,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
                 pd.DataFrame({"step": steps, "aligned": like.aligned_by_step, "by position": like.by_step}),
                 formula="Aligned is the F1 of the longest common subsequence of tokens. The prompt and the token "
                 "written by hand are left out.",
-                finding=reading("branch agreement", like.by_step, change.step, like.aligned, like.chance),
+                finding=finding_of("branch agreement", like.by_step, change.step, like.aligned, like.chance),
             ),
             "branch_agreement",
         )
@@ -320,7 +320,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
                 .rename_axis("step")
                 .reset_index(),
                 formula=definition_formula(params),
-                finding=reading("branch sinks", *strength.values(), change.step),
+                finding=finding_of("branch sinks", *strength.values(), change.step),
             ),
             "branch_sinks",
         )

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import experts as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
 from analysis.specs import SinkParams
@@ -55,7 +55,7 @@ def _load(recording: Recording) -> None:
                 pd.DataFrame({"layer": np.array(layers)[layer], "expert": expert, "share of choices": shares.ravel()}),
                 formula="For each layer, the share of the K choices of all routed tokens of a step that go to an "
                 "expert, averaged over the steps and multiplied with the number of experts.",
-                finding=reading("load of experts", shares, layers, choices),
+                finding=finding_of("load of experts", shares, layers, choices),
             ),
             "expert_load",
         )
@@ -70,7 +70,7 @@ def _load(recording: Recording) -> None:
                 formula=r"$$-\sum_e p_e \log p_e / \log E$$ of the load p over E experts, and the share of experts "
                 r"with no token. "
                 "One short text uses fewer experts than many would.",
-                finding=reading("evenness of experts", entropy, unused, layers, shares.shape[1], choices),
+                finding=finding_of("evenness of experts", entropy, unused, layers, shares.shape[1], choices),
             ),
             "expert_evenness",
         )
@@ -103,7 +103,7 @@ def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
             "differences (total variation); few tokens are far from any load by chance, which is why random ones stand "
             "beside. The range is from the smallest to the largest of the draws, of one recording: another text is not "
             f"in it.\n\n{formula}",
-            finding=reading("routes of sinks", float(loads.distance[index]), away, layer),
+            finding=finding_of("routes of sinks", float(loads.distance[index]), away, layer),
         ),
         "expert_sinks",
     )
@@ -120,7 +120,7 @@ def _turnover(recording: Recording, index: int, layer: int) -> None:
             pd.DataFrame({"step": np.arange(len(mean)), "mean over layers": mean, f"layer {layer}": changed[:, index]}),
             formula="Of the K experts of a position, the share that the step before had not chosen for it, averaged "
             "over the positions routed in both steps.",
-            finding=reading(
+            finding=finding_of(
                 "turnover of routes", mean, routes.experts_a_token(recording), recording.info.model.expert_count
             ),
         ),
@@ -161,7 +161,7 @@ def _route(recording: Recording) -> None:
             ),
             formula="The first of the K experts that the router chose; the weight is what its output is multiplied "
             "with, and need not be a share.",
-            finding=reading("route of a token", experts, recording.info.model.expert_count),
+            finding=finding_of("route of a token", experts, recording.info.model.expert_count),
         ),
         "expert_route",
     )

@@ -11,7 +11,7 @@ from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
 from analysis.figures.export import Exhibit
 from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, table
@@ -99,7 +99,7 @@ def _grid(
             ),
             _cells(values, metric.title),
             formula=_formula(metric, params),
-            finding=reading("heads", values, metric.percent, **floor),
+            finding=finding_of("heads", values, metric.percent, **floor),
         ),
         "head_grid",
         hint=f"Select a cell to open its head in the explorer.{'' if floor else _NO_NULL}",
@@ -110,7 +110,7 @@ def _grid(
 def _floor(
     recording: Recording, drawn: Recording | None, metric: HeadMetric, params: SinkParams, split: SplitName
 ) -> dict[str, Any]:
-    """The baseline of a grid of heads, as `READINGS` takes it: random weights where they were observed; of sink
+    """The baseline of a grid of heads, as `FINDINGS` takes it: random weights where they were observed; of sink
     strength else what uniform attention gives.
     """
     if drawn is not None:
@@ -158,7 +158,7 @@ def _chosen_steps(
             ),
             frame,
             formula=_formula(metric, params),
-            finding=reading("chosen steps", values[steps], steps, metric.percent, null),
+            finding=finding_of("chosen steps", values[steps], steps, metric.percent, null),
         ),
         "chosen_steps",
         hint="" if drawn is not None else _NO_NULL.strip(),
@@ -190,7 +190,7 @@ def _ranking(
         frame,
         "ranking",
         _formula(metric, params),
-        finding=reading("heads", numbers[metric.title].reshape(grid.shape), metric.percent, **floor),
+        finding=finding_of("heads", numbers[metric.title].reshape(grid.shape), metric.percent, **floor),
         hint=f"Select a row to open its head in the explorer. Bars end at the highest head.{'' if floor else _NO_NULL}",
         height=320,
         on_select=chosen,

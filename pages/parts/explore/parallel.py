@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.errors import UserError
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.parallel import (
     ONE_TEXT,
     ParallelEffect,
@@ -132,7 +132,7 @@ def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None
                 .rename_axis("forward")
                 .reset_index(),
                 formula="Aligned: the F1 of the longest common subsequence of tokens.",
-                finding=reading(
+                finding=finding_of(
                     "parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance
                 ),
             ),
@@ -156,7 +156,7 @@ def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None
                 ),
                 pd.DataFrame({"tokens written": effect.before, **shares}),
                 formula=definition_formula(params),
-                finding=reading(
+                finding=finding_of(
                     "parallel sinks",
                     effect.strength,
                     effect.even,

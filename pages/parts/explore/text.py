@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.sinks.token_names import position_name
 from analysis.specs import SinkParams
 from pages.parts.charts import exhibit_text, heading
@@ -20,7 +20,7 @@ def text(recording: Recording, params: SinkParams, split: SplitName, side: Delta
         "What the model wrote",
         "The finished text, up to where the model ended it.",
         "The model's probability of each token, at temperature 1, in the step that chose it last.",
-        reading("written text", trajectory.confidence[:, span], names[span]),
+        finding_of("written text", trajectory.confidence[:, span], names[span]),
     )
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     exhibit_text(

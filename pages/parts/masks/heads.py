@@ -6,9 +6,9 @@ import streamlit as st
 from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
-from analysis.readings import reading
 from analysis.specs import PATTERNS
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
@@ -97,7 +97,7 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
                 formula="$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities "
                 f"spread by $\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally "
                 f"many. {OURS}",
-                finding=reading("head sparsity", values, spread, seeds),
+                finding=finding_of("head sparsity", values, spread, seeds),
             ),
             "head_sparsity",
         )

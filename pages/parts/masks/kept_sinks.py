@@ -8,8 +8,8 @@ from analysis.engine import JobRecord
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.masks import over_depth
+from analysis.findings import finding_of
 from analysis.pruned.masks_file import only_masks
-from analysis.readings import reading
 from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
@@ -153,7 +153,7 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
             table,
             formula="$$\\frac{\\sum_{s \\in \\text{sinks}_t^{\\text{dense}}} m_{t,s}}{\\sum_s m_{t,s}}$$\n\nwith the "
             f"mass $m$ of each model. {_OURS}\n\n{definition}",
-            finding=reading(
+            finding=finding_of(
                 "kept attention",
                 {name: float(np.mean(values)) for name, values in strength.items() if name != "uniform attention"},
                 "dense",
@@ -173,7 +173,7 @@ def _over_layers(strength: dict[str, np.ndarray], uniform: float, definition: st
             over_depth(strength, {"uniform attention": np.full(layers, uniform)}, "share of attention", log=False),
             pd.DataFrame({"layer": np.arange(layers), **strength}),
             formula=f"As above with the mass of one layer, then the mean over $t$. {_OURS}\n\n{definition}",
-            finding=reading("kept by layer", strength, "dense", uniform),
+            finding=finding_of("kept by layer", strength, "dense", uniform),
         ),
         "kept_over_layers",
     )

@@ -10,10 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
-from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks import measures as mask_measures
@@ -177,7 +177,7 @@ def _picture(
             table,
             formula="Share of pruned weights in each block of the matrix (rows: output features, columns: input "
             "features), as many blocks as a screen has room for, and the second share minus the first.",
-            finding=reading(
+            finding=finding_of(
                 "differing weights", compare.by_input(differ, shown_shape, height, width), *shown_shape, seeds
             ),
         ),

@@ -8,8 +8,8 @@ import streamlit as st
 from analysis.engine.runs import Run
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.pruned import compare, masks_file
-from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.linked import meant
 from pages.parts.masks import measures as mask_measures
@@ -81,7 +81,7 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Run], ticked: S
             table,
             formula="$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } "
             f"\\frac{{pq}}{{p + q - pq}}$$\n\nover all projections. {OURS}",
-            finding=reading("overlap", similarity, chance, labels),
+            finding=finding_of("overlap", similarity, chance, labels),
         ),
         "overlap",
     )

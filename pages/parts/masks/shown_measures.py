@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.findings import finding_of
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
-from analysis.readings import reading
 
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
 
@@ -61,7 +61,7 @@ def cells_in_words(
     """
     said = ""
     if floor is not None:
-        said = reading("cells against seeds", measure.compute(counts), measure.compute(floor), what, columns)
+        said = finding_of("cells against seeds", measure.compute(counts), measure.compute(floor), what, columns)
     sums = tuple(range(counts.ndim - 1))
     whole = counts.sum(axis=sums)
     called = "all matrices" if what == "matrix" else f"all {what}s"
@@ -70,7 +70,7 @@ def cells_in_words(
     if said:
         return said
     none = "" if floor is None else f"No {what} differs by more than two calibration seeds do. "
-    return none + reading("whole against seeds", measure.title, value, seeds, chance, called)
+    return none + finding_of("whole against seeds", measure.title, value, seeds, chance, called)
 
 
 def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:

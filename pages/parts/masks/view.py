@@ -6,9 +6,9 @@ import streamlit as st
 from analysis.engine.runs import Run
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
-from analysis.readings import reading
 from pages.parts.charts import card, chart, export_button
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
@@ -60,7 +60,7 @@ def _in_a_sentence(comparison: Comparison, floor: Comparison | None) -> None:
     total, measure = comparison.total(), next(iter(MEASURES.values()))
     seeds = None if floor is None else float(measure.compute(floor.total()))
     value, chance = float(measure.compute(total)), float(measure.independent(total))
-    said = reading("whole against seeds", measure.title, value, seeds, chance, "all projections")
+    said = finding_of("whole against seeds", measure.title, value, seeds, chance, "all projections")
     if said:
         st.markdown(f"##### {plain(said)}")
 
@@ -131,7 +131,7 @@ def _depth(comparison: Comparison, floor: Comparison | None) -> None:
             figures.over_depth(lines, floors, measure.title.lower(), log),
             pd.concat(tables),
             formula=formula(measure),
-            finding=reading(
+            finding=finding_of(
                 "depth", lines[compare.ALL], measure.compute(beside[compare.ALL]) if compare.ALL in beside else None
             ),
         ),

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
-from analysis.evaluation.findings.evaluations import headline
 from analysis.evaluation.results import Results
+from analysis.findings import finding_of
+from analysis.findings.evaluations import headline
 from analysis.pruned.compare import MEASURES, Comparison
-from analysis.readings import reading
 from analysis.specs import METHODS, ModelSpec, PruneSpec
 from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
@@ -202,6 +202,6 @@ def answer(masks: PairMasks | None, results: Results | None) -> None:
     accuracy, items = "Accuracy is not measured on the same items yet: score both under step 3.", ""
     if results is not None and results.accuracies:
         accuracy, items = headline(results, (2, 1))  # after the dense model and the control
-    st.markdown(f"##### {plain(reading('discounted mask', value, seeds, chance))} {plain(accuracy)}")
+    st.markdown(f"##### {plain(finding_of('discounted mask', value, seeds, chance))} {plain(accuracy)}")
     first, second = masks.first.label, masks.second.label
     st.caption(plain(f"{second}, compared with its control {first}: same noised text, no discount. {items}"))

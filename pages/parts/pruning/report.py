@@ -13,9 +13,9 @@ from analysis.engine.runs import Run, size
 from analysis.figures import pruning as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.masks import Grid, grids
+from analysis.findings import finding_of
+from analysis.findings.pruned import SAME
 from analysis.pruned import masks_file
-from analysis.readings import reading
-from analysis.readings.pruned import SAME
 from pages.parts.charts import card, chart, export_button, kept, reproduce
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -96,7 +96,7 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
                 _sparsity_grid(grid, sparsity["projections"]),
                 pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
                 formula="Removed weights over all weights of the matrix.",
-                finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
+                finding=finding_of("sparsity of matrices", grid, sparsity["projections"], whole),
             ),
             "pruned_sparsity",
         )
@@ -119,7 +119,9 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
             formula="Removed weights over all weights of the head's slice, less those of the whole. Chance: as many "
             "weights "
             r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
-            finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),
+            finding=finding_of(
+                "sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name
+            ),
         ),
         "pruned_sparsity",
     )

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.recording.inside_specs import ablate_spec
 from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
@@ -176,5 +176,5 @@ def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
     told = []
     for source, rows in table.groupby("model", sort=False):
         outcomes = dict(zip(rows["title"], rows[name], strict=True))
-        told.append(reading("blocked", outcomes, controls, f"{source}: {title[0].lower()}{title[1:]}"))
+        told.append(finding_of("blocked", outcomes, controls, f"{source}: {title[0].lower()}{title[1:]}"))
     return " ".join(filter(None, told))

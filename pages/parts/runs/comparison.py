@@ -8,9 +8,9 @@ from analysis.engine.runs import Run
 from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
+from analysis.findings.pruned import SAME
 from analysis.pruned.report_file import read_report
-from analysis.readings import reading
-from analysis.readings.pruned import SAME
 from analysis.specs import EVERYTHING
 from pages.parts.charts import chart, export_button, table
 from pages.parts.plain import plain
@@ -69,7 +69,7 @@ def _profiles(runs: list[Run]) -> None:
             figures.layer_profiles(profiles),
             pd.DataFrame(rows),
             formula="Zeros over all weights of the layer's prunable projections.",
-            finding=reading("sparsity by layer", profiles),
+            finding=finding_of("sparsity by layer", profiles),
         ),
         "runs_profiles",
     )

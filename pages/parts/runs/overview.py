@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.exhibits.scored_runs import Alike, by_sparsity
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
 from pages.parts.run_rows import method_title
@@ -16,9 +16,9 @@ _accuracy = kept(figures.accuracy)
 def say_scores(alike: Alike) -> None:
     """Say the accuracies of runs with the dense model's, chance and the items."""
     values = [value for _, value in alike.runs]
-    levels, _, tasks = reading("scored alike", values, alike.dense, alike.chance, alike.items, alike.tasks).partition(
-        " Tasks: "
-    )
+    levels, _, tasks = finding_of(
+        "scored alike", values, alike.dense, alike.chance, alike.items, alike.tasks
+    ).partition(" Tasks: ")
     st.markdown(f"##### {plain(levels)}")
     st.caption(
         f"Newest evaluation of each run, the mean over {plain(tasks)} Tick runs to compare them on the same items."
@@ -38,7 +38,7 @@ def accuracy_of_runs(alike: Alike) -> None:
             _accuracy(curves, "sparsity", alike.dense, alike.chance),
             frame,
             formula="Right answers, the mean over tasks, in the newest evaluation of each run.",
-            finding=reading("accuracy over sparsity", frame["sparsity"].to_numpy(), frame["accuracy"].to_numpy()),
+            finding=finding_of("accuracy over sparsity", frame["sparsity"].to_numpy(), frame["accuracy"].to_numpy()),
         ),
         "runs_accuracy",
     )

@@ -9,12 +9,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.findings import sweeps
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.exhibits import sweep_axes
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of, sweeps
 from analysis.specs import EvictionPoint
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
@@ -82,7 +81,7 @@ def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family:
             f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
             _deltas(curves, deltas, first.dense.value, first.chance),
             formula=_DELTA,
-            finding=reading(
+            finding=finding_of(
                 "sweep differences",
                 np.array([100 * comparison.difference.value for comparison in compared]),
                 [comparison.shown for comparison in compared],

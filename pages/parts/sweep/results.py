@@ -20,7 +20,7 @@ from analysis.exhibits import sweep_axes
 from analysis.exhibits.frontier import plane
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from analysis.statistics.differences import Difference
 from pages.parts.charts import chart, kept, table
@@ -166,7 +166,7 @@ def _seeds_apart(along: Sequence[figures.Curve]) -> str:
     for row, curve in enumerate(along):
         at = [x.index(float(place)) for place in curve.x]
         low[row, at], high[row, at], seeds[row, at] = curve.low, curve.high, curve.seeds
-    return reading("seeds apart", [curve.name for curve in along], [f"{at:.0%}" for at in x], low, high, seeds)
+    return finding_of("seeds apart", [curve.name for curve in along], [f"{at:.0%}" for at in x], low, high, seeds)
 
 
 def _plane(
@@ -227,7 +227,7 @@ def _plane(
 
 def _smallest(on_plane: Sequence[Placed], cost: Cost) -> str:
     """The cheapest setting whose seeds are all above chance, in a sentence."""
-    return reading(
+    return finding_of(
         "smallest above chance",
         [one.series for one in on_plane],
         [np.array([one.cost]) for one in on_plane],
@@ -285,7 +285,7 @@ def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
             _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
             pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
             formula="Right answers of the items that all models have answered.",
-            finding=reading(
+            finding=finding_of(
                 "differences",
                 [f"{setting.label} − dense" for setting in rows],
                 _in_points(losses),
@@ -321,7 +321,7 @@ def _step_map(settings: Sequence[Setting]) -> None:
             _grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
             pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
             formula="Right answers, the mean over tasks.",
-            finding=reading(
+            finding=finding_of(
                 "grid beyond seeds", grid.values, grid.rows, grid.columns, _largest_floor(weighing, chosen)
             ),
         ),
@@ -368,7 +368,7 @@ def _published() -> None:
             _accuracy(curves, "sparsity", dense, chance_of(titles[chosen][2])),
             pd.DataFrame([vars(row) for row in of_title]),
             formula="As the source gives it; where it has a standard error, that is in the table.",
-            finding=reading("published differences", told.names, told.sparsities, told.differences, told.errors),
+            finding=finding_of("published differences", told.names, told.sparsities, told.differences, told.errors),
         ),
         "sweep_published_chart",
     )

@@ -7,8 +7,8 @@ import streamlit as st
 
 from analysis.figures import suggestion as figures
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.jobs.summaries import SearchFloor, Trial
-from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from pages.parts.charts import as_read, chart, download_buttons, heading
 from pages.parts.plain import plain
@@ -149,7 +149,7 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
                 figures.importances(named),
                 pd.DataFrame({"parameter": list(named), "importance": list(named.values())}),
                 formula=_IMPORTANCE,
-                finding=reading("importances", list(named.values()), list(named)),
+                finding=finding_of("importances", list(named.values()), list(named)),
             ),
             "suggest_importance",
         )
@@ -164,7 +164,7 @@ def _band(rows: list[Trial], floor: SearchFloor | None) -> tuple[float, float] |
 def _best_in_words(spec: SuggestSpec, rows: list[Trial], floor: SearchFloor | None) -> str:
     """The best trial beside the first two: the published setting, and no discount."""
     objective = OBJECTIVES[spec.objective]
-    return reading(
+    return finding_of(
         "trials",
         [row["value"] for row in rows],
         rows[0]["value"],

@@ -8,7 +8,7 @@ from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.figures.export import Exhibit
-from analysis.readings import reading
+from analysis.findings import finding_of
 from analysis.sinks.token_names import position_name
 from analysis.specs import TuneParams
 from analysis.tuning import bin_error
@@ -185,7 +185,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
 def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects]) -> str:
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     changed = {("the discount" if len(totals) == 1 else name): total.changed for name, total in totals.items()}
-    return reading("change against seeds", changed, next(iter(totals.values())).floor)
+    return finding_of("change against seeds", changed, next(iter(totals.values())).floor)
 
 
 def _errors(found: Opened, effects: dict[str, Effects]) -> None:
@@ -205,7 +205,7 @@ def _errors(found: Opened, effects: dict[str, Effects]) -> None:
     errors = {name: effect.error for name, effect in effects.items()}
     errors["no discount"] = next(iter(effects.values())).plain_error
     top = max(float(np.nanmax(values)) for values in errors.values())
-    said = reading(
+    said = finding_of(
         "output error", {name: total.error for name, total in totals.items()}, next(iter(totals.values())).plain_error
     )
     # A plot each, which stand one beneath the other where a screen is narrow, so that their numbers can be read.
@@ -238,7 +238,7 @@ def _errors(found: Opened, effects: dict[str, Effects]) -> None:
                 unit="%",
             ),
             formula=formula,
-            finding=reading(
+            finding=finding_of(
                 "changes of errors",
                 {
                     ("the discount" if len(effects) == 1 else name): effect.error_change
@@ -278,7 +278,7 @@ def _discount(statistics: StoredStatistics, named: dict[str, TuneParams]) -> Non
             ),
             table,
             formula=_WEIGHT,
-            finding=reading("token weights", first.counts, (first.median[1:] + first.median[:-1]) / 2),
+            finding=finding_of("token weights", first.counts, (first.median[1:] + first.median[:-1]) / 2),
         ),
         "tuning_curve",
     )
@@ -314,7 +314,7 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
         "The calibration text as the discount sees it",
         "The stronger the shade, the less a token counts. Hover for its weight and z.",
         _SCORE,
-        reading(
+        finding_of(
             "discounted tokens",
             np.array(omega[:length]),
             [
@@ -374,7 +374,7 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
                 pd.DataFrame(rows),
                 formula="$$\\frac{s_j / s_j^{\\omega=1}}{\\mathrm{median}_j(s_j / s_j^{\\omega=1})} - 1$$\n\nThis "
                 "measure is ours.",
-                finding=reading("shifts of scores", np.array([row for each in quantiles for row in each.values()])),
+                finding=finding_of("shifts of scores", np.array([row for each in quantiles for row in each.values()])),
             ),
             f"tuning_shifts_{'a' if name == 'A' else 'b'}",
         )

@@ -2,52 +2,52 @@
 
 import numpy as np
 
-from analysis.readings import reading
+from analysis.findings import finding_of
 
 NONE = np.nan
 
 
 def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_last():
     confidence = np.array([[0.2, NONE, NONE], [0.9, 0.5, NONE], [NONE, NONE, 0.8]])
-    said = reading("written text", confidence, ["‘the’ at 7", "‘cat’ at 8", "‘sat’ at 9"])
+    said = finding_of("written text", confidence, ["‘the’ at 7", "‘cat’ at 8", "‘sat’ at 9"])
     assert said == (
         "3 tokens in 3 forwards: half of them had a probability of 80% or more when they were chosen, ‘cat’ at 8 the "
         "least, 50%."
     )
-    assert reading("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 forwards."
-    assert reading("written text", np.full((2, 1), NONE), ["‘cat’ at 8"]) == ""
-    assert reading("written text", np.zeros((2, 0)), []) == ""
+    assert finding_of("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 forwards."
+    assert finding_of("written text", np.full((2, 1), NONE), ["‘cat’ at 8"]) == ""
+    assert finding_of("written text", np.zeros((2, 0)), []) == ""
 
 
 def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would_leave():
     by_position = np.array([NONE, 1.0, 1.0, 0.9, 0.4])
-    assert reading("branch agreement", by_position, 1, 0.4, 0.1) == (
+    assert finding_of("branch agreement", by_position, 1, 0.4, 0.1) == (
         "Another token first differs before step 3; the finished texts have 40% of their tokens in common, against 10% "
         "of the same tokens in random order."
     )
-    assert "in common, no more than 50% of" in reading("branch agreement", by_position, 1, 0.4, 0.5)
-    assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 1.0, 0.1) == (
+    assert "in common, no more than 50% of" in finding_of("branch agreement", by_position, 1, 0.4, 0.5)
+    assert finding_of("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 1.0, 0.1) == (
         "No other token that both texts have decided differs in any step."
     )
-    assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 0.9, 0.1).startswith(
+    assert finding_of("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 0.9, 0.1).startswith(
         "Only the last step differs; "
     )
-    assert reading("branch agreement", by_position, 4, 0.4, 0.1) == "", "a branch of the last step has none after it"
+    assert finding_of("branch agreement", by_position, 4, 0.4, 0.1) == "", "a branch of the last step has none after it"
 
 
 def test_what_sinks_take_after_a_branch_is_told_where_it_differs_in_the_digits_shown():
     left, branch = np.array([0.5, 0.1, 0.2, 0.3]), np.array([0.5, 0.1, 0.4])
-    assert reading("branch sinks", left, branch, 1) == (
+    assert finding_of("branch sinks", left, branch, 1) == (
         "After step 1 sinks take 40% of all attention in the branch and 25% in the text that it left, on average over "
         "the steps."
     )
-    assert reading("branch sinks", left, left, 1) == ""
-    assert reading("branch sinks", left, branch, 2) == "", "one of them has no step after it"
+    assert finding_of("branch sinks", left, left, 1) == ""
+    assert finding_of("branch sinks", left, branch, 2) == "", "one of them has no step after it"
 
 
 def test_tokens_that_count_less_than_half_are_counted_and_the_least_is_named():
     weights = np.array([1, 0.4, 0.02, 0.5])
-    assert reading("discounted tokens", weights, ["‘a’ at 0", "‘b’ at 1", "position 2, masked", "‘c’ at 3"]) == (
+    assert finding_of("discounted tokens", weights, ["‘a’ at 0", "‘b’ at 1", "position 2, masked", "‘c’ at 3"]) == (
         "2 of 4 tokens count less than half; least: position 2, masked, ω = 0.02."
     )
-    assert reading("discounted tokens", np.ones(3), ["a", "b", "c"]) == ""
+    assert finding_of("discounted tokens", np.ones(3), ["a", "b", "c"]) == ""

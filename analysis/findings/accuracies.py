@@ -257,18 +257,6 @@ def importances(shares: Sequence[float], names: Sequence[str]) -> str:
     return f"{first} tells good trials from the rest most, then {second}; evenly each had {percent(1 / len(names))}."
 
 
-def parts_of_whole(names: Sequence[str], values: Sequence[float], total: str) -> str:
-    """Which of several parts of a whole is largest, where it is more than an even part."""
-    whole = float(sum(values))
-    if len(names) < 2 or whole <= 0:
-        return ""
-    order = sorted(range(len(names)), key=lambda at: -values[at])
-    share = values[order[0]] / whole
-    if not share - 1 / len(names) > _SAME:
-        return ""
-    return f"{names[order[0]][0].upper()}{names[order[0]][1:]} took {percent(share)} of {total}."
-
-
 def _interval(value: np.ndarray, decimals: int) -> str:
     middle, low, high = (f"{number:+.{decimals}f}".replace("-", "−") for number in value)
     return f"{middle} [{low}, {high}]"
