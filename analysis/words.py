@@ -35,15 +35,19 @@ def times(value: float, reference: float) -> str:
     if ratio > 0.95:
         return "about"
     if ratio > 0.6:
-        return f"{ratio:.0%} of"
+        return f"{percent(ratio, 0)} of"
     part = round(1 / ratio)
     return f"{_PARTS[part]} of" if part in _PARTS else f"1/{part} of"
 
 
-def percent(value: float) -> str:
-    """A share in per cent, with as many decimals as it needs."""
-    size = abs(value)
-    return f"{value:.0%}" if size >= 0.1 or size == 0 else f"{value:.1%}" if size >= 0.01 else f"{100 * value:.2g}%"
+def percent(value: float, decimals: int | None = None) -> str:
+    """Return a share in per cent, `33 %`, with as many decimals as asked for or as it needs."""
+    if decimals is None:
+        size = abs(value)
+        if 0 < size < 0.01:
+            return f"{100 * value:.2g} %"
+        decimals = 0 if size >= 0.1 or size == 0 else 1
+    return f"{100 * value:.{decimals}f} %"
 
 
 def number(value: float, as_percent: bool) -> str:
@@ -120,7 +124,7 @@ def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[st
         if name in P_COLUMNS:
             formats[name] = _blank(p_value)
         elif name in shares:
-            formats[name] = _blank("{:.1%}".format)
+            formats[name] = _blank(lambda share: percent(share, 1))
         elif frame[name].dtype.kind == "f":
             formats[name] = _blank("{:.0f}".format if _whole(frame[name].to_numpy()) else _significant)
     if not {"low", "high"} <= set(formats):

@@ -16,6 +16,7 @@ from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
 from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, read
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
+from analysis.words import percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import chart, export_button, reproduce, start_exhibits
@@ -193,10 +194,10 @@ def _title(record: JobRecord) -> str:
     spec = record.parameters(SweepSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     models = ", ".join(model.source for model in spec.models)
-    sparsities = ", ".join(f"{sparsity:.0%}" for sparsity in spec.sparsities)
+    sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     bits = f" · {', '.join(map(str, spec.bits))} bits" if min(spec.bits) < AS_STORED else ""
-    budgets = ", ".join(f"{budget:.0%}" for budget in spec.budgets)
+    budgets = ", ".join(percent(budget, 0) for budget in spec.budgets)
     kept = f" · {', '.join(spec.policies)} at {budgets} of the cache" if spec.policies else ""
     return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities}{bits}{kept} · {seeds}"
 

@@ -36,7 +36,7 @@ def test_a_row_keeps_its_bar_or_misses_it():
     assert not at_most("x", rows, "a").holds and at_most("x", rows[1:], "a", 0.08).holds
     assert at_least("x", rows[:8], "a", 0.8).holds and not at_least("x", rows, "a", 0.8).holds
     assert as_said("x", rows, "a", 0.1).holds and not as_said("x", rows, "a", 0.2).holds
-    assert as_said("x", rows, "a", 0.2).value.endswith("plan 20.0%")
+    assert as_said("x", rows, "a", 0.2).value.endswith("plan 20.0 %")
     assert few_of("x", rows[6:30], "a").holds and not few_of("x", rows[:24], "a").holds
     assert not few_of("x", rows[30:40], "a").holds, "too few nulls"
 
@@ -82,7 +82,7 @@ def test_every_part_runs_and_the_table_has_its_bars(tmp_path, capsys, monkeypatc
         if part.target.startswith("benchmarks.honesty.pruning:"):
             program.main(["--only", part.name, "--sets", "2", "--into", str(tmp_path)])
     printed = capsys.readouterr().out
-    for bar in ("≤ 7%", "≥ 93%", "± 5 points", "≥ 80%", "≤ 3 of ≥ 20"):
+    for bar in ("≤ 7 %", "≥ 93 %", "± 5 points", "≥ 80 %", "≤ 3 of ≥ 20"):
         assert f"| {bar} |" in printed
     assert parts.PARTS.keys() >= {"simulated", "resampled", "power", "halves"}
 

@@ -17,7 +17,7 @@ from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import EvaluateSpec, PlanParams, Spec
 from analysis.statistics.differences import points
-from analysis.words import p_words
+from analysis.words import p_words, percent
 
 if TYPE_CHECKING:
     from analysis.jobs import Outcome
@@ -126,10 +126,13 @@ def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
         if task["truncated"]:
             print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         if task.get("chance") is not None:
-            print(f"  {CHANCE:<24} {task['chance']:.1%}")
+            print(f"  {CHANCE:<24} {percent(task['chance'], 1)}")
         for row in task.get("models", ()):
             if row["n"]:
-                print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of {_items(row)}")
+                print(
+                    f"  {row['model']:<24} {percent(row['value'], 1)} [{percent(row['low'], 1)}, "
+                    f"{percent(row['high'], 1)}] of {_items(row)}"
+                )
         for row in task.get("perplexity", ()):
             print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word{_bound(task)}")
         _print_differences(task.get("differences", ()))
@@ -137,7 +140,10 @@ def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
         print("average over tasks")
         for row in summary["average"]:
             if row["n"]:
-                print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}]")
+                print(
+                    f"  {row['model']:<24} {percent(row['value'], 1)} [{percent(row['low'], 1)}, "
+                    f"{percent(row['high'], 1)}]"
+                )
         _print_differences(summary["average_differences"])
     for row in summary.get("over_seeds", ()):
         print(row["in_words"])

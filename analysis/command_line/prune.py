@@ -13,6 +13,7 @@ from analysis.command_line.verb_flags import Fields, as_json, flag
 from analysis.errors import UserError
 from analysis.pruned import report_file
 from analysis.specs import METHODS, PruneSpec
+from analysis.words import percent
 
 ASKED = Fields(PruneSpec)
 FLAGS = (
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if METHODS[spec.method].removes:
         print(
             f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
-            f"({sparsity['overall']:.1%}) by {spec.method}."
+            f"({percent(sparsity['overall'], 1)}) by {spec.method}."
         )
     if spec.quantization.active:
         print(

@@ -14,6 +14,7 @@ from analysis.command_line.verb_flags import Fields, as_json, flag, overwrite
 from analysis.findings import finding_of
 from analysis.specs import OBJECTIVES, SuggestSpec
 from analysis.statistics.differences import points
+from analysis.words import percent
 
 if TYPE_CHECKING:
     from analysis.jobs.summaries import SuggestSummary
@@ -74,11 +75,14 @@ def _print(summary: "SuggestSummary") -> None:
     print(f"{len(trials)} trials by {objective.title}, {seeds}")
     for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
         setting = ", ".join(f"{key} {value}" for key, value in row["discount"].items())
-        print(f"  {name:<12} {row['value']:.4%}  trial {row['number']}: {setting}")
+        print(f"  {name:<12} {percent(row['value'], 4)}  trial {row['number']}: {setting}")
     floor = summary.get("floor")
     if floor is not None:
-        bits = "" if floor["changed"] is None else f", {floor['changed']:.2%} of the mask bits change"
-        print(f"  {'another seed':<12} {floor['value']:.4%}  no discount with calibration seed {floor['seed']}{bits}")
+        bits = "" if floor["changed"] is None else f", {percent(floor['changed'], 2)} of the mask bits change"
+        print(
+            f"  {'another seed':<12} {percent(floor['value'], 4)}  no discount with calibration seed "
+            f"{floor['seed']}{bits}"
+        )
     none = next((row["value"] for row in trials if row["name"] == "no discount"), None)
     finding = finding_of(
         "trials",
@@ -90,7 +94,7 @@ def _print(summary: "SuggestSummary") -> None:
         None if floor is None else floor["value"],
     )
     print(finding or "No setting tried is better than the published one and no discount in the digits shown.")
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["importance"].items())
+    shares = ", ".join(f"{name} {percent(share, 0)}" for name, share in summary["importance"].items())
     print(f"importance: {shares or 'too few trials that differ'}")
     for row in (summary["comparison"] or {}).get("differences", ()):
         if row["task"] == "average":

@@ -20,6 +20,7 @@ from analysis.findings import sweeps
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name
+from analysis.words import percent
 
 if TYPE_CHECKING:
     from analysis.figures.export import Exhibit
@@ -162,13 +163,15 @@ def _print(settings: Sequence[sweep_scores.Setting], verdicts: Sequence[str], ou
     for model in dict.fromkeys(setting.pruning.model.source for setting in settings):
         of_model = [setting for setting in settings if setting.pruning.model.source == model]
         chance = of_model[0].chance
-        told = "" if chance is None else f", chance {chance:.1%}"
-        print(f"{model}: dense {of_model[0].dense.value:.1%}{told}")
+        told = "" if chance is None else f", chance {percent(chance, 1)}"
+        print(f"{model}: dense {percent(of_model[0].dense.value, 1)}{told}")
         for setting in of_model:
             low, high = setting.by_seed.min(), setting.by_seed.max()
             seeds = f"{len(setting.seeds)} seed{'s' if len(setting.seeds) > 1 else ''}"
-            spread = f", {low:.1%} to {high:.1%} over {seeds}" if len(setting.seeds) > 1 else f", {seeds}"
-            print(f"  {setting.name:<36} {setting.accuracy:.1%}{spread}")
+            spread = (
+                f", {percent(low, 1)} to {percent(high, 1)} over {seeds}" if len(setting.seeds) > 1 else f", {seeds}"
+            )
+            print(f"  {setting.name:<36} {percent(setting.accuracy, 1)}{spread}")
     for verdict in verdicts:
         print(verdict)
     if note:

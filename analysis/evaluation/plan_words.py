@@ -5,6 +5,7 @@ from math import ceil, isfinite
 
 from analysis.evaluation.planning import MOST_SEEDS, Noise, Plan, TaskItems, needed, plan
 from analysis.statistics.differences import POWER
+from analysis.words import percent
 
 
 def sentences(
@@ -27,7 +28,7 @@ def in_words(shown: Plan) -> str:
         return f"{text} and {of_seeds} show no difference: too few of the items would be scored differently."
     told = (
         f"{text} and {of_seeds} show a difference of {_points(shown.detectable)} points on average, or a larger one, "
-        f"with {POWER:.0%} probability"
+        f"with {percent(POWER, 0)} probability"
     )
     if shown.seeds == 1:
         return f"{told}. The seed's own noise comes on top: no number of items averages it out."
@@ -57,7 +58,8 @@ def needed_in_words(
 def noise_in_words(noise: Noise) -> str:
     """Tell the noise a plan goes by, and where it is from."""
     return (
-        f"Noise {noise.source}: two runs score {noise.disagreement:.1%} of the items differently, the correlation "
+        f"Noise {noise.source}: two runs score {percent(noise.disagreement, 1)} of the items differently, the "
+        "correlation "
         f"within a cluster is {noise.alike:.2f}, and seeds spread the difference by {_points(noise.seed_spread)} "
         "points."
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.specs import METHODS
-from analysis.words import listed
+from analysis.words import listed, percent
 
 _FOLDER = Path(__file__).with_name("published")
 _UNNAMED = {"sink-aware": "baseline"}  # of tables that do not name their methods
@@ -85,14 +85,14 @@ def remarks(table: Sequence[PublishedAccuracy]) -> list[str]:
         }
         for first, second in _pairs({method for method, _ in cells}):
             low = [
-                f"{sparsity:.0%}"
+                percent(sparsity, 0)
                 for method, sparsity in sorted(cells)
                 if method == first and cells[first, sparsity] and cells.get((second, sparsity))
             ]
             if low:
                 both = listed([METHODS[name].title if name in METHODS else name for name in (first, second)])
                 said.append(
-                    f"At {listed(low)} {both} are not above chance ({chance:.0%}): their difference is no gain."
+                    f"At {listed(low)} {both} are not above chance ({percent(chance, 0)}): their difference is no gain."
                 )
     sources = {row.source for row in table}
     for dense in (row for row in table if not row.sparsity):
@@ -100,7 +100,8 @@ def remarks(table: Sequence[PublishedAccuracy]) -> list[str]:
             same = (other.task, other.sparsity) == (dense.task, 0.0) and other.source not in sources
             if same and abs(other.accuracy - dense.accuracy) > _SAME_DENSE:
                 said.append(
-                    f"The dense model scores {dense.accuracy:.2%} here and {other.accuracy:.2%} in another source "
+                    f"The dense model scores {percent(dense.accuracy, 2)} here and {percent(other.accuracy, 2)} in "
+                    "another source "
                     f"({other.source}): model, items or settings differ, so compare within one table only."
                 )
     return said

@@ -12,6 +12,7 @@ from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
+from analysis.words import percent
 
 CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
@@ -234,7 +235,7 @@ def estimated_by(results: Results, name: str) -> str:
     share = sum(exact) / len(exact)
     if share == 1:
         return "exact"
-    return f"{planned} draws" + (f", {share:.0%} of the answers exact" if share else "")
+    return f"{planned} draws" + (f", {percent(share, 0)} of the answers exact" if share else "")
 
 
 def mean_draws(results: Results) -> dict[tuple[str, int], float]:

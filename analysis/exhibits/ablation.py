@@ -14,7 +14,7 @@ from analysis.findings import finding_of
 from analysis.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, without_sinks
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS
-from analysis.words import listed
+from analysis.words import listed, percent
 
 Summary = Mapping[str, Any]
 """What an `ablate_set` job says when it is done, or of the prompts that are done."""
@@ -93,11 +93,11 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit 
 def _level_finding(levels: Levels, name: str) -> str:
     """Say what the untouched model loses without its sinks, and how much attention they drew."""
     measure = MEASURES[name]
-    drew = f"which drew {levels.share:.0%} of the attention"
+    drew = f"which drew {percent(levels.share, 0)} of the attention"
     if name == "divergence":
         return f"Without its sinks, {drew}, the model's predictions change by {levels.target:.2g} nats."
     if measure.untouched == 1.0:
-        return f"Without its sinks, {drew}, the model keeps {levels.target:.0%} of its text."
+        return f"Without its sinks, {drew}, the model keeps {percent(levels.target, 0)} of its text."
     return f"{measure.title} without the sinks, {drew}: {levels.target:.3g}."
 
 

@@ -13,7 +13,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.findings.evictions import in_words
 from analysis.specs import POLICIES
-from analysis.words import listed
+from analysis.words import listed, percent
 
 Summary = Mapping[str, Any]
 """What an `evict` job says when it is done, or of the prompts that are done."""
@@ -98,9 +98,9 @@ def _at_least_kept(
     kept, beside = (mean_of(row, name) for row in there if row is not None)
     if kept is None or beside is None:
         return ""
-    begins, control = f"At {budget:.0%}, keeping {POLICIES[policy].title}", POLICIES[matched].title
+    begins, control = f"At {percent(budget, 0)}, keeping {POLICIES[policy].title}", POLICIES[matched].title
     if MEASURES[name].percent:
-        return f"{begins} preserves {kept[0]:.0%} of the text; {control} preserve {beside[0]:.0%}."
+        return f"{begins} preserves {percent(kept[0], 0)} of the text; {control} preserve {percent(beside[0], 0)}."
     return f"{begins} changes the predictions by {kept[0]:.2g} nats; {control} by {beside[0]:.2g}."
 
 
@@ -128,7 +128,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
         f"{better} of the line: the policy is better. Filled: significant after Holm correction over all {len(drawn)}. "
         f"{summary['prompts']} prompts.",
         effect_intervals(
-            [f"{effect['budget']:.0%} against {effect['against']}" for effect in drawn],
+            [f"{percent(effect['budget'], 0)} against {effect['against']}" for effect in drawn],
             [POLICIES[effect["policy"]].title for effect in drawn],
             values,
             low,
@@ -159,7 +159,7 @@ def _sides(drawn: Sequence[Mapping[str, Any]], more_is_better: bool) -> str:
             "not significant" if not shown(effect) else "better" if (effect["value"] > 0) == more_is_better else "worse"
         )
         pair = POLICIES[effect["policy"]].title, POLICIES[effect["against"]].title
-        told.setdefault(pair, {}).setdefault(side, []).append(f"{effect['budget']:.0%}")
+        told.setdefault(pair, {}).setdefault(side, []).append(percent(effect["budget"], 0))
     return " ".join(
         f"{policy[0].upper()}{policy[1:]} against {control}: "
         f"{', '.join(f'{side} at {listed(budgets)}' for side, budgets in sides.items())}."

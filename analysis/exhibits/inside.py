@@ -23,6 +23,7 @@ from analysis.sinks.text_divergence import (
     shared_sinks,
     text_over_steps,
 )
+from analysis.words import percent
 
 RANDOM = "random weights"
 OVER_PROMPTS = "Band: the 95 % interval of the mean over prompts, of each {axis} by itself."
@@ -258,14 +259,14 @@ def divergence_in_words(divergence: TextDivergence, here: list[str], there: list
         told = (
             f"The texts first differ after step {divergence.first_step}, in {len(divergence.first_positions)} position"
             f"{'s' if len(divergence.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
-            f"‘{there[at]}’). Aligned, the finished texts have {divergence.finished.aligned:.0%} of their new tokens "
-            f"in common, {divergence.chance:.0%} if one were in random order; by position "
-            f"{divergence.finished.by_position:.0%}."
+            f"‘{there[at]}’). Aligned, the finished texts have {percent(divergence.finished.aligned, 0)} of their new "
+            f"tokens in common, {percent(divergence.chance, 0)} if one were in random order; by position "
+            f"{percent(divergence.finished.by_position, 0)}."
         )
     if np.isfinite(divergence.other_step):
         tau = rank_agreement(divergence.filled)
         order = f" Kendall’s τ of the order is {tau:.2f}." if np.isfinite(tau) else ""
-        told += f" {divergence.other_step:.0%} of the positions are filled in another step.{order}"
+        told += f" {percent(divergence.other_step, 0)} of the positions are filled in another step.{order}"
     return told + " This is one prompt: it says nothing of others."
 
 

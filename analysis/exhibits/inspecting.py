@@ -22,6 +22,7 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions, geometry, text_divergence
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import InspectParams, JobSpec, ModelSpec, RecordSpec, SinkParams
+from analysis.words import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +237,7 @@ def _over_prompts(
         missing = len(inspection.prompts) - len(kept.hits)
         inspection.notes.append(f"No token was undecided where the lens looks in {missing} prompts: they are left out.")
     if "lens" in wanted and len(kept.hits) > 1:
-        where = f"after {params.lens_at:.0%} of the steps"
+        where = f"after {percent(params.lens_at, 0)} of the steps"
         take("lens", inside_sets.lens_over_prompts(np.stack(kept.hits), np.stack(kept.counts), where))
     if "geometry" in wanted and several:
         for name in geometry.MEASURES:

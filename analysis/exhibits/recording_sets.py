@@ -17,6 +17,7 @@ from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
+from analysis.words import percent
 
 Sets = Mapping[str, RecordingSet]
 """Sets by what they are called, a row of a figure each."""
@@ -51,8 +52,8 @@ def layers_by_kind(sets: Sets) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         "95 % intervals over prompts. Bars: sinks per step, by kind of token. Dots: attention to a sink, × uniform "
-        f"attention (dotted line). Prompts: {prompts}. Kinds below {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks "
-        f"have no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
+        f"attention (dotted line). Prompts: {prompts}. Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} of a "
+        f"layer's sinks have no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
         f"{set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(rows),
         kind_table(sets),

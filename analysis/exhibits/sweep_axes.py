@@ -12,6 +12,7 @@ from analysis.evaluation.sweep_tables import comparison_row
 from analysis.figures.sweep import Curve, Delta
 from analysis.specs import EvictionPoint, detail, part_alone, step_range, titles_apart
 from analysis.specs.recipe import called
+from analysis.words import percent
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def by_steps(settings: Sequence[Setting], method: str) -> Grid:
         if setting.pruning.method == method:
             cells[step_range(setting.pruning), setting.pruning.sparsity].append(setting.accuracy)
     values = np.array([[np.mean(cells.get((steps, x), [np.nan])) for x in sparsities] for steps in ranges])
-    return Grid(values, ranges, [f"{sparsity:.0%}" for sparsity in sparsities])
+    return Grid(values, ranges, [percent(sparsity, 0) for sparsity in sparsities])
 
 
 def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Curve:

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.causes import effect_intervals
 from analysis.figures.style import REFERENCE, as_text, layout, shorten
-from analysis.words import p_words
+from analysis.words import p_words, percent
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
 PANEL = 128  # pixels of a panel's height
@@ -84,7 +84,7 @@ def running(
                 xref="x domain",
                 y=chance,
                 yref="y",
-                text=f"chance {chance:.0%}",
+                text=f"chance {percent(chance, 0)}",
                 showarrow=False,
                 xanchor="right",
                 yanchor="bottom",

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from analysis import words
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
@@ -143,7 +144,7 @@ def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, pe
     lines = np.empty(grid.values.shape, object)
     for (layer, column), value in np.ndenumerate(grid.values):
         where = f"{columns} {column}" if isinstance(columns, str) else as_text(columns[column])
-        unsigned = f"{value:.3%}" if percent else f"{value:.3g}"
+        unsigned = words.percent(value, 3) if percent else f"{value:.3g}"
         number = ("none" if np.isnan(value) else f"{100 * value:+.3f} {unit}") if signed else unsigned
         more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
         lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
@@ -156,7 +157,7 @@ def beyond(title: str, values: np.ndarray, floor: np.ndarray, lines: np.ndarray 
     """
     hover = np.empty(values.shape, object)
     for index, value in np.ndenumerate(values):
-        hover[index] = f"{name} {value:.3%}, another calibration seed {floor[index]:.3%}"
+        hover[index] = f"{name} {words.percent(value, 3)}, another calibration seed {words.percent(floor[index], 3)}"
         if lines is not None:
             hover[index] += f"<br>{lines[index]}"
     return Grid(title, values - floor, hover)
@@ -166,7 +167,7 @@ def floor_lines(independent: np.ndarray) -> np.ndarray:
     """What independent masks give of each cell as a line for its hover."""
     lines = np.empty(independent.shape, object)
     for index, value in np.ndenumerate(independent):
-        lines[index] = f"independent masks {value:.1%}"
+        lines[index] = f"independent masks {words.percent(value, 1)}"
     return lines
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis import words
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
@@ -43,7 +44,7 @@ def head_grid(
     written = layers * heads <= _WRITTEN
     large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
     number = "%{z:.0%}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
-    shown = [[f"{value:.1%}" if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
+    shown = [[words.percent(value, 1) if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
     if names is not None:
         named = [[f"<br>most attention: {as_text(each)}" for each in row] for row in names]
         shown = [list(map("".join, zip(*rows, strict=True))) for rows in zip(shown, named, strict=True)]
@@ -62,13 +63,14 @@ def head_grid(
         )
     )
     if null is not None and np.isfinite(null).any():
-        layer, head = np.nonzero(~(values > np.nanmax(null)))
+        most = float(np.nanmax(null))
+        layer, head = np.nonzero(~(values > most))
         figure.add_trace(
             go.Scatter(
                 x=head + 0.38,
                 y=layer - 0.36,
                 mode="markers",
-                name=f"not above random weights (at most {np.nanmax(null):{'.2%' if percent else '.3g'}})",
+                name=f"not above random weights (at most {words.number(most, percent)})",
                 marker={"symbol": "x", "size": 7, "color": REFERENCE},
                 hoverinfo="skip",
                 showlegend=True,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, as_text, colors_by_method, layout
+from analysis.words import percent
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Fi
             figure.add_hline(
                 y=level,
                 line={"color": REFERENCE, "width": 1.5, "dash": dash},
-                annotation_text=f"{label} {level:.1%}",
+                annotation_text=f"{label} {percent(level, 1)}",
                 annotation_position="bottom right" if label == "dense" else "top right",
             )
     layout(figure, "sparsity", "accuracy", height=340)
     ticks = {"tickmode": "array", "tickvals": list(range(len(sparsities)))}
     figure.update_xaxes(
-        ticktext=[f"{sparsity:.0%}" for sparsity in sparsities], range=[-0.6, len(sparsities) - 0.4], **ticks
+        ticktext=[percent(sparsity, 0) for sparsity in sparsities], range=[-0.6, len(sparsities) - 0.4], **ticks
     )
     figure.update_yaxes(tickformat=".0%")
     figure.update_layout(showlegend=True)

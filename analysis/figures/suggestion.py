@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
+from analysis.words import percent
 
 _DASHES = ("dash", "dot")
 
@@ -115,7 +116,7 @@ def importances(shares: Mapping[str, float]) -> go.Figure:
             y=names,
             orientation="h",
             marker={"color": SERIES_COLORS[0]},
-            text=[f"{shares[name]:.0%}" for name in names],
+            text=[percent(shares[name], 0) for name in names],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",

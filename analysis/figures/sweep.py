@@ -20,6 +20,7 @@ from analysis.figures.style import (
     write_cells,
 )
 from analysis.statistics.differences import Difference
+from analysis.words import percent
 
 DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
@@ -220,7 +221,7 @@ def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) ->
         line = {"color": REFERENCE, "width": 1.5, "dash": dash}
         figure.add_shape(type="line", xref="x domain", x0=0, x1=1, yref="y", y0=level, y1=level, line=line)
         figure.add_annotation(
-            text=f"{name}<br>{level:.1%}",
+            text=f"{name}<br>{percent(level, 1)}",
             showarrow=False,
             align="left",
             yanchor="middle" if not close else "bottom" if level == max(dense or 0, chance or 0) else "top",

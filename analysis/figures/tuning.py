@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
+from analysis.words import percent
 
 
 def discount_curves(
@@ -65,7 +66,7 @@ def spread_lines(spread: np.ndarray) -> np.ndarray | None:
         return None
     lines = np.empty(spread.shape, object)
     for index, value in np.ndenumerate(spread):
-        lines[index] = f"± {value:.3%} (95 %)"
+        lines[index] = f"± {percent(value, 3)} (95 %)"
     return lines
 
 

@@ -17,7 +17,7 @@ from analysis.evaluation.ablation_effects import (
 from analysis.specs import INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.words import listed
+from analysis.words import listed, percent
 
 
 def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
@@ -35,7 +35,8 @@ def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
     return (
         f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} against as many random positions of "
         f"the same state, over {strongest['n']} prompts.{_by_attention(rows, strongest)} They held "
-        f"{strongest['shares'][0]:.0%} of the attention, as many random positions {strongest['shares'][1]:.0%}."
+        f"{percent(strongest['shares'][0], 0)} of the attention, as many random positions "
+        f"{percent(strongest['shares'][1], 0)}."
         f"{others}{without_sinks(strongest)} Intervals cover the choice of prompts only; sampler and controls have one "
         "seed."
     )
@@ -179,4 +180,4 @@ def _number(effect: Row, measure: str) -> str:
 
 def _shares(effect: Row) -> str:
     first, second = effect["shares"]
-    return f"{first:.1%} and {second:.1%}"
+    return f"{percent(first, 1)} and {percent(second, 1)}"

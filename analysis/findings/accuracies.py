@@ -80,7 +80,8 @@ def published_differences(
         if errors is not None:
             there &= np.abs(differences[row]) > _ERRORS * errors[row]
         each = [
-            f"{100 * differences[row, x]:+.1f} at {at[x]:.0%}".replace("-", "−") for x in np.flatnonzero(there).tolist()
+            f"{100 * differences[row, x]:+.1f} at {percent(at[x], 0)}".replace("-", "−")
+            for x in np.flatnonzero(there).tolist()
         ]
         if each:
             told.append(f"{name} {listed(each)}")
@@ -119,7 +120,7 @@ def accuracy_over_sparsity(sparsity: np.ndarray, accuracy: np.ndarray) -> str:
     for end in (at.min(), at.max()):
         values = 100 * np.asarray(accuracy, float)[at == end]
         low, high = f"{values.min():.1f}", f"{values.max():.1f}"
-        ends.append(f"{low if low == high else f'{low} to {high}'} % right at {end:.0%} sparsity")
+        ends.append(f"{low if low == high else f'{low} to {high}'} % right at {percent(end, 0)} sparsity")
     return f"{ends[0]}, {ends[1]}."
 
 

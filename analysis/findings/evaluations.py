@@ -8,7 +8,7 @@ from analysis.evaluation.results import AVERAGE, Results
 from analysis.statistics.crossed import SeedFloor
 from analysis.statistics.decisions import POINTS, seen
 from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference, points
-from analysis.words import p_words
+from analysis.words import p_words, percent
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
@@ -83,7 +83,7 @@ def over_seeds_in_words(results: Results, group: OverSeeds) -> str:
     return (
         f"{first} against {second} and their like, over the calibration seeds {seeds} crossed with "
         f"{difference.clusters:,} clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
-        f"{of_seeds / both if both else 0:.0%}."
+        f"{percent(of_seeds / both if both else 0, 0)}."
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.evaluation.ablation_effects import Row, effect_of, shown
 from analysis.specs import POLICIES
-from analysis.words import listed
+from analysis.words import listed, percent
 
 
 def in_words(effects_found: Sequence[Row], prompts: int, gone: bool) -> list[str]:
@@ -49,7 +49,8 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
         verb = "gains" if strongest["value"] > 0 else "loses"
         others = f" It is significant at {len(told)} of {len(those)} budgets; this is the largest difference."
         return (
-            f"At {strongest['budget']:.0%} of the {what}, keeping {policy} {verb} {_points(abs(strongest['value']))} "
+            f"At {percent(strongest['budget'], 0)} of the {what}, keeping {policy} {verb} "
+            f"{_points(abs(strongest['value']))} "
             f"points of agreement with the full text [{_ends(strongest)}] compared with keeping {against}, over "
             f"{prompts} prompts.{others}"
         )
@@ -60,11 +61,11 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
         if seen and seen < 1
         else "; with so few prompts none would have been"
     )
-    budgets = listed([f"{effect['budget']:.0%}" for effect in those])
+    budgets = listed([percent(effect["budget"], 0) for effect in those])
     return (
         f"At {budgets} of the {what}, keeping {policy} compared with keeping {against} is not significant after "
         "Holm correction: "
-        f"{_signed(best['value'])} points at {best['budget']:.0%} [{_ends(best)}]{could} ({prompts} prompts)."
+        f"{_signed(best['value'])} points at {percent(best['budget'], 0)} [{_ends(best)}]{could} ({prompts} prompts)."
     )
 
 

@@ -156,7 +156,7 @@ def output_error(errors: Mapping[str, float], undiscounted: float) -> str:
             told.append(f"{name} {'raises' if points > 0 else 'lowers'} it by {abs(points):.2g} points")
     if not told:
         return ""
-    return f"Mean output error without a discount: {undiscounted:.3%}; {', '.join(told)}."
+    return f"Mean output error without a discount: {percent(undiscounted, 3)}; {', '.join(told)}."
 
 
 def changes_of_errors(changes: Mapping[str, np.ndarray], columns: Sequence[str]) -> str:

@@ -87,4 +87,4 @@ def blocked(outcomes: Mapping[str, float], controls: Sequence[str], what: str) -
 
 
 def _points(share: float) -> str:
-    return f"{share:.1%}"
+    return percent(share, 1)

@@ -16,6 +16,7 @@ from analysis.pruned.packed import FAKE, reported_bytes
 from analysis.pruned.report_file import CARD_FILE, Report
 from analysis.specs import METHODS, PARTS, QUANTIZERS, CalibrationParams, PruneSpec, Reader, Spec
 from analysis.specs.what_is_read import only_read, readers
+from analysis.words import percent
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _METADATA = re.compile(r"---\n(.*?)\n---\s*$", re.DOTALL | re.MULTILINE)
@@ -115,10 +116,11 @@ def _what_it_is(report: Report) -> list[str]:
     name = _name(report["model"]["source"])
     removed, weights = sparsity["pruned_weights"], sparsity["weights"]
     removes, quantized = row is None or row.removes, quantization_title(report["parameters"])
-    pruned = [f"{sparsity['overall']:.1%} pruned by {title}"] if removes else []
+    pruned = [f"{percent(sparsity['overall'], 1)} pruned by {title}"] if removes else []
     lines = [f"# {', '.join([name.partition(',')[0], *pruned, *([quantized] if quantized else [])])}", ""]
     if removes:
-        share = f"{removed:,} of the {weights:,} weights of its transformer blocks removed ({sparsity['overall']:.2%})"
+        overall = percent(sparsity["overall"], 2)
+        share = f"{removed:,} of the {weights:,} weights of its transformer blocks removed ({overall})"
         lines += [f"This is {name}, with {share} by SinkScope.", ""]
     else:
         lines += [f"This is {name}, with its weights quantized by SinkScope.", ""]
@@ -167,7 +169,7 @@ def _title(spec: type[Spec], name: str) -> str:
 
 
 def _sparsity(report: Report) -> list[str]:
-    rows = [f"| {name} | {share:.2%} |" for name, share in report["sparsity"]["by_projection"].items()]
+    rows = [f"| {name} | {percent(share, 2)} |" for name, share in report["sparsity"]["by_projection"].items()]
     return ["", "## Removed, by projection", "", "| projection | removed |", "| --- | --- |", *rows]
 
 
@@ -177,7 +179,7 @@ def _accuracies(measured: Sequence[MeasuredTask]) -> list[str]:
     lines = []
     for task in measured:
         items = f"{task.items:,}" if task.items == task.clusters else f"{task.items:,} in {task.clusters:,} clusters"
-        value = f"{task.accuracy:.1%} [{task.low:.1%}, {task.high:.1%}]"
+        value = f"{percent(task.accuracy, 1)} [{percent(task.low, 1)}, {percent(task.high, 1)}]"
         change = [] if task.difference is None else [f"{100 * part:+.1f}" for part in task.difference]
         difference = f"{change[0]} [{change[1]}, {change[2]}]" if change else ""
         cells = (_cell(task.title), _percent(task.dense), value, difference, _percent(task.chance), items)
@@ -191,7 +193,7 @@ def _accuracies(measured: Sequence[MeasuredTask]) -> list[str]:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
+    return "" if share is None else percent(share, 1)
 
 
 def _cell(value: Any) -> str:

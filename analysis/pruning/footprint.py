@@ -18,6 +18,7 @@ from analysis.pruned.packed import packed_bytes, reported_bytes
 from analysis.pruned.report_file import load_report
 from analysis.pruning.speed import Speed, measure
 from analysis.specs import FootprintParams, ModelSpec
+from analysis.words import percent
 
 if TYPE_CHECKING:
     import torch
@@ -146,10 +147,11 @@ def statement(dense: Size, pruned: Size, speed: Speed | None, reason: str = "") 
     zeros = 1 - pruned.nonzeros / pruned.parameters
     if smaller:
         share = 1 - pruned.parameters / dense.parameters
-        parts.append(f"The pruned model has {share:.1%} fewer weights, so it is smaller in memory and on disk.")
+        parts.append(f"The pruned model has {percent(share, 1)} fewer weights, so it is smaller in memory and on disk.")
     elif pruned.nonzeros < dense.nonzeros:
         parts.append(
-            f"{zeros:.1%} of the pruned model's weights are zero. They take the same memory as before; kept as a bit a "
+            f"{percent(zeros, 1)} of the pruned model's weights are zero. They take the same memory as before; kept "
+            "as a bit a "
             f"weight and the other values, its files would be {_megabytes(pruned.bitmask_bytes)} instead of "
             f"{_megabytes(dense.dense_bytes)}."
         )

@@ -15,7 +15,7 @@ from analysis.recording.set_verdicts import LEAST_PORTION, Said
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
 from analysis.sinks.intervals import LEVEL, Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.words import listed
+from analysis.words import listed, percent
 
 MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
@@ -30,7 +30,7 @@ LEGEND: Mapping[str, str] = {
     "(corrected share), with its 95 % interval over prompts.",
     "chance": "Chance: sinks in log-normal attention of the same mean and spread.",
     "set apart": "Set apart: a significant gap below the sinks, or a heavy tail; by chance at most "
-    f"{1 - LEVEL:.0%} of the layers.",
+    f"{percent(1 - LEVEL, 0)} of the layers.",
     "vs random positions": f"vs: {ABOVE} more or {BELOW} fewer new sinks per step than the null, {OPEN} not "
     "significant; all layers and nulls jointly at 95 %.",
     "vs writing alone": "Writing alone: a position keeps its attention while its token's state stays.",

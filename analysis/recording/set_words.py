@@ -40,7 +40,7 @@ def spread(values: np.ndarray, percent: bool) -> str:
 def number(value: float, percent: bool) -> str:
     """A value as sentences write it: two significant digits, and all before the point."""
     if percent:
-        return f"{value:.0%}"
+        return percent(value, 0)
     if 0 < value < _LEAST:
         return f"less than {_LEAST}"
     return f"{value:.2g}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"

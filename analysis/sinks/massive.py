@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.words import percent
+
 MASSIVE_VALUE, MASSIVE_RATIO = 100, 1000  # Sun et al.: larger than 100 and a thousand times the median
 
 
@@ -95,9 +97,11 @@ def sentence(channels: list[Channel], carried: np.ndarray, chance: np.ndarray, m
         return ""
     first = channels[0]
     return (
-        f"In {carried.mean():.0%} of the layers and steps a sink carries the largest residual channel; a random token "
-        f"of the same state would be a sink in {chance.mean():.0%}. Channel {first.number} is the largest in "
-        f"{first.share:.0%} of them, up to {first.largest:,.0f} times the median. {_rarely(massive_share)} massive by "
+        f"In {percent(carried.mean(), 0)} of the layers and steps a sink carries the largest residual channel; a "
+        "random token "
+        f"of the same state would be a sink in {percent(chance.mean(), 0)}. Channel {first.number} is the largest in "
+        f"{percent(first.share, 0)} of them, up to {first.largest:,.0f} times the median. {_rarely(massive_share)} "
+        "massive by "
         "the published rule (above 100 and 1,000 times the median). One prompt, whose layers and steps are much alike: "
         "no interval is given."
     )
@@ -105,4 +109,4 @@ def sentence(channels: list[Channel], carried: np.ndarray, chance: np.ndarray, m
 
 def _rarely(share: float) -> str:
     """A share of the layers and steps, before an adjective."""
-    return f"{share:.0%} are" if share else "None is"
+    return f"{percent(share, 0)} are" if share else "None is"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.registry import Implemented, Registry
+from analysis.words import percent
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ TARGETS: Registry[Target] = Registry(
         "most-variable",
         "most variable sinks at equal attention",
         "of the half of a step's sinks whose share varies most, those that draw together as much attention, within "
-        f"{MASS_TOLERANCE:.0%}, as the least variable sinks at equal attention",
+        f"{percent(MASS_TOLERANCE, 0)}, as the least variable sinks at equal attention",
         control=False,
         for_sets=True,
         implementation="analysis.recording.ablation:choose_most_variable",
@@ -137,8 +138,8 @@ CONTROLS: Registry[Control] = Registry(
     Control(
         "mass",
         "random tokens of equal attention",
-        f"random tokens that draw as much attention, within {MASS_TOLERANCE:.0%}: no sinks, and of the same states "
-        "where there are enough",
+        f"random tokens that draw as much attention, within {percent(MASS_TOLERANCE, 0)}: no sinks, and of the same "
+        "states where there are enough",
         implementation="analysis.recording.ablation:control_by_mass",
     ),
     Control(

@@ -18,6 +18,7 @@ from analysis.specs.recipe import called
 from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
+from analysis.words import percent
 
 _WAY_FORMULA = (
     "Each step is the mean paired difference from the step before, over tasks and calibration seeds, with a 95 % "
@@ -76,7 +77,7 @@ def _seeds_in_words(settings: Sequence[Setting]) -> str:
         low[place], high[place] = min(setting.by_seed), max(setting.by_seed)
         seeds[place] = len(setting.by_seed)
     titles = [called(method, part) for method, part in methods]
-    return finding_of("seeds apart", titles, [f"{sparsity:.0%}" for sparsity in sparsities], low, high, seeds)
+    return finding_of("seeds apart", titles, [f"{percent(sparsity, 0)}" for sparsity in sparsities], low, high, seeds)
 
 
 def way_name(waterfall: Waterfall) -> str:
@@ -189,9 +190,9 @@ def _way(waterfall: Waterfall) -> Exhibit:
     effects = [stage.effect for stage in waterfall.stages]
     method = METHODS[waterfall.method].title
     return Exhibit(
-        f"From the dense model to {method} at {waterfall.sparsity:.0%}",
-        f"The dense model scores {waterfall.dense:.1%}. Each row is what one change adds or takes, the last the whole "
-        "way, each with its own 95 % interval. Grey band: what two calibration seeds of the control differ by.",
+        f"From the dense model to {method} at {percent(waterfall.sparsity, 0)}",
+        f"The dense model scores {percent(waterfall.dense, 1)}. Each row is what one change adds or takes, the last the "
+        "whole way, each with its own 95 % interval. Grey band: what two calibration seeds of the control differ by.",
         way(
             [stage.title for stage in waterfall.stages],
             np.array([[100 * getattr(effect, end) for end in ("value", "low", "high")] for effect in effects]),
@@ -258,7 +259,7 @@ def differences_table(findings: Findings) -> pd.DataFrame:
                 for name, kind in zip(table["method"], table["kind"], strict=True)
             ],
             "less": [METHODS[name].title for name in table["against"]],
-            "sparsity": [f"{value:.0%}" for value in table["sparsity"]],
+            "sparsity": [f"{percent(value, 0)}" for value in table["sparsity"]],
             "points": value,
             "95 %": [f"{least} to {most}" for least, most in zip(low, high, strict=True)],
             "items": table["n"],

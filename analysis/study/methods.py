@@ -5,6 +5,7 @@ from collections.abc import Callable
 from analysis.recording.set_verdicts import NOISE
 from analysis.specs import MASS_TOLERANCE, StudySpec
 from analysis.study.findings import Findings
+from analysis.words import percent
 
 _CROSSED = (
     "The variance is that of calibration seeds and clusters of items crossed, V = V(seeds) + V(clusters) − V(seeds × "
@@ -59,8 +60,8 @@ def _causes(findings: Findings) -> str:
     return (
         f"{told} prompts per model, those of one template or key one cluster, one seed. Paired: sinks hidden minus "
         "other tokens hidden on the same prompt: as many of the same state, or others that draw as much attention, "
-        f"within {MASS_TOLERANCE:.0%}. Per unit of attention, the first control's effect is scaled to the sinks' "
-        "attention (delta method). Intervals: 95 %, Student's, over prompts. p: two-sided, Student's, "
+        f"within {percent(MASS_TOLERANCE, 0)}. Per unit of attention, the first control's effect is scaled to the "
+        "sinks' attention (delta method). Intervals: 95 %, Student's, over prompts. p: two-sided, Student's, "
         f"and the sign flip's where it is larger and few prompts differ. {_family(findings)}"
     )
 

@@ -27,6 +27,7 @@ from analysis.study.cost_estimate import Asked, StudyCostEstimate, foresee_study
 from analysis.study.findings import Findings
 from analysis.study.gather_causes import planned_causes
 from analysis.study.gather_pruning import DISCOUNT, planned_steps
+from analysis.words import percent
 
 WEIGHTS = 8e9  # of a model that is not on this disk
 AS_SET = "As set"
@@ -117,11 +118,11 @@ def sizes_table(sizes: Sequence[Sized]) -> list[dict[str, Any]]:
             "seeds": f"{len(one.spec.seeds)}",
             "prunings": f"{one.prunings:,}",
             "tests": f"{planned_tests(one.spec)}",
-            f"shows ({POWER:.0%})": _told(None if one.plan is None else one.plan.detectable),
-            f"rules out ({POWER:.0%})": _told(None if one.plan is None else one.plan.excluded),
+            f"shows ({percent(POWER, 0)})": _told(None if one.plan is None else one.plan.detectable),
+            f"rules out ({percent(POWER, 0)})": _told(None if one.plan is None else one.plan.excluded),
             "asked about": POINTS.margin(one.spec.difference / 100),
-            "… shown": "not known" if one.plan is None else f"{one.plan.power:.0%}",
-            "… ruled out": "not known" if one.plan is None else f"{one.plan.exclusion:.0%}",
+            "… shown": "not known" if one.plan is None else percent(one.plan.power, 0),
+            "… ruled out": "not known" if one.plan is None else percent(one.plan.exclusion, 0),
             "time": _time(one),
         }
         for one in sizes
@@ -131,10 +132,11 @@ def sizes_table(sizes: Sequence[Sized]) -> list[dict[str, Any]]:
 def how_planned(noise: Noise) -> str:
     """Explain the numbers of the table in plain words."""
     return (
-        f"Shows: the true difference of the discount that is significant with {POWER:.0%} probability, at the level "
+        f"Shows: the true difference of the discount that is significant with {percent(POWER, 0)} probability, at the "
+        "level "
         "left by the study's family of tests. Rules out: the margin that contains the interval as often when there is "
         f"no difference. {plan_words.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
-        f"{SUSTAINED:.0%} of its data sheet."
+        f"{percent(SUSTAINED, 0)} of its data sheet."
     )
 
 
@@ -217,10 +219,10 @@ def designs(spec: StudySpec, noise: Noise) -> list[Design]:
     aware = next((name for name in spec.methods if METHODS[name].control in spec.methods), None)
     changes: dict[str, dict[str, Any]] = {"all that this size compares": {}}
     if len(spec.sparsities) > 1:
-        changes[f"its methods at {middle:.0%} alone"] = {"sparsities": (middle,)}
+        changes[f"its methods at {percent(middle, 0)} alone"] = {"sparsities": (middle,)}
     if aware is not None:
         pair = (METHODS[aware].control, aware)
-        changes[f"{METHODS[aware].title} against its control at {middle:.0%} alone"] = {
+        changes[f"{METHODS[aware].title} against its control at {percent(middle, 0)} alone"] = {
             "sparsities": (middle,),
             "methods": pair,
         }
@@ -281,7 +283,7 @@ def design_in_words(design: Design) -> str:
 
 def designs_in_words(spec: StudySpec, found: Sequence[Design]) -> list[str]:
     """Describe the designs, one sentence each, after what they reach."""
-    wanted = f"a difference of {POINTS.margin(spec.difference / 100)} with {POWER:.0%} probability"
+    wanted = f"a difference of {POINTS.margin(spec.difference / 100)} with {percent(POWER, 0)} probability"
     if not found:
         return [f"No number of seeds up to {planning.MOST_SEEDS} shows {wanted} on these benchmarks."]
     return [f"Cheapest studies that show {wanted}:", *(f"  {design_in_words(design)}" for design in found)]

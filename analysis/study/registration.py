@@ -17,7 +17,7 @@ from analysis.statistics.decisions import NATS, POINTS
 from analysis.study import plans
 from analysis.study.findings import Findings, Registered
 from analysis.study.gather_pruning import compared
-from analysis.words import listed
+from analysis.words import listed, percent
 
 NOT_FROZEN = {"registration"}
 
@@ -45,7 +45,8 @@ def _contrasts(spec: StudySpec) -> list[str]:
     return [
         *(f"Hiding the sinks of {model.source} against its controls." for model in spec.models),
         *(
-            f"{called(one.method, part_alone(one))} against {METHODS[other.method].title} at {one.sparsity:.0%}."
+            f"{called(one.method, part_alone(one))} against {METHODS[other.method].title} at "
+            f"{percent(one.sparsity, 0)}."
             for one, other in compared(grid(spec.sweep()).prunings)
         ),
     ]
@@ -108,7 +109,7 @@ def departures(registration: Registration, findings: Findings, before: int) -> l
             told.append(f"{STUDY_PARTS[part.name].title}: {part.standing}")
     if findings.pruning is not None:
         told += [
-            f"{METHODS[one.method].title} at {one.sparsity:.0%}: {one.planned} calibration seeds planned, "
+            f"{METHODS[one.method].title} at {percent(one.sparsity, 0)}: {one.planned} calibration seeds planned, "
             f"{len(one.seeds)} scored."
             for one in findings.pruning.settings
             if len(one.seeds) < one.planned

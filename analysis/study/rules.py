@@ -8,6 +8,7 @@ question.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis import words
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
 from analysis.findings.sweeps import trend
 from analysis.registry import Registry
@@ -295,7 +296,7 @@ def _controlled(cause: Cause, equal: Cause | None) -> str:
     """Tell what the comparisons hold equal."""
 
     def share(value: float | None) -> str:
-        return "no" if value is None else f"{value:.1%} of"
+        return "no" if value is None else f"{words.percent(value, 1)} of"
 
     sinks, matched = map(share, cause.shares)
     told = (

@@ -16,6 +16,7 @@ from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams
 from analysis.specs.fields import bounds, extra
 from analysis.specs.suggestion import searchable
 from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step
+from analysis.words import percent
 
 PROBES = 8
 # Where bins err most: φ that rises gently over many tokens.
@@ -69,11 +70,12 @@ def in_words(errors: Sequence[BinError]) -> str:
         return "How far bins are off cannot be told: none of the settings tried changes a bit."
     worst = ""
     if not np.isnan(found.worst_missed):
-        worst = f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})"
+        worst = f" (in the worst {percent(found.worst_missed, 1)} and {percent(found.worst_false, 1)})"
     return (
         f"Bins are an estimate. Measured here on {found.settings:d} settings, {len(GENTLE)} of them gentle, where bins "
         "err most, the others drawn over the whole range of every slider: of the mask bits they change, bins miss "
-        f"{found.missed:.1%}, and falsely change {found.false:.1%} as many{worst}. Squares by token are exact."
+        f"{percent(found.missed, 1)}, and falsely change {percent(found.false, 1)} as many{worst}. Squares by token "
+        "are exact."
     )
 
 

@@ -19,6 +19,7 @@ from analysis.jobs.claim_measures import measure_claims
 from analysis.jobs.recording_sets import record_set
 from analysis.recording.set_file import open_set
 from analysis.specs import CLAIM_MEASURES, CLAIMS, ClaimMeasuresSpec, ClaimsSpec, ModelSpec, RecordSetSpec
+from analysis.words import percent
 from benchmarks.honesty.parts import Outcome, Row, Sets, at_most
 
 SEEDS, MOST = 20, 1
@@ -47,7 +48,7 @@ def held(sets: Sets) -> list[Row]:
     outcomes = sets.run(f"{PROMPTS}-prompts", SEEDS, lambda number: one(number, PROMPTS, TOKENS))
     rows = [at_most("any claim holds with random weights", outcomes, "holds", MOST / SEEDS)]
     told = sum(outcome["weakly"] for outcome in outcomes) / len(outcomes)
-    return [*rows, Row("any claim holds weakly with random weights", f"{told:.1%}", "none", True, len(outcomes))]
+    return [*rows, Row("any claim holds weakly with random weights", percent(told, 1), "none", True, len(outcomes))]
 
 
 def one(number: int, prompts: int, tokens: int) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Any
 
 from scipy import stats
 
+from analysis.words import percent
 from cache.code import code_version
 
 FALSE_POSITIVES, COVERAGE, POWER_GAP, POWER, REAL_NULLS = 0.07, 0.93, 0.05, 0.80, (20, 3)
@@ -129,19 +130,19 @@ def share(outcomes: Sequence[Outcome], name: str) -> float:
 def at_most(what: str, outcomes: Sequence[Outcome], name: str, most: float = FALSE_POSITIVES) -> Row:
     """Return the row of something that may happen in at most this share of the sets."""
     value = share(outcomes, name)
-    return Row(what, _percent(value, len(outcomes)), f"≤ {most:.0%}", value <= most, len(outcomes))
+    return Row(what, _percent(value, len(outcomes)), f"≤ {percent(most, 0)}", value <= most, len(outcomes))
 
 
 def at_least(what: str, outcomes: Sequence[Outcome], name: str, least: float) -> Row:
     """Return the row of something that must happen in at least this share of the sets."""
     value = share(outcomes, name)
-    return Row(what, _percent(value, len(outcomes)), f"≥ {least:.0%}", value >= least, len(outcomes))
+    return Row(what, _percent(value, len(outcomes)), f"≥ {percent(least, 0)}", value >= least, len(outcomes))
 
 
 def as_said(what: str, outcomes: Sequence[Outcome], name: str, said: float) -> Row:
     """Return the row of what happened beside the probability that the plan gave."""
     value = share(outcomes, name)
-    told = f"{_percent(value, len(outcomes))}, plan {said:.1%}"
+    told = f"{_percent(value, len(outcomes))}, plan {percent(said, 1)}"
     return Row(what, told, f"± {100 * POWER_GAP:.0f} points", abs(value - said) <= POWER_GAP, len(outcomes))
 
 
@@ -156,4 +157,4 @@ def few_of(what: str, outcomes: Sequence[Outcome], name: str) -> Row:
 def _percent(value: float, sets: int) -> str:
     """Return a share with Wilson's interval for so many sets."""
     interval = stats.binomtest(round(value * sets), sets).proportion_ci(0.95, "wilson")
-    return f"{value:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
+    return f"{percent(value, 1)} [{percent(interval.low, 1)}, {percent(interval.high, 1)}]"

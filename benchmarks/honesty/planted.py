@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.words import percent
 from benchmarks.honesty.parts import POWER, Outcome, Row, Sets, at_least
 from benchmarks.honesty.pruning import SETS, TESTS
 from benchmarks.honesty.scores import Scored, Task, drawn, sizes
@@ -58,9 +59,9 @@ def found(sets: Sets) -> list[Row]:
         scored = stored(place)
         effect = truth(scored)
         planned = planning.needed(sizes(scored), noise_of(scored), abs(effect), TESTS)
-        named = f"{share:.0%} more weights removed, {100 * effect:+.1f} points"
+        named = f"{percent(share, 0)} more weights removed, {100 * effect:+.1f} points"
         if planned is None:
-            rows.append(Row(f"{named}: a size that shows it", "none named", f"≥ {POWER:.0%}", False, 0))
+            rows.append(Row(f"{named}: a size that shows it", "none named", f"≥ {percent(POWER, 0)}", False, 0))
             continue
 
         def one(number: int, scored: Scored = scored, planned: planning.Plan = planned) -> Outcome:
@@ -140,7 +141,7 @@ def score(seed: int, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     for share in SHARES:
         planted = folder / "planted"
         shutil.rmtree(planted, ignore_errors=True)
-        print(f"seed {seed}: {plant(control, planted, share, seed):.1%} of the weights are zero", flush=True)
+        print(f"seed {seed}: {percent(plant(control, planted, share, seed), 1)} of the weights are zero", flush=True)
         asked = EvaluateSpec(
             model=ModelSpec(source=str(control), device="cpu"),
             compare=(ModelSpec(source=str(planted), device="cpu"),),

@@ -13,6 +13,7 @@ from analysis.evaluation.planning import Noise, Plan
 from analysis.statistics.crossed import crossed_difference
 from analysis.statistics.decisions import BETTER, EQUIVALENT, WORSE, decide
 from analysis.statistics.differences import Difference, in_family
+from analysis.words import percent
 from benchmarks.honesty import scores
 from benchmarks.honesty.parts import (
     COVERAGE,
@@ -137,7 +138,7 @@ def power(sets: Sets) -> list[Row]:
     effect = 0.012
     sized = planning.needed(scores.sizes(scored), true_noise(scored, effect), effect, TESTS)
     if sized is None:
-        return [*rows, Row("a size that shows 1.2 points", "none named", f"≥ {POWER:.0%}", False, 0)]
+        return [*rows, Row("a size that shows 1.2 points", "none named", f"≥ {percent(POWER, 0)}", False, 0)]
     outcomes = _outcomes(sets, scored, sized, effect)
     what = f"planted {100 * effect:g} points found at the size named ({sized.seeds} seeds, {sized.items:,} items)"
     return [*rows, at_least(what, outcomes, "shown", POWER)]

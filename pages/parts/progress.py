@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import JOBS
 from analysis.pruned.naming import quantization_title
+from analysis.words import percent
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
 from pages.parts.session import engine, leave, model_name, others_wait, restart
@@ -19,7 +20,9 @@ def job_title(record: JobRecord) -> str:
     if isinstance(spec.get("prompt"), str):
         subject = f"“{shortened(spec['prompt'])}”"
     elif "method" in spec and "sparsity" in spec:
-        subject = " ".join(filter(None, (f"{spec['method']} {spec.get('sparsity', 0):.0%}", quantization_title(spec))))
+        subject = " ".join(
+            filter(None, (f"{spec['method']} {percent(spec.get('sparsity', 0), 0)}", quantization_title(spec)))
+        )
     elif "folders" in spec:
         subject = shortened(", ".join(spec["folders"]))
     else:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.figures.style import TOKEN
 from analysis.sinks.token_states import TokenState
+from analysis.words import percent
 
 _STYLE = """<style>
 .ss-text{line-height:2.15;font-size:1rem;padding:.35rem 0}
@@ -72,7 +73,7 @@ def token_text(
             notes.append("prompt")
         elif sure is not None:
             style = f' style="background:{confidence_color(sure)}"'
-            notes.append(f"confidence {sure:.0%}")
+            notes.append(f"confidence {percent(sure, 0)}")
         if states[index] == TokenState.ACCEPTED:
             kinds.append("accepted")
             notes.append("may be taken back")

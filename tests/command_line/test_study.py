@@ -65,7 +65,7 @@ def test_a_plan_is_frozen_before_anything_runs_followed_and_departed_from(tmp_pa
     assert plan["settings"]["seeds"] == [0, 1, 2, 3] and plan["tests"] == plans.planned_tests(first)
     assert first.registration.digest == plan["digest"] and plan["digest"] in capsys.readouterr().err
     assert plan["outcome"] == "Change of the predictions" and plan["margins"]["accuracy"] == "2 points"
-    assert "Sink-Wanda against Wanda, noised (control) at 50%." in plan["contrasts"]
+    assert "Sink-Wanda against Wanda, noised (control) at 50 %." in plan["contrasts"]
     assert planned(["study", "--plan", str(file)]) == first, "followed without a flag"
     other = planned(["study", "--plan", str(file), "--seeds", "0,1", "--device", "cpu"])
     assert other.seeds == (0, 1) and other.model.device == "cpu" and other.registration == first.registration

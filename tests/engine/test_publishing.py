@@ -13,6 +13,7 @@ from analysis.pruned.report_file import load_report
 from analysis.pruning.card import MeasuredTask, base_model, licence_in, model_card
 from analysis.recording.trajectory_file import save
 from analysis.specs import EvaluateSpec, ModelSpec
+from analysis.words import percent
 from tests.command_line.surface import holds_fields
 from tests.engine.fake_hub import fake_hub
 from tests.engine.test_runs import finished
@@ -46,7 +47,7 @@ def test_a_pruned_folder_has_a_card_whose_metadata_reads(pruned):
     assert report["command"] in card.text and f"{report['sparsity']['pruned_weights']:,}" in card.text
     assert "Not measured" in card.text and "| Calibration seed | 0 |" in card.text
     for name, share in report["sparsity"]["by_projection"].items():
-        assert f"| {name} | {share:.2%} |" in card.text
+        assert f"| {name} | {percent(share, 2)} |" in card.text
 
 
 def test_a_card_names_base_model_licence_and_data_set_where_they_are_known(pruned, tmp_path):
@@ -57,7 +58,7 @@ def test_a_card_names_base_model_licence_and_data_set_where_they_are_known(prune
     card = ModelCard(model_card(report, "mit", [task]))
     assert (card.data.base_model, card.data.license) == ("GSAI-ML/LLaDA-8B-Base", "mit")
     assert card.data.datasets == ["Salesforce/wikitext"]
-    line = "| WinoGrande \\| XL | 62.0% | 60.0% [55.0%, 65.0%] | -2.0 [-5.0, +1.0] | 50.0% | 300 in 200 clusters |"
+    line = "| WinoGrande \\| XL | 62.0 % | 60.0 % [55.0 %, 65.0 %] | -2.0 [-5.0, +1.0] | 50.0 % | 300 in 200 clusters |"
     assert line in card.text and "another calibration seed" in card.text
     (tmp_path / "README.md").write_text(card.content)
     assert licence_in(tmp_path) == "mit" and licence_in(tmp_path / "none") is None
@@ -91,7 +92,7 @@ def test_an_upload_is_private_whole_and_has_the_accuracies_that_were_measured(pr
         plan = planned_upload(pruned, "me/small", engine)
     finally:
         engine.close()
-    assert "| Story | 60.0% | 50.0% [40.0%, 60.0%] | -10.0 [-20.0, +0.0] | 25.0% | 20 |" in plan.card
+    assert "| Story | 60.0 % | 50.0 % [40.0 %, 60.0 %] | -10.0 [-20.0, +0.0] | 25.0 % | 20 |" in plan.card
     assert main(["push", str(pruned), "--to", "me/small", "--upload"]) == 0
     assert hub.address in capsys.readouterr().out
     (created,) = hub.created

@@ -741,7 +741,7 @@ def test_the_command_that_is_shown_asks_the_same_again():
         EvaluateSpec(
             model=model,
             compare=(model.model_copy(update={"source": "b"}),),
-            names=("dense", "sink-wanda 50%"),
+            names=("dense", "sink-wanda 50 %"),
             tasks=("bundled", "piqa"),
             limit=9,
             draws=4,

@@ -184,5 +184,5 @@ def test_the_preset_of_64_items_says_what_it_can_show():
     assert "where there is none, they rule out one of" in studied
     assert "comes on top" in shown
     assert wanted.startswith("To show a difference of 0.5 points")
-    assert source.startswith("Noise assumed: two runs score 2.0% of the items differently")
+    assert source.startswith("Noise assumed: two runs score 2.0 % of the items differently")
     assert source.endswith("Adjusted for 7 tests.")

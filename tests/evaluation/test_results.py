@@ -572,7 +572,7 @@ def test_draws_are_not_told_of_exact_answers(found):
     whole = exact(len(found.answers))
     assert tables.estimated_by(whole, "a") == "exact"
     assert evaluation_summary.summary(whole)["tasks"][0]["estimated_by"] == "exact"
-    assert tables.estimated_by(exact(21), "a") == "32 draws, 20% of the answers exact"
+    assert tables.estimated_by(exact(21), "a") == "32 draws, 20 % of the answers exact"
     unsaid = {place: answer.model_copy(update={"draws": ()}) for place, answer in found.answers.items()}
     assert tables.estimated_by(replace(found, answers=unsaid), "a") == ""
 
@@ -619,7 +619,7 @@ def test_running_accuracy_has_the_chance_level_in_view(found):
     drawn = [curves.running_accuracy(np.ones(80), np.arange(80), "sure")]
     plain, with_chance = (figures.running(drawn, ["#000000"], "accuracy", chance=chance) for chance in (None, 0.25))
     assert {shape.y0 for shape in with_chance.layout.shapes} == {0.25}
-    assert "chance 25%" in [annotation.text for annotation in with_chance.layout.annotations]
+    assert "chance 25 %" in [annotation.text for annotation in with_chance.layout.annotations]
     assert with_chance.layout.yaxis.range[0] < 0.25 < plain.layout.yaxis.range[0]
     assert not plain.layout.shapes
     rows = tables.accuracy_table(found)

@@ -50,6 +50,6 @@ def test_the_map_of_noise_steps_has_gaps_where_nothing_is_scored():
     ]
     assert len(sweep_axes.step_ranges(settings)) == 2, "wanda weighs no steps"
     grid = sweep_axes.by_steps(settings, "sink-wanda")
-    assert grid.columns == ["50%", "70%"] and grid.rows == sweep_axes.step_ranges(settings)
+    assert grid.columns == ["50 %", "70 %"] and grid.rows == sweep_axes.step_ranges(settings)
     assert grid.values[0] == pytest.approx([0.6, 0.4])
     assert grid.values[1][0] == pytest.approx(0.8) and np.isnan(grid.values[1][1])

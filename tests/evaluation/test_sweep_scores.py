@@ -175,9 +175,9 @@ def test_published_differences_at_chance_and_another_dense_score_are_said():
     for row in published():
         tables.setdefault((row.model, row.pattern, row.task), []).append(row)
     paper = " ".join(remarks(tables["LLaDA-8B", "unstructured", "winogrande"]))
-    assert "At 75% Sink-Wanda and Wanda are not above chance (50%)" in paper and "Sink-SparseGPT" not in paper
+    assert "At 75 % Sink-Wanda and Wanda are not above chance (50 %)" in paper and "Sink-SparseGPT" not in paper
     replication = " ".join(remarks(tables["LLaDA-8B-Base", "unstructured", "winogrande"]))
-    assert "scores 74.59% here and 69.30% in another source" in replication
+    assert "scores 74.59 % here and 69.30 % in another source" in replication
     assert remarks(tables["LLaDA-8B", "unstructured", "gsm8k"]) == [] and chance_of("gsm8k") is None
 
 

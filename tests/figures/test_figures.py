@@ -45,12 +45,12 @@ def test_axes_are_named_and_arrays_are_not_half_precision(name):
 
 def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     grid = np.arange(6).reshape(2, 3) / 10
-    assert figures.head_grid(grid, "strength").data[0].text[1][1] == "40.0%"
+    assert figures.head_grid(grid, "strength").data[0].text[1][1] == "40.0 %"
     null = np.full((2, 3), 0.15)
     marked = figures.head_grid(grid, "strength", null=null).data[1]
-    assert len(marked.x) == int((grid <= 0.15).sum()) and marked.name == "not above random weights (at most 15.00%)"
+    assert len(marked.x) == int((grid <= 0.15).sum()) and marked.name == "not above random weights (at most 15.00 %)"
     figure = figures.head_grid(grid, "strength", names=[["a", "b", "c"], ["d", "<b>", "f"]])
-    assert figure.data[0].text[1][1] == "40.0%<br>most attention: &lt;b&gt;"
+    assert figure.data[0].text[1][1] == "40.0 %<br>most attention: &lt;b&gt;"
 
 
 def test_maps_and_grids_stand_as_their_arrays_do():

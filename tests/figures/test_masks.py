@@ -49,7 +49,7 @@ def test_cells_say_where_they_are_and_what_chance_shows():
     grid = figures.Grid("g", np.array([[0.25, 0.125]]), floors)
     figure = figures.grids([grid], "disagreement", ["q_proj", "down_proj"], selected=(0, 1), clickable=True)
     text = figure.data[0].text[0][1]
-    for part in ("layer 0, down_proj", "12.500%", "independent masks 50.0%"):
+    for part in ("layer 0, down_proj", "12.500 %", "independent masks 50.0 %"):
         assert part in text
     assert figure.data[0].hovertemplate.startswith("%{text}" + CLICK_HINT)
     assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].y0) == (0.5, -0.5)
@@ -62,7 +62,7 @@ def test_what_lies_beyond_the_floor_stands_on_the_diverging_scale_and_says_both_
     figure = figures.grids([grid], "beyond two seeds", "head", signed=True)
     np.testing.assert_allclose(figure.data[0].z, [[10, -10]])
     assert colors(figure) == DIFFERENCE_SCALE and figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
-    assert "disagreement 25.000%, another calibration seed 15.000%<br>independent masks 50.0%" in grid.hover[0, 0]
+    assert "disagreement 25.000 %, another calibration seed 15.000 %<br>independent masks 50.0 %" in grid.hover[0, 0]
 
 
 def test_colours_reach_what_chance_gives_though_no_cell_does():

@@ -19,7 +19,7 @@ def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
     band = figure.data[0]
     np.testing.assert_allclose(band.y, [0.72, 0.52, 0.48, 0.68], rtol=1e-6)
     assert [line.y0 for line in figure.layout.shapes] == [0.9, 0.375]
-    assert [text.text for text in figure.layout.annotations] == ["dense<br>90.0%", "chance<br>37.5%"]
+    assert [text.text for text in figure.layout.annotations] == ["dense<br>90.0 %", "chance<br>37.5 %"]
     assert len(figures.accuracy([curve()], "bytes", None, None).layout.shapes) == 0
 
 
@@ -60,7 +60,7 @@ def test_differences_stand_beneath_the_accuracies_with_their_intervals():
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():
-    figure = figures.grid_map(np.array([[0.5, np.nan]]), ["<i>a"], ["60%", "70%"], "sparsity", "steps", "accuracy")
+    figure = figures.grid_map(np.array([[0.5, np.nan]]), ["<i>a"], ["60 %", "70 %"], "sparsity", "steps", "accuracy")
     cells = figure.data[0]
     assert list(cells.text[0]) == ["50.0", ""]
     assert cells.y[0] == "&lt;i&gt;a"
@@ -74,5 +74,5 @@ def test_every_sparsity_that_was_measured_has_one_tick():
     for figure in (figures.accuracy([alone], "sparsity", 0.9, 0.4), figures.deltas([alone], [delta], 0.9, 0.4)):
         for axis in figure.select_xaxes():
             np.testing.assert_allclose(axis.tickvals, [0.7])
-            assert axis.range[0] < 0.7 < axis.range[1] and axis.range[1] - axis.range[0] >= 0.02, "no two read 70%"
+            assert axis.range[0] < 0.7 < axis.range[1] and axis.range[1] - axis.range[0] >= 0.02, "no two read 70 %"
     np.testing.assert_allclose(figures.accuracy([curve()], "sparsity", 0.9, 0.4).layout.xaxis.tickvals, [0.6, 0.7])

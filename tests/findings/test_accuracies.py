@@ -39,7 +39,7 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
 
 def test_accuracies_at_the_ends_of_the_sparsities_are_told():
     said = finding_of("accuracy over sparsity", np.array([0.5, 0.502, 0.698]), np.array([0.9, 0.92, 0.7]))
-    assert said == "90.0 to 92.0 % right at 50% sparsity, 70.0 % right at 70% sparsity."
+    assert said == "90.0 to 92.0 % right at 50 % sparsity, 70.0 % right at 70 % sparsity."
     assert finding_of("accuracy over sparsity", np.array([0.5, 0.501]), np.array([0.9, 0.92])) == ""
 
 
@@ -55,9 +55,9 @@ def test_accuracies_of_runs_stand_beside_the_dense_model_chance_and_their_items(
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():
     differences = np.array([[0.005, -0.021], [np.nan, 0.0004]])
     said = finding_of("published differences", ["a − b", "c − d"], [0.5, 0.75], differences, None)
-    assert said == "In points: a − b +0.5 at 50% and −2.1 at 75%; c − d +0.0 at 75%. The source gives no intervals."
+    assert said == "In points: a − b +0.5 at 50 % and −2.1 at 75 %; c − d +0.0 at 75 %. The source gives no intervals."
     said = finding_of("published differences", ["a − b", "c − d"], [0.5, 0.75], differences, np.full((2, 2), 0.01))
-    assert said == "In points: a − b −2.1 at 75%. More than two standard errors as published."
+    assert said == "In points: a − b −2.1 at 75 %. More than two standard errors as published."
     assert finding_of("published differences", ["a − b"], [0.5, 0.75], differences[:1], np.full((1, 2), 0.02)) == ""
     assert finding_of("published differences", [], [0.5], np.zeros((0, 1)), None) == ""
 
@@ -66,7 +66,8 @@ def test_models_lie_above_chance_with_their_whole_interval_or_are_named():
     low, values = np.array([0.5, 0.2, 0.3]), np.array([0.6, 0.31, 0.4])
     said = finding_of("above chance", ["dense", "a", "b"], low, values, 0.25, False)
     assert said == (
-        "The intervals of 2 of 3 models lie above choosing at random (25%), highest: dense, 60%; not shown of a (31%)."
+        "The intervals of 2 of 3 models lie above choosing at random (25 %), highest: dense, 60 %; not shown of a "
+        "(31 %)."
     )
     assert finding_of("above chance", ["dense"], low[:1], values[:1], 0.25, True).startswith("So far the interval lies")
     assert finding_of("above chance", ["dense", "b"], low[::2], values[::2], 0.25, False).startswith(
@@ -80,12 +81,12 @@ def test_seeds_that_do_not_overlap_are_told_where_the_gap_is_widest():
     low = np.array([[0.50, 0.40], [0.45, 0.30]])
     high = np.array([[0.52, 0.42], [0.51, 0.33]])
     seeds = np.full((2, 2), 3)
-    said = finding_of("seeds apart", ["A", "B"], ["50%", "75%"], low, high, seeds)
+    said = finding_of("seeds apart", ["A", "B"], ["50 %", "75 %"], low, high, seeds)
     assert said == (
-        "At 75% every seed of A (40.0 to 42.0%) lies above every seed of 1 other method; next is B (30.0 to 33.0%)."
+        "At 75 % every seed of A (40.0 to 42.0 %) lies above every seed of 1 other method; next is B (30.0 to 33.0 %)."
     )
-    assert finding_of("seeds apart", ["A", "B"], ["50%"], low[:, :1], high[:, :1], seeds[:, :1]) == ""
-    assert finding_of("seeds apart", ["A", "B"], ["50%", "75%"], low, high, np.ones((2, 2))) == ""
+    assert finding_of("seeds apart", ["A", "B"], ["50 %"], low[:, :1], high[:, :1], seeds[:, :1]) == ""
+    assert finding_of("seeds apart", ["A", "B"], ["50 %", "75 %"], low, high, np.ones((2, 2))) == ""
 
 
 @given(arrays(np.float32, (3, 2), elements=SHARES), arrays(np.float32, (3, 2), elements=st.floats(0, 0.25, width=32)))
@@ -105,22 +106,24 @@ def test_seeds_said_to_lie_apart_do(low, width):
 def test_the_smallest_model_above_chance_and_what_steps_matter():
     x, low, high = [np.array([1e6, 2e6])], [np.array([0.2, 0.4])], [np.array([0.3, 0.45])]
     said = finding_of("smallest above chance", ["A"], x, low, high, 0.25, "weights")
-    assert said == "Smallest with every seed above choosing at random (25%), at 2,000,000 weights: A 40% to 45%."
+    assert said == "Smallest with every seed above choosing at random (25 %), at 2,000,000 weights: A 40 % to 45 %."
     both = finding_of("smallest above chance", ["Z", "A"], x * 2, low * 2, high * 2, 0.25, "weights")
-    assert both.endswith("at 2,000,000 weights: Z 40% to 45%, A 40% to 45%."), "none is told before others of its size"
+    assert both.endswith("at 2,000,000 weights: Z 40 % to 45 %, A 40 % to 45 %."), (
+        "none is told before others of its size"
+    )
     assert finding_of("smallest above chance", ["A"], x, low, high, 0.5, "weights") == ""
     assert finding_of("smallest above chance", ["A"], x, low, high, None, "weights") == ""
     grid = np.array([[0.5, 0.4], [0.51, np.nan]])
-    said = finding_of("grid beyond seeds", grid, ["5-25", "30-50"], ["50%", "75%"], 0.004)
-    assert said == "At 50% 30-50 has 1.0 points more than 5-25; two calibration seeds differ by up to 0.4."
-    assert finding_of("grid beyond seeds", grid, ["5-25", "30-50"], ["50%", "75%"], 0.02) == ""
-    assert finding_of("grid beyond seeds", grid, ["5-25", "30-50"], ["50%", "75%"], None) == ""
+    said = finding_of("grid beyond seeds", grid, ["5-25", "30-50"], ["50 %", "75 %"], 0.004)
+    assert said == "At 50 % 30-50 has 1.0 points more than 5-25; two calibration seeds differ by up to 0.4."
+    assert finding_of("grid beyond seeds", grid, ["5-25", "30-50"], ["50 %", "75 %"], 0.02) == ""
+    assert finding_of("grid beyond seeds", grid, ["5-25", "30-50"], ["50 %", "75 %"], None) == ""
 
 
 def test_the_best_trial_is_told_where_it_beats_the_published_setting():
     said = finding_of("trials", [0.09, 0.1, 0.08, 0.085], 0.09, 0.1, -1, 1)
     assert said == (
-        "Trial 2 is the best of 4 tried, on what they were judged by: 8.0%; 9.0% as published, 10.0% without a "
+        "Trial 2 is the best of 4 tried, on what they were judged by: 8.0 %; 9.0 % as published, 10.0 % without a "
         "discount."
     )
     assert finding_of("trials", [0.09, 0.1], 0.09, 0.1, -1, 1) == ""
@@ -128,8 +131,8 @@ def test_the_best_trial_is_told_where_it_beats_the_published_setting():
     assert finding_of("trials", [np.nan], 0.5, None, 1, 0) == ""
     said = finding_of("trials", [0.0995, 0.1, 0.098], 0.0995, 0.1, -1, 1, 0.103)
     assert said == (
-        "None of 3 settings beats no discount (10.0%) by more than another calibration seed changes it: the best gains "
-        "0.2 points, the seed changes 0.3 points."
+        "None of 3 settings beats no discount (10.0 %) by more than another calibration seed changes it: the best "
+        "gains 0.2 points, the seed changes 0.3 points."
     )
     assert finding_of("trials", [0.6, 0.5, 0.7], 0.6, 0.5, 1, 0, 0.4).startswith("Trial 2 is the best of 3")
     assert finding_of("trials", [0.09, 0.08, 0.08], 0.09, 0.08, -1, 1) == "", "no discount is worth as much"
@@ -138,4 +141,4 @@ def test_the_best_trial_is_told_where_it_beats_the_published_setting():
 
 def test_an_even_part_of_a_whole_is_not_spoken_of():
     assert finding_of("importances", [0.5, 0.5], ["k", "λ"]) == ""
-    assert finding_of("importances", [0.2, 0.8], ["k", "λ"]).startswith("λ (80%) tells good trials from the rest most")
+    assert finding_of("importances", [0.2, 0.8], ["k", "λ"]).startswith("λ (80 %) tells good trials from the rest most")

@@ -9,7 +9,7 @@ def test_matrices_that_lost_most_and_least():
     grid = np.array([[0.4, 0.5], [np.nan, 0.6]])
     said = finding_of("sparsity of matrices", grid, ["q_proj", "o_proj"], 0.5)
     assert said == (
-        "Matrices lost 40.0% (layer 0, q_proj) to 60.0% (layer 1, o_proj) of their weights, all together 50.0%."
+        "Matrices lost 40.0 % (layer 0, q_proj) to 60.0 % (layer 1, o_proj) of their weights, all together 50.0 %."
     )
     assert finding_of("sparsity of matrices", np.full((2, 2), 0.5), ["q_proj", "o_proj"], 0.5) == ""
 
@@ -22,7 +22,7 @@ def test_heads_that_lost_more_than_chance_would_have_it():
     beyond[2, 3] = 0.58
     said = finding_of("sparsity of heads", beyond, 0.5, 4096, "o_proj")
     assert said.startswith("1 of 48 heads of o_proj lost more or less than chance")
-    assert said.endswith("layer 2, head 3: 58.0% where the whole lost 50.0%.")
+    assert said.endswith("layer 2, head 3: 58.0 % where the whole lost 50.0 %.")
     assert finding_of("sparsity of heads", beyond, 0.5, 0, "o_proj") == "", (
         "nothing is claimed of slices of unknown size"
     )
@@ -30,7 +30,7 @@ def test_heads_that_lost_more_than_chance_would_have_it():
 
 def test_layers_in_which_runs_differ():
     said = finding_of("sparsity by layer", {"A": np.array([0.5, 0.6]), "B": np.array([0.5, 0.45])})
-    assert said == "Most apart in layer 1: A lost 60.0%, B 45.0%."
+    assert said == "Most apart in layer 1: A lost 60.0 %, B 45.0 %."
     assert finding_of("sparsity by layer", {"A": np.array([0.5]), "B": np.array([0.501])}) == ""
     assert finding_of("sparsity by layer", {"A": np.array([0.5])}) == ""
 
@@ -38,7 +38,7 @@ def test_layers_in_which_runs_differ():
 def test_the_layer_that_pays_the_dense_models_sinks_least():
     strength = {"dense": np.array([0.4, 0.05]), "first": np.array([0.1, 0.0])}
     said = finding_of("kept by layer", strength, "dense", 0.1)
-    assert said == ("Most is lost in layer 0: first pays 10%, the dense model 40%; uniform attention would 10%.")
+    assert said == ("Most is lost in layer 0: first pays 10 %, the dense model 40 %; uniform attention would 10 %.")
     assert finding_of("kept by layer", strength, "dense", 0.5) == ""
 
 
@@ -47,7 +47,7 @@ def test_blocking_is_spoken_of_where_it_does_more_than_every_control():
     controls = ["random positions", "first token alone"]
     said = finding_of("blocked", outcomes, controls, "m: agreement")
     assert said == (
-        "m: agreement 12% with ‘strongest sinks’ blocked, 80% or more with each control. One text: no interval is "
+        "m: agreement 12 % with ‘strongest sinks’ blocked, 80 % or more with each control. One text: no interval is "
         "given."
     )
     assert finding_of("blocked", outcomes | {"strongest sinks": 0.85}, controls, "m:") == ""

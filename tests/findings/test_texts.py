@@ -11,8 +11,8 @@ def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_l
     confidence = np.array([[0.2, NONE, NONE], [0.9, 0.5, NONE], [NONE, NONE, 0.8]])
     said = finding_of("written text", confidence, ["‘the’ at 7", "‘cat’ at 8", "‘sat’ at 9"])
     assert said == (
-        "3 tokens in 3 forwards: half of them had a probability of 80% or more when they were chosen, ‘cat’ at 8 the "
-        "least, 50%."
+        "3 tokens in 3 forwards: half of them had a probability of 80 % or more when they were chosen, ‘cat’ at 8 the "
+        "least, 50 %."
     )
     assert finding_of("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 forwards."
     assert finding_of("written text", np.full((2, 1), NONE), ["‘cat’ at 8"]) == ""
@@ -22,10 +22,10 @@ def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_l
 def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would_leave():
     by_position = np.array([NONE, 1.0, 1.0, 0.9, 0.4])
     assert finding_of("branch agreement", by_position, 1, 0.4, 0.1) == (
-        "Another token first differs before step 3; the finished texts have 40% of their tokens in common, against 10% "
-        "of the same tokens in random order."
+        "Another token first differs before step 3; the finished texts have 40 % of their tokens in common, against "
+        "10 % of the same tokens in random order."
     )
-    assert "in common, no more than 50% of" in finding_of("branch agreement", by_position, 1, 0.4, 0.5)
+    assert "in common, no more than 50 % of" in finding_of("branch agreement", by_position, 1, 0.4, 0.5)
     assert finding_of("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 1.0, 0.1) == (
         "No other token that both texts have decided differs in any step."
     )
@@ -38,8 +38,8 @@ def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would
 def test_what_sinks_take_after_a_branch_is_told_where_it_differs_in_the_digits_shown():
     left, branch = np.array([0.5, 0.1, 0.2, 0.3]), np.array([0.5, 0.1, 0.4])
     assert finding_of("branch sinks", left, branch, 1) == (
-        "After step 1 sinks take 40% of all attention in the branch and 25% in the text that it left, on average over "
-        "the steps."
+        "After step 1 sinks take 40 % of all attention in the branch and 25 % in the text that it left, on average "
+        "over the steps."
     )
     assert finding_of("branch sinks", left, left, 1) == ""
     assert finding_of("branch sinks", left, branch, 2) == "", "one of them has no step after it"

@@ -19,6 +19,7 @@ from analysis.pruning import structured
 from analysis.pruning.footprint import Footprint, Size, footprint, size_of, statement
 from analysis.pruning.patterns import pruned_mask
 from analysis.specs import FootprintParams, ModelSpec
+from analysis.words import percent
 from tests.conftest import GOLDEN
 from tests.helpers import edit_config
 
@@ -107,7 +108,7 @@ def test_without_a_gpu_two_of_four_says_what_it_needs(pruned):
 def test_a_sliced_model_is_smaller_and_no_more_is_claimed_than_measured(pruned):
     result = footprint(DENSE, ModelSpec(source=str(pruned["structured"])), QUICK)
     share = 1 - result.pruned.parameters / result.dense.parameters
-    assert f"{share:.1%} fewer weights" in result.statement
+    assert f"{percent(share, 1)} fewer weights" in result.statement
     assert "faster" not in result.statement
     assert f"{result.speed.speedup:.2f} times" in result.statement
     assert result.pruned.file_bytes < result.dense.file_bytes

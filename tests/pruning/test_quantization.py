@@ -289,7 +289,7 @@ def test_one_command_prunes_and_quantizes(tmp_path, capsys):
     words = ["prune", "--model", str(GOLDEN / "llada-gqa"), "--method", "magnitude", "--sparsity", "0.5"]
     assert main([*words, "--bits", "4", "--group", "64", "--out", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "50.0%" in told and "4-bit RTN g64" in told and "by arithmetic" in told and "fake quantization" in told
+    assert "50.0 %" in told and "4-bit RTN g64" in told and "by arithmetic" in told and "fake quantization" in told
     report = json.loads((out / "report.json").read_text())
     assert "--bits 4 --group 64" in report["command"]
     card = (out / "README.md").read_text()

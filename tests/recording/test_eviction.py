@@ -24,6 +24,7 @@ from analysis.recording.eviction import caches, evicted
 from analysis.recording.keeping import RANKINGS, Held, Keeper, count_kept, distances, states_of
 from analysis.sinks.token_states import TokenState
 from analysis.specs import POLICIES, EvictSpec, Keeping, LLaDASampling, ModelSpec, SinkParams, keepings
+from analysis.words import percent
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 
@@ -215,8 +216,10 @@ def test_figures_and_tables_hold_every_policy_and_prompt(study):
         "everything",
     ]
     kept, control = (mean_of(rows[at], "aligned")[0] for at in (("sinks", 0.3, ""), ("sinks", 0.3, "random")))
-    assert frontier.finding.startswith(f"At 30%, keeping sinks and a window preserves {kept:.0%} of the text; random ")
-    assert f"preserve {control:.0%}." in frontier.finding
+    assert frontier.finding.startswith(
+        f"At 30 %, keeping sinks and a window preserves {percent(kept, 0)} of the text; random "
+    )
+    assert f"preserve {percent(control, 0)}." in frontier.finding
     assert "Sinks and a window against the nearest positions: " in effects_of(summary, "divergence").finding
     assert effects_of(summary, "divergence").table["against"].tolist().count(POLICIES["random"].title) == 2
     assert len(means(summary["rows"])) == len(summary["rows"])
@@ -257,7 +260,7 @@ def test_the_headline_says_what_is_gained_or_what_would_have_been_seen():
     rng = np.random.default_rng(1)
     gained = effects(rows_of(0.02 + 0.01 * rng.standard_normal(40)))
     first = in_words(gained, 40, gone=True)[0]
-    assert first.startswith("At 60% of the cache, keeping sinks and a window gains ") and "[" in first
+    assert first.startswith("At 60 % of the cache, keeping sinks and a window gains ") and "[" in first
     assert "compared with keeping random positions of the same state, over 40 prompts" in first
     lost = in_words(effects(rows_of(-0.02 + 0.01 * rng.standard_normal(40))), 40, gone=True)[0]
     assert " loses 2." in lost or " loses 1." in lost

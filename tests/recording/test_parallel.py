@@ -90,7 +90,7 @@ def test_what_is_said_of_it(recorded):
     said = finding_of("parallel writing", 0.5, effect.written, effect.alone, effect.aligned, effect.chance)
     assert said.startswith(f"Threshold 0.5: 16 tokens in {len(effect.written)} forwards, ")
     assert "one by one it took 16 forwards" in said
-    assert "share 60% of their tokens, aligned (30% in random order)" in finding_of(
+    assert "share 60 % of their tokens, aligned (30 % in random order)" in finding_of(
         "parallel writing", 0.5, effect.written, effect.alone, 0.6, 0.3
     )
     assert finding_of("parallel writing", 0.5, effect.written, effect.alone, 1.0, 0.3).endswith(

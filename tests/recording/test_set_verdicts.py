@@ -57,7 +57,7 @@ def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_
     moved = changed(recordings, trained__token_share=share)
     [said] = [text for text in said_of(moved).kinds if text.startswith("Layer 1: punctuation draws")]
     tested = share[:, 1, 4].sum() / recordings.arrays["trained.tokens"][:, 4].sum()
-    assert f"{tested:.2g} × uniform attention" in said and "17% of the tokens" in said
+    assert f"{tested:.2g} × uniform attention" in said and "17 % of the tokens" in said
 
 
 @pytest.mark.parametrize(

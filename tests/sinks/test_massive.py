@@ -86,7 +86,7 @@ def test_what_is_said_names_the_channel_and_is_silent_at_chance():
     found = channels(channel, position, value, median, SINKS, STATE)
     carried, chance = on_sinks(position, SINKS)[..., 0], chance_on_sinks(position, SINKS, STATE)[..., 0]
     told = sentence(found, carried, chance, 1.0)
-    assert "In 100% of the layers and steps a sink carries" in told and "would be a sink in 25%" in told
-    assert "Channel 7 is the largest in 100% of them, up to 3,000 times the median" in told
+    assert "In 100 % of the layers and steps a sink carries" in told and "would be a sink in 25 %" in told
+    assert "Channel 7 is the largest in 100 % of them, up to 3,000 times the median" in told
     told = sentence(found, ~carried, chance, 0.0)
-    assert "In 0% of the layers and steps a sink carries" in told and "None is massive by the published rule" in told
+    assert "In 0 % of the layers and steps a sink carries" in told and "None is massive by the published rule" in told

@@ -18,6 +18,7 @@ from analysis.statistics.differences import Difference
 from analysis.study import plans, registration, report, rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.gather_causes import planned_causes
+from analysis.words import percent
 from tests.helpers import ROOT
 from tests.study.test_cost_estimate import ALIKE
 
@@ -82,11 +83,11 @@ def test_designs_reach_the_power_for_less_and_their_flags_ask_for_them():
         assert again.detectable == pytest.approx(design.plan.detectable, rel=1e-6)
         assert design.models == len(design.spec.seeds) * len(design.spec.methods) * len(design.spec.sparsities) + 1
     told = plans.designs_in_words(spec, found)
-    assert told[0] == "Cheapest studies that show a difference of 0.5 points with 80% probability:"
+    assert told[0] == "Cheapest studies that show a difference of 0.5 points with 80 % probability:"
     assert "--tasks " in told[1] and "--seeds 0-" in told[1]
     tiny = spec.model_copy(update={"difference": 0.01})
     assert plans.designs_in_words(tiny, plans.designs(tiny, ASSUMED)) == [
-        "No number of seeds up to 32 shows a difference of 0.01 points with 80% probability on these benchmarks."
+        "No number of seeds up to 32 shows a difference of 0.01 points with 80 % probability on these benchmarks."
     ]
 
 
@@ -101,7 +102,7 @@ def test_every_size_stands_beside_the_others_with_power_equivalence_and_time(eng
     assert found[0].plan.detectable > 2 * found[1].plan.detectable, "three seeds show less than six"
     told = plans.how_planned(plans.noise_of(spec, read(EXAMPLE)))
     share = plans.noise_of(spec, read(EXAMPLE)).disagreement
-    assert f"Noise measured in the study that ships: two runs score {share:.1%} of the items" in told
+    assert f"Noise measured in the study that ships: two runs score {percent(share, 1)} of the items" in told
     assert 0 < share != ASSUMED.disagreement
 
 
@@ -176,7 +177,7 @@ def test_the_report_names_the_plan_by_its_hash_and_lists_every_departure():
         "Calibration seeds: 0, 1, 2, 3, 4 and 5 planned, 0 and 1 used.",
         f"{plan.tests} tests planned, {plan.tests - 3} made.",
         "Do they matter?: This part failed. Memory ran out.",
-        "Wanda at 50%: 6 calibration seeds planned, 1 scored.",
+        "Wanda at 50 %: 6 calibration seeds planned, 1 scored.",
         f"Planned with SinkScope {__version__}, scored with 0.0.1.",
         "1 of its jobs were finished before the plan was made, for an earlier request.",
     )

@@ -32,7 +32,7 @@ def test_a_file_that_holds_no_study_is_refused(tmp_path, content):
 def test_the_report_holds_figures_verdict_and_conditions_and_hostile_text_stays_text():
     html = report_html(study(noise=0.1, prompt=HOSTILE))
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
-    assert "From the dense model to Sink-Wanda at 50%" in html and "All differences" in html
+    assert "From the dense model to Sink-Wanda at 50 %" in html and "All differences" in html
     assert "comes with noise, order and norm together" in html
     assert "<img src=x" not in html and "&lt;img src=x" in html
     assert "http://" not in html.split('id="packed"')[0].replace("http://www.w3.org", "")

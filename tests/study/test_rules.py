@@ -59,7 +59,7 @@ def test_prompts_without_sinks_or_without_a_match_are_counted_and_older_studies_
     found = gathered(Drawn(causes={("bundled", "divergence"): changes}, sinkless=2))
     (said,) = [one for one in rules.verdicts(found) if one.claim == "matter"]
     assert "2 prompts had no sinks by this definition" in said.left_out and "6 prompts" in said.left_out
-    assert "random other tokens that held as much attention (10.0% of all at the sinks" in said.controlled
+    assert "random other tokens that held as much attention (10.0 % of all at the sinks" in said.controlled
     one = [cause for cause in found.causes if cause.control == "matched"]
     (older,) = [
         said for said in rules.verdicts(found.model_copy(update={"causes": tuple(one)})) if said.claim == "matter"

@@ -9,6 +9,7 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass
 from analysis.sinks.metrics import value_totals
 from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, PruneSpec, RecordSpec
+from analysis.words import percent
 from pages.parts.session import engine
 from tests.jobs import added_objective
 from tests.sinks import additions
@@ -117,7 +118,7 @@ def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
 
     test = app("pages/runs.py", runs_view="Masks", first=first, second=second)
     cards = {metric.label: metric.value for metric in test.metric}
-    assert cards["Sparsities apart"] == f"{expected:.2%}"
+    assert cards["Sparsities apart"] == percent(expected, 2)
     assert len(cards) == len(compare.MEASURES) + 1
     choose(test, "selectbox", "mask_measure", "apart")
     assert "Sparsities apart by layer and head" in texts(test)
@@ -148,6 +149,6 @@ def test_an_added_objective_is_offered_explained_and_searched_by():
     assert not test.exception, test.exception
     rows, best = record.summary["trials"], record.summary["best"]
     shown_metrics = {metric.label: metric.value for metric in test.metric}
-    assert shown_metrics[f"Distance from 3, best (trial {best})"] == f"{rows[best]['value']:.1%}"
+    assert shown_metrics[f"Distance from 3, best (trial {best})"] == percent(rows[best]["value"], 1)
     assert added_objective.OBJECTIVE.caveat in texts(test) and "Judged by distance from 3 ·" in texts(test)
     assert "Higher is better" in texts(test)

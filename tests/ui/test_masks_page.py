@@ -19,6 +19,7 @@ from analysis.specs import (
     RecordSpec,
     SeedFloorSpec,
 )
+from analysis.words import percent
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
@@ -100,10 +101,10 @@ def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
 def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):
     test = open_page(first="magnitude", second="wanda-0")
     total, seeds = compared(folders, "magnitude", "wanda-0").total(), compared(folders, "wanda-0", "wanda-1").total()
-    assert test.metric[0].value == f"{compare.disagreement(total):.2%}"
-    assert test.metric[1].value == f"{compare.jaccard_distance(total):.2%}"
+    assert test.metric[0].value == percent(compare.disagreement(total), 2)
+    assert test.metric[1].value == percent(compare.jaccard_distance(total), 2)
     said = texts(test)
-    assert f"Independent masks: 50.0% · two calibration seeds: {compare.disagreement(seeds):.2%}" in said
+    assert f"Independent masks: 50.0 % · two calibration seeds: {percent(compare.disagreement(seeds), 2)}" in said
     assert "Two calibration seeds: Wanda seed 0 · 50 % and Wanda seed 1 · 50 %" in said
     assert "our measure" in said
 
@@ -210,7 +211,7 @@ def test_depth_shows_every_layer_and_both_floors(folders):
 
 def test_runs_of_two_sparsities_are_refused_until_asked_for(folders):
     test = open_page(first="magnitude", second="sparser")
-    assert "at least 25.0%" in test.warning[0].value
+    assert "at least 25.0 %" in test.warning[0].value
     assert not charts(test)
     test.toggle(key="unlike").set_value(True).run()
     assert not test.exception, test.exception
@@ -221,7 +222,7 @@ def test_any_folder_can_be_typed_and_a_bad_one_is_one_line(folders, bundled, tmp
     save_pruned(pruned_copy(bundled, "magnitude", 0.5), tmp_path / "elsewhere", mask_file=False)
     test = open_page(first=str(tmp_path / "elsewhere"), second="magnitude")
     assert "no report" in texts(test)
-    assert test.metric[0].value == "0.00%"
+    assert test.metric[0].value == "0.00 %"
     test = open_page(first=str(tmp_path / "nowhere"), second="magnitude")
     assert "There is no model" in test.error[0].value
     test = open_page(first="tests/golden/llada-gqa", second="magnitude")
@@ -235,7 +236,7 @@ def test_a_floor_of_ones_own_choice(folders):
     test.selectbox(key="floor_first").set_value(ids(folders)["wanda-0"])
     test.selectbox(key="floor_second").set_value(ids(folders)["wanda-1"]).run()
     seeds = compared(folders, "wanda-0", "wanda-1").total()
-    assert f"two calibration seeds: {compare.disagreement(seeds):.2%}" in texts(test)
+    assert f"two calibration seeds: {percent(compare.disagreement(seeds), 2)}" in texts(test)
 
 
 def test_several_runs_overlap_as_their_sets_do(folders):
@@ -311,7 +312,7 @@ def test_what_a_prune_job_leaves_is_offered_and_read(folders):
     called = next(run.name for run in known_runs(engine()) if run.id == job.id)
     assert called in box.options and "Magnitude" in called, "as on the page of runs"
     assert "Magnitude · 50 %" in texts(test)
-    assert test.metric[0].value == "0.00%"  # the same method and sparsity, pruned in another way
+    assert test.metric[0].value == "0.00 %"  # the same method and sparsity, pruned in another way
 
 
 def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypatch):

@@ -34,13 +34,13 @@ def test_the_preset_says_what_it_can_show_and_what_half_a_point_needs():
     test.number_input(key="plan_target").set_value(5.0).run()
     assert "To show a difference of 5 points, take " in test.markdown[0].value
     test.number_input(key="plan_disagreement").set_value(0.2).run()
-    assert "20.0% of the items" in test.markdown[0].value
+    assert "20.0 % of the items" in test.markdown[0].value
     assert test.markdown[0].value != before
 
 
 def test_measured_noise_takes_the_place_of_what_is_assumed():
     test = drawn(None, 1, Noise(0.02, 0.3, 0.5, 0.003, "measured on a against b"))
-    assert "Noise measured on a against b: two runs score 2.0% of the items differently" in texts(test)
+    assert "Noise measured on a against b: two runs score 2.0 % of the items differently" in texts(test)
     assert [field.key for field in test.number_input] == ["plan_target"]
 
 

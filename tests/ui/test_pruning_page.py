@@ -158,7 +158,7 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
     test = app(PAGE)
     test.selectbox(key="prune_opened").set_value(pruned.id).run()
     assert "Ran in float32 on cpu" in texts(test)
-    assert "Every matrix lost 50.0% of its weights" in texts(test)
+    assert "Every matrix lost 50.0 % of its weights" in texts(test)
     assert "same precision" not in texts(test)
     rounded = PruneSpec(model=ModelSpec(dtype="bfloat16"), method="magnitude", calibration=SMALL)
     engine().wait(engine().submit("prune", rounded).id, 300)

@@ -7,6 +7,7 @@ import pytest
 from analysis.engine.runs import Label, known_runs, save_label
 from analysis.pruned.naming import run_name
 from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
+from analysis.words import percent
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.session import engine
 from tests.engine.fake_hub import fake_hub
@@ -91,7 +92,9 @@ def test_a_run_is_pushed_to_the_hub_after_what_would_go_was_shown(pruned, monkey
         name.set_value("me/small").run()
         assert "into a private repository" in texts(test) and not hub.requests
         accuracy = engine().jobs("evaluate")[1].summary["tasks"][0]["models"][1]["value"]
-        assert f"{accuracy:.1%} [" in next(one.value for one in test.code if "base" in one.value or "# " in one.value)
+        assert f"{percent(accuracy, 1)} [" in next(
+            one.value for one in test.code if "base" in one.value or "# " in one.value
+        )
         check(test.button(key=f"push_{pruned[0].id}").click().run())
         assert "Uploaded" in test.success[0].value and hub.address.rpartition(":")[2] in test.success[0].value
         assert "model.safetensors" in hub.files["me/small"] and hub.created[0]["visibility"] == "private"

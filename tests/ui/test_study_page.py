@@ -71,7 +71,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     spec = record.parameters(StudySpec)
     assert (spec.seeds, spec.model.source) == ((0,), "bundled")
     elsewhere = app("pages/runs.py")
-    assert in_hand(elsewhere) == ("bundled · 50%, 70% · 1 seed", record.id)
+    assert in_hand(elsewhere) == ("bundled · 50 %, 70 % · 1 seed", record.id)
     assert f"stop_{record.id}" in [button.key for button in elsewhere.sidebar.button]
     test.button(key=f"cancel_study_{record.id}").click().run()
     assert engine().job(record.id).state == "cancelled"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, StatisticsParams, SuggestSpec
+from analysis.words import percent
 from pages.parts.session import engine
 from tests.ui.helpers import app, charts, texts
 
@@ -70,12 +71,12 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     measured = sum(row["seconds"] > 0 for row in rows)
     assert "12 trials take about" in texts(test) and f"by {measured} trials measured here" in texts(test)
     shown = metrics(test)
-    assert shown[f"Output error, best (trial {best})"] == f"{rows[best]['value']:.4%}"
-    assert shown["Output error, no discount"] == f"{rows[1]['value']:.4%}"
+    assert shown[f"Output error, best (trial {best})"] == percent(rows[best]["value"], 4)
+    assert shown["Output error, no discount"] == percent(rows[1]["value"], 4)
     assert len(charts(test)) == 3 and "search seed 0" in texts(test)
     floor = record.summary["floor"]
     seed = f"Another calibration seed ({floor['seed']}) without a discount"
-    assert seed in texts(test) and f"{floor['changed']:.2%} of the mask bits." in texts(test)
+    assert seed in texts(test) and f"{percent(floor['changed'], 2)} of the mask bits." in texts(test)
     (journal,) = (button for button in test.get("download_button") if button.proto.label == "Open in optuna-dashboard")
     assert not journal.proto.disabled
     lines = [json.loads(line) for line in engine().result_file(record).read_text().splitlines()]

@@ -101,7 +101,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     for title in (
         "Accuracy by sparsity, and what the discount changes",
         "Accuracy of every setting",
-        "Tasks by method at 70%",
+        "Tasks by method at 70 %",
         "Noise steps that count, by sparsity: Sink-Wanda",
         "Points",
     ):

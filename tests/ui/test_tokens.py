@@ -25,7 +25,7 @@ def test_classes_follow_what_a_token_is():
     assert 'class="mask"' in mask
     assert 'class="new"' in word
     assert confidence_color(0.8) in word
-    assert "confidence 80%" in word
+    assert "confidence 80 %" in word
 
 
 def test_padding_is_left_out():

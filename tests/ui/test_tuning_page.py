@@ -32,6 +32,7 @@ from analysis.tuning import effects as tuning
 from analysis.tuning.bin_error import shares
 from analysis.tuning.search_space import space
 from analysis.tuning.statistics_file import joined, open_statistics
+from analysis.words import percent
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
@@ -103,7 +104,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     query = {**QUERY, "prune_seed": "9"}
     file = stored("calibrate", spec)
     test = check(app("pages/prune.py", **query))
-    changed = f"{total(open_statistics(file), TuneParams()).changed:.3%}"
+    changed = percent(total(open_statistics(file), TuneParams()).changed, 3)
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 1 and "does not tell a discount from chance" in texts(test)
     assert "what another calibration seed changes (" not in texts(test)
@@ -136,7 +137,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     whole = joined(joined(open_statistics(file), stored("seed_floor", spec)), stored("heldout", spec))
     expected = total(whole, TuneParams())
     check(test.run())
-    assert [card.value for card in test.metric] == [changed, f"{expected.floor:.3%}", f"{expected.error:.3%}"]
+    assert [card.value for card in test.metric] == [changed, percent(expected.floor, 3), percent(expected.error, 3)]
     assert "does not tell" not in texts(test) and "what another calibration seed changes (" in texts(test)
     assert not any(button.key.startswith("offer_") for button in test.button)
 
@@ -179,14 +180,14 @@ def test_a_model_that_writes_left_to_right_is_told_why_not():
 
 def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
     test = check(page())
-    assert test.metric[0].value == f"{total(statistics, TuneParams()).changed:.3%}"
+    assert test.metric[0].value == percent(total(statistics, TuneParams()).changed, 3)
     test.slider(key="prune_sink_std").set_value(1.0).run()
     test.slider(key="prune_sparsity").set_value(0.3).run()
     expected = total(statistics, TuneParams(discount=DiscountParams(sink_std=1.0), sparsity=0.3))
     check(test)
-    assert test.metric[0].value == f"{expected.changed:.3%}"
-    assert test.metric[1].value == f"{expected.floor:.3%}"
-    assert test.metric[2].value == f"{expected.error:.3%}"
+    assert test.metric[0].value == percent(expected.changed, 3)
+    assert test.metric[1].value == percent(expected.floor, 3)
+    assert test.metric[2].value == percent(expected.error, 3)
     assert test.metric[2].delta == plain(f"{100 * (expected.error - expected.plain_error):+.4f} points")
     assert "against no discount" in texts(test), "beneath, as it is cut off beside the number"
 
@@ -216,13 +217,13 @@ def test_layers_are_shown_as_they_come_in(statistics, monkeypatch):
 def test_presets_undo_and_a_setting_kept_beside_another(statistics):
     test = check(page())
     test.selectbox(key="tuning_preset").set_value("no discount").run()
-    assert check(test).metric[0].value == "0.000%"
+    assert check(test).metric[0].value == "0.000 %"
     test.button(key="tuning_undo").click().run()
     assert check(test).slider(key="prune_discount_strength").value == 1.0
     test.button(key="tuning_keep").click().run()
     test.slider(key="prune_sink_std").set_value(3.0).run()
     labels = {metric.label: metric.value for metric in check(test).metric}
-    assert labels["Mask bits changed, A"] == f"{total(statistics, TuneParams()).changed:.3%}"
+    assert labels["Mask bits changed, A"] == percent(total(statistics, TuneParams()).changed, 3)
     assert "A" in texts(test) and "k 3" in texts(test)
     test.button(key="tuning_swap").click().run()
     assert check(test).slider(key="prune_sink_std").value == 2.0
@@ -234,7 +235,7 @@ def test_a_preset_that_is_added_can_be_chosen(statistics, monkeypatch):
     monkeypatch.setitem(PRESETS, row.name, row)
     test = check(page())
     test.selectbox(key="tuning_preset").set_value(row.name).run()
-    assert check(test).metric[0].value == f"{total(statistics, TuneParams(discount=row.discount)).changed:.3%}"
+    assert check(test).metric[0].value == percent(total(statistics, TuneParams(discount=row.discount)).changed, 3)
     with pytest.raises(ValueError, match="already"):
         PRESETS.add(DiscountPreset("published", DiscountParams()))
 
@@ -274,8 +275,8 @@ def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_and_computed(st
     numbers = {metric.label: metric.value for metric in check(test).metric}
     shown = {name: numbers[f"Mask bits changed, {name}"] for name in ("A", "B, this setting")}
     assert shown == {
-        "A": f"{total(statistics, a).changed:.3%}",
-        "B, this setting": f"{total(statistics, b).changed:.3%}",
+        "A": percent(total(statistics, a).changed, 3),
+        "B, this setting": percent(total(statistics, b).changed, 3),
     }
     assert shown["A"] != shown["B, this setting"]
     assert "floor of φ 0 · sparsity" in texts(test) and "floor of φ 0.5" in texts(test)
@@ -313,7 +314,7 @@ def test_every_view_opens_by_its_address(statistics, view):
 
 def test_steps_come_from_the_address(statistics):
     test = check(page(tune_steps="25-25"))
-    assert test.metric[0].value == f"{total(statistics, TuneParams(first_step=25, last_step=25)).changed:.3%}"
+    assert test.metric[0].value == percent(total(statistics, TuneParams(first_step=25, last_step=25)).changed, 3)
 
 
 def test_what_is_pruned_is_what_the_preview_shows(statistics):
@@ -343,7 +344,7 @@ def test_bins_say_their_measured_error():
     assert record.state == "done", record.reason
     found = shares(open_statistics(engine().result(record).file).info.bin_errors)
     shown = texts(check(app("pages/prune.py", **{**QUERY, "calibrate_grouping": "bins", "prune_seq_len": "96"})))
-    assert f"bins miss {found.missed:.1%}, and falsely change {found.false:.1%}" in shown
+    assert f"bins miss {percent(found.missed, 1)}, and falsely change {percent(found.false, 1)}" in shown
     assert "in 72 bins of z" in shown
 
 
@@ -356,7 +357,7 @@ def test_under_uniform_noise_no_step_can_be_left_out():
     assert "all steps count alike" in texts(test)
     assert not any(box.key == "prune_step_weighting" for box in test.selectbox)
     statistics = open_statistics(engine().result(record).file)
-    assert test.metric[0].value == f"{total(statistics, TuneParams()).changed:.3%}"
+    assert test.metric[0].value == percent(total(statistics, TuneParams()).changed, 3)
 
 
 def test_an_address_with_nonsense_is_ignored(statistics):

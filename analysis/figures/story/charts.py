@@ -11,6 +11,7 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 from analysis.figures.style import ink_on
+from analysis.words import percent
 
 MODEL, REFERENCE, NULL = "model", "reference", "null"
 """Tones of a mark: the model, the model it is compared with, or the null."""
@@ -144,11 +145,11 @@ def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapp
                 if share < 0.005:
                     continue
                 named += [name] if name not in named else []
-                text = f"{share:.0%}".replace("%", " %") if share >= 0.15 else ""
+                text = percent(share, 0) if share >= 0.15 else ""
                 drawn.append(
                     Markup(
                         '<i class="part" style="width:{:.2f}%;background:{};color:{}" title="{}"><b>{}</b></i>'
-                    ).format(100 * share, colors[name], ink_on(colors[name]), f"{name}: {share:.0%}", text)
+                    ).format(100 * share, colors[name], ink_on(colors[name]), f"{name}: {percent(share, 0)}", text)
                 )
             rows.append(
                 Markup(

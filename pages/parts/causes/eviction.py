@@ -9,6 +9,7 @@ from analysis.evaluation.eviction_effects import TESTED
 from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts, words_of
 from analysis.figures.export import Exhibit
 from analysis.specs import POLICIES, EvictSpec, keepings
+from analysis.words import percent
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import EVICTION_ASKED
@@ -37,7 +38,7 @@ def _controls(recording: Recording) -> dict[str, Any]:
         default=list(EvictSpec.model_fields["budgets"].default),
         key="evict_budgets",
         bind="query-params",
-        format_func=lambda share: f"{share:.0%}",
+        format_func=lambda share: percent(share, 0),
         help=plain(EvictSpec.model_fields["budgets"].description or ""),
     )
     return {"prompts": lines, "policies": tuple(policies), "budgets": tuple(sorted(budgets))}

@@ -15,6 +15,7 @@ from analysis.models.checkpoint import find
 from analysis.models.prompts import single_token
 from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import AlternativesSpec, Branch, SinkParams
+from analysis.words import percent
 from pages.parts import asking, permission, tokens
 from pages.parts.acting import kept_button
 from pages.parts.charts import chart, heading
@@ -253,14 +254,15 @@ def compared(branch: Recording, parent: Recording | None, params: SinkParams) ->
 
 def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkParams) -> None:
     like = _likeness(parent, branch, params)
-    shared = "" if like.sinks is None else f", and {like.sinks:.0%} of the later sinks are common to both"
+    shared = "" if like.sinks is None else f", and {percent(like.sinks, 0)} of the later sinks are common to both"
     heading(
         "The branch and the text that it left",
         _left(change),
         "Aligned: the F1 of the longest common subsequence of tokens. Common sinks: Jaccard index of the sinks, as "
         "pairs of step and position, of the steps after the branch that both texts have.",
-        hint=f"Aligned, both texts have {like.aligned:.0%} of their other {like.compared} new tokens in common "
-        f"({like.chance:.0%} if one were in random order); by position {like.by_position:.0%}{shared}. This is one "
+        hint=f"Aligned, both texts have {percent(like.aligned, 0)} of their other {like.compared} new tokens in common "
+        f"({percent(like.chance, 0)} if one were in random order); by position "
+        f"{percent(like.by_position, 0)}{shared}. This is one "
         "pair of texts with one seed: it shows what this change did, not what such changes do.",
     )
     start = branch.info.prompt_length

@@ -12,6 +12,7 @@ from analysis.pruned.report_file import PrunedRun, first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.specs.commands import command
 from analysis.tuning.seed_floor import serves
+from analysis.words import percent
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.keyed import keyed_columns
@@ -201,9 +202,10 @@ def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
     if abs(p - q) <= ALIKE:
         return comparison
     st.warning(
-        f"The first removes {p:.1%} of the weights and the second {q:.1%}. Masks of different sparsity differ in at "
-        f"least {compare.least_disagreement(total):.1%} of the weights for that reason alone, so they say little about "
-        "what was chosen. Compare two runs of one sparsity."
+        f"The first removes {percent(p, 1)} of the weights and the second {percent(q, 1)}. Masks of different "
+        "sparsity differ in at "
+        f"least {percent(compare.least_disagreement(total), 1)} of the weights for that reason alone, so they say "
+        "little about what was chosen. Compare two runs of one sparsity."
     )
     return comparison if st.toggle("Compare them all the same", key="unlike", bind="query-params") else None
 

@@ -12,6 +12,7 @@ from analysis.findings import finding_of
 from analysis.pruned.masks_file import only_masks
 from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
+from analysis.words import percent
 from pages.parts import asking, permission
 from pages.parts.charts import card, chart
 from pages.parts.masks.pruned_models import Pruned, short_labels
@@ -75,7 +76,7 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
     }
     st.caption(
         "Pruned models write their own text. Of the tokens that go into a step, "
-        + " and ".join(f"{value:.0%} ({plain(name)})" for name, value in same.items())
+        + " and ".join(f"{percent(value, 0)} ({plain(name)})" for name, value in same.items())
         + " are those of the dense recording on average: where texts part, a sink's position can hold another token."
     )
 
@@ -140,10 +141,10 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
         mean = float(np.mean(values))
         kept = mean / float(np.mean(before[: len(values)]))
         slot, _, run = name.partition(": ")  # the name in the note, where it may have two lines
-        note = f"{run}: {kept:.1%} of the dense model's is kept"
+        note = f"{run}: {percent(kept, 1)} of the dense model's is kept"
         if name == "dense":
-            note = f"Uniform attention would give {float(np.mean(uniform)):.1%}"
-        card(column, f"{slot.capitalize()}, mean over steps", f"{mean:.1%}", note=note)
+            note = f"Uniform attention would give {percent(float(np.mean(uniform)), 1)}"
+        card(column, f"{slot.capitalize()}, mean over steps", percent(mean, 1), note=note)
     chart(
         Exhibit(
             "Attention to the dense model's sinks",

@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.findings import finding_of
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
+from analysis.words import percent
 
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
 
@@ -76,7 +77,7 @@ def cells_in_words(
 def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
     """What chance alone would show of a measure, and what the colours mean."""
     chance = measure.independent(counts)
-    low, high = (f"{end:.1%}" for end in (np.nanmin(chance), np.nanmax(chance)))
+    low, high = (f"{percent(end, 1)}" for end in (np.nanmin(chance), np.nanmax(chance)))
     reach = low if low == high else f"{low} to {high}"
     if floor is None:
         return f"Independent masks would show {reach}, where the colours end; two calibration seeds: none to show."

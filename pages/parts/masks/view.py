@@ -9,6 +9,7 @@ from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
+from analysis.words import percent
 from pages.parts.charts import card, chart, export_button
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
@@ -99,14 +100,14 @@ def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
     for column, measure in zip(st.columns(len(MEASURES) + 1), [*MEASURES.values(), None], strict=True):
         if measure is None:
             weights = f"Of {int(total[0]):,} weights in all projections."
-            card(column, "Sparsity, first and second", f"{p:.1%} · {q:.1%}", note=weights)
+            card(column, "Sparsity, first and second", f"{percent(p, 1)} · {percent(q, 1)}", note=weights)
             continue
-        chance = f"The whole model. Independent masks: {measure.independent(total):.1%}"
-        seeds = "not measured" if floor is None else f"{measure.compute(floor.total()):.2%}"
+        chance = f"The whole model. Independent masks: {percent(measure.independent(total), 1)}"
+        seeds = "not measured" if floor is None else f"{percent(measure.compute(floor.total()), 2)}"
         card(
             column,
             measure.title,
-            f"{measure.compute(total):.2%}",
+            f"{percent(measure.compute(total), 2)}",
             note=f"{chance} · two calibration seeds: {seeds}",
             help=OURS,
         )

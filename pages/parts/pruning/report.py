@@ -16,6 +16,7 @@ from analysis.figures.masks import Grid, grids
 from analysis.findings import finding_of
 from analysis.findings.pruned import SAME
 from analysis.pruned import masks_file
+from analysis.words import percent
 from pages.parts.charts import card, chart, export_button, kept, reproduce
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -33,7 +34,7 @@ def pruned_numbers(run: Run) -> None:
     numbers = st.container(horizontal=True)  # on a phone as many stand beside each other as fit
     if run.sparsity:
         removed = "Share of the prunable weights that were removed."
-        card(numbers, "Sparsity", f"{run.sparsity['overall']:.1%}", help=removed)
+        card(numbers, "Sparsity", f"{percent(run.sparsity['overall'], 1)}", help=removed)
         card(numbers, "Weights removed", f"{run.sparsity['pruned_weights']:,}")
     phases = report.get("phases") or ()
     if phases:
@@ -101,7 +102,7 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
             "pruned_sparsity",
         )
         return
-    everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
+    everywhere = f"Every matrix lost {percent(float(np.nanmean(grid)), 1)} of its weights"
     heads = {name: _by_head(values) for name, values in sparsity["by_head"].items()}
     varying = {name: values for name, values in heads.items() if values.size and _range(values) > SAME}
     if not varying:

@@ -12,6 +12,7 @@ from analysis.findings import finding_of
 from analysis.findings.pruned import SAME
 from analysis.pruned.report_file import read_report
 from analysis.specs import EVERYTHING
+from analysis.words import percent
 from pages.parts.charts import chart, export_button, table
 from pages.parts.plain import plain
 
@@ -54,7 +55,7 @@ def _profiles(runs: list[Run]) -> None:
     if not profiles:
         return
     if all(np.ptp(profile) <= SAME for profile in profiles.values()):
-        shares = ", ".join(f"{name} {profile.mean():.1%}" for name, profile in profiles.items())
+        shares = ", ".join(f"{name} {percent(profile.mean(), 1)}" for name, profile in profiles.items())
         st.caption(f"Every layer of a run loses the same share of its weights: {plain(shares)}.")
         return
     rows = [

@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.specs import StudySpec
 from analysis.study import findings
+from analysis.words import percent
 from pages.parts import address
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
@@ -40,7 +41,7 @@ def study_in_hand(among: dict[str, JobRecord | None] | None = None) -> str | Non
 def study_title(record: JobRecord) -> str:
     """What a study asks, in a few plain words."""
     spec = record.parameters(StudySpec)
-    sparsities = ", ".join(f"{sparsity:.0%}" for sparsity in spec.sparsities)
+    sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
     return f"{spec.model.source} · {sparsities} · {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
 
 

@@ -9,6 +9,7 @@ from analysis.engine.studies import ablation_name, set_name, watch_name
 from analysis.specs import METHODS, StudySpec
 from analysis.study import exhibits
 from analysis.study.findings import Findings, Setting, Waterfall
+from analysis.words import percent
 from pages.parts.causes.stated import ABLATION_ASKED
 from pages.parts.explore.token_picked import at_token
 from pages.parts.plain import plain
@@ -114,7 +115,7 @@ def _pruning(findings: Findings, figure: str) -> list[Way]:
     waterfall = next((one for one in pruning.waterfalls if exhibits.way_name(one) == figure), None)
     if waterfall is None:
         return [Way("pages/sweep.py", "All runs of this sweep", ":material/stacked_line_chart:", sweep)]
-    at = f"{waterfall.sparsity:.0%}"
+    at = percent(waterfall.sparsity, 0)
     ways = [
         Way("pages/sweep.py", f"This sweep at {at}", ":material/stacked_line_chart:", sweep | {"sweep_sparsity": at})
     ]

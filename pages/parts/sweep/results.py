@@ -23,6 +23,7 @@ from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from analysis.statistics.differences import Difference
+from analysis.words import percent
 from pages.parts.charts import chart, kept, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -155,8 +156,8 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
 def _items(setting: Setting) -> str:
     """Return how many items a setting answered, with the dense model's accuracy on them and chance."""
     count = sum(len(dense) for _, dense, _ in setting.tasks.values())
-    chance = "" if setting.chance is None else f", chance {setting.chance:.1%}"
-    return f"{count:,} items (dense {setting.dense.value:.1%}{chance})"
+    chance = "" if setting.chance is None else f", chance {percent(setting.chance, 1)}"
+    return f"{count:,} items (dense {percent(setting.dense.value, 1)}{chance})"
 
 
 def _seeds_apart(along: Sequence[figures.Curve]) -> str:
@@ -166,7 +167,9 @@ def _seeds_apart(along: Sequence[figures.Curve]) -> str:
     for row, curve in enumerate(along):
         at = [x.index(float(place)) for place in curve.x]
         low[row, at], high[row, at], seeds[row, at] = curve.low, curve.high, curve.seeds
-    return finding_of("seeds apart", [curve.name for curve in along], [f"{at:.0%}" for at in x], low, high, seeds)
+    return finding_of(
+        "seeds apart", [curve.name for curve in along], [f"{percent(at, 0)}" for at in x], low, high, seeds
+    )
 
 
 def _plane(
@@ -269,13 +272,13 @@ def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
     sparsities = sorted({setting.pruning.sparsity for setting in settings})
     if not settings:
         return
-    names = [f"{sparsity:.0%}" for sparsity in sparsities]
+    names = [f"{percent(sparsity, 0)}" for sparsity in sparsities]
     chosen = names[-1]
     if len(names) > 1:
         chosen = st.segmented_control(
             "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
         )
-    rows = [setting for setting in settings if f"{setting.pruning.sparsity:.0%}" == chosen]
+    rows = [setting for setting in settings if f"{percent(setting.pruning.sparsity, 0)}" == chosen]
     grid = sweep_axes.by_task(rows)
     losses = _losses(key, (rows[0].pruning.model.source, chosen), rows)
     chart(

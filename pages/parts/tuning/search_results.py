@@ -10,6 +10,7 @@ from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.jobs.summaries import SearchFloor, Trial
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
+from analysis.words import percent
 from pages.parts.charts import as_read, chart, download_buttons, heading
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
@@ -62,7 +63,7 @@ def _beside_seed(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: Searc
 
     def told(value: float, changed: float | None) -> str:
         points = f"{100 * (value - none['value']):+.{decimals}f} points".replace("-", "−")
-        return points if changed is None else f"{points}, {changed:.2%} of the mask bits"
+        return points if changed is None else f"{points}, {percent(changed, 2)} of the mask bits"
 
     sentence = f"Best against no discount: {told(best['value'], best['facts'].get('changed'))}. "
     if floor is None:
@@ -204,8 +205,8 @@ def comparison_table(comparison: dict[str, Any]) -> None:
     )
     accuracies = {row["model"]: row for row in comparison["accuracies"]}
     for column, (name, row) in zip(st.columns(4), accuracies.items(), strict=False):
-        interval = f"95 %: {row['low']:.2%} to {row['high']:.2%}"
-        column.metric(f"Accuracy, {plain(name)}", f"{row['value']:.2%}", help=interval)
+        interval = f"95 %: {percent(row['low'], 2)} to {percent(row['high'], 2)}"
+        column.metric(f"Accuracy, {plain(name)}", percent(row["value"], 2), help=interval)
     table = pd.DataFrame(
         [
             {

@@ -16,6 +16,7 @@ from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
 from analysis.tuning.stored_effects import steps_of
+from analysis.words import percent
 from pages.parts.charts import card, chart, download_buttons, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -103,15 +104,15 @@ def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
     for name, effect in effects.items():
         total: Total = tuning.total(effect, statistics.sizes)
         columns = keyed_columns(2, f"tuning_numbers_{len(name)}")
-        card(columns[0], f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
-        floor = f"{total.floor:.3%}" if statistics.has_floor else found.instead("seed_floor")
+        card(columns[0], f"Mask bits changed, {name}", percent(total.changed, 3), help=_SCORE)
+        floor = percent(total.floor, 3) if statistics.has_floor else found.instead("seed_floor")
         card(columns[1], "Changed by another calibration seed", floor)
         beneath = st.container()
         if statistics.has_grams:
             card(
                 beneath,
                 f"Mean output error, {name}",
-                f"{total.error:.3%}",
+                percent(total.error, 3),
                 f"{100 * (total.error - total.plain_error):+.4f} points",
                 note=_beside_seed(total),
                 delta_color="inverse",
