@@ -3,6 +3,7 @@
 A server of its own is visited page by page, at a store that `python -m analysis demo` has filled.
 """
 
+import argparse
 import os
 import shutil
 import socket
@@ -113,4 +114,5 @@ def _visit(address: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m docs.pictures", description=__doc__).parse_args()
     main()

@@ -5,11 +5,13 @@ The sweep is that of docs/frontier.md, of the bundled diffusion model: sparsity 
 beside its control.
 """
 
+import argparse
 import sys
 import time
 
 import numpy as np
 
+from analysis.command_line.running import devices_for
 from analysis.command_line.written_sweep import headlines, planes_of
 from analysis.engine import Engine
 from analysis.engine.sweep_points import point_row, scored
@@ -40,7 +42,7 @@ MOST_BYTES = 2**18  # of the repository
 def main(spec: SweepSpec = SPEC) -> int:
     """Sweeps and writes the example. Returns 1 where a part failed."""
     store = Store()
-    engine = Engine(store, alone=True)
+    engine = Engine(store, devices=devices_for(spec.models), alone=True)
     try:
         record = engine.submit("sweep", spec)
         while not record.ended:
@@ -86,4 +88,5 @@ def shipped(spec: SweepSpec, points: list[Point], scores: list[sweep_scores.Poin
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m training.frontier", description=__doc__).parse_args()
     sys.exit(main())

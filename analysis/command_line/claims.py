@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.command_line.flags import folder_beside, path_text
 from analysis.command_line.prompts import own_prompts, reference_of
-from analysis.command_line.running import anchored, check_out, devices_for, engine_of, follow, require_done, say
+from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.verb_flags import (
     MODEL,
     QUICK,
@@ -23,7 +23,6 @@ from analysis.command_line.verb_flags import (
     size,
 )
 from analysis.command_line.written_study import NUMBERS, finish, refusal, write
-from analysis.machine import threads
 from analysis.program import PROGRAM
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
 from analysis.specs.recording_sets import MOST_PROMPTS
@@ -83,9 +82,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.study.cost_estimate import foresee_claims, lines
     from analysis.study.findings import EXAMPLE
 
-    devices = devices_for(spec.models)
-    threads.prepare(1 if devices is None else len(devices))  # before workers start, which inherit it
-    with engine_of(options, devices) as engine:
+    with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
         for line in lines(foresee_claims(engine, spec, example)):

@@ -17,6 +17,7 @@ from analysis.command_line.flags import Terminal, folder_beside
 from analysis.command_line.progress import Progress
 from analysis.command_line.verb_flags import flag
 from analysis.errors import UserError
+from analysis.machine import threads
 from analysis.models.registry import entry
 from analysis.specs import JobSpec, ModelSpec, Spec
 from cache import environment
@@ -138,16 +139,19 @@ def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
 
 
 @contextmanager
-def engine_of(options: argparse.Namespace, devices: list[str] | None = None) -> "Iterator[Engine]":
+def engine_of(options: argparse.Namespace, models: Sequence[ModelSpec] = ()) -> "Iterator[Engine]":
     """An engine for this command alone, with the store of the environment: on the cluster, or with local workers.
 
-    devices: what each local worker gets; by default those of the machine.
+    models: what jobs of many parts run; small ones get a worker per CPU.
     """
     from analysis.engine import Engine
 
+    scheduler = scheduler_of(options)
+    devices = devices_for(models) if models and not scheduler else None
+    threads.prepare(1 if devices is None else len(devices))  # before workers start, which inherit it
     store = Store()
     try:
-        engine = Engine(store, scheduler=scheduler_of(options), devices=devices, alone=True)
+        engine = Engine(store, scheduler=scheduler, devices=devices, alone=True)
         try:
             yield engine
         finally:

@@ -24,7 +24,6 @@ from analysis.command_line.verb_flags import (
     size,
 )
 from analysis.errors import UserError
-from analysis.machine import threads
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.specs.recording_sets import MOST_PROMPTS
 
@@ -127,8 +126,7 @@ def run(options: argparse.Namespace) -> int:
     if problem and not options.estimate:
         raise UserError(problem)
 
-    threads.prepare()
-    with engine_of(options) as engine:
+    with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
         if options.estimate:

@@ -13,7 +13,6 @@ from analysis.command_line.written_sweep import WrittenSweep, point_file, refusa
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
 from analysis.evaluation.items_file import DOCUMENTS
-from analysis.machine import threads
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import ModelSpec, SweepSpec
@@ -71,8 +70,7 @@ def run(options: argparse.Namespace) -> int:
         spec = swept_with_own_noise(spec)
     from analysis.engine.cost_estimate import lines
 
-    threads.prepare()
-    with engine_of(options) as engine:
+    with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
         cost_estimate = foreseen(engine, spec)
         for line in lines(cost_estimate):
