@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from analysis import words
 from analysis.words import runs
 
 _LEAST = 0.0001  # smaller numbers are not written out
@@ -40,7 +41,7 @@ def spread(values: np.ndarray, percent: bool) -> str:
 def number(value: float, percent: bool) -> str:
     """A value as sentences write it: two significant digits, and all before the point."""
     if percent:
-        return percent(value, 0)
+        return words.percent(value, 0)
     if 0 < value < _LEAST:
         return f"less than {_LEAST}"
     return f"{value:.2g}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -191,8 +191,9 @@ def _way(waterfall: Waterfall) -> Exhibit:
     method = METHODS[waterfall.method].title
     return Exhibit(
         f"From the dense model to {method} at {percent(waterfall.sparsity, 0)}",
-        f"The dense model scores {percent(waterfall.dense, 1)}. Each row is what one change adds or takes, the last the "
-        "whole way, each with its own 95 % interval. Grey band: what two calibration seeds of the control differ by.",
+        f"The dense model scores {percent(waterfall.dense, 1)}. Each row is what one change adds or takes, the last "
+        "the whole way, each with its own 95 % interval. Grey band: what two calibration seeds of the control "
+        "differ by.",
         way(
             [stage.title for stage in waterfall.stages],
             np.array([[100 * getattr(effect, end) for end in ("value", "low", "high")] for effect in effects]),
