@@ -6,7 +6,7 @@ Files for machines (JSON, CSV, Parquet) keep the numbers as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
@@ -40,14 +40,15 @@ def times(value: float, reference: float) -> str:
     return f"{_PARTS[part]} of" if part in _PARTS else f"1/{part} of"
 
 
-def percent(value: float, decimals: int | None = None) -> str:
+def percent(value: SupportsFloat, decimals: int | None = None) -> str:
     """Return a share in per cent, `33 %`, with as many decimals as asked for or as it needs."""
+    share = float(value)
     if decimals is None:
-        size = abs(value)
+        size = abs(share)
         if 0 < size < 0.01:
-            return f"{100 * value:.2g} %"
+            return f"{100 * share:.2g} %"
         decimals = 0 if size >= 0.1 or size == 0 else 1
-    return f"{100 * value:.{decimals}f} %"
+    return f"{100 * share:.{decimals}f} %"
 
 
 def number(value: float, as_percent: bool) -> str:

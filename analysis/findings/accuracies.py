@@ -150,7 +150,7 @@ def seeds_apart(names: Sequence[str], x: Sequence[str], low: np.ndarray, high: n
 
 
 def _span(low: np.ndarray, high: np.ndarray, row: int, column: int) -> str:
-    return f"{100 * low[row, column]:.1f} to {100 * high[row, column]:.1f}%"
+    return f"{100 * low[row, column]:.1f} to {percent(high[row, column], 1)}"
 
 
 def smallest_above_chance(
@@ -234,18 +234,18 @@ def trials(
         gain, floor = better * (values[best] - undiscounted), abs(other_seed - undiscounted)
         if gain <= floor:
             return (
-                f"None of {len(values)} settings beats no discount ({undiscounted:.{decimals}%}) by more than another "
-                f"calibration seed changes it: the best gains {100 * gain:.{decimals}f} points, the seed changes "
-                f"{100 * floor:.{decimals}f} points."
+                f"None of {len(values)} settings beats no discount ({percent(undiscounted, decimals)}) by more than "
+                f"another calibration seed changes it: the best gains {100 * gain:.{decimals}f} points, the seed "
+                f"changes {100 * floor:.{decimals}f} points."
             )
     references = [published] if undiscounted is None else [published, undiscounted]
     hardest = better * max(better * reference for reference in references)
-    if f"{values[best]:.{decimals}%}" == f"{hardest:.{decimals}%}" or better * (values[best] - hardest) <= 0:
+    if percent(values[best], decimals) == percent(hardest, decimals) or better * (values[best] - hardest) <= 0:
         return ""
-    beside = f", {undiscounted:.{decimals}%} without a discount" if undiscounted is not None else ""
+    beside = f", {percent(undiscounted, decimals)} without a discount" if undiscounted is not None else ""
     return (
         f"Trial {best} is the best of {len(values)} tried, on what they were judged by: "
-        f"{values[best]:.{decimals}%}; {published:.{decimals}%} as published{beside}."
+        f"{percent(values[best], decimals)}; {percent(published, decimals)} as published{beside}."
     )
 
 

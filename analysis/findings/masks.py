@@ -172,7 +172,7 @@ def changes_of_errors(changes: Mapping[str, np.ndarray], columns: Sequence[str])
             most = signed(100 * float(values[layer, column]))
             told.append(
                 f"{name} lowers the error of {better} of {counted(len(there), 'projection')} and raises that of "
-                f"{worse}; most changed: layer {layer}, {columns[column]}, {most}%"
+                f"{worse}; most changed: layer {layer}, {columns[column]}, {most} %"
             )
     said = ". ".join(f"{each[0].upper()}{each[1:]}" for each in told)
     return f"{said}." if said else ""
@@ -195,5 +195,5 @@ def shifts_of_scores(quantiles: np.ndarray) -> str:
     middle = float(np.nanmedian(quantiles[:, 3] - quantiles[:, 1]))
     return (
         f"The middle half of the features of an input spans {percent(middle)}; the farthest 1 % move by up to "
-        f"{signed(100 * low)}% and {signed(100 * high)}%."
+        f"{signed(100 * low)} % and {signed(100 * high)} %."
     )

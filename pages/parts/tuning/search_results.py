@@ -31,7 +31,7 @@ _DIFFERENCE = (
 def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloor | None) -> None:
     """The best trial beside those with a name and another calibration seed, and what its value does not say."""
     objective = OBJECTIVES[spec.objective]
-    form, label = f".{objective.decimals}%", objective.title.capitalize()
+    decimals, label = objective.decimals, objective.title.capitalize()
     band = _band(rows, floor)
     if band is not None and band[0] <= best["value"] <= band[1]:
         st.info(plain(_best_in_words(spec, rows, floor)), icon=":material/balance:")
@@ -39,14 +39,14 @@ def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloo
     change = f"{100 * (best['value'] - rows[0]['value']):+.2g} points against published"
     columns[0].metric(
         f"{label}, best (trial {best['number']:d})",
-        f"{best['value']:{form}}",
+        percent(best["value"], decimals),
         None if best["value"] == rows[0]["value"] else change,
         delta_color="off",
     )
     for column, row in zip(columns[1:], [row for row in rows if row["name"]], strict=False):
-        column.metric(f"{label}, {plain(row['name'])}", f"{row['value']:{form}}")
+        column.metric(f"{label}, {plain(row['name'])}", percent(row["value"], decimals))
     if "dense" in rows[0]["facts"]:
-        columns[3].metric(f"{label}, dense model", f"{rows[0]['facts']['dense']:{form}}")
+        columns[3].metric(f"{label}, dense model", percent(rows[0]["facts"]["dense"], decimals))
     st.caption(plain(_beside_seed(spec, rows, best, floor)))
     if best["value"] == rows[0]["value"]:
         st.caption("No setting tried so far is better than the published one.")
@@ -100,7 +100,7 @@ def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
 
 def _named(spec: SuggestSpec, row: Trial, best: Trial) -> str:
     name = f" ({row['name']})" if row["name"] else ""
-    value = f"{row['value']:.{OBJECTIVES[spec.objective].decimals}%}"
+    value = percent(row["value"], OBJECTIVES[spec.objective].decimals)
     first = "best, trial" if row is best else "trial"
     return f"{first} {row['number']}{name} · {value} · {_in_words(row)}"
 
