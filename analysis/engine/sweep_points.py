@@ -73,10 +73,13 @@ def point_row(point: Point) -> dict[str, Any]:
     }
 
 
-def _cache_bytes(budget: float, cache: Mapping[str, Any]) -> dict[str, int]:
+def _cache_bytes(budget: float, cache: Sequence[Mapping[str, int]] | Mapping[str, int]) -> dict[str, int]:
     """Keys and values of one text as long as the model takes, those kept and all. cache: of an `EvaluateSummary`."""
-    each, tokens = cache["bytes_per_token"], cache["tokens"]
-    return {"kept": each * count_kept(budget, tokens), "all": each * tokens}
+    alike = [(part["bytes_per_token"], part["tokens"]) for part in ([cache] if isinstance(cache, Mapping) else cache)]
+    return {
+        "kept": sum(each * count_kept(budget, tokens) for each, tokens in alike),
+        "all": sum(each * tokens for each, tokens in alike),
+    }
 
 
 def timed_on(speed: Mapping[str, Any]) -> str:

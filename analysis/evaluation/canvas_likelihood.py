@@ -16,15 +16,22 @@ Written answers are the sampler's own (`LanguageModel.generate_until`).
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 
+from analysis.attention import Edit
 from analysis.errors import UserError
 from analysis.evaluation.likelihood import Budget, Likelihood, Request
 from analysis.evaluation.masked_sets import hashed
-from analysis.models.canvas import denoised, new_cache, read
+from analysis.models.canvas import CanvasCache, new_cache, read
+from analysis.models.layout import layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.models.weight_checks import check_logits
+from analysis.recording.evicted_forwards import EvictedForwards
+from analysis.recording.evicting import Call, over_cache
+from analysis.sinks.token_states import TokenState
 from analysis.specs import CANVAS_SCORES
 
 OnResult = Callable[[int, Likelihood], None]
@@ -39,17 +46,19 @@ def canvas_log_likelihoods(
     on_result: OnResult = lambda index, result: None,
     budget: Budget | None = None,
     on_forward: Callable[[], None] = lambda: None,
+    kept: EvictedForwards | None = None,
 ) -> list[Likelihood]:
     """Scores answers, in the order asked; `on_result` is called with the index of each as it is finished.
 
     by: of `CANVAS_SCORES`. draws: canvases of the denoiser; which ones depends on seed, task and item alone, so that
-    choices of an item, and models that are compared, see the same. on_forward: called before every forward.
+    choices of an item, and models that are compared, see the same. on_forward: called before every forward. kept: which
+    keys are left out, where some are: of the reader's whole text, or of the context before the denoiser's canvas.
     Raises UserError for an answer or a context without tokens, for a text that is too long, for answers of several
     tokens by the denoiser, and for what is not finite.
     """
     _check(model, requests, by)
     score = _SCORES[by]
-    return score(model, requests, draws, seed, on_result, budget or Budget.of(model), on_forward)
+    return score(model, requests, draws, seed, on_result, budget or Budget.of(model), on_forward, kept)
 
 
 def _by_reader(
@@ -60,6 +69,7 @@ def _by_reader(
     on_result: OnResult,
     budget: Budget,
     on_forward: Callable[[], None],
+    kept: EvictedForwards | None,
 ) -> list[Likelihood]:
     results: dict[int, Likelihood] = {}
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -73,7 +83,10 @@ def _by_reader(
             on_forward()
             # What comes after the last token is asked of nobody, so that one is not read.
             texts = [(*requests[index].context, *requests[index].continuation)[:-1] for index in batch]
-            logits = _read_logits(model, torch.tensor(texts, device=model.device), longest)
+            tokens = torch.tensor(texts, device=model.device)
+            given = [len(requests[index].context) for index in batch]
+            edit = None if kept is None else kept.edit(tokens, given, None, False)
+            logits = _read_logits(model, tokens, longest, edit)
             for row, index in zip(logits, batch, strict=True):
                 answer = torch.tensor(requests[index].continuation, device=row.device)
                 scored = row[-len(answer) :].float()
@@ -85,10 +98,10 @@ def _by_reader(
 
 
 @torch.no_grad()
-def _read_logits(model: LoadedModel, tokens: torch.Tensor, last: int) -> torch.Tensor:
+def _read_logits(model: LoadedModel, tokens: torch.Tensor, last: int, edit: Edit | None) -> torch.Tensor:
     """The encoder's logits about the token after each of the last positions of tokens (B, S), (B, last, V)."""
     network = model.network
-    states = read(network, tokens, new_cache(network), 0)[:, -last:]
+    states = read(network, tokens, new_cache(network), 0, edit=edit)[:, -last:]
     cap = network.config.get_text_config().final_logit_softcapping
     logits: torch.Tensor = network.get_submodule("lm_head")(states).float()
     logits = logits if cap is None else torch.tanh(logits / cap) * cap
@@ -104,24 +117,31 @@ def _by_denoiser(
     on_result: OnResult,
     budget: Budget,
     on_forward: Callable[[], None],
+    kept: EvictedForwards | None,
 ) -> list[Likelihood]:
     results: dict[int, Likelihood] = {}
     asked: dict[tuple[tuple[int, ...], int], list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
         # By the item, not by the context: the choices of some items have contexts of their own.
         asked[request.context, hashed((seed, request.task, request.item or request.context))].append(index)
-    assert model.architecture.block_size is not None
+    canvas = model.architecture.block_size
+    assert canvas is not None
     for (context, canvas_seed), members in asked.items():
         generator = torch.Generator().manual_seed(canvas_seed % 2**63)
-        cache, start = new_cache(model.network), len(context)
-        on_forward()
-        read(model.network, torch.tensor([context], device=model.device), cache, 0)
+        prompt, start = torch.tensor([context], device=model.device), len(context)
+        forward = partial(over_cache, CanvasCache(model)) if kept is None else kept.over_cache(prompt[0])
+        state = torch.full((1, start + canvas), int(TokenState.UNDECIDED))
+        state[:, :start] = int(TokenState.GIVEN)
+        layout = replace(layout_of(model.architecture, start), open_from=start)
         means = torch.zeros(model.geometry.vocabulary, dtype=torch.float64)
-        for _ in range(draws):
+        for draw in range(draws):
+            noise = torch.randint(0, model.geometry.vocabulary, (1, canvas), generator=generator)
+            call = Call(torch.cat([prompt, noise.to(model.device)], dim=1), 1, layout, start, state=state)
+            if kept is not None and not draw:  # all canvases are denoised beside what the first one decides to keep
+                on_forward()
+                forward(call)
             on_forward()
-            noise = torch.randint(0, model.geometry.vocabulary, (1, model.architecture.block_size), generator=generator)
-            logits = denoised(model.network, noise.to(model.device), cache, start, None)[:, 0]
-            check_logits(logits, model.dtype)
+            logits = forward(call)[:, 0]
             means += logits[0].float().softmax(dim=-1).double().cpu() / draws
         for index in members:
             token = requests[index].continuation[0]

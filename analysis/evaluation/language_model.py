@@ -9,7 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -23,14 +23,11 @@ from analysis.evaluation import early_draws as adaptive
 from analysis.evaluation.canvas_likelihood import OnResult, canvas_log_likelihoods
 from analysis.evaluation.likelihood import Budget, Known, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
-from analysis.models.kept_keys import KeptKeys
-from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
-from analysis.recording.canvas_denoising import canvas_choices
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
 from analysis.recording.evicted_forwards import EvictedForwards
-from analysis.recording.evicting import Call
+from analysis.recording.evicting import Call, new_cache, over_cache
 from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kept, Sampling
 
 
@@ -166,6 +163,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             on_result,
             self.budget,
             self.on_forward,
+            self.kept,
         )
 
     @property
@@ -291,7 +289,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         model, ends = self.model, stop_tokens(self.model)
         prompt = torch.tensor(prompts, device=model.device)
         generator = torch.Generator(device=model.device).manual_seed(seed)
-        autoregressive = model.mask_token is None
+        autoregressive = model.architecture.noise is None
 
         def texts(output: torch.Tensor) -> tuple[list[str], bool]:
             rows = output[:, prompt.shape[1] :].tolist()
@@ -305,38 +303,32 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 answers.append(text if cut is None else text[:cut])
             return answers, over
 
-        cache = KeptKeys(model)
         sampling = own_sampling(model, sampling)
         check_prompt(model, prompt, sampling)
-        writes = None if self.kept is None else self.kept.writer(prompt, sampling)
+        writes: Callable[[Call], torch.Tensor] = self._whole
+        if self.kept is not None:
+            writes = self.kept.writer(prompt, sampling)
+        elif sampling.keeps_keys:
+            writes = partial(over_cache, new_cache(model))
 
-        def predict(
-            tokens: torch.Tensor,
-            rows: int,
-            layout: Layout | None = None,
-            first: int = 0,
-            aligned: bool = True,
-            queries: tuple[int, int] | None = None,
-        ) -> torch.Tensor:
+        def predict(*asked: Any, **named: Any) -> torch.Tensor:
             self.on_forward()
-            if writes is not None:
-                return writes(Call(tokens, rows, layout, first, aligned, queries))
-            if queries is not None:
-                return cache.predict(tokens, queries)
-            return model.predict(tokens, layout=layout, aligned=aligned)
+            return writes(Call(*asked, **named))
 
         output = prompt
-        if isinstance(sampling, DiffusionGemmaSampling):
-            for choice in canvas_choices(model, prompt, sampling, seed, self.on_forward):
-                output = choice.output
-            # Whole canvases are written; as many tokens count as were asked for.
-            return texts(output[:, : prompt.shape[1] + length])[0]
         last = torch.tensor(sorted(ends), dtype=torch.long, device=model.device)
         for choice in choices(model, predict, prompt, sampling, generator, last):
             output = choice.output
             if autoregressive and texts(output)[1]:
                 break
+        if isinstance(
+            sampling, DiffusionGemmaSampling
+        ):  # whole canvases are written; as many tokens count as were asked
+            output = output[:, : prompt.shape[1] + length]
         return texts(output)[0]
+
+    def _whole(self, call: Call) -> torch.Tensor:
+        return self.model.predict(call.tokens, layout=call.layout, aligned=call.aligned)
 
 
 def _items(texts: Sequence[Any], origins: Sequence[tuple[str, Any]]) -> dict[tuple[str, Any], str]:

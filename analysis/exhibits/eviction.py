@@ -21,12 +21,13 @@ Summary = Mapping[str, Any]
 METHOD = (
     "Every prompt is denoised with everything kept and under every policy and budget. Predictions are compared on the "
     "inputs of the full run; texts are those that each policy writes by itself (ROUGE-L on token ids). A budget is a "
-    "share of the positions, the same in every layer. Where finished text is cached, the first forward of a block sees "
-    "all that is there, the policy decides by its attention, and what goes does not come back (behind the cache of "
-    "Fast-dLLM, until the next whole forward). Where every forward is whole, keys are hidden from queries, chosen by "
-    "an untouched forward of the same input: this shows what a policy could keep, and saves no time. Points: means "
-    "over prompts with their 95 % intervals, clustered by template or key; differences are filled where the interval "
-    "excludes 0 and p, Holm-corrected over all effects drawn, is below 0.05. Random positions of the same state: "
+    "share of the positions that a layer can see, the same in every layer. Where finished text is cached, the first "
+    "forward of a block sees all that is there, the policy decides by its attention, and what goes does not come back "
+    "(behind the cache of Fast-dLLM, until the next whole forward). Where every forward is whole, keys are hidden "
+    "from queries, chosen by an untouched forward of the same input: this shows what a policy could keep, and saves "
+    "no time. Points: means over prompts with their 95 % intervals, clustered by template or key; differences are "
+    "filled where the interval excludes 0 and p, Holm-corrected over all effects drawn, is below 0.05. Random "
+    "positions of the same state: "
     f"{POLICIES['random'].help}"
 )
 

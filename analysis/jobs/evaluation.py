@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ from analysis.jobs.summaries import EvaluateSummary
 from analysis.machine import garbage
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
+from analysis.models.memory import cached_layers
 from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.models.weight_files import bytes_of
 from analysis.pruned.report_file import PrunedRun, read_report
@@ -46,7 +48,6 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     context.progress("looking for the models")
     opened = [checkpoint_of(model, context) for model in spec.models]
     canvas_score = _canvas_score(spec, opened)
-    _require_evictable(spec, opened)
     names = spec.names or _names(spec)
     context.progress("starting lm-eval")
     with garbage.importing("lm_eval"):
@@ -111,13 +112,6 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         EvaluateSummary, {**summary(results), "key": key, "fingerprint": prints[0], "cache": _cache(spec, opened[0])}
     )
     return Outcome(numbers, path, key if not stopped else f"{key}-{len(results.answers)}")
-
-
-def _require_evictable(spec: EvaluateSpec, opened: list[Checkpoint]) -> None:
-    """Raise UserError where keys are to be left out, and not of every model they can be."""
-    problems = (checkpoint.architecture.why_no_ablation for checkpoint in opened) if spec.evicts else ()
-    if problem := next(filter(None, problems), None):
-        raise UserError(problem)
 
 
 def _key(spec: EvaluateSpec, prints: list[str], runs: list[PrunedRun], benchmarks: "list[Benchmark]") -> str:
@@ -197,15 +191,20 @@ def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
     return checkpoint
 
 
-def _cache(spec: EvaluateSpec, checkpoint: Checkpoint) -> dict[str, int]:
+def _cache(spec: EvaluateSpec, checkpoint: Checkpoint) -> list[dict[str, int]]:
     """The keys and values of the first model in the precision that it is scored in, by arithmetic from its shape."""
     from analysis.models.devices import pick_device
 
     sizes, on_cpu = checkpoint.geometry, pick_device(spec.model.device) == "cpu"
     stored = 4 if on_cpu else bytes_of(checkpoints.main_dtype(checkpoint))
     each = {"bfloat16": 2, "float32": 4, "auto": stored}[spec.model.dtype]
+    if checkpoint.architecture.noise == "uniform":
+        rooms: Counter[int] = Counter()
+        for numbers, room in cached_layers(checkpoint):
+            rooms[room or sizes.max_length] += int(numbers * each)
+        return [{"bytes_per_token": size, "tokens": room} for room, size in rooms.items()]
     head = checkpoint.config.get("head_dim") or sizes.hidden // sizes.heads
-    return {"bytes_per_token": int(2 * sizes.layers * sizes.kv_heads * head * each), "tokens": sizes.max_length}
+    return [{"bytes_per_token": int(2 * sizes.layers * sizes.kv_heads * head * each), "tokens": sizes.max_length}]
 
 
 def _canvas_score(spec: EvaluateSpec, opened: list[Checkpoint]) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.errors import UserError
 from analysis.evaluation.eviction_effects import NAMED, effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
@@ -32,8 +31,6 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
 
         from analysis.recording.denoising import check_prompt, own_sampling
 
-        if problem := opened.architecture.why_no_ablation:
-            raise UserError(problem)
         sampling = own_sampling(opened, spec.sampling)
         for prompt in spec.prompts:
             check_prompt(opened, torch.tensor([encoded(prompt, spec, opened)], dtype=torch.long), sampling)

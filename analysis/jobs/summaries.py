@@ -307,11 +307,11 @@ class _Compared(TypedDict):
 
 class EvaluateSummary(_Compared):
     """What models scored here. fingerprint: of the first. cache: its keys and values, as bytes_per_token in all layers
-    and the tokens that it takes; missing in older ones.
+    that take so many tokens; missing in older ones, and of all layers alone in some.
     """
 
     fingerprint: str
-    cache: NotRequired[dict[str, int]]
+    cache: NotRequired[list[dict[str, int]] | dict[str, int]]
 
 
 class ImportSummary(_Compared):

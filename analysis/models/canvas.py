@@ -4,12 +4,17 @@ Both share every weight but a scalar a layer. The cache is transformers' dynamic
 layers see keys that are not there, from the window on. Shapes: B sequences, C tokens of the canvas, V vocabulary.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from analysis.attention import Observer
+from analysis.attention import AttentionInputs, Edit, Observer
+from analysis.models.loaded import LoadedModel
+from analysis.models.prefix import HeldKeys
+from analysis.models.weight_checks import check_logits
 
 
 def new_cache(network: PreTrainedModel) -> DynamicCache:
@@ -19,11 +24,17 @@ def new_cache(network: PreTrainedModel) -> DynamicCache:
 
 @torch.no_grad()
 def read(
-    network: PreTrainedModel, tokens: torch.Tensor, cache: DynamicCache, start: int, observer: Observer | None = None
+    network: PreTrainedModel,
+    tokens: torch.Tensor,
+    cache: DynamicCache,
+    start: int,
+    observer: Observer | None = None,
+    edit: Edit | None = None,
 ) -> torch.Tensor:
     """Reads tokens (B, N) that stand from position `start` on into the cache. The last states (B, N, hidden)."""
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]
-    options: dict[str, Any] = {} if observer is None else {"attn_observer": observer}
+    given = {"attn_observer": observer, "attn_edit": edit}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return network.model.encoder(input_ids=tokens, cache=cache, position_ids=positions, **options).last_hidden_state
 
 
@@ -49,6 +60,75 @@ def denoised(
         self_conditioning_logits=believed,
         **options,
     ).logits
+
+
+@dataclass(frozen=True)
+class PlacedKeys:
+    """An `Edit`: queries from position `first` on see the keys at these positions, (K,) for each layer, as far as the
+    text and the layer's window let them.
+    """
+
+    positions: list[np.ndarray]
+    first: int
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs:
+        device = inputs.query.device
+        keys = torch.from_numpy(self.positions[layer]).to(device)
+        queries = torch.arange(self.first, self.first + inputs.query.shape[2], device=device)[:, None]
+        seen = keys <= queries
+        if inputs.window:
+            seen = seen & (keys > queries - inputs.window)
+        return replace(inputs, mask=seen[None, None], causal=False)
+
+
+class CanvasCache(HeldKeys):
+    """What the encoder has read of one text. A layer with a window holds the positions that the next token sees."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__(model, new_cache(model.network))
+
+    @property
+    def whole(self) -> list[int]:
+        """How many positions each layer would hold if none had been dropped."""
+        return [min(self.read, window - 1) if window else self.read for window in self._windows]
+
+    def predict(
+        self,
+        tokens: torch.Tensor,
+        first: int,
+        believed: torch.Tensor | None = None,
+        observer: Observer | None = None,
+        reader: Observer | None = None,
+    ) -> torch.Tensor:
+        """Logits (1, C, V) about the canvas, which are the tokens (1, S) from `first` on; see `denoised`.
+
+        What lies before it is read where it was not yet, and shown to `reader`. Raises UserError where the logits are
+        not finite.
+        """
+        tokens = tokens.to(self.model.device)
+        if self.read < first:
+            self._read(tokens[:, self.read : first], reader)
+        logits = denoised(self.model.network, tokens[:, first:], self._kept, first, believed, observer)
+        check_logits(logits, self.model.dtype)
+        return logits
+
+    def _read(self, tokens: torch.Tensor, reader: Observer | None) -> None:
+        start, end = self.read, self.read + tokens.shape[1]
+        # transformers takes what it holds for the last tokens of the text; so where some are gone, say which are there.
+        gone = [len(held) for held in self.positions] != self.whole
+        edit = PlacedKeys(self.with_those(start, end), start) if gone else None
+        read(self.model.network, tokens, self._kept, start, reader, edit)
+        self._hold(end)
+        for layer, window in enumerate(self._windows):
+            if window:  # its cache drops the first where there are more than the window has room for
+                self.positions[layer] = self.positions[layer][-(window - 1) :]
+        if gone:  # what is left can lie further back than the window reaches
+            reach = [end - window if window else -1 for window in self._windows]
+            self.keep([np.flatnonzero(held > last) for held, last in zip(self.positions, reach, strict=True)])
+
+    @property
+    def _windows(self) -> list[int]:
+        return [int(getattr(layer, "sliding_window", 0)) for layer in self._kept.layers]
 
 
 def show(network: PreTrainedModel, tokens: torch.Tensor, observer: Observer) -> None:

@@ -105,7 +105,7 @@ class Architecture:
     @property
     def why_no_cache(self) -> str:
         """Reason why its forwards cannot reuse keys of an earlier one, as a sentence; '' if they can."""
-        if self.mixture:
+        if self.mixture and self.noise != "uniform":  # whose encoder's keys every canvas reads
             return (
                 f"Keys cannot be kept for {self.name}: where every token was sent is recorded, which takes whole "
                 "forwards. Leave caching off."

@@ -43,20 +43,21 @@ def need_of(checkpoint: Checkpoint, spec: ModelSpec, tokens: int) -> Need:
     cache = logits = 0.0
     if family.noise == "uniform":
         assert family.block_size is not None
-        cache = width * _cached(checkpoint, tokens)
+        cache = width * sum(each * (min(tokens, room) if room else tokens) for each, room in cached_layers(checkpoint))
         logits = family.block_size * checkpoint.geometry.vocabulary * (4 * SAMPLED_AT_ONCE + width)
     return Need(int(sum(sizes.values())), int(experts), int(cache), int(logits))
 
 
-def _cached(checkpoint: Checkpoint, tokens: int) -> int:
-    """How many numbers the cache holds of a text: a layer with a window those of the last tokens before the canvas.
+def cached_layers(checkpoint: Checkpoint) -> list[tuple[int, int]]:
+    """For each layer how many numbers the cache holds of a token, and of how many tokens at most, 0 for all: a layer
+    with a window holds the last ones before the canvas.
 
     Where a layer has no value projection its values are made of its keys, and cached as well.
     """
     family, shapes = checkpoint.architecture, stored_shapes(checkpoint)
     text: Any = checkpoint.config.get(family.text) or {}
     kinds, window = text.get("layer_types") or [], text.get("sliding_window")
-    total = 0
+    layers = []
     for layer in range(checkpoint.geometry.layers):
         inside = f"{family.blocks}.{layer}.self_attn"
         keys, values = (
@@ -64,6 +65,5 @@ def _cached(checkpoint: Checkpoint, tokens: int) -> int:
             for part in ("k_proj", "v_proj")
         )
         windowed = layer < len(kinds) and kinds[layer] == "sliding_attention" and isinstance(window, int)
-        held = min(tokens, window - 1) if windowed else tokens
-        total += held * (keys + (values or keys))
-    return total
+        layers.append((keys + (values or keys), window - 1 if windowed else 0))
+    return layers

@@ -16,17 +16,56 @@ from analysis.models.loaded import LoadedModel, without_masks
 from analysis.models.weight_checks import check_logits
 
 
-class PrefixCache:
-    """Keys and values of one batch of texts, up to the block that is open.
+class HeldKeys:
+    """Keys and values of one batch of texts, up to the block that is open, from which positions can go.
 
-    Finished blocks see nothing after them, so what is kept is what a whole forward would compute again. read: tokens
-    that were run to be kept, those that were dropped since included.
+    read: tokens that were run to be kept, those that were dropped since included. positions: those that each layer
+    holds, (K,) each.
+    """
+
+    def __init__(self, model: LoadedModel, kept: DynamicCache) -> None:
+        self.model = model
+        self.read = 0
+        self.positions = [np.empty(0, np.int64)] * model.geometry.layers
+        self._kept = kept
+
+    @property
+    def whole(self) -> list[int]:
+        """How many positions each layer would hold if none had been dropped."""
+        return [self.read] * len(self.positions)
+
+    def with_those(self, first: int, end: int) -> list[np.ndarray]:
+        """Return the positions that each layer holds, and after them those from `first` to `end`."""
+        return [np.concatenate([held, np.arange(first, end)]) for held in self.positions]
+
+    def keep(self, indices: Sequence[np.ndarray]) -> None:
+        """Drop all keys and values but those at these indices of what each layer holds."""
+        for number, (layer, index) in enumerate(zip(self._layers, indices, strict=True)):
+            assert layer.keys is not None and layer.values is not None
+            layer.keys, layer.values = kept_at(index, layer.keys, layer.values)
+            self.positions[number] = self.positions[number][index]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the keys and values that are held."""
+        return sum(part.nbytes for layer in self._layers for part in (layer.keys, layer.values) if part is not None)
+
+    @property
+    def _layers(self) -> list[DynamicLayer]:
+        return [layer for layer in self._kept.layers if isinstance(layer, DynamicLayer)]
+
+    def _hold(self, end: int) -> None:
+        """Note that all up to `end` was read and is held."""
+        self.positions, self.read = self.with_those(self.read, end), end
+
+
+class PrefixCache(HeldKeys):
+    """The keys of families that write by blocks: a finished block sees nothing after it, so what is kept is what a
+    whole forward would compute again. As many positions stay in every layer.
     """
 
     def __init__(self, model: LoadedModel) -> None:
-        self.model = model
-        self.read = 0
-        self._kept = DynamicCache()
+        super().__init__(model, DynamicCache())
         self._before: torch.Tensor | None = None  # the logits of the last token kept, (B, 1, V)
 
     @torch.no_grad()
@@ -49,31 +88,17 @@ class PrefixCache:
         if self.read < first:
             finished = replace(layout, open_from=None)
             self._before = self._run(tokens, self.read, first, finished, logits_to_keep=1, attn_observer=reader)
-            self.read = first
+            self._hold(first)
         logits = self._run(tokens, first, tokens.shape[1], layout, attn_observer=observer)
         check_logits(logits, self.model.dtype)
         if not aligned:
-            self._before, self.read = logits[:, -1:], tokens.shape[1]
+            self._before = logits[:, -1:]
+            self._hold(tokens.shape[1])
             return logits
         self._kept.crop(first - tokens.shape[1])  # less than nothing: so many of the last ones go
         if not shift:
             return logits
         return torch.cat([logits[:, :1] if self._before is None else self._before, logits[:, :-1]], dim=1)
-
-    def keep(self, indices: Sequence[np.ndarray]) -> None:
-        """Drop all keys and values but those at these indices of what each layer holds, as many in every layer."""
-        for layer, index in zip(self._layers, indices, strict=True):
-            assert layer.keys is not None and layer.values is not None
-            layer.keys, layer.values = kept_at(index, layer.keys, layer.values)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the keys and values that are held."""
-        return sum(part.nbytes for layer in self._layers for part in (layer.keys, layer.values) if part is not None)
-
-    @property
-    def _layers(self) -> list[DynamicLayer]:
-        return [layer for layer in self._kept.layers if isinstance(layer, DynamicLayer)]
 
     def _run(self, tokens: torch.Tensor, first: int, end: int, layout: Layout, **options: Any) -> torch.Tensor:
         """Logits of the tokens from `first` to `end`, over those kept; theirs are kept from then on."""

@@ -371,15 +371,15 @@ def divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
 
 
 def queries_seeing(
-    architecture: Architecture, length: int, layout: Layout | None, queries: tuple[int, int]
+    architecture: Architecture, length: int, layout: Layout | None, queries: tuple[int, int], window: int = 0
 ) -> np.ndarray:
-    """Count the queries that see each key of a text of this length, (S,)."""
+    """Count the queries that see each key of a text of this length, (S,). window: of `key_ranges`."""
     starts: tuple[int, ...] = ()
     if layout is not None and architecture.attention == "block-causal":
         starts = layout.starts(length)
     elif layout is not None and layout.open_from is not None:
         starts = (layout.open_from,)
-    return seeing_queries(architecture.attention, starts, queries, np.ones(length, bool))
+    return seeing_queries(architecture.attention, starts, queries, np.ones(length, bool), window)
 
 
 def compare(steps: list[Step], untouched: list[Step], prompt_length: int, row: int = 0) -> dict[str, Any]:

@@ -7,53 +7,57 @@ reads them, and the next canvas begins. Shapes: B = 1 sequence, P tokens before 
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from analysis.attention import CanvasMassObserver
 from analysis.errors import UserError
-from analysis.models.canvas import denoised, new_cache, read
+from analysis.models.canvas import CanvasCache, new_cache, read
 from analysis.models.experts import RoutingObserver
+from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
-from analysis.models.weight_checks import check_logits
 from analysis.recording.steps import Choice, Step, probability
 from analysis.sinks.token_states import TokenState
 from analysis.specs import DiffusionGemmaSampling
+
+
+class CanvasPredict(Protocol):
+    """Text and canvas (1, S), how many texts to observe, their blocks, and where the canvas starts -> logits (1, C, V).
+
+    believed: of `denoised`. state (1, S): what each token is.
+    """
+
+    def __call__(
+        self,
+        tokens: torch.Tensor,
+        observed: int,
+        layout: Layout,
+        first: int,
+        *,
+        believed: torch.Tensor | None,
+        state: torch.Tensor,
+    ) -> torch.Tensor: ...
 
 
 def canvas_steps(
     model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int
 ) -> Iterator[Step]:
     """Continues `prompt` (1, P), observing the decoder in every step. Raises UserError for more than one sequence."""
-    if len(prompt) != 1:
-        raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
+    cache, observer = CanvasCache(model), CanvasMassObserver()
+
+    def predict(
+        tokens: torch.Tensor, observed: int, layout: Layout, first: int, *, believed: torch.Tensor | None, **named: Any
+    ) -> torch.Tensor:
+        return cache.predict(tokens, first, believed, observer)
+
+    generator = torch.Generator(device=model.device).manual_seed(seed)
     with RoutingObserver(model.blocks) as routes:
-        yield from _canvases(model, prompt, sampling, seed, Watched(CanvasMassObserver(), routes))
-
-
-def canvas_choices(
-    model: LoadedModel,
-    prompt: torch.Tensor,
-    sampling: DiffusionGemmaSampling,
-    seed: int,
-    on_forward: Callable[[], None] = lambda: None,
-) -> Iterator[Choice]:
-    """What `canvas_steps` writes and how, observing nothing. on_forward: called after every step."""
-    for step in _canvases(model, prompt, sampling, seed, None):
-        yield step.choice
-        on_forward()
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What is watched in the decoder's forwards."""
-
-    mass: CanvasMassObserver
-    routes: RoutingObserver
+        for choice in canvas_choices(model, predict, prompt, sampling, generator):
+            yield Step(choice, observer.take(choice.tokens.shape[1]), None, routes.take(1, 1))
 
 
 def reading_steps(
@@ -82,32 +86,34 @@ def reading_steps(
             yield Step(choice, observer.take(end), None, routes.take(1, 1))
 
 
-def _canvases(
-    model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int, watched: Watched | None
-) -> Iterator[Step]:
-    network, device, length = model.network, model.device, sampling.block
+def canvas_choices(
+    model: LoadedModel,
+    predict: CanvasPredict,
+    prompt: torch.Tensor,
+    sampling: DiffusionGemmaSampling,
+    generator: torch.Generator,
+) -> Iterator[Choice]:
+    """The steps of the sampler after `prompt` (1, P). Raises UserError for more than one sequence."""
+    if len(prompt) != 1:
+        raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
+    device, length = model.device, sampling.block
     ends, padding = end_tokens(model), _padding(model)
-    generator = torch.Generator(device=device).manual_seed(seed)
     blocks = math.ceil(sampling.gen_length / length)
 
     def noise() -> torch.Tensor:
         return torch.randint(0, model.geometry.vocabulary, (1, length), generator=generator, device=device)
 
-    text = fresh = prompt.to(device)
-    given, cache = prompt.shape[1], new_cache(network)
+    text = prompt.to(device)
+    given = prompt.shape[1]
     for number in range(1, blocks + 1):
         start = text.shape[1]
-        read(network, fresh, cache, start - fresh.shape[1])
+        layout = replace(layout_of(model.architecture, given, length), open_from=start)
         canvas, kept = noise(), torch.zeros(1, length, dtype=torch.bool, device=device)
         believed: torch.Tensor | None = None
         likeliest_before: list[torch.Tensor] = []
         for left in range(sampling.steps_per_canvas, 0, -1):
-            observer = None if watched is None else watched.mass
-            logits = denoised(network, canvas, cache, start, believed, observer)
-            check_logits(logits, model.dtype)
-            mass, routing = torch.empty(0), None
-            if watched is not None:
-                mass, routing = watched.mass.take(start + length), watched.routes.take(1, 1)
+            tokens, state = torch.cat([text, canvas], dim=1), _states(start, given, kept)
+            logits = predict(tokens, 1, layout, start, believed=believed, state=state)
             tempered = logits / _temperature(sampling, left, device)
             logs = tempered - tempered.logsumexp(dim=-1, keepdim=True)
             entropy = -(logs.exp() * logs).sum(dim=-1)
@@ -122,7 +128,6 @@ def _canvases(
             )
             last = left == 1 or (stable and bool(entropy.mean() < sampling.sure_entropy))
             likeliest_before.append(likeliest)
-            state = _states(start, given, kept)
             if last:
                 after, chosen, written = finished(likeliest, ends, padding), torch.ones_like(accepted), likeliest
             else:
@@ -130,8 +135,8 @@ def _canvases(
             outside = torch.zeros_like(text, dtype=torch.bool)
             sure = probability(logits, written).masked_fill(~chosen, math.nan)
             nothing = torch.full(text.shape, math.nan, device=device)
-            choice = Choice(
-                torch.cat([text, canvas], dim=1),
+            yield Choice(
+                tokens,
                 state,
                 torch.cat([outside, chosen], dim=1),
                 torch.cat([nothing, sure], dim=1),
@@ -141,13 +146,11 @@ def _canvases(
                 blocks,
                 (start, start + length),
             )
-            yield Step(choice, mass, None, routing)
             if last:
                 break
             canvas, kept = output, accepted
             # Rounded to the embedding's precision, as what the network feeds back to itself is.
-            believed = tempered.to(network.get_input_embeddings().get_parameter("weight").dtype)
-        fresh = likeliest
+            believed = tempered.to(model.network.get_input_embeddings().get_parameter("weight").dtype)
         text = torch.cat([text, likeliest], dim=1)
         if torch.isin(likeliest, ends).any():
             return
@@ -167,6 +170,12 @@ def finished(canvas: torch.Tensor, ends: torch.Tensor, padding: int | None) -> t
     past = torch.isin(canvas, ends).long().cumsum(dim=-1)
     after_first = torch.nn.functional.pad(past, (1, 0))[..., :-1] > 0
     return canvas.masked_fill(after_first, padding)
+
+
+def text_length(tokens: torch.Tensor, ends: torch.Tensor) -> int:
+    """How many of the tokens (N,) are written up to the first end, that one included: what follows it is padding."""
+    found = torch.isin(tokens, ends).nonzero()
+    return int(found[0]) + 1 if len(found) else len(tokens)
 
 
 def end_tokens(model: LoadedModel) -> torch.Tensor:

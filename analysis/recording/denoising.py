@@ -24,7 +24,7 @@ from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch
 from analysis.recording.branching import why_no_branch
-from analysis.recording.canvas_denoising import canvas_steps, reading_steps
+from analysis.recording.canvas_denoising import canvas_choices, canvas_steps, reading_steps
 from analysis.recording.dllm_denoising import dllm_steps
 from analysis.recording.dream_denoising import dream_steps
 from analysis.recording.first_hitting import first_hitting_steps
@@ -249,8 +249,10 @@ def choices(
     """The steps of the model's own sampler after `prompt` (B, P), with parameters of `own_sampling`.
 
     predict: as `Predict`, and as `BlockPredict` for families that write by blocks, which stop after the block in which
-    every text has one of `ends` (n,).
+    every text has one of `ends` (n,), or as `CanvasPredict`.
     """
+    if isinstance(sampling, DiffusionGemmaSampling):
+        return canvas_choices(model, predict, prompt, sampling, generator)
     sampler = SAMPLERS[model.architecture.sampler]
     if not model.architecture.by_blocks:
         return sampler(predict, prompt, sampling, model.mask_token, generator)

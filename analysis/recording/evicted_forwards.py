@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from analysis.models.canvas import new_cache, read
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.recording.evicting import Call, Chooser, Evicting, HiddenKeys, Hiding, KeyAttention, token_states
 from analysis.recording.eviction import caches
-from analysis.recording.keeping import Keeper, count_kept
+from analysis.recording.keeping import Keeper
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Kept, Sampling, SinkParams
 
@@ -31,18 +32,20 @@ class EvictedForwards:
         """Return what is hidden in a forward over texts (B, S), of which so many tokens are given at the start."""
         state, length = token_states(self.model, tokens, given), tokens.shape[1]
         seen = KeyAttention(state == TokenState.UNDECIDED)
-        self.model.predict(tokens, seen, keep=1, layout=layout, aligned=aligned)
-        now, masked = seen.now(), seen.masked()
-        rows, layers, _ = now.shape
-        call = Call(tokens, rows, layout, 0, aligned, None)
-        positions, everywhere = np.tile(np.arange(length), (layers, 1)), np.ones(length, bool)
-        hidden, count = np.ones((rows, layers, length), bool), count_kept(self.kept.keeping.budget, length)
+        if self.model.architecture.noise == "uniform":
+            read(self.model.network, tokens, new_cache(self.model.network), 0, seen)
+        else:
+            self.model.predict(tokens, seen, keep=1, layout=layout, aligned=aligned)
+        rows, layers = len(tokens), self.model.geometry.layers
+        call, whole = Call(tokens, rows, layout, aligned=aligned), (0, length)
+        positions, hidden = [np.arange(length)] * layers, np.ones((rows, layers, length), bool)
         chooser = Chooser(self.model, 0, self.params)
         for row in range(rows):
+            accumulated = np.stack(seen.now(row))
             held = chooser.held(
-                *(call, state[row], positions, everywhere, now[row], masked[row], now[row], length, (0, length))
+                *(call, state[row], positions, seen, accumulated, whole, whole, [length] * layers), row=row
             )
-            for layer, index in enumerate(self._keeper(tokens[row, : given[row]]).choose(held, count)):
+            for layer, index in enumerate(self._keeper(tokens[row, : given[row]]).choose(held)):
                 hidden[row, layer, index] = False
         return HiddenKeys(hidden)
 
@@ -50,12 +53,15 @@ class EvictedForwards:
         """Return the forwards that write after prompts (B, P): over a cache from which positions go where the sampling
         keeps keys, of one prompt; else with keys hidden. sampling: of `sampling_with`.
         """
-        given, keepers = prompt.shape[1], [self._keeper(row) for row in prompt]
         if sampling.keeps_keys:
             assert len(prompt) == 1
-            over_cache = Evicting(self.model, given, self.params, keepers[0])
-            return lambda call: over_cache.predict(call)[0]
-        return Hiding(self.model, given, self.params, keepers).predict
+            return self.over_cache(prompt[0])
+        return Hiding(self.model, prompt.shape[1], self.params, [self._keeper(row) for row in prompt]).predict
+
+    def over_cache(self, prompt: torch.Tensor) -> Callable[[Call], torch.Tensor]:
+        """Return the forwards after a prompt (P,) over a cache from which positions go after the first of a block."""
+        evicting = Evicting(self.model, len(prompt), self.params, self._keeper(prompt))
+        return lambda call: evicting.predict(call)[0]
 
     def sampling_with(self, sampling: Sampling) -> Sampling:
         """Return the sampling with which positions really go, where they can."""

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, BlockedKeys
+from analysis.attention import AttentionInputs, BlockedKeys, Observer
+from analysis.models.canvas import CanvasCache
 from analysis.models.devices import synchronize
 from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.ablation import queries_seeing
-from analysis.recording.keeping import Counts, Held, Keeper, count_kept, distances
+from analysis.recording.keeping import Counts, Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
 from analysis.sinks.token_states import TokenState
 from analysis.specs import SinkParams
@@ -33,14 +34,18 @@ KeptBefore = dict[tuple[str, float], list[list[Counts]]]
 
 @dataclass(frozen=True)
 class Call:
-    """A forward that a sampler asks for, as `BlockPredict` has it. rows: sequences that are no copy for guidance."""
+    """A forward that a sampler asks for, as `BlockPredict` and `CanvasPredict` have it. rows: sequences that are no
+    copy for guidance.
+    """
 
     tokens: torch.Tensor
     rows: int
-    layout: Layout | None
-    first: int
-    aligned: bool
-    queries: tuple[int, int] | None
+    layout: Layout | None = None
+    first: int = 0
+    aligned: bool = True
+    queries: tuple[int, int] | None = None
+    believed: torch.Tensor | None = None
+    state: torch.Tensor | None = None
 
     @property
     def span(self) -> tuple[int, int]:
@@ -49,6 +54,8 @@ class Call:
 
     def states(self, model: LoadedModel, prompt_length: int) -> np.ndarray:
         """The `TokenState` of each token, (rows, S)."""
+        if self.state is not None:
+            return self.state.cpu().numpy().astype(int)
         return token_states(model, self.tokens[: self.rows], [prompt_length] * self.rows)
 
 
@@ -63,20 +70,20 @@ def token_states(model: LoadedModel, tokens: torch.Tensor, given: Sequence[int])
 class KeyAttention:
     """An `Observer` of the attention that each key draws, mean over heads: from all queries and from the undecided
     ones, (B, K) float32 a layer. undecided (B, Q) bool; where a row has none, all its queries count. bytes: that a
-    position takes in all layers.
+    position takes in each layer.
     """
 
     def __init__(self, undecided: np.ndarray) -> None:
         none = ~undecided.any(axis=1, keepdims=True)
         self._weights = torch.from_numpy((undecided | none).astype(np.float32))
-        self._all: dict[int, torch.Tensor] = {}
-        self._masked: dict[int, torch.Tensor] = {}
-        self.bytes = 0
+        self._all: dict[int, np.ndarray] = {}
+        self._masked: dict[int, np.ndarray] = {}
+        self.bytes: list[int] = []
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         inputs = inputs.rows(len(self._weights))
         key, value = inputs.key, inputs.value
-        self.bytes += key.element_size() * key.shape[1] * (key.shape[3] + value.shape[3])
+        self.bytes.append(key.element_size() * key.shape[1] * (key.shape[3] + value.shape[3]))
         weights, start = self._weights.to(key.device), 0
         everyone = masked = torch.zeros(key.shape[0], key.shape[2], device=key.device)
         for paid in inputs.probabilities():
@@ -84,15 +91,15 @@ class KeyAttention:
             everyone = everyone + by_query.sum(dim=1)
             masked = masked + (by_query * weights[:, start : start + paid.shape[2], None]).sum(dim=1)
             start += paid.shape[2]
-        self._all[layer], self._masked[layer] = everyone.cpu(), masked.cpu()
+        self._all[layer], self._masked[layer] = everyone.cpu().numpy(), masked.cpu().numpy()
 
-    def now(self) -> np.ndarray:
-        """Attention from all queries, (B, L, K)."""
-        return torch.stack([self._all[layer] for layer in sorted(self._all)], dim=1).numpy()
+    def now(self, row: int = 0) -> list[np.ndarray]:
+        """Attention of a text's keys from all queries, (K,) for each layer."""
+        return [self._all[layer][row] for layer in sorted(self._all)]
 
-    def masked(self) -> np.ndarray:
-        """Attention from undecided queries, (B, L, K)."""
-        return torch.stack([self._masked[layer] for layer in sorted(self._masked)], dim=1).numpy()
+    def masked(self, row: int = 0) -> list[np.ndarray]:
+        """Attention of a text's keys from undecided queries, (K,) for each layer."""
+        return [self._masked[layer][row] for layer in sorted(self._masked)]
 
 
 @dataclass(frozen=True)
@@ -142,35 +149,39 @@ class Chooser:
         self,
         call: Call,
         state: np.ndarray,
-        positions: np.ndarray,
-        context: np.ndarray,
-        now: np.ndarray,
-        masked: np.ndarray,
+        positions: Sequence[np.ndarray],
+        seen: KeyAttention,
         accumulated: np.ndarray,
-        queries: int,
+        queries: tuple[int, int],
         span: tuple[int, int],
+        every: Sequence[int],
+        row: int = 0,
     ) -> list[Held]:
-        """Return what each layer holds of the context. state (S,); positions (L, K): of the keys that were attended to,
-        now and masked (L, K): what they drew from so many queries; context (K,) bool: those among which to choose;
-        accumulated (L, S). span: where text is written from now on.
+        """Return what each layer holds outside of the span where text is written from now on, or of all of a text that
+        is whole.
+
+        state (S,); positions: of the keys that were attended to, (K,) for each layer; seen: what they drew in a row
+        from these queries, the first and one past the last; accumulated (L, S); every: of `Held`.
         """
         length = len(state)
-        each_query = np.float32(positions.shape[1] / queries)  # in these units uniform attention gives 1 on average
-        visible = each_query * queries_seeing(self.model.architecture, length, call.layout, call.span)
-        sinks = find_sinks(now * each_query, self.params, visible[positions])
-        undecided = state == TokenState.UNDECIDED
-        return [
-            Held(
-                places[context],
-                state[places[context]],
-                sinks[layer][context],
-                distances(places[context], span, undecided),
-                now[layer][context],
-                masked[layer][context],
-                accumulated[layer][places[context]],
+        undecided, windows = state == TokenState.UNDECIDED, self.model.windows or (0,) * len(positions)
+        layers = []
+        for layer, places in enumerate(positions):
+            now, masked = seen.now(row)[layer], seen.masked(row)[layer]
+            each_query = np.float32(
+                len(places) / (queries[1] - queries[0])
+            )  # in these units uniform attention gives 1 on average
+            visible = queries_seeing(self.model.architecture, length, call.layout, queries, windows[layer])
+            sinks = find_sinks(now * each_query, self.params, (each_query * visible)[places])
+            context = (places < span[0]) | (places >= span[1]) | (span == (0, length))
+            kept = places[context]
+            layers.append(
+                Held(
+                    *(kept, state[kept], sinks[context], distances(kept, span, undecided), now[context]),
+                    *(masked[context], accumulated[layer][kept], every[layer]),
+                )
             )
-            for layer, places in enumerate(positions)
-        ]
+        return layers
 
 
 # --- hiding -----------------------------------------------------------------------------------------------------
@@ -216,33 +227,51 @@ class Hiding(Chooser):
 
     def hidden(self, call: Call, state: np.ndarray, seen: KeyAttention) -> HiddenKeys:
         """Choose what is hidden for each keeping, (keepings, L, S), from the row of its text, or the only one."""
-        now, masked = seen.now(), seen.masked()
-        rows, layers, length = now.shape
+        rows, length = state.shape
+        layers = self.model.geometry.layers
         grown = np.zeros((rows, layers, length), np.float32)
         grown[..., : self._accumulated.shape[-1]] = self._accumulated if self._accumulated.size else 0
-        self._accumulated = grown + now
-        positions = np.tile(np.arange(length), (layers, 1))
+        self._accumulated = grown + np.stack([seen.now(row) for row in range(rows)])
+        positions, whole = [np.arange(length)] * layers, (0, length)
         hidden = np.ones((len(self.keepers), layers, length), bool)
-        of_row: list[list[Held]] = [
-            self.held(
-                *(call, state[row], positions, np.ones(length, bool), now[row], masked[row], self._accumulated[row]),
-                *(length, (0, length)),
-            )
+        of_row = [
+            self.held(call, state[row], positions, seen, self._accumulated[row], whole, whole, [length] * layers, row)
             for row in range(rows)
         ]
         for number, (keeper, told) in enumerate(zip(self.keepers, self.told, strict=True)):
             held = of_row[number if rows > 1 else 0]
-            count = count_kept(keeper.keeping.budget, length)
-            for layer, index in enumerate(keeper.choose(held, count)):
+            for layer, index in enumerate(keeper.choose(held)):
                 hidden[number, layer, index] = False
             share = float(1 - hidden[number].mean())
             told.share.append(share)
-            told.full_bytes.append(seen.bytes * length)
-            told.bytes.append(share * seen.bytes * length)
+            told.full_bytes.append(sum(seen.bytes) * length)
+            told.bytes.append(share * sum(seen.bytes) * length)
         return HiddenKeys(hidden)
 
 
 # --- caches -----------------------------------------------------------------------------------------------------
+
+
+Cache = PrefixCache | CanvasCache | KeptKeys
+
+
+def new_cache(model: LoadedModel) -> Cache:
+    """Return an empty cache of the kind that the model writes over."""
+    if model.architecture.noise == "uniform":
+        return CanvasCache(model)
+    return PrefixCache(model) if model.architecture.by_blocks else KeptKeys(model)
+
+
+def over_cache(
+    cache: Cache, call: Call, observer: Observer | None = None, reader: Observer | None = None
+) -> torch.Tensor:
+    """Return the logits (B, Q, V) of a forward over a cache. reader: sees what is run to be kept."""
+    if isinstance(cache, KeptKeys):
+        return cache.predict(call.tokens, call.span, observer)
+    if isinstance(cache, CanvasCache):
+        return cache.predict(call.tokens, call.first, call.believed, observer, reader)
+    assert call.layout is not None
+    return cache.predict(call.tokens, call.first, call.layout, observer, call.aligned, reader)
 
 
 class Evicting(Chooser):
@@ -254,8 +283,7 @@ class Evicting(Chooser):
         super().__init__(model, prompt_length, params)
         self.keeper = keeper
         self.told = Told()
-        self._cache: PrefixCache | KeptKeys = (PrefixCache if model.architecture.by_blocks else KeptKeys)(model)
-        self._positions = np.zeros((model.geometry.layers, 0), np.int64)
+        self._cache = new_cache(model)
         self._accumulated = np.zeros((model.geometry.layers, 0), np.float32)
         self._decided_at = -1
         self._pending: KeyAttention | None = None
@@ -266,32 +294,25 @@ class Evicting(Chooser):
         """Logits (B, Q, V) of a forward, and whether it went over a cache from which positions had gone."""
         state = call.states(self.model, self.prompt_length)[0]
         self._accumulated = _grown(self._accumulated, len(state))
-        if isinstance(self._cache, PrefixCache):
-            return self._over_prefix(self._cache, call, state)
-        return self._over_kept(self._cache, call, state)
+        if isinstance(self._cache, KeptKeys):
+            return self._over_kept(self._cache, call, state)
+        return self._over_read(self._cache, call, state)
 
-    def _over_prefix(self, cache: PrefixCache, call: Call, state: np.ndarray) -> tuple[torch.Tensor, bool]:
-        before, first, end, layout = cache.read, call.first, call.tokens.shape[1], call.layout
-        assert layout is not None
+    def _over_read(self, cache: PrefixCache | CanvasCache, call: Call, state: np.ndarray) -> tuple[torch.Tensor, bool]:
+        before, first, end = cache.read, call.first, call.tokens.shape[1]
         undecided = (state == TokenState.UNDECIDED)[None]
         reader = KeyAttention(undecided[:, before:first]) if before < first else None
         deciding = call.aligned and first > self._decided_at
         looked = KeyAttention(undecided[:, first:]) if deciding or not call.aligned else None
-        logits, milliseconds = self._timed(
-            lambda: cache.predict(call.tokens, first, layout, looked, call.aligned, reader)
-        )
+        read = cache.with_those(before, first)
+        logits, milliseconds = self._timed(lambda: over_cache(cache, call, looked, reader))
         if reader is not None:
-            self._hold(before, first)
-            self._accumulate(self._positions, reader.now()[0])
+            self._accumulate(read, reader)
         if looked is not None:
-            own = np.tile(np.arange(first, end), (len(self._positions), 1))
-            seen = np.concatenate([self._positions, own], axis=1)
-            self._accumulate(seen, looked.now()[0])
-            if not call.aligned:
-                self._hold(first, end)
-            elif first:
-                self._decide(call, state, seen, looked, end - first, (first, end))
-                cache.keep(self._chosen)
+            seen = cache.with_those(first, end) if call.aligned else cache.positions
+            self._accumulate(seen, looked)
+            if call.aligned and first:
+                cache.keep(self._decide(call, state, seen, looked, call.span, cache.whole))
         if looked is None and reader is None and first:
             self._tell(call, milliseconds, cache.bytes)
         behind, self._behind = self._behind, self._behind or (deciding and first > 0)
@@ -299,22 +320,21 @@ class Evicting(Chooser):
         return logits, behind
 
     def _over_kept(self, cache: KeptKeys, call: Call, state: np.ndarray) -> tuple[torch.Tensor, bool]:
-        length = len(state)
+        length, layers = len(state), len(self._accumulated)
         first, end = call.span
+        everywhere = [np.arange(length)] * layers
         if (first, end) == (0, length):
             self._pending = KeyAttention((state == TokenState.UNDECIDED)[None])
-            self._positions = np.tile(np.arange(length), (len(self._positions), 1))
-            logits = cache.predict(call.tokens, (first, end), self._pending)
-            self._accumulate(self._positions, self._pending.now()[0])
+            logits = over_cache(cache, call, self._pending)
+            self._accumulate(everywhere, self._pending)
             return logits, False
         if self._pending is not None:
-            whole = self._positions
-            outside = (whole[0] < first) | (whole[0] >= end)
-            self._decide(call, state, whole, self._pending, length, (first, end), outside)
-            places = np.flatnonzero(outside)
-            cache.keep([places[index] for index in self._chosen])
+            every = [length - (end - first)] * layers
+            chosen = self._decide(call, state, everywhere, self._pending, (0, length), every)
+            places = np.r_[0:first, end:length]
+            cache.keep([places[index] for index in chosen])
             self._pending = None
-        logits, milliseconds = self._timed(lambda: cache.predict(call.tokens, (first, end)))
+        logits, milliseconds = self._timed(lambda: over_cache(cache, call))
         self._tell(call, milliseconds, cache.bytes)
         return logits, True
 
@@ -322,24 +342,18 @@ class Evicting(Chooser):
         self,
         call: Call,
         state: np.ndarray,
-        positions: np.ndarray,
+        positions: Sequence[np.ndarray],
         seen: KeyAttention,
-        queries: int,
-        span: tuple[int, int],
-        context: np.ndarray | None = None,
-    ) -> None:
-        """Choose among the context, (K,) bool of the positions (L, K), or those before the queries."""
-        if context is None:
-            context = np.arange(positions.shape[1]) < self._positions.shape[1]
-        held = self.held(
-            call, state, positions, context, seen.now()[0], seen.masked()[0], self._accumulated, queries, span
-        )
-        every = len(state) - (span[1] - span[0])
-        self._chosen = self.keeper.choose(held, count_kept(self.keeper.keeping.budget, every))
-        kept = [layer.positions[index] for layer, index in zip(held, self._chosen, strict=True)]
-        self._positions = np.stack(kept)
-        self._share = self._positions.shape[1] / every if every else 1.0
-        self._full = float(seen.bytes * every)
+        queries: tuple[int, int],
+        every: Sequence[int],
+    ) -> list[np.ndarray]:
+        """Choose in each layer among the positions outside the call's span. queries: those whose attention was seen."""
+        held = self.held(call, state, positions, seen, self._accumulated, queries, call.span, every)
+        chosen = self.keeper.choose(held)
+        shares = [len(kept) / most if most else 1.0 for kept, most in zip(chosen, every, strict=True)]
+        self._share = float(np.mean(shares))
+        self._full = float(np.dot(seen.bytes, every))
+        return chosen
 
     def _tell(self, call: Call, milliseconds: float, held_bytes: int) -> None:
         self.told.milliseconds.append(milliseconds)
@@ -347,13 +361,9 @@ class Evicting(Chooser):
         self.told.full_bytes.append(self._full)
         self.told.share.append(self._share)
 
-    def _hold(self, first: int, end: int) -> None:
-        """Add positions that the cache holds from now on."""
-        read = np.tile(np.arange(first, end), (len(self._positions), 1))
-        self._positions = np.concatenate([self._positions, read], axis=1)
-
-    def _accumulate(self, positions: np.ndarray, drawn: np.ndarray) -> None:
-        np.add.at(self._accumulated, (np.arange(len(positions))[:, None], positions), drawn)
+    def _accumulate(self, positions: Sequence[np.ndarray], seen: KeyAttention) -> None:
+        for layer, (places, drawn) in enumerate(zip(positions, seen.now(), strict=True)):
+            self._accumulated[layer, places] += drawn
 
     def _timed(self, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
         synchronize(self.model.device)

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from analysis.models.kept_keys import KeptKeys
-from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
-from analysis.models.prefix import PrefixCache
 from analysis.recording.ablation import divergence
+from analysis.recording.canvas_denoising import end_tokens, text_length
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
-from analysis.recording.evicting import Call, Evicting, Hiding, KeptBefore
+from analysis.recording.evicting import Cache, Call, Evicting, Hiding, KeptBefore, new_cache, over_cache
 from analysis.recording.keeping import Keeper
 from analysis.sinks.token_states import TokenState
-from analysis.specs import Keeping, Sampling, SinkParams
+from analysis.specs import DiffusionGemmaSampling, Keeping, Sampling, SinkParams
 
 OnForward = Callable[[], None]
 _CACHES = 8  # evicted caches that stand beside the full one at a time
@@ -39,23 +38,19 @@ def written(
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
 
-    def predict(
-        tokens: torch.Tensor,
-        rows: int,
-        layout: Layout | None = None,
-        first: int = 0,
-        aligned: bool = True,
-        queries: tuple[int, int] | None = None,
-    ) -> torch.Tensor:
+    def predict(*asked: Any, **named: Any) -> torch.Tensor:
         on_forward()
-        return forward(Call(tokens, rows, layout, first, aligned, queries))
+        return forward(Call(*asked, **named))
 
     output = prompt
     for choice in choices(model, predict, prompt, sampling, generator, ends):
         output = choice.output
         if model.architecture.noise is None and torch.isin(output[:, -1], ends).all():
             break
-    return output[:, prompt.shape[1] :].cpu().numpy()
+    text = output[:, prompt.shape[1] :]
+    if isinstance(sampling, DiffusionGemmaSampling):
+        text = text[:, : text_length(text[0], end_tokens(model))]
+    return text.cpu().numpy()
 
 
 def caches(model: LoadedModel, sampling: Sampling) -> Sampling:
@@ -154,20 +149,14 @@ def _in_caches(
     text = np.empty(0)
     kept_before: KeptBefore = {}
     for start in range(0, len(keepings), _CACHES):
-        full = PrefixCache(model) if model.architecture.by_blocks else KeptKeys(model)
+        full = new_cache(model)
         beside = [
             Evicting(model, given, params, Keeper(keeping, seed, kept_before))
             for keeping in keepings[start : start + _CACHES]
         ]
 
-        def compared(
-            call: Call, full: PrefixCache | KeptKeys = full, beside: Sequence[Evicting] = beside
-        ) -> torch.Tensor:
-            if isinstance(full, PrefixCache):
-                assert call.layout is not None
-                logits = full.predict(call.tokens, call.first, call.layout, aligned=call.aligned)
-            else:
-                logits = full.predict(call.tokens, call.span)
+        def compared(call: Call, full: Cache = full, beside: Sequence[Evicting] = beside) -> torch.Tensor:
+            logits = over_cache(full, call)
             places = _judged(call.states(model, given)[0, slice(*call.span)])
             for evicting in beside:
                 changed, behind = evicting.predict(call)

@@ -21,6 +21,7 @@ class Held:
     positions: in the text. state: the `TokenState`. sinks: which are sinks of the layer. distance: tokens to where text
     is written. Attention that each drew, mean over heads: now, from all queries of the forward that is looked at;
     masked, from its undecided queries, or all where there are none; accumulated, from all queries of all forwards.
+    every: how many there would be if none had gone before, of which a budget is a share.
     """
 
     positions: np.ndarray
@@ -30,6 +31,7 @@ class Held:
     now: np.ndarray
     masked: np.ndarray
     accumulated: np.ndarray
+    every: int
 
 
 Ranking = Callable[[Held], np.ndarray]
@@ -108,9 +110,14 @@ class Keeper:
     decisions: int = 0
     _priority: dict[int, np.ndarray] = field(default_factory=dict)
 
-    def choose(self, layers: list[Held], count: int) -> list[np.ndarray]:
-        """Return for each layer the indices of the `count` positions to keep, or all if there are fewer, in order."""
-        chosen = [np.sort(RANKINGS[self.keeping.policy](held)[:count]) for held in layers]
+    def choose(self, layers: list[Held]) -> list[np.ndarray]:
+        """Return for each layer the indices of the positions that the budget keeps, or all if there are fewer, in
+        order.
+        """
+        chosen = [
+            np.sort(RANKINGS[self.keeping.policy](held)[: count_kept(self.keeping.budget, held.every)])
+            for held in layers
+        ]
         counts = [states_of(held.state[index]) for held, index in zip(layers, chosen, strict=True)]
         name = self.keeping.policy, self.keeping.budget
         if self.keeping.control:

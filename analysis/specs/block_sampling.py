@@ -332,6 +332,11 @@ class DiffusionGemmaSampling(BlockWriting):
         source=DIFFUSION_GEMMA_SOURCE,
     )
 
+    @property
+    def keeps_keys(self) -> bool:
+        """True: a canvas is denoised beside the keys of what was read before it."""
+        return True
+
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes of the decoder, at most."""
         return ceil(self.gen_length / self.block) * self.steps_per_canvas

@@ -100,7 +100,7 @@ class EvictSpec(PromptsSpec):
     budgets: tuple[float, ...] = parameter(
         (0.2, 0.4, 0.6),
         "Budgets",
-        "Shares of the positions whose keys and values stay in each layer.",
+        "Shares of the positions that a layer can see, whose keys and values stay.",
         min_length=1,
         max_length=20,
     )

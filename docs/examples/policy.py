@@ -19,7 +19,7 @@ POLICIES.add(
 )
 
 nothing = np.zeros(3)
-held = Held(np.array([4, 7, 2]), nothing, nothing > 0, nothing, nothing, nothing, nothing)
+held = Held(np.array([4, 7, 2]), nothing, nothing > 0, nothing, nothing, nothing, nothing, 3)
 assert RANKINGS["first"](held).tolist() == [2, 0, 1]
 spec = EvictSpec(prompts=("mia has a dog .", "ben has a cat ."), policies=("first",), budgets=(0.5,))
 assert keepings(spec)[1:] == [Keeping("first", 0.5), Keeping("first", 0.5, "random")]

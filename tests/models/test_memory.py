@@ -8,13 +8,15 @@ from safetensors.torch import load_file
 from transformers import DiffusionGemmaForBlockDiffusion, DynamicCache
 
 from analysis import jobs
+from analysis.engine.sweep_points import _cache_bytes
 from analysis.errors import NotEnoughMemory, UserError
+from analysis.jobs.evaluation import _cache
 from analysis.models import devices
 from analysis.models.checkpoint import open_folder
 from analysis.models.load import load
 from analysis.models.memory import need_of
 from analysis.models.resident import release_resident
-from analysis.specs import DiffusionGemmaSampling, ModelSpec, RecordSpec
+from analysis.specs import DiffusionGemmaSampling, EvaluateSpec, ModelSpec, RecordSpec
 from cache.sizes import gigabytes
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
@@ -40,6 +42,18 @@ def test_weights_experts_cache_and_logits_are_those_of_the_tensors_themselves():
     assert [gigabytes(size) for size in (52e9, 1.5e8, 99e3, 2500)] == ["52.0 GB", "150.0 MB", "99.0 kB", "2.5 kB"]
     dense = need_of(open_folder(GOLDEN / "sdar"), spec, 30)
     assert (dense.experts, dense.beside) == (0, 0)
+
+
+def test_an_evaluation_says_how_much_of_a_text_each_layer_caches():
+    checkpoint, spec = open_folder(FOLDER), EvaluateSpec(model=ModelSpec(source=str(FOLDER), device="cpu"))
+    parts = _cache(spec, checkpoint)
+    assert [part["tokens"] for part in parts] == [9, 512], "what a window has room for, and the whole text"
+    whole = _cache_bytes(1.0, parts)
+    assert whole["kept"] == whole["all"] == need_of(checkpoint, spec.model, 512).cache
+    assert _cache_bytes(0.3, parts)["kept"] == sum(
+        part["bytes_per_token"] * {9: 3, 512: 154}[part["tokens"]] for part in parts
+    )
+    assert _cache_bytes(0.5, {"bytes_per_token": 8, "tokens": 10}) == {"kept": 40, "all": 80}, "as older ones say it"
 
 
 def test_a_text_whose_cache_and_logits_do_not_fit_is_refused_before_it_is_written(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from analysis import jobs
 from analysis.attention import AttentionInputs
-from analysis.errors import UserError
 from analysis.evaluation.eviction_effects import effects, mean_of
 from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts, words_of
 from analysis.findings.evictions import in_words
@@ -19,9 +18,10 @@ from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import layout_of
 from analysis.models.load import load
 from analysis.models.prefix import PrefixCache
-from analysis.recording.evicting import HiddenKeys
+from analysis.recording.evicting import Call, Evicting, HiddenKeys, KeyAttention
 from analysis.recording.eviction import caches, evicted
 from analysis.recording.keeping import RANKINGS, Held, Keeper, count_kept, distances, states_of
+from analysis.sinks.definitions import find_sinks
 from analysis.sinks.token_states import TokenState
 from analysis.specs import POLICIES, EvictSpec, Keeping, LLaDASampling, ModelSpec, SinkParams, keepings
 from analysis.words import percent
@@ -38,7 +38,9 @@ def held(seed: int, positions: int) -> Held:
     rng = np.random.default_rng(seed)
     attention = rng.random((3, positions))
     state = rng.choice([TokenState.GIVEN, TokenState.COMMITTED, TokenState.UNDECIDED], positions)
-    return Held(np.arange(positions), state, rng.random(positions) < 0.2, rng.permutation(positions), *attention)
+    return Held(
+        np.arange(positions), state, rng.random(positions) < 0.2, rng.permutation(positions), *attention, positions
+    )
 
 
 def test_policies_keep_what_they_say():
@@ -48,6 +50,7 @@ def test_policies_keep_what_they_say():
         np.array([True, False, True, False, False]),
         np.array([5, 4, 3, 2, 1]),
         *np.array([[1.0, 2, 9, 4, 5], [5, 9, 3, 2, 1], [1, 1, 1, 8, 9]]),
+        5,
     )
     kept = {name: ranking(at).tolist() for name, ranking in RANKINGS.items()}
     assert kept["sinks"] == [2, 0, 4, 3, 1], "sinks, heaviest first, then the nearest"
@@ -77,7 +80,7 @@ def test_the_random_control_keeps_as_many_of_each_state_in_every_step_and_layer(
     for step in range(3):
         layers = [held(seed + 7 * step + layer, positions + step) for layer in range(2)]
         for keeper, of_keeper in zip(keepers, chosen, strict=True):
-            of_keeper.append(keeper.choose(layers, count_kept(budget, positions + step)))
+            of_keeper.append(keeper.choose(layers))
         for layer, own, control in zip(layers, chosen[0][-1], chosen[1][-1], strict=True):
             assert states_of(layer.state[own]) == states_of(layer.state[control])
             assert len(set(control.tolist())) == len(control) == count_kept(budget, positions + step)
@@ -86,9 +89,9 @@ def test_the_random_control_keeps_as_many_of_each_state_in_every_step_and_layer(
 def test_the_random_control_is_drawn_once_for_all_steps():
     layer = held(0, 30)
     keeper = Keeper(Keeping("recent", 0.5, "random"), (1,))
-    first, second = (keeper.choose([layer], 15)[0] for _ in range(2))
+    first, second = (keeper.choose([layer])[0] for _ in range(2))
     assert first.tolist() == second.tolist()
-    other = Keeper(Keeping("recent", 0.5, "random"), (2,)).choose([layer], 15)[0]
+    other = Keeper(Keeping("recent", 0.5, "random"), (2,)).choose([layer])[0]
     assert first.tolist() != other.tolist() != RANKINGS["recent"](layer)[:15].tolist()
 
 
@@ -133,6 +136,20 @@ def test_what_leaves_the_cache_of_a_whole_forward_is_as_if_it_was_hidden(bundled
         expected = whole.predict(tokens, queries, edit=HiddenKeys(hidden))
         torch.testing.assert_close(part.predict(tokens, queries), expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(part.predict(tokens, (0, 20)), whole.predict(tokens, (0, 20)), atol=1e-4, rtol=1e-4)
+
+
+def test_sinks_behind_a_cache_are_those_of_the_whole_forward_that_was_looked_at(bundled, monkeypatch):
+    params = SinkParams(definition="mean-attention", attention_level=0.06)
+    tokens, found = torch.arange(5, 25)[None], []
+    monkeypatch.setattr(Keeper, "choose", lambda keeper, held: found.extend(held) or [np.arange(4)] * len(held))
+    evicting = Evicting(bundled, 5, params, Keeper(Keeping("sinks", 0.25), (0,)))
+    evicting.predict(Call(tokens, 1, queries=(0, 20)))
+    evicting.predict(Call(tokens, 1, queries=(8, 12)))
+    seen = KeyAttention(np.zeros((1, 20), bool))
+    bundled.predict(tokens, seen)
+    expected = [find_sinks(drawn, params, np.full(20, 20))[np.r_[0:8, 12:20]] for drawn in seen.now()]
+    assert [held.sinks.tolist() for held in found] == [sinks.tolist() for sinks in expected]
+    assert 0 < np.sum(expected) < 16 * len(expected)
 
 
 @pytest.mark.parametrize("name", ["sdar", "nemotron"])
@@ -238,12 +255,6 @@ def test_one_that_was_cut_off_goes_on_and_one_that_is_stopped_tests_nothing(stud
     assert all(effect["p"] is None for effect in part.summary["effects"]) and not words_of(part.summary)
     monkeypatch.setattr(eviction, "_one_prompt", lambda *_: pytest.fail("what is done is not done again"))
     assert eviction.evict(spec, context).summary["rows"] == outcome.summary["rows"]
-
-
-def test_a_family_whose_layers_hold_other_keys_is_refused(tmp_path):
-    spec = EvictSpec(model=ModelSpec(source=str(GOLDEN / "diffusion-gemma"), device="cpu"), prompts=((1, 2), (3, 4)))
-    with pytest.raises(UserError, match="cannot be blocked"):
-        jobs.JOBS["evict"].run(spec, QuietContext(tmp_path))
 
 
 def rows_of(gain: np.ndarray) -> list[dict]:
