@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -220,6 +221,7 @@ def run_job(text: str) -> dict[str, Any]:
     request = JobRequest.model_validate_json(text)
     threads.prepare(request.workers)
     heap.keep_freed_memory()
+    _lock_bars_in_this_process()
     if not request.between:
         secede()
     context = None
@@ -277,6 +279,15 @@ def run_job(text: str) -> dict[str, Any]:
             context.stores.close()
             if not context.shared:
                 shutil.rmtree(context.folder, ignore_errors=True)
+
+
+def _lock_bars_in_this_process() -> None:
+    """Give progress bars of libraries a lock of this process. Their own spans processes, and Python complains of it on
+    the terminal where a worker is killed.
+    """
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
 
 
 def reason(error: BaseException) -> str:

@@ -173,6 +173,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert not out.exists()
     second = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert second.returncode == 0, second.stderr
+    assert "leaked" not in second.stderr, "what a killed worker holds is not complained of"
     after = jobs(home, "prune", "evaluate")
     assert {job_id: after[job_id]["started"] for job_id in before} == {
         job_id: job["started"] for job_id, job in before.items()
