@@ -258,7 +258,7 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
     against as many tokens and at equal attention.
     """
     by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
-    primary, equal = _primary(causes, spec)
+    primary, equal = primary_of(causes, spec)
     by_control = {cause.control: cause for cause in causes if cause.measure == primary.measure}
     effect, margin, unit = primary.effect, shift_of(spec, primary.measure), unit_of(primary.measure)
     decision = decide(effect, margin)
@@ -325,7 +325,7 @@ def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str, numb
     what is done, as `hiding them`. numbers: whether intervals and margins are told; without, the sentence is for a
     reader who does not know the unit.
     """
-    cause, equal = _primary(causes, spec)
+    cause, equal = primary_of(causes, spec)
     margin, effect = shift_of(spec, cause.measure), cause.effect
     decision, unit, words = decide(effect, margin), unit_of(cause.measure), HIDING[cause.measure]
     least = unit.margin(margin) if numbers else _MARGIN
@@ -358,7 +358,7 @@ def _interval(effect: Difference, unit: Unit, numbers: bool, ending: str = "") -
     return f" ({interval_words(effect, unit)}{ending})" if numbers else ""
 
 
-def _primary(causes: Sequence[Cause], spec: StudySpec) -> tuple[Cause, Cause | None]:
+def primary_of(causes: Sequence[Cause], spec: StudySpec) -> tuple[Cause, Cause | None]:
     """Return the primary outcome of one model against as many tokens, and at equal attention."""
     by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
     primary = by_measure.get(spec.primary, causes[0])
@@ -398,8 +398,7 @@ def _at_equal_attention(cause: Cause, equal: Cause | None, decision: str, margin
     if decision not in SHOWN:
         return f"; it {does} than hiding {AS_MUCH}{interval}{perhaps}"
     joined = "and also" if there == decision else "but"
-    hiding = "hiding " if numbers else ""
-    return f", {joined} {'more' if 'more' in does else 'less'} than {hiding}{AS_MUCH}{interval}{perhaps}"
+    return f", {joined} {'more' if 'more' in does else 'less'} than hiding {AS_MUCH}{interval}{perhaps}"
 
 
 def _tested(effect: Difference, unit: Unit) -> str:

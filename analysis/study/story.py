@@ -4,13 +4,14 @@ The page, the slides and the report read this one table. Every sentence is made 
 whose numbers a study lacks is left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.figures.player import opening_frame
 from analysis.figures.story import Answer, Story, Told, charts
+from analysis.findings.ablations import side_of
 from analysis.specs import QUESTION, SIZES, StudySpec
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -21,10 +22,11 @@ from analysis.statistics.decisions import (
     POINTS,
     WAITING,
     WORSE,
+    decide,
     interval_words,
 )
 from analysis.study import rules, story_effects, story_sinks
-from analysis.study.findings import Findings
+from analysis.study.findings import Cause, Findings
 from analysis.study.story_parts import (
     about,
     called,
@@ -34,8 +36,9 @@ from analysis.study.story_parts import (
     outcomes_of,
     position,
     recordings,
-    share,
     spec_of,
+    text_changed,
+    text_effect,
     text_in_words,
 )
 from analysis.words import counted, listed
@@ -87,8 +90,8 @@ _READING = {" nats": "Nats: how far predictions move.", "[": "[…]: 95 % interv
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:
-    """The neighbourhood of the strongest sink at the step at which the player opens, the share of all sinks beside an
-    even split, and whether the model has sinks at all.
+    """Draw the neighbourhood of the strongest sink at the step at which the player opens, above whether the model has
+    sinks at all: in multiples of an even split, both.
     """
     played = recordings(findings)
     at = opening_frame(played) if played else None
@@ -101,15 +104,9 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
-    count, total = int(track.sinks[at].sum()), int((track.mass[at] > 0).sum())
-    held = float(track.strength[at])
-    rows = (
-        (f"{count} of {total} tokens are sinks", held, share(held)),
-        ("an even split gives them", count / total, share(count / total)),
-    )
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
-    return charts.skyline(tokens, times) + charts.pair(rows) + charts.caption(has), told
+    return charts.skyline(tokens, times) + charts.caption(has), told
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -129,8 +126,42 @@ def _matter(findings: Findings) -> Answer | None:
     for word in _YES_NO:
         if sentence.startswith(word):
             lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
-    brief = "It depends on what they are compared with." if lead == "It depends." else ""
-    return Answer("Do sinks matter?", lead, f"{sentence[0].upper()}{sentence[1:]} {text}".strip(), brief)
+    told, brief = f"{sentence[0].upper()}{sentence[1:]} {text}".strip(), ""
+    if lead == "It depends.":
+        lead, told, brief = _token_for_token(causes, spec, told)
+    return Answer("Do sinks matter?", lead, told, brief)
+
+
+def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tuple[str, str, str]:
+    """Return lead, sentence and brief where hiding sinks changes more than hiding as many other tokens, but not more
+    than hiding others with as much attention. told: the sentence where predictions or text were not measured.
+    """
+    lead, amounts = "Token for token, yes.", text_changed(causes)
+    predictions = {cause.control: cause.effect for cause in causes if cause.measure == "divergence"}
+    if not {COUNT, MASS} <= predictions.keys() & amounts.keys():
+        return lead, told, f"{lead.removesuffix('.')}; at equal attention, no."
+    bare = {control: amount.replace(" more", "") for control, amount in amounts.items()}
+    sides = {control: -side_of(text_effect(causes, control)) for control in amounts}  # 1: the text changes more
+    first = (
+        f"Hiding them changes predictions and text more than hiding as many other tokens: {bare[COUNT]} more of 100 "
+        "tokens differ."
+        if sides[COUNT] > 0
+        else f"Hiding them changes predictions more than hiding as many other tokens; of 100 tokens of the text, "
+        f"{amounts[COUNT]} differ{'' if sides[COUNT] else ' (not significant)'}."
+    )
+    decision = decide(predictions[MASS], rules.shift_of(spec, "divergence"))
+    second = f"predictions change {'less' if decision == WORSE else 'about as much'}"
+    if sides[MASS] > 0:
+        second = f"the text still changes more ({bare[MASS]} tokens), but {second}"
+    else:
+        text = "text changes less" if sides[MASS] else "difference of the text is not significant"
+        second = f"{second}, and the {text} ({amounts[MASS]} tokens)"
+    brief = "predictions and text disagree" if sides[MASS] > 0 else "no"
+    return (
+        lead,
+        f"{first} Compared with hiding others with as much attention, {second}.",
+        f"{lead.removesuffix('.')}; at equal attention, {brief}.",
+    )
 
 
 _LEADS = {
@@ -162,7 +193,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     lead, brief, margin = lead_of(set(outcomes.values())), "", POINTS.margin(rules.margin_of(findings))
     if set(outcomes.values()) == {EQUIVALENT}:
-        lead, brief = f"No effect beyond {margin}.", f"No: accuracy changes by less than {margin}."
+        lead, brief = f"No: less than {margin}.", f"No: accuracy changes by less than {margin}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Not by {margin} or more."  # significant, and too small to matter
     return Answer("Does discounting them help?", lead, sentence, brief)

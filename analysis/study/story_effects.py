@@ -8,7 +8,7 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import WHERE, disagreement
+from analysis.findings.ablations import WHERE, disagreement, side_of
 from analysis.sinks.agreement import agreement
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
@@ -28,7 +28,18 @@ from analysis.statistics.decisions import (
 from analysis.study import rules, story_meanings
 from analysis.study.findings import Cause, Findings, MaskChange
 from analysis.study.gains import gains, shams
-from analysis.study.story_parts import called, discounts, needs, outcomes_of, share, spec_of, spread, text_changed, tone
+from analysis.study.story_parts import (
+    called,
+    discounts,
+    needs,
+    outcomes_of,
+    share,
+    spec_of,
+    spread,
+    text_changed,
+    tokens_more,
+    tone,
+)
 from analysis.words import counted, listed, times
 
 # --- what hiding them does --------------------------------------------------------------------------------------
@@ -47,9 +58,13 @@ def hidden(findings: Findings) -> Told | None:
     verdict = rules.verdicts(findings)[models.index(own.model)]
     margin = rules.shift_of(spec, own.measure)
     text = next((one for one in findings.continuations if one.model == own.model), None)
-    beats, notes = [], [verdict.numbers]
+    beats, notes, beat = [], [verdict.numbers], int(text is not None)
+    chart, folded = _effects(findings, primary, equal, beat), Markup()
+    changes = _tokens(findings, beat)
+    if changes:
+        chart, folded = changes, chart
     if text is None:
-        figure, alt = _effects(findings, primary, equal, 0), verdict.numbers
+        figure, alt = chart, verdict.numbers
     else:
         variants = {"Its sinks hidden": text.hidden, "As many other tokens hidden": text.matched}
         same = {name: _kept(text.untouched, words) for name, words in variants.items()}
@@ -63,7 +78,7 @@ def hidden(findings: Findings) -> Told | None:
             )
             for name, words in variants.items()
         ]
-        figure = charts.aligned(text.prompt, lines) + _effects(findings, primary, equal, 1)
+        figure = charts.aligned(text.prompt, lines) + chart
         alt = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
         sinks, matched = changed.values()
         change = f"{counted(sinks, 'token changes', 'tokens change')}, with as many others hidden {matched}"
@@ -79,7 +94,8 @@ def hidden(findings: Findings) -> Told | None:
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
-        _hidden_title(own, decide(own.effect, margin))
+        _both_title(own, at_equal, those, margin)
+        or _hidden_title(own, decide(own.effect, margin))
         + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
         figure,
         alt,
@@ -93,6 +109,7 @@ def hidden(findings: Findings) -> Told | None:
             not disagree,
         ),
         takeaway=beats[over],
+        folded=folded,
         summary=_summary(own, at_equal, those),
     )
 
@@ -136,8 +153,8 @@ def _over_prompts(own: Cause, at_equal: Cause | None, text: Mapping[str, str]) -
     """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome."""
     over = f"Over {own.effect.n} prompts"
     if text:
-        beside = f", {text[MASS]} than with as much attention hidden" if MASS in text else ""
-        return f"{over}, of 100 tokens {text[COUNT]} change than with as many others hidden{beside}."
+        beside = f", and {text[MASS]} than hiding others with as much attention" if MASS in text else ""
+        return f"{over}, hiding the sinks changes {text[COUNT]} of 100 tokens than hiding as many others{beside}."
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
     told = f"{over}, sinks minus as many others: {named} {interval_words(own.effect, unit)}"
@@ -179,6 +196,64 @@ def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Ca
     axis = f"{measure.title}, sinks minus others ({unit.name})"
     band = rules.shift_of(spec_of(findings), causes[0].measure)
     return charts.intervals(groups, axis, unit.scale, band, f"±{unit.margin(band)}: too small to matter")
+
+
+def _tokens(findings: Findings, beat: int) -> Markup:
+    """Draw how many more tokens of the text change against both controls, per model, beside random weights; empty where
+    that was not measured.
+    """
+    names, groups = called(findings), []
+    for model in dict.fromkeys(cause.model for cause in findings.causes):
+        those = {
+            cause.control: cause for cause in findings.causes if (cause.model, cause.measure) == (model, "aligned")
+        }
+        rows = [
+            (label, those[control].effect, tone(findings, model))
+            for control, label in ((COUNT, "as many tokens"), (MASS, "equal attention"))
+            if control in those
+        ]
+        untrained = those[COUNT].untrained if COUNT in those else None
+        rows += [("random weights", untrained, charts.NULL)] if untrained is not None else []
+        marks = tuple(
+            Mark(
+                label,
+                -effect.value,
+                " ".join(tokens_more(effect)),
+                of,
+                -effect.high,
+                -effect.low,
+                filled=side_of(effect) != 0,
+                beat=beat,
+            )
+            for label, effect, of in rows
+            if effect.low == effect.low
+        )
+        groups += [Group(names.get(model, model), marks)] if marks else []
+    if not groups:
+        return Markup()
+    band = rules.shift_of(spec_of(findings), "aligned")
+    return charts.intervals(
+        groups,
+        "tokens of 100 that change, sinks minus others; filled: significant",
+        100,
+        band,
+        f"±{100 * band:g}: too small to matter",
+    )
+
+
+def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], margin: float) -> str:
+    """Return the title where predictions and text both change more than with as many other tokens; else nothing."""
+    agreement = [cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", COUNT)]
+    both = own.measure == "divergence" and decide(own.effect, margin) == BETTER and bool(agreement)
+    if not both or side_of(agreement[0]) >= 0:
+        return ""
+    title = "Hiding the sinks changes predictions and text more than hiding as many other tokens"
+    if at_equal is None:
+        return title
+    text = [cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", MASS)]
+    if text and side_of(at_equal.effect) == side_of(text[0]) != 0:  # agreement falls as the text changes
+        return f"{title}; at equal attention they disagree"
+    return title + _at_equal(at_equal, BETTER, margin)
 
 
 def _hidden_title(cause: Cause, outcome: str) -> str:

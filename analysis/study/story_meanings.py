@@ -38,16 +38,28 @@ def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
 
 
 def of_movement(births: float, steps: int | None) -> str:
-    """Return what it means how often a layer gains a sink. births: per step and layer. steps: of a whole text, None
+    """Return what it means how often a layer gains a sink. births, steps: as of `rate`."""
+    if births >= 1:
+        return "Look for sinks at every step."
+    if _rare(births, steps):
+        return "Looking for sinks once per text is enough."
+    return "A list of sinks made once goes stale: look for them again as the text is written."
+
+
+def rate(births: float, steps: int | None) -> str:
+    """Return how often a layer gains a sink, after `gains`. births: per step and layer. steps: of a whole text, None
     where not known.
     """
     if births >= 1:
-        return f"A layer gains about {counted(round(births), 'new sink')} per step: look for sinks at every step."
-    if births <= 0 or (steps is not None and births * steps < 1):
-        return "A layer gains less than one new sink per text: looking for sinks once is enough."
-    every = counted(round(1 / births), "step")
-    every = "every step" if every == "1 step" else f"every {every}"
-    return f"A layer gains a new sink about {every}: a list of sinks made once goes stale."
+        return f"about {counted(round(births), 'new sink')} per step"
+    if _rare(births, steps):
+        return "less than one new sink per text"
+    every = round(1 / births)
+    return f"a new sink about every {'step' if every == 1 else f'{every} steps'}"
+
+
+def _rare(births: float, steps: int | None) -> bool:
+    return births <= 0 or (steps is not None and births * steps < 1)
 
 
 def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool) -> str:

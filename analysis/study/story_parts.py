@@ -117,24 +117,29 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     amounts = text_changed(causes)
     if not amounts:
         return ""
-    those = [cause.effect for cause in causes if cause.measure == "aligned" and cause.control in amounts]
+    those = [text_effect(causes, control) for control in amounts]
+    bare = [told.replace(" more", "") for told in amounts.values()]
     if len(amounts) > 1 and all(side_of(effect) < 0 for effect in those):  # less agreement than with each control
-        told = listed([told.replace(" more", "") for told in amounts.values()])
-        return f"The text changes more than with either, by {told} of 100 tokens."
-    if all(" more [" in told for told in amounts.values()):
-        told = f"{listed([told.replace(' more', '') for told in amounts.values()])} more"
-    else:
-        told = listed(list(amounts.values()))
-    return f"In the text, {told} of 100 tokens change.{_unseen(causes)}"
+        return f"The text changes more than with either, by {listed(bare)} of 100 tokens."
+    alike = all(" more [" in told for told in amounts.values())
+    told = f"{listed(bare)} more" if alike else listed(list(amounts.values()))
+    return f"Of 100 tokens of the text, {told} change{_unseen(those)}."
 
 
-def _unseen(causes: Sequence[Cause]) -> str:
-    """Return what the text could have shown; empty where its difference is significant."""
-    effect = next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", COUNT))
-    if effect.shown:
+def text_effect(causes: Sequence[Cause], control: str) -> Difference:
+    """Return the difference of agreement with the untouched text, against a control of `text_changed`."""
+    return next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", control))
+
+
+def _unseen(effects: Sequence[Difference]) -> str:
+    """Return what the text could have shown, in brackets; empty where each difference is significant."""
+    open_ones = [effect for effect in effects if not side_of(effect)]
+    if not open_ones:
         return ""
-    told = seen(effect, POINTS if effect.detectable() >= 1 else _OF_100).removeprefix("; ")
-    return f" Not significant in the first case{f'; {told}' if told else ''}."
+    which = (
+        "" if len(open_ones) == len(effects) else "the first is " if open_ones[0] is effects[0] else "the second is "
+    )
+    return f" ({which}not significant{seen(open_ones[0], POINTS if open_ones[0].detectable() >= 1 else _OF_100)})"
 
 
 _OF_100 = Unit("tokens", 100.0, 0)

@@ -41,6 +41,7 @@ _AT = {
     "punctuation": "punctuation",
     "word": "words",
 }
+_NULLS = {MOVEMENT_NULLS["fixed"].title: "writing of tokens alone"}
 _COLORS = dict(zip((_MASKED[0], *KINDS[1:]), KIND_COLORS, strict=False)) | {_MASKED[1]: KIND_COLORS[0]}
 
 
@@ -117,14 +118,15 @@ def has_sinks(findings: Findings) -> str:
     if drawn is None:
         return ""
     own, null = drawn
+    who = _AT.get(own["kind"], own["kind"])
     told = (
-        f"over {spec_of(findings).prompts} prompts {_AT.get(own['kind'], own['kind'])} draw {factor(own['value'])} × "
-        "an even split"
+        f"over {spec_of(findings).prompts} prompts its commonest sinks, {who}, draw {factor(own['value'])} × an even "
+        "split; with scrambled weights sinks draw"
     )
     random = f"{factor(null['value'])} ×"
     if _clear(drawn):
-        return f"This model has sinks: {told}; with scrambled weights at most {random}."
-    return f"This model has no clear sinks: {told}; with scrambled weights up to {random}."
+        return f"This model has sinks: {told} at most {random}."
+    return f"This model has no clear sinks: {told} up to {random}."
 
 
 Drawn = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -306,40 +308,37 @@ def movement(findings: Findings) -> Told | None:
         marks = [_births_mark("observed", births["observed"], tone(findings, model), beat)]
         drawn = [null.title for null in MOVEMENT_NULLS.values() if not null.weights and null.title in births]
         drawn += _strongest_weights(births)
-        marks += [_births_mark(title, births[title], charts.NULL, beat) for title in drawn]
+        marks += [_births_mark(_NULLS.get(title, title), births[title], charts.NULL, beat) for title in drawn]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
     observed = by_model[source]["observed"]
     fixed, positions = (by_model[source].get(MOVEMENT_NULLS[name].title) for name in ("fixed", "shuffled"))
     value = float(np.mean([row["value"] for row in observed]))
-    title = _moves(observed, fixed, positions)
-    beats = [f"{number(value)} sinks appear per step and layer{_beside(fixed, positions)}."]
+    steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
+    rate = story_meanings.rate(value, steps)
+    beats = [f"A layer gains {number(value)} new sinks per step.{_beside(observed, fixed, positions)}"]
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
     return Told(
         "movement",
-        title,
-        charts.bars(groups, "births of sinks per step, mean over layers"),
+        _moves(observed, fixed, rate),
+        charts.bars(groups, "new sinks per layer and step: mean over layers, and the least and most of a layer"),
         "; ".join(
             f"{names[model]}, {of}: {_mean(rows)}" for model, births in by_model.items() for of, rows in births.items()
         ),
         tuple(beats),
-        "A birth counts a position becoming a sink, not how much attention moves.",
+        "It counts positions that become sinks, not how much attention moves.",
         tuple(
             f"{names[model]}, {of}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
             for model, births in by_model.items()
             for of, rows in births.items()
         ),
         plays=True,
-        meaning=story_meanings.of_movement(
-            value, int(recordings(findings)[0].frames[-1]) if findings.playback else None
-        ),
+        meaning=story_meanings.of_movement(value, steps),
         takeaway=beats[0],
         summary=Summary(
-            "Sinks that appear per step and layer",
-            number(value),
-            "" if fixed is None else f"{_mean(fixed)} by writing alone",
+            "New sinks per layer and step", number(value), "" if fixed is None else f"{_mean(fixed)} by writing alone"
         ),
     )
 
@@ -353,26 +352,38 @@ def _strongest_weights(births: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
 Rows = Sequence[Mapping[str, Any]]
 
 
-def _moves(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:
-    """Return whether sinks move more than the writing of tokens explains, in every layer, in some or in none."""
+def _moves(observed: Rows, fixed: Rows | None, rate: str) -> str:
+    """Return whether sinks move more than the writing of tokens explains, in every layer, in some or in none. rate: of
+    new sinks, in words.
+    """
     above = [] if fixed is None else _layers_above(observed, fixed)
     if fixed is None:
-        return f"{_mean(observed)} sinks appear per step and layer"
+        return f"A layer gains {rate}"
     if len(above) == len(observed):
-        stay = positions is not None and len(_layers_above(positions, observed)) == len(observed)
-        return f"Sinks move more than writing alone explains{', but mostly stay where they are' if stay else ''}"
+        return f"A layer gains {rate}, more often than the writing of tokens explains"
     if above:
-        return f"Only in {_layer_names(above)} do sinks move more than writing alone explains"
+        return f"Only in {_layer_names(above)} do new sinks appear more often than the writing of tokens explains"
     if len(_layers_above(fixed, observed)) == len(observed):
-        return "Sinks move less than writing alone would move them"
-    return "No layer's sinks are shown to move more than writing alone explains"
+        return f"A layer gains {rate}, less often than the writing of tokens would make them"
+    return "No layer is shown to gain sinks more often than the writing of tokens explains"
 
 
-def _beside(fixed: Rows | None, positions: Rows | None) -> str:
-    """Return how many would appear under the nulls, as the end of a sentence."""
-    told = [] if fixed is None else [f"{_mean(fixed)} if only writing moved them"]
-    told += [] if positions is None else [f"{_mean(positions)} at random positions"]
-    return f"; {', '.join(told)}" if told else ""
+def _beside(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:
+    """Return how many would appear under the nulls, as a sentence after another one."""
+    told = [] if fixed is None else [f"{_mean(fixed)} if only the writing of tokens moved sinks"]
+    told += [] if positions is None else [f"{_mean(positions)} if they were at random positions"]
+    if not told:
+        return ""
+    stay = positions is not None and _mostly_stay(observed, positions)
+    return f" It would gain {listed(told)}{': most stay where they are' if stay else ''}."
+
+
+def _mostly_stay(observed: Rows, positions: Rows) -> bool:
+    """Return whether fewer than half of the sinks are new in a step, in every layer: a layer has at least as many sinks
+    as appear in it at random positions.
+    """
+    drawn = {row["layer"]: row["low"] for row in positions}
+    return all(row["high"] < 0.5 * drawn.get(row["layer"], 0.0) for row in observed)
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:

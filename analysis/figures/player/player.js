@@ -42,6 +42,7 @@ const name = (made, label) => {
 const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const percent = (share) => `${Math.round(100 * share)} %`;
+const multiple = (times) => `${times < 9.95 ? times.toFixed(1) : Math.round(times)} ×`;
 const shade = (sure) =>
   sure < 0.5 ? `rgba(240,160,32,${(0.12 + 0.72 * (0.5 - sure)).toFixed(2)})` : `rgba(58,124,232,${(0.1 + 0.9 * (sure - 0.5)).toFixed(2)})`;
 
@@ -228,7 +229,7 @@ class TrackView {
       if (track.flags[cell] & SINK) (sinks += 1), (held += track.mass[cell]);
     }
     if (!sinks) return "no sink";
-    return `${sinks} of ${tokens} tokens: ${percent(held / all)} (even split ${percent(sinks / tokens)})`;
+    return `${sinks} of ${tokens} tokens draw ${percent(held / all)} of attention, ${multiple((held / all) * (tokens / sinks))} an even split`;
   }
 
   describe(position) {

@@ -180,7 +180,9 @@ class Token:
 
 
 def skyline(tokens: Sequence[Token], told: str) -> Markup:
-    """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar."""
+    """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar,
+    as a multiple of it.
+    """
     most = max((token.share for token in tokens), default=1.0) or 1.0
     top = max(range(len(tokens)), key=lambda at: tokens[at].share) if tokens else -1
     even = f"{1 / max(most, 1.0):.3f}"
@@ -195,25 +197,14 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
             ).format(kind, 100 * token.share / max(most, 1.0), label, "" if token.masked else _shown(token.text))
         )
     return Markup(
-        '<div class="skyline" style="--even:{}"><span class="even"><span>an even split</span></span>{}</div>'
+        '<div class="skyline" style="--even:{}"><span class="even"><span>an even split, 1 ×</span></span>{}</div>'
     ).format(even, Markup().join(columns))
 
 
-def pair(rows: Sequence[tuple[str, float, str]]) -> Markup:
-    """Draw a share and what it is compared with as two bars. rows: label, value and the value as text, each."""
-    most = max((value for _, value, _ in rows), default=0.0) or 1.0
-    drawn = [
-        Markup('<span>{}</span><span class="track"><i style="width:{:.1f}%"></i></span><b>{}</b>').format(
-            label, 100 * value / most, told
-        )
-        for label, value, told in rows
-    ]
-    return Markup('<div class="pair">{}</div>').format(Markup().join(drawn))
-
-
 def caption(text: str) -> Markup:
-    """Return what a picture shows, beneath it; nothing for no text."""
-    return Markup('<p class="beneath">{}</p>').format(glued(text)) if text else Markup()
+    """Return what a picture shows, beneath it, with the words before a colon in bold; nothing for no text."""
+    lead, colon, rest = glued(text).partition(":")
+    return Markup('<p class="beneath"><b>{}</b>{}</p>').format(lead + colon, rest) if text else Markup()
 
 
 @dataclass(frozen=True)

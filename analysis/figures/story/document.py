@@ -68,7 +68,6 @@ _PAGE = """<!doctype html>
 <h1>{{ story.question }}</h1>
 <p class="what">{{ story.what }}</p>
 {{ picture if story.picture }}
-<p class="fine">{{ story.about }} {{ story.thin }}</p>
 <div class="answers">
 {% for answer in story.answers %}
 <p><b>{{ answer.question }} {{ answer.lead }}</b> {{ answer.sentence }}</p>
@@ -78,9 +77,7 @@ _PAGE = """<!doctype html>
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix: tables and numbers</a></nav>
-{% if story.reading %}
-<p class="fine">{{ story.reading }}</p>
-{% endif %}
+<p class="fine">{{ story.about }} {{ story.thin }} {{ story.reading }}</p>
 </header>
 {% if player %}
 <div class="stage"><div>{{ player }}</div></div>

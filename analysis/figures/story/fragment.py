@@ -29,7 +29,9 @@ _FINDINGS = """{% for told in findings %}
 {% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 {% if told.notes %}
-<details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}</details>
+<details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}
+{% if told.folded %}<figure>{{ told.folded }}</figure>{% endif %}
+</details>
 {% endif %}
 </div>
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
@@ -113,7 +115,7 @@ class Told:
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
     the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
     follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
-    the last slide.
+    the last slide. folded: a second figure, for the numbers.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Told:
     meaning: str = ""
     takeaway: str = ""
     summary: Summary | None = None
+    folded: Markup = Markup()
 
 
 @dataclass(frozen=True)

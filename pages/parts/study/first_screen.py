@@ -62,7 +62,6 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
         html_parts.mount(picture_html(told), "story_picture")
-    st.caption(plain(glued(f"{told.about} {told.thin}")))
     with st.container(border=True, key="study_answer"):
         runs = findings.state in ("queued", "running")
         if not told.answers:
@@ -76,8 +75,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             bold = f"{answer.question} {answer.lead}".strip()  # bold text must not end in a space
             st.markdown(f"**{plain(bold)}** {plain(glued(answer.sentence))}")
     _ways(name)
-    if told.reading:
-        st.caption(plain(glued(told.reading)))
+    st.caption(plain(glued(" ".join(filter(None, (told.about, told.thin, told.reading))))))
 
 
 def _ways(name: str) -> None:
