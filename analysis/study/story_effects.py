@@ -59,10 +59,8 @@ def hidden(findings: Findings) -> Told | None:
     margin = rules.shift_of(spec, own.measure)
     text = next((one for one in findings.continuations if one.model == own.model), None)
     beats, notes, beat = [], [verdict.numbers], int(text is not None)
-    chart, folded = _effects(findings, primary, equal, beat), Markup()
-    changes = _tokens(findings, beat)
-    if changes:
-        chart, folded = changes, chart
+    effects, tokens = _effects(findings, primary, equal, beat), _tokens(findings, beat)
+    chart = tokens or effects
     if text is None:
         figure, alt = chart, verdict.numbers
     else:
@@ -109,7 +107,7 @@ def hidden(findings: Findings) -> Told | None:
             not disagree,
         ),
         takeaway=beats[over],
-        folded=folded,
+        folded=effects if tokens else None,
         summary=_summary(own, at_equal, those),
     )
 

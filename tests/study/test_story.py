@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from analysis.evaluation.ablation_effects import MASS
 from analysis.figures.player import frame_beside, opening_frame, playback, unpacked
 from analysis.figures.story import Story, findings_html, slides_html
 from analysis.specs import SIZES
@@ -87,20 +88,20 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "the sinks are masked positions",
-        "movement": "^Sinks move more than writing alone explains, but mostly stay where they are$",
+        "movement": "^A layer gains a new sink about every 3 steps, more often than the writing of tokens explains$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "^Sinks move less than writing alone would move them$",
+        "movement": "^A layer gains less than one new sink per text, less often than the writing of tokens would make",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": "^Only in layer 7 do sinks move more than writing alone explains$",
+        "movement": "^Only in layer 7 do new sinks appear more often than the writing of tokens explains$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -118,7 +119,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that keeps the tokens with most attention keeps these first",
         "place": "misses most sinks of layers 0–7",
-        "movement": "a new sink about every 3 steps: a list of sinks made once goes stale",
+        "movement": "^A list of sinks made once goes stale",
         "hidden": "^When tokens are dropped, spare the sinks: the predictions say so, the text alone does not",
         "masks": "depends less on the calibration sample than on the discount",
         "accuracy": "switch the discount on",
@@ -126,7 +127,7 @@ MEANINGS = {
     "refutes": {
         "sink": "^A cache that keeps the tokens with most attention keeps these first",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "looking for sinks once is enough",
+        "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
         "masks": "depends more on the calibration sample than on the discount",
         "accuracy": "leave the discount off",
@@ -134,7 +135,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that keeps the tokens with most attention keeps these first",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "every 14 steps",
+        "movement": "^A list of sinks made once goes stale",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -180,8 +181,8 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts masked positions draw [\d.]+ × an even split; with scrambled weights at "
-        r"most [\d.]+ ×\.$",
+        r"over 30 prompts its commonest sinks, masked positions, draw [\d.]+ × an even split; with scrambled weights "
+        r"sinks draw at most [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
     shown = []
@@ -216,13 +217,40 @@ def test_every_finding_says_what_it_means_in_practice(name):
 def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     story = story_of(study())
     told = " ".join(answer.words for answer in story.answers)
-    assert "of 100 tokens" in told and "nats" not in told + story.reading
+    assert re.search("[Oo]f 100 tokens", told) and "nats" not in told + story.reading
     assert story.about.endswith(", and bundled-ar, its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
     assert "Left-to-right twin" in findings_html(story.findings)
     played = playback_of(study())
     assert [track["name"] for track in played["tracks"]] == ["Diffusion model", "Left-to-right twin"]
+
+
+def test_where_sinks_matter_token_for_token_both_controls_are_told():
+    study = read(EXAMPLE)
+
+    def answered(value: float) -> tuple[str, str]:
+        """Return lead and sentence where the text differs by so much at equal attention."""
+        effect = Difference(value=value, low=value - 0.1, high=value + 0.1, n=30, clusters=30)
+        causes = [
+            one.model_copy(update={"effect": effect}) if (one.measure, one.control) == ("aligned", MASS) else one
+            for one in study.causes
+        ]
+        (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
+        assert answer.lead == "Token for token, yes."
+        assert (
+            "changes predictions and text more than hiding as many other tokens: 31 [23, 39] more of" in answer.sentence
+        )
+        return answer.short, answer.sentence
+
+    short, told = answered(-0.2)
+    assert told.endswith("the text still changes more (20 [10, 30] tokens), but predictions change less.")
+    assert short == "Token for token, yes; at equal attention, predictions and text disagree."
+    short, told = answered(0.2)
+    assert told.endswith("predictions change less, and the text changes less (20 fewer [10, 30] tokens).")
+    assert short == "Token for token, yes; at equal attention, no."
+    _, told = answered(0.05)
+    assert told.endswith("and the difference of the text is not significant (5 fewer [−15, +5] tokens).")
 
 
 def test_tokens_that_change_are_told_with_the_side_of_their_interval():
@@ -239,7 +267,11 @@ def test_what_a_finding_means_follows_its_decision():
     assert story_meanings.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
     assert "keeps most sinks in 6 of 8 layers" in story_meanings.of_place("", {"first": 6}, 8)
     assert "No rule" in story_meanings.of_place("", {}, 8)
-    assert "2 new sinks per step" in story_meanings.of_movement(2.1, 48)
+    assert "at every step" in story_meanings.of_movement(2.1, 48)
+    assert story_meanings.rate(2.1, 48) == "about 2 new sinks per step"
+    assert story_meanings.rate(0.07, 48) == "a new sink about every 14 steps"
+    assert story_meanings.rate(0.9, None) == "a new sink about every step"
+    assert story_meanings.rate(0.01, 48) == "less than one new sink per text"
     assert story_meanings.of_hiding(WAITING, True, None, True) == ""
     assert "safer to drop" in story_meanings.of_hiding(WORSE, False, WORSE, True)
     assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)

@@ -115,7 +115,7 @@ class Told:
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
     the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
     follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
-    the last slide. folded: a second figure, for the numbers.
+    the last slide. folded: a second figure, among the numbers.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Told:
     meaning: str = ""
     takeaway: str = ""
     summary: Summary | None = None
-    folded: Markup = Markup()
+    folded: Markup | None = None
 
 
 @dataclass(frozen=True)
