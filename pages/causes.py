@@ -10,15 +10,12 @@ from pages.parts.causes.eviction import EVICTION
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings.ablation import ablation
-from pages.parts.recordings.choice import recording_to_look_at, sink_controls
+from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.side import plots_and_controls
 
-VIEWS = {
-    "Many prompts": ABLATION.view,
-    "One prompt": ablation,
-    "Cache eviction": EVICTION.view,
-    "Dense against pruned": beside_another,
-}
+OVER_PROMPTS = {"Many prompts": ABLATION, "Cache eviction": EVICTION}
+OF_ONE = {"One prompt": ablation, "Dense against pruned": beside_another}
+VIEWS = ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")
 SHOWS = (
     "This page hides a recording's sinks and shows how far the text changes compared with hiding as many other "
     "tokens. It also keeps only a share of the cache, and compares the sinks of a dense and a pruned model."
@@ -38,25 +35,32 @@ def main() -> None:
             export_button(f"SinkScope: causes, {name} over prompts", experiment.settings(job), name)
             return
     # First: a view that is not drawn while a recording runs would be forgotten.
-    names = list(VIEWS)
     view = st.segmented_control(
         "View",
-        names,
-        default=names[0],
+        VIEWS,
+        default=VIEWS[0],
         required=True,
         key="causes_view",
         bind="query-params",
         label_visibility="collapsed",
     )
-    recording = recording_to_look_at(SHOWS)
+    over_prompts = OVER_PROMPTS.get(view)
+    recording = recording_to_look_at(SHOWS) if over_prompts is None else recording_in_hand(SHOWS)
     if recording is None:
         return
     plots, side = plots_and_controls()
+    if over_prompts is not None:
+        with plots:
+            job = over_prompts.view(recording, side)
+        if job is not None:
+            name = over_prompts.name
+            export_button(f"SinkScope: causes, {name} over prompts", over_prompts.settings(job), name)
+        return
     with side:
         first = st.container()  # what a view asks stands above the definition of a sink
         params = sink_controls(stacked=True)
     with plots:
-        VIEWS[view](recording, params, first)
+        OF_ONE[view](recording, params, first)
     export_button(
         f"SinkScope: causes, {view.lower()}",
         {**recording.settings(), "sinks": params.model_dump()},

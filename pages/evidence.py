@@ -14,7 +14,7 @@ from pages.parts.study.claims import claims
 
 SETS, CLAIMS = "Sinks over prompts", "What papers claim"
 _ASKS = {
-    SETS: "Which tokens are sinks, and do they move more than chance predicts?",
+    SETS: "Which tokens are sinks, and do they move?",
     CLAIMS: "Does what papers say about sinks hold for your model?",
 }
 

@@ -34,6 +34,7 @@ from pages.parts.recordings.choice import choose_recording, opened
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
+from pages.parts.recordings.references import reference_offer
 from pages.parts.session import engine, submit
 from pages.parts.side import plots_and_controls
 from pages.parts.user_errors import told
@@ -117,6 +118,7 @@ def _look_at(record: JobRecord) -> None:
         if recording is None:
             return
         beside = beside_choice(recording, branches.parent_of(recording), record_with)
+        reference_offer(recording)
     info = recording.info
     if info.unknown_tokens:
         st.warning(

@@ -53,14 +53,14 @@ def _row(one: ClaimVerdict) -> dict[str, str]:
 
 
 def estimate_words(one: ClaimVerdict) -> str:
-    """Return the estimate with its interval and unit beside the null's; empty without evidence."""
+    """Return the estimate beside the null's, as short as a row needs; empty without evidence."""
     if one.evidence is None:
         return ""
     unit = UNITS[one.claim.unit]
-    return (
-        f"{_with_interval(one.evidence.value, unit)}{'' if unit is POINTS else f' {unit.name}'} · null "
-        f"{_without_unit(number_words(one.evidence.null.value, unit), unit)}"
-    )
+    value, null = (number_words(each.value, unit) for each in (one.evidence.value, one.evidence.null))
+    if unit is not POINTS:  # the figure's axis names the whole unit
+        value, null = value.replace(unit.name, unit.name.split(" ")[0]), _without_unit(null, unit)
+    return f"{value} (null {null})"
 
 
 def _with_interval(value: Estimate, unit: Unit) -> str:
@@ -161,11 +161,16 @@ _COUNTED = {
 """Each verdict as is said of one claim, and of several."""
 
 
+def verdict_counts(verdicts: Sequence[ClaimVerdict]) -> dict[str, str]:
+    """Return how often each verdict was reached, as `2 hold`, by its name; none that was not."""
+    counts = {name: sum(one.verdict == name for one in verdicts) for name in _COUNTED}
+    return {name: f"{count} {_COUNTED[name][count > 1]}" for name, count in counts.items() if count}
+
+
 def summary_line(verdicts: Sequence[ClaimVerdict]) -> str:
     """`6 claims tested on bundled: 2 hold, 4 do not hold.`: how often each verdict was reached."""
     if not verdicts:
         return ""
-    counts = {name: sum(one.verdict == name for one in verdicts) for name in _COUNTED}
-    told = ", ".join(f"{count} {_COUNTED[name][count > 1]}" for name, count in counts.items() if count)
+    told = ", ".join(verdict_counts(verdicts).values())
     claims = "1 claim" if len(verdicts) == 1 else f"{len(verdicts)} claims"
     return f"{claims} tested on {verdicts[0].model}: {told}."

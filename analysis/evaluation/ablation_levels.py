@@ -43,12 +43,8 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 
 # --- the answer -------------------------------------------------------------------------------------------------
 
-_THAN: Mapping[str, str] = {
-    COUNT: "as many random tokens of the same state",
-    MASS: "tokens with equal attention",
-    UNIT: "random tokens per unit of attention",
-}
-"""The controls, as after "than hiding"."""
+THAN: Mapping[str, str] = {COUNT: "as many random tokens of the same state", MASS: "tokens with equal attention"}
+"""The controls of the answer, as after "than hiding"."""
 
 
 def answer_rows(effects: Sequence[Row], measure: str) -> list[Row]:
@@ -67,7 +63,7 @@ def answer(effects: Sequence[Row], measure: str = "divergence") -> str:
     done = mine[0]["intervention"]
     by_control = {row["against"]: row for row in mine}
     sides: dict[str, list[str]] = {}
-    for control, words in _THAN.items():
+    for control, words in THAN.items():
         row = by_control.get(control)
         if row is not None:
             side = "" if not shown(row) else "more" if row["value"] > 0 else "less"

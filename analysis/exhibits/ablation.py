@@ -11,7 +11,7 @@ from analysis.evaluation.ablation_levels import Levels, answer, answer_rows, dif
 from analysis.figures.causes import LevelRow, effect_levels
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, without_sinks
+from analysis.findings.ablations import contrast_sentence, disagreements, no_sinks, sentence, text_answer, without_sinks
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS
 from analysis.words import listed, percent
@@ -51,9 +51,9 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit 
     alone = len({(effect["target"], effect["intervention"]) for effect in drawn}) == 1 and drawn[0]["target"] == "sinks"
     return Exhibit(
         measure.title,
-        f"Bold: target minus control, in {'points' if measure.percent else 'nats'}. Grey: the control, with the "
-        f"interval of the difference around it. Filled: significant after Holm correction over all {len(family)}. "
-        f"Dotted: untouched. {summary['prompts']} prompts, layers {first} to {last}."
+        f"Bold: target minus control, in {'points' if measure.percent else 'nats'}, with its 95 % interval, which is "
+        f"drawn at the target. Filled: significant after Holm correction over all {len(family)}. "
+        f"{summary['prompts']} prompts, layers {first} to {last}."
         f"{without_sinks(drawn[0])}",
         effect_levels(
             [
@@ -125,7 +125,8 @@ def _finding(drawn: Sequence[Mapping[str, Any]], tested: Sequence[bool], name: s
 def in_words(summary: Summary) -> tuple[list[str], list[str]]:
     """Say what the ablation shows beside its controls, a sentence each: the answer, and the rest."""
     effects = summary["effects"]
-    first = [no_sinks(summary["rows"]) or answer(effects)]
+    none = no_sinks(summary["rows"])
+    first = [none] if none else [answer(effects), text_answer(effects)]
     others = [*disagreements(effects), sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS)]
     return list(filter(None, first)), list(filter(None, others))
 

@@ -7,7 +7,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from analysis.exhibits.playing import has_blocks
-from analysis.figures.explorer import MOST_CELLS, DefinitionRow, ExplorerMaps, ExplorerTrack, explorer_bytes
+from analysis.figures.explorer import (
+    MOST_CELLS,
+    MOST_NULL_CELLS,
+    DefinitionRow,
+    ExplorerMaps,
+    ExplorerTrack,
+    explorer_bytes,
+)
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, token_states
 from analysis.sinks.token_states import SPLITS
@@ -18,20 +25,20 @@ from analysis.specs.fields import bounds, extra
 def explored(
     trajectories: Sequence[Trajectory],
     names: Sequence[str],
-    random_weights: np.ndarray | None = None,
+    random: Trajectory | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Pack one recording, or two beside each other, for the explorer.
 
-    trajectories: their mass is the relative one, m·K/Q. random_weights: mean mass (T, S) of the first one's shape with
-    random weights on the same inputs, where it was observed. state: what is chosen at first.
+    trajectories: their mass is the relative one, m·K/Q. random: the first one's inputs with random weights, where they
+    were observed. state: what is chosen at first.
     """
-    drawn = [random_weights, *[None] * len(trajectories)]
+    drawn = [random, *[None] * len(trajectories)]
     tracks = [explorer_track(*each) for each in zip(trajectories, names, drawn, strict=False)]
     return explorer_bytes(tracks, definition_rows(), state)
 
 
-def explorer_track(trajectory: Trajectory, name: str, random_weights: np.ndarray | None = None) -> ExplorerTrack:
+def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None = None) -> ExplorerTrack:
     """Return a recording as the explorer shows it; its heads are left out where they are too many to hold at once."""
     info = trajectory.info
     changes = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, info.model.mask_token)
@@ -60,7 +67,8 @@ def explorer_track(trajectory: Trajectory, name: str, random_weights: np.ndarray
         even=trajectory.pattern.is_even,
         noise=info.model.noise == "uniform",
         autoregressive=info.model.noise is None and info.model.mask_token is None,
-        random_weights=random_weights,
+        random_model=None if random is None else definitions.mean_mass(random.mass),
+        random_heads=None if random is None or random.mass.size > MOST_NULL_CELLS else _by_head(random),
         open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
         branch=None if info.branch is None else (info.branch.step, info.branch.position),
         experts=_experts(trajectory),
@@ -74,6 +82,11 @@ def _experts(trajectory: Trajectory) -> np.ndarray | None:
         return None
     routed = np.isfinite(trajectory.expert_weights)
     return np.moveaxis(np.where(routed, trajectory.experts.astype(np.int32), -1), 1, 0)
+
+
+def _by_head(trajectory: Trajectory) -> np.ndarray:
+    """The mass of every head, (L·H, T, S)."""
+    return np.moveaxis(trajectory.mass, 0, 2).reshape(-1, trajectory.steps, trajectory.positions)
 
 
 def head_map(trajectory: Trajectory, index: int) -> np.ndarray:

@@ -51,10 +51,10 @@ def layers_by_kind(sets: Sets) -> Exhibit:
     )
     return Exhibit(
         "The sinks of each layer",
-        "95 % intervals over prompts. Bars: sinks per step, by kind of token. Dots: attention to a sink, × uniform "
-        f"attention (dotted line). Prompts: {prompts}. Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} of a "
-        f"layer's sinks have no dot. Grey: random weights on the same inputs, and the count in {set_counts.IID}. "
-        f"{set_counts.IID_SENTENCE}",
+        "Bars: sinks per step, by kind of token. Dots: attention to a sink by kind, × uniform attention (dotted line); "
+        f"grey lines: mean over all sinks of the layer. 95 % intervals over prompts: {prompts}. Kinds below "
+        f"{percent(layer_kinds.LEAST_PORTION, 0)} of a layer's sinks have no dot. Random weights: "
+        f"{MOVEMENT_NULLS['random'].sentence}. {set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(rows),
         kind_table(sets),
         formula=formulas,
@@ -297,7 +297,7 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
             "written": [prompt.written for prompt in recordings.info.prompts],
             "tokens": [prompt.tokens for prompt in recordings.info.prompts],
             "steps": [prompt.steps for prompt in recordings.info.prompts],
-            "sinks a step and layer": sinks[:, :-1].mean(axis=1) / arrays["steps"],
+            "sinks per step and layer": sinks[:, :-1].mean(axis=1) / arrays["steps"],
             "corrected share of a sink": share,
         }
     )
@@ -324,7 +324,8 @@ def _layer_kinds(name: str, recordings: RecordingSet) -> layer_kinds.LayerKinds:
     names = ("count", "corrected-share")
     counts, shares = (_layers(set_measures.by_kind(recordings, measure)) for measure in names)
     portions = np.nan_to_num(set_measures.by_kind(recordings, "portion").value[:-1])
-    model = layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, portions)
+    means = _layers(set_measures.of_all_kinds(recordings, "corrected-share"))
+    model = layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, portions, means)
     if recordings.info.random_seeds:
         drawn = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
         model = replace(model, random_counts=drawn[0], random_shares=drawn[1])

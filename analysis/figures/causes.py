@@ -103,7 +103,7 @@ class LevelRow:
 
 def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | None, percent: bool = False) -> go.Figure:
     """A row for each comparison: the target's level and its control's on one scale from 0. The interval of their
-    difference is drawn around the control, so that a target beyond it differs. untouched: the level without ablation.
+    difference is drawn at the target, so that a control beyond it differs. untouched: the level without ablation.
     """
     figure = go.Figure()
     number = ".1%" if percent else ".3g"
@@ -115,17 +115,8 @@ def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | Non
             x=control,
             y=places,
             mode="markers",
-            name="control, 95 % interval of the difference",
-            marker={"symbol": "line-ns", "size": 10, "line": {"width": 3, "color": REFERENCE}},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": target - low - control,
-                "arrayminus": control - (target - high),
-                "thickness": 2,
-                "width": 5,
-                "color": REFERENCE,
-            },
+            name="control",
+            marker={"symbol": "line-ns", "size": 16, "line": {"width": 3, "color": REFERENCE}},
             text=[as_text(row.told) for row in rows],
             hovertemplate=f"control: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
         )
@@ -139,7 +130,16 @@ def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | Non
                 x=target[at],
                 y=places[at],
                 mode="markers",
-                name=as_text(group),
+                name=f"{as_text(group)}, 95 % interval of the difference",
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (control + high - target)[at],
+                    "arrayminus": (target - control - low)[at],
+                    "thickness": 2,
+                    "width": 5,
+                    "color": color,
+                },
                 marker={
                     "size": 11,
                     "color": color,
@@ -147,11 +147,13 @@ def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | Non
                     "symbol": ["circle" if row.shown else "circle-open" for row in rows if row.group == group],
                 },
                 text=[as_text(row.told) for row in rows if row.group == group],
-                hovertemplate=f"%{{fullData.name}}: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
+                hovertemplate=f"{as_text(group)}: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
             )
         )
     if untouched is not None:
         figure.add_vline(x=untouched, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
+        ends = {"x": untouched, "xanchor": "right" if untouched else "left", "y": 0, "yref": "paper"}
+        figure.add_annotation(text="untouched", yanchor="bottom", font_size=11, showarrow=False, **ends)
     layout(figure, wrapped(x_title, 28), "", height=130 + 62 * len(rows))
     figure.update_layout(showlegend=True, margin_l=14)
     for place, row in enumerate(rows):  # above its line, so that the plot has the whole width on a phone, too

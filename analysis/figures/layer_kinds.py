@@ -40,8 +40,8 @@ class Band(Protocol):
 @dataclass(frozen=True)
 class LayerKinds:
     """One model. kinds: names. counts, shares: by layer and kind, (L, K); portions (L, K): the part of a layer's sinks
-    that is of a kind. random_counts, random_shares: of random weights, all kinds together, (L,); None where there are
-    none. iid_counts: the counts of log-normal attention.
+    that is of a kind. means: shares of all kinds together, (L,). random_counts, random_shares: the same of random
+    weights; None where there are none. iid_counts: the counts of log-normal attention.
     """
 
     name: str
@@ -49,6 +49,7 @@ class LayerKinds:
     counts: Band
     shares: Band
     portions: np.ndarray
+    means: Band
     random_counts: Band | None = None
     random_shares: Band | None = None
     iid_counts: Band | None = None
@@ -56,7 +57,7 @@ class LayerKinds:
 
 def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
     """A row per model: how many sinks each layer has, by kind, and their attention beside uniform attention."""
-    titles = ("sinks per step", "attention to a sink, × uniform")
+    titles = ("sinks per step", "attention to a sink (× uniform)")
     figure = make_subplots(
         len(models),
         2,
@@ -95,15 +96,18 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
                 layers, _Column(model.shares, kind, shown), KIND_COLORS[kind % len(KIND_COLORS)], "circle", **style
             )
             figure.add_trace(dots, row, 2)
-        nulls = (
-            ("random weights", "diamond", 1, model.random_counts),
-            ("random weights", "diamond", 2, model.random_shares),
-            ("log-normal attention", "x-thin-open", 1, model.iid_counts),
+        others = (
+            ("layer mean", "line-ew-open", 2, model.means, 98),
+            ("random weights", "diamond", 1, model.random_counts, 99),
+            ("random weights", "diamond", 2, model.random_shares, 99),
+            ("log-normal attention", "x-thin-open", 1, model.iid_counts, 100),
         )
-        for label, symbol, column, null in nulls:
-            if null is not None:
-                dots = _dots(layers, null, REFERENCE, symbol, name=label, legendgroup=label, legendrank=99)
+        for label, symbol, column, band, rank in others:
+            if band is not None:
+                dots = _dots(layers, band, REFERENCE, symbol, name=label, legendgroup=label, legendrank=rank)
                 dots.showlegend = label not in named
+                if label == "layer mean":  # a line beneath the dots of its kinds, whose intervals are enough
+                    dots.marker.size, dots.error_y = 22, None
                 figure.add_trace(dots, row=row, col=column)
                 named.add(label)
         figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"}, row=row, col=2)

@@ -14,6 +14,7 @@ from analysis.evaluation.ablation_effects import (
     effect_of,
     shown,
 )
+from analysis.evaluation.ablation_levels import THAN, answer_rows, difference_words
 from analysis.specs import INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, interval_words
 from analysis.statistics.differences import Difference
@@ -118,6 +119,38 @@ def disagreements(rows: Sequence[Row]) -> list[str]:
                 )
                 told.append(disagreement(pair[0], pair[1], which))
     return list(filter(None, told))
+
+
+_SIDES: Final[Mapping[int, str]] = {1: "more than", -1: "less than", 0: "not significantly more or less than"}
+
+
+def text_answer(effects: Sequence[Row]) -> str:
+    """Say on which side of each control the text lies where the sinks are hidden, beginning with "But" where that is
+    another side than that of the predictions; empty where the text was not compared.
+    """
+    found = {
+        (measure, row["against"]): row
+        for measure in ("divergence", "aligned")
+        for row in answer_rows(effects, measure)
+        if row["against"] in THAN
+    }
+    controls = [control for control in THAN if ("aligned", control) in found]
+    sides = {control: -side_of(effect_of(found["aligned", control])) for control in controls}  # 1: it changes more
+    amounts = {control: difference_words(found["aligned", control], "aligned").partition(" [")[0] for control in sides}
+    if not sides:
+        return ""
+    differ = any(
+        side_of(effect_of(found["divergence", control])) * side < 0
+        for control, side in sides.items()
+        if ("divergence", control) in found
+    )
+    if len(sides) > 1 and len(set(sides.values())) == 1:
+        told = f"{_SIDES[sides[controls[0]]]} with either (agreement {listed(list(amounts.values()))})"
+    else:
+        told = listed(
+            [f"{_SIDES[side]} with {THAN[control]} (agreement {amounts[control]})" for control, side in sides.items()]
+        )
+    return f"{'But the' if differ else 'The'} text changes {told}."
 
 
 def without_sinks(effect: Row) -> str:

@@ -47,7 +47,7 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
     if told:
         strongest = told[0]
         verb = "gains" if strongest["value"] > 0 else "loses"
-        others = f" It is significant at {len(told)} of {len(those)} budgets; this is the largest difference."
+        others = f" Significant at {len(told)} of {len(those)} budgets; this is the largest."
         return (
             f"At {percent(strongest['budget'], 0)} of the {what}, keeping {policy} {verb} "
             f"{_points(abs(strongest['value']))} "

@@ -21,39 +21,39 @@ MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
 ABOVE, BELOW, OPEN, UNTESTED = "↑", "↓", "–", ""
 """A layer beside a null: significantly more, significantly fewer, not significant, not tested."""
+IN_IID = f"in {set_counts.IID}"
+"""The column with the sinks per step of the null of counts."""
 PLACES = "shuffled"
 """The null whose sinks stand anywhere in every step: the most that could move, which no model is to exceed."""
-CALLED = {"fixed": "writing alone", "matched": "logit-matched weights"}
-"""Nulls under shorter names than in figures."""
 LEGEND: Mapping[str, str] = {
     "× uniform": "× uniform: attention to a sink divided by what uniform attention under the model's mask gives it "
-    "(corrected share), with its 95 % interval over prompts.",
-    "chance": "Chance: sinks in log-normal attention of the same mean and spread.",
-    "set apart": "Set apart: a significant gap below the sinks, or a heavy tail; by chance at most "
-    f"{percent(1 - LEVEL, 0)} of the layers.",
+    "(corrected share): mean over all sinks of the layer, with its 95 % interval over prompts. In the figure it is "
+    "split by kind.",
+    IN_IID: f"{IN_IID[0].upper()}{IN_IID[1:]}: the count in such attention of the same mean and spread.",
+    "outliers": f"Outliers: a significant gap below the sinks, or a heavier tail than {set_counts.IID}; by error in at "
+    f"most {percent(1 - LEVEL, 0)} of the layers.",
     "vs random positions": f"vs: {ABOVE} more or {BELOW} fewer new sinks per step than the null, {OPEN} not "
     "significant; all layers and nulls jointly at 95 %.",
-    "vs writing alone": "Writing alone: a position keeps its attention while its token's state stays.",
 }
 """Columns of the table that need a word, and what they are."""
 
 
 @dataclass(frozen=True)
 class LayerAnswer:
-    """One layer. count: sinks per step; chance: the same in log-normal attention, None where it was not recorded.
+    """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
     kinds: names and portions of the sinks, most common first, from 10 % on. strength: corrected share of the sinks with
-    the ends of its interval. attention: the share of the layer's attention that goes to them. apart: whether a gap or
-    a heavy tail sets them apart, None where that was not tested. births: new sinks per step; moved: how that stands
-    beside each null, by its name.
+    the ends of its interval. attention: the share of the layer's attention that goes to them. outliers: whether a
+    gap or a heavy tail sets them apart, None where that was not tested. births: new sinks per step; moved: how that
+    stands beside each null, by its name.
     """
 
     layer: int
     count: float
-    chance: float | None
+    iid: float | None
     kinds: tuple[tuple[str, float], ...]
     strength: tuple[float, float, float]
     attention: float
-    apart: bool | None
+    outliers: bool | None
     births: float
     moved: Mapping[str, str]
 
@@ -84,7 +84,7 @@ def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
 def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[LayerAnswer]:
     count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
     portions = np.nan_to_num(by_kind(recordings, "portion").value)
-    chance = set_counts.count_by_variant(recordings).get(set_counts.IID)
+    iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
     marks = {null: _marks(family.get(f"{MOVES_BY}:{null}"), recordings.layers) for null in MOVEMENT_NULLS}
@@ -92,7 +92,7 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
         LayerAnswer(
             layer,
             float(count.value[layer]),
-            None if chance is None else float(chance.value[layer]),
+            None if iid is None else float(iid.value[layer]),
             tuple(
                 (recordings.kinds[kind], float(portions[layer, kind]))
                 for kind in np.argsort(-portions[layer], kind="stable")
@@ -123,7 +123,9 @@ def _marks(difference: Estimates | None, layers: int) -> list[str]:
 
 
 def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
-    """Tell how strong the sinks are beside uniform attention and random weights, and of which kind in which layers."""
+    """Tell of which kind the sinks are in which layers, how strong beside uniform attention and random weights, and how
+    many.
+    """
     with_sinks = [one for one in layers if one.kinds]
     if not with_sinks:
         return "No layer has sinks by this definition."
@@ -131,7 +133,7 @@ def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     beside = ""
     if "random" in recordings.weight_nulls:
         drawn = of_all_kinds(recordings, "corrected-share", "random").value[: recordings.layers]
-        beside = f" (random weights: {spread(drawn, False)} ×)"
+        beside = f"; {MOVEMENT_NULLS['random'].title}: {spread(drawn, False)} ×"
     by_kind: dict[str, list[int]] = {}
     for one in with_sinks:
         by_kind.setdefault(one.kinds[0][0], []).append(one.layer)
@@ -142,20 +144,26 @@ def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     none = [one.layer for one in layers if not one.kinds]
     have = "has" if len(none) == 1 else "have"
     without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
-    return f"Sinks draw {strength} × uniform attention{beside}. Most are {listed(kinds)}.{_chance(with_sinks)}{without}"
+    return (
+        f"Most sinks are {listed(kinds)}. They draw {strength} × uniform attention (layer means{beside})."
+        f"{_counted(with_sinks)}{without}"
+    )
 
 
-def _chance(layers: Sequence[LayerAnswer]) -> str:
-    """Tell how many sinks and how many layers that are set apart chance would give; empty where it was not recorded."""
-    drawn = [one.chance for one in layers if one.chance is not None]
-    judged = [one.apart for one in layers if one.apart is not None]
+def _counted(layers: Sequence[LayerAnswer]) -> str:
+    """Tell how many sinks a step has beside log-normal attention, and in how many layers they are outliers; empty where
+    that was not recorded.
+    """
+    iid = [one.iid for one in layers if one.iid is not None]
+    judged = [one.outliers for one in layers if one.outliers is not None]
     told = []
-    if drawn:
+    if iid:
         counts = np.array([one.count for one in layers])
-        told.append(f"A step has {spread(counts, False)}, chance {spread(np.array(drawn), False)}")
+        told.append(f"A layer has {spread(counts, False)} per step ({set_counts.IID}: {spread(np.array(iid), False)})")
     if judged:
-        told.append(f"{sum(judged)} of {len(judged)} layers set them apart (chance: ≤ {(1 - LEVEL) * len(judged):.1g})")
-    return f" {'; '.join(told)}." if told else ""
+        told.append(f"they are outliers in {sum(judged)} of {len(judged)} layers")
+    words = "; ".join(told)
+    return f" {words[0].upper()}{words[1:]}." if told else ""
 
 
 def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
@@ -166,31 +174,26 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     if not nulls:
         return "", ""
     every = [one.layer for one in layers if all(one.moved[null] == ABOVE for null in nulls)]
+    of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].title
     if len(every) == len(layers):
         return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}.", ""
     where_not: dict[tuple[int, ...], list[str]] = {}
     for null in nulls:
         numbers = tuple(one.layer for one in layers if one.moved[null] != ABOVE)
         if numbers:
-            where_not.setdefault(numbers, []).append(called(null))
+            where_not.setdefault(numbers, []).append(MOVEMENT_NULLS[null].title)
     if not every and [len(numbers) for numbers in where_not] == [len(layers)]:
-        than = "any null predicts" if len(nulls) > 1 else _predict(nulls)
+        than = f"any of the {len(nulls)} nulls predicts" if len(nulls) > 1 else _predict(nulls)
         return f"In no layer do sinks move significantly more than {than}.", ""
     rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
-    told = "In no layer do sinks move more than every null."
+    told = f"In no layer do sinks move more than {of_all} predict."
     if every:
-        told = f"Sinks move more than every null in {_in_sentence(every, len(layers))}."
+        told = f"Sinks move more than {of_all} predict in {_in_sentence(every, len(layers))}."
     return told, f"Not significantly more than {rest}."
 
 
 def _predict(nulls: Sequence[str]) -> str:
-    one = len(nulls) == 1 and MOVEMENT_NULLS[nulls[0]].weights is False
-    return f"{listed([called(null) for null in nulls])} {'predicts' if one else 'predict'}"
-
-
-def called(null: str) -> str:
-    """Return what tables and sentences call a null of movement."""
-    return CALLED.get(null, MOVEMENT_NULLS[null].title)
+    return f"{listed([MOVEMENT_NULLS[null].title for null in nulls])} predict"
 
 
 def _in_sentence(numbers: Sequence[int], count: int) -> str:
@@ -210,8 +213,8 @@ def layer_table(answer: SetAnswer) -> pd.DataFrame:
             "× uniform": _with_interval(one.strength) if one.kinds else "",
             "share of attention": number(one.attention, True),
             "sinks per step": number(one.count, False),
-            "chance": "" if one.chance is None else number(one.chance, False),
-            "set apart": "" if one.apart is None else "yes" if one.apart else "no",
+            IN_IID: "" if one.iid is None else number(one.iid, False),
+            "outliers": "" if one.outliers is None else "yes" if one.outliers else "no",
         }
         for one in answer.layers
     ]
@@ -223,7 +226,7 @@ def movement_table(answer: SetAnswer) -> pd.DataFrame:
     return _filled(
         [
             {"layer": str(one.layer), "new per step": number(one.births, False)}
-            | {f"vs {called(null)}": mark for null, mark in one.moved.items()}
+            | {f"vs {MOVEMENT_NULLS[null].title}": mark for null, mark in one.moved.items()}
             for one in answer.layers
         ]
     )

@@ -51,7 +51,7 @@ KIND_MEASURES: Registry[SetMeasure] = Registry(
     ),
     SetMeasure(
         "count",
-        "Sinks a step",
+        "Sinks per step",
         "sinks per step",
         "How many sinks a layer has in a step.",
         r"\operatorname{mean}_t \#\,\text{sinks}_{t,l}",
@@ -126,7 +126,7 @@ MOVES: Registry[SetMeasure] = Registry(
     ),
     SetMeasure(
         "births",
-        "Births a step",
+        "Births per step",
         "births per step",
         "How many positions become a sink from one step to the next.",
         r"\operatorname{mean}_t |\text{sinks}_{t+1,l} \setminus \text{sinks}_{t,l}|",
@@ -134,7 +134,7 @@ MOVES: Registry[SetMeasure] = Registry(
     ),
     SetMeasure(
         "deaths",
-        "Deaths a step",
+        "Deaths per step",
         "deaths per step",
         "How many positions stop being a sink from one step to the next.",
         r"\operatorname{mean}_t |\text{sinks}_{t,l} \setminus \text{sinks}_{t+1,l}|",

@@ -143,6 +143,30 @@ def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
             assert np.allclose(shares, strength, atol=1e-5)
 
 
+@pytest.mark.parametrize("judged", ["head", "layer", "model"])
+def test_heads_stand_beside_the_range_of_those_with_random_weights(page, tmp_path, judged):
+    trajectory = relative(block_trajectory())
+    drawn = trajectory.mass * np.random.default_rng(0).uniform(0.5, 1.5, trajectory.mass.shape)
+    random = replace(trajectory, mass=drawn.astype(np.float16).astype(np.float32))
+    asked = {"range": [0, trajectory.steps - 1], "to": None, "definition": "std", "threshold": 1.25, "split": 0}
+    request = SharesAsked.model_validate({**asked, "judged": judged})
+    nulls = """(rest) => {
+      const { explorer } = document.querySelector(".sinkscope-explorer"), view = explorer.view({});
+      return explorer.nullsOf(explorer.recordings[0], { ...view, ...rest, over: "all", position: null, area: null });
+    }"""
+    opened(page, tmp_path, explored([trajectory], ["model"], random), "#over=all&k=1.25")
+    expected = head_shares(random, request).reshape(trajectory.layers, trajectory.heads)
+    found = page.evaluate(nulls, {**asked, "judged": judged})
+    assert np.allclose(found, np.stack([expected.min(axis=1), expected.max(axis=1)], axis=1), atol=1e-5)
+    if judged == "head":
+        above = head_shares(trajectory, request).reshape(expected.shape) > expected.max(axis=1, keepdims=True)
+        told = f"random weights (the layer’s heads): {above.sum()} of {above.size} lie above"
+        expect(page.get_by_text(told)).to_be_visible()
+        opened(page, tmp_path, explored([trajectory], ["model"]))
+        assert page.evaluate(nulls, {**asked, "judged": judged}) is None
+        expect(page.get_by_text("random weights")).to_be_hidden()
+
+
 def coded_before(packed):
     """The text that earlier versions made of an explorer's bytes; stored studies hold it."""
     words = np.frombuffer(packed + bytes(-len(packed) % 4), np.uint8).reshape(-1, 4)

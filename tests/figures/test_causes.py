@@ -30,18 +30,19 @@ def test_effects_are_filled_where_they_are_shown():
     assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
 
 
-def test_a_target_lies_beyond_the_interval_around_its_control_where_the_difference_is_significant():
+def test_the_interval_of_a_difference_stands_at_the_target_and_a_control_beyond_it_differs():
     rows = [
         LevelRow("as many", "sinks", 0.5, 0.2, 0.1, 0.5, True, "+0.3 nats [+0.1, +0.5]"),
         LevelRow("equal <i>", "sinks", 0.5, 0.4, -0.1, 0.3, False, "+0.1 nats [-0.1, +0.3]"),
     ]
     figure = effect_levels(rows, "nats", 0.0)
     control, target = figure.data
-    ends = np.array(control.x) - control.error_x.arrayminus, np.array(control.x) + control.error_x.array
-    np.testing.assert_allclose(ends, [[0.0, 0.2], [0.4, 0.6]], atol=1e-12)
+    ends = np.array(target.x) - target.error_x.arrayminus, np.array(target.x) + target.error_x.array
+    np.testing.assert_allclose(ends, [[0.3, 0.3], [0.7, 0.7]], atol=1e-12)
+    assert control.error_x.array is None and "interval of the difference" in target.name
     assert target.marker.symbol == ("circle", "circle-open") and list(target.x) == [0.5, 0.5]
-    assert target.x[0] > ends[1][0] and ends[0][1] < target.x[1] < ends[1][1]
-    first, second = (note.text for note in figure.layout.annotations)
+    assert control.x[0] < ends[0][0] and ends[0][1] < control.x[1] < ends[1][1]
+    first, second = (note.text for note in figure.layout.annotations if note.text != "untouched")
     assert "equal &lt;i&gt;" in second and "+0.3 nats" in first
     assert figure.layout.shapes[0].x0 == 0.0 and not effect_levels(rows, "nats", None).layout.shapes
 

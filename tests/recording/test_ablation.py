@@ -22,6 +22,7 @@ from analysis.findings.ablations import (
     disagreements,
     no_sinks,
     sentence,
+    text_answer,
     without_sinks,
 )
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
@@ -530,7 +531,7 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
     assert "they may differ in more" not in told
 
 
-def test_the_answer_names_all_three_controls_and_what_the_effect_is_a_share_of():
+def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rng = np.random.default_rng(5)
     share = [rng.uniform(low, 1.1 * low, 30).tolist() for low in (0.2, 0.1, 0.2)]
     share[2] = [1.02 * one for one in share[0]]
@@ -546,7 +547,7 @@ def test_the_answer_names_all_three_controls_and_what_the_effect_is_a_share_of()
         "Hiding the sinks changes the predictions more than hiding as many random tokens of the same"
     )
     assert " and less than hiding tokens with equal attention (" in told
-    assert "; not significantly different from random tokens per unit of attention (" in told
+    assert in_words(summary)[0][1].startswith("The text changes not significantly more or less than with either (")
     for effect in summary["effects"]:
         levels = levels_of(rows, effect)
         measured = effect["measure"]
@@ -563,6 +564,25 @@ def test_the_answer_names_all_three_controls_and_what_the_effect_is_a_share_of()
     several = summary | {"effects": effects(further), "rows": further}
     assert len(effects_of(several, "divergence", answering=True).table) == 3
     assert len(effects_of(several, "divergence").table) == 5
+
+
+def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change_less():
+    rng = np.random.default_rng(7)
+    kept = {"": 0.3, "matched": 0.6, "mass": 0.5}
+    changes = {"": 0.5, "matched": 0.25, "mass": 0.9}
+    rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
+    for row in rows:
+        row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
+    told = text_answer(effects(rows))
+    assert told.startswith("But the text changes more than with either (agreement −") and told.count(" points") == 2
+    for row in rows:
+        row["divergence"] = rng.normal({"": 0.9, "matched": 0.25, "mass": 0.5}[row["control"]], 0.02, 30).tolist()
+    assert text_answer(effects(rows)).startswith("The text changes more than with either (")
+    rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
+    mixed = text_answer(effects(rows))
+    assert mixed.startswith("But the text changes more than with as many random tokens of the same state (agreement −")
+    assert " and less than with tokens with equal attention (agreement +" in mixed
+    assert text_answer([]) == ""
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, answer_of, layer_table, movement_table
+from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, answer_of, layer_table, legend, movement_table
+from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.definitions import KINDS
-from analysis.sinks.movement import WEIGHT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from tests.recording.made_sets import LAYERS, a_set
 
 
@@ -32,20 +33,22 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     permuted = times(recordings, "permuted.births", [1, 30, 1, 1])
     answer = answer_of(changed(recordings, trained__sinks=sinks, trained__births=births, permuted__births=permuted))
     assert len(answer.layers) == LAYERS
-    assert "masked positions in layers 0 and 1 and words in layers 2 and 3." in answer.where
-    assert "× uniform attention (random weights: " in answer.where
+    assert answer.where.startswith(
+        "Most sinks are masked positions in layers 0 and 1 and words in layers 2 and 3. They"
+    )
+    assert "× uniform attention (layer means; random weights: " in answer.where
     moved = [one.moved for one in answer.layers]
     assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
     assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
-    assert answer.movement == "Sinks move more than every null in layers 0 and 2."
-    assert answer.exceptions.startswith("Not significantly more than ") and "writing alone" in answer.exceptions
+    assert answer.movement == "Sinks move more than all 4 nulls predict in layers 0 and 2."
+    assert answer.exceptions.startswith("Not significantly more than ") and "shares held fixed" in answer.exceptions
     assert "permuted weights in layers 1 and 3" in answer.exceptions
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
     value, low, high = answer.layers[0].strength
-    assert " A step has " in answer.where and ", chance " in answer.where
-    assert answer.where.endswith(" of 4 layers set them apart (chance: ≤ 0.2).")
+    assert " A layer has " in answer.where and " per step (log-normal attention: " in answer.where
+    assert answer.where.endswith(" of 4 layers.") and "they are outliers in " in answer.where
     assert low <= value <= high and table["× uniform"][0] == f"{value:.2g}\u00a0[{low:.2g},\u00a0{high:.2g}]"
 
 
@@ -53,15 +56,22 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     recordings = a_set(1)
     everywhere = answer_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
     assert everywhere.movement == (
-        "Sinks move more than writing alone, random weights, permuted weights and logit-matched weights predict in all "
-        "4 layers."
+        "Sinks move more than shares held fixed, random weights, permuted weights and logit-matched random weights "
+        "predict in all 4 layers."
     )
     none = answer_of(a_set(1))
-    assert none.movement == "In no layer do sinks move significantly more than any null predicts."
+    assert none.movement == "In no layer do sinks move significantly more than any of the 4 nulls predicts."
     few = answer_of(a_set(1, prompts=5))
-    assert few.movement == "" and few.layers[0].apart is None and few.said.silent
-    assert "set apart" not in layer_table(few) and "vs writing alone" not in movement_table(few)
-    assert "apart" not in few.where
+    assert few.movement == "" and few.layers[0].outliers is None and few.said.silent
+    assert "outliers" not in layer_table(few) and "vs shares held fixed" not in movement_table(few)
+    assert "outliers" not in few.where
+
+
+def test_a_null_has_one_name_wherever_it_is_said() -> None:
+    answer = answer_of(a_set(1))
+    tables = {*movement_table(answer), *layer_table(answer)}
+    assert {f"vs {null.title}" for null in MOVEMENT_NULLS.values()} < tables and f"in {IID}" in tables
+    assert IID in legend(layer_table(answer)) and IID in answer.where
 
 
 def test_layers_without_sinks_are_named() -> None:

@@ -42,7 +42,7 @@ def told(drawn: Drawn, births: float, masked: float, changed: float, hidden: tup
             measure = row.get("measure") if row["model"] == "bundled" else None
             if measure == "Share of the layer's sinks" and row["kind"] == "[MASK]":
                 row |= {"value": masked, "low": 0.9 * masked, "high": min(1.0, 1.1 * masked)}
-            if measure == "Births a step" and row.get("of") == "observed":
+            if measure == "Births per step" and row.get("of") == "observed":
                 row |= {end: births * row[end] for end in ("value", "low", "high")}
         shown.append(figure.model_copy(update={"table": tuple(rows)}))
     change = MaskChange(

@@ -49,7 +49,8 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
     said = texts(test)
-    assert "Not run yet with these settings" in said and "after each of 3 prompts" in said, "the latest one is shown"
+    assert "Latest run. Other prompts than set." in said and "Each of 3 prompts" in said, "the latest one is shown"
+    assert not [box for box in test.selectbox if box.label == "Recording"], "no one-prompt box above many prompts"
     test.button(key="run_ablate_set").click().run()
     job = engine().jobs("ablate_set")[0]
     while not (engine().progress(job.id).done or there(engine().job(job.id)).ended):
@@ -68,7 +69,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
 
 def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recording):
     test = app("pages/causes.py", recording=recording.id, causes_view="Cache eviction")
-    assert not engine().jobs("evict") and "Not run yet" in texts(test) and "one after another" in texts(test)
+    assert not engine().jobs("evict") and "Press **Run eviction**" in texts(test) and "one after another" in texts(test)
     test.multiselect(key="evict_policies").set_value([]).run()
     assert "hold at least 1" in texts(test)
     test.multiselect(key="evict_policies").set_value(["sinks"]).run()
@@ -87,7 +88,7 @@ def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recordi
     assert len(tables["evictions"]) == 12 and len(tables["eviction_differences"]) == 4
     assert tables["evictions"]["bytes"].min() > 0 and tables["eviction_differences"]["low"].notna().all()
     again = app("pages/causes.py", eviction_job=job.id)
-    assert "6 new tokens after each of 3 prompts" in texts(again) and len(charts(again)) == 4
+    assert "6 new tokens" in texts(again) and "Each of 3 prompts" in texts(again) and len(charts(again)) == 4
 
 
 def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path_factory):

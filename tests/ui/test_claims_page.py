@@ -58,12 +58,19 @@ def test_a_finished_run_shows_its_table_and_the_figure_of_the_claim_in_the_addre
     test = page(claims=record.id)
     table = test.dataframe[0].value
     assert table["claim"].tolist() == [claim.sentence for claim in CLAIMS.values()]
-    rows = {
-        name: next(fold.label for fold in test.expander if claim.sentence in fold.label)
-        for name, claim in CLAIMS.items()
-    }
-    assert rows["small-values"].startswith(":green-badge[holds] **") and "· null " in rows["small-values"]
-    assert ":gray-badge[published: LLaDA-8B]" in rows["discount-helps"]
+    choice = test.segmented_control(key=f"claims_verdict_{record.id}")
+    assert choice.value == "holds"
+    rows = {}
+    for verdict in dict.fromkeys(table["verdict"]):
+        test.segmented_control(key=f"claims_verdict_{record.id}").set_value(verdict).run()
+        told = {
+            name: [fold.label for fold in test.expander if row.sentence in fold.label] for name, row in CLAIMS.items()
+        }
+        rows |= {name: (verdict, *labels) for name, labels in told.items() if labels}
+    assert {name: row[0] for name, row in rows.items()} == dict(zip(CLAIMS, table["verdict"], strict=True))
+    assert rows["small-values"][0] == "holds" and "(null " in rows["small-values"][1]
+    assert ":gray-badge[published]" in rows["discount-helps"][1]
+    test.segmented_control(key=f"claims_verdict_{record.id}").set_value("holds").run()
     assert set(table["verdict"]) <= {"holds", "does not hold", "holds weakly", "cannot be told"}
     assert "LLaDA-8B" in " ".join(table["published"])
     assert "Value norms" not in texts(test)

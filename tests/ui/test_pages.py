@@ -443,9 +443,9 @@ def test_dynamics_stands_beside_random_weights(recording, explorer_sent):
     stored = app("pages/explore.py", **view)
     assert stored.toggle(key="random_reference").value, "on by itself where it is stored"
     heads = app("pages/explore.py", recording=recording.id, tab="Heads", metric="Entropy")
-    assert "random weights" in heads.dataframe[0].value and "No null yet" not in texts(heads)
+    assert "random weights" in heads.dataframe[0].value and "No baseline yet" not in texts(heads)
     assert any("not above random weights" in str(chart["figure"]["data"]) for chart in charts(heads))
-    assert "0.randomWeights" in explorer_sent[-1][1]
+    assert "0.randomHeads" in explorer_sent[-1][1]
     test.toggle(key="random_reference").set_value(False).run()
     assert "random weights" not in test.dataframe[0].value["series"].tolist()
 

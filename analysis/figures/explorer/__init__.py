@@ -2,6 +2,7 @@
 
 from analysis.figures.explorer.data import (
     MOST_CELLS,
+    MOST_NULL_CELLS,
     DefinitionRow,
     ExplorerMaps,
     ExplorerTrack,
@@ -21,6 +22,7 @@ from analysis.figures.explorer.fragment import (
 
 __all__ = [
     "MOST_CELLS",
+    "MOST_NULL_CELLS",
     "DefinitionRow",
     "ExplorerMaps",
     "ExplorerTrack",

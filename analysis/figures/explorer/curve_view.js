@@ -29,9 +29,11 @@ class CurveView extends View {
       recording, main: this.values(recording, view, view.layer, view.head),
       others: others(recording).map((h) => this.values(recording, view, view.layer, h)).filter(Boolean),
     }));
-    const random = recordings.length === 1 && view.layer == null && !to && view.measure !== "entropy" ? first.random(view) : null;
+    const drawnOf = recordings.length === 1 && !to && view.measure !== "entropy" ? first.random : null, single = view.head != null;
+    const random = drawnOf === null || (view.layer != null && !drawnOf.whole) ? null : single ? drawnOf.span(view, view.layer) : drawnOf.series(view, view.layer, null);
+    const randoms = random === null ? [] : single ? random[view.measure] : [random[view.measure]];
     const unit = to || view.measure === "share" ? "percent" : view.measure;
-    const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), random ? random[view.measure] : []]);
+    const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...randoms]);
     const y = (value) => bottom - ((bottom - top) * value) / most;
     this.grid(axis, unit, most, y, top, bottom);
     if (view.area || view.over === "all") {
@@ -48,7 +50,15 @@ class CurveView extends View {
         pen = true;
       }
     };
-    if (random) { g.strokeStyle = theme.faint; g.lineWidth = 1.4; g.setLineDash([1, 3]); path(random[view.measure]); g.stroke(); g.setLineDash([]); }
+    if (single && random) { // the band of all heads of the layer
+      const [low, high] = randoms;
+      g.fillStyle = theme.quiet;
+      g.beginPath();
+      for (let t = 0; t < low.length; t++) g.lineTo(axis.x(t), y(low[t]));
+      for (let t = high.length - 1; t >= 0; t--) g.lineTo(axis.x(t), y(high[t]));
+      g.fill();
+    }
+    for (const each of randoms) { g.strokeStyle = theme.faint; g.lineWidth = 1.4; g.setLineDash([1, 3]); path(each); g.stroke(); g.setLineDash([]); }
     drawn.forEach(({ recording, main, others: beside }, n) => {
       if (!main) return;
       const own = new Axis(this.w, recording.T), color = n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink;
@@ -113,7 +123,7 @@ class CurveView extends View {
     const base = to || view.measure === "share" ? "even split" : view.measure === "count" ? "Gaussian reference" : "uniform attention";
     const entries = several ? drawn.map(({ recording }, n) => [recording.name, n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink, []]) : [[to ? "attention" : { share: "sinks", count: "sinks", entropy: "entropy" }[view.measure], to || view.measure === "entropy" ? theme.ink : theme.sink, []]];
     if (drawn.some(({ main }) => main?.even)) entries.push([base, theme.soft, [4, 3]]);
-    if (random) entries.push(["random weights", theme.faint, [1, 3]]);
+    if (random) entries.push([view.head == null ? "random weights" : "random weights, all heads", theme.faint, [1, 3]]);
     if (drawn[0].others.length) entries.push(["other heads", theme.quiet, []]);
     this.font(11);
     g.textAlign = "left";

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 MOST_CELLS = 4_000_000  # of all heads together, 16 MB; of longer recordings a head is sent when it is looked at
+MOST_NULL_CELLS = 1_000_000  # of all heads with random weights, 2 MB; of longer recordings only their mean is sent
 WRITTEN, EDITED, TAKEN_BACK = 1, 2, 4  # bits of `done`, which recording.js reads by the same numbers
 _ALIGNED = 8  # bytes, so that every typed array can begin where its bytes do
 
@@ -48,8 +49,9 @@ class ExplorerTrack:
     name: of its model. tokens (T, S) and final (S,): ids, with text in `words`. state (T, S): a `TokenState` each.
     written, edited, taken_back (T, S) bool: what each step does to a token. confidence (T, S), NaN where no token was
     chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
-    open_block (T, 2): positions that each step writes in, None where there is one block. random_weights: the mean mass
-    (T, S) of the same shape with random weights on the same inputs. branch: step and position of a token that was
+    open_block (T, 2): positions that each step writes in, None where there is one block. random_model: the mean mass
+    (T, S) of the same shape with random weights on the same inputs; random_heads (L·H, T, S): that of its heads, which
+    travels in float16, as it is a baseline and not exact itself. branch: step and position of a token that was
     written by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1 where it was not
     routed; None without experts. even: whether uniform attention gives every key the same. noise: whether undecided
     tokens are random ones. autoregressive: whether tokens are absent until they are written.
@@ -72,7 +74,8 @@ class ExplorerTrack:
     noise: bool
     autoregressive: bool
     open_block: np.ndarray | None = None
-    random_weights: np.ndarray | None = None
+    random_model: np.ndarray | None = None
+    random_heads: np.ndarray | None = None
     branch: tuple[int, int] | None = None
     experts: np.ndarray | None = None
     expert_layers: Sequence[int] = ()
@@ -155,8 +158,10 @@ def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> 
         "splits": track.splits.astype("u1"),
         "held": np.asarray(maps.held, "<u4"),
     }
-    if track.random_weights is not None:
-        sent["randomWeights"] = track.random_weights.astype("<f4")
+    if track.random_model is not None:
+        sent["randomModel"] = track.random_model.astype("<f4")
+    if track.random_heads is not None:
+        sent["randomHeads"] = track.random_heads.astype("<f2")
     if track.open_block is not None:
         sent["openBlock"] = track.open_block.astype("<i4")
     if track.experts is not None:

@@ -23,7 +23,7 @@ function mount(root, packed, options = {}) {
     get theme() { return THEMES[app.themeName]; },
     get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
-    sharesOf: headShares, evensOf: headEvens, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
+    sharesOf: headShares, evensOf: headEvens, nullsOf: headNulls, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
   };
   const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
@@ -57,6 +57,7 @@ function mount(root, packed, options = {}) {
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
     put("headtitle", to ? `To ${of}` : "Attention to sinks");
+    put("above", several.length > 1 ? "" : aboveNull(first, view));
     put("rastertitle", where);
     put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${of}` : "");
@@ -166,7 +167,7 @@ function mount(root, packed, options = {}) {
     choices[1].textContent = second?.name ?? "";
     find("[data-do=link]").hidden = !options.href;
     for (const [name, there] of Object.entries({
-      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock,
+      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), nulls: (each) => each.random?.whole, blocks: (each) => each.openBlock,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
     find(".sx-more").open = ["definition", "judged", "split"].some((name) => app.state[name] !== START[name]);
     hint(false);

@@ -20,10 +20,10 @@ class HeadsView extends View {
     this.names(plan);
     this.font(Math.min(12, ch * 0.6));
     g.textAlign = "center";
-    const marks = done ? null : headEvens(recording, view), evens = (layer) => (to?.length ? recording.given(layer, null, stepRange(view, recording), to).even : 0);
+    const marks = done ? null : headEvens(recording, view), nulls = done ? null : headNulls(recording, view), evens = (layer) => (to?.length ? recording.given(layer, null, stepRange(view, recording), to).even : 0);
     for (let l = 0; l < L; l++) {
       const even = evens(l);
-      for (let h = 0; h < H; h++) this.cell(plan, heads + h * cw, y0 + l * ch, shares ? shares[l * H + h] : NaN, even, marks?.[l * H + h]);
+      for (let h = 0; h < H; h++) this.cell(plan, heads + h * cw, y0 + l * ch, shares ? shares[l * H + h] : NaN, even, marks?.[l * H + h], nulls?.[l]);
       const layer = done ? { share: NaN } : shareOf(recording, view, l, null);
       this.cell(plan, x0, y0 + l * ch, layer.share, even, to ? undefined : layer.even);
     }
@@ -44,8 +44,9 @@ class HeadsView extends View {
     g.fillText("layer", x0 - 6, y0 - 8);
     for (let l = 0, every = Math.ceil(13 / ch); l < recording.L; l += every) g.fillText(l, x0 - 6, y0 + (l + 0.5) * ch);
   }
-  // mark: what an even split gives the cell's own sinks, a tick on a line as long as their share.
-  cell({ cw, ch }, x, y, share, even, mark) {
+  // mark: what an even split gives the cell's own sinks, a tick on a line as long as their share. band: what the heads of
+  // the layer give theirs with random weights.
+  cell({ cw, ch }, x, y, share, even, mark, band) {
     const { g } = this, { theme, ceiling } = this.app, { ramp } = theme, gap = cw > 14 && ch > 14 ? 1 : cw > 7 && ch > 7 ? 0.5 : 0;
     const level = share === share ? Math.round(255 * (even ? placed(share / even, ceiling) : Math.min(1, Math.sqrt(share)))) : -1;
     g.fillStyle = level < 0 ? theme.empty : ramp.css[level];
@@ -57,6 +58,10 @@ class HeadsView extends View {
     if (!marked) return;
     g.fillRect(x + 4, y + ch - 5, (cw - 8) * share, 1);
     g.fillRect(x + 3.5 + (cw - 8) * mark, y + ch - 8, 1.5, 6);
+    if (!band) return;
+    g.globalAlpha = 0.45;
+    g.fillRect(x + 4 + (cw - 8) * band[0], y + ch - 8, Math.max(2, (cw - 8) * (band[1] - band[0])), 7);
+    g.globalAlpha = 1;
   }
   outline({ recording, x0, y0, cw, ch, heads }, layer, head, width, color) {
     if (layer >= recording.L || (head ?? 0) >= recording.H) return;

@@ -33,7 +33,7 @@ class Recording {
   constructor(told, arrays, prefix) {
     const of = (name) => arrays[prefix + name];
     Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
-    for (const name of ["model", "mean", "std", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomWeights", "openBlock", "experts"]) this[name] = of(name);
+    for (const name of ["model", "mean", "std", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomModel", "randomHeads", "openBlock", "experts"]) this[name] = of(name);
     const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
     this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
     this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));
@@ -238,22 +238,25 @@ class Recording {
       });
     });
   }
-  // Sinks by step of the same shape with random weights on the same inputs, whole model: {share, count}, or null.
-  random(view) {
-    if (!this.randomWeights) return null;
-    return this.remember(`random ${rule(view)}`, () => {
-      const { T, S, randomWeights } = this, share = new Float64Array(T), count = new Uint32Array(T), bit = 1 << view.split;
-      for (let t = 0; t < T; t++) {
-        const row = randomWeights.subarray(t * S, (t + 1) * S);
-        let sum = 0, square = 0, n = 0, paid = 0;
-        for (const value of row) if (value === value) { sum += value; n++; }
-        for (const value of row) if (value === value) square += (value - sum / n) ** 2;
-        const moments = { mean: f32(sum / n), std: f32(Math.sqrt(square / n)), count: n };
-        const level = LEVELS[view.definition](f32(view.threshold), moments, this.visibleModel.subarray(t * S, (t + 1) * S));
-        for (let s = 0; s < S; s++) if (row[s] > (level[s] ?? level) && this.splits[t * S + s] & bit) { paid += row[s]; count[t]++; }
-        share[t] = paid / sum;
-      }
-      return { share, count };
+  // The same shape with random weights on the same inputs, as a recording of its own; null where it was not observed. Its
+  // heads are here unless there are too many.
+  get random() {
+    if (!this.randomModel) return null;
+    return (this.drawn ??= this.withMaps(this.randomModel, this.randomHeads ?? []));
+  }
+  withMaps(model, all) {
+    const { T, S, L, H } = this, cells = T * S, heads = all.length ? Array.from({ length: L * H }, (_, i) => all.subarray(i * cells, (i + 1) * cells)) : [];
+    const layerMaps = heads.length ? Array.from({ length: L }, (_, l) => averaged(heads.slice(l * H, (l + 1) * H))) : [], maps = [model, ...layerMaps, ...heads];
+    const [mean, std] = moments(maps, T, S);
+    return Object.assign(Object.create(Recording.prototype), this, {
+      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, randomModel: null, attention: new Map(), cells: new Map(), cache: new Map(),
+    });
+  }
+  // By step: the least and the most that a head of a layer gives its sinks, and has of them.
+  span(view, layer) {
+    return this.remember(`span ${layer} ${view.judged} ${rule(view)}`, () => {
+      const every = Array.from({ length: this.H }, (_, h) => this.series(view, layer, h)), ends = (name, end) => Float64Array.from({ length: this.T }, (_, t) => end(...every.map((each) => each[name][t])));
+      return { share: [ends("share", Math.min), ends("share", Math.max)], count: [ends("count", Math.min), ends("count", Math.max)] };
     });
   }
   // Where colours end: the 99.5th percentile of what single heads give, to half a doubling.
@@ -268,6 +271,26 @@ class Recording {
   }
 }
 
+// The mean of maps of one shape.
+function averaged(maps) {
+  const mean = new Float32Array(maps[0].length);
+  for (let i = 0; i < mean.length; i++) { let sum = 0; for (const map of maps) sum += map[i]; mean[i] = sum / maps.length; }
+  return mean;
+}
+// Mean and standard deviation of every step of every map, over the positions it holds.
+function moments(maps, T, S) {
+  const mean = new Float32Array(maps.length * T), std = new Float32Array(maps.length * T);
+  maps.forEach((map, m) => {
+    for (let t = 0; t < T; t++) {
+      let sum = 0, square = 0, n = 0;
+      for (let i = t * S; i < (t + 1) * S; i++) if (map[i] === map[i]) { sum += map[i]; n++; }
+      for (let i = t * S; i < (t + 1) * S; i++) if (map[i] === map[i]) square += (map[i] - sum / n) ** 2;
+      mean[m * T + t] = sum / n;
+      std[m * T + t] = Math.sqrt(square / n);
+    }
+  });
+  return [mean, std];
+}
 // What decides which positions are sinks, as the name of a result.
 const rule = (view) => `${view.definition} ${view.threshold} ${view.split}`;
 // The level that a sink exceeds, as THRESHOLDS of analysis/sinks/definitions.py, rounded after each operation as there.

@@ -56,6 +56,14 @@ function headShares(recording, view) {
 }
 // What an even split gives each head's own sinks, (L·H); null where the cells are not about sinks, or heads are not here.
 const headEvens = (recording, view) => (target(view, recording) || !recording.whole ? null : recording.strengths(view, stepRange(view, recording)).even);
+// The least and the most that a head of each layer gives its own sinks with random weights, [least, most] each; null where
+// the cells are not about sinks, or those heads are not here.
+function headNulls(recording, view) {
+  const random = target(view, recording) ? null : recording.random;
+  if (!random?.whole) return null;
+  const { L, H } = recording, { share } = random.strengths(view, stepRange(view, recording));
+  return Array.from({ length: L }, (_, l) => { const row = share.subarray(l * H, (l + 1) * H); return [Math.min(...row), Math.max(...row)]; });
+}
 // What a request for the shares of all heads is of; also the name of its answer.
 const cellsKey = (view, recording) => JSON.stringify({ range: stepRange(view, recording), to: target(view, recording), definition: view.definition, threshold: view.threshold, split: view.split, judged: view.judged });
 

@@ -81,6 +81,13 @@ function stillOpen(recording, view, step) {
   const which = sinks === 1 ? `It is ${openSinks ? "still" : "not"} ${name}` : `${openSinks === sinks ? `All ${sinks}` : `${openSinks || "None"} of the ${sinks}`} are still ${name}`;
   return ` ${which}; of all ${recording.keys[step]} positions ${open} ${open === 1 ? "is" : "are"}.`;
 }
+// How many heads give their sinks more than any head of their layer does with random weights.
+function aboveNull(recording, view) {
+  const nulls = finished(view, recording) ? null : headNulls(recording, view), shares = nulls && headShares(recording, view);
+  if (!shares) return "";
+  const { L, H } = recording, above = shares.reduce((sum, share, i) => sum + (share > nulls[Math.floor(i / H)][1]), 0);
+  return `: ${above} of ${L * H} lie above`;
+}
 // How many positions are sinks in some step, and the longest time that one is.
 function lived(recording, view) {
   const flags = recording.sinks(view, view.layer, view.head), { T, S } = recording;

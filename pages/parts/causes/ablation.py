@@ -28,7 +28,7 @@ def _title(rows: Mapping[str, Any], name: str) -> str:
 
 
 def _controls(recording: Recording) -> dict[str, Any]:
-    values: dict[str, Any] = {"prompts": prompt_box(recording, "ablate_set_prompts")}
+    values: dict[str, Any] = {"prompts": prompt_box(recording, "ablate_set")}
     choices: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
         ("targets", "Positions", TARGETS),
         ("interventions", "What is done to them", INTERVENTIONS),
@@ -78,7 +78,7 @@ ABLATION = OverPrompts(
     name="ablation",
     address=ABLATION_ASKED,
     what="Ablating",
-    about="Each prompt is written again while no token attends to its sinks, then to control tokens.",
+    about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens.",
     spec=AblateSetSpec,
     controls=_controls,
     cost=_cost,

@@ -22,7 +22,7 @@ _FORWARDS = 3  # of each text: an untouched one, one on the full run's inputs, o
 
 
 def _controls(recording: Recording) -> dict[str, Any]:
-    lines = prompt_box(recording, "evict_prompts")
+    lines = prompt_box(recording, "evict")
     policies = st.multiselect(
         "Policies",
         [name for name, row in POLICIES.items() if row.asked],
@@ -68,7 +68,7 @@ EVICTION = OverPrompts(
     name="eviction",
     address=EVICTION_ASKED,
     what="Evicting",
-    about="Each prompt is written again with a share of its keys and values kept.",
+    about="Each of {prompts} is written again with a share of its keys and values kept.",
     spec=EvictSpec,
     controls=_controls,
     cost=_cost,

@@ -11,25 +11,34 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures.export import Exhibit
+from analysis.sinks.rule_words import criterion
 from analysis.specs import JobSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
+from analysis.specs.naming import short_label
+from analysis.words import counted, listed
 from cache.keys import content_key
 from pages.parts import asking
 from pages.parts.acting import acting_button
+from pages.parts.causes.latest import latest
 from pages.parts.charts import chart, table
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
+from pages.parts.recordings.choice import recording_box, sink_controls
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine, not_in_address
+
+_LIKE = "Model, sampler and seed as in"
+_CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompts", "keys": "prompt groups"}
+"""Settings by what a sentence calls them."""
 
 
 @dataclass(frozen=True)
 class OverPrompts:
     """One experiment. kind: of its jobs. name: as after "an". address: the key of a finished job in the page's address.
-    what: what a run does, before "over N prompts". about: what it asks, and its terms. spec: its question. controls:
-    draws the controls of the question and returns their fields. cost: what a run takes. words: what a summary says: the
-    answer, and what is folded. outcome, means, single: figures by name and tables of a summary. more: further figures,
-    in a fold. columns: of the tables. note: under which conditions the numbers hold.
+    what: what a run does, before "over N prompts". about: what it does with {prompts}, as a sentence. spec: its
+    question. controls: draws the controls of the question and returns their fields. cost: what a run takes. words: what
+    a summary says: the answer, and what is folded. outcome, means, single: figures by name and tables of a summary.
+    more: further figures, in a fold. columns: of the tables. note: under which conditions the numbers hold.
     """
 
     kind: str
@@ -48,21 +57,28 @@ class OverPrompts:
     more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
 
-    def view(self, recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
-        """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown."""
-        st.caption(self.about)
+    def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
+        """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown. Return the
+        job whose results are drawn.
+        """
         problem = references.why_no_model(recording)
         if problem:
             st.info(plain(problem))
-            return
+            recording_box(recording.job, _LIKE)
+            return None
         asked = f"{self.kind}_asked"
         with side:
             place = st.container()  # above what is asked, as it is in view
             with st.expander("Prompts and settings", icon=":material/tune:", key=f"{self.kind}_asking"):
+                recording_box(recording.job, _LIKE)
                 given = self.controls(recording)
+                params = sink_controls(stacked=True)
+            run = latest(self.kind, recording.model.source)
+            if run is not None and tuple(run.spec["prompts"]) == given["prompts"]:
+                given["keys"] = tuple(run.spec["keys"])  # which of them are alike
             spec = self._asked(recording, params, given)
             if spec is None:
-                return
+                return None
             question = content_key(spec=spec.model_dump(mode="json"))[:12]
             if acting_button(
                 f"Run {self.name}",
@@ -75,13 +91,13 @@ class OverPrompts:
                 st.session_state[asked] = question
         by_hand = st.session_state.get(asked) == question
         if not by_hand and not asking.at_hand(self.kind, spec):
-            place.caption(plain(f"Not run yet with these settings. {self.cost(spec, recording)}"))
-            self._earlier(recording)
-            return
+            place.caption(plain(self.cost(spec, recording)))
+            return self._earlier(recording, spec)
         what = f"{self.what} over {len(spec.prompts)} prompts"
         job = asking.ask(self.kind, spec, what, by_hand=by_hand, meanwhile=self._so_far)
         if job is not None:
             self._finished(job, spec)
+        return job
 
     def _asked(self, recording: Recording, params: SinkParams, given: Mapping[str, Any]) -> Any:
         """Return the question as the controls have it; None after saying what is wrong with it."""
@@ -98,15 +114,16 @@ class OverPrompts:
             st.info(plain(problem_sentence(error)))
             return None
 
-    def _earlier(self, recording: Recording) -> None:
-        """Draw the newest finished run with this model, where there is one with other settings."""
-        source = recording.model.source
-        jobs = (job for job in engine().jobs(self.kind) if job.spec["model"]["source"] == source)
-        job = next((job for job in jobs if job.state == "done" and engine().has_result(job)), None)
+    def _earlier(self, recording: Recording, asked: Any) -> JobRecord | None:
+        """Draw the newest finished run with this model, where there is one, and say in what it differs from `asked`."""
+        job = latest(self.kind, recording.model.source)
         if job is None:
-            st.info(f"Not run yet. Press **Run {self.name}**: results show as prompts finish.")
-            return
-        self.shown(job, f"Latest {self.name} of this model", link=False)
+            st.caption(self.about.format(prompts="the prompts"))
+            st.info(f"Press **Run {self.name}**: results show as prompts finish.")
+            return None
+        self._finished(job, job.parameters(self.spec), f"Latest run. {_differing(job.parameters(self.spec), asked)}")
+        self._settings(job)
+        return job
 
     def stated(self) -> JobRecord | None:
         """Return the finished job that the address names; None where there is none, after saying so where it is not in
@@ -121,38 +138,38 @@ class OverPrompts:
             return None
         return job
 
-    def shown(self, job: JobRecord, title: str = "", link: bool = True) -> None:
-        """Draw a finished job with what it was asked with. link: with the way to asking another."""
-        spec: Any = job.parameters(self.spec)
-        if title:
-            st.caption(title)
-        else:
-            st.subheader(f"{self.name.capitalize()} over prompts", anchor=False)
-        self._finished(job, spec, may_go_on=False)
+    def shown(self, job: JobRecord) -> None:
+        """Draw a finished job with what it was asked with, and the way to asking another."""
+        st.subheader(f"{self.name.capitalize()} over prompts", anchor=False)
+        self._finished(job, job.parameters(self.spec), "A run by its address.")
+        self._settings(job)
+        st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
+
+    def _settings(self, job: JobRecord) -> None:
         with st.expander("Settings of this run", icon=":material/data_object:", key=f"{self.kind}_settings"):
             st.json(self.settings(job))
-        if link:
-            st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
 
     def settings(self, job: JobRecord) -> dict[str, Any]:
         """Return what a job was asked with, for an exported page."""
         spec: JobSpec = job.parameters(self.spec)
         return spec.model_dump(mode="json")
 
-    def _finished(self, job: JobRecord, spec: Any, may_go_on: bool = True) -> None:
+    def _finished(self, job: JobRecord, spec: Any, earlier: str = "") -> None:
+        """Draw what a job found. earlier: which run it is, where it is not the one that the controls ask for."""
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
         answer, others = self.words(job.summary) if done == planned else ([], [])
         if done < planned:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
-            if may_go_on:
+            if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
-        for place, said in enumerate(answer):
-            st.markdown(plain(said) if place else f"**{plain(said)}**")
-        self._figures(self.outcome(job.summary))
+        for said in answer:
+            st.markdown(f"**{plain(said)}**")
         st.caption(
-            f"With {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of {done:d} prompts, "
-            f"seed {spec.seed:d}."
+            f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
+            f"{plain(criterion(spec.sinks))}. {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens, seed "
+            f"{spec.seed:d}. {plain(earlier)}".strip()
         )
+        self._figures(self.outcome(job.summary))
         more = self.more(job.summary)
         if more:
             with st.expander(
@@ -196,6 +213,16 @@ class OverPrompts:
             export=False,
             column_config=dict(self.columns),
         )
+
+
+def _differing(shown: Any, asked: Any) -> str:
+    """Say in which settings two questions differ."""
+    differ = [
+        _CALLED.get(name) or short_label(name, field)
+        for name, field in type(asked).model_fields.items()
+        if getattr(shown, name) != getattr(asked, name)
+    ]
+    return f"Other {listed(differ)} than set." if differ else ""
 
 
 def _telling(frame: pd.DataFrame) -> pd.DataFrame:

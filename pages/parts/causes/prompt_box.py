@@ -4,17 +4,18 @@ import streamlit as st
 
 from analysis.bundled.prompts import prompts
 from analysis.models.registry import BUNDLED_PAIR
+from pages.parts.causes.latest import latest
 from pages.parts.recordings.recording import Recording, finished_recordings
 
 BUNDLED_PROMPTS = 50
 
 
-def prompt_box(recording: Recording, key: str) -> tuple[str, ...]:
-    """Draw the box; the prompts in it, each once."""
+def prompt_box(recording: Recording, kind: str) -> tuple[str, ...]:
+    """Draw the box; the prompts in it, each once. kind: of the jobs that are asked with them."""
     text = st.text_area(
         "Prompts, one per line",
-        value=_first_prompts(recording),
-        key=key,
+        value=_first_prompts(recording, kind),
+        key=f"{kind}_prompts",
         persist_state="session",
         height=120,
         help="Intervals cover the choice of prompts: few prompts give wide ones.",
@@ -22,11 +23,14 @@ def prompt_box(recording: Recording, key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
-def _first_prompts(recording: Recording) -> str:
-    """What the box begins with, a line each: the bundled prompts for the bundled pair, else those recorded of the model
-    shown.
+def _first_prompts(recording: Recording, kind: str) -> str:
+    """What the box begins with, a line each: the prompts of the latest run of the model, so that what is shown and what
+    is set agree; else the bundled prompts for the bundled pair, or those recorded of the model.
     """
     source = recording.model.source
+    job = latest(kind, source)
+    if job is not None and all(isinstance(prompt, str) and "\n" not in prompt for prompt in job.spec["prompts"]):
+        return "\n".join(job.spec["prompts"])
     if source in BUNDLED_PAIR:
         return "\n".join(prompts(BUNDLED_PROMPTS))
     texts = [job.spec["prompt"] for job in finished_recordings() if job.spec["model"]["source"] == source]

@@ -5,8 +5,16 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.claims.exhibits import NOISE, claim_figure, claims_table, estimate_words, sources_of, summary_line
-from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, ClaimVerdict
+from analysis.claims.exhibits import (
+    NOISE,
+    claim_figure,
+    claims_table,
+    estimate_words,
+    sources_of,
+    summary_line,
+    verdict_counts,
+)
+from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
@@ -24,7 +32,6 @@ from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 ADDRESS = "claims"  # in the address: the run that is shown
 _CLAIM = "claim"  # in the address: the claim that is open
-_CHIPS = {HOLDS: "green", HOLDS_WEAKLY: "blue", DOES_NOT_HOLD: "red", CANNOT_TELL: "gray"}
 _PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
 _COLUMNS = {
     "claim": st.column_config.TextColumn(width=420),
@@ -152,8 +159,8 @@ def _draw(run: str) -> None:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
-    heading(summary_line(verdicts), NOISE, None)
-    _rows(run, verdicts)
+    heading(summary_line(verdicts), f"Each row: the estimate and its null. {NOISE}", None)
+    _rows(run, _chosen(run, verdicts))
     with st.expander("All numbers as a table", icon=":material/table_rows:", key="claims_numbers"):
         table(
             "Every claim with its null",
@@ -163,6 +170,18 @@ def _draw(run: str) -> None:
             column_config=_COLUMNS,
             height="content",
         )
+
+
+def _chosen(run: str, verdicts: list[ClaimVerdict]) -> list[ClaimVerdict]:
+    """Draw the choice of a verdict and return the claims that have it; at first that of the claim in the address."""
+    key, counts = f"claims_verdict_{run}", verdict_counts(verdicts)
+    if st.session_state.get(key) not in counts:
+        named = [one.verdict for one in verdicts if one.claim.name == address.named(_CLAIM)]
+        st.session_state[key] = next(iter([*named, *counts]), None)
+    chosen = st.segmented_control(
+        "Verdict", list(counts), key=key, required=True, format_func=counts.__getitem__, label_visibility="collapsed"
+    )
+    return [one for one in verdicts if one.verdict == chosen]
 
 
 def _rows(run: str, verdicts: list[ClaimVerdict]) -> None:
@@ -185,10 +204,10 @@ def _rows(run: str, verdicts: list[ClaimVerdict]) -> None:
 
 
 def _row_words(one: ClaimVerdict) -> str:
-    """A claim in a line: verdict, sentence, estimate beside its null, and whether a paper reports a number."""
-    published = "".join(f" :gray-badge[published: {plain(number.model)}]" for number in one.claim.published)
+    """A claim in a line: sentence, estimate beside its null, and whether a paper reports a number."""
+    published = " :gray-badge[published]" if one.claim.published else ""
     numbers = f" :small[:gray[{plain(estimate_words(one))}]]" if one.evidence is not None else ""
-    return f":{_CHIPS[one.verdict]}-badge[{plain(one.verdict)}] **{plain(one.claim.sentence)}**{numbers}{published}"
+    return f"**{plain(one.claim.sentence)}**{numbers}{published}"
 
 
 def _one(one: ClaimVerdict) -> None:

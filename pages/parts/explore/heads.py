@@ -14,6 +14,7 @@ from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
 from analysis.findings import finding_of
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
+from analysis.words import counted
 from pages.parts.charts import chart, table
 from pages.parts.dynamics.curves import RANDOM
 from pages.parts.plot import Point
@@ -26,7 +27,7 @@ from pages.parts.recordings.references import reference_toggle
 
 ALL_STEPS, CHOSEN = "All steps", "Chosen steps"
 _EXPLORER_DRAWS = "strength"
-_NO_NULL = " No null yet: switch on random weights."
+_NO_NULL = " No baseline yet: switch on random weights."
 
 
 def heads(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -92,8 +93,8 @@ def _grid(
     strongest = [[names[position] for position in row] for row in measures.strongest_position(recording, None).tolist()]
     chart(
         Exhibit(
-            f"{metric.title} by layer and head",
-            f"{metric.sentence}, over all steps.",
+            f"{metric.title} by layer and head, {_over(recording)}",
+            f"{metric.sentence}.",
             figures.head_grid(
                 values, metric.title.lower(), metric.percent, strongest, metric.centre, floor.get("null")
             ),
@@ -185,8 +186,8 @@ def _ranking(
             go_to(layer=int(frame["layer"][rows[0]]), head=int(frame["head"][rows[0]]))
 
     table(
-        f"Heads by {metric.title.lower()}",
-        f"{metric.sentence}. Means over all steps.",
+        f"Heads by {metric.title.lower()}, {_over(recording)}",
+        f"{metric.sentence}.",
         frame,
         "ranking",
         _formula(metric, params),
@@ -199,13 +200,20 @@ def _ranking(
             HEAD_METRICS[name].title: _bar(HEAD_METRICS[name], frame[HEAD_METRICS[name].title])
             for name in _metrics(recording)
         }
-        | {RANDOM: st.column_config.NumberColumn(format="percent" if metric.percent else "%.3g")},
+        | {RANDOM: st.column_config.NumberColumn(format="percent" if metric.percent else "%.3g", width=130)},
     )
 
 
+def _over(recording: Recording) -> str:
+    return f"mean over all {counted(recording.trajectory.steps, 'step')}"
+
+
 def _bar(metric: HeadMetric, values: pd.Series) -> Any:
-    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers."""
+    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers. As wide
+    as its title.
+    """
+    width = 50 + 8 * len(metric.title)
     if metric.centre is not None or not (values > 0).any():
-        return st.column_config.NumberColumn(format="%.3g")
+        return st.column_config.NumberColumn(format="%.3g", width=width)
     form = "percent" if metric.percent else "%.3g"
-    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()))
+    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()), width=width)

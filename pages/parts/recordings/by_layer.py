@@ -11,12 +11,15 @@ from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
 from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
-from analysis.recording import set_contrast, set_measures
+from analysis.recording import set_contrast, set_counts, set_measures
 from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend, movement_table
 from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
+from analysis.words import counted
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_table
@@ -34,7 +37,7 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-_CAUSAL = "Judged by corrected share: a causal mask alone sends raw attention to the first token, [BOS]."
+_CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS], so all of it is divided by that."
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
@@ -84,18 +87,51 @@ def _of_layers(sets: list[OpenSet]) -> None:
     for one_set in sets:
         answer = told[one_set.name]
         _say(one_set, f"{answer.where} {answer.movement}", answer)
-    if any(one_set.recordings.info.model.attention == "causal" for one_set in sets):
-        st.caption(_CAUSAL)
+    _conditions(sets)
     _chart(_layers(sets))
     for one_set in sets:
         table = layer_table(told[one_set.name])
         _layer_table(one_set, "layer by layer", table)
     for one_set in sets:
         _findings(one_set, told[one_set.name].said)
-    counted = _counts(sets)
-    if counted is not None:
-        with st.expander(plain(counted.title), icon=":material/tag:", key="sets_counts"):
-            _chart(counted)
+    others = _counts(sets)
+    if others is not None:
+        with st.expander(plain(others.title), icon=":material/tag:", key="sets_counts"):
+            _chart(others)
+    _nulls()
+
+
+def _conditions(sets: list[OpenSet]) -> None:
+    """Say what counts as a sink in these sets, and over how many prompts."""
+    rules, prompts = (
+        _alike({one_set.name: told(one_set) for one_set in sets})
+        for told in (
+            lambda one_set: criterion(one_set.recordings.info.sinks),
+            lambda one_set: counted(one_set.recordings.prompts, "prompt"),
+        )
+    )
+    causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
+    st.caption(
+        plain(
+            f"Sink: a token whose attention, divided by uniform attention, lies above {rules} in its layer and step. "
+            f"{prompts[0].upper()}{prompts[1:]}; intervals cover their choice."
+        ),
+        help=_CAUSAL if causal else None,
+    )
+
+
+def _alike(told: dict[str, str]) -> str:
+    """Return what is told of every set once where it is the same, else with the names."""
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return ", ".join(f"{words} ({name})" for name, words in told.items())
+
+
+def _nulls() -> None:
+    """Draw what each null is, in a fold."""
+    with st.expander("What each null is", icon=":material/balance:", key="sets_nulls"):
+        rows = [f"- **{plain(null.title)}**: {plain(null.sentence)}" for null in MOVEMENT_NULLS.values()]
+        st.markdown("\n".join([*rows, f"- {plain(set_counts.IID_SENTENCE)}"]))
 
 
 def _layer_table(one_set: OpenSet, title: str, table: pd.DataFrame) -> None:
@@ -143,6 +179,7 @@ def _moves(sets: list[OpenSet]) -> None:
         apart = _queries_apart(one_set)
         if apart is not None:
             _chart(apart, f"queries_{one_set.key}")
+    _nulls()
 
 
 def _over_steps(sets: list[OpenSet]) -> None:

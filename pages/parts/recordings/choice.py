@@ -60,20 +60,24 @@ def choose_recording(shown: JobRecord | None, stacked: bool = False) -> None:
         _open_file()
         _remove(shown)
     _say(row, shown)
-    titles = recording_titles(jobs)
-    current = shown.id if shown is not None and shown.id in titles else None
-
     with box:
-        shown_box(
-            "Recording",
-            "recording_choice",
-            current,
-            titles,
-            lambda job: titles.get(job, job),
-            show_recording,
-            placeholder="Choose a recording",
-            help=f"All {len(jobs):,}. Type to find one by its prompt, model, name or tag.",
-        )
+        recording_box(shown, "Recording")
+
+
+def recording_box(shown: JobRecord | None, label: str) -> None:
+    """Draw a box of all finished recordings without what is done with them; choosing one shows it."""
+    titles = recording_titles(finished_recordings())
+    current = shown.id if shown is not None and shown.id in titles else None
+    shown_box(
+        label,
+        "recording_choice",
+        current,
+        titles,
+        lambda job: titles.get(job, job),
+        show_recording,
+        placeholder="Choose a recording",
+        help=f"All {len(titles):,}. Type to find one by its prompt, model, name or tag.",
+    )
 
 
 def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:
@@ -205,6 +209,14 @@ def recording_to_look_at(shows: str = "") -> Recording | None:
         choose_recording(job)
         return None
     choose_recording(job)
+    return opened(job)
+
+
+def recording_in_hand(shows: str = "") -> Recording | None:
+    """Return the recording shown without a box to choose it; where there is none, as `recording_to_look_at`."""
+    job = shown_recording()
+    if job is None or job.state != "done":
+        return recording_to_look_at(shows)
     return opened(job)
 
 

@@ -15,7 +15,6 @@ from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import address
 from pages.parts.leaving import guarded
-from pages.parts.recordings import measures
 from pages.parts.recordings.recording import BY_KEY, Recording, model_name
 from pages.parts.recordings.references import stored_reference
 
@@ -194,8 +193,8 @@ def explorer_data(
 ) -> bytes:
     """Return what the explorer takes, for a page or an exported file. drawn: the same inputs with random weights."""
     recordings = [each for each in (recording, beside) if each is not None]
-    random_weights = None if drawn is None else measures.mean_mass(drawn)
-    return explored([each.trajectory for each in recordings], _names(recordings), random_weights, dict(state))
+    random = None if drawn is None else drawn.trajectory
+    return explored([each.trajectory for each in recordings], _names(recordings), random, dict(state))
 
 
 def _names(recordings: list[Recording]) -> list[str]:

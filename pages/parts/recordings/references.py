@@ -8,12 +8,14 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.recording.inside_specs import noise_spec, reference_spec
 from analysis.specs import ModelSpec, ReferenceSpec
 from pages.parts import permission
+from pages.parts.acting import acting_button
 from pages.parts.asking import ask, ask_by_hand
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
+_OBSERVING = "Observing the same inputs with random weights"
 QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
 
 
@@ -46,13 +48,15 @@ def seconds_of(recording: Recording, share: float = 1.0) -> str:
 def reference_toggle(recording: Recording) -> Recording | None:
     """The switch for the random-weight reference, and the reference; None where it is off or not there (yet).
 
-    It starts on if the reference is stored; otherwise switching it on requests the reference.
+    It starts on if the reference is stored, or if the model is small and the visitor has run it; otherwise switching it
+    on requests the reference.
     """
     problem = why_no_model(recording)
     stored = stored_reference(recording)
+    quick = not problem and permission.allowed(recording.model.source) and is_small(recording.model)
     wanted = st.toggle(
         "Random weights",
-        value=stored is not None,
+        value=stored is not None or quick,
         key="random_reference",
         bind="query-params",
         on_change=permission.allow,
@@ -66,7 +70,32 @@ def reference_toggle(recording: Recording) -> Recording | None:
         st.info(plain(problem))
         return None
     spec = _reference_spec(recording, recording.model)
-    return _opened(ask("reference", spec, "Observing the same inputs with random weights"))
+    return _opened(ask("reference", spec, _OBSERVING))
+
+
+def reference_offer(recording: Recording) -> None:
+    """Draw the button that observes the random-weight reference, and its progress; nothing where it is stored or the
+    model is not there.
+    """
+    if why_no_model(recording) or stored_reference(recording) is not None:
+        return
+    asked, source = f"reference_of_{recording.key}", recording.model.source
+
+    def observe() -> None:
+        permission.allow(source)
+        st.session_state[asked] = True
+
+    acting_button(
+        "Compare with random weights",
+        "observe_random_weights",
+        icon=":material/balance:",
+        on_click=observe,
+        width="stretch",
+        help="The same inputs through the same shape of model with random weights: the baseline of every head. Takes "
+        f"{seconds_of(recording)}.",
+    )
+    if st.session_state.get(asked):
+        ask("reference", _reference_spec(recording, recording.model), _OBSERVING, by_hand=True)
 
 
 def stored_reference(recording: Recording) -> Recording | None:
