@@ -12,7 +12,7 @@ from analysis.exhibits.inside_sets import queries_apart
 from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
 from analysis.recording import set_contrast, set_counts, set_measures
-from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, SetAnswer, layer_table, legend, movement_table
+from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, PLACES, SetAnswer, layer_table, legend, movement_table
 from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS
@@ -38,6 +38,7 @@ _ICONS = {
     OPEN: ":gray[:material/remove:]",
 }
 _CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS], so all of it is divided by that."
+_MOST = " (the most that sinks could move, which none is to exceed)"
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
@@ -103,13 +104,8 @@ def _of_layers(sets: list[OpenSet]) -> None:
 
 def _conditions(sets: list[OpenSet]) -> None:
     """Say what counts as a sink in these sets, and over how many prompts."""
-    rules, prompts = (
-        _alike({one_set.name: told(one_set) for one_set in sets})
-        for told in (
-            lambda one_set: criterion(one_set.recordings.info.sinks),
-            lambda one_set: counted(one_set.recordings.prompts, "prompt"),
-        )
-    )
+    rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
+    prompts = _alike({one_set.name: counted(one_set.recordings.prompts, "prompt") for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
     st.caption(
         plain(
@@ -130,7 +126,10 @@ def _alike(told: dict[str, str]) -> str:
 def _nulls() -> None:
     """Draw what each null is, in a fold."""
     with st.expander("What each null is", icon=":material/balance:", key="sets_nulls"):
-        rows = [f"- **{plain(null.title)}**: {plain(null.sentence)}" for null in MOVEMENT_NULLS.values()]
+        rows = [
+            f"- **{plain(null.title)}**: {plain(null.sentence)}{_MOST if name == PLACES else ''}"
+            for name, null in MOVEMENT_NULLS.items()
+        ]
         st.markdown("\n".join([*rows, f"- {plain(set_counts.IID_SENTENCE)}"]))
 
 
