@@ -10,6 +10,7 @@ from analysis.exhibits.ablation import NUMBERS, effects_of, in_words, means, sin
 from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
+from pages.parts.causes.latest import first_choice
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import ABLATION_ASKED
@@ -38,7 +39,7 @@ def _controls(recording: Recording) -> dict[str, Any]:
             st.multiselect(
                 label,
                 list(rows),
-                default=list(AblateSetSpec.model_fields[field].default),
+                default=first_choice("ablate_set", recording.model.source, AblateSetSpec, field, rows),
                 key=f"ablate_set_{field}",
                 bind="query-params",
                 format_func=partial(_title, rows),

@@ -1,6 +1,7 @@
 """The eviction over a set of prompts: its controls, and what it shows."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -10,6 +11,7 @@ from analysis.exhibits.eviction import conditions, effects_of, frontier_of, mean
 from analysis.figures.export import Exhibit
 from analysis.specs import POLICIES, EvictSpec, keepings
 from analysis.words import percent
+from pages.parts.causes.latest import first_choice
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import EVICTION_ASKED
@@ -23,10 +25,12 @@ _FORWARDS = 3  # of each text: an untouched one, one on the full run's inputs, o
 
 def _controls(recording: Recording) -> dict[str, Any]:
     lines = prompt_box(recording, "evict")
+    first = partial(first_choice, "evict", recording.model.source, EvictSpec)
+    offered = [name for name, row in POLICIES.items() if row.asked]
     policies = st.multiselect(
         "Policies",
-        [name for name, row in POLICIES.items() if row.asked],
-        default=list(EvictSpec.model_fields["policies"].default),
+        offered,
+        default=first("policies", offered),
         key="evict_policies",
         bind="query-params",
         format_func=lambda name: POLICIES[name].title,
@@ -35,7 +39,7 @@ def _controls(recording: Recording) -> dict[str, Any]:
     budgets = st.multiselect(
         "Budgets",
         _BUDGETS,
-        default=list(EvictSpec.model_fields["budgets"].default),
+        default=first("budgets", _BUDGETS),
         key="evict_budgets",
         bind="query-params",
         format_func=lambda share: percent(share, 0),

@@ -221,6 +221,7 @@ def _differing(shown: Any, asked: Any) -> str:
         _CALLED.get(name) or short_label(name, field)
         for name, field in type(asked).model_fields.items()
         if getattr(shown, name) != getattr(asked, name)
+        and not (name == "chat_template" and "auto" in (shown.chat_template, asked.chat_template))
     ]
     return f"Other {listed(differ)} than set." if differ else ""
 
