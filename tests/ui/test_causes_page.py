@@ -48,7 +48,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
         "control: random tokens of equal attention",
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
-    said = texts(test)
+    said = texts(test).replace("\\", "")
     assert "Latest run. Other prompts than set." in said and "Each of 3 prompts" in said, "the latest one is shown"
     assert not [box for box in test.selectbox if box.label == "Recording"], "no one-prompt box above many prompts"
     test.button(key="run_ablate_set").click().run()

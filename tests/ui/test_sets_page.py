@@ -85,14 +85,17 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     )
     assert "The sinks of each layer" in said
     first, second = (table.value for table in test.table if "layer" in table.value)
-    assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
-    assert " A step has " in said and " layers set them apart (chance: ≤ 0.2)." in said.replace("\\", "")
+    assert len(first) == LAYERS == len(second) and "vs shares held fixed" not in first
+    plain_said = said.replace("\\", "")
+    assert (
+        " A layer has " in said and "they are outliers in " in said and "above mean + 2 std in its layer" in plain_said
+    )
     assert said.index("**bundled ·") < said.index("**bundled-ar ·"), "the diffusion model comes first"
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("How sinks move").run()
-    assert "Sinks move more than writing alone, random weights" in texts(test)
+    assert "Sinks move more than shares held fixed, random weights" in texts(test)
     moved = test.table[0].value
-    assert set(moved["vs writing alone"]) == {":primary[:material/arrow_upward:]"} and len(moved) == LAYERS
+    assert set(moved["vs shares held fixed"]) == {":primary[:material/arrow_upward:]"} and len(moved) == LAYERS
     for view in ("Head by head", "Single prompts", "Over the steps"):
         test.segmented_control(key="evidence_view").set_value(view).run()
         assert not test.exception, view
