@@ -14,7 +14,7 @@ from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
-from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, read
+from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from analysis.words import percent
 from pages.parts import address, permission
@@ -82,7 +82,7 @@ def _example() -> None:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _shipped(path: str, changed: int) -> ShippedFrontier:
-    return read(Path(path))
+    return read_planes(Path(path))
 
 
 # --- before it starts -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.frontier import MEASURED_COSTS
 from analysis.evaluation.qualities import QUALITIES, settings_of
-from analysis.exhibits.shipped_frontier import EXAMPLE, ShippedFrontier, write, written_plane
+from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, write_planes, written_plane
 from analysis.findings import sweeps
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
 from cache.store import Store
@@ -53,7 +53,7 @@ def main(spec: SweepSpec = SPEC) -> int:
             return 1
         points = engine.sweep_points(record)
         scores = scored(points, engine.result_file, sweep_scores.read_scores)
-        write(shipped(spec, points, scores), EXAMPLE)
+        write_planes(shipped(spec, points, scores), EXAMPLE)
     finally:
         engine.close()
         store.close()

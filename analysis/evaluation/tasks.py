@@ -19,13 +19,12 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import hash_string
 
 from analysis import hub
-from analysis.errors import UserError, shorten
+from analysis.errors import UserError, first_line, named_line, shorten
 from analysis.evaluation import item_clusters
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
 from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
-from analysis.evaluation.task_problems import has_answer, problem
 from analysis.models.templates import TemplateTooBig
 from analysis.specs import EvaluateSpec
 
@@ -132,7 +131,7 @@ def load_benchmarks(
         except UserError as error:
             problems.append(str(error))
         except Exception as error:  # lm-eval, datasets and task files raise everything
-            problems.append(problem(row, error))
+            problems.append(_problem(row, error))
     if not benchmarks:
         raise UserError(" ".join(problems))
     return benchmarks, problems
@@ -262,7 +261,7 @@ def _benchmark(
     clustered_by = item_clusters.columns(tasks)
     documents, unanswerable = [], 0
     for document in _documents(name, tasks, chosen, chat, clustered_by):
-        if has_answer(tasks[document.task], document.requests[0].doc):
+        if _has_answer(tasks[document.task], document.requests[0].doc):
             documents.append(document)
         else:
             unanswerable += 1
@@ -443,3 +442,41 @@ def _seeded() -> Iterator[None]:
         yield
     finally:
         random.setstate(before)
+
+
+def _has_answer(task: Task, doc: Mapping[str, Any]) -> bool:
+    """Say whether an answer can be right: lm-eval counts an item whose right answer is none of its choices as wrong,
+    whatever a model answers. Tasks with a scoring function of their own decide for themselves."""
+    if task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results):
+        return True
+    choices = task.doc_to_choice(doc)
+    right = task.doc_to_text(doc) if getattr(task, "multiple_input", 0) else task.doc_to_target(doc)
+    return any(_is_choice(one, choices) for one in (right if isinstance(right, list) else [right]))
+
+
+def _is_choice(right: Any, choices: Sequence[Any]) -> bool:
+    """Say whether a right answer, a place among the choices or the text of one, is one of them."""
+    if isinstance(right, int):
+        return 0 <= right < len(choices)
+    return right in choices
+
+
+def _problem(row: Preset, error: Exception) -> str:
+    """Say why a benchmark cannot be run, and what to do."""
+    text = first_line(error)
+    name = type(error).__name__.lower()
+    words = ("connect", "offline", "reach", "resolve host", "timed out", "localentrynotfound")
+    if any(word in f"{name} {text}".lower() for word in words):
+        return (
+            f"{row.title} was left out: its items come from the Hugging Face hub, which cannot be reached, and they "
+            f"are not on this disk. {row.alternative} ships with SinkScope and needs no network."
+        )
+    if "gated" in text.lower() or "authenticated" in text.lower():
+        return (
+            f"{row.title} was left out: its authors ask you to accept their terms on the Hugging Face hub first, and "
+            f"to log in with `hf auth login`. {row.alternative} needs neither."
+        )
+    return (
+        f"{row.title} was left out: lm-eval cannot make its items ({shorten(named_line(error), 240)}). Check the "
+        "fields of its YAML file, and its data."
+    )

@@ -1,4 +1,4 @@
-"""Watching the residual stream while a model runs: the largest channels behind each layer, and their tokens."""
+"""The residual stream behind each layer while a model runs: watched, and with some of its channels clamped."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -12,17 +12,11 @@ from analysis.models.loaded import LoadedModel
 from analysis.recording.steps import Activations, Step
 
 
-class BlockStates:
-    """While it is open, shows what each block leaves in the residual stream for the first sequence of a batch.
+class _BehindBlocks:
+    """Hooks behind every block while it is open."""
 
-    note: called with the layer and the states (S, hidden) float32; with those of every sequence, (B, S, hidden), where
-    `whole_batch`.
-    """
-
-    def __init__(
-        self, model: LoadedModel, note: Callable[[int, torch.Tensor], None], whole_batch: bool = False
-    ) -> None:
-        self.model, self.note, self.whole_batch = model, note, whole_batch
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
         self._hooks: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -35,6 +29,23 @@ class BlockStates:
     ) -> None:
         for hook in self._hooks:
             hook.remove()
+
+    def _behind(self, layer: int, block: torch.nn.Module, given: Any, output: Any) -> Any:
+        raise NotImplementedError
+
+
+class BlockStates(_BehindBlocks):
+    """While it is open, shows what each block leaves in the residual stream for the first sequence of a batch.
+
+    note: called with the layer and the states (S, hidden) float32; with those of every sequence, (B, S, hidden), where
+    `whole_batch`.
+    """
+
+    def __init__(
+        self, model: LoadedModel, note: Callable[[int, torch.Tensor], None], whole_batch: bool = False
+    ) -> None:
+        super().__init__(model)
+        self.note, self.whole_batch = note, whole_batch
 
     @torch.no_grad()
     def _behind(self, layer: int, block: torch.nn.Module, given: Any, output: Any) -> None:
@@ -68,3 +79,52 @@ class LargestChannels(BlockStates):
         """The steps, each with what its forward left."""
         for step in steps:
             yield replace(step, activations=self.take())
+
+
+class LargestStates(BlockStates):
+    """Notes the largest magnitude of each channel behind each layer over forwards, in units of the layer's median."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__(model, self._note)
+        self.largest: dict[int, torch.Tensor] = {}
+
+    def _note(self, layer: int, states: torch.Tensor) -> None:
+        size = states.abs()
+        relative = size.amax(dim=0) / size.median().clamp_min(torch.finfo(torch.float32).tiny)
+        before = self.largest.get(layer)
+        self.largest[layer] = relative if before is None else torch.maximum(before, relative)
+
+    def channels(self, count: int) -> torch.Tensor:
+        """Return the channels that are largest in units of the median, mean over the layers, (count,) int64."""
+        mean = torch.stack([self.largest[layer] for layer in sorted(self.largest)]).mean(dim=0)
+        return mean.topk(min(count, len(mean))).indices.cpu()
+
+
+def other_channels(channels: torch.Tensor, hidden: int, seed: int) -> torch.Tensor:
+    """Return as many random channels of `hidden` that are none of these, (K,) int64. Raises ValueError for too few."""
+    free = torch.ones(hidden, dtype=torch.bool)
+    free[channels] = False
+    pool = free.nonzero()[:, 0]
+    if len(pool) < len(channels):
+        raise ValueError(f"{hidden} channels hold no {len(channels)} beside {len(channels)} others.")
+    return pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[: len(channels)]]
+
+
+class ClampedChannels(_BehindBlocks):
+    """While it is open, no block leaves more in these channels than its median magnitude over tokens and channels.
+
+    channels (K,) int64. The sign stays. Nothing is changed for good.
+    """
+
+    def __init__(self, model: LoadedModel, channels: torch.Tensor) -> None:
+        super().__init__(model)
+        self.channels = channels
+
+    @torch.no_grad()
+    def _behind(self, layer: int, block: torch.nn.Module, given: Any, output: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        at = self.channels.to(states.device)
+        bound = states.abs().flatten(1).float().median(dim=1).values.to(states.dtype)[:, None, None]
+        states = states.clone()
+        states[..., at] = states[..., at].clamp(-bound, bound)
+        return (states, *output[1:]) if isinstance(output, tuple) else states

@@ -22,10 +22,8 @@ from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
-from analysis.recording.branch_writing import write_branch
 from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_choices, canvas_steps, reading_steps
-from analysis.recording.dllm_denoising import dllm_steps
 from analysis.recording.dream_denoising import dream_steps
 from analysis.recording.first_hitting import first_hitting_steps
 from analysis.recording.mdlm_denoising import mdlm_steps
@@ -46,13 +44,16 @@ from analysis.recording.steps import (
     writing_step,
     written_once,
 )
+from analysis.sinks.token_states import TokenState
 from analysis.specs import (
     AutoregressiveSampling,
     BlockWriting,
     Branch,
     DiffusionGemmaSampling,
+    DLLMSampling,
     LLaDASampling,
     Sampling,
+    linear_shares,
     sentence,
 )
 
@@ -187,6 +188,30 @@ def _observed_steps(
         raise UserError(f"There is no step {branch.step} to branch from: this text is finished after {count} steps.")
 
 
+def write_branch(branch: Branch, choice: Choice, model: LoadedModel) -> None:
+    """Writes the branch's token into what its step chose, in place. A token that the step chose anyway changes nothing.
+
+    Raises UserError where the step's input is not the recorded one, or its position or token cannot be written.
+    """
+    position, length = branch.position, choice.tokens.shape[1]
+    if choice.tokens[0].tolist() != list(branch.tokens):
+        raise UserError(
+            f"The text before step {branch.step} is not the recorded one: another device, precision or version may "
+            "round otherwise. Record the prompt again, and branch from that recording."
+        )
+    if branch.token >= model.geometry.vocabulary or branch.token == model.mask_token:
+        raise UserError(f"Token {branch.token} cannot be written. Choose another one of the model's vocabulary.")
+    after = length <= position < choice.output.shape[1]
+    free = choice.chosen[:, :length] | (choice.state == TokenState.UNDECIDED)
+    if not after and not (position < length and free[0, position]):
+        raise UserError(f"Position {position} is not open in step {branch.step}. Choose one that this step may write.")
+    if choice.chosen[0, position] and choice.output[0, position] == branch.token:
+        return
+    choice.output[0, position] = branch.token
+    choice.chosen[0, position] = True
+    choice.confidence[0, position] = math.nan  # the model did not choose it
+
+
 def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int) -> Iterator[Step]:
     """What the encoder does while the model continues `prompt` (1, P). Raises UserError for a model that has none."""
     sampling = own_sampling(model, sampling)
@@ -317,6 +342,51 @@ def _chosen(
         certainty = torch.rand(open_.shape, generator=generator, device=open_.device)
     # Shared equally; where that does not divide, the first steps take one more.
     return best(certainty.masked_fill(~open_, -math.inf), share)
+
+
+def dllm_steps(
+    predict: Predict, prompt: torch.Tensor, sampling: DLLMSampling, mask_token: int, generator: torch.Generator
+) -> Iterator[Choice]:
+    """The dLLM project's sampler of whole texts (`core/samplers/mdlm.py` there): LLaDA's rule with another schedule.
+
+    Each step of a block writes round(masks left / steps left) tokens, half to even; steps that write none are left out.
+    With a threshold (Fast-dLLM) it writes every token that is sure enough. The last block may be short, and nothing
+    stops it before the end of the text. Guidance masks the whole prompt.
+    """
+    tokens = append_masks(prompt, sampling.gen_length, mask_token)
+    given, blocks, end = tokens != mask_token, sampling.blocks(), prompt.shape[1]
+    for number, length in enumerate(blocks, start=1):
+        start, end = end, end + length
+        for share in _dllm_shares(tokens[:, :end] == mask_token, sampling):
+            open_ = tokens == mask_token
+            open_[:, end:] = False
+            if not open_.any():  # as where more was written than was shared out
+                break
+            logits = guided(predict, tokens, given, sampling.cfg, mask_token)
+            predicted = gumbel_argmax(logits, sampling.temperature, generator)
+            confidence = probability(logits, predicted)
+            ranking = confidence
+            if sampling.remasking == "random":
+                ranking = torch.rand(tokens.shape, generator=generator, device=tokens.device)
+            chosen = best(ranking.masked_fill(~open_, -math.inf), share)
+            if sampling.threshold is not None:
+                chosen = sure_enough(open_, precise_certainty(logits, predicted, open_), sampling.threshold)
+            choice = writing_step(
+                tokens, given, mask_token, chosen, predicted, confidence, (start, end), number, len(blocks)
+            )
+            yield choice
+            tokens = choice.output
+
+
+def _dllm_shares(open_: torch.Tensor, sampling: DLLMSampling) -> Iterator[torch.Tensor]:
+    """Yield the number of tokens that each step writes per row, (B,), at least one with a threshold. open_: the tokens
+    that are still [MASK], (B, S).
+    """
+    counts = [int(count) for count in open_.sum(dim=1)]
+    steps = sampling.steps_per_block if sampling.threshold is None else max(counts)
+    rows = [linear_shares(count, steps) for count in counts]
+    for step in range(max(map(len, rows))):
+        yield torch.tensor([row[step] if step < len(row) else 0 for row in rows], device=open_.device)
 
 
 # --- autoregressive ---------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
-from analysis.recording.activations import BlockStates
+from analysis.recording.activations import BlockStates, ClampedChannels, LargestStates, other_channels
 from analysis.recording.batches import (
     PromptRun,
     alike_steps,
@@ -25,7 +25,6 @@ from analysis.recording.batches import (
 )
 from analysis.recording.interventions import AddedKey
 from analysis.recording.lens import logit_lens
-from analysis.recording.residual_edits import ClampedChannels, LargestStates, other_channels
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.drift import DRIFTS

@@ -15,8 +15,7 @@ from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import PointScores
-from analysis.exhibits.frontier import plane
-from analysis.exhibits.shipped_frontier import ShippedFrontier, read, write, written_plane
+from analysis.exhibits.frontier import ShippedFrontier, plane, read_planes, write_planes, written_plane
 from analysis.findings import sweeps
 from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as, setting_name
 from tests.evaluation.test_sweep_scores import SPEC, scored, swept
@@ -266,10 +265,10 @@ def test_planes_come_back_from_a_small_file_as_they_were(tmp_path):
     shown = plane(points, compared, COSTS["cache bytes"])
     full = (1.0, points[0].setting.dense.value)
     kept = written_plane(shown, full, "cache bytes", "accuracy", "")
-    write(ShippedFrontier(command="sweep", planes=(kept,), verdicts=("said",)), tmp_path / "frontier.json.gz")
-    again = read(tmp_path / "frontier.json.gz").planes[0].shown()
+    write_planes(ShippedFrontier(command="sweep", planes=(kept,), verdicts=("said",)), tmp_path / "frontier.json.gz")
+    again = read_planes(tmp_path / "frontier.json.gz").planes[0].shown()
     assert again.figure.to_json() == shown.figure.to_json() and again.told == shown.told
     assert again.table.to_dict("records")[0]["setting"] == shown.table["setting"][0]
     (tmp_path / "frontier.json.gz").write_bytes(b"nothing")
     with pytest.raises(UserError, match="no frontier that this version can read"):
-        read(tmp_path / "frontier.json.gz")
+        read_planes(tmp_path / "frontier.json.gz")

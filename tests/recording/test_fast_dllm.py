@@ -20,8 +20,7 @@ from analysis.models.families import ARCHITECTURES
 from analysis.models.load import load
 from analysis.recording.batches import recorded as recorded_prompts
 from analysis.recording.batches import replayed
-from analysis.recording.denoising import denoise, llada_steps, own_sampling
-from analysis.recording.dllm_denoising import dllm_steps
+from analysis.recording.denoising import denoise, dllm_steps, llada_steps, own_sampling
 from analysis.recording.inside_specs import lens_spec
 from analysis.recording.steps import sure_enough, surest_by_factor
 from analysis.recording.trajectory_file import open_trajectory

@@ -14,11 +14,10 @@ from analysis.attention import AttentionInputs, MapObserver, MassObserver
 from analysis.errors import UserError
 from analysis.models.load import load, random_like
 from analysis.recording import prompt_measures
-from analysis.recording.activations import BlockStates
+from analysis.recording.activations import BlockStates, ClampedChannels, other_channels
 from analysis.recording.batches import alike_steps, recorded, show_step
 from analysis.recording.interventions import AddedKey
 from analysis.recording.prompt_measures import channels_of
-from analysis.recording.residual_edits import ClampedChannels, other_channels
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.recording.weight_nulls import permuted_like
 from analysis.sinks.by_position import explained_by_position

@@ -2,8 +2,8 @@
 
 import pytest
 
-from analysis.exhibits import shipped_frontier
-from analysis.exhibits.shipped_frontier import ShippedFrontier, WrittenPlane, write
+from analysis.exhibits import frontier
+from analysis.exhibits.frontier import ShippedFrontier, WrittenPlane, write_planes
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts
@@ -53,10 +53,10 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     kept = WrittenPlane(
         cost="cache bytes", quality="accuracy", full=(1.0, 0.75), rows=(row,), said="At 60 %, it gains."
     )
-    write(
+    write_planes(
         ShippedFrontier(command="python -m analysis sweep", planes=(kept,), verdicts=()), tmp_path / "shipped.json.gz"
     )
-    monkeypatch.setattr(shipped_frontier, "EXAMPLE", tmp_path / "shipped.json.gz")
+    monkeypatch.setattr(frontier, "EXAMPLE", tmp_path / "shipped.json.gz")
     test = app(PAGE)
     assert [heading.value for heading in test.subheader] == ["Example that comes with SinkScope"]
     assert "At 60 %, it gains." in texts(test) and not test.exception
