@@ -10,9 +10,17 @@ from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.projections import projections_map
 from pages.parts.masks.view import masks_of
-from pages.parts.plain import code, plain
-from pages.parts.pruning.outcome import accuracies_in_brief, accuracies_in_full, answer, pair_masks, pair_results, start
-from pages.parts.pruning.runs import active_runs, finished_runs, matched_pair, newest_pair
+from pages.parts.plain import plain
+from pages.parts.pruning.outcome import (
+    accuracies_in_brief,
+    accuracies_in_full,
+    answer,
+    pair_masks,
+    pair_results,
+    scored_pairs,
+    start,
+)
+from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.session import model_in_use, model_name
 from pages.parts.side import settings_preview_outcome
@@ -36,11 +44,11 @@ def main() -> None:
     with settings:
         st.markdown("**1 · Settings**", help="One set for the preview, the pruning and the search.")
         asked = prune_settings(model)
-    pair = matched_pair(asked.specs)
-    masks = pair_masks(pair)
+    pairs = matched_pairs(asked.specs)
+    masks = pair_masks(pairs)
     with first_line:
-        results = pair_results(pair)
-        answer(masks, results)
+        results = pair_results(scored_pairs(pairs))
+        answer(pairs, masks, results)
     with beneath:
         view = st.segmented_control(
             "More",
@@ -52,7 +60,7 @@ def main() -> None:
             label_visibility="collapsed",
         )
     with preview:
-        st.markdown(f"**2 · Masks of** {code(model_name(model.source))}")
+        st.markdown("**2 · Which weights change**", help=plain(f"In {model_name(model.source)}."))
         found = _preview(model, asked)
         if found is None and masks is not None and view != MASKS:
             projections_map(masks.comparison, masks.floor)
@@ -60,7 +68,7 @@ def main() -> None:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         start(asked)
         active_runs()
-        accuracies_in_brief(model, pair, results, drawn=view != ACCURACY)
+        accuracies_in_brief(model, pairs, results, drawn=view != ACCURACY)
     with beneath:
         _beneath(view, model, asked, found)
     if found is not None:

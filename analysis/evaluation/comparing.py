@@ -59,6 +59,12 @@ def pairs(results: Results) -> list[Pair]:
     return list(dict.fromkeys(pair for some in related_pairs(results).values() for pair in some))
 
 
+def is_one_setting(results: Results, some: Sequence[Pair]) -> bool:
+    """Return whether pairs differ in nothing but their calibration seed; False where there is none."""
+    every = conditions_of(results)
+    return len({tuple(conditions.but_for_the_seed(every[model]) for model in pair) for pair in some}) == 1
+
+
 def missing(results: Results, relation: str) -> list[str]:
     """A sentence for every sink-aware run that has no such counterpart here, with what comes nearest."""
     every, sentences = conditions_of(results), []

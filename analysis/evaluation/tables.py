@@ -17,6 +17,8 @@ from analysis.words import percent
 CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 """What people read above columns of differences; files for machines keep their names."""
+_WIDE = 0.02  # of an interval that supports whole per cents only
+_ROLES = ("Without discount (control)", "With discount")
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 
 
@@ -60,18 +62,46 @@ def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
     return clustered.estimate(scores(results, benchmark, model)[0], clusters(results, benchmark, [model]))
 
 
-def average(results: Results, model: int) -> Estimate:
-    """A model's accuracy over the benchmarks that are begun, each with the same weight."""
+def role_table(results: Results) -> list[dict[str, str]]:
+    """Return the average accuracy by role, a row each, with the exact names: the dense model, runs with a discount and
+    their controls, each the mean over its calibration seeds, other models by their names, and chance.
+
+    Where pairs of several settings are there, every model has a row of its own.
+    """
+    pairs = comparing.related_pairs(results)["control"]
+    members: dict[str, list[int]] = {} if results.runs[0].settings else {"Dense model": [0]}
+    if comparing.is_one_setting(results, pairs):
+        for role, side in zip(_ROLES, (1, 0), strict=True):
+            members[role] = list(dict.fromkeys(pair[side] for pair in pairs))
+    placed = {model for models in members.values() for model in models}
+    members |= {name: [model] for model, name in enumerate(results.names) if model not in placed}
+    rows = [
+        {
+            "model": role,
+            MEAN: _percent(average(results, *models)),
+            "run": ", ".join(results.names[model] for model in models if results.names[model] != role),
+        }
+        for role, models in members.items()
+    ]
+    level = chance_level(results, AVERAGE)
+    return rows + ([] if level is None else [{"model": "Chance", MEAN: f"{100 * level:.1f}", "run": ""}])
+
+
+def average(results: Results, *models: int) -> Estimate:
+    """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
+    that all of them have answered."""
     names = [benchmark.name for benchmark in begun(results)]
-    return clustered.average(
-        [scores(results, name, model)[0] for name in names], [clusters(results, name, [model]) for name in names]
-    )
+    answered = [np.mean([scores(results, name, model, models)[0] for model in models], axis=0) for name in names]
+    return clustered.average(answered, [clusters(results, name, models) for name in names])
 
 
 def _percent(estimate: Estimate) -> str:
+    """An accuracy with its interval, with a decimal where the interval supports one."""
     if not estimate.n:
         return ""
-    return f"{100 * estimate.value:.1f} [{100 * max(estimate.low, 0):.1f}, {100 * min(estimate.high, 1):.1f}]"
+    low, high = max(estimate.low, 0), min(estimate.high, 1)
+    decimals = int(high - low < _WIDE)
+    return f"{100 * estimate.value:.{decimals}f} [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
 
 
 def accuracy_table(results: Results) -> list[dict[str, Any]]:

@@ -27,7 +27,8 @@ def grid_of(
         top = float(np.nanmax(chance)) if np.isfinite(chance).any() else 0.0
         return figures.grids([figures.Grid("", values, lines)], name, columns, top=top, **options)
     shown = figures.beyond("", values, measure.compute(floor), lines, name)
-    return figures.grids([shown], f"{name} minus two seeds", columns, signed=True, **options)
+    bar = f"{name}, minus two seeds (points)"
+    return figures.grids([shown], f"{name} minus two seeds", columns, signed=True, bar_title=bar, **options)
 
 
 def part_shape(masks: MaskFolder, layer: int, name: str, head: int | None) -> tuple[int, int]:

@@ -54,12 +54,14 @@ def grids(
     percent: bool = True,
     top: float = 0.0,
     unit: str = "points",
+    bar_title: str = "",
 ) -> go.Figure:
     """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
 
     columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
     cell of the first grid to outline. clickable: its hover says so; x is the column, y the layer. percent: the numbers
     are shares. top: what the colours of an unsigned scale reach at least. unit: of signed numbers, hundredths.
+    bar_title: of the colour bar, where that is not the name with its unit.
     """
     figure = make_subplots(
         1,
@@ -83,11 +85,11 @@ def grids(
         figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
     # Above one grid that carries its numbers, which on a phone it would take a third of the width from.
     is_flat = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
-    height = max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)) + FLAT_BAR * is_flat
+    height = max(260, min(640, 90 + (30 if layers > 16 else 33) * layers)) + FLAT_BAR * is_flat
     layout(figure, "", "", height)
     top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed else 1)
     share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
-    bar = (flat_color_bar if is_flat else color_bar)(f"{name}, {unit}" if signed else name)
+    bar = (flat_color_bar if is_flat else color_bar)(bar_title or (f"{name}, {unit}" if signed else name))
     if not signed:
         bar["tickformat"] = share
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
@@ -99,7 +101,7 @@ def grids(
     named, called = not isinstance(columns, str), columns if isinstance(columns, str) else "projection"
     ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
     if named:
-        ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(map(as_text, columns))}
+        ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": _short(columns)}
     figure.update_xaxes(
         range=[-0.5, count - 0.5], title_text=called, showgrid=False, zeroline=False, autotickangles=_ANGLES, **ticks
     )
@@ -108,6 +110,11 @@ def grids(
     figure.update_yaxes(title_text="layer", col=1)
     figure.update_yaxes(ticks="")
     return write_cells(figure)
+
+
+def _short(columns: Sequence[str]) -> list[str]:
+    """Return names of projections for ticks, without the `_proj` that all share."""
+    return [as_text(column.removesuffix("_proj")) for column in columns]
 
 
 def _cells(

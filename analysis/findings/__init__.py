@@ -28,6 +28,7 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("varying positions", "recording", implementation="analysis.findings.recordings:varying_positions"),
     Finding("variances", "recording", implementation="analysis.findings.recordings:variances"),
     Finding("change against seeds", "discount", implementation="analysis.findings.masks:change_against_seeds"),
+    Finding("changed matrices", "discount", implementation="analysis.findings.masks:changed_matrices"),
     Finding("discounted mask", "masks", implementation="analysis.findings.masks:discounted_mask"),
     Finding("sweep differences", "scores", implementation="analysis.findings.accuracies:sweep_differences"),
     Finding("accuracy over sparsity", "scores", implementation="analysis.findings.accuracies:accuracy_over_sparsity"),

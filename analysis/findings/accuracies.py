@@ -120,8 +120,8 @@ def accuracy_over_sparsity(sparsity: np.ndarray, accuracy: np.ndarray) -> str:
     for end in (at.min(), at.max()):
         values = 100 * np.asarray(accuracy, float)[at == end]
         low, high = f"{values.min():.1f}", f"{values.max():.1f}"
-        ends.append(f"{low if low == high else f'{low} to {high}'} % right at {percent(end, 0)} sparsity")
-    return f"{ends[0]}, {ends[1]}."
+        ends.append(f"{low if low == high else f'{low} to {high}'} % at {percent(end, 0)} sparsity")
+    return f"Accuracy is {ends[0]} and {ends[1]}."
 
 
 def seeds_apart(names: Sequence[str], x: Sequence[str], low: np.ndarray, high: np.ndarray, seeds: np.ndarray) -> str:

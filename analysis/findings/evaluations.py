@@ -6,8 +6,8 @@ from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.statistics.crossed import SeedFloor
-from analysis.statistics.decisions import POINTS, seen
-from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference, points
+from analysis.statistics.decisions import POINTS, family_words, interval_words, seen
+from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference
 from analysis.words import p_words, percent
 
 
@@ -35,7 +35,7 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
         where = "on average " if AVERAGE in differences else ""
         mismatch = comparing.mismatch(results, pair)
         sentences.append(
-            f"{who}: {where}{_interval(mean)}; {'; '.join(told)}."
+            f"{who}: {where}{interval_words(mean)}; {'; '.join(told)}."
             + (f" Not only the method differs: {mismatch}." if mismatch else "")
             + _seed_noise(results, pair, floors)
         )
@@ -44,18 +44,76 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
     return sentences + [over_seeds_in_words(results, group) for group in together]
 
 
-def headline(results: Results, pair: Pair) -> tuple[str, str]:
-    """Return what accuracy does between a run and its control in one sentence; and of which items, with the noise that
-    is left out."""
-    mean = comparing.overall(comparing.family_with(results, [pair])[pair])
-    if not mean.n:
+def headline(results: Results, some: Sequence[Pair]) -> tuple[str, str]:
+    """Return what accuracy does between runs and their controls, over the calibration seeds where there are several, in
+    one sentence; and on what that stands: items, seeds, and what size of effect would have been detected."""
+    difference = together(results, some)
+    if not difference.n:
         return "Accuracy: the two have no items in common yet.", ""
-    told = "interim, no tests yet" if mean.p is None else _shown(mean)
-    noise = "" if mean.holds_seeds else ", one calibration seed whose noise the interval leaves out"
-    return (
-        f"Accuracy changes by {_interval(mean)} compared with the control: {told}.",
-        f"Accuracy on {mean.n:,} items{noise}.",
-    )
+    return f"{_accuracy(difference)}.", f"{_on(difference)}{detectable(difference)}."
+
+
+def together(results: Results, some: Sequence[Pair]) -> Difference:
+    """Return the average difference of pairs that differ in nothing but their calibration seed: over the seeds and
+    clusters of items crossed, of one pair over its clusters alone."""
+    family = comparing.family_with(results, some)
+    for group in comparing.over_seeds(results, comparing.pairs_with(results, some)):
+        if set(some) == set(group.pairs):
+            return group.difference
+    return comparing.overall(family[some[0]])
+
+
+def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
+    """Return whether accuracy changes between runs and their controls at any setting, in a sentence; and the largest
+    change, with what it stands on. names: of the setting of each pair, such as `70 %`; one family of tests.
+    """
+    family = comparing.family(results, list(names))
+    crossed = {group.pairs: group.difference for group in comparing.over_seeds(results, list(names))}
+    alone = {(pair,): comparing.overall(family[pair]) for pair in names if not any(pair in pairs for pairs in crossed)}
+    found = {names[pairs[0]]: difference for pairs, difference in (crossed | alone).items()}
+    if len(found) == 1:
+        (difference,) = found.values()
+        return f"{_accuracy(difference)}.", f"{_on(difference)}{detectable(difference)}."
+    shown = {name: difference for name, difference in found.items() if difference.shown}
+    name, largest = max((shown or found).items(), key=lambda one: abs(one[1].value))
+    tested = "after Holm correction" if largest.p is not None else "before all items are in"
+    if shown:
+        said = f"The sink discount changes accuracy at {len(shown)} of {len(found)} settings {tested}."
+        return said, f"Largest: {interval_words(largest)} against the control at {name}. {_on(largest)}."
+    said = f"The sink discount does not change accuracy significantly at any of {len(found)} settings."
+    beside = f"{_on(largest)}{detectable(largest)}"
+    return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {beside}."
+
+
+def _accuracy(difference: Difference) -> str:
+    """Return what accuracy does against the control, without a full stop: the verdict first, then the estimate."""
+    change = f"{interval_words(difference)} against the control"
+    if difference.p is None:
+        return f"Accuracy so far, without tests: {change}"
+    if not difference.above_chance:
+        return f"Accuracy cannot tell, as {AT_CHANCE}: {change}"
+    if difference.shown:
+        return f"Accuracy is {difference.words} with the discount: {change}"
+    return f"Accuracy does not change significantly: {change}"
+
+
+def _on(difference: Difference) -> str:
+    seeds = f" and {difference.seeds} calibration seeds" if difference.holds_seeds else ""
+    return f"On {difference.n:,} items{seeds}"
+
+
+def tested(difference: Difference) -> str:
+    """Return the adjusted p of a difference with its family in a sentence; '' while it is not tested."""
+    if difference.adjusted is None:
+        return ""
+    return f"Accuracy: {p_words(difference.adjusted)} {family_words(difference.tests)}."
+
+
+def detectable(difference: Difference) -> str:
+    """Return the size of effect that would have been detected as the end of a clause; '' where one is significant or
+    not tested."""
+    untold = difference.shown or difference.p is None or not difference.above_chance
+    return "" if untold or not difference.standard_error > 0 else seen(difference, POINTS)
 
 
 def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
@@ -82,8 +140,8 @@ def over_seeds_in_words(results: Results, group: OverSeeds) -> str:
     both = difference.standard_error**2
     return (
         f"{first} against {second} and their like, over the calibration seeds {seeds} crossed with "
-        f"{difference.clusters:,} clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
-        f"{percent(of_seeds / both if both else 0, 0)}."
+        f"{difference.clusters:,} clusters of items: {interval_words(difference)}; {told}. Of its variance the seeds "
+        f"make {percent(of_seeds / both if both else 0, 0)}."
     )
 
 
@@ -115,10 +173,6 @@ def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[s
     return told + ([f"no verdict on {', '.join(chance)}, as {AT_CHANCE}"] if chance else [])
 
 
-def _interval(difference: Difference) -> str:
-    return f"{points(difference.value)} points [{points(difference.low)}, {points(difference.high)}]"
-
-
 def _shown(difference: Difference) -> str:
     """`better, p = 0.012`: the verdict with its adjusted p, where there is one; `not significant` with the size of
     effect that would have been detected.
@@ -128,5 +182,4 @@ def _shown(difference: Difference) -> str:
         return difference.words
     if difference.shown:
         return f"{difference.words}, {p_words(p)}"
-    detected = seen(difference, POINTS) if difference.standard_error > 0 else ""
-    return f"not significant, {p_words(p)}{detected}"
+    return f"not significant, {p_words(p)}{detectable(difference)}"

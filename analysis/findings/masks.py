@@ -36,7 +36,7 @@ def discounted_mask(value: float, seeds: float | None, chance: float) -> str:
     if not value > 0:
         return "The sink discount changes no weight of the pruning mask."
     floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
-    beside = f": {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
+    beside = f", {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
     return f"The sink discount changes {percent(value)} of the pruning mask{beside}."
 
 
@@ -47,6 +47,19 @@ def whole_against_seeds(title: str, value: float, seeds: float | None, chance: f
     if not value > 0 or not floor > 0:
         return ""
     return f"{title} is {percent(value)} over {whole}, {times(value, floor)} that of {name} ({percent(floor)})."
+
+
+def changed_matrices(values: np.ndarray, seeds: np.ndarray, changed: float, floor: float) -> str:
+    """In how many matrices (L, P) a discount changes more of the weights than another calibration seed does, and what
+    both change of all weights, as shares."""
+    there = np.isfinite(values) & np.isfinite(seeds)
+    count, more = int(there.sum()), int((values > seeds)[there].sum())
+    if not count or not changed > 0:
+        return "This setting changes no weight." if count else ""
+    now = f"As set now: {percent(changed)} of all weights, the seed {percent(floor)}."
+    if not more:
+        return f"In every matrix the discount changes less than another calibration seed (blue). {now}"
+    return f"In {more} of {count} matrices the discount changes more than another calibration seed (red). {now}"
 
 
 def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, columns: Sequence[str] | str) -> str:

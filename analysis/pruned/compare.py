@@ -227,6 +227,12 @@ def compare(
     return Comparison(tuple(names), projections, of_heads, fixed, by_expert)
 
 
+def pooled(comparisons: Sequence[Comparison]) -> Comparison:
+    """Sum comparisons of one model's masks by layer and projection; heads and experts are left out."""
+    first = comparisons[0]
+    return Comparison(first.names, np.sum([one.projections for one in comparisons], axis=0), {}, {})
+
+
 def furthest(measure: Measure, comparison: Comparison, floor: Comparison | None) -> tuple[int, int]:
     """Return layer and number of the projection that lies furthest above two calibration seeds, or, where there are
     none, the one whose masks differ most.

@@ -20,7 +20,7 @@ COLUMNS = {
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
     "items": st.column_config.NumberColumn(format="%d"),
     "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
-    "weights, MB": st.column_config.NumberColumn(
+    "weights in theory, MB": st.column_config.NumberColumn(
         format="%.1f", help="By arithmetic: codes, scales and zero points, or a bit mask and the values left."
     ),
     "size, MB": st.column_config.NumberColumn(format="%.1f"),
@@ -70,7 +70,7 @@ def row(run: Run) -> dict[str, object]:
         "sparsity, %": None if sparsity is None else 100 * sparsity,
         "model": _short(run.model),
         "bits": quantization_title(run.parameters),
-        "weights, MB": None if run.bytes is None else run.bytes[1] / 1e6,
+        "weights in theory, MB": None if run.bytes is None else run.bytes[1] / 1e6,
         "size, MB": None if run.folder is None else size(run) / 1e6,
         "one forward, ms": None if speed is None else 1000 * speed["pruned_seconds"],
         "accuracy on": "" if accuracy is None else accuracy.tasks,

@@ -209,14 +209,35 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)
 
 
-def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path):
-    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.25)
+@pytest.mark.parametrize(("drop", "begins"), [(0.0, "does not change significantly"), (0.9, "is worse with the")])
+def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path, drop, begins):
+    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
     (sentence,) = evaluations.verdicts(found, [(2, 1)])
-    said, items = evaluations.headline(found, (2, 1))
-    estimate = sentence.partition("on average ")[2].partition(";")[0]
-    assert said.startswith(f"Accuracy changes by {estimate} compared with the control: ") and estimate in sentence
-    judged = said.partition("control: ")[2].rstrip(".")
-    assert judged in sentence and items.startswith("Accuracy on ")
+    said, told = evaluations.headline(found, [(2, 1)])
+    estimate = said.partition(": ")[2].removesuffix(" against the control.")
+    assert said.startswith(f"Accuracy {begins}") and f"on average {estimate}" in sentence
+    assert ("not significant, p " in sentence) == (drop == 0) == ("would have been detected" in told)
+    assert "worse, p " in sentence or drop == 0
+    assert told.startswith("On 80 items") and "calibration seeds" not in told
+    judged = evaluations.together(found, [(2, 1)])
+    assert re.search("p (=|<) .* after Holm correction over 9 comparisons", evaluations.tested(judged))
+    assert evaluations.tested(judged).split()[3].rstrip(".") in sentence, "the same p"
+
+
+def test_the_headline_waits_with_its_verdict_and_gives_none_at_chance(whole, tmp_path):
+    early = without(whole, ("b/39", 1))
+    assert evaluations.headline(early, [(2, 1)])[0].startswith("Accuracy so far, without tests: ")
+    assert evaluations.tested(evaluations.together(early, [(2, 1)])) == ""
+    path = tmp_path / "x.jsonl"
+    low = written(path, counts=(40, 40, 40), drop=0.5)
+    low = replace(
+        low,
+        header=low.header.model_copy(
+            update={"benchmarks": tuple(one.model_copy(update={"chance": 0.99}) for one in low.benchmarks)}
+        ),
+    )
+    said, told = evaluations.headline(low, [(2, 1)])
+    assert said.startswith("Accuracy cannot tell, as the dense model is not above chance: ") and "detected" not in told
 
 
 def at_chance(path, benchmark: str) -> results.Results:
@@ -388,6 +409,40 @@ def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
     )
 
 
+def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
+    control = comparing.related_pairs(seeded)["control"]
+    (group,) = [one for one in comparing.over_seeds(seeded) if set(one.pairs) == set(control)]
+    assert evaluations.together(seeded, control) == group.difference
+    said, told = evaluations.headline(seeded, control)
+    assert said.startswith("Accuracy does not change significantly: ")
+    assert "On 80 items and 3 calibration seeds; with 3 calibration seeds " in told
+    assert evaluations.headline(seeded, control[:1])[1].startswith("On 80 items;"), "of one alone"
+
+
+def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path):
+    said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
+    assert said.startswith("Accuracy does not change significantly: "), "of one setting as of a pair"
+    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
+    said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
+    assert said == "The sink discount does not change accuracy significantly at any of 2 settings."
+    assert told.startswith("Largest difference to the control: ") and " at " in told
+    found = written(tmp_path / "y.jsonl", counts=(40, 40, 40), drop=0.9)
+    said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
+    assert said == "The sink discount changes accuracy at 2 of 2 settings after Holm correction."
+    assert told.startswith("Largest: −") and "against the control at " in told
+
+
+def test_accuracy_by_role_is_the_mean_over_seeds_with_the_exact_names(seeded, found):
+    dense, control, run, chance = tables.role_table(seeded)
+    assert (dense["model"], dense["run"], chance["model"]) == ("Dense model", "dense", "Chance")
+    assert (control["model"], run["model"]) == ("Without discount (control)", "With discount")
+    assert set(control["run"].split(", ")) == {"noised 0", "noised 1", "noised 2"}
+    assert set(run["run"].split(", ")) == {"sink 0", "sink 1", "sink 2"}
+    mean = np.mean([seeded.scored[name][[4, 5, 6]].mean() for name in "ab"])
+    assert run["Average"].startswith(f"{100 * mean:.0f} [")
+    assert [row["model"] for row in tables.role_table(found)[1:3]] == ["Without discount (control)", "With discount"]
+
+
 def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
     control = [(5, 1), (6, 2), (4, 3)]
     *alone, together = evaluations.verdicts(seeded, control)
@@ -488,7 +543,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
     assert chance == {"model": "choosing at random", "Average of 1 of 2 tasks": "50.0", "A": "50.0", "B": "50.0"}
     for model, row in enumerate(rows):
         own = tables.accuracy(behind, "a", model)
-        assert row["Average of 1 of 2 tasks"].startswith(f"{100 * own.value:.1f} [")
+        assert row["Average of 1 of 2 tasks"].startswith(f"{100 * own.value:.0f} [")
     for model, curve in enumerate(curves.accuracy_curves(behind, results.AVERAGE)):
         assert curve.mean[-1] == pytest.approx(results.scores(behind, "a", model)[0].mean())
     alone = without(found, *((f"{name}/{place}", model) for name in "ab" for place in range(40) for model in (1, 2)))
@@ -498,7 +553,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
 def test_the_grid_and_the_verdicts_say_what_the_estimates_say(found):
     (row, *_), (verdict, *_) = tables.accuracy_grid(found), evaluations.verdicts(found, [(1, 0)])
     one = tables.accuracy(found, "a", 0)
-    assert row["A"] == f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+    assert row["A"] == f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}]", "no more than it supports"
     mean = comparing.family(found)[1, 0][results.AVERAGE]
     sign = "−" if mean.value < 0 else "+"
     assert verdict.startswith(f"the control against dense: on average {sign}{abs(100 * mean.value):.1f} points [")

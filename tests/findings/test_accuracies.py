@@ -39,7 +39,7 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
 
 def test_accuracies_at_the_ends_of_the_sparsities_are_told():
     said = finding_of("accuracy over sparsity", np.array([0.5, 0.502, 0.698]), np.array([0.9, 0.92, 0.7]))
-    assert said == "90.0 to 92.0 % right at 50 % sparsity, 70.0 % right at 70 % sparsity."
+    assert said == "Accuracy is 90.0 to 92.0 % at 50 % sparsity and 70.0 % at 70 % sparsity."
     assert finding_of("accuracy over sparsity", np.array([0.5, 0.501]), np.array([0.9, 0.92])) == ""
 
 

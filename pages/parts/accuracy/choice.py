@@ -19,6 +19,7 @@ from analysis.evaluation.presets import PRESETS
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, against, without_seed
 from pages.parts import address, controls
 from pages.parts.accuracy.canvas_scores import choose_score
+from pages.parts.accuracy.opening import RunNames, names_of_models, run_names
 from pages.parts.accuracy.panel import results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
@@ -214,6 +215,7 @@ def choose_evaluation(default: JobRecord | None = None, none: bool = False, boxe
         evaluation_id = None
     if not records:
         return None
+    known = run_names()
     usual = None if none else default.id if default is not None else next(iter(records))
     shown = evaluation_id or usual
     if boxed and (len(records) > 1 or shown is None):
@@ -222,12 +224,12 @@ def choose_evaluation(default: JobRecord | None = None, none: bool = False, boxe
             "evaluation_shown",
             shown,
             records,
-            lambda job: _title(records[job]),
+            lambda job: _title(records[job], known),
             _choose,
             placeholder="The ticked runs. Choose an evaluation to see it instead",
         )
     elif shown is not None:
-        st.caption(plain(_title(records[shown])))
+        st.caption(plain(_title(records[shown], known)))
     return None if shown is None else records[shown]
 
 
@@ -235,18 +237,20 @@ def _choose(evaluation_id: str) -> None:
     address.write("evaluation", evaluation_id)
 
 
-def _title(record: JobRecord) -> str:
-    """An evaluation in one line: when, which models, which tasks, how many items."""
+def _title(record: JobRecord, known: RunNames) -> str:
+    """An evaluation in one line: which models, which tasks, how many items, when."""
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     if record.kind == "import":
         names, tasks = ", ".join(record.summary["models"]), [task["title"] for task in record.summary["tasks"]]
         more = f" and {len(tasks) - 3} more" if tasks[3:] else ""
-        return f"{when} · {names} · {', '.join(tasks[:3])}{more} · imported"
+        return f"{names} · {', '.join(tasks[:3])}{more} · imported · {when}"
     spec = record.parameters(EvaluateSpec)
     paths = (Path(model.source) for model in spec.models)
-    names = ", ".join(spec.names or (path.name if path.is_absolute() else str(path) for path in paths))
+    own = spec.names or tuple(path.name if path.is_absolute() else str(path) for path in paths)
+    ended = record.state == "done" and record.summary.get("models")
+    names = ", ".join(names_of_models(record, known) if ended else own)
     limit = f"{spec.limit} items per task" if spec.limit else "all items"
-    return f"{when} · {names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed}"
+    return f"{names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed} · {when}"
 
 
 # --- runs to compare --------------------------------------------------------------------------------------------

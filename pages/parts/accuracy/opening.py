@@ -1,12 +1,13 @@
 """Opening what finished evaluations have found: one, or those of several runs joined by item."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import Run, Scored
+from analysis.engine.runs import Run, Scored, known_runs
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
@@ -14,41 +15,72 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
+RunNames = Mapping[tuple[str, int], str]
+"""What pages call the models of evaluations: by the evaluation's id and the model's number, the name of its run."""
+
 
 def finished_results(record: JobRecord) -> Results | None:
-    """What a finished evaluation has found; None where it is no longer in the store. Raises UserError for a damaged
-    file.
+    """What a finished evaluation has found, its models called as their runs are; None where it is no longer in the
+    store. Raises UserError for a damaged file.
     """
+    return _results(record, names_of_models(record, run_names()))
+
+
+def run_names() -> RunNames:
+    """Return the names of the pruned models of all finished evaluations."""
+    pruned = [run for run in known_runs(engine()) if run.kind == "pruned"]
+    return {(scored.record.id, scored.number): run.name for run in pruned for scored in run.evaluations}
+
+
+def names_of_models(record: JobRecord, known: RunNames) -> tuple[str, ...]:
+    """Return what the models of a finished evaluation are called: as their runs are, else as it says itself, also where
+    two would be called alike."""
+    own = tuple(map(str, record.summary["models"]))
+    names = tuple(known.get((record.id, number), name) for number, name in enumerate(own))
+    return names if len(set(names)) == len(names) else own
+
+
+def _results(record: JobRecord, names: tuple[str, ...]) -> Results | None:
     file = engine().result_file(record)
-    return None if file is None else _opened(str(file), record.key)
+    return None if file is None else _opened(str(file), record.key, names)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _opened(path: str, key: str | None) -> Results:
-    return evaluations.read(Path(path))
+def _opened(path: str, key: str | None, names: tuple[str, ...]) -> Results:
+    found = evaluations.read(Path(path))
+    if not names:
+        return found
+    return replace(found, header=found.header.model_copy(update={"names": names}))
 
 
 def joined_results(runs: Sequence[Run], dense: bool = False) -> Results | None:
     """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each; None
     after saying why there are none. dense: whether the dense model of the first one's evaluation stands before them.
     """
+    shared = _shared(runs)
+    key = tuple((run.name, scored.record.key, scored.number) for run, scored in zip(runs, shared, strict=True))
     parts: list[Part] = []
     try:
-        for run, scored in zip(runs, _shared(runs), strict=True):
-            results = finished_results(scored.record)
+        for run, scored in zip(runs, shared, strict=True):
+            results = _results(scored.record, ())
             if results is None:
                 st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
                 return None
             if dense and not parts:
                 parts.append(Part(results.names[0], results, 0))
             parts.append(Part(run.name, results, scored.number))
-        together = joined(parts)
+        together = _joined((dense, *key), parts)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
     for problem in together.problems:
         st.caption(f":material/join_inner: {plain(problem)}")
     return together
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _joined(key: tuple[object, ...], _parts: Sequence[Part]) -> Results:
+    return joined(_parts)
 
 
 def _shared(runs: Sequence[Run]) -> list[Scored]:

@@ -1,8 +1,8 @@
 """The numbers of an evaluation: accuracies, paired differences, how both came about item by item, and perplexities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -111,13 +111,18 @@ def in_brief(results: Results, said: bool = False) -> None:
     if pairs and not said:
         st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
     heading(*_titles(results))
-    rows = results.once(tables.accuracy_grid)
-    shown = list(rows[0])[1]
-    cells = [f"| {plain(row['model'])} | {_unbroken(row[shown])} |" for row in rows]
+    shown = list(results.once(tables.accuracy_grid)[0])[1]
+    rows = results.once(tables.role_table)
+    cells = [f"| {_role(row)} | {_unbroken(row[tables.MEAN])} |" for row in rows]
     st.markdown("\n".join([f"| model | {plain(shown)}, % |", "| :-- | :-- |", *cells]))
     exhibit_table(
         "Accuracy", "Right answers in percent, with the 95 % interval in brackets.", pd.DataFrame(rows), _GRID
     )
+
+
+def _role(row: Mapping[str, str]) -> str:
+    """Return a role as Markdown, with the exact name of its run in small."""
+    return plain(row["model"]) + (f" :small[:gray[{plain(row['run'])}]]" if row["run"] else "")
 
 
 def _unbroken(number: str) -> str:
@@ -165,10 +170,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
-    whiskers = [
-        figures.whisker(row, f"{row['model']} − {row['than']}" if several else row["model"], row["in words"] in SHOWN)
-        for row in rows
-    ]
+    whiskers = [figures.whisker(row, _who(row, several), row["in words"] in SHOWN) for row in rows]
     chart(
         Exhibit(
             f"Difference to {name}",
@@ -179,12 +181,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             _whiskers(whiskers, colors, "difference (points)"),
             pd.DataFrame(rows).rename(columns=tables.READ_AS),
             formula=_TESTS,
-            finding=finding_of(
-                "differences",
-                [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
-                np.array([[row[end] for end in ("points", "low", "high")] for row in rows]),
-                [row["in words"] in SHOWN for row in rows],
-            ),
+            finding=_by_task(rows, several),
         ),
         "accuracy_whiskers",
     )
@@ -200,8 +197,23 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
         )
 
 
-def _called(task: str) -> str:
-    return "average" if task == tables.MEAN else task
+def _by_task(rows: Sequence[Mapping[str, Any]], several: bool) -> str:
+    """Return which differences are significant: of single tasks, where there are several; the average is no task.
+    several: whether models are compared with several others."""
+    averages = [row for row in rows if row["task"] == tables.MEAN]
+    counted = [row for row in rows if row["task"] != tables.MEAN] if len(rows) > len(averages) else averages
+    one = len({row["model"] for row in counted}) == 1
+    return finding_of(
+        "differences",
+        [row["task"] if one else f"{_who(row, several)} on {row['task']}" for row in counted],
+        np.array([[row[end] for end in ("points", "low", "high")] for row in counted]),
+        [row["in words"] in SHOWN for row in counted],
+        what="task difference" if len(rows) > len(averages) else "difference",
+    )
+
+
+def _who(row: Mapping[str, Any], several: bool) -> str:
+    return f"{row['model']} − {row['than']}" if several else str(row["model"])
 
 
 def _on_task(results: Results, pairs: list[Pair], task: str) -> str:

@@ -61,8 +61,12 @@ def _show(footprint: dict) -> None:
     rows = [
         ("weights", f"{dense['parameters']:,}", f"{pruned['parameters']:,}"),
         ("of them not zero", f"{dense['nonzeros']:,}", f"{pruned['nonzeros']:,}"),
-        ("bytes of the weights", _megabytes(dense["dense_bytes"]), _megabytes(pruned["dense_bytes"])),
-        ("as a bit mask and values", _megabytes(dense["bitmask_bytes"]), _megabytes(pruned["bitmask_bytes"])),
+        ("weights as stored", _megabytes(dense["dense_bytes"]), _megabytes(pruned["dense_bytes"])),
+        (
+            "in theory, as a bit mask and values",
+            _megabytes(dense["bitmask_bytes"]),
+            _megabytes(pruned["bitmask_bytes"]),
+        ),
     ]
     if speed is not None:
         rows += [

@@ -1,19 +1,23 @@
 """Starting prunings and scoring them, and what is known at a glance of those that are done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import streamlit as st
 
-from analysis.engine.runs import Run, known_runs
+from analysis.engine.run_pairs import RunPair
+from analysis.engine.runs import Run, known_runs, score
+from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.findings import finding_of
-from analysis.findings.evaluations import headline
-from analysis.pruned.compare import MEASURES, Comparison
-from analysis.specs import METHODS, ModelSpec, PruneSpec
+from analysis.findings.evaluations import headline, tested, together
+from analysis.pruned.compare import MEASURES, Comparison, pooled
+from analysis.specs import METHODS, ModelSpec, PruneSpec, detail, where
+from analysis.words import counted
 from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
-from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, score, score_settings
+from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, score_settings
+from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel
 from pages.parts.accuracy.results import in_brief
@@ -81,11 +85,11 @@ def _launch(specs: list[PruneSpec]) -> None:
         st.session_state[_BATCH] = asked
 
 
-def accuracies_in_brief(model: ModelSpec, pair: list[Run], results: Results | None, drawn: bool) -> None:
+def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results | None, drawn: bool) -> None:
     """Draw the fold in which pruned copies are scored, and the accuracy with and without the discount.
 
-    The evaluation is the one in the address or at work; else those of a run and its control; else the newest. pair: of
-    `matched_pair`. results: of `pair_results`. drawn: whether accuracies are to be drawn here, and not in full.
+    The evaluation is the one in the address or at work; else those of runs and their controls; else the newest. pairs:
+    of `matched_pairs`. results: of `pair_results`. drawn: whether accuracies are to be drawn here, and not in full.
     """
     runs, settings = _copies(model), None
     if runs and engine().authorizer.may("run"):
@@ -101,12 +105,11 @@ def accuracies_in_brief(model: ModelSpec, pair: list[Run], results: Results | No
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
     newest = next(of_model, None)
     named = address.named("evaluation")
-    if not named and (newest is None or newest.ended) and pair:
-        if all(run.evaluations for run in pair):
-            if results is not None:
-                in_brief(results, said=True)
+    if not named and (newest is None or newest.ended) and pairs:
+        if results is not None:
+            in_brief(results, said=True)
         else:
-            _offer_scores(settings, runs, pair)
+            _offer_scores(settings, runs, pairs)
         return
     shown = choose_evaluation(newest, none=newest is None, boxed=False)
     if shown is not None:
@@ -125,13 +128,20 @@ def accuracies_in_full(model: ModelSpec) -> None:
     accuracy_panel(shown)
 
 
-def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], pair: list[Run]) -> None:
-    """Say that a run or its control is not scored, and draw the button that scores both."""
+def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], pairs: list[RunPair]) -> None:
+    """Say that runs or their controls are not scored, and draw the button that scores both."""
+    if scored_pairs(pairs):  # their answers are gone, which is said
+        return
     st.caption("With and without the discount are not scored on the same items yet.")
-    ids = [run.id for run in pair if run.id in runs]
-    if settings is not None and len(ids) == len(pair):
+    both = [run.id for pair in pairs for run in (pair.control, pair.run)]
+    ids = [run_id for run_id in both if run_id in runs]
+    if settings is not None and len(ids) == len(both):
         acting_button(
-            "Score both", "prune_score_both", icon=":material/monitoring:", on_click=score, args=(settings, runs, ids)
+            "Score both",
+            "prune_score_both",
+            icon=":material/monitoring:",
+            on_click=ask_scores,
+            args=(settings, runs, ids),
         )
 
 
@@ -155,12 +165,13 @@ def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> No
     sources = {str(result.folder) for record in done if (result := engine().result(record)) is not None}
     ids = [run_id for run_id, run in runs.items() if run.source in sources]
     if ids and len(done) == len(batch) and st.session_state.get(_SCORE, True):
-        score(settings, runs, ids)
+        ask_scores(settings, runs, ids)
         st.rerun()
 
 
 class PairMasks(NamedTuple):
-    """The masks of a control and of a run with a discount; those of two calibration seeds, where the store has them."""
+    """The masks of controls and of runs with a discount, over calibration seeds; those of two calibration seeds, where
+    the store has them. first, second: of the first pair."""
 
     first: Pruned
     second: Pruned
@@ -168,28 +179,42 @@ class PairMasks(NamedTuple):
     floor: Comparison | None
 
 
-def pair_masks(pair: list[Run]) -> PairMasks | None:
-    """Compare the masks of a pair; None where there is none, or they cannot be read. pair: of `matched_pair`."""
-    if not pair:
-        return None
-    known = known_pruned()
-    first, second = (open_pruned(run.id, known) for run in pair)
-    if first is None or second is None:
+def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
+    """Compare the masks of pairs; None where there is none, or they cannot be read. pairs: of `matched_pairs`."""
+    known, opened = known_pruned(), []
+    for pair in pairs:
+        first, second = (open_pruned(run.id, known) for run in (pair.control, pair.run))
+        if first is None or second is None:
+            return None
+        opened.append((first, second))
+    if not opened:
         return None
     try:
-        return PairMasks(first, second, measures.compared(first, second), seeds_at_hand(first, second, known))
+        comparison = pooled([measures.compared(first, second) for first, second in opened])
+        return PairMasks(*opened[0], comparison, seeds_at_hand(*opened[0], known))
     except EXPECTED:
         return None  # said under Masks
 
 
-def pair_results(pair: list[Run]) -> Results | None:
-    """Return what a pair answered beside its dense model, joined by item; None while one of the two is not scored."""
-    return joined_results(pair, dense=True) if pair and all(run.evaluations for run in pair) else None
+def scored_pairs(pairs: list[RunPair]) -> list[RunPair]:
+    """Return the pairs of which both runs answered as many items of the same tasks as the first such pair."""
+    asked = {}
+    for place, pair in enumerate(pairs):
+        scores = [score(run) for run in (pair.control, pair.run)]
+        if all(scores):
+            asked[place] = {(one.tasks, one.items) for one in scores if one is not None}
+    return [pairs[place] for place, alike in asked.items() if alike == next(iter(asked.values()))]
 
 
-def answer(masks: PairMasks | None, results: Results | None) -> None:
-    """Say how far the masks of a run and of its control differ, beside two calibration seeds, and what accuracy does;
-    which runs, in small. masks: of `pair_masks`. results: of `pair_results`.
+def pair_results(pairs: list[RunPair]) -> Results | None:
+    """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
+    `scored_pairs`."""
+    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True) if pairs else None
+
+
+def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | None) -> None:
+    """Say how far the masks of runs and of their controls differ, beside two calibration seeds, and what accuracy does;
+    of which model and seeds, in small. pairs: of `matched_pairs`. masks: of `pair_masks`. results: of `pair_results`.
     """
     if masks is None:
         st.markdown(
@@ -199,9 +224,23 @@ def answer(masks: PairMasks | None, results: Results | None) -> None:
     total, measure = masks.comparison.total(), next(iter(MEASURES.values()))
     value, chance = float(measure.compute(total)), float(measure.independent(total))
     seeds = None if masks.floor is None else float(measure.compute(masks.floor.total()))
-    accuracy, items = "Accuracy is not measured on the same items yet: score both under step 3.", ""
+    accuracy, told = "Accuracy is not measured on the same items yet: score both under step 3.", ""
+    names = " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs)
+    explained = f"The control reads the same noised text without the discount. {names}."
     if results is not None and results.accuracies:
-        accuracy, items = headline(results, (2, 1))  # after the dense model and the control
+        related = comparing.related_pairs(results)["control"]
+        accuracy, told = headline(results, related)
+        explained += f" {tested(together(results, related))}"
     st.markdown(f"##### {plain(finding_of('discounted mask', value, seeds, chance))} {plain(accuracy)}")
-    first, second = masks.first.label, masks.second.label
-    st.caption(plain(f"{second}, compared with its control {first}: same noised text, no discount. {items}"))
+    spec = pairs[0].spec
+    what = " · ".join(filter(None, (pairs[0].run.model, where(spec), detail(spec), _seeds_in_words(pairs, results))))
+    st.caption(plain(f"{what}. {told}".strip()), help=plain(explained))
+
+
+def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:
+    """Return the calibration seeds of pairs, and how many of them are scored where that is not all."""
+    if not METHODS[pairs[0].spec.method].calibrated:
+        return ""
+    scored = 0 if results is None else len(comparing.related_pairs(results)["control"])
+    counted_seeds = counted(len(pairs), "calibration seed")
+    return f"{counted_seeds}, {scored} scored" if 0 < scored < len(pairs) else counted_seeds

@@ -6,14 +6,14 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import streamlit as st
-from pydantic import ValidationError
 
 from analysis.engine import JobRecord
+from analysis.engine.run_pairs import RunPair, pairs_by_setting
 from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
 from analysis.jobs.summaries import PrunePartial
 from analysis.pruned.naming import run_name
-from analysis.specs import PruneSpec, against, without_seed
+from analysis.specs import PruneSpec
 from cache.keys import content_key
 from pages.parts.charts import table
 from pages.parts.lazy_section import lazy_section
@@ -63,40 +63,22 @@ def finished_runs() -> None:
 
 
 def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
-    """Return the `matched_pair`, else the newest two models."""
-    done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
-    return matched_pair(specs) or done[1::-1]
+    """Return the control and the run of `matched_pairs` with the requested seed, else the newest two models."""
+    pairs = matched_pairs(specs)
+    seeds = {spec.calibration.seed for spec in specs}
+    pair = next((pair for pair in pairs if pair.seed in seeds), pairs[0] if pairs else None)
+    return [pair.control, pair.run] if pair is not None else _with_masks()[1::-1]
 
 
-def matched_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
-    """Return the control and the run with a sink discount: with the requested settings if they were pruned, else the
-    newest pair; empty where there is none. specs: the requested prunings."""
-    done = [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
-    asked = [run for spec in specs for run in done if run.model == spec.model.source and _alike(run, spec)]
-    for run in [*asked, *done]:
-        try:
-            spec = PruneSpec.model_validate(run.parameters)
-        except ValidationError:
-            continue
-        control = against(spec, "control")
-        if control is not None:
-            other = next((other for other in done if other.model == run.model and _alike(other, control)), None)
-            if other is not None:
-                return [other, run]
-    return []
+def matched_pairs(specs: Sequence[PruneSpec] = ()) -> list[RunPair]:
+    """Return the pairs of a control and a run with a sink discount, one per calibration seed: with the requested
+    settings if they were pruned, else of the newest run that has a control; empty where there is none. specs: the
+    requested prunings."""
+    return next(iter(pairs_by_setting(_with_masks(), specs)), [])
 
 
-def _alike(run: Run, spec: PruneSpec) -> bool:
-    """Return whether a run was pruned with the settings of a spec, whatever its model."""
-    try:
-        own = PruneSpec.model_validate(run.parameters)
-    except ValidationError:
-        return False
-    same_seed = own.calibration.seed == spec.calibration.seed
-    left_out = {"model", "out"}
-    return same_seed and without_seed(own).model_dump(exclude=left_out) == without_seed(spec).model_dump(
-        exclude=left_out
-    )
+def _with_masks() -> list[Run]:
+    return [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
 
 
 def _table_of_done(known: list[Run]) -> Run | None:
@@ -108,9 +90,9 @@ def _table_of_done(known: list[Run]) -> Run | None:
     by_id = {run.id: run for run in done}
     if st.session_state.get(_OPENED) not in by_id or st.session_state.get(_NEWEST) != done[0].id:
         st.session_state[_NEWEST] = done[0].id
-        pair = [run.id for run in matched_pair()]
         # Of a run and its control the run tells more.
-        st.session_state[_OPENED] = pair[1] if done[0].id in pair else done[0].id
+        told = {pair.control.id: pair.run.id for pair in matched_pairs()}
+        st.session_state[_OPENED] = told.get(done[0].id, done[0].id)
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows

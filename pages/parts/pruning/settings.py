@@ -45,6 +45,7 @@ from pages.parts.tuning.statistics import stored_settings
 from pages.parts.user_errors import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_STRENGTH = "discount_strength"
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 
 
@@ -69,21 +70,26 @@ def prune_settings(model: ModelSpec) -> Asked:
         return Asked([], checkpoint, DEFAULT_CALIBRATION, TuneParams(), {}, discounts=False)
     _take_old_steps()
     methods = _methods(checkpoint)
-    place = st.container(key="prune_sparsity_place")
-    quantization = _quantization(checkpoint)
+    place, first = st.container(key="prune_sparsity_place"), st.container(key="prune_first_place", gap="small")
+    advanced = st.expander("Advanced", icon=":material/tune:", key="fold_prune_advanced")
+    with advanced:
+        quantization = _quantization(checkpoint)
     rows: list[Reader] = [METHODS[method] for method in methods]
     rows += [QUANTIZERS[quantization.quantizer]] if quantization.active else []
-    discount, tried = _discount(rows), st.container()
-    calibration = _calibration(rows, checkpoint)
-    steps = _steps(rows, calibration)
-    what = _what(checkpoint, place)
-    stored = stored_settings()
-    more = _more(checkpoint, what["pattern"] in PATTERNS and PATTERNS[what["pattern"]].cuts_experts, what["allocation"])
+    with first:
+        discount = _discount(rows)
+        calibration = _calibration(rows, checkpoint)
+    with advanced:
+        steps = _steps(rows, calibration)
+        what = _what(checkpoint, place)
+        cuts_experts = what["pattern"] in PATTERNS and PATTERNS[what["pattern"]].cuts_experts
+        more = _more(checkpoint, cuts_experts, what["allocation"])
+        stored = stored_settings()
     setting = TuneParams(discount=discount, sparsity=what["sparsity"], **steps.model_dump())
     discounts = any(METHODS[method].discounted for method in methods)
     if discounts:
         remember(setting)
-        with tried.expander("Presets, undo, A and B", key="fold_prune_tried"):
+        with advanced.expander("Presets, undo, A and B", key="fold_prune_tried"):
             actions()
     chosen = {**what, **more, "calibration": calibration, "steps": steps, "discount": discount}
     chosen["quantization"] = quantization
@@ -337,15 +343,16 @@ def _steps(rows: list[Reader], calibration: CalibrationParams) -> StepParams:
 
 
 def _discount(rows: list[Reader]) -> DiscountParams:
-    """The sliders of the discount; how sinks are judged is in a fold."""
+    """Draw how strongly sinks are discounted; which tokens are sinks is in a fold, whose title tells k and α."""
     if not any(row.discounted for row in rows):
         return DiscountParams()
-    numbers = sliders()
-    values = {name: controls.draw_slider(DiscountParams, name, key_of(name), bind="query-params") for name in numbers}
-    keys = {name: key_of(name) for name in DiscountParams.model_fields if name not in numbers}
-    place, drawn = fold("How sinks are judged", "fold_prune_discount", settings_of(DiscountParams, keys))
+    values = {_STRENGTH: controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), bind="query-params")}
+    keys = {name: key_of(name) for name in DiscountParams.model_fields if name != _STRENGTH}
+    numbers = [name for name in sliders() if name != _STRENGTH]
+    place, drawn = fold("Which tokens are sinks", "fold_prune_discount", settings_of(DiscountParams, keys, numbers))
     if drawn:
         with place:
             for name, key in keys.items():
-                values[name] = controls.draw(DiscountParams, name, key, bind="query-params")
+                draw = controls.draw_slider if name in numbers else controls.draw
+                values[name] = draw(DiscountParams, name, key, bind="query-params")
     return DiscountParams(**values)

@@ -1,28 +1,58 @@
 """The accuracies of the scored runs beside the dense model's and chance, before a run is ticked."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
+from analysis.engine.run_pairs import RunPair, pairs_by_setting
+from analysis.engine.runs import Run
 from analysis.exhibits.scored_runs import Alike, by_sparsity
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
+from analysis.findings.evaluations import by_setting
+from analysis.specs import detail, where
+from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
 from pages.parts.run_rows import method_title
 
 _accuracy = kept(figures.accuracy)
+_MOST = 12  # pairs that the first line is over, as reading the answers of many takes long
 
 
 def say_scores(alike: Alike) -> None:
-    """Say the accuracies of runs with the dense model's, chance and the items."""
+    """Say whether the sink discount changes accuracy, where runs have their controls; and the accuracies of runs with
+    the dense model's, chance and the items."""
     values = [value for _, value in alike.runs]
     levels, _, tasks = finding_of(
         "scored alike", values, alike.dense, alike.chance, alike.items, alike.tasks
     ).partition(" Tasks: ")
-    st.markdown(f"##### {plain(levels)}")
-    st.caption(
-        f"Newest evaluation of each run, the mean over {plain(tasks)} Tick runs to compare them on the same items."
-    )
+    said, told = _of_the_discount([run for run, _ in alike.runs])
+    st.markdown(f"##### {plain(said or levels)}")
+    beneath = f"{told} {levels}" if said else "Tick runs to compare them on the same items."
+    st.caption(plain(beneath), help=f"Newest evaluation of each run, the mean over {plain(tasks)}")
+
+
+def _of_the_discount(runs: Sequence[Run]) -> tuple[str, str]:
+    """Return what the sink discount does to accuracy at every setting that has a control, and on what that stands; ''
+    where none has one."""
+    pairs: list[RunPair] = []
+    for group in pairs_by_setting(runs):
+        if len(pairs) + len(group) <= _MOST:
+            pairs += group
+    if not pairs:
+        return "", ""
+    both = {run.id: run for pair in pairs for run in (pair.control, pair.run)}
+    results = joined_results(list(both.values()), dense=True)
+    if results is None or not results.accuracies:
+        return "", ""
+    places = {run_id: place for place, run_id in enumerate(both, 1)}  # after the dense model
+    settings = {
+        (places[pair.run.id], places[pair.control.id]): " ".join(filter(None, (where(pair.spec), detail(pair.spec))))
+        for pair in pairs
+    }
+    return by_setting(results, settings)
 
 
 def accuracy_of_runs(alike: Alike) -> None:

@@ -1,11 +1,13 @@
 """The table of runs: filters, columns to sort by, and which runs are ticked, in the table or by name."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run
+from analysis.words import counted, listed
 from pages.parts import address
 from pages.parts.charts import table
 from pages.parts.keyed import keyed_columns
@@ -22,25 +24,29 @@ def runs_table(runs: list[Run]) -> list[Run]:
     """Draws filters, table and box, and returns the runs that are chosen."""
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
-    shown = _filtered(runs)
+    place = st.container()
+    beneath, filters = keyed_columns([5, 1], "runs_chosen", vertical_alignment="bottom")
+    with filters.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
+        shown = _filtered(runs)
     st.session_state[_SHOWN] = [run.id for run in shown]
     if shown:
         # Ticks are of places in the table, so another choice of rows is another table.
         key = f"runs_table_{abs(hash(tuple(run.id for run in shown))):x}"
-        table(
-            f"{len(shown):,} of {len(runs):,} runs",
-            "Tick one to open it, two to eight to compare them. Accuracy: newest evaluation, mean over its tasks, 95 % "
-            "interval over items; calibration seeds add noise that it leaves out.",
-            pd.DataFrame(row(run) for run in shown),
-            key,
-            on_select=lambda: _ticked(key, by_id),
-            selection_mode="multi-row",
-            height=min(38 + 35 * len(shown), _HEIGHT),
-            column_config=COLUMNS,
-        )
+        with place:
+            table(
+                _counted(shown, runs),
+                "Tick one to open it, two to eight to compare them. Accuracy: newest evaluation, mean over its tasks, "
+                "95 % interval over items; calibration seeds add noise that it leaves out.",
+                pd.DataFrame(row(run) for run in shown),
+                key,
+                on_select=lambda: _ticked(key, by_id),
+                selection_mode="multi-row",
+                height=min(38 + 35 * len(shown), _HEIGHT),
+                column_config=COLUMNS,
+            )
     else:
-        st.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
-    chosen = st.multiselect(
+        place.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
+    chosen = beneath.multiselect(
         "Ticked",
         list(by_id),
         key=_CHOSEN,
@@ -54,6 +60,14 @@ def runs_table(runs: list[Run]) -> list[Run]:
     elif RUNS_ASKED in st.query_params:
         del st.query_params[RUNS_ASKED]
     return [by_id[run_id] for run_id in chosen]
+
+
+def _counted(shown: list[Run], runs: list[Run]) -> str:
+    """Return how many runs are shown, and where that is all of them, of what kinds they are."""
+    if len(shown) < len(runs):
+        return f"{len(shown):,} of {counted(len(runs), 'run')}"
+    kinds = Counter(run.kind for run in runs)
+    return f"{counted(len(runs), 'run')}: {listed([f'{count:,} {kind}' for kind, count in kinds.items()])}"
 
 
 def _from_address(by_id: dict[str, Run]) -> None:
@@ -84,11 +98,10 @@ def _follow(by_id: Mapping[str, Run]) -> None:
 
 
 def _filtered(runs: list[Run]) -> list[Run]:
-    words, methods, only = keyed_columns([3, 4, 2], "runs_filters", vertical_alignment="bottom")
-    text = words.text_input("Search", key="runs_words", placeholder="name, model, tag or note", bind="query-params")
+    text = st.text_input("Search", key="runs_words", placeholder="name, model, tag or note", bind="query-params")
     kinds = list(dict.fromkeys(method_title(run) for run in runs))
-    chosen = methods.multiselect("Methods", kinds, key="runs_methods", placeholder="all", bind="query-params")
-    starred = only.toggle("Starred only", key="runs_starred", bind="query-params")
+    chosen = st.multiselect("Methods", kinds, key="runs_methods", placeholder="all", bind="query-params")
+    starred = st.toggle("Starred only", key="runs_starred", bind="query-params")
     wanted = text.lower().split()
     return [
         run

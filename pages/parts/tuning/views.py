@@ -167,13 +167,14 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     ]
     chart(
         Exhibit(
-            f"Mask bits changed by the discount{', minus those changed by another seed' if beyond else ''}",
+            "Weights changed: discount minus another seed" if beyond else "Weights changed by the discount",
             sentence,
             grids.grids(
                 shown,
                 "changed, minus another seed" if beyond else "mask bits changed",
                 _short_names(statistics),
                 signed=beyond,
+                bar_title="percentage points of the weights" if beyond else "",
             ),
             _table(statistics, effects),
             formula=_SCORE,
@@ -185,7 +186,10 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
 
 def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects]) -> str:
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
-    changed = {("the discount" if len(totals) == 1 else name): total.changed for name, total in totals.items()}
+    if len(effects) == 1:
+        (effect,), (total,) = effects.values(), totals.values()
+        return finding_of("changed matrices", effect.changed, effect.floor, total.changed, total.floor)
+    changed = {name: total.changed for name, total in totals.items()}
     return finding_of("change against seeds", changed, next(iter(totals.values())).floor)
 
 

@@ -1,0 +1,56 @@
+"""Runs with a sink discount beside their controls, over the calibration seeds that both were pruned with."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from analysis.engine.runs import Run
+from analysis.specs import ModelSpec, PruneSpec, against, setting_key
+
+
+class RunPair(NamedTuple):
+    """A control, and the run that differs from it in the discount of the sinks alone. spec: of the run."""
+
+    control: Run
+    run: Run
+    spec: PruneSpec
+
+    @property
+    def seed(self) -> int:
+        """The calibration seed of both."""
+        return self.spec.calibration.seed
+
+
+def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> list[list[RunPair]]:
+    """Return the pairs of each setting by seed: those of the asked settings first, then those with the newest run.
+
+    runs: newest first; of two that were pruned alike the newer one counts. Only runs of one precision make a pair.
+    """
+    known: dict[tuple[str, str, int], tuple[Run, PruneSpec]] = {}
+    for run in runs:
+        try:
+            spec = PruneSpec.model_validate(run.parameters)
+        except ValidationError:
+            continue
+        if run.kind == "pruned" and run.parameters:
+            known.setdefault((_setting(run.model, spec), _precision(run), spec.calibration.seed), (run, spec))
+    groups: dict[tuple[str, str], list[RunPair]] = defaultdict(list)
+    for (setting, precision, seed), (run, spec) in known.items():
+        control = against(spec, "control")
+        other = None if control is None else known.get((_setting(run.model, control), precision, seed))
+        if other is not None:
+            groups[setting, precision].append(RunPair(other[0], run, spec))
+    wanted = {_setting(spec.model.source, spec): place for place, spec in enumerate(asked)}
+    order = sorted(groups, key=lambda group: wanted.get(group[0], len(wanted)))
+    return [sorted(groups[group], key=lambda pair: pair.seed) for group in order]
+
+
+def _setting(model: str, spec: PruneSpec) -> str:
+    """Return the key of a pruning's setting, wherever its model was run."""
+    return setting_key(spec.model_copy(update={"model": ModelSpec(source=model)}))
+
+
+def _precision(run: Run) -> str:
+    return str(((run.report or {}).get("model") or {}).get("dtype", ""))

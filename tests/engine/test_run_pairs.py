@@ -1,0 +1,53 @@
+"""Runs beside their controls: which two make a pair, and which pairs are seeds of one setting."""
+
+import pytest
+
+from analysis.engine.run_pairs import pairs_by_setting
+from analysis.engine.runs import Run
+from analysis.specs import CalibrationParams, DiscountParams, PruneSpec
+
+
+def run(method: str, seed: int = 0, dtype: str = "float32", **settings) -> Run:
+    spec = PruneSpec(method=method, calibration=CalibrationParams(seed=seed), **settings)
+    parameters = spec.model_dump(mode="json")
+    return Run(
+        f"{method} {seed} {settings} {dtype}",
+        "pruned",
+        method,
+        "/folder",
+        "bundled",
+        0.0,
+        parameters=parameters,
+        report={"model": {"dtype": dtype}},
+    )
+
+
+def both(seed: int, **settings) -> list[Run]:
+    return [run("sink-wanda", seed, **settings), run("wanda-noised", seed, **settings)]
+
+
+def test_pairs_that_differ_in_their_seed_alone_stand_together_by_seed():
+    groups = pairs_by_setting([*both(3), *both(0), *both(1, sparsity=0.7), run("magnitude")])
+    assert [[pair.seed for pair in group] for group in groups] == [[0, 3], [1]]
+    for pair in groups[0]:
+        assert (pair.run.automatic, pair.control.automatic) == ("sink-wanda", "wanda-noised")
+
+
+def test_the_asked_setting_comes_first_whatever_its_seed():
+    asked = PruneSpec(method="sink-wanda", sparsity=0.7, calibration=CalibrationParams(seed=9))
+    first, _ = pairs_by_setting([*both(0), *both(1, sparsity=0.7)], [asked])
+    assert first[0].spec.sparsity == 0.7
+
+
+@pytest.mark.parametrize(
+    "control",
+    [run("wanda-noised", 1), run("wanda-noised", sparsity=0.6), run("wanda-noised", dtype="bfloat16"), run("wanda")],
+)
+def test_a_run_of_another_seed_sparsity_precision_or_method_is_no_control(control):
+    assert pairs_by_setting([run("sink-wanda"), control]) == []
+
+
+def test_discounts_that_differ_share_a_control_and_are_settings_of_their_own():
+    weak = run("sink-wanda", discount=DiscountParams(discount_strength=0.5))
+    groups = pairs_by_setting([weak, *both(0)])
+    assert len(groups) == 2 and {group[0].control.automatic for group in groups} == {"wanda-noised"}
