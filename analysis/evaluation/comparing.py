@@ -59,12 +59,6 @@ def pairs(results: Results) -> list[Pair]:
     return list(dict.fromkeys(pair for some in related_pairs(results).values() for pair in some))
 
 
-def is_one_setting(results: Results, some: Sequence[Pair]) -> bool:
-    """Return whether pairs differ in nothing but their calibration seed; False where there is none."""
-    every = conditions_of(results)
-    return len({tuple(conditions.but_for_the_seed(every[model]) for model in pair) for pair in some}) == 1
-
-
 def missing(results: Results, relation: str) -> list[str]:
     """A sentence for every sink-aware run that has no such counterpart here, with what comes nearest."""
     every, sentences = conditions_of(results), []
@@ -308,6 +302,12 @@ def family_with(results: Results, some: Sequence[Pair]) -> Family:
 def pairs_with(results: Results, some: Sequence[Pair]) -> list[Pair]:
     """The pairs that are looked at by themselves, and those that are chosen besides."""
     return list(dict.fromkeys([*pairs(results), *some]))
+
+
+def is_one_setting(results: Results, some: Sequence[Pair]) -> bool:
+    """Return whether these are one pair, or pairs that differ in nothing but their calibration seed."""
+    groups = over_seeds(results, pairs_with(results, some)) if len(some) > 1 else ()
+    return len(some) == 1 or any(set(some) == set(group.pairs) for group in groups)
 
 
 def scoring_versions(results: Results) -> dict[str, str]:

@@ -10,6 +10,8 @@ from analysis.statistics.decisions import POINTS, family_words, interval_words, 
 from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference
 from analysis.words import p_words, percent
 
+CONTROL = "the control"
+
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
     """A sentence or two a pair: the average difference, on which benchmarks there is one, what else differs, and which
@@ -44,13 +46,14 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
     return sentences + [over_seeds_in_words(results, group) for group in together]
 
 
-def headline(results: Results, some: Sequence[Pair]) -> tuple[str, str]:
-    """Return what accuracy does between runs and their controls, over the calibration seeds where there are several, in
-    one sentence; and on what that stands: items, seeds, and what size of effect would have been detected."""
+def headline(results: Results, some: Sequence[Pair], other: str = CONTROL) -> tuple[str, str]:
+    """Return what accuracy does between models and what they are compared with, over the calibration seeds where there
+    are several, in one sentence; and on what that stands: items, seeds, and what size of effect would have been
+    detected. other: what the second of each pair is called."""
     difference = together(results, some)
     if not difference.n:
         return "Accuracy: the two have no items in common yet.", ""
-    return f"{_accuracy(difference)}.", f"{_on(difference)}{detectable(difference)}."
+    return f"{_accuracy(difference, other)}.", f"{_on(difference)}{detectable(difference)}."
 
 
 def together(results: Results, some: Sequence[Pair]) -> Difference:
@@ -85,15 +88,15 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
     return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {beside}."
 
 
-def _accuracy(difference: Difference) -> str:
-    """Return what accuracy does against the control, without a full stop: the verdict first, then the estimate."""
-    change = f"{interval_words(difference)} against the control"
+def _accuracy(difference: Difference, other: str = CONTROL) -> str:
+    """Return what accuracy does, without a full stop: the verdict first, then the estimate. other: against what."""
+    change = f"{interval_words(difference)} against {other}"
     if difference.p is None:
         return f"Accuracy so far, without tests: {change}"
     if not difference.above_chance:
         return f"Accuracy cannot tell, as {AT_CHANCE}: {change}"
     if difference.shown:
-        return f"Accuracy is {difference.words} with the discount: {change}"
+        return f"Accuracy is {difference.words}: {change}"
     return f"Accuracy does not change significantly: {change}"
 
 

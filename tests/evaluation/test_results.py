@@ -209,7 +209,7 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)
 
 
-@pytest.mark.parametrize(("drop", "begins"), [(0.0, "does not change significantly"), (0.9, "is worse with the")])
+@pytest.mark.parametrize(("drop", "begins"), [(0.0, "does not change significantly"), (0.9, "is worse: ")])
 def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path, drop, begins):
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
     (sentence,) = evaluations.verdicts(found, [(2, 1)])
@@ -416,6 +416,8 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     said, told = evaluations.headline(seeded, control)
     assert said.startswith("Accuracy does not change significantly: ")
     assert "On 80 items and 3 calibration seeds; with 3 calibration seeds " in told
+    assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
+    assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
     assert evaluations.headline(seeded, control[:1])[1].startswith("On 80 items;"), "of one alone"
 
 

@@ -7,7 +7,7 @@ import pytest
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, StatisticsParams, SuggestSpec
 from analysis.words import percent
 from pages.parts.session import engine
-from tests.ui.helpers import app, charts, texts
+from tests.ui.helpers import app, charts, texts, unfold
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25), heldout=1)
@@ -88,6 +88,7 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     chosen = next(row for row in rows if row["number"] != best and row["discount"] != DiscountParams().model_dump())
     test.selectbox(key="suggest_trial").set_value(chosen["number"]).run()
     test.button(key="suggest_use").click().run()
+    unfold(test, "fold_prune_discount")
     sliders = {name: check(test).slider(key=f"prune_{name}").value for name in spec.searched}
     assert sliders == {name: chosen["discount"][name] for name in spec.searched}
     test.button(key="tuning_undo").click().run()

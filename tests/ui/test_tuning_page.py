@@ -37,7 +37,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
 from tests.conftest import GOLDEN
-from tests.ui.helpers import app, charts, texts
+from tests.ui.helpers import app, charts, texts, unfold
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(
@@ -70,7 +70,7 @@ def stored(kind, spec):
 
 
 def page(**query):
-    return app("pages/prune.py", **QUERY, **query)
+    return unfold(app("pages/prune.py", **QUERY, **query), "fold_prune_discount")
 
 
 def total(statistics, setting):

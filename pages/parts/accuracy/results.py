@@ -17,7 +17,7 @@ from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
-from analysis.findings.evaluations import adjustment, verdicts
+from analysis.findings.evaluations import adjustment, headline, verdicts
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
@@ -165,7 +165,13 @@ def differences(results: Results, compared: Compared) -> None:
 
 
 def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
-    st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
+    sentences = "\n\n".join(plain(sentence) for sentence in verdicts(results, pairs))
+    if comparing.is_one_setting(results, pairs):
+        said, told = headline(results, pairs, name)
+        st.markdown(f"##### {plain(said)}")
+        st.caption(plain(told), help=sentences)
+    else:
+        st.markdown(sentences)
     rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}

@@ -80,7 +80,7 @@ def prune_settings(model: ModelSpec) -> Asked:
         discount = _discount(rows)
         calibration = _calibration(rows, checkpoint)
     with advanced:
-        steps = _steps(rows, calibration)
+        steps = _steps(rows, calibration, refused=first)
         what = _what(checkpoint, place)
         cuts_experts = what["pattern"] in PATTERNS and PATTERNS[what["pattern"]].cuts_experts
         more = _more(checkpoint, cuts_experts, what["allocation"])
@@ -321,7 +321,8 @@ def _calibration(rows: list[Reader], checkpoint: Checkpoint | None) -> Calibrati
     return params
 
 
-def _steps(rows: list[Reader], calibration: CalibrationParams) -> StepParams:
+def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGenerator) -> StepParams:
+    """Draw which noise steps count. refused: where it is said why some do not go together."""
     if not any(row.weighs_steps for row in rows):
         return StepParams()
     if not NOISES[calibration.noise].by_step:
@@ -338,7 +339,7 @@ def _steps(rows: list[Reader], calibration: CalibrationParams) -> StepParams:
     try:
         return StepParams(**values)
     except ValidationError as error:
-        st.error(plain(sentence(error)))
+        refused.error(plain(sentence(error)))
         st.stop()
 
 
