@@ -61,9 +61,11 @@ def main() -> None:
         )
     with preview:
         st.markdown("**2 · Which weights change**", help=plain(f"In {model_name(model.source)}."))
+        pruned = st.container()
         found = _preview(model, asked)
         if found is None and masks is not None and view != MASKS:
-            projections_map(masks.comparison, masks.floor)
+            with pruned:
+                projections_map(masks.comparison, masks.floor)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         start(asked)

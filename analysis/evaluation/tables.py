@@ -63,8 +63,8 @@ def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
 
 
 def role_table(results: Results) -> list[dict[str, str]]:
-    """Return the average accuracy by role, a row each, with the exact names: the dense model, runs with a discount and
-    their controls, each the mean over its calibration seeds, other models by their names, and chance.
+    """Return the average accuracy by role, a row each, with its run's name or the number of its calibration seeds: the
+    dense model, runs with a discount and their controls, each the mean over seeds, other models by name, and chance.
 
     Where pairs of several settings are there, every model has a row of its own.
     """
@@ -79,7 +79,7 @@ def role_table(results: Results) -> list[dict[str, str]]:
         {
             "model": role,
             MEAN: _percent(average(results, *models)),
-            "run": ", ".join(results.names[model] for model in models if results.names[model] != role),
+            "run": results.names[models[0]] if len(models) == 1 else f"{len(models)} calibration seeds",
         }
         for role, models in members.items()
     ]

@@ -27,8 +27,8 @@ def grid_of(
         top = float(np.nanmax(chance)) if np.isfinite(chance).any() else 0.0
         return figures.grids([figures.Grid("", values, lines)], name, columns, top=top, **options)
     shown = figures.beyond("", values, measure.compute(floor), lines, name)
-    bar = f"{name}, minus two seeds (points)"
-    return figures.grids([shown], f"{name} minus two seeds", columns, signed=True, bar_title=bar, **options)
+    told = f"{name} minus two seeds"
+    return figures.grids([shown], told, columns, signed=True, bar_title="percentage points", **options)
 
 
 def part_shape(masks: MaskFolder, layer: int, name: str, head: int | None) -> tuple[int, int]:

@@ -53,7 +53,7 @@ def headline(results: Results, some: Sequence[Pair], other: str = CONTROL) -> tu
     difference = together(results, some)
     if not difference.n:
         return "Accuracy: the two have no items in common yet.", ""
-    return f"{_accuracy(difference, other)}.", f"{_on(difference)}{detectable(difference)}."
+    return f"{_accuracy(difference, other)}.", standing(difference)
 
 
 def together(results: Results, some: Sequence[Pair]) -> Difference:
@@ -75,17 +75,17 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
     alone = {(pair,): comparing.overall(family[pair]) for pair in names if not any(pair in pairs for pairs in crossed)}
     found = {names[pairs[0]]: difference for pairs, difference in (crossed | alone).items()}
     if len(found) == 1:
-        (difference,) = found.values()
-        return f"{_accuracy(difference)}.", f"{_on(difference)}{detectable(difference)}."
+        ((name, difference),) = found.items()
+        said, stands = _accuracy(difference), standing(difference)
+        return f"With the sink discount, {said[0].lower()}{said[1:]}.", f"At {name}, {stands[0].lower()}{stands[1:]}"
     shown = {name: difference for name, difference in found.items() if difference.shown}
     name, largest = max((shown or found).items(), key=lambda one: abs(one[1].value))
     tested = "after Holm correction" if largest.p is not None else "before all items are in"
     if shown:
         said = f"The sink discount changes accuracy at {len(shown)} of {len(found)} settings {tested}."
-        return said, f"Largest: {interval_words(largest)} against the control at {name}. {_on(largest)}."
+        return said, f"Largest: {interval_words(largest)} against the control at {name}. {standing(largest)}"
     said = f"The sink discount does not change accuracy significantly at any of {len(found)} settings."
-    beside = f"{_on(largest)}{detectable(largest)}"
-    return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {beside}."
+    return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {standing(largest)}"
 
 
 def _accuracy(difference: Difference, other: str = CONTROL) -> str:
@@ -100,9 +100,12 @@ def _accuracy(difference: Difference, other: str = CONTROL) -> str:
     return f"Accuracy does not change significantly: {change}"
 
 
-def _on(difference: Difference) -> str:
-    seeds = f" and {difference.seeds} calibration seeds" if difference.holds_seeds else ""
-    return f"On {difference.n:,} items{seeds}"
+def standing(difference: Difference) -> str:
+    """Return on what a difference stands in a sentence: items, calibration seeds where there are several, and what size
+    of effect would have been detected."""
+    seen_as, seeds = detectable(difference), f"{difference.seeds} calibration seeds"
+    beside = f" and {seeds}" if difference.holds_seeds and seeds not in seen_as else ""
+    return f"On {difference.n:,} items{beside}{seen_as}."
 
 
 def tested(difference: Difference) -> str:

@@ -114,7 +114,7 @@ def in_brief(results: Results, said: bool = False) -> None:
     shown = list(results.once(tables.accuracy_grid)[0])[1]
     rows = results.once(tables.role_table)
     cells = [f"| {_role(row)} | {_unbroken(row[tables.MEAN])} |" for row in rows]
-    st.markdown("\n".join([f"| model | {plain(shown)}, % |", "| :-- | :-- |", *cells]))
+    st.markdown("\n".join([f"| model | {plain(shown)} |", "| :-- | :-- |", *cells]))
     exhibit_table(
         "Accuracy", "Right answers in percent, with the 95 % interval in brackets.", pd.DataFrame(rows), _GRID
     )
@@ -122,7 +122,8 @@ def in_brief(results: Results, said: bool = False) -> None:
 
 def _role(row: Mapping[str, str]) -> str:
     """Return a role as Markdown, with the exact name of its run in small."""
-    return plain(row["model"]) + (f" :small[:gray[{plain(row['run'])}]]" if row["run"] else "")
+    named = row["run"] if row["run"] not in ("", row["model"]) else ""
+    return plain(row["model"]) + (f" :small[:gray[{plain(named)}]]" if named else "")
 
 
 def _unbroken(number: str) -> str:

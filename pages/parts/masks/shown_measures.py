@@ -50,7 +50,7 @@ def formula(measure: Measure) -> str:
 
 def title_of(measure: Measure, floor: object, where: str) -> str:
     """Return the title of a grid: what its cells hold. floor: of two calibration seeds, if they are subtracted."""
-    less = "" if floor is None else " minus that of two calibration seeds,"
+    less = "" if floor is None else " minus two calibration seeds,"
     return f"{measure.title}{less} {where}"
 
 
@@ -70,6 +70,8 @@ def cells_in_words(
     value, chance = (float(share(whole)) for share in (measure.compute, measure.independent))
     if said:
         return said
+    if floor is not None and what == "matrix":  # all of them together are the first line of the page
+        return "No matrix differs by more than two calibration seeds do (blue)."
     none = "" if floor is None else f"No {what} differs by more than two calibration seeds do. "
     return none + finding_of("whole against seeds", measure.title, value, seeds, chance, called)
 

@@ -32,6 +32,7 @@ from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 _PLACE, _BATCH, _SCORE = "prune", "prune_batch", "prune_then_score"
+UNBROKEN = "\u00a0"  # a space at which no line ends
 
 
 def start(asked: Asked) -> None:
@@ -231,16 +232,19 @@ def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | Non
         related = comparing.related_pairs(results)["control"]
         accuracy, told = headline(results, related)
         explained += f" {tested(together(results, related))}"
-    st.markdown(f"##### {plain(finding_of('discounted mask', value, seeds, chance))} {plain(accuracy)}")
+    said = f"{finding_of('discounted mask', value, seeds, chance)} {accuracy}"
+    st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
     spec = pairs[0].spec
-    what = " · ".join(filter(None, (pairs[0].run.model, where(spec), detail(spec), _seeds_in_words(pairs, results))))
-    st.caption(plain(f"{what}. {told}".strip()), help=plain(explained))
+    sparsity = where(spec) and f"{where(spec)} sparsity"
+    what = ", ".join(filter(None, (pairs[0].run.model, sparsity, detail(spec), _seeds_in_words(pairs, results))))
+    st.caption(plain(f"{what[0].upper()}{what[1:]}. {told}".strip()), help=plain(explained))
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:
-    """Return the calibration seeds of pairs, and how many of them are scored where that is not all."""
-    if not METHODS[pairs[0].spec.method].calibrated:
-        return ""
+    """Return the calibration seeds of pairs, and how many of them are scored; '' where all are, which is told with the
+    accuracy."""
     scored = 0 if results is None else len(comparing.related_pairs(results)["control"])
-    counted_seeds = counted(len(pairs), "calibration seed")
-    return f"{counted_seeds}, {scored} scored" if 0 < scored < len(pairs) else counted_seeds
+    if not METHODS[pairs[0].spec.method].calibrated or 1 < scored == len(pairs):
+        return ""
+    whole = counted(len(pairs), "calibration seed")
+    return f"{whole}, {scored} scored" if 0 < scored < len(pairs) else whole

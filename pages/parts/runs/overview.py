@@ -48,11 +48,13 @@ def _of_the_discount(runs: Sequence[Run]) -> tuple[str, str]:
     if results is None or not results.accuracies:
         return "", ""
     places = {run_id: place for place, run_id in enumerate(both, 1)}  # after the dense model
-    settings = {
-        (places[pair.run.id], places[pair.control.id]): " ".join(filter(None, (where(pair.spec), detail(pair.spec))))
-        for pair in pairs
-    }
+    settings = {(places[pair.run.id], places[pair.control.id]): _setting(pair) for pair in pairs}
     return by_setting(results, settings)
+
+
+def _setting(pair: RunPair) -> str:
+    removed = where(pair.spec)
+    return ", ".join(filter(None, (removed and f"{removed} sparsity", detail(pair.spec))))
 
 
 def accuracy_of_runs(alike: Alike) -> None:

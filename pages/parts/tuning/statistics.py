@@ -89,8 +89,8 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.caption(
-            "See which weights each slider spares, after one pass of the dense model over "
-            f"{calibration.samples:d} noised sequences ({plain(_cost(spec))})."
+            f"See which weights any setting changes: one pass of the dense model over {calibration.samples:d} noised "
+            f"sequences ({plain(_cost(spec))})."
         )
         if acting_button("Preview masks", key="tuning_calibrate", icon=":material/grid_on:"):
             st.session_state[_ASKED] = question

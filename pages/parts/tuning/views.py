@@ -174,7 +174,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
                 "changed, minus another seed" if beyond else "mask bits changed",
                 _short_names(statistics),
                 signed=beyond,
-                bar_title="percentage points of the weights" if beyond else "",
+                bar_title="percentage points" if beyond else "",
             ),
             _table(statistics, effects),
             formula=_SCORE,
