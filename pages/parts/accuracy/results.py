@@ -110,7 +110,8 @@ def in_brief(results: Results, said: bool = False) -> None:
     pairs = related.get("control") or related[comparing.DENSE]
     if pairs and not said:
         st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
-    heading(*_titles(results))
+    title, sentence, explained, _, hint = _titles(results)
+    heading(title.replace("Accuracy", "Accuracy, %"), "", f"{plain(sentence)}\n\n{explained}", hint=hint)
     shown = list(results.once(tables.accuracy_grid)[0])[1]
     rows = results.once(tables.role_table)
     cells = [f"| {_role(row)} | {_unbroken(row[tables.MEAN])} |" for row in rows]
