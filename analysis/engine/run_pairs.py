@@ -53,4 +53,5 @@ def _setting(model: str, spec: PruneSpec) -> str:
 
 
 def _precision(run: Run) -> str:
-    return str(((run.report or {}).get("model") or {}).get("dtype", ""))
+    model = run.report.get("model") if run.report is not None else None
+    return str(model.get("dtype", "")) if model else ""

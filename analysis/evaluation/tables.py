@@ -79,7 +79,7 @@ def role_table(results: Results) -> list[dict[str, str]]:
         {
             "model": role,
             MEAN: _percent(average(results, *models)),
-            "run": results.names[models[0]] if len(models) == 1 else f"{len(models)} calibration seeds",
+            "run": results.names[models[0]] if len(models) == 1 else f"{len(models)} seeds",
         }
         for role, models in members.items()
     ]

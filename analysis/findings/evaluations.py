@@ -6,7 +6,7 @@ from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.statistics.crossed import SeedFloor
-from analysis.statistics.decisions import POINTS, family_words, interval_words, seen
+from analysis.statistics.decisions import POINTS, TOO_COARSE, family_words, interval_words, seen
 from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference
 from analysis.words import p_words, percent
 
@@ -77,33 +77,55 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
     if len(found) == 1:
         ((name, difference),) = found.items()
         said, stands = _accuracy(difference), standing(difference)
-        return f"With the sink discount, {said[0].lower()}{said[1:]}.", f"At {name}, {stands[0].lower()}{stands[1:]}"
+        return (
+            f"{said.replace('ccuracy', 'ccuracy with the sink discount', 1)}.",
+            f"At {name}, {stands[0].lower()}{stands[1:]}",
+        )
     shown = {name: difference for name, difference in found.items() if difference.shown}
     name, largest = max((shown or found).items(), key=lambda one: abs(one[1].value))
     tested = "after Holm correction" if largest.p is not None else "before all items are in"
+    settings = f"{len(found)} {'sparsities' if all(name.endswith(' sparsity') for name in found) else 'settings'}"
     if shown:
-        said = f"The sink discount changes accuracy at {len(shown)} of {len(found)} settings {tested}."
+        said = f"The sink discount changes accuracy at {len(shown)} of {settings} {tested}."
         return said, f"Largest: {interval_words(largest)} against the control at {name}. {standing(largest)}"
-    said = f"The sink discount does not change accuracy significantly at any of {len(found)} settings."
+    said = f"The sink discount does not change accuracy significantly at any of {settings}."
+    if all(map(_is_coarse, found.values())):
+        said = f"{_too_few(largest)} cannot tell whether the sink discount changes accuracy at any of {settings}."
     return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {standing(largest)}"
 
 
-def _accuracy(difference: Difference, other: str = CONTROL) -> str:
-    """Return what accuracy does, without a full stop: the verdict first, then the estimate. other: against what."""
+def _accuracy(difference: Difference, other: str = CONTROL, discount: bool = False) -> str:
+    """Return what accuracy does, without a full stop: the verdict first, then the estimate. other: against what.
+    discount: whether it is said that this is the sink discount's doing."""
     change = f"{interval_words(difference)} against {other}"
     if difference.p is None:
         return f"Accuracy so far, without tests: {change}"
     if not difference.above_chance:
         return f"Accuracy cannot tell, as {AT_CHANCE}: {change}"
     if difference.shown:
-        return f"Accuracy is {difference.words}: {change}"
-    return f"Accuracy does not change significantly: {change}"
+        return f"Accuracy {'with the sink discount ' if discount else ''}is {difference.words}: {change}"
+    if _is_coarse(difference):
+        asked = "the sink discount changes accuracy" if discount else "accuracy changes"
+        return f"{_too_few(difference)} cannot tell whether {asked}: {change}"
+    kept = "The sink discount does not change accuracy" if discount else "Accuracy does not change"
+    return f"{kept} significantly: {change}"
+
+
+def _is_coarse(difference: Difference) -> bool:
+    """Return whether only a difference that no pruning makes would have been detected."""
+    return difference.detectable() >= TOO_COARSE
+
+
+def _too_few(difference: Difference) -> str:
+    return f"{difference.seeds} calibration seeds" if difference.holds_seeds else f"{difference.n:,} items"
 
 
 def standing(difference: Difference) -> str:
     """Return on what a difference stands in a sentence: items, calibration seeds where there are several, and what size
     of effect would have been detected."""
     seen_as, seeds = detectable(difference), f"{difference.seeds} calibration seeds"
+    if difference.detectable() >= 1:  # which the verdict says
+        seen_as = ""
     beside = f" and {seeds}" if difference.holds_seeds and seeds not in seen_as else ""
     return f"On {difference.n:,} items{beside}{seen_as}."
 

@@ -209,13 +209,21 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)
 
 
-@pytest.mark.parametrize(("drop", "begins"), [(0.0, "does not change significantly"), (0.9, "is worse: ")])
-def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path, drop, begins):
+@pytest.mark.parametrize(
+    ("drop", "coarse", "begins"),
+    [
+        (0.0, 1.0, "Accuracy does not change significantly: "),
+        (0.0, 0.1, "80 items cannot tell whether accuracy changes: "),
+        (0.9, 0.1, "Accuracy is worse: "),
+    ],
+)
+def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path, monkeypatch, drop, coarse, begins):
+    monkeypatch.setattr(evaluations, "TOO_COARSE", coarse)
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
     (sentence,) = evaluations.verdicts(found, [(2, 1)])
     said, told = evaluations.headline(found, [(2, 1)])
     estimate = said.partition(": ")[2].removesuffix(" against the control.")
-    assert said.startswith(f"Accuracy {begins}") and f"on average {estimate}" in sentence
+    assert said.startswith(begins) and f"on average {estimate}" in sentence
     assert ("not significant, p " in sentence) == (drop == 0) == ("would have been detected" in told)
     assert "worse, p " in sentence or drop == 0
     assert told.startswith("On 80 items") and "calibration seeds" not in told
@@ -414,21 +422,24 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     (group,) = [one for one in comparing.over_seeds(seeded) if set(one.pairs) == set(control)]
     assert evaluations.together(seeded, control) == group.difference
     said, told = evaluations.headline(seeded, control)
-    assert said.startswith("Accuracy does not change significantly: ")
+    assert said.startswith("3 calibration seeds cannot tell whether accuracy changes: ")
     assert told.startswith("On 80 items; with 3 calibration seeds ")
     assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
     assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
     assert evaluations.headline(seeded, control[:1])[1].startswith("On 80 items;"), "of one alone"
 
 
-def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path):
+def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path, monkeypatch):
     said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
-    assert said.startswith("With the sink discount, accuracy does not change significantly: ")
+    assert said.startswith("3 calibration seeds cannot tell whether the sink discount changes accuracy: ")
     assert told.startswith("At 50 %, on 80 items; with 3 calibration seeds ")
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
     said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
-    assert said == "The sink discount does not change accuracy significantly at any of 2 settings."
+    assert said == "80 items cannot tell whether the sink discount changes accuracy at any of 2 settings."
     assert told.startswith("Largest difference to the control: ") and " at " in told
+    monkeypatch.setattr(evaluations, "TOO_COARSE", 1.0)
+    said, _ = evaluations.by_setting(found, {(2, 1): "50 % sparsity", (1, 0): "60 % sparsity"})
+    assert said == "The sink discount does not change accuracy significantly at any of 2 sparsities."
     found = written(tmp_path / "y.jsonl", counts=(40, 40, 40), drop=0.9)
     said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
     assert said == "The sink discount changes accuracy at 2 of 2 settings after Holm correction."
@@ -439,7 +450,7 @@ def test_accuracy_by_role_is_the_mean_over_seeds(seeded, found):
     dense, control, run, chance = tables.role_table(seeded)
     assert (dense["model"], dense["run"], chance["model"]) == ("Dense model", "dense", "Chance")
     assert (control["model"], run["model"]) == ("Without discount (control)", "With discount")
-    assert control["run"] == run["run"] == "3 calibration seeds"
+    assert control["run"] == run["run"] == "3 seeds"
     mean = np.mean([seeded.scored[name][[4, 5, 6]].mean() for name in "ab"])
     assert run["Average"].startswith(f"{100 * mean:.0f} [")
     assert [row["run"] for row in tables.role_table(found)[1:3]] == ["the control", "sink-aware"], "by their names"

@@ -174,7 +174,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
     told = texts(test)
     assert "The sink discount changes " in told and "independent masks would change" in told
-    assert "compared with its control" in told and "Accuracy is not measured on the same items yet" in told
+    assert "The control reads the same noised text" in told and "Accuracy is not measured on the same items yet" in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
     assert test.button(key="prune_score_both")
     test.toggle(key="prune_then_score").set_value(False).run()
@@ -185,8 +185,9 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert record.state == "done" and len(record.spec["compare"]) == 2
     del test.query_params["evaluation"]
     told = texts(test.run())
-    assert "Accuracy changes by " in told and "is not measured" not in told and "| dense |" in told
-    assert "Accuracy on 12 items, one calibration seed" in told
+    assert " cannot tell whether accuracy changes: " in told and "is not measured" not in told
+    assert "40 % sparsity, 1 calibration seed. On 12 items" in told.replace("\u00a0", " ")
+    assert all(f"| {role}" in told for role in ("Dense model", "Without discount (control)", "With discount", "Chance"))
 
 
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():

@@ -123,7 +123,7 @@ def in_brief(results: Results, said: bool = False) -> None:
 
 def _role(row: Mapping[str, str]) -> str:
     """Return a role as Markdown, with the exact name of its run in small."""
-    named = row["run"] if row["run"] not in ("", row["model"]) else ""
+    named = "" if row["run"] in row["model"].lower() or row["run"] == row["model"] else row["run"]
     return plain(row["model"]) + (f" :small[:gray[{plain(named)}]]" if named else "")
 
 

@@ -72,7 +72,7 @@ def cells_in_words(
         return said
     if floor is not None and what == "matrix":  # all of them together are the first line of the page
         return "No matrix differs by more than two calibration seeds do (blue)."
-    none = "" if floor is None else f"No {what} differs by more than two calibration seeds do. "
+    none = "" if floor is None else f"No {what} differs by more than two calibration seeds do (blue). "
     return none + finding_of("whole against seeds", measure.title, value, seeds, chance, called)
 
 
