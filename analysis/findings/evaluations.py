@@ -76,11 +76,8 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
     found = {names[pairs[0]]: difference for pairs, difference in (crossed | alone).items()}
     if len(found) == 1:
         ((name, difference),) = found.items()
-        said, stands = _accuracy(difference), standing(difference)
-        return (
-            f"{said.replace('ccuracy', 'ccuracy with the sink discount', 1)}.",
-            f"At {name}, {stands[0].lower()}{stands[1:]}",
-        )
+        said, stands = _accuracy(difference, discount=True), standing(difference)
+        return (f"{said}.", f"At {name}, {stands[0].lower()}{stands[1:]}")
     shown = {name: difference for name, difference in found.items() if difference.shown}
     name, largest = max((shown or found).items(), key=lambda one: abs(one[1].value))
     tested = "after Holm correction" if largest.p is not None else "before all items are in"
@@ -90,7 +87,9 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
         return said, f"Largest: {interval_words(largest)} against the control at {name}. {standing(largest)}"
     said = f"The sink discount does not change accuracy significantly at any of {settings}."
     if all(map(_is_coarse, found.values())):
-        said = f"{_too_few(largest)} cannot tell whether the sink discount changes accuracy at any of {settings}."
+        said = (
+            f"{_too_few(largest)} are too few to tell whether the sink discount changes accuracy at any of {settings}."
+        )
     return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {standing(largest)}"
 
 
@@ -106,7 +105,7 @@ def _accuracy(difference: Difference, other: str = CONTROL, discount: bool = Fal
         return f"Accuracy {'with the sink discount ' if discount else ''}is {difference.words}: {change}"
     if _is_coarse(difference):
         asked = "the sink discount changes accuracy" if discount else "accuracy changes"
-        return f"{_too_few(difference)} cannot tell whether {asked}: {change}"
+        return f"{_too_few(difference)} are too few to tell whether {asked}: {change}"
     kept = "The sink discount does not change accuracy" if discount else "Accuracy does not change"
     return f"{kept} significantly: {change}"
 

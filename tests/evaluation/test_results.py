@@ -213,7 +213,7 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
     ("drop", "coarse", "begins"),
     [
         (0.0, 1.0, "Accuracy does not change significantly: "),
-        (0.0, 0.1, "80 items cannot tell whether accuracy changes: "),
+        (0.0, 0.1, "80 items are too few to tell whether accuracy changes: "),
         (0.9, 0.1, "Accuracy is worse: "),
     ],
 )
@@ -422,7 +422,7 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     (group,) = [one for one in comparing.over_seeds(seeded) if set(one.pairs) == set(control)]
     assert evaluations.together(seeded, control) == group.difference
     said, told = evaluations.headline(seeded, control)
-    assert said.startswith("3 calibration seeds cannot tell whether accuracy changes: ")
+    assert said.startswith("3 calibration seeds are too few to tell whether accuracy changes: ")
     assert told.startswith("On 80 items; with 3 calibration seeds ")
     assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
     assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
@@ -431,11 +431,11 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
 
 def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path, monkeypatch):
     said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
-    assert said.startswith("3 calibration seeds cannot tell whether the sink discount changes accuracy: ")
+    assert said.startswith("3 calibration seeds are too few to tell whether the sink discount changes accuracy: ")
     assert told.startswith("At 50 %, on 80 items; with 3 calibration seeds ")
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
     said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
-    assert said == "80 items cannot tell whether the sink discount changes accuracy at any of 2 settings."
+    assert said == "80 items are too few to tell whether the sink discount changes accuracy at any of 2 settings."
     assert told.startswith("Largest difference to the control: ") and " at " in told
     monkeypatch.setattr(evaluations, "TOO_COARSE", 1.0)
     said, _ = evaluations.by_setting(found, {(2, 1): "50 % sparsity", (1, 0): "60 % sparsity"})

@@ -185,7 +185,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert record.state == "done" and len(record.spec["compare"]) == 2
     del test.query_params["evaluation"]
     told = texts(test.run())
-    assert " cannot tell whether accuracy changes: " in told and "is not measured" not in told
+    assert " are too few to tell whether accuracy changes: " in told and "is not measured" not in told
     assert "40 % sparsity, 1 calibration seed. On 12 items" in told.replace("\u00a0", " ")
     assert all(f"| {role}" in told for role in ("Dense model", "Without discount (control)", "With discount", "Chance"))
 
