@@ -434,6 +434,7 @@ def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seed
     assert said.startswith("3 calibration seeds are too few to tell whether the sink discount changes accuracy: ")
     assert told.startswith("At 50 %, on 80 items; with 3 calibration seeds ")
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
+    monkeypatch.setattr(evaluations, "TOO_COARSE", 0.1)
     said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
     assert said == "80 items are too few to tell whether the sink discount changes accuracy at any of 2 settings."
     assert told.startswith("Largest difference to the control: ") and " at " in told
