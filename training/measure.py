@@ -19,7 +19,6 @@ from analysis.bundled.grammar import document
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
-from analysis.exhibits import recording_sets
 from analysis.job_context import SilentContext
 from analysis.jobs.recording_sets import record_set
 from analysis.machine.provenance import environment
@@ -27,7 +26,7 @@ from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
-from analysis.recording import set_measures, set_verdicts
+from analysis.recording import set_measures, set_tables, set_verdicts
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.sinks.intervals import Estimates, quotient
@@ -280,7 +279,7 @@ def set_statistics(recordings: RecordingSet) -> dict[str, Any]:
             name: {which: _rows(set_measures.moves(recordings, name, which)) for which in ("trained", *MOVEMENT_NULLS)}
             for name in set_measures.MOVES
         },
-        "words": recording_sets.words({"": recordings})[""],
+        "words": set_tables.words({"": recordings})[""],
         "beyond": set_verdicts.layers_beyond(recordings),
         "noise": set_verdicts.NOISE,
         "centroid_variance_by_prompt": _finite(variance.round(7)),

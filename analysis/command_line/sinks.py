@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     sources = list(dict.fromkeys([first, *options.beside]))
     specs = {source: _spec(source, options, strict=source == first) for source in sources}
     outputs.check(options.out, options.overwrite, refusal)
-    from analysis.exhibits import recording_sets
+    from analysis.recording import set_tables
     from analysis.recording.set_verdicts import NOISE
 
     with folder_beside(options.out, "sinks") as scratch:
@@ -52,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
 
         def write_into(folder: Path) -> dict[str, Any]:
             sets = {source: set_file.open_set(file.replace(folder / file.name)) for source, file in files.items()}
-            told = recording_sets.answers(sets)
+            told = set_tables.answers(sets)
             study: dict[str, Any] = {
                 "models": {
                     source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
                 },
                 "shown": {
                     source: [*filter(None, (told[source].where, told[source].movement)), *sentences]
-                    for source, sentences in recording_sets.words(sets, told).items()
+                    for source, sentences in set_tables.words(sets, told).items()
                 },
                 "noise": NOISE,
             }
@@ -80,6 +80,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
     from analysis.exhibits import recording_sets
     from analysis.exhibits.inside_sets import queries_apart
     from analysis.figures.export import Exhibit
+    from analysis.recording import set_tables
     from analysis.recording.layer_answers import layer_table, legend, movement_table
     from analysis.recording.set_verdicts import NOISE
 
@@ -109,9 +110,9 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
     tables = {
         **{f"layers-{file_name(name)}": table for name, table in by_layer.items()},
         "layers-by-kind": layers.table,
-        "movement": recording_sets.movement_table(sets),
+        "movement": set_tables.movement_table(sets),
         **{shown.name: shown.table for shown in [*counts, *apart, *over_steps, *by_head]},
-        **{f"prompts-{file_name(name)}": recording_sets.prompt_table(recordings) for name, recordings in sets.items()},
+        **{f"prompts-{file_name(name)}": set_tables.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows", "")
     caveat = Exhibit("What these sentences leave out", f"{NOISE} {recording_sets.CENTROID_CAVEAT}")

@@ -1,26 +1,34 @@
-"""The figures and tables of sets of recordings, for the page and the command line alike. Imports no torch."""
+"""The figures of sets of recordings, for the page and the command line alike. Imports no torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
-from analysis.recording import set_contrast, set_counts, set_measures, set_verdicts
-from analysis.recording.layer_answers import SetAnswer, answer_of
-from analysis.recording.set_file import RecordingSet
+from analysis.recording import set_counts, set_measures, set_verdicts
+from analysis.recording.set_file import ALL_LAYERS, RecordingSet
+from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.recording.set_tables import (
+    ALL_KINDS,
+    AS_SET,
+    COUNT,
+    ENDS,
+    OBSERVED,
+    Sets,
+    count_table,
+    kind_table,
+    movement_table,
+    prompts_of,
+)
 from analysis.recording.set_words import number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
-from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
 from analysis.words import percent
-
-Sets = Mapping[str, RecordingSet]
-"""Sets by what they are called, a row of a figure each."""
 
 PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance")
 """The rows of `MOVES` that the figure shows, beside the life of a sink; the tables hold all."""
@@ -43,20 +51,26 @@ def noise_of(sets: Iterable[RecordingSet]) -> str:
 
 def layers_by_kind(sets: Sets) -> Exhibit:
     """Which kinds of token each layer's sinks are: a row a model."""
-    rows = [_layer_kinds(name, recordings) for name, recordings in sets.items()]
-    prompts = ", ".join(f"{recordings.prompts} ({name})" for name, recordings in sets.items())
+    return layers_shown(kind_table(sets), count_table(sets), prompts_of(sets))
+
+
+def layers_shown(kinds: pd.DataFrame, counts: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
+    """The same of the tables of sets. prompts: by model."""
+    counted = dict(iter(counts.groupby("model"))) if len(counts) else {}
+    rows = [_layer_kinds(str(name), table, counted.get(name)) for name, table in kinds.groupby("model", sort=False)]
+    told = ", ".join(f"{count} ({name})" for name, count in prompts.items())
     formulas = "\n\n".join(
         f"{row.title}: {row.sentence}\n\n$${row.formula}$$"
-        for row in (set_measures.KIND_MEASURES[name] for name in ("count", "corrected-share"))
+        for row in (KIND_MEASURES[name] for name in ("count", "corrected-share"))
     )
     return Exhibit(
         "The sinks of each layer",
         "Bars: sinks per step, by kind of token. Dots: attention to a sink by kind, × uniform attention (dotted line); "
-        f"grey lines: mean over all sinks of the layer. 95 % intervals over prompts: {prompts}. Kinds below "
+        f"grey lines: mean over all sinks of the layer. 95 % intervals over prompts: {told}. Kinds below "
         f"{percent(layer_kinds.LEAST_PORTION, 0)} of a layer's sinks have no dot. Random weights: "
         f"{MOVEMENT_NULLS['random'].sentence}. {set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(rows),
-        kind_table(sets),
+        kinds,
         formula=formulas,
         name="layers-by-kind",
     )
@@ -64,79 +78,49 @@ def layers_by_kind(sets: Sets) -> Exhibit:
 
 def movement(name: str, recordings: RecordingSet) -> Exhibit:
     """How the sinks of one model move, by layer, beside the nulls."""
-    measures = [measure for measure in PANELS if measure in set_measures.MOVES]
-    life = set_measures.KIND_MEASURES["life"]
-    panels = [
-        layer_kinds.MovePanel(
-            set_measures.MOVES[measure].title,
-            _layers(set_measures.moves(recordings, measure)),
-            {
-                null.title: _layers(set_measures.moves(recordings, measure, null.name))
-                for null in MOVEMENT_NULLS.values()
-                if not null.weights or null.name in recordings.weight_nulls
-            },
-            set_measures.MOVES[measure].percent,
-        )
-        for measure in measures
-    ]
-    panels.append(
-        layer_kinds.MovePanel(
-            f"{life.title} ({life.unit})",
-            _layers(set_measures.of_all_kinds(recordings, life.name)),
-            {
-                MOVEMENT_NULLS[null].title: _layers(set_measures.of_all_kinds(recordings, life.name, null))
-                for null in recordings.weight_nulls
-            },
-        )
-    )
+    return movement_shown(name, movement_table({name: recordings}), recordings.prompts)
+
+
+def movement_shown(name: str, moved: pd.DataFrame, prompts: int) -> Exhibit:
+    """The same of the model's table."""
+    life = KIND_MEASURES["life"]
+    measures = [MOVES[measure] for measure in PANELS if measure in MOVES]
+    panels = []
+    for measure in (*measures, life):
+        rows = moved[moved["measure"] == measure.title]
+        bands = {str(of): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
+        if OBSERVED in bands:
+            title = f"{life.title} ({life.unit})" if measure is life else measure.title
+            panels.append(layer_kinds.MovePanel(title, bands.pop(OBSERVED), bands, measure.percent))
     nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
-    formulas = "\n\n".join(
-        f"{row.title}: $${row.formula}$$" for row in (*(set_measures.MOVES[measure] for measure in measures), life)
-    )
     return Exhibit(
         f"How the sinks of {name} move",
-        f"Each layer over {recordings.prompts} prompts, with its nulls. {nulls} {CENTROID_CAVEAT}",
+        f"Each layer over {prompts} prompts, with its nulls. {nulls} {CENTROID_CAVEAT}",
         layer_kinds.movement(panels),
-        movement_table({name: recordings}),
-        formula=formulas,
+        moved,
+        formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in (*measures, life)),
         name="movement",
     )
 
 
 def counts(sets: Sets) -> Exhibit | None:
     """Return the chart of sinks per layer by other ways of counting; None if no set was recorded with them."""
-    told = {name: (recordings, set_counts.count_by_variant(recordings)) for name, recordings in sets.items()}
-    told = {name: pair for name, pair in told.items() if pair[1]}
-    if not told:
-        return None
-    panels = [
-        layer_kinds.MovePanel(
-            f"sinks per step, {name}",
-            _layers(set_measures.of_all_kinds(recordings, "count")),
-            {how: _layers(estimates) for how, estimates in counted.items()},
-        )
-        for name, (recordings, counted) in told.items()
-    ]
-    tables = [
-        pd.DataFrame(
-            {
-                "model": name,
-                "layer": recordings.scopes,
-                "counted": how,
-                "sinks per step": estimates.value,
-                "low": estimates.low,
-                "high": estimates.high,
-            }
-        )
-        for name, (recordings, counted) in told.items()
-        for how, estimates in {"as set": set_measures.of_all_kinds(recordings, "count"), **counted}.items()
-    ]
+    counted = count_table(sets)
+    return None if counted.empty else counts_shown(counted)
+
+
+def counts_shown(counted: pd.DataFrame) -> Exhibit:
+    """The same of the table of sets."""
+    panels = []
+    for name, table in counted.groupby("model", sort=False):
+        bands = {str(how): _by_layer(rows, COUNT) for how, rows in table.groupby("counted", sort=False)}
+        panels.append(layer_kinds.MovePanel(f"sinks per step, {name}", bands.pop(AS_SET), bands))
     return Exhibit(
         "How many sinks, by how they are counted",
         f"Sinks per step of each layer under three definitions, for k from 1.5 to 3, at half the length, and in "
         f"{set_counts.IID}. {set_counts.IID_SENTENCE} Intervals: 95 %, over prompts.",
         layer_kinds.movement(panels),
-        pd.concat(tables).reset_index(drop=True),
+        counted,
         formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values()),
         name="counts",
     )
@@ -233,106 +217,38 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
     )
 
 
-# --- tables -----------------------------------------------------------------------------------------------------
+def _layer_kinds(name: str, table: pd.DataFrame, counted: pd.DataFrame | None) -> layer_kinds.LayerKinds:
+    """What is drawn of one model's rows."""
+    count, share, portion = (KIND_MEASURES[measure].title for measure in ("count", "corrected-share", "portion"))
+    rows = dict(iter(table[table["layer"] != ALL_LAYERS].groupby(["weights", "measure"], sort=False)))
+    trained = rows["trained", count]
+    layers = trained["layer"].unique()
+    kinds = [str(kind) for kind in trained["kind"].unique() if kind != ALL_KINDS]
 
+    def band(weights: str, measure: str, *of: str) -> Estimates:
+        found = rows.get((weights, measure), trained.iloc[:0])
+        pivots = (found.pivot(index="layer", columns="kind", values=end) for end in ENDS)
+        return Estimates(*(pivot.reindex(index=layers, columns=of).to_numpy(float) for pivot in pivots))
 
-def kind_table(sets: Sets) -> pd.DataFrame:
-    """Every row of `KIND_MEASURES` by model, layer and kind, with intervals, of the trained and of other weights."""
-    tables = []
-    for name, recordings in sets.items():
-        for which in ("trained", *recordings.weight_nulls):
-            for row in set_measures.KIND_MEASURES.values():
-                estimates = set_measures.by_kind(recordings, row.name, which)
-                tables.append(
-                    pd.DataFrame(
-                        {
-                            "model": name,
-                            "weights": which,
-                            "layer": np.repeat(recordings.scopes, len(recordings.info.kinds)),
-                            "kind": list(recordings.kinds) * len(recordings.scopes),
-                            "measure": row.title,
-                            "value": estimates.value.ravel(),
-                            "low": estimates.low.ravel(),
-                            "high": estimates.high.ravel(),
-                        }
-                    )
-                )
-    return pd.concat(tables).dropna(subset="value").reset_index(drop=True)
+    def together(weights: str, measure: str) -> Estimates:
+        drawn = band(weights, measure, ALL_KINDS)
+        return Estimates(drawn.value[:, 0], drawn.low[:, 0], drawn.high[:, 0])
 
-
-def movement_table(sets: Sets) -> pd.DataFrame:
-    """Every row of `MOVES` by model and layer, with intervals, and the same of every null."""
-    tables = []
-    for name, recordings in sets.items():
-        for row in set_measures.MOVES.values():
-            for which in ("trained", *MOVEMENT_NULLS):
-                if which in WEIGHT_NULLS and which not in recordings.weight_nulls:
-                    continue
-                estimates = set_measures.moves(recordings, row.name, which)
-                tables.append(
-                    pd.DataFrame(
-                        {
-                            "model": name,
-                            "layer": recordings.scopes,
-                            "measure": row.title,
-                            "of": "observed" if which == "trained" else MOVEMENT_NULLS[which].title,
-                            "value": estimates.value,
-                            "low": estimates.low,
-                            "high": estimates.high,
-                        }
-                    )
-                )
-    return pd.concat(tables).reset_index(drop=True)
-
-
-def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
-    """Every prompt, what the model wrote, and its own numbers over all layers together."""
-    arrays = set_measures.arrays_of(recordings, "trained")
-    sinks = arrays["sinks"].sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = arrays["share"][:, :-1].sum(axis=(1, 2)) / sinks[:, :-1].sum(axis=1)
-    return pd.DataFrame(
-        {
-            "prompt": [prompt.text for prompt in recordings.info.prompts],
-            "written": [prompt.written for prompt in recordings.info.prompts],
-            "tokens": [prompt.tokens for prompt in recordings.info.prompts],
-            "steps": [prompt.steps for prompt in recordings.info.prompts],
-            "sinks per step and layer": sinks[:, :-1].mean(axis=1) / arrays["steps"],
-            "corrected share of a sink": share,
-        }
+    random = ("random", count) in rows
+    return layer_kinds.LayerKinds(
+        name,
+        kinds,
+        band("trained", count, *kinds),
+        band("trained", share, *kinds),
+        np.nan_to_num(band("trained", portion, *kinds).value),
+        together("trained", share),
+        together("random", count) if random else None,
+        together("random", share) if random else None,
+        None if counted is None else _by_layer(counted[counted["counted"] == set_counts.IID], COUNT),
     )
 
 
-def answers(sets: Sets) -> dict[str, SetAnswer]:
-    """Return what each set shows layer by layer, by name. All of it holds simultaneously."""
-    families = set_contrast.families(sets)
-    return {name: answer_of(recordings, families) for name, recordings in sets.items()}
-
-
-def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, list[str]]:
-    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
-    simultaneously. told: of `answers`, where they are there already.
-    """
-    told = answers(sets) if told is None else told
-    said = {name: answer.said.sentences for name, answer in told.items()}
-    for name, sentence in set_contrast.contrasts_in_words(sets):
-        said[name].append(sentence)
-    return said
-
-
-def _layer_kinds(name: str, recordings: RecordingSet) -> layer_kinds.LayerKinds:
-    names = ("count", "corrected-share")
-    counts, shares = (_layers(set_measures.by_kind(recordings, measure)) for measure in names)
-    portions = np.nan_to_num(set_measures.by_kind(recordings, "portion").value[:-1])
-    means = _layers(set_measures.of_all_kinds(recordings, "corrected-share"))
-    model = layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, portions, means)
-    if recordings.info.random_seeds:
-        drawn = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
-        model = replace(model, random_counts=drawn[0], random_shares=drawn[1])
-    counted = set_counts.count_by_variant(recordings)
-    return replace(model, iid_counts=_layers(counted[set_counts.IID])) if counted else model
-
-
-def _layers(estimates: Estimates) -> Estimates:
-    """Without the last scope, which is all layers together."""
-    return Estimates(estimates.value[:-1], estimates.low[:-1], estimates.high[:-1])
+def _by_layer(rows: pd.DataFrame, value: str = "value") -> Estimates:
+    """The values of a table with a row per layer, without that of all layers together."""
+    rows = rows[rows["layer"] != ALL_LAYERS]
+    return Estimates(*(rows[end].to_numpy(float) for end in (value, "low", "high")))

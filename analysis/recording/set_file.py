@@ -29,6 +29,7 @@ from analysis.sinks.token_states import undecided_named
 from analysis.specs import Sampling, SinkParams, sentence
 
 FORMAT: Final = "sinkscope-recording-set-1"
+ALL_LAYERS = "all layers together"  # the last scope
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 BY_KIND = {
@@ -173,7 +174,7 @@ class RecordingSet:
     @cached_property
     def scopes(self) -> tuple[str, ...]:
         """Names of the G scopes."""
-        return (*(f"layer {layer}" for layer in range(self.layers)), "all layers together")
+        return (*(f"layer {layer}" for layer in range(self.layers)), ALL_LAYERS)
 
     def part(self, which: str) -> dict[str, np.ndarray]:
         """Return the arrays of `trained` or of a null, by name."""

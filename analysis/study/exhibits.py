@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.evaluation.ablation_effects import MEASURES
+from analysis.exhibits import recording_sets
 from analysis.figures import study as figures
 from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
@@ -87,13 +87,31 @@ def way_name(waterfall: Waterfall) -> str:
 
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
     """The figures of a part by their names."""
-    exhibits = {
-        figure.name: Exhibit(figure.title, figure.sentence, go.Figure(figure.figure), pd.DataFrame(figure.table))
-        for figure in findings.shown
-        if figure.part == part
+    drawn = {
+        "sinks": sink_exhibits,
+        "movement": movement_exhibits,
+        "causes": cause_exhibits,
+        "pruning": pruning_exhibits,
     }
-    drawn = {"causes": cause_exhibits, "pruning": pruning_exhibits}
-    return exhibits | (drawn[part](findings) if part in drawn else {})
+    return drawn[part](findings) if part in drawn else {}
+
+
+def sink_exhibits(findings: Findings) -> dict[str, Exhibit]:
+    """Where the sinks of each model are, layer by layer, and how many by other ways of counting."""
+    layers, counts = (pd.DataFrame(findings.tables.get(name, ())) for name in ("layers", "counts"))
+    exhibits = {} if layers.empty else {"layers": recording_sets.layers_shown(layers, counts, findings.prompts)}
+    return exhibits if counts.empty else exhibits | {"counts": recording_sets.counts_shown(counts)}
+
+
+def movement_exhibits(findings: Findings) -> dict[str, Exhibit]:
+    """How the sinks of each model move beside the nulls, a figure per model."""
+    rows = findings.tables.get("movement", ())
+    return {
+        f"movement_{number}": recording_sets.movement_shown(
+            name, pd.DataFrame([row for row in rows if row["model"] == name]), prompts
+        )
+        for number, (name, prompts) in enumerate(findings.prompts.items())
+    }
 
 
 def cause_exhibits(findings: Findings) -> dict[str, Exhibit]:
@@ -162,7 +180,7 @@ def strongest_sinks(findings: Findings) -> str:
     over prompts, beside random weights; empty until the recordings are there.
     """
     spec = StudySpec.model_validate(findings.spec)
-    rows = [row for shown in findings.shown if shown.name == "layers" for row in shown.table]
+    rows = findings.tables.get("layers", ())
     shares = [
         row
         for row in rows

@@ -104,17 +104,6 @@ class Pruning(Found):
     job: str = ""
 
 
-class StoredExhibit(Found):
-    """An `Exhibit` of a part of the story as it is stored. figure: Plotly's JSON. table: a mapping per row."""
-
-    part: str
-    name: str
-    title: str
-    sentence: str
-    figure: Mapping[str, Any]
-    table: tuple[Mapping[str, Any], ...] = ()
-
-
 class Finding(Found):
     """What a part of the story shows of a model beyond its nulls and controls: sentences, none where nothing does."""
 
@@ -214,14 +203,15 @@ class Registered(Found):
 
 class Findings(Found):
     """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
-    and hardware, None until something was scored. command: that repeats it. playback: what the player takes of the
+    and hardware, None until something was scored. command: that repeats it. tables: `layers`, `counts` and `movement`
+    of its sets of recordings, a mapping per row. prompts: of each set, by model. playback: what the player takes of the
     recordings to watch, None until they are there. took: every job that was done for it. tests: the comparisons that
     it plans, which are one family of tests. registered: its plan, None where there was none.
     continuations, mask_changes: empty in studies of earlier versions. explorer: the recordings to watch as
     `explorer_html` takes them, empty where they are not there or too large.
     """
 
-    format: Literal["sinkscope-study-2"] = "sinkscope-study-2"
+    format: Literal["sinkscope-study-3"] = "sinkscope-study-3"
     spec: Mapping[str, Any]
     created: str
     state: str
@@ -229,7 +219,8 @@ class Findings(Found):
     command: str
     environment: Mapping[str, Any] | None
     parts: tuple[PartFound, ...]
-    shown: tuple[StoredExhibit, ...] = ()
+    tables: Mapping[str, tuple[Mapping[str, Any], ...]] = {}
+    prompts: Mapping[str, int] = {}
     sayings: tuple[Finding, ...] = ()
     causes: tuple[Cause, ...] = ()
     playback: Mapping[str, Any] | None = None

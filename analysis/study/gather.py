@@ -16,6 +16,7 @@ from analysis.evaluation import sweep_scores
 from analysis.exhibits.playing import played
 from analysis.program import PROGRAM
 from analysis.recording.set_file import RecordingSet, open_set
+from analysis.recording.set_tables import prompts_of
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
@@ -23,7 +24,7 @@ from analysis.statistics.differences import in_family
 from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
-from analysis.study.gather_sets import sayings_of, shown_of
+from analysis.study.gather_sets import sayings_of, tables_of
 from analysis.study.gather_story import CompareMasks, Kept, compare_masks, continuations_of, explorer_of, masks_asked
 from analysis.study.registration import registered
 
@@ -76,7 +77,8 @@ def gather(
             )
             for part in parts
         ),
-        shown=shown_of(sets),
+        tables=tables_of(sets),
+        prompts=prompts_of(sets),
         causes=tuple(
             cause.model_copy(update={"effect": effect}) for cause, effect in zip(causes, of_causes, strict=True)
         ),

@@ -37,9 +37,8 @@ def report_html(findings: Findings) -> str:
 
 
 def _numbers(findings: Findings) -> dict[str, Any]:
-    """All numbers without what is drawn of them."""
-    numbers = findings.model_dump(mode="json", exclude={"explorer", "playback", "shown"})
-    return numbers | {"shown": [figure.model_dump(mode="json", exclude={"figure"}) for figure in findings.shown]}
+    """All numbers without the recordings to watch."""
+    return findings.model_dump(mode="json", exclude={"explorer", "playback"})
 
 
 def report_folder(findings: Findings, with_pictures: bool = True) -> bytes:

@@ -10,6 +10,7 @@ from analysis.figures.player import Played, frame_beside, opening_frame
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
+from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
@@ -29,7 +30,6 @@ from analysis.study.story_parts import (
 )
 from analysis.words import listed, runs
 
-_ALL = "all layers together"
 _MASKED = ("[MASK]", "undecided")
 _MIXED = "mixed"
 _AT = {
@@ -144,8 +144,8 @@ def _drawn(findings: Findings) -> Drawn | None:
     source = spec_of(findings).model.source
     rows = [
         row
-        for row in _table(findings, "layers")
-        if (row["model"], row["layer"]) == (source, _ALL) and row["value"] is not None
+        for row in findings.tables.get("layers", ())
+        if (row["model"], row["layer"]) == (source, ALL_LAYERS) and row["value"] is not None
     ]
     portions = [row for row in rows if (row["measure"], row["weights"]) == (KIND_MEASURES["portion"].title, "trained")]
     draws = [row for row in rows if row["measure"] == KIND_MEASURES["corrected-share"].title]
@@ -213,14 +213,14 @@ Portions = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
 def _portions(findings: Findings) -> Portions:
     """The share of each layer's sinks that is of a kind: by model, layer and kind."""
     found: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
-    for row in _table(findings, "layers"):
-        if row["measure"] == KIND_MEASURES["portion"].title and row["weights"] == "trained" and row["layer"] != _ALL:
+    for row in findings.tables.get("layers", ()):
+        if (
+            row["measure"] == KIND_MEASURES["portion"].title
+            and row["weights"] == "trained"
+            and row["layer"] != ALL_LAYERS
+        ):
             found.setdefault(row["model"], {}).setdefault(row["layer"], {})[row["kind"]] = row
     return found
-
-
-def _table(findings: Findings, name: str) -> Sequence[Mapping[str, Any]]:
-    return next((shown.table for shown in findings.shown if shown.name == name), ())
 
 
 def _where_masked(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
@@ -276,7 +276,7 @@ def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mappin
     rows = [
         row
         for row in _movement(findings, source)
-        if row["measure"] == MOVES["deaths-written"].title and row["layer"] == _ALL and row["value"] is not None
+        if row["measure"] == MOVES["deaths-written"].title and row["layer"] == ALL_LAYERS and row["value"] is not None
     ]
     by_null = {row["of"]: row for row in rows}
     chance = by_null.get(MOVEMENT_NULLS["shuffled"].title)
@@ -287,13 +287,7 @@ def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mappin
 
 
 def _movement(findings: Findings, source: str) -> list[Mapping[str, Any]]:
-    return [
-        row
-        for shown in findings.shown
-        if shown.name.startswith("movement_")
-        for row in shown.table
-        if row["model"] == source
-    ]
+    return [row for row in findings.tables.get("movement", ()) if row["model"] == source]
 
 
 def movement(findings: Findings) -> Told | None:
@@ -390,7 +384,7 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
     """Births per step of each layer, observed and of each null."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in _movement(findings, source):
-        if row["measure"] == MOVES["births"].title and row["layer"] != _ALL and row["value"] is not None:
+        if row["measure"] == MOVES["births"].title and row["layer"] != ALL_LAYERS and row["value"] is not None:
             found.setdefault(row["of"], []).append(row)
     return found
 

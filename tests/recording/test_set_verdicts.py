@@ -7,6 +7,7 @@ import pytest
 
 from analysis.exhibits import recording_sets
 from analysis.figures.export import Exhibit
+from analysis.recording import set_tables
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import MOVES, excess
 from analysis.recording.set_verdicts import OTHER_WEIGHTS, RULES, family_of, said_of
@@ -137,7 +138,7 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
             f"{which}__centroid_variance": sets["dlm"].arrays[f"{which}.centroid_variance"] * (spread | times)[which]
             for which in spread
         }
-        words = recording_sets.words({"dlm": changed(sets["dlm"], **arrays), "ar": sets["ar"]})
+        words = set_tables.words({"dlm": changed(sets["dlm"], **arrays), "ar": sets["ar"]})
         assert not any("Variance of the sinks' centre" in text for text in words["ar"])
         [sentence] = [text for text in words["dlm"] if "Variance of the sinks' centre" in text]
         return sentence
@@ -203,7 +204,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert len(bands) == 3 and "layer 1" in curve.title
     assert "sums the layers" in recording_sets.kinds_over_steps(sets, -1).sentence
     assert "sums the layers" not in recording_sets.kinds_over_steps(sets, 0).sentence
-    assert len(recording_sets.prompt_table(sets["one"])) == 40
+    assert len(set_tables.prompt_table(sets["one"])) == 40
 
 
 def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
@@ -224,7 +225,7 @@ def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
 
 def test_beside_a_model_with_masks_each_row_is_named_as_its_own_and_what_they_share_as_masked() -> None:
     sets = {"noisy": a_set(0, noise="uniform"), "masked": a_set(1)}
-    kinds = recording_sets.kind_table(sets).groupby("model")["kind"].unique()
+    kinds = set_tables.kind_table(sets).groupby("model")["kind"].unique()
     assert "undecided" in kinds["noisy"] and "[MASK]" not in kinds["noisy"]
     assert "[MASK]" in kinds["masked"] and "undecided" not in kinds["masked"]
     assert "[MASK]" in recording_sets.kinds_over_steps(sets, -1).table.columns

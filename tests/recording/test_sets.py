@@ -13,7 +13,7 @@ from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart, queries_over_prompts
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
-from analysis.recording import set_measures, set_verdicts
+from analysis.recording import set_measures, set_tables, set_verdicts
 from analysis.recording.batches import batches, recorded, replayed
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
@@ -208,8 +208,8 @@ def test_a_set_of_an_older_version_opens_without_what_it_lacks(recorded_set, tmp
     np.testing.assert_allclose(
         set_measures.moves(older, "births").value, set_measures.moves(recordings, "births").value
     )
-    assert "random weights" in set(recording_sets.movement_table({"older": older})["of"])
-    assert recording_sets.words({"older": older}) == {
+    assert "random weights" in set(set_tables.movement_table({"older": older})["of"])
+    assert set_tables.words({"older": older}) == {
         "older": ["No claims: they need at least 30 prompts, and there are 5."]
     }
 

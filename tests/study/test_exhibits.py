@@ -34,8 +34,11 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
 def test_what_sinks_draw_is_told_with_its_interval_beside_an_even_share_and_random_weights():
     found = read(EXAMPLE)
     said = exhibits.strongest_sinks(found)
-    (shown,) = (each for each in found.shown if each.name == "layers")
-    rows = [row for row in shown.table if row["measure"] == "Corrected share of the sinks" and row["value"] is not None]
+    rows = [
+        row
+        for row in found.tables["layers"]
+        if row["measure"] == "Corrected share of the sinks" and row["value"] is not None
+    ]
     trained, random = (
         [row["value"] for row in rows if row["model"] == "bundled" and row["weights"] == weights]
         for weights in ("trained", "random")

@@ -30,21 +30,24 @@ def causes(mean: float, spread: float) -> dict:
     return {("bundled", "divergence"): tuple(around(mean, spread)), ("bundled", "aligned"): tuple(around(-mean, 0.2))}
 
 
+def rows_of(found: Findings) -> dict[str, list[dict]]:
+    """The tables of a study, to be changed."""
+    return {name: [dict(row) for row in rows] for name, rows in found.tables.items()}
+
+
 def told(drawn: Drawn, births: float, masked: float, changed: float, hidden: tuple[str, ...]) -> Findings:
     """Return the example with another model's numbers. births: of its sinks, as a multiple of the example's. masked:
     the share of each layer's sinks that are masked positions. changed: the share of the mask that the discount changes.
     """
     found, example = gathered(drawn), read(EXAMPLE)
-    shown = []
-    for figure in example.shown:
-        rows = [dict(row) for row in figure.table]
+    tables = rows_of(example)
+    for rows in tables.values():
         for row in rows:
             measure = row.get("measure") if row["model"] == "bundled" else None
             if measure == "Share of the layer's sinks" and row["kind"] == "[MASK]":
                 row |= {"value": masked, "low": 0.9 * masked, "high": min(1.0, 1.1 * masked)}
             if measure == "Births per step" and row.get("of") == "observed":
                 row |= {end: births * row[end] for end in ("value", "low", "high")}
-        shown.append(figure.model_copy(update={"table": tuple(rows)}))
     change = MaskChange(
         method="sink-wanda",
         against="wanda-noised",
@@ -57,7 +60,8 @@ def told(drawn: Drawn, births: float, masked: float, changed: float, hidden: tup
     text = Continuation(model="bundled", prompt="One day", untouched=TEXT, hidden=hidden, matched=TEXT)
     return found.model_copy(
         update={
-            "shown": tuple(shown),
+            "tables": tables,
+            "prompts": example.prompts,
             "spec": {**found.spec, "reference": example.spec["reference"]},
             "playback": example.playback,
             "mask_changes": (change,),
@@ -185,14 +189,11 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
         r"sinks draw at most [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
-    shown = []
-    for figure in supports().shown:
-        rows = [dict(row) for row in figure.table]
-        for row in rows:
-            if row.get("measure") == "Corrected share of the sinks" and row["weights"] == "trained":
-                row |= {"value": 1.1, "low": 1.0, "high": 1.2}
-        shown.append(figure.model_copy(update={"table": tuple(rows)}))
-    weak = supports().model_copy(update={"shown": tuple(shown)})
+    tables = rows_of(supports())
+    for row in tables["layers"]:
+        if row["measure"] == "Corrected share of the sinks" and row["weights"] == "trained":
+            row |= {"value": 1.1, "low": 1.0, "high": 1.2}
+    weak = supports().model_copy(update={"tables": tables})
     assert "This model has no clear sinks: over 30 prompts" in story_of(weak).picture_told
 
 
@@ -292,7 +293,7 @@ def test_a_study_of_an_earlier_version_is_told_without_what_it_lacks():
     story = story_of(older)
     assert [finding.name for finding in story.findings] == ["place", "movement", "hidden", "accuracy"]
     assert "sinkscope-explorer" not in report_html(older) and playback_of(older) is None
-    empty = older.model_copy(update={"shown": (), "causes": (), "pruning": None, "sayings": ()})
+    empty = older.model_copy(update={"tables": {}, "prompts": {}, "causes": (), "pruning": None, "sayings": ()})
     assert story_of(empty).findings == () and story_of(empty).answers == ()
 
 

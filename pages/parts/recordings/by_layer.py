@@ -11,7 +11,7 @@ from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
 from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
-from analysis.recording import set_contrast, set_counts, set_measures
+from analysis.recording import set_contrast, set_counts, set_measures, set_tables
 from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, PLACES, SetAnswer, layer_table, legend, movement_table
 from analysis.recording.set_verdicts import NOISE, Said
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
@@ -238,10 +238,7 @@ def _prompts(sets: list[OpenSet]) -> None:
     one_set = sets[0]
     prompts = one_set.recordings.info.prompts
     st.dataframe(
-        recording_sets.prompt_table(one_set.recordings),
-        hide_index=True,
-        height=260,
-        alt="Every prompt with its numbers",
+        set_tables.prompt_table(one_set.recordings), hide_index=True, height=260, alt="Every prompt with its numbers"
     )
     within("set_prompt", len(prompts) - 1)
     box, button = st.columns([4, 1], vertical_alignment="bottom")
@@ -293,7 +290,7 @@ def _layer_counts(sets: list[OpenSet]) -> list[int]:
 # --- computed once ----------------------------------------------------------------------------------------------
 
 
-def _by_name(sets: list[OpenSet]) -> recording_sets.Sets:
+def _by_name(sets: list[OpenSet]) -> set_tables.Sets:
     return {one_set.name: one_set.recordings for one_set in sets}
 
 
@@ -314,7 +311,7 @@ def _contrasts(sets: list[OpenSet]) -> list[str]:
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
 def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
-    return recording_sets.answers(_by_name(sets))
+    return set_tables.answers(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")

@@ -1,0 +1,124 @@
+"""The tables of sets of recordings: where the sinks are by layer and kind, how many by other ways of counting, how they
+move beside their nulls, and every prompt. NumPy and pandas only.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from analysis.recording import set_contrast, set_measures
+from analysis.recording.layer_answers import SetAnswer, answer_of
+from analysis.recording.set_counts import count_by_variant
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.sinks.intervals import Estimates
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+
+Sets = Mapping[str, RecordingSet]
+"""Sets by what they are called, a row of a figure each."""
+
+ENDS = ("value", "low", "high")
+ALL_KINDS, OBSERVED, AS_SET, COUNT = "all kinds", "observed", "as set", "sinks per step"
+
+
+def prompts_of(sets: Sets) -> dict[str, int]:
+    """How many prompts each set has."""
+    return {name: recordings.prompts for name, recordings in sets.items()}
+
+
+def kind_table(sets: Sets) -> pd.DataFrame:
+    """Every row of `KIND_MEASURES` by model, layer and kind, with intervals, of the trained and of other weights; count
+    and share also of all kinds together.
+    """
+    tables = []
+    for name, recordings in sets.items():
+        kinds = list(recordings.kinds)
+        for which in ("trained", *recordings.weight_nulls):
+            for row in KIND_MEASURES.values():
+                estimates, of = set_measures.by_kind(recordings, row.name, which), kinds
+                if row.name in ("count", "corrected-share"):
+                    together = set_measures.of_all_kinds(recordings, row.name, which)
+                    estimates, of = _beside(estimates, together), [*kinds, ALL_KINDS]
+                labels = {
+                    "model": name,
+                    "weights": which,
+                    "layer": np.repeat(recordings.scopes, len(of)),
+                    "kind": of * len(recordings.scopes),
+                    "measure": row.title,
+                }
+                tables.append(_table(labels, estimates))
+    return pd.concat(tables).dropna(subset="value").reset_index(drop=True)
+
+
+def movement_table(sets: Sets) -> pd.DataFrame:
+    """Every row of `MOVES` and how long a sink lives, by model and layer, with intervals, and the same of the nulls."""
+    tables = []
+    for name, recordings in sets.items():
+        weights = recordings.weight_nulls
+        for row in (*MOVES.values(), KIND_MEASURES["life"]):
+            estimated = set_measures.moves if row.name in MOVES else set_measures.of_all_kinds
+            for which in ("trained", *MOVEMENT_NULLS):
+                if which not in weights and (which in WEIGHT_NULLS or (which != "trained" and row.name not in MOVES)):
+                    continue
+                of = OBSERVED if which == "trained" else MOVEMENT_NULLS[which].title
+                labels = {"model": name, "layer": recordings.scopes, "measure": row.title, "of": of}
+                tables.append(_table(labels, estimated(recordings, row.name, which)))
+    return pd.concat(tables).reset_index(drop=True)
+
+
+def count_table(sets: Sets) -> pd.DataFrame:
+    """Sinks per step by model, layer and way of counting, with intervals; no rows of sets without other ways."""
+    tables = []
+    for name, recordings in sets.items():
+        counted = count_by_variant(recordings)
+        if counted:
+            counted = {AS_SET: set_measures.of_all_kinds(recordings, "count"), **counted}
+        for how, estimates in counted.items():
+            labels = {"model": name, "layer": recordings.scopes, "counted": how}
+            tables.append(_table(labels, estimates).rename(columns={"value": COUNT}))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _table(labels: Mapping[str, object], estimates: Estimates) -> pd.DataFrame:
+    return pd.DataFrame({**labels, **{end: getattr(estimates, end).ravel() for end in ENDS}})
+
+
+def _beside(by_kind: Estimates, together: Estimates) -> Estimates:
+    """Values by scope and kind (G, K) with one more column."""
+    return Estimates(*(np.column_stack([getattr(by_kind, end), getattr(together, end)]) for end in ENDS))
+
+
+def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
+    """Every prompt, what the model wrote, and its own numbers over all layers together."""
+    arrays = set_measures.arrays_of(recordings, "trained")
+    sinks = arrays["sinks"].sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = arrays["share"][:, :-1].sum(axis=(1, 2)) / sinks[:, :-1].sum(axis=1)
+    return pd.DataFrame(
+        {
+            "prompt": [prompt.text for prompt in recordings.info.prompts],
+            "written": [prompt.written for prompt in recordings.info.prompts],
+            "tokens": [prompt.tokens for prompt in recordings.info.prompts],
+            "steps": [prompt.steps for prompt in recordings.info.prompts],
+            "sinks per step and layer": sinks[:, :-1].mean(axis=1) / arrays["steps"],
+            "corrected share of a sink": share,
+        }
+    )
+
+
+def answers(sets: Sets) -> dict[str, SetAnswer]:
+    """Return what each set shows layer by layer, by name. All of it holds simultaneously."""
+    families = set_contrast.families(sets)
+    return {name: answer_of(recordings, families) for name, recordings in sets.items()}
+
+
+def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, list[str]]:
+    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
+    simultaneously. told: of `answers`, where they are there already.
+    """
+    told = answers(sets) if told is None else told
+    said = {name: answer.said.sentences for name, answer in told.items()}
+    for name, sentence in set_contrast.contrasts_in_words(sets):
+        said[name].append(sentence)
+    return said
