@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from analysis.exhibits.exploring import definition_rows, explored
-from analysis.figures.explorer import ExplorerMaps, ExplorerTrack, explorer_bytes, explorer_html
+from analysis.figures.explorer import explorer_html
 from analysis.job_context import SilentContext
 from analysis.jobs import JOBS
+from analysis.recording.explored import ExplorerMaps, ExplorerTrack, definition_rows, explored, explorer_bytes
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import LLaDASampling, RecordSpec
 from docs.pictures import chromium_path

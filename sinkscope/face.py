@@ -161,8 +161,8 @@ def compare(results: "Results") -> "pd.DataFrame":
 
 def explore(recording: "Trajectory", beside: "Trajectory | None" = None, height: int = 900) -> "Page":
     """Return the explorer of a recording, or of two beside each other, for the output of a notebook's cell."""
-    from analysis.exhibits.exploring import explored
     from analysis.figures.explorer import explorer_html
+    from analysis.recording.explored import explored
     from analysis.recording.frames import with_relative_mass
 
     shown = [each for each in (recording, beside) if each is not None]

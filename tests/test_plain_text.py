@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
-EXHIBITS = [*sorted((ROOT / "analysis" / "exhibits").glob("*.py")), *sorted((ROOT / "analysis").glob("*/exhibits.py"))]
+EXHIBITS = sorted((ROOT / "analysis" / "exhibits").glob("*.py"))
 
 FIRST = {
     "button",

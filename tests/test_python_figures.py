@@ -17,11 +17,11 @@ from sinkscope.drawing import FIGURES
 from tests.helpers import ROOT
 
 SAVED_BY_VERBS = {
-    "analysis.claims.exhibits.claim_figure": "`claims` saves its figures, which `read` opens",
+    "analysis.exhibits.claims.claim_figure": "`claims` saves its figures, which `read` opens",
     "analysis.exhibits.ablation.effects_of": "`ablate` saves its figures, which `read` opens",
     "analysis.exhibits.eviction.effects_of": "`evict` saves its figures, which `read` opens",
     "analysis.exhibits.eviction.frontier_of": "`evict` saves its figures, which `read` opens",
-    "analysis.study.exhibits.pruning_exhibits": "one of the parts that `part_exhibits` draws",
+    "analysis.exhibits.study.pruning_exhibits": "one of the parts that `part_exhibits` draws",
 }
 """Functions that pages draw with and Python need not call, each with the reason."""
 

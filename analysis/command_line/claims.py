@@ -95,9 +95,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some parts failed."""
-    from analysis.claims.exhibits import as_document, summary_line
     from analysis.claims.found import found_by
     from analysis.claims.verdicts import claim_verdicts
+    from analysis.exhibits.claims import as_document, summary_line
 
     found = found_by(record, engine)
     verdicts = claim_verdicts(spec.claims, found, spec.model.source)
@@ -118,7 +118,7 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
     """Writes everything into an empty folder: the numbers as JSON, the table and every figure's numbers as CSV, figures
     as Plotly's JSON, and one page.
     """
-    from analysis.claims.exhibits import NOISE, claim_figure, claims_table, summary_line
+    from analysis.exhibits.claims import NOISE, claim_figure, claims_table, summary_line
     from analysis.figures.export import Exhibit
 
     figures = [(one, claim_figure(one)) for one in verdicts]

@@ -167,9 +167,9 @@ def _say_plans(engine: "Engine", spec: StudySpec, example: "Findings | None") ->
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some parts failed."""
+    from analysis.exhibits.study_report import REPORT, write_folder
     from analysis.study import rules
     from analysis.study.gather import gather
-    from analysis.study.report import REPORT, write_folder
 
     findings = gather(record, engine)
     with folder_beside(options.out, "study") as folder:
@@ -194,8 +194,8 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
 
 def refusal(path: Path) -> str:
     """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    from analysis.exhibits.study_report import NUMBERS
     from analysis.study.findings import MOST_BYTES
-    from analysis.study.report import NUMBERS
 
     def wrote(path: Path) -> bool:
         numbers = path / NUMBERS

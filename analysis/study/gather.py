@@ -13,8 +13,8 @@ from analysis.engine.studies import ablation_name, new_study, set_name, watch_na
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
-from analysis.exhibits.playing import played
 from analysis.program import PROGRAM
+from analysis.recording.playback import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.set_tables import prompts_of
 from analysis.recording.trajectory import Trajectory

@@ -13,10 +13,9 @@ from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import COUNT
-from analysis.exhibits.exploring import explored
-from analysis.figures.explorer import packed_text
 from analysis.pruned import masks_file
 from analysis.pruned.compare import disagreement, independent_disagreement, overlap, pairs_of
+from analysis.recording.explored import explored, packed_text
 from analysis.recording.trajectory import Trajectory
 from analysis.specs import METHODS
 from analysis.study.findings import Continuation, MaskChange

@@ -19,10 +19,11 @@ def _load() -> None:
         from scipy.special import expit as _expit  # noqa: F401  for discounts of sinks
 
         from analysis.engine.studies import new_study
+        from analysis.exhibits import study as exhibits
+        from analysis.exhibits import study_report as _report  # noqa: F401
         from analysis.recording.offers import offers
         from analysis.specs import STUDY_PARTS, ModelSpec
-        from analysis.study import exhibits, findings, plans, rules
-        from analysis.study import report as _report  # noqa: F401
+        from analysis.study import findings, plans, rules
         from analysis.study.gather import gather as _gather  # noqa: F401
 
         offers(1)  # which times a product of matrices

@@ -5,10 +5,10 @@ from functools import partial
 import plotly.io as pio
 
 from analysis.evaluation.results import Results
+from analysis.exhibits import study as exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.trajectory import Trajectory
 from analysis.specs import STUDY_PARTS
-from analysis.study import exhibits
 from analysis.study.findings import Findings
 from analysis.tuning.statistics_file import StoredStatistics
 from sinkscope.drawing import evaluations, experts, inside, pairs, prunings, recordings, sets, tuning

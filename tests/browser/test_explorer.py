@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis import jobs
-from analysis.exhibits import exploring
-from analysis.exhibits.exploring import SharesAsked, explored, head_map, head_shares
-from analysis.figures.explorer import component_js, explorer_html, feed_bytes, packed_text
+from analysis.figures.explorer import component_js, explorer_html
 from analysis.models.resident import release_resident
+from analysis.recording import explored as exploring
+from analysis.recording.explored import SharesAsked, explored, feed_bytes, head_map, head_shares, packed_text
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
 from analysis.sinks.token_states import SPLITS

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from analysis.figures.player import playback, player_html
+from analysis.figures.player import player_html
+from analysis.recording.playback import playback
 from tests.browser.helpers import moving, played
 from tests.figures.test_player import NAMES, track
 

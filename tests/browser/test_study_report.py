@@ -8,9 +8,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from analysis.exhibits.story import story_of
+from analysis.exhibits.study_report import report_html
 from analysis.study.findings import EXAMPLE, read
-from analysis.study.report import report_html
-from analysis.study.story import story_of
 from tests.browser.helpers import OVERFLOWS, moving
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from analysis.claims.exhibits import as_document, claim_figure, claims_table, summary_line
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, VERDICTS, claim_verdicts
+from analysis.exhibits.claims import as_document, claim_figure, claims_table, summary_line
 from analysis.jobs.claim_measures import NULLS
 from analysis.specs import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, ClaimsSpec, ModelSpec
 from docs import claims as claims_page

@@ -12,11 +12,11 @@ from analysis.command_line import study
 from analysis.command_line.verb_flags import add_flags
 from analysis.engine.studies import children_of, new_study
 from analysis.errors import UserError
+from analysis.exhibits.study_report import _prompt_lines
 from analysis.jobs.recording_sets import cluster_keys
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import plans
 from analysis.study.gather import study_command
-from analysis.study.report import _prompt_lines
 
 
 def options(words: list[str]) -> argparse.Namespace:

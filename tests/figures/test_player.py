@@ -7,7 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from analysis.figures.player import Track, data, playback, player_html
+from analysis.figures.player import player_html
+from analysis.recording import playback as data
+from analysis.recording.playback import Track, playback
 
 NAMES = {1: "[MASK]", 2: " a", 3: "</script><img src=x onerror=alert(1)>", 4: "word\n"}
 

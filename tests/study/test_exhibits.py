@@ -1,7 +1,7 @@
 """What stands above the figures of a study: sentences with the numbers of the figure."""
 
+from analysis.exhibits import study as exhibits
 from analysis.specs.targets import CONTROLS
-from analysis.study import exhibits
 from analysis.study.findings import EXAMPLE, read
 from tests.study.helpers import study
 

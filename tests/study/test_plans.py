@@ -11,11 +11,12 @@ from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.ablation_effects import TESTED
 from analysis.evaluation.scoring_cost import SHAPES, scorings
 from analysis.evaluation.task_sizes import known_sizes
+from analysis.exhibits import study_report as report
 from analysis.machine.cards import CARDS
 from analysis.specs import SIZES, ModelSpec, PlanParams
 from analysis.specs.sweep import written_out
 from analysis.statistics.differences import Difference
-from analysis.study import plans, registration, report, rules
+from analysis.study import plans, registration, rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.gather_causes import planned_causes
 from analysis.words import percent

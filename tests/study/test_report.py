@@ -7,8 +7,8 @@ from io import BytesIO
 import pytest
 
 from analysis.errors import UserError
+from analysis.exhibits.study_report import report_folder, report_html
 from analysis.study.findings import PartFound, read, write
-from analysis.study.report import report_folder, report_html
 from tests.study.helpers import study
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -52,7 +52,7 @@ def test_the_report_says_why_a_part_has_nothing_or_departs_from_what_is_asked():
 
 
 def test_the_folder_holds_every_figure_and_table(monkeypatch):
-    monkeypatch.setattr("analysis.study.report.pictures", lambda figures: ({}, "No browser."))
+    monkeypatch.setattr("analysis.exhibits.study_report.pictures", lambda figures: ({}, "No browser."))
     with zipfile.ZipFile(BytesIO(report_folder(study(noise=0.1)))) as archive:
         names = set(archive.namelist())
         numbers = json.loads(archive.read("study.json"))

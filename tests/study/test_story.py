@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from analysis.evaluation.ablation_effects import MASS
-from analysis.figures.player import frame_beside, opening_frame, playback, unpacked
+from analysis.exhibits import story_meanings
+from analysis.exhibits.story import playback_of, story_of
+from analysis.exhibits.story_parts import tokens_more
+from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Story, findings_html, slides_html
+from analysis.recording.playback import frame_beside, opening_frame, playback, unpacked
 from analysis.specs import SIZES
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
-from analysis.study import story_meanings
 from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
-from analysis.study.report import report_html
-from analysis.study.story import playback_of, story_of
-from analysis.study.story_parts import tokens_more
 from tests.figures.test_player import track
 from tests.study.helpers import Drawn, gathered
 from tests.study.test_sentences import around

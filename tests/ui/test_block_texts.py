@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.exhibits.playing import played
-from analysis.figures.player import data
+from analysis.recording import playback as data
+from analysis.recording.playback import played
 from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import ALL, REGIONS, SPLITS
 from analysis.specs import SinkParams

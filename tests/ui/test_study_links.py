@@ -8,9 +8,9 @@ import pytest
 from markupsafe import escape
 from streamlit.testing.v1 import AppTest
 
+from analysis.exhibits.story import story_of
 from analysis.specs import STUDY_PARTS, ModelSpec, StudySpec
 from analysis.study.gather import gather
-from analysis.study.story import story_of
 from pages.parts.session import engine
 from tests.helpers import tiny_llada
 from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold

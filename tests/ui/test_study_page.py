@@ -7,11 +7,11 @@ from markupsafe import escape
 from streamlit.testing.v1 import AppTest
 
 from analysis import hub
+from analysis.exhibits.story import story_of
 from analysis.figures.story import glued
 from analysis.specs import QUESTION, StudySpec
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
-from analysis.study.story import story_of
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold

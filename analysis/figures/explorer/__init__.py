@@ -1,39 +1,58 @@
-"""The explorer: a whole recording in the browser, where its text, heads, positions and curves answer each other."""
+"""The explorer's script and style, and the explorer as a piece of an HTML file that needs no server and no network."""
 
-from analysis.figures.explorer.data import (
-    MOST_CELLS,
-    MOST_NULL_CELLS,
-    DefinitionRow,
-    ExplorerMaps,
-    ExplorerTrack,
-    content_of,
-    explorer_bytes,
-    feed_bytes,
-)
-from analysis.figures.explorer.file_coding import packed_text
-from analysis.figures.explorer.fragment import (
-    component_js,
-    explorer_css,
-    explorer_html,
-    explorer_js,
-    explorer_script,
-    feed_js,
-)
+import json
+from functools import cache
+from pathlib import Path
 
-__all__ = [
-    "MOST_CELLS",
-    "MOST_NULL_CELLS",
-    "DefinitionRow",
-    "ExplorerMaps",
-    "ExplorerTrack",
-    "component_js",
-    "content_of",
-    "explorer_bytes",
-    "explorer_css",
-    "explorer_html",
-    "explorer_js",
-    "explorer_script",
-    "feed_bytes",
-    "feed_js",
-    "packed_text",
-]
+from analysis.recording.explored import packed_text
+
+_FOLDER = Path(__file__).parent
+# Each file is one subject; together they are one module, in the order in which they read.
+_PARTS = (
+    "colors", "recording", "selection", "sentence", "view", "text_view", "heads_view", "curve_view", "raster_view",
+    "template", "pointer", "explorer",
+)  # fmt: skip
+
+
+@cache
+def explorer_js() -> str:
+    """Return the script; its `mount` draws an explorer into an element."""
+    return "\n".join((_FOLDER / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
+
+
+@cache
+def explorer_css() -> str:
+    """Return the style."""
+    return (_FOLDER / "explorer.css").read_text(encoding="utf-8")
+
+
+@cache
+def component_js() -> str:
+    """Return the module that a Streamlit component runs: the explorer, and what it tells the page."""
+    return f"{explorer_js()}\n{(_FOLDER / 'component.js').read_text(encoding='utf-8')}"
+
+
+@cache
+def feed_js() -> str:
+    """Return the module of the component that hands an explorer what it asked for."""
+    return (_FOLDER / "feed.js").read_text(encoding="utf-8")
+
+
+@cache
+def explorer_script() -> str:
+    """Return the script of the explorer in an HTML file, as it stands between its tags; the same whatever it shows."""
+    style = json.dumps(explorer_css()).replace("<", "\\u003c")
+    file = (_FOLDER / "file.js").read_text(encoding="utf-8")
+    return f"\n{explorer_js()}\nconst STYLE = {style};\n{file}\n"
+
+
+def explorer_html(packed: bytes | str) -> str:
+    """Return the explorer of `explorer_bytes`, or of their `packed_text`, for a place in the body of an HTML file,
+    everything inline.
+
+    Any text inside is shown as text, whatever it holds.
+    """
+    content = packed if isinstance(packed, str) else packed_text(packed)
+    return f"""<div class="sinkscope-explorer"></div>
+<script type="text/plain">{content}</script>
+<script type="module">{explorer_script()}</script>"""

@@ -6,7 +6,7 @@ const root = box.attachShadow({ mode: "open" }), host = document.createElement("
 style.textContent = STYLE;
 root.append(style, host);
 
-// What file_coding.py made of the explorer's bytes, undone.
+// What explored.py made of the explorer's bytes, undone.
 async function decoded(text) {
   const coded = text.startsWith("2."), packed = coded ? fromBase85(text.slice(3)).subarray(0, -text[2] || undefined) : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const unpacking = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate")), bytes = new Uint8Array(await new Response(unpacking).arrayBuffer());

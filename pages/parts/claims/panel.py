@@ -5,7 +5,10 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.claims.exhibits import (
+from analysis.claims.verdicts import ClaimVerdict
+from analysis.engine import JobRecord
+from analysis.engine.claims import new_claims
+from analysis.exhibits.claims import (
     NOISE,
     claim_figure,
     claims_table,
@@ -14,9 +17,6 @@ from analysis.claims.exhibits import (
     summary_line,
     verdict_counts,
 )
-from analysis.claims.verdicts import ClaimVerdict
-from analysis.engine import JobRecord
-from analysis.engine.claims import new_claims
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 from pydantic import ValidationError
 
-from analysis.exhibits.exploring import SharesAsked, explored, head_map, head_shares
-from analysis.figures.explorer import component_js, content_of, explorer_css, feed_bytes, feed_js
+from analysis.figures.explorer import component_js, explorer_css, feed_js
+from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares
 from analysis.recording.parallel import is_pair
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams

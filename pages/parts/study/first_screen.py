@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from analysis.exhibits.story import WHAT
 from analysis.figures.story import Story, glued, picture_html
 from analysis.specs import QUESTION
 from analysis.study.findings import Findings
-from analysis.study.story import WHAT
 from pages.parts import address
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from analysis.engine.studies import ablation_name, set_name, watch_name
+from analysis.exhibits import study as exhibits
 from analysis.specs import METHODS, StudySpec
-from analysis.study import exhibits
 from analysis.study.findings import Findings, Setting, Waterfall
 from analysis.words import percent
 from pages.parts.causes.stated import ABLATION_ASKED

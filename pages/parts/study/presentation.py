@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from analysis.exhibits.story import story_of
 from analysis.figures.story import slides_html
 from analysis.study.findings import Findings
-from analysis.study.story import story_of
 from pages.parts import address
 from pages.parts.study.html_parts import mount_slides
 

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from analysis.exhibits import study as exhibits
+from analysis.exhibits.story import playback_of, story_of
+from analysis.exhibits.study_report import NOTHING, report_folder, report_html
 from analysis.figures.story import findings_html
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.statistics.decisions import DECISIONS
-from analysis.study import exhibits, rules
+from analysis.study import rules
 from analysis.study.findings import Findings
-from analysis.study.report import NOTHING, report_folder, report_html
-from analysis.study.story import playback_of, story_of
 from analysis.words import counted
 from pages.parts.charts import chart, exhibit_table, reproduce
 from pages.parts.plain import plain

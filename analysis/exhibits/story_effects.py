@@ -6,6 +6,19 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.exhibits import story_meanings
+from analysis.exhibits.story_parts import (
+    called,
+    discounts,
+    needs,
+    outcomes_of,
+    share,
+    spec_of,
+    spread,
+    text_changed,
+    tokens_more,
+    tone,
+)
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import WHERE, disagreement, side_of
@@ -25,21 +38,9 @@ from analysis.statistics.decisions import (
     interval_words,
     tests_in_words,
 )
-from analysis.study import rules, story_meanings
+from analysis.study import rules
 from analysis.study.findings import Cause, Findings, MaskChange
 from analysis.study.gains import gains, shams
-from analysis.study.story_parts import (
-    called,
-    discounts,
-    needs,
-    outcomes_of,
-    share,
-    spec_of,
-    spread,
-    text_changed,
-    tokens_more,
-    tone,
-)
 from analysis.words import counted, listed, times
 
 # --- what hiding them does --------------------------------------------------------------------------------------

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from analysis.evaluation.ablation_effects import COUNT, MASS
-from analysis.figures.player import Played, unpacked
-from analysis.figures.player.data import UNDECIDED
 from analysis.figures.story import charts
 from analysis.findings.ablations import side_of
 from analysis.models.registry import entry
+from analysis.recording.playback import UNDECIDED, Played, unpacked
 from analysis.specs import METHODS, StudySpec
 from analysis.statistics.decisions import POINTS, Unit, decide, seen
 from analysis.statistics.differences import Difference

@@ -6,17 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.player import Played, frame_beside, opening_frame
-from analysis.figures.story import Summary, Told, charts
-from analysis.figures.story.charts import Group, Mark
-from analysis.figures.style import KIND_COLORS
-from analysis.recording.set_file import ALL_LAYERS
-from analysis.recording.set_measures import KIND_MEASURES, MOVES
-from analysis.sinks.definitions import KINDS
-from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.study import story_meanings
-from analysis.study.findings import Findings
-from analysis.study.story_parts import (
+from analysis.exhibits import story_meanings
+from analysis.exhibits.story_parts import (
     called,
     factor,
     number,
@@ -28,6 +19,15 @@ from analysis.study.story_parts import (
     tone,
     within,
 )
+from analysis.figures.story import Summary, Told, charts
+from analysis.figures.story.charts import Group, Mark
+from analysis.figures.style import KIND_COLORS
+from analysis.recording.playback import Played, frame_beside, opening_frame
+from analysis.recording.set_file import ALL_LAYERS
+from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.study.findings import Findings
 from analysis.words import listed, runs
 
 _MASKED = ("[MASK]", "undecided")

@@ -9,25 +9,8 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
-from analysis.figures.player import opening_frame
-from analysis.figures.story import Answer, Story, Told, charts
-from analysis.findings.ablations import side_of
-from analysis.specs import QUESTION, SIZES, StudySpec
-from analysis.statistics.decisions import (
-    AT_CHANCE,
-    BETTER,
-    CANNOT_TELL,
-    EQUIVALENT,
-    ONE_SEED,
-    POINTS,
-    WAITING,
-    WORSE,
-    decide,
-    interval_words,
-)
-from analysis.study import rules, story_effects, story_sinks
-from analysis.study.findings import Cause, Findings
-from analysis.study.story_parts import (
+from analysis.exhibits import story_effects, story_sinks
+from analysis.exhibits.story_parts import (
     about,
     called,
     discounts,
@@ -41,6 +24,24 @@ from analysis.study.story_parts import (
     text_effect,
     text_in_words,
 )
+from analysis.figures.story import Answer, Story, Told, charts
+from analysis.findings.ablations import side_of
+from analysis.recording.playback import opening_frame
+from analysis.specs import QUESTION, SIZES, StudySpec
+from analysis.statistics.decisions import (
+    AT_CHANCE,
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    decide,
+    interval_words,
+)
+from analysis.study import rules
+from analysis.study.findings import Cause, Findings
 from analysis.words import counted, listed
 
 _SHOWN = 9  # tokens in the picture of a sink
