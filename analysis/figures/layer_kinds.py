@@ -1,6 +1,6 @@
 """Figures of a set of recordings: which kinds of token each layer's sinks are; how they move, beside their nulls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -126,7 +126,7 @@ class MovePanel:
 
     title: str
     observed: Band
-    nulls: dict[str, Band]
+    nulls: Mapping[str, Band]
     percent: bool = False
 
 
