@@ -31,7 +31,7 @@ from analysis.specs import (
     choices,
     help_text,
 )
-from analysis.specs.fields import extra
+from analysis.specs.base import extra
 from cache.environment import VARIABLES
 
 PATH = Path(__file__).with_name("parameters.md")

@@ -20,8 +20,8 @@ from analysis.specs import (
     parameter,
     sentence,
 )
+from analysis.specs.base import bounds, extra
 from analysis.specs.commands import command
-from analysis.specs.fields import bounds, extra
 from docs import parameters
 from docs.parameters import PATH, document
 

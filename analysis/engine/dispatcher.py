@@ -1,6 +1,6 @@
 """Hands jobs to workers, one per device, in a thread that hands out and watches; `Intake` takes in what they leave.
 
-A short job that needs the model which a long job holds runs between that job's steps, and nothing that happens to it
+A job's entry travels by value, so that a worker without SinkScope can say so. A short job that needs the model which a long job holds runs between that job's steps, and nothing that happens to it
 touches the long job.
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 
 from analysis.engine.cluster import Cluster, Place
 from analysis.engine.intake import Intake
-from analysis.engine.job_entry import job_entry
 from analysis.engine.job_store import JobStore
 from analysis.engine.losses import FORGOTTEN, SILENT, told
 from analysis.engine.placement import Running, Work, askers, free_place, in_turn, long_job_for, obstacle
@@ -23,6 +22,47 @@ from analysis.engine.transfer import add_piece, wire_limit
 from analysis.engine.worker import MARK, JobRequest, reason, request_cancel, request_pieces, request_stop
 from analysis.errors import UserError
 from cache.code import code_version
+
+REQUIRED = ("torch", "transformers", "safetensors", "lm_eval")
+"""Top-level modules that jobs import late."""
+
+
+def job_entry() -> Callable[[str], dict[str, Any]]:
+    """Return the function that runs a job, an `JobRequest` as JSON, in a worker.
+
+    It is made here rather than defined in the module, so that it is pickled by value.
+    """
+    required = REQUIRED
+
+    def run_order(text: str) -> dict[str, Any]:
+        import importlib.util
+        import socket
+        import sys
+
+        def lacks(name: str, own: bool) -> str:
+            what = f"The worker on {socket.gethostname()} has no module '{name}'"
+            if own:
+                return (
+                    f"{what}, which is SinkScope itself. Start it in SinkScope's folder with PYTHONPATH=$PWD before "
+                    "'dask worker', as docs/cluster.md shows."
+                )
+            return f"{what}. Install it there: {sys.executable} -m pip install -r requirements.txt"
+
+        try:
+            from analysis.engine.worker import run_job
+        except ModuleNotFoundError as error:
+            missing = error.name or str(error)
+            return {"unfit": lacks(missing, missing.split(".")[0] in ("analysis", "cache"))}
+        for name in required:
+            if importlib.util.find_spec(name) is None:
+                return {"unfit": lacks(name, False)}
+        try:
+            return run_job(text)
+        except ModuleNotFoundError as error:  # of what only this job needs
+            return {"error": lacks(error.name or str(error), False)}
+
+    return run_order
+
 
 CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
 LOST_GRACE = 5.0  # seconds after which a job whose worker is gone is given up, if dask says nothing

@@ -15,23 +15,48 @@ from analysis.engine.cluster import Cluster, check_scheduler, connect, start_loc
 from analysis.engine.cost_estimate import CostEstimate, foresee
 from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
-from analysis.engine.job_store import JobStore
+from analysis.engine.job_store import JobStore, StoredJobs
 from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
 from analysis.engine.planned_parts import Part, PartPlanner
 from analysis.engine.records import ENDED, JobRecord, lives_here, new_owner, retire
-from analysis.engine.stored_jobs import StoredJobs
 from analysis.engine.studies import Studies
 from analysis.engine.sweeps import Point, Sweeps
-from analysis.engine.uploads import opened_recording
 from analysis.errors import UserError
-from analysis.jobs import JOBS, code_of, known_key
-from analysis.specs import Spec, SweepSpec, sentence
+from analysis.jobs import JOBS, RecordSummary, code_of, known_key
+from analysis.recording.trajectory_file import open_trajectory
+from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment
 from cache.keys import imported_key
 from cache.opening import StoreError
 from cache.presence import Presence
 from cache.store import Store
+
+
+def opened_recording(file: Path, called: str) -> tuple[RecordSpec, RecordSummary]:
+    """What a recording was asked with, and what its job tells of it. called: as in `open_trajectory`.
+
+    Raises UserError for a file that is no recording of a generation.
+    """
+    trajectory = open_trajectory(file, called)
+    info = trajectory.info
+    if isinstance(info.sampling, Replay):
+        raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
+    try:
+        spec = info.request(ModelSpec(source=info.model.source))
+    except ValidationError as error:
+        raise UserError(f"{called} cannot be taken in: {sentence(error)}") from error
+    summary: RecordSummary = {
+        "source": info.model.source,
+        "text": info.final_text,
+        "steps": trajectory.steps,
+        "seed": info.seed,
+        "fingerprint": info.model.fingerprint,
+        "experts": info.model.expert_count,
+        "imported": True,
+    }
+    return spec, summary
+
 
 _ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
 

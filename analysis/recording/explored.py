@@ -23,7 +23,7 @@ from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, token_states
 from analysis.sinks.token_states import SPLITS
 from analysis.specs import DEFINITIONS, SinkParams
-from analysis.specs.fields import bounds, extra
+from analysis.specs.base import bounds, extra
 
 MOST_CELLS = 4_000_000  # of all heads together, 16 MB; of longer recordings a head is sent when it is looked at
 MOST_NULL_CELLS = 1_000_000  # of all heads with random weights, 2 MB; of longer recordings only their mean is sent

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Self, Union, cast, get_args, get_origin
 
+import annotated_types
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,8 +23,39 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from analysis.errors import shorten
 from analysis.registry import Registry
-from analysis.specs.fields import extra
 from cache.sizes import parse_size
+
+
+class Bounds(NamedTuple):
+    """Least and largest value; None where there is none. excludes_low: whether `low` lies inside a bound that is itself
+    excluded."""
+
+    low: float | None
+    high: float | None
+    excludes_low: bool
+
+
+def bounds(field: FieldInfo, inside: float) -> Bounds:
+    """The range of a number. inside: how far within a bound that the field excludes the end of the range lies."""
+    low: float | None = None
+    high: float | None = None
+    excludes_low = False
+    for rule in field.metadata:
+        if isinstance(rule, annotated_types.Ge):
+            low = cast(float, rule.ge)
+        elif isinstance(rule, annotated_types.Gt):
+            low, excludes_low = cast(float, rule.gt) + inside, True
+        elif isinstance(rule, annotated_types.Le):
+            high = cast(float, rule.le)
+        elif isinstance(rule, annotated_types.Lt):
+            high = cast(float, rule.lt) - inside
+    return Bounds(low, high, excludes_low)
+
+
+def extra(field: FieldInfo) -> dict[str, Any]:
+    """What `parameter` was given for those who draw the field: unit, source, step, empty."""
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
 
 LLADA_SOURCE = "LLaDA, arXiv 2502.09992"
 DREAM_SOURCE = "Dream 7B, arXiv 2508.15487"

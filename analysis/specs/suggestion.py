@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Implemented, Registry
-from analysis.specs.base import OneOf, PathText, choices, parameter, require_folder
-from analysis.specs.fields import bounds, extra
+from analysis.specs.base import OneOf, PathText, bounds, choices, extra, parameter, require_folder
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning_params import DiscountParams
 from analysis.specs.tuning import StatisticsParams, TuneParams

@@ -1,7 +1,8 @@
-"""Gathers what a study has found from the records of its jobs and the files they left. Nothing is run."""
+"""Gather what a study has found from the records of its jobs and the files they left. Nothing is run."""
 
+import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +15,42 @@ from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.program import PROGRAM
+from analysis.recording import set_contrast
 from analysis.recording.playback import played
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.recording.set_tables import prompts_of
+from analysis.recording.set_tables import Sets, count_table, kind_table, movement_table, prompts_of
+from analysis.recording.set_verdicts import said_of
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
 from analysis.statistics.differences import in_family
-from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound
+from analysis.study.findings import PROMPTS_FILE, Finding, Findings, JobTiming, PartFound
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
-from analysis.study.gather_sets import sayings_of, tables_of
 from analysis.study.gather_story import CompareMasks, Kept, compare_masks, continuations_of, explorer_of, masks_asked
 from analysis.study.registration import registered
+
+SINKS, MOVEMENT = "sinks", "movement"
+
+
+def tables_of(sets: Sets) -> dict[str, tuple[Mapping[str, object], ...]]:
+    """The rows of every table of the sets, rounded to what is read."""
+    tables = {"layers": kind_table, "counts": count_table, "movement": movement_table} if sets else {}
+    return {
+        name: tuple(json.loads(table(sets).to_json(orient="records", double_precision=6)))
+        for name, table in tables.items()
+    }
+
+
+def sayings_of(sets: Sets) -> tuple[Finding, ...]:
+    """What each model shows beyond its nulls, where its sinks are and how they move."""
+    sayings, contrasts = [], set_contrast.contrasts_in_words(sets)
+    for name, recordings in sets.items():
+        said = said_of(recordings, set_contrast.families(sets))
+        contrast = [sentence for of, sentence in contrasts if of == name]
+        for part, sentences in ((SINKS, (*said.kinds, *said.counts)), (MOVEMENT, (*contrast, *said.movement))):
+            sayings.append(Finding(part=part, model=name, sentences=(*sentences, *said.silent)))
+    return tuple(sayings)
 
 
 class Asked(Protocol):

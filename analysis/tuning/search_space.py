@@ -15,7 +15,7 @@ from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 
 from analysis.specs import DiscountParams, choices
-from analysis.specs.fields import bounds, extra
+from analysis.specs.base import bounds, extra
 
 FOR_IMPORTANCE = 8  # trials before importances are told
 TOP = 0.25  # share of the trials that importance explains

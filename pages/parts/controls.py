@@ -8,8 +8,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from analysis.specs import Spec, choices, help_text
-from analysis.specs.base import beyond_choices
-from analysis.specs.fields import bounds, extra
+from analysis.specs.base import beyond_choices, bounds, extra
 from cache.sizes import size_text
 from pages.parts.plain import plain
 

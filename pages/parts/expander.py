@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.specs import Spec
-from analysis.specs.fields import extra
+from analysis.specs.base import extra
 from analysis.specs.naming import short_label
 from pages.parts.plain import plain
 

@@ -1,5 +1,6 @@
-"""What this server and this visitor have at hand: the engine, this visitor's jobs, the model in use."""
+"""What this server and this visitor have at hand: the engine, the visitor's role and jobs, the model in use."""
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -9,14 +10,49 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import Engine, JobRecord
+from analysis.engine.permissions import GUEST, NOBODY, OWNER, Visitor
 from analysis.engine.runs import known_runs
 from analysis.models.registry import BUNDLED_PAIR, MODELS, Model, entry
 from analysis.specs import ModelSpec, Spec, sentence
 from cache import environment
 from cache.store import Store
+from pages.parts import door, private_path
 from pages.parts.plain import plain
 from pages.parts.user_errors import EXPECTED, why
-from pages.parts.who import who
+
+
+def who() -> Visitor:
+    """The visitor of this script's run; the owner for every other thread, which is the server's own."""
+    if get_script_run_ctx() is None:
+        return OWNER
+    match door.mode():
+        case "local":
+            return OWNER
+        case "demonstration":
+            return GUEST
+        case "password":
+            name = private_path.cookie_name(st.get_option("server.port"))
+            values = private_path.cookie_values(st.context.headers.get_all("cookie"), name)
+            known = next(filter(None, map(door.recognised, values)), None)
+            return Visitor(*known) if known else NOBODY
+        case _:
+            return _logged_in()
+
+
+def is_verified() -> bool:
+    """Whether the provider of the log-in says that the visitor's address is theirs; some say it in a text."""
+    said = st.user.get("email_verified")
+    return door.trusts_addresses() if said is None else said in (True, "true")
+
+
+def _logged_in() -> Visitor:
+    """By the log-in: the role of an address on the lists, and a name that does not give the address away."""
+    if not st.user.get("is_logged_in"):
+        return NOBODY
+    address = str(st.user.get("email") or "")
+    role = door.role_of(address) if is_verified() else ""
+    return Visitor(role, hashlib.sha256(address.lower().encode()).hexdigest()[:16]) if role else NOBODY
+
 
 _MODEL = "model_in_use"
 

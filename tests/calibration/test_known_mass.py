@@ -12,7 +12,7 @@ from analysis.jobs import JOBS
 from analysis.models.load import load
 from analysis.models.streaming import skeleton
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, EstimateSpec, ModelSpec, PruneSpec
-from cache import shared
+from cache import stores as shared
 from cache.stores import Stores
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext

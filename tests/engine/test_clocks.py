@@ -9,7 +9,7 @@ import time
 import pytest
 from cryptography import x509
 
-from analysis.engine.certificate import temporary_security
+from analysis.engine.cluster import temporary_security
 from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import PacedSpec
 

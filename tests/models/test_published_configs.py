@@ -11,7 +11,7 @@ import transformers
 
 from analysis.errors import UserError
 from analysis.models.architectures import identify
-from analysis.models.config_checks import check_config
+from analysis.models.checkpoint import check_config
 from analysis.models.families import ARCHITECTURES, NATIVE_BIDIRECTIONAL
 from analysis.models.foreign import FOREIGN
 from analysis.models.registry import MODELS

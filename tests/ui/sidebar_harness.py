@@ -6,8 +6,8 @@ import streamlit as st
 
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts.asking import ask
+from pages.parts.frame import show_what_began, sidebar
 from pages.parts.session import submit
-from pages.parts.sidebar import show_what_began, sidebar
 
 
 def long(seed: int) -> RecordSpec:
@@ -18,7 +18,7 @@ def long(seed: int) -> RecordSpec:
 
 def asks() -> None:
     """The sidebar is drawn before the button is looked at; without the way to a page that only the app has."""
-    with patch("pages.parts.sidebar.study_panel"):
+    with patch("pages.parts.frame.study_panel"):
         sidebar()
     if st.button("Ask", key="ask"):
         submit("record", long(1))

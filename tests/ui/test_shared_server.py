@@ -7,7 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.engine.permissions import NOBODY, Visitor
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
-from pages.parts import door, frame, session, who
+from pages.parts import door, frame, session
+from pages.parts import session as who
 from pages.parts.recordings import references
 from pages.parts.session import engine
 from tests.helpers import ROOT

@@ -7,10 +7,11 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.evaluation import bounds, tables
+from analysis.evaluation import bounds, comparing, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.command import evaluate_command, import_command
 from analysis.evaluation.items_file import DOCUMENTS
@@ -20,16 +21,49 @@ from analysis.specs import EvaluateSpec, ImportSpec, Spec
 from pages.parts import address
 from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.accuracy.disagreements import disagreements
-from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity
 from pages.parts.acting import acting_button
-from pages.parts.charts import export_button, reproduce
+from pages.parts.charts import export_button, reproduce, table
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar
 from pages.parts.session import engine, restart, submit
 from pages.parts.user_errors import EXPECTED, why
+
+_BOUND = (
+    r"$b_i = -\log p(\text{right answer}) / \text{its tokens}$: for a diffusion model LLaDA's bound on it, "
+    "estimated with masks that all models share, for an autoregressive model exact. Means have Student's 95 % interval "
+    "clustered as accuracies are."
+)
+_OF_CANVASES = (
+    r"$b_i = -\log p(\text{right answer}) / \text{its tokens}$. Means have Student's 95 % interval clustered as "
+    "accuracies are."
+)
+
+
+def likelihoods(results: Results) -> None:
+    """Draws the bounds of every model, and the differences of the pairs that are looked at."""
+    scores = scores_of(results)
+    formula = _OF_CANVASES if scores else _BOUND
+    table(
+        "Negative log-likelihood of right answers",
+        f"Nats per token, lower is better; never averaged with accuracy. {scores or bounds.LEFT_OUT}",
+        pd.DataFrame(bounds.bound_table(results)).rename(columns=tables.READ_AS),
+        "bound_table",
+        formula,
+    )
+    pairs = comparing.pairs(results)
+    if pairs:
+        table(
+            "Differences in nats per token",
+            "First minus second model on the same items with the same masks; below 0 the first finds the right answers "
+            "likelier. Holm correction over this table alone.",
+            pd.DataFrame(bounds.bound_differences(results, pairs)).rename(columns=tables.READ_AS),
+            "bound_differences",
+            formula,
+        )
+
 
 REFRESH = 1.0  # seconds between looks at how far it is
 REDRAW = 4.0  # seconds between drawings of the results, as a plot that changes is blank for a moment

@@ -5,7 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.claims.verdicts import ClaimVerdict
+from analysis.claims.found import found_by
+from analysis.claims.verdicts import ClaimVerdict, claim_verdicts
 from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
 from analysis.exhibits.claims import (
@@ -22,13 +23,26 @@ from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, heading, table
-from pages.parts.claims.found import verdicts_of
 from pages.parts.plain import as_written, code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.study.found import example
+from pages.parts.study.found import example, read_point
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+
+
+def verdicts_of(record: JobRecord, model: str) -> list[ClaimVerdict]:
+    """What a run has found by now. model: as sentences call it. Raises UserError for a damaged file."""
+    states = tuple(f"{job.id} {job.state}" for part in engine().parts(record) for job in part.jobs.values())
+    return _judged(record.id, record.state, states, model)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> list[ClaimVerdict]:
+    record = engine().job(record_id)
+    assert record is not None
+    return claim_verdicts(record.parameters(ClaimsSpec).claims, found_by(record, engine(), read_point), model)
+
 
 ADDRESS = "claims"  # in the address: the run that is shown
 _CLAIM = "claim"  # in the address: the claim that is open

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run
+from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
@@ -13,15 +14,48 @@ from analysis.words import percent
 from pages.parts.charts import card, chart, export_button
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
-from pages.parts.masks.experts import experts_view
 from pages.parts.masks.heads import heads_view
 from pages.parts.masks.kept_sinks import attention_to_sinks
 from pages.parts.masks.projections import projections_view
 from pages.parts.masks.pruned_models import Pruned, known_pruned
 from pages.parts.masks.several import several_runs
-from pages.parts.masks.shown_measures import OURS, choose_measure, formula, table_of
+from pages.parts.masks.shown_measures import (
+    OURS,
+    cells_in_words,
+    chance_in_words,
+    choose_measure,
+    formula,
+    table_of,
+    title_of,
+)
 from pages.parts.plain import plain
 from pages.parts.side import plots_and_controls
+
+
+def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
+    """A measure by layer and expert."""
+    parts = comparison.expert_parts()
+    left, right = keyed_columns(2, "mask_experts")
+    with left:
+        measure = choose_measure()
+    with right:
+        part = st.selectbox("Projection of an expert", list(parts), key="mask_expert_part", bind="query-params")
+    counts, beside = parts[part], None if floor is None else floor.expert_parts()[part]
+    bare = [str(layer) for layer, weights in enumerate(counts[..., 0].sum(axis=1)) if not weights]
+    if bare:
+        st.caption(f"Layers without experts: {', '.join(bare)}.")
+    chart(
+        Exhibit(
+            title_of(measure, beside, f"by layer and expert, {part}"),
+            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+            grid_of(measure, counts, beside, "expert"),
+            table_of(counts, beside, "layer", "expert"),
+            formula=formula(measure),
+            finding=cells_in_words(measure, counts, beside, "expert", "expert"),
+        ),
+        "mask_experts",
+    )
+
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
 EXPERTS = "Experts"  # of a mixture alone

@@ -1,9 +1,11 @@
 """Asking a study: its size, what it asks about, what it will take, and the button that starts it."""
 
+import pandas as pd
 import streamlit as st
 
 from analysis.engine.studies import new_study
 from analysis.specs import SIZES, ModelSpec, StudySpec
+from analysis.study import plans
 from analysis.study.cost_estimate import foresee_study, lines
 from analysis.study.needs import why_not
 from pages.parts import address, controls, permission
@@ -15,8 +17,31 @@ from pages.parts.session import engine, submit
 from pages.parts.study import choice
 from pages.parts.study.first_screen import ASKING
 from pages.parts.study.found import example
-from pages.parts.study.sizes import sizes
 from pages.parts.user_errors import EXPECTED, why
+
+_AGE = 60  # seconds for which times of earlier jobs are taken as they were
+
+
+def sizes(spec: StudySpec) -> None:
+    """Draw a row per size, and one for the settings if they match no size. Raises UserError for a bad model
+    source.
+    """
+    rows, how, more = _planned(spec.model_dump_json())
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.caption(plain(how))
+    for line in more:
+        st.caption(plain(line))
+
+
+@st.cache_data(ttl=_AGE, max_entries=16, show_spinner="Planning…")
+def _planned(asked: str) -> tuple[list[dict[str, str]], str, list[str]]:
+    """Return the table, how to read it, and cheaper studies if times are known. asked: a `StudySpec` as JSON."""
+    spec = StudySpec.model_validate_json(asked)
+    noise, every = plans.noise_of(spec, example()), plans.sizes_of(engine(), spec.model, example(), spec)
+    computed = any(one.computed for one in every if one.spec == spec)
+    more = plans.designs_in_words(spec, plans.designs(spec, noise)) if computed else []
+    return plans.sizes_table(every), plans.how_planned(noise), more
+
 
 _REFUSED = "study_refused"
 
