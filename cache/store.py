@@ -1,5 +1,7 @@
-"""What SinkScope keeps between runs: results, found by content and evicted by size; folders and jobs, until deleted, with
-a copy of the rows that nothing could make again."""
+"""What SinkScope keeps between runs: results, found by content and evicted by size; folders and jobs, until deleted.
+
+Rows that nothing could make again have a copy beside their database.
+"""
 
 import contextlib
 import json

@@ -142,6 +142,8 @@ class Reader:
             return [value for parameter, value in given.items() if parameter in owed]
         if name == "Exhibit":
             return [word.value for word in call.keywords if word.arg == "formula"]
+        if module.path in EXHIBITS:
+            return []
         if name == "progress":
             return [word.value for word in call.keywords if word.arg == "text"]
         texts = [word.value for word in call.keywords if word.arg in KEYWORDS] if name in FIRST | {"page_link"} else []

@@ -1,7 +1,7 @@
 """Hands jobs to workers, one per device, in a thread that hands out and watches; `Intake` takes in what they leave.
 
-A job's entry travels by value, so that a worker without SinkScope can say so. A short job that needs the model which a long job holds runs between that job's steps, and nothing that happens to it
-touches the long job.
+A job's entry travels by value, so that a worker without SinkScope can say so. A short job that needs the model which a
+long job holds runs between that job's steps, and nothing that happens to it touches the long job.
 """
 
 import logging

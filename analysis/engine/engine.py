@@ -15,11 +15,12 @@ from analysis.engine.cluster import Cluster, check_scheduler, connect, start_loc
 from analysis.engine.cost_estimate import CostEstimate, foresee
 from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
-from analysis.engine.job_store import JobStore, StoredJobs
+from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
 from analysis.engine.planned_parts import Part, PartPlanner
 from analysis.engine.records import ENDED, JobRecord, lives_here, new_owner, retire
+from analysis.engine.stored_jobs import StoredJobs
 from analysis.engine.studies import Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError

@@ -1,24 +1,19 @@
-"""Everything known about every job: in memory for the pages, in the store for the next server; and what pages read of it."""
+"""Everything known about every job: in memory for the pages, in the store for the next server."""
 
 import contextlib
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.engine.permissions import Authorizer, Visitor
 from analysis.engine.records import JobRecord, LogLine, Progress, lives, read_record
 from analysis.jobs import JOBS
-from analysis.models.checkpoint import CONFIG_FILE
-from analysis.pruned.masks_file import only_masks
 from cache.presence import Presence
-from cache.store import Result, Store
+from cache.store import Store
 
 KEPT_RECORDS = 200  # of ended jobs that leave nothing to come back to
 KEPT_LINES = 300
@@ -200,104 +195,3 @@ class JobStore:
             self.unwritable = str(error)
         else:
             self.unwritable = ""
-
-
-class StoredJobs:
-    """The jobs of a store and their results. authorizer: who asks, and what they may do. who: see `Engine`."""
-
-    def __init__(self, store: Store, job_store: JobStore, who: Callable[[], Visitor] | None) -> None:
-        self.store, self._job_store = store, job_store
-        self.authorizer = Authorizer(store, job_store, who)
-
-    def job(self, job_id: str) -> JobRecord | None:
-        """A job's record, or None for an unknown id."""
-        return self._job_store.job(job_id)
-
-    def jobs(self, kind: str | None = None) -> list[JobRecord]:
-        """All jobs that are listed to the visitor, newest first."""
-        jobs = self._job_store.jobs(kind)
-        return [job for job in jobs if self.authorizer.lists(job)] if self.authorizer.visitor.name else jobs
-
-    def progress(self, job_id: str) -> Progress:
-        """How far a job is, or was when it ended. Empty for one that has not begun."""
-        return self._job_store.progress(job_id)
-
-    def log(self, job_id: str) -> list[LogLine]:
-        """The last few hundred lines a job logged, oldest first."""
-        return self._job_store.log(job_id)
-
-    def result(self, record: JobRecord) -> Result | None:
-        """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
-        return self.store.result(record.key) if record.key and record.state == "done" else None
-
-    def result_file(self, record: JobRecord) -> Path | None:
-        """The file that a finished job left, or None; valid until the result is evicted."""
-        result = self.result(record)
-        return None if result is None else result.file
-
-    def answered(self, kind: str, key: str | None) -> JobRecord | None:
-        """The finished job whose result of this key is in the store, or None; nothing is run."""
-        jobs = (job for job in self._job_store.jobs(kind) if key and job.key == key)
-        return next((job for job in jobs if self.has_result(job)), None)
-
-    def has_result(self, record: JobRecord) -> bool:
-        """Whether `result` would find something, without reading it."""
-        return record.key is not None and record.state == "done" and self.store.has_result(record.key)
-
-    def knows(self, kind: str, key: str | None) -> bool:
-        """Whether the result of this key is in the store, or a job that will give it waits or runs."""
-        return key is not None and (
-            self.store.has_result(key) or any(job.key == key and not job.ended for job in self._job_store.jobs(kind))
-        )
-
-    def keeps(self, record: JobRecord) -> bool:
-        """Whether the folder that a job left lies in the store, and goes when it is forgotten."""
-        result = self.result(record)
-        return result is not None and result.folder is not None and result.folder.is_relative_to(self.store.kept)
-
-    def growing_file(self, record: JobRecord, name: str) -> Path | None:
-        """A file that a job is writing, or had written when it was stopped; None while there is nothing in it."""
-        file = self.store.incoming / record.id / name
-        return file if file.is_file() and file.stat().st_size else None
-
-    def pruned_models(self, masks_alone: bool = False) -> dict[str, Path]:
-        """The pruned checkpoints known here by name, newest first: those in the store's folder of models and those that
-        finished jobs left. masks_alone: also those whose weights a sweep has dropped, which cannot be run.
-
-        A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by
-        its path elsewhere.
-        """
-        folder = self.models_folder
-        named = {path.resolve(): path.name for path in (folder.iterdir() if folder.is_dir() else ())}
-        for record in self.jobs("prune"):
-            result = self.result(record)
-            out = record.summary.get("out") if result is None or result.folder is None else result.folder
-            if out:
-                path = Path(out).resolve()
-                kept = path.is_relative_to(self.store.kept.resolve())
-                named.setdefault(path, f"{path.name} {record.id[:6]}" if kept else str(path))
-        times = {
-            path: (path / CONFIG_FILE).stat().st_mtime
-            for path in named
-            if (path / CONFIG_FILE).is_file() and (masks_alone or not only_masks(path))
-        }
-        return {named[path]: path for path in sorted(times, key=lambda path: (-times[path], str(path)))}
-
-    @property
-    def models_folder(self) -> Path:
-        """Where checkpoints lie that pages offer by their names, whoever wrote them. It need not exist."""
-        return self.store.models
-
-    def wait(self, job_id: str, timeout: float) -> JobRecord:
-        """Blocks until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""
-        deadline = time.monotonic() + timeout
-        while True:
-            record = self.job(job_id)
-            if record is None:
-                raise KeyError(job_id)
-            if record.ended:
-                return record
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"The job {job_id} has not ended within {timeout:g} seconds.")
-            with self._job_store.changed:
-                self._job_store.changed.wait(0.1)
