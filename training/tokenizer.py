@@ -43,13 +43,13 @@ _PRINTABLE = tuple(chr(code) for code in range(33, 127))
 _MULTIPLE = 16  # the vocabulary is cut to a multiple of this, which matrix products like
 
 
-def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
+def build_tokenizer() -> PreTrainedTokenizerFast:
     """Counts the pieces of generated text and makes a Unigram tokenizer with byte fallback of them.
 
     A whole word always beats its letters, since each piece more costs a factor. Encoding a single text puts [BOS]
     in front. [MASK] swallows the space before it, as words do.
     """
-    counts = _count(seed)
+    counts = _count(0)
     total = sum(counts.values())
     scores = {piece: math.log(count / total) for piece, count in counts.most_common()}
     lowest = min(scores.values())

@@ -12,7 +12,6 @@ from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import CONTROLS, METHODS, StudySpec
 from analysis.specs.recipe import called
 from analysis.statistics.decisions import family_words
@@ -24,15 +23,6 @@ _WAY_FORMULA = (
     "Each step is the mean paired difference from the step before, over tasks and calibration seeds, with a 95 % "
     "interval over seeds and clusters of items crossed: $V = V_{seeds} + V_{clusters} - V_{seeds \\times clusters}$."
 )
-_SHARE = KIND_MEASURES["corrected-share"].title
-_WHERE = {
-    "[MASK]": "masked positions",
-    "undecided": "undecided positions",
-    "first": "the first position",
-    "last": "the last position",
-    "end of text": "end-of-text tokens",
-    "word": "words",
-}
 
 
 def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
@@ -172,30 +162,6 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
             unit.name,
             "effect",
         ),
-    )
-
-
-def strongest_sinks(findings: Findings) -> str:
-    """Return how many times its share the strongest kind of sink draws in any layer of the model, with its interval
-    over prompts, beside random weights; empty until the recordings are there.
-    """
-    spec = StudySpec.model_validate(findings.spec)
-    rows = findings.tables.get("layers", ())
-    shares = [
-        row
-        for row in rows
-        if row["measure"] == _SHARE and row["model"] == spec.model.source and row["value"] is not None
-    ]
-    trained = [row for row in shares if row["weights"] == "trained"]
-    if not trained:
-        return ""
-    top = max(trained, key=lambda row: row["value"])
-    random = [row["value"] for row in shares if row["weights"] == "random" and row["layer"] == top["layer"]]
-    beside = f"; with random weights, {max(random):.1f} times at most" if random else ""
-    return (
-        f"Strongest in {spec.model.source}: sinks at {_WHERE.get(top['kind'], top['kind'])} in {top['layer']} draw "
-        f"{top['value']:.1f} times an even share of attention [{top['low']:.1f}, {top['high']:.1f}] over "
-        f"{spec.prompts} prompts{beside}."
     )
 
 

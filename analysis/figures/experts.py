@@ -96,7 +96,7 @@ def group_bars(
     return figure
 
 
-def turnover_lines(mean: np.ndarray, one_layer: np.ndarray, layer: int, step: int | None = None) -> go.Figure:
+def turnover_lines(mean: np.ndarray, one_layer: np.ndarray, layer: int) -> go.Figure:
     """The share of experts that changed in each step, (T,): the mean over layers, and of one layer."""
     steps = np.arange(len(mean))
     figure = go.Figure()

@@ -48,7 +48,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
     return write_cells(figure)
 
 
-def layer_profiles(profiles: Mapping[str, np.ndarray], height: int = 300) -> go.Figure:
+def layer_profiles(profiles: Mapping[str, np.ndarray]) -> go.Figure:
     """Sparsity over depth, a line a run: by name the share of weights removed in each layer, (L,)."""
     figure = go.Figure()
     for place, (name, profile) in enumerate(profiles.items()):
@@ -63,7 +63,7 @@ def layer_profiles(profiles: Mapping[str, np.ndarray], height: int = 300) -> go.
                 hovertemplate="layer %{x}<br>%{y:.2%} removed",
             )
         )
-    layout(figure, "layer", "sparsity", height)
+    layout(figure, "layer", "sparsity", 300)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(dtick=1 if all(len(profile) <= 32 for profile in profiles.values()) else None)
     ends = np.concatenate([np.zeros(0), *profiles.values()])

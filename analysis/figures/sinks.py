@@ -83,13 +83,12 @@ def head_grid(
     return write_cells(figure)
 
 
-def _heatmap(values: np.ndarray, title: str, top: float | None = None) -> go.Heatmap:
+def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
     """A heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were.
 
-    The colours end at `top`, or at the 99.5th percentile, as a few very strong cells would leave all others black.
+    The colours end at the 99.5th percentile, as a few very strong cells would leave all others black.
     """
-    if top is None:
-        top = float(np.nanpercentile(values, 99.5)) if np.isfinite(values).any() else 0.0
+    top = float(np.nanpercentile(values, 99.5)) if np.isfinite(values).any() else 0.0
     reduced, rows, columns = block_reduce(np.asarray(values, np.float32))
     return go.Heatmap(
         z=reduced,

@@ -169,23 +169,23 @@ def no_sinks(rows: Sequence[Row]) -> str:
     return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
 
 
-def contrast_sentence(rows: Sequence[Row], intervention: str, measure: str = "divergence") -> str:
+def contrast_sentence(rows: Sequence[Row], intervention: str) -> str:
     """Tell whether sinks of high temporal variance do other than those of low, with the interval whatever it shows;
     empty where they were not compared.
     """
     told = []
     for effect in rows:
         pair = effect["target"], effect["against"]
-        if pair not in CONTRASTS or (effect["intervention"], effect["measure"]) != (intervention, measure):
+        if pair not in CONTRASTS or (effect["intervention"], effect["measure"]) != (intervention, "divergence"):
             continue
         if effect["low"] is None:
             continue
         verdict = "more" if effect["value"] > 0 else "less"
-        found = f"{_of(measure)} {verdict} than with" if shown(effect) else "no difference is shown from"
+        found = f"{_of('divergence')} {verdict} than with" if shown(effect) else "no difference is shown from"
         unequal = "" if pair == CONTRASTS[1] else ", so they may differ in more than how much they vary"
         told.append(
             f"{INTERVENTIONS[intervention].title.capitalize()}, {TARGETS[pair[0]].title}: {found} "
-            f"{TARGETS[pair[1]].title}, {_number(effect, measure)} over {effect['n']} prompts. They held "
+            f"{TARGETS[pair[1]].title}, {_number(effect, 'divergence')} over {effect['n']} prompts. They held "
             f"{_shares(effect)} of the attention{unequal}."
         )
     return " ".join(told)

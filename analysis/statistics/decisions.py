@@ -156,9 +156,7 @@ def overall(decisions: Sequence[str]) -> str:
     return decisions[0] if len(set(decisions)) == 1 else "mixed"
 
 
-def conclusions(
-    differences: Mapping[str, Difference], margin: float, above_chance: bool = True, unit: Unit = POINTS
-) -> str:
+def conclusions(differences: Mapping[str, Difference], margin: float, above_chance: bool = True) -> str:
     """What is concluded at each setting, in one sentence without its end: better, worse, equivalent, cannot tell.
 
     differences: by the setting's name, as `70 %`.
@@ -166,12 +164,12 @@ def conclusions(
     clauses = []
     for name, row in DECISIONS.items():
         told = [
-            f"{setting} ({interval_words(difference, unit)}{seen(difference, unit) if name == CANNOT_TELL else ''})"
+            f"{setting} ({interval_words(difference, POINTS)}{seen(difference, POINTS) if name == CANNOT_TELL else ''})"
             for setting, difference in differences.items()
             if decide(difference, margin, above_chance) == name
         ]
         if told:
-            clauses.append((_ORDER.index(name), f"{row.where.format(margin=unit.margin(margin))} {listed(told)}"))
+            clauses.append((_ORDER.index(name), f"{row.where.format(margin=POINTS.margin(margin))} {listed(told)}"))
     return "; ".join(clause for _, clause in sorted(clauses))
 
 

@@ -150,7 +150,7 @@ def _sets(
     return sets
 
 
-def study_command(spec: StudySpec, out: str = "study") -> str:
+def study_command(spec: StudySpec) -> str:
     """`python -m analysis study …` with the size that is nearest, and the settings that are not its own."""
     settings = {name: _unlike(spec, name) for name in SIZES}
     alike = {name: fields for name, fields in settings.items() if None not in fields.values()}
@@ -162,7 +162,7 @@ def study_command(spec: StudySpec, out: str = "study") -> str:
         words += [f"--{_FLAGS.get(name, name.replace('_', '-'))}", text]
     if spec.own_prompts:
         words += ["--prompts", PROMPTS_FILE]
-    return shlex.join([*words, "--out", out])
+    return shlex.join([*words, "--out", "study"])
 
 
 _FLAGS = {"prompts": "prompt-count"}  # by field, where the flag is called otherwise

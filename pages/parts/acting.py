@@ -62,9 +62,9 @@ def may_act(place: Any = st) -> bool:
     return allowed
 
 
-def may_record(place: Any = st) -> bool:
-    """Whether the visitor may record the bundled pair; says so in the place where not."""
+def may_record() -> bool:
+    """Whether the visitor may record the bundled pair; says so where not."""
     allowed = engine().authorizer.may("record")
     if not allowed:
-        place.caption(LOOKS_ONLY)
+        st.caption(LOOKS_ONLY)
     return allowed

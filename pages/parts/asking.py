@@ -94,20 +94,18 @@ def ask(
     return None
 
 
-def ask_by_hand(
-    kind: str, specs: Sequence[JobSpec], what: str, label: str, cost: str, place: str = ""
-) -> list[JobRecord] | None:
+def ask_by_hand(kind: str, specs: Sequence[JobSpec], what: str, label: str, cost: str) -> list[JobRecord] | None:
     """Return the finished jobs that answer questions of one kind, which nothing but a button asks; None until then.
 
     label: of the button. cost: what it takes, as a sentence beside it. A question whose answer is stored needs none.
     """
-    places = [f"{place}{number or ''}" for number in range(len(specs))]
+    places = [f"{number or ''}" for number in range(len(specs))]
     questions = [_question(kind, spec, at) for spec, at in zip(specs, places, strict=True)]
     asked = st.session_state.get(_BY_HAND, set())
     if not all(question in asked or at_hand(kind, spec) for question, spec in zip(questions, specs, strict=True)):
         st.caption(plain(cost))
         acting_button(
-            label, f"ask_{kind}_{place}", type="primary", icon=":material/play_arrow:", on_click=_ask, args=(questions,)
+            label, f"ask_{kind}_", type="primary", icon=":material/play_arrow:", on_click=_ask, args=(questions,)
         )
         return None
     answers = [

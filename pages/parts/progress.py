@@ -80,11 +80,11 @@ def cut_short(record: JobRecord, what: str, parts: str) -> None:
     restart_button(record, f"restart_{what}_{record.id}", label)
 
 
-def log_drawer(record: JobRecord, label: str = "Log") -> None:
+def log_drawer(record: JobRecord) -> None:
     """The last lines a job logged, newest last, folded away; nothing for a job that logged none."""
     lines = engine().log(record.id)
     if lines:
-        with st.expander(f"{label} ({len(lines)} line{'s' if len(lines) > 1 else ''})", icon=":material/notes:"):
+        with st.expander(f"Log ({len(lines)} line{'s' if len(lines) > 1 else ''})", icon=":material/notes:"):
             told = (f"{datetime.fromtimestamp(line.time):%H:%M:%S}  {line.text}" for line in lines)
             st.code("\n".join(told), language=None, height=240)
 

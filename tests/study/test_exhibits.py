@@ -29,24 +29,3 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
         models_and_controls = 2 * len(CONTROLS)
         told = f"{filled} of {models_and_controls} effects"
         assert exhibit.finding.startswith(told) if filled else exhibit.finding == ""
-
-
-def test_what_sinks_draw_is_told_with_its_interval_beside_an_even_share_and_random_weights():
-    found = read(EXAMPLE)
-    said = exhibits.strongest_sinks(found)
-    rows = [
-        row
-        for row in found.tables["layers"]
-        if row["measure"] == "Corrected share of the sinks" and row["value"] is not None
-    ]
-    trained, random = (
-        [row["value"] for row in rows if row["model"] == "bundled" and row["weights"] == weights]
-        for weights in ("trained", "random")
-    )
-    assert said.startswith("Strongest in bundled: sinks at masked positions in layer 1 draw ")
-    assert (
-        f"{max(trained):.1f} times an even share of attention [" in said
-        and f"over {found.spec['prompts']} prompts" in said
-    )
-    assert f"random weights, {max(random):.1f} times at most" in said
-    assert exhibits.strongest_sinks(study()) == "", "nothing is said before sinks were looked for"

@@ -263,13 +263,11 @@ def why_apart(noise: str | None) -> str:
     return "Sinks on [MASK] tokens move simply because masks get filled, so look at them apart."
 
 
-def sink_controls(stacked: bool = False, key: str = "", disabled: bool = False) -> SinkParams:
+def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
     """The sink definition and its own threshold, side by side or one above the other. key: what the widgets' keys begin
-    with, where they are others than those of the page; such ones stay out of the address. disabled: where nothing
-    depends on them, as what is not drawn would be forgotten.
+    with, where they are others than those of the page; such ones stay out of the address.
     """
     options: dict[str, Any] = {"persist_state": "session"} if key else {"bind": "query-params"}
-    options["disabled"] = disabled
     columns = keyed_columns(1 if stacked else 2, f"{key}sink_controls")
     choice, threshold = columns[0], columns[-1]
     with choice:

@@ -55,9 +55,6 @@ def _pushed(plan: Upload, folder: Path, public: bool) -> str:
     return upload(plan, private=not public)
 
 
-_SAID = "run_label_said"
-
-
 def open_run(run: Run) -> None:
     """Draws everything about a run."""
     st.subheader(plain(run.name))
