@@ -21,7 +21,7 @@ from analysis.evaluation.command import sweep_command
 from analysis.evaluation.frontier import MEASURED_COSTS
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, write_planes, written_plane
-from analysis.findings import sweeps
+from analysis.findings import finding_of
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
 from cache.store import Store
 
@@ -70,7 +70,7 @@ def shipped(spec: SweepSpec, points: list[Point], scores: list[sweep_scores.Poin
         settings = settings_of(scores, prunings, quality)
         compared = sweep_scores.comparisons(settings)
         if not verdicts:
-            verdicts = sweeps.verdicts(compared)
+            verdicts = list(map(str, finding_of("pairs of methods", compared)))
         for cost in MEASURED_COSTS:
             for drawn in planes_of(settings, prunings, rows, compared, quality, (cost,)):
                 known = drawn.table.dropna(subset="share of the dense cost")

@@ -19,6 +19,8 @@ from analysis.bundled.grammar import document
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
+from analysis.findings import layers
+from analysis.findings import sets as set_findings
 from analysis.job_context import SilentContext
 from analysis.jobs.recording_sets import record_set
 from analysis.machine.provenance import environment
@@ -26,7 +28,7 @@ from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
-from analysis.recording import set_measures, set_tables, set_verdicts
+from analysis.recording import set_measures
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.sinks.intervals import Estimates, quotient
@@ -279,9 +281,9 @@ def set_statistics(recordings: RecordingSet) -> dict[str, Any]:
             name: {which: _rows(set_measures.moves(recordings, name, which)) for which in ("trained", *MOVEMENT_NULLS)}
             for name in set_measures.MOVES
         },
-        "words": set_tables.words({"": recordings})[""],
-        "beyond": set_verdicts.layers_beyond(recordings),
-        "noise": set_verdicts.NOISE,
+        "words": layers.words({"": recordings})[""],
+        "beyond": set_findings.layers_beyond(recordings),
+        "noise": set_findings.NOISE,
         "centroid_variance_by_prompt": _finite(variance.round(7)),
     }
 

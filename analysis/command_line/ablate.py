@@ -16,6 +16,7 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
     from analysis.evaluation.ablation_effects import MEASURES
     from analysis.exhibits import ablation as exhibits
     from analysis.figures.export import Exhibit
+    from analysis.findings import said_of
 
     prompts = [str(prompt) for prompt in spec.prompts]
     effects = [shown for name in MEASURES if (shown := exhibits.effects_of(summary, name)) is not None]
@@ -26,7 +27,7 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
         "spec": spec.model_dump(mode="json"),
         **{name: value for name, value in summary.items() if name != "rows"},
         "notes": notes,
-        "shown": {spec.model.source: [said for part in exhibits.in_words(summary) for said in part]},
+        "shown": {spec.model.source: said_of("ablate_set", summary)},
     }
     method = Exhibit("How it was measured", " ".join([exhibits.METHOD, *notes]))
     means_shown = Exhibit("Means over the prompts", "Target and matched control of every condition.", table=means)

@@ -96,11 +96,11 @@ def run(options: argparse.Namespace) -> int:
 def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some parts failed."""
     from analysis.claims.found import found_by
-    from analysis.claims.verdicts import claim_verdicts
     from analysis.exhibits.claims import as_document, summary_line
+    from analysis.findings import said_of
 
     found = found_by(record, engine)
-    verdicts = claim_verdicts(spec.claims, found, spec.model.source)
+    verdicts = said_of("claims", spec.claims, found, spec.model.source)
     document = as_document(spec, verdicts, found.fingerprint, claims_command(spec))
 
     def write_into(folder: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -
     from analysis.evaluation.eviction_effects import MEASURES, TESTED
     from analysis.exhibits import eviction as exhibits
     from analysis.figures.export import Exhibit
+    from analysis.findings import said_of
 
     frontiers = [shown for name in TESTED if (shown := exhibits.frontier_of(summary, name)) is not None]
     effects = [shown for name in MEASURES if (shown := exhibits.effects_of(summary, name)) is not None]
@@ -47,7 +48,7 @@ def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -
         **{name: value for name, value in summary.items() if name != "rows"},
         "notes": notes,
         "conditions": exhibits.conditions(summary),
-        "shown": {spec.model.source: exhibits.words_of(summary)},
+        "shown": {spec.model.source: said_of("evict", summary)},
     }
     method = Exhibit("How it was measured", " ".join([exhibits.METHOD, study["conditions"], *notes]))
     means_shown = Exhibit("Means over the prompts", "Every policy and control.", table=means)

@@ -13,8 +13,8 @@ from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, SET_FLAGS, Fields, flag
 from analysis.command_line.written_study import file_name, finish, in_words, refusal, write
 from analysis.errors import UserError
+from analysis.findings.layers import SetAnswer
 from analysis.recording import set_file
-from analysis.recording.layer_answers import SetAnswer
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES
 from analysis.specs import OWN_PROMPTS, RecordSetSpec
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     sources = list(dict.fromkeys([first, *options.beside]))
     specs = {source: _spec(source, options, strict=source == first) for source in sources}
     outputs.check(options.out, options.overwrite, refusal)
-    from analysis.recording import set_tables
-    from analysis.recording.set_verdicts import NOISE
+    from analysis.findings import layers
+    from analysis.findings.sets import NOISE
 
     with folder_beside(options.out, "sinks") as scratch:
         files, summaries = {}, {}
@@ -52,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
 
         def write_into(folder: Path) -> dict[str, Any]:
             sets = {source: set_file.open_set(file.replace(folder / file.name)) for source, file in files.items()}
-            told = set_tables.answers(sets)
+            told = layers.answers(sets)
             study: dict[str, Any] = {
                 "models": {
                     source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
                 },
                 "shown": {
                     source: [*filter(None, (told[source].where, told[source].movement)), *sentences]
-                    for source, sentences in set_tables.words(sets, told).items()
+                    for source, sentences in layers.words(sets, told).items()
                 },
                 "noise": NOISE,
             }
@@ -80,9 +80,9 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
     from analysis.exhibits import recording_sets
     from analysis.exhibits.inside_sets import queries_apart
     from analysis.figures.export import Exhibit
+    from analysis.findings.layers import layer_table, legend, movement_table
+    from analysis.findings.sets import NOISE
     from analysis.recording import set_tables
-    from analysis.recording.layer_answers import layer_table, legend, movement_table
-    from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
     by_layer = {name: layer_table(answer).merge(movement_table(answer)) for name, answer in told.items()}

@@ -16,7 +16,7 @@ from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, Cost, placed
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, Quality, settings_of
-from analysis.findings import sweeps
+from analysis.findings import finding_of
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name
@@ -58,7 +58,11 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     moved = settings_of(swept.scores, swept.prunings, of_divergence)
     planes += planes_of(moved, swept.prunings, swept.rows, sweep_scores.comparisons(moved), of_divergence)
     told = headlines(planes)
-    verdicts = [*told, *sweeps.verdicts(compared), *map(sweeps.dose_response, doses)]
+    verdicts = [
+        *told,
+        *map(str, finding_of("pairs of methods", compared)),
+        *(finding_of("dose-response", response) for response in doses),
+    ]
     summary = {
         "format": FORMAT,
         "state": swept.state,

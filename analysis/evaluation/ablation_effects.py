@@ -1,4 +1,4 @@
-"""Results of an ablation over many prompts: paired differences from its controls, and sentences about them.
+"""Results of an ablation over many prompts: paired differences from its controls, and the levels behind them.
 
 A prompt is one item: what a target does to it is compared with what its controls do to it. Three controls ask three
 questions: as many tokens, equal attention, and the effect per unit of attention. All differences of one measure are one
@@ -150,3 +150,40 @@ def effect_of(row: Row) -> Difference:
 def shown(effect: Row) -> bool:
     """Return whether an effect is significant: by its adjusted p, and by its interval."""
     return effect["p_holm"] is not None and effect_of(effect).shown
+
+
+# --- levels behind the effects -----------------------------------------------------------------------------------
+
+
+class Levels(NamedTuple):
+    """Means over the prompts compared, in the unit of the measure. control: of the effect's control; per unit of
+    attention, scaled up to the target's. share: of all attention, that the target drew.
+    """
+
+    target: float
+    control: float
+    share: float
+
+
+def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
+    """Return the levels of which an effect is the difference. rows: of the same summary. effect: one with a value."""
+    by_name = {(row["intervention"], row["target"], control_of(row)): row for row in rows}
+    done, target, against = effect["intervention"], effect["target"], effect["against"]
+    first = by_name[done, target, ""]
+    control = (target, against if CONTROLS[against].drawn else COUNT) if against in CONTROLS else (against, "")
+    second = by_name[done, *control]
+    compared = (np.array(first["count"]) > 0) & (np.array(second["count"]) > 0)
+    if against == MASS:
+        compared &= _equal(first, second)
+    elif against == UNIT:
+        compared &= np.array(second["share"]) > 0
+    if not compared.any():  # of prompts that are done while others run, rows hold the means alone
+        compared[:] = True
+    level = float(np.mean(np.array(first[effect["measure"]])[compared]))
+    return Levels(level, level - effect["value"], float(np.mean(np.array(first["share"])[compared])))
+
+
+def answer_rows(effects: Sequence[Row], measure: str) -> list[Row]:
+    """Return the effects of the sinks that the answer is about: those under the first intervention."""
+    mine = [row for row in effects if row["target"] == "sinks" and row["measure"] == measure and row["low"] is not None]
+    return [row for row in mine if row["against"] in CONTROLS and row["intervention"] == mine[0]["intervention"]]

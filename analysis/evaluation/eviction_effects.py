@@ -1,5 +1,5 @@
 """Results of keeping a part of the keys and values over many prompts: paired differences of policies from their
-controls, and sentences about them.
+controls.
 
 A prompt is one item: what a policy does to it is compared with what its control does to it at the same budget. All
 differences of one measure are one family of tests (`differences.in_family`).

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, shown_interval, size_words
+from analysis.evaluation.qualities import Quality, shown_interval
 from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval
 from analysis.registry import Registry
-from analysis.specs import METHODS, POLICIES, EvictionPoint, PruneSpec, detail, setting_key, titles_apart, where
-from analysis.statistics.decisions import CANNOT_TELL, DECISIONS, family_words, interval_words, percent, seen
+from analysis.specs import METHODS, POLICIES, EvictionPoint, PruneSpec, setting_key
 from analysis.statistics.differences import Difference
 
 TIMES, CACHE = "ms per forward", "cache bytes"
@@ -132,58 +131,6 @@ def controlled(compared: Sequence[Comparison], points: Sequence[Placed]) -> list
         if comparison.relation == "control" and sides[0] is not None and sides[1] is not None:
             pairs.append((comparison, sides[0], sides[1]))
     return pairs
-
-
-def finding(
-    pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost, quality: Quality = QUALITIES[ACCURACY]
-) -> str:
-    """Say what sink-awareness gains over its control at the same cost: the largest significant difference, else the
-    size of effect that would have been detected; '' without a pair.
-    """
-    if not pairs:
-        return ""
-    told = [pair for pair in pairs if pair[0].shown] or pairs
-    comparison, point, _ = max(told, key=lambda pair: abs(pair[0].difference.value))
-    difference, unit = comparison.difference, quality.unit
-    title, other = titles_apart(comparison.setting.pruning, comparison.other.pruning)
-    at, evicted = _where(point, cost), isinstance(point.setting.pruning, EvictionPoint)
-    keeping = "keeping " if evicted else ""
-    against = f"{keeping}{title} {'compared with' if evicted else 'against'} {keeping}{other}"
-    family = family_words(difference.tests)
-    if comparison.shown:
-        verb = (quality.gains if difference.value > 0 else quality.loses).format(size_words(difference, unit))
-        count = f" {sum(pair[0].shown for pair in pairs)} of {len(pairs)} such differences are significant."
-        return (
-            f"{at}, {keeping}{title} {verb} compared with {keeping}{other}, {family}.{count if len(pairs) > 1 else ''}"
-        )
-    decision = comparison.decision
-    if decision == CANNOT_TELL:
-        several = (
-            f"the largest of {len(pairs)} differences, not significant {family}"
-            if len(pairs) > 1
-            else "not significant"
-        )
-        return f"{at}, {against}: {interval_words(difference, unit)}, {several}{seen(difference, unit)}."
-    return f"{at}, {against}: {interval_words(difference, unit)}; {DECISIONS[decision].title}."
-
-
-def _where(point: Placed, cost: Cost) -> str:
-    """Say at which cost, and with which settings that the titles leave out."""
-    pruning, more = point.setting.pruning, detail(point.setting.pruning)
-    if isinstance(pruning, EvictionPoint):
-        return f"At {where(pruning)}"
-    removed = [f"{percent(pruning.sparsity)} sparsity"] if METHODS[pruning.method].removes else []
-    settings = ", ".join([*removed, *([more] if more else [])])
-    at = (
-        f"{100 * point.share:.0f} % of the dense model's {cost.named}"
-        if point.share
-        else f"{_count(point.cost)} {cost.title}"
-    )
-    return f"At {at} ({settings})"
-
-
-def _count(number: float) -> str:
-    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.3g}"
 
 
 def plane_row(

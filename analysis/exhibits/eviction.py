@@ -11,12 +11,10 @@ from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, mean_of
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.findings.evictions import in_words
+from analysis.findings import finding_of
+from analysis.findings.evictions import Summary
 from analysis.specs import POLICIES
-from analysis.words import listed, percent
-
-Summary = Mapping[str, Any]
-"""What an `evict` job says when it is done, or of the prompts that are done."""
+from analysis.words import percent
 
 METHOD = (
     "Every prompt is denoised with everything kept and under every policy and budget. Predictions are compared on the "
@@ -30,11 +28,6 @@ METHOD = (
     "positions of the same state: "
     f"{POLICIES['random'].help}"
 )
-
-
-def words_of(summary: Summary) -> list[str]:
-    """What the eviction shows beside its controls, a sentence each, the headline first."""
-    return in_words(summary["effects"], summary["prompts"], summary.get("gone", False))
 
 
 def conditions(summary: Summary) -> str:
@@ -83,26 +76,9 @@ def frontier_of(summary: Summary, name: str) -> Exhibit | None:
         ),
         means(summary["rows"]),
         formula=METHOD,
-        finding=_at_least_kept(rows, policies[0], budgets[0], name),
+        finding=finding_of("least kept", rows, policies[0], budgets[0], name),
         name=f"frontier-{name}",
     )
-
-
-def _at_least_kept(
-    rows: Mapping[tuple[str, float, str], Mapping[str, Any]], policy: str, budget: float, name: str
-) -> str:
-    """Say what a policy and its matched control keep at the smallest budget; empty where either is missing."""
-    matched = next((control for control in POLICIES[policy].controls if POLICIES[control].matched), "")
-    there = rows.get((policy, budget, "")), rows.get((policy, budget, matched))
-    if not matched or there[0] is None or there[1] is None:
-        return ""
-    kept, beside = (mean_of(row, name) for row in there if row is not None)
-    if kept is None or beside is None:
-        return ""
-    begins, control = f"At {percent(budget, 0)}, keeping {POLICIES[policy].title}", POLICIES[matched].title
-    if MEASURES[name].percent:
-        return f"{begins} preserves {percent(kept[0], 0)} of the text; {control} preserve {percent(beside[0], 0)}."
-    return f"{begins} changes the predictions by {kept[0]:.2g} nats; {control} by {beside[0]:.2g}."
 
 
 def _points(rows: Sequence[Mapping[str, Any] | None], name: str) -> Points:
@@ -147,24 +123,8 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
             ]
         ),
         formula=METHOD,
-        finding=_sides(drawn, measure.percent),
+        finding=finding_of("sides of policies", drawn),
         name=f"effects-{name}",
-    )
-
-
-def _sides(drawn: Sequence[Mapping[str, Any]], more_is_better: bool) -> str:
-    """Say at which budgets the first policy is better or worse than each of its controls."""
-    told: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for effect in drawn:
-        side = (
-            "not significant" if not shown(effect) else "better" if (effect["value"] > 0) == more_is_better else "worse"
-        )
-        pair = POLICIES[effect["policy"]].title, POLICIES[effect["against"]].title
-        told.setdefault(pair, {}).setdefault(side, []).append(percent(effect["budget"], 0))
-    return " ".join(
-        f"{policy[0].upper()}{policy[1:]} against {control}: "
-        f"{', '.join(f'{side} at {listed(budgets)}' for side, budgets in sides.items())}."
-        for (policy, control), sides in told.items()
     )
 
 

@@ -14,11 +14,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
-from analysis.evaluation.frontier import CACHE, COSTS, Cost, Placed, controlled, finding, on_frontier, plane_row
+from analysis.evaluation.frontier import CACHE, COSTS, Cost, Placed, controlled, on_frontier, plane_row
 from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
+from analysis.findings import finding_of
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "frontier.json.gz"
 MOST_BYTES = 4 * 2**20  # of the text
@@ -48,7 +49,7 @@ def plane(
     places = np.array([(one.cost, one.quality.value) for one in points] + ([full] if full else []))
     best = on_frontier(*places.T)
     rows = [plane_row(point, pairs, bool(on), quality) for point, on in zip(points, best, strict=False)]
-    return shown_plane(rows, full, finding(pairs, cost, quality), cost, timed, quality)
+    return shown_plane(rows, full, finding_of("gain at the same cost", pairs, cost, quality), cost, timed, quality)
 
 
 def shown_plane(

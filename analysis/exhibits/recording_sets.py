@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
-from analysis.recording import set_counts, set_measures, set_verdicts
+from analysis.findings import finding_of
+from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.recording.set_tables import (
@@ -205,7 +206,7 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
         layer, head = (axis.ravel() for axis in np.indices(estimates.value.shape))
         numbers = {end: getattr(estimates, end).ravel() for end in ("value", "low", "high")}
         tables.append(pd.DataFrame({"of": title, "layer": layer, "head": head, **numbers}))
-    finding = set_verdicts.heads_in_words(recordings, measure)
+    finding = finding_of("heads beyond random weights", recordings, measure)
     return Exhibit(
         f"{metric.title} by layer and head, {name}",
         f"{metric.sentence}, mean over {recordings.prompts} prompts.",

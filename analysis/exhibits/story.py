@@ -4,12 +4,12 @@ The page, the slides and the report read this one table. Every sentence is made 
 whose numbers a study lacks is left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
-from analysis.exhibits import story_effects, story_sinks
+from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
     called,
@@ -24,7 +24,8 @@ from analysis.exhibits.story_parts import (
     text_effect,
     text_in_words,
 )
-from analysis.figures.story import Answer, Story, Told, charts
+from analysis.figures.story import Answer, Story, charts
+from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, StudySpec
@@ -69,7 +70,7 @@ def story_of(findings: Findings) -> Story:
         reading=reading,
         picture=picture,
         picture_told=told,
-        findings=tuple(filter(None, (finding(findings) for finding in FINDINGS.values()))),
+        findings=tuple(said_of("story", findings)),
         closing=_closing(findings),
     )
 
@@ -246,14 +247,3 @@ def _closing(findings: Findings) -> tuple[str, ...]:
             "items."
         )
     return (*filter(None, lines), *needs(findings))
-
-
-FINDINGS: dict[str, Callable[[Findings], Told | None]] = {
-    "sink": story_sinks.sink,
-    "place": story_sinks.place,
-    "movement": story_sinks.movement,
-    "hidden": story_effects.hidden,
-    "masks": story_effects.masks,
-    "accuracy": story_effects.accuracy,
-}
-"""The findings in the story's order."""

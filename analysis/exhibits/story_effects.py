@@ -21,6 +21,7 @@ from analysis.exhibits.story_parts import (
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
+from analysis.findings import said_of
 from analysis.findings.ablations import WHERE, disagreement, side_of
 from analysis.sinks.agreement import agreement
 from analysis.specs import METHODS
@@ -40,7 +41,6 @@ from analysis.statistics.decisions import (
 )
 from analysis.study import rules
 from analysis.study.findings import Cause, Findings, MaskChange
-from analysis.study.gains import gains, shams
 from analysis.words import counted, listed, times
 
 # --- what hiding them does --------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def hidden(findings: Findings) -> Told | None:
     equal = {cause.model: cause for cause in findings.causes if (cause.control, cause.measure) == (MASS, spec.primary)}
     own = next((cause for cause in primary if cause.model == spec.model.source), primary[0])
     models = list(dict.fromkeys(cause.model for cause in findings.causes))
-    verdict = rules.verdicts(findings)[models.index(own.model)]
+    verdict = rules.sinks_matter(findings)[models.index(own.model)]
     margin = rules.shift_of(spec, own.measure)
     text = next((one for one in findings.continuations if one.model == own.model), None)
     beats, notes, beat = [], [verdict.numbers], int(text is not None)
@@ -389,7 +389,7 @@ def accuracy(findings: Findings) -> Told | None:
     alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
     beats = [f"{alone}."]
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
-    came_with = [*gains(pruning, margin, above), *shams(pruning, margin, above)]
+    came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     return Told(
         "accuracy",

@@ -1,7 +1,9 @@
-"""Sentences on what an ablation over many prompts shows beside its controls."""
+"""What an ablation over many prompts shows beside its controls."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from analysis.evaluation.ablation_effects import (
     CONTRASTS,
@@ -9,43 +11,149 @@ from analysis.evaluation.ablation_effects import (
     MASS,
     MEASURES,
     UNIT,
+    Levels,
     Row,
+    answer_rows,
     control_of,
     effect_of,
     shown,
 )
-from analysis.evaluation.ablation_levels import THAN, answer_rows, difference_words
-from analysis.specs import INTERVENTIONS, TARGETS
+from analysis.findings.accuracies import differences
+from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import listed, percent
 
+Summary = Mapping[str, Any]
+"""What an `ablate_set` job says when it is done: `rows` and their `effects`."""
+_PREDICTIONS: Final = "divergence"
+_FEW = 4  # effects of which each is named
 
-def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
-    """Tell what the effects on a measure show against as many tokens, and whether that holds at equal attention and per
-    unit of attention; empty where no effect is significant.
+# --- the answer -------------------------------------------------------------------------------------------------
+
+_THAN: Final[Mapping[str, str]] = {
+    COUNT: "as many random tokens of the same state",
+    MASS: "tokens with equal attention",
+}
+"""The controls of the answer, as after "than hiding"."""
+
+
+def answer(summary: Summary) -> list[str]:
+    """Say on which side of each control hiding the sinks lies: of the predictions, then of the text. Empty where sinks
+    were not compared.
     """
-    those = [effect for effect in rows if effect["measure"] == measure and effect["against"] == COUNT]
+    if told := _no_sinks(summary["rows"]):
+        return [told]
+    return list(filter(None, (_predictions_answer(summary["effects"]), _text_answer(summary["effects"]))))
+
+
+def _predictions_answer(effects: Sequence[Row]) -> str:
+    """Say on which side of each control the predictions lie, with the differences, whose intervals the figure shows;
+    where none is significant, which difference would have been detected.
+    """
+    mine = answer_rows(effects, _PREDICTIONS)
+    if not mine:
+        return ""
+    done = mine[0]["intervention"]
+    by_control = {row["against"]: row for row in mine}
+    sides: dict[str, list[str]] = {}
+    for control, words in _THAN.items():
+        row = by_control.get(control)
+        if row is not None:
+            side = "" if not shown(row) else "more" if row["value"] > 0 else "less"
+            sides.setdefault(side, []).append(f"{words} ({difference_words(row).partition(' [')[0]})")
+    hidden = done == "attention"
+    who = "Hiding the sinks changes the predictions"
+    changes = who if hidden else f"Sinks, {INTERVENTIONS[done].title}: the predictions change"
+    told = [
+        f"{side} than {'hiding' if hidden else 'with'} {' or '.join(sides[side])}"
+        for side in ("more", "less")
+        if side in sides
+    ]
+    open_ = sides.get("")
+    if not told and open_:
+        return f"{changes} not significantly more or less than {' or '.join(open_)}.{_detectable(by_control)}"
+    rest = f"; not significantly different from {' or '.join(open_)}" if open_ else ""
+    return f"{changes} {' and '.join(told)}{rest}."
+
+
+_SIDES: Final[Mapping[int, str]] = {1: "more than", -1: "less than", 0: "not significantly more or less than"}
+
+
+def _text_answer(effects: Sequence[Row]) -> str:
+    """Say on which side of each control the text lies where the sinks are hidden, beginning with "But" where that is
+    another side than that of the predictions; empty where the text was not compared.
+    """
+    found = {
+        (measure, row["against"]): row
+        for measure in (_PREDICTIONS, "aligned")
+        for row in answer_rows(effects, measure)
+        if row["against"] in _THAN
+    }
+    controls = [control for control in _THAN if ("aligned", control) in found]
+    sides = {control: -side_of(effect_of(found["aligned", control])) for control in controls}  # 1: it changes more
+    amounts = {control: difference_words(found["aligned", control]).partition(" [")[0] for control in sides}
+    if not sides:
+        return ""
+    differ = any(
+        side_of(effect_of(found[_PREDICTIONS, control])) * side < 0
+        for control, side in sides.items()
+        if (_PREDICTIONS, control) in found
+    )
+    if len(sides) > 1 and len(set(sides.values())) == 1:
+        told = f"{_SIDES[sides[controls[0]]]} with either (agreement {listed(list(amounts.values()))})"
+    else:
+        told = listed(
+            [f"{_SIDES[side]} with {_THAN[control]} (agreement {amounts[control]})" for control, side in sides.items()]
+        )
+    return f"{'But the' if differ else 'The'} text changes {told}."
+
+
+def _no_sinks(rows: Sequence[Row]) -> str:
+    """Say where no prompt had a sink by the definition in use; else nothing."""
+    targets = [row for row in rows if row["target"] == "sinks" and not control_of(row)]
+    if not targets or any(any(row["count"]) for row in targets):
+        return ""
+    return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
+
+
+def _detectable(by_control: Mapping[str, Row]) -> str:
+    row = by_control.get(COUNT)
+    size = None if row is None else effect_of(row).detectable()
+    if size is None or not np.isfinite(size):
+        return ""
+    return f" A difference of {size:.2g} nats from as many random tokens would have been detected."
+
+
+# --- everything that is significant -----------------------------------------------------------------------------
+
+
+def strongest(summary: Summary) -> str:
+    """Tell what the effects on the predictions show against as many tokens, and whether that holds at equal attention
+    and per unit of attention; empty where no effect is significant.
+    """
+    rows = summary["effects"]
+    those = [effect for effect in rows if effect["measure"] == _PREDICTIONS and effect["against"] == COUNT]
     told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
     if not told:
         return ""
-    strongest = told[0]
+    first = told[0]
     others = (
         "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are significant; this is the largest."
     )
     return (
-        f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} against as many random positions of "
-        f"the same state, over {strongest['n']} prompts.{_by_attention(rows, strongest)} They held "
-        f"{percent(strongest['shares'][0], 0)} of the attention, as many random positions "
-        f"{percent(strongest['shares'][1], 0)}."
-        f"{others}{without_sinks(strongest)} Intervals cover the choice of prompts only; sampler and controls have one "
+        f"{TARGETS[first['target']].title.capitalize()}, {INTERVENTIONS[first['intervention']].title}: predictions "
+        f"change by {difference_words(first)} against as many random positions of "
+        f"the same state, over {first['n']} prompts.{_by_attention(rows, first)} They held "
+        f"{percent(first['shares'][0], 0)} of the attention, as many random positions {percent(first['shares'][1], 0)}."
+        f"{others}{without_sinks(first)} Intervals cover the choice of prompts only; sampler and controls have one "
         "seed."
     )
 
 
 def _by_attention(rows: Sequence[Row], effect: Row) -> str:
     """Tell in a sentence whether an effect also holds against the other controls."""
-    measure, clauses = effect["measure"], []
+    clauses = []
     for control, words in ((MASS, "at equal attention"), (UNIT, "per unit of attention")):
         other = next((row for row in rows if _alike(row, effect) and row["against"] == control), None)
         if other is None:
@@ -55,13 +163,52 @@ def _by_attention(rows: Sequence[Row], effect: Row) -> str:
             continue
         same = (other["value"] > 0) == (effect["value"] > 0)
         found = ("the difference is" if same else "it reverses:") if shown(other) else "it is not significant:"
-        clauses.append(f"{words} {found} {_number(other, measure)}")
+        clauses.append(f"{words} {found} {difference_words(other)}")
     told = listed(clauses)
     return f" {told[0].upper()}{told[1:]}." if told else ""
 
 
 def _alike(row: Row, other: Row) -> bool:
     return all(row[name] == other[name] for name in ("intervention", "target", "measure"))
+
+
+def without_sinks(effect: Row) -> str:
+    """A sentence on the prompts that are left out; nothing where none is."""
+    count = effect.get("left_out", 0)
+    if not count:
+        return ""
+    return f" {count} prompt{'s' if count > 1 else ''} had no sinks and {'are' if count > 1 else 'is'} left out."
+
+
+def difference_words(row: Row) -> str:
+    """Return the difference of an effect with its unit and interval."""
+    return interval_words(effect_of(row), POINTS if MEASURES[row["measure"]].percent else NATS)
+
+
+# --- predictions against text -----------------------------------------------------------------------------------
+
+WHERE: Final[Mapping[str, str]] = {COUNT: "Against as many matched tokens", MASS: "At equal attention"}
+"""The controls against which predictions and text are compared in words."""
+
+
+def disagreements(summary: Summary) -> list[str]:
+    """Say against which controls hiding sinks does another thing to the predictions than to the text."""
+    found = {
+        (row["intervention"], row["against"], row["measure"]): effect_of(row)
+        for row in summary["effects"]
+        if row["target"] == "sinks" and row["low"] is not None
+    }
+    interventions = dict.fromkeys(name for name, _, _ in found)
+    told = []
+    for name in interventions:
+        for control, where in WHERE.items():
+            pair = [found.get((name, control, measure)) for measure in (_PREDICTIONS, "aligned")]
+            if pair[0] is not None and pair[1] is not None:
+                which = (
+                    where if len(interventions) == 1 else f"{INTERVENTIONS[name].title.capitalize()}: {where.lower()}"
+                )
+                told.append(disagreement(pair[0], pair[1], which))
+    return list(filter(None, told))
 
 
 def disagreement(predictions: Difference, text: Difference, where: str) -> str:
@@ -97,120 +244,66 @@ def side_of(effect: Difference) -> int:
     return int(effect.low > 0) - int(effect.high < 0)
 
 
-WHERE: Final[Mapping[str, str]] = {COUNT: "Against as many matched tokens", MASS: "At equal attention"}
-"""The controls against which predictions and text are compared in words."""
+# --- sinks that move against sinks that stay ---------------------------------------------------------------------
 
 
-def disagreements(rows: Sequence[Row]) -> list[str]:
-    """Say against which controls hiding sinks does another thing to the predictions than to the text."""
-    found = {
-        (row["intervention"], row["against"], row["measure"]): effect_of(row)
-        for row in rows
-        if row["target"] == "sinks" and row["low"] is not None
-    }
-    interventions = dict.fromkeys(name for name, _, _ in found)
+def contrasts(summary: Summary) -> list[str]:
+    """Tell whether sinks of high temporal variance do other than those of low, with the interval whatever it shows."""
     told = []
-    for name in interventions:
-        for control, where in WHERE.items():
-            pair = [found.get((name, control, measure)) for measure in ("divergence", "aligned")]
-            if pair[0] is not None and pair[1] is not None:
-                which = (
-                    where if len(interventions) == 1 else f"{INTERVENTIONS[name].title.capitalize()}: {where.lower()}"
-                )
-                told.append(disagreement(pair[0], pair[1], which))
-    return list(filter(None, told))
-
-
-_SIDES: Final[Mapping[int, str]] = {1: "more than", -1: "less than", 0: "not significantly more or less than"}
-
-
-def text_answer(effects: Sequence[Row]) -> str:
-    """Say on which side of each control the text lies where the sinks are hidden, beginning with "But" where that is
-    another side than that of the predictions; empty where the text was not compared.
-    """
-    found = {
-        (measure, row["against"]): row
-        for measure in ("divergence", "aligned")
-        for row in answer_rows(effects, measure)
-        if row["against"] in THAN
-    }
-    controls = [control for control in THAN if ("aligned", control) in found]
-    sides = {control: -side_of(effect_of(found["aligned", control])) for control in controls}  # 1: it changes more
-    amounts = {control: difference_words(found["aligned", control], "aligned").partition(" [")[0] for control in sides}
-    if not sides:
-        return ""
-    differ = any(
-        side_of(effect_of(found["divergence", control])) * side < 0
-        for control, side in sides.items()
-        if ("divergence", control) in found
-    )
-    if len(sides) > 1 and len(set(sides.values())) == 1:
-        told = f"{_SIDES[sides[controls[0]]]} with either (agreement {listed(list(amounts.values()))})"
-    else:
-        told = listed(
-            [f"{_SIDES[side]} with {THAN[control]} (agreement {amounts[control]})" for control, side in sides.items()]
-        )
-    return f"{'But the' if differ else 'The'} text changes {told}."
-
-
-def without_sinks(effect: Row) -> str:
-    """A sentence on the prompts that are left out; nothing where none is."""
-    count = effect.get("left_out", 0)
-    if not count:
-        return ""
-    return f" {count} prompt{'s' if count > 1 else ''} had no sinks and {'are' if count > 1 else 'is'} left out."
-
-
-def no_sinks(rows: Sequence[Row]) -> str:
-    """A sentence where no prompt had a sink by the definition in use; else nothing."""
-    targets = [row for row in rows if row["target"] == "sinks" and not control_of(row)]
-    if not targets or any(any(row["count"]) for row in targets):
-        return ""
-    return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
-
-
-def contrast_sentence(rows: Sequence[Row], intervention: str) -> str:
-    """Tell whether sinks of high temporal variance do other than those of low, with the interval whatever it shows;
-    empty where they were not compared.
-    """
-    told = []
-    for effect in rows:
+    for effect in summary["effects"]:
         pair = effect["target"], effect["against"]
-        if pair not in CONTRASTS or (effect["intervention"], effect["measure"]) != (intervention, "divergence"):
-            continue
-        if effect["low"] is None:
+        if pair not in CONTRASTS or effect["measure"] != _PREDICTIONS or effect["low"] is None:
             continue
         verdict = "more" if effect["value"] > 0 else "less"
-        found = f"{_of('divergence')} {verdict} than with" if shown(effect) else "no difference is shown from"
+        found = f"predictions change {verdict} than with" if shown(effect) else "no difference is shown from"
         unequal = "" if pair == CONTRASTS[1] else ", so they may differ in more than how much they vary"
+        held = listed([percent(share, 1) for share in effect["shares"]])
         told.append(
-            f"{INTERVENTIONS[intervention].title.capitalize()}, {TARGETS[pair[0]].title}: {found} "
-            f"{TARGETS[pair[1]].title}, {_number(effect, 'divergence')} over {effect['n']} prompts. They held "
-            f"{_shares(effect)} of the attention{unequal}."
+            f"{INTERVENTIONS[effect['intervention']].title.capitalize()}, {TARGETS[pair[0]].title}: {found} "
+            f"{TARGETS[pair[1]].title}, {difference_words(effect)} over {effect['n']} prompts. They held "
+            f"{held} of the attention{unequal}."
         )
-    return " ".join(told)
+    return told
 
 
-def _named(effect: Row) -> str:
-    return f"{TARGETS[effect['target']].title.capitalize()}, {INTERVENTIONS[effect['intervention']].title}"
+# --- figures ----------------------------------------------------------------------------------------------------
 
 
-def _of(measure: str) -> str:
-    what = {"divergence": "predictions change", "confidence": "confidence changes"}
-    return what.get(measure, "agreement changes")
+def without_its_sinks(levels: Levels, measure: str) -> str:
+    """Say what the untouched model loses without its sinks, and how much attention they drew."""
+    row, drew = MEASURES[measure], f"which drew {percent(levels.share, 0)} of the attention"
+    if measure == _PREDICTIONS:
+        return f"Without its sinks, {drew}, the model's predictions change by {levels.target:.2g} nats."
+    if row.untouched == 1.0:
+        return f"Without its sinks, {drew}, the model keeps {percent(levels.target, 0)} of its text."
+    return f"{row.title} without the sinks, {drew}: {levels.target:.3g}."
 
 
-def _number(effect: Row, measure: str) -> str:
-    """The difference with its interval."""
-    if MEASURES[measure].percent:
-        value, low, high = (f"{100 * effect[name]:+.1f}" for name in ("value", "low", "high"))
-        unit = " points"
-    else:
-        value, low, high = (f"{effect[name]:+.2g}" for name in ("value", "low", "high"))
-        unit = " nats"
-    return f"{value}{unit} [{low}, {high}]".replace("-", "−")
+def sides(drawn: Sequence[Row]) -> str:
+    """Say on which side of its control each effect lies; of many effects how many are significant, and the largest.
+    drawn: effects on one measure.
+    """
+    is_share, names = MEASURES[drawn[0]["measure"]].percent, [named(effect) for effect in drawn]
+    if len(drawn) > _FEW:
+        values = np.array([[effect[end] for end in ("value", "low", "high")] for effect in drawn])
+        done = [INTERVENTIONS[effect["intervention"]].title for effect in drawn]
+        return differences(
+            [f"{called} ({what})" for called, what in zip(names, done, strict=True)],
+            (100 if is_share else 1) * values,
+            list(map(shown, drawn)),
+            "points" if is_share else "",
+            "effect",
+        )
+    found: dict[str, list[str]] = {}
+    for effect, called in zip(drawn, names, strict=True):
+        side = "Not significant" if not shown(effect) else "More" if effect["value"] > 0 else "Less"
+        found.setdefault(side, []).append(called.removeprefix(f"{TARGETS['sinks'].title}, "))
+    return " ".join(f"{side}: {listed(those)}." for side, those in found.items())
 
 
-def _shares(effect: Row) -> str:
-    first, second = effect["shares"]
-    return f"{percent(first, 1)} and {percent(second, 1)}"
+def named(effect: Row) -> str:
+    """Return what a comparison is called: its target and what that is compared with."""
+    target, against = TARGETS[effect["target"]].title, effect["against"]
+    if against in CONTROLS and not CONTROLS[against].drawn:
+        return f"{target}, {CONTROLS[against].title}"
+    return f"{target}, against {CONTROLS[against].title if against in CONTROLS else TARGETS[against].title}"

@@ -1,27 +1,38 @@
-"""Sentences on what keeping a part of the keys and values costs compared with its controls."""
+"""What keeping a part of the keys and values costs compared with its controls."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
 from analysis.evaluation.ablation_effects import Row, effect_of, shown
+from analysis.evaluation.eviction_effects import MEASURES, mean_of
 from analysis.specs import POLICIES
 from analysis.words import listed, percent
 
+Summary = Mapping[str, Any]
+"""What an `evict` job says when it is done: `rows` and their `effects`, of so many `prompts`."""
 
-def in_words(effects_found: Sequence[Row], prompts: int, gone: bool) -> list[str]:
-    """Say what keeping by each policy gains over its controls, the headline first; empty where nothing was tested.
 
-    gone: whether positions left a cache; else their keys were hidden.
-    """
+def policies(summary: Summary) -> list[str]:
+    """Say what keeping by each policy gains over its controls, the headline first; empty where nothing was tested."""
     told = [
-        _finding(those, prompts, gone)
+        _finding(those, summary["prompts"], summary.get("gone", False))
         for policy, row in POLICIES.items()
         for against in row.controls
-        if (those := _of(effects_found, policy, against, "aligned"))
+        if (those := _of(summary["effects"], policy, against, "aligned"))
     ]
-    return [*told, _predictions(effects_found), LEFT_OUT] if told else []
+    return [*told, _predictions(summary["effects"]), LEFT_OUT] if told else []
+
+
+def headline(summary: Summary) -> list[str]:
+    """Say the first of `policies`."""
+    return policies(summary)[:1]
+
+
+def others(summary: Summary) -> list[str]:
+    """Say the rest of `policies`."""
+    return policies(summary)[1:]
 
 
 LEFT_OUT: Final = "Intervals cover the choice of prompts only; the sampler and the random draws have one seed."
@@ -78,6 +89,44 @@ def _predictions(effects_found: Sequence[Row]) -> str:
         f"On the inputs of the full run, predictions lie significantly closer to its own than those of the control in "
         f"{closer} of {len(those)} comparisons, and farther in {farther} (Holm)."
     )
+
+
+# --- figures ----------------------------------------------------------------------------------------------------
+
+
+def least_kept(rows: Mapping[tuple[str, float, str], Mapping[str, Any]], policy: str, budget: float, name: str) -> str:
+    """Say what a policy and its matched control keep at the smallest budget; empty where either is missing."""
+    matched = next((control for control in POLICIES[policy].controls if POLICIES[control].matched), "")
+    there = rows.get((policy, budget, "")), rows.get((policy, budget, matched))
+    if not matched or there[0] is None or there[1] is None:
+        return ""
+    kept, beside = (mean_of(row, name) for row in there if row is not None)
+    if kept is None or beside is None:
+        return ""
+    begins, control = f"At {percent(budget, 0)}, keeping {POLICIES[policy].title}", POLICIES[matched].title
+    if MEASURES[name].percent:
+        return f"{begins} preserves {percent(kept[0], 0)} of the text; {control} preserve {percent(beside[0], 0)}."
+    return f"{begins} changes the predictions by {kept[0]:.2g} nats; {control} by {beside[0]:.2g}."
+
+
+def sides(drawn: Sequence[Row]) -> str:
+    """Say at which budgets each policy is better or worse than each of its controls. drawn: effects on one measure."""
+    more_is_better = MEASURES[drawn[0]["measure"]].percent
+    told: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for effect in drawn:
+        side = (
+            "not significant" if not shown(effect) else "better" if (effect["value"] > 0) == more_is_better else "worse"
+        )
+        pair = POLICIES[effect["policy"]].title, POLICIES[effect["against"]].title
+        told.setdefault(pair, {}).setdefault(side, []).append(percent(effect["budget"], 0))
+    return " ".join(
+        f"{policy[0].upper()}{policy[1:]} against {control}: "
+        f"{', '.join(f'{side} at {listed(budgets)}' for side, budgets in sides.items())}."
+        for (policy, control), sides in told.items()
+    )
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------
 
 
 def _points(value: float) -> str:

@@ -1,6 +1,5 @@
-"""Sentences on what a sweep shows: its first line, every comparison, dose-responses, and the noise that intervals hold.
-
-Imports no torch.
+"""What a sweep shows: its first line, every comparison, dose-responses, what a cost buys, and the noise that intervals
+hold. Imports no torch.
 """
 
 from collections import defaultdict
@@ -10,6 +9,8 @@ from pathlib import Path
 
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.dose import DoseResponse
+from analysis.evaluation.frontier import Cost, Placed
+from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, size_words
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.specs import METHODS, EvictionPoint, detail, part_alone, titles_apart, where
 from analysis.statistics.decisions import (
@@ -114,12 +115,7 @@ def _place(comparison: Comparison) -> str:
 # --- every comparison ------------------------------------------------------------------------------------------------
 
 
-def verdicts(compared: Sequence[Comparison]) -> list[str]:
-    """Return each verdict of `verdicts_by_pair` in one text."""
-    return list(map(str, verdicts_by_pair(compared)))
-
-
-def verdicts_by_pair(compared: Sequence[Comparison]) -> list[Verdict]:
+def verdicts(compared: Sequence[Comparison]) -> list[Verdict]:
     """Return one verdict for each pair of methods of a model."""
     groups: dict[tuple[str, str, str, str, bool], list[Comparison]] = defaultdict(list)
     for comparison in compared:
@@ -202,3 +198,58 @@ def dose_response(response: DoseResponse) -> str:
     point = response.settings[0].pruning
     discounted = " + ".join(row.title for row in point.readers if row.discounted)
     return trend(discounted, point.sparsity, response.strengths, response.slope)
+
+
+# --- quality against cost ----------------------------------------------------------------------------------------
+
+
+def at_same_cost(
+    pairs: Sequence[tuple[Comparison, Placed, Placed]], cost: Cost, quality: Quality = QUALITIES[ACCURACY]
+) -> str:
+    """Say what sink-awareness gains over its control at the same cost: the largest significant difference, else the
+    size of effect that would have been detected; '' without a pair.
+    """
+    if not pairs:
+        return ""
+    told = [pair for pair in pairs if pair[0].shown] or pairs
+    comparison, point, _ = max(told, key=lambda pair: abs(pair[0].difference.value))
+    difference, unit = comparison.difference, quality.unit
+    title, other = titles_apart(comparison.setting.pruning, comparison.other.pruning)
+    at, evicted = _at_cost(point, cost), isinstance(point.setting.pruning, EvictionPoint)
+    keeping = "keeping " if evicted else ""
+    against = f"{keeping}{title} {'compared with' if evicted else 'against'} {keeping}{other}"
+    family = family_words(difference.tests)
+    if comparison.shown:
+        verb = (quality.gains if difference.value > 0 else quality.loses).format(size_words(difference, unit))
+        count = f" {sum(pair[0].shown for pair in pairs)} of {len(pairs)} such differences are significant."
+        return (
+            f"{at}, {keeping}{title} {verb} compared with {keeping}{other}, {family}.{count if len(pairs) > 1 else ''}"
+        )
+    decision = comparison.decision
+    if decision == CANNOT_TELL:
+        several = (
+            f"the largest of {len(pairs)} differences, not significant {family}"
+            if len(pairs) > 1
+            else "not significant"
+        )
+        return f"{at}, {against}: {interval_words(difference, unit)}, {several}{seen(difference, unit)}."
+    return f"{at}, {against}: {interval_words(difference, unit)}; {DECISIONS[decision].title}."
+
+
+def _at_cost(point: Placed, cost: Cost) -> str:
+    """Say at which cost, and with which settings that the titles leave out."""
+    pruning, more = point.setting.pruning, detail(point.setting.pruning)
+    if isinstance(pruning, EvictionPoint):
+        return f"At {where(pruning)}"
+    removed = [f"{percent(pruning.sparsity)} sparsity"] if METHODS[pruning.method].removes else []
+    settings = ", ".join([*removed, *([more] if more else [])])
+    at = (
+        f"{100 * point.share:.0f} % of the dense model's {cost.named}"
+        if point.share
+        else f"{_count(point.cost)} {cost.title}"
+    )
+    return f"At {at} ({settings})"
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.3g}"

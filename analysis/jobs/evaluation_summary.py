@@ -6,7 +6,7 @@ from analysis.evaluation import bounds, comparing, conditions
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import PERPLEXITY, Results, scores
 from analysis.evaluation.tables import accuracy, average, cut_items, estimated_by, mean_draws, perplexities
-from analysis.findings.evaluations import adjustment, over_seeds_in_words
+from analysis.findings import finding_of
 from analysis.statistics import clustered
 from analysis.statistics.differences import Difference
 
@@ -65,7 +65,7 @@ def summary(results: Results) -> dict[str, Any]:
                 "seeds": list(group.seeds),
                 **clustered.as_json(group.difference),
                 "words": group.difference.words,
-                "in_words": over_seeds_in_words(results, group),
+                "in_words": finding_of("pairs over seeds", results, group),
             }
             for group in comparing.over_seeds(results)
         ],
@@ -76,7 +76,7 @@ def summary(results: Results) -> dict[str, Any]:
         "tests": {
             "count": comparing.tests(by_pair, comparing.over_seeds(results)),
             "adjusted_by": "holm",
-            "in_words": adjustment(results),
+            "in_words": finding_of("tests of an evaluation", results),
         },
         "bounds": bounds.summary(results),
         "conditions": [

@@ -11,11 +11,9 @@ import numpy as np
 
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import Arrays, Comparison, arrays_of
-from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
 from analysis.registry import Registry
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.intervals import Estimates, Parts, quotient
-from analysis.words import listed
 
 IID = "log-normal attention"
 IID_SENTENCE = (
@@ -84,37 +82,6 @@ def comparisons(recordings: RecordingSet) -> list[Comparison]:
     return [Comparison(row.name, row.observed(arrays), (row.null(arrays),)) for row in CHECKS.values()]
 
 
-def counts_in_words(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
-    """Say which layers exceed log-normal attention, in which nothing sets sinks apart, and in which the answer
-    depends on how sinks are counted. family: differences by the names of `CHECKS`.
-    """
-    if not recordings.info.variants:
-        return []
-    arrays, layers = arrays_of(recordings, "trained"), recordings.layers
-    sentences = []
-    for row in CHECKS.values():
-        difference = family[row.name]
-        above = np.nan_to_num(difference.low[:layers], nan=-1.0) > 0
-        below = np.nan_to_num(difference.high[:layers], nan=1.0) < 0
-        value, null = (quotient(*parts(arrays)).value[:layers] for parts in (row.observed, row.null))
-        for template, side in ((row.above, above), (row.below, below)):
-            if template and side.any():
-                sentences.append(
-                    template.format(
-                        layers=layers_in_words(np.flatnonzero(side), layers),
-                        value=spread(row.shown(value[side]), False),
-                        null=spread(row.shown(null[side]), False),
-                    )
-                )
-    apart = set_apart(family, layers)
-    if apart is not None and not apart.all():
-        sentences.append(
-            f"{layers_in_words(np.flatnonzero(~apart), layers)}: no significant gap or heavy tail. Sinks there "
-            "may be the upper end of a smooth distribution."
-        )
-    return sentences + _unsettled(recordings)
-
-
 def set_apart(family: Mapping[str, Estimates], layers: int) -> np.ndarray | None:
     """Return the layers in which a significant gap or a heavy tail sets the sinks apart, (L,) bool; None where neither
     was tested.
@@ -144,52 +111,3 @@ def count_by_variant(recordings: RecordingSet) -> dict[str, Estimates]:
         sinks = arrays["half_sinks"].sum(axis=-1)
         counts[f"{info.half_tokens} new tokens"] = quotient(sinks, arrays["half_steps"][:, None], clusters)
     return counts
-
-
-def _unsettled(recordings: RecordingSet) -> list[str]:
-    """Say in which layers another definition, k or length changes the answer: to another kind, or to no sinks."""
-    arrays, info, layers = arrays_of(recordings, "trained"), recordings.info, recordings.layers
-    others = {
-        f"with {VARIANTS[name].title if name in VARIANTS else name}": arrays["variants"][:, place]
-        for place, name in enumerate(info.variants)
-    }
-    if info.half_tokens:
-        others[f"at {info.half_tokens} new tokens"] = arrays["half_sinks"]
-    sentences, none = [], {}
-    for how, sinks in others.items():
-        empty = np.flatnonzero(sinks.sum(axis=(0, 2))[:layers] == 0)
-        if len(empty):
-            called = layers_in_words(empty, layers)
-            none[how] = f"in {called[0].lower()}{called[1:]} {how}"
-    for layer in range(layers):
-        usual = _leading(arrays["sinks"][:, layer])
-        changes = [
-            f"{_share(recordings, sinks[:, layer], kind)} {how}"
-            for how, sinks in others.items()
-            if usual is not None
-            and (kind := _leading(sinks[:, layer])) not in (None, usual)
-            and _leads(sinks[:, layer], kind, usual, recordings.clusters)
-        ]
-        if changes and usual is not None:
-            sentences.append(
-                f"Layer {layer}: which tokens are sinks depends on how they are counted. They are mostly "
-                f"{_share(recordings, arrays['sinks'][:, layer], usual)} as counted here, but {listed(changes)}."
-            )
-    return sentences + ([f"There are no sinks {listed(list(none.values()))}."] if none else [])
-
-
-def _leading(sinks: np.ndarray) -> int | None:
-    """Return the most common kind of the sinks (N, K); None without sinks."""
-    total = sinks.sum(axis=0)
-    return int(total.argmax()) if total.sum() > 0 else None
-
-
-def _leads(sinks: np.ndarray, kind: int, other: int, clusters: np.ndarray) -> bool:
-    """Return whether one kind makes up more of the sinks (N, K) than another, by the 95 % interval over prompts."""
-    difference = quotient(sinks[:, kind] - sinks[:, other], sinks.sum(axis=-1), clusters)
-    return bool(difference.low > 0)
-
-
-def _share(recordings: RecordingSet, sinks: np.ndarray, kind: int) -> str:
-    name = recordings.kinds[kind]
-    return f"{KIND_TITLES.get(name, name)} ({number(sinks[:, kind].sum() / sinks.sum(), True)})"

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.recording import set_contrast, set_measures
-from analysis.recording.layer_answers import SetAnswer, answer_of
+from analysis.recording import set_measures
 from analysis.recording.set_counts import count_by_variant
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -105,20 +104,3 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
             "corrected share of a sink": share,
         }
     )
-
-
-def answers(sets: Sets) -> dict[str, SetAnswer]:
-    """Return what each set shows layer by layer, by name. All of it holds simultaneously."""
-    families = set_contrast.families(sets)
-    return {name: answer_of(recordings, families) for name, recordings in sets.items()}
-
-
-def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, list[str]]:
-    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
-    simultaneously. told: of `answers`, where they are there already.
-    """
-    told = answers(sets) if told is None else told
-    said = {name: answer.said.sentences for name, answer in told.items()}
-    for name, sentence in set_contrast.contrasts_in_words(sets):
-        said[name].append(sentence)
-    return said

@@ -104,7 +104,7 @@ class Pruning(Found):
     job: str = ""
 
 
-class Finding(Found):
+class StoredSentences(Found):
     """What a part of the story shows of a model beyond its nulls and controls: sentences, none where nothing does."""
 
     part: str
@@ -221,7 +221,7 @@ class Findings(Found):
     parts: tuple[PartFound, ...]
     tables: Mapping[str, tuple[Mapping[str, Any], ...]] = {}
     prompts: Mapping[str, int] = {}
-    sayings: tuple[Finding, ...] = ()
+    sayings: tuple[StoredSentences, ...] = ()
     causes: tuple[Cause, ...] = ()
     playback: Mapping[str, Any] | None = None
     pruning: Pruning | None = None

@@ -14,17 +14,17 @@ from analysis.engine.studies import ablation_name, new_study, set_name, watch_na
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
+from analysis.findings import findings_of, set_contrast
+from analysis.findings.sets import family_of
 from analysis.program import PROGRAM
-from analysis.recording import set_contrast
 from analysis.recording.playback import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.set_tables import Sets, count_table, kind_table, movement_table, prompts_of
-from analysis.recording.set_verdicts import said_of
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
 from analysis.statistics.differences import in_family
-from analysis.study.findings import PROMPTS_FILE, Finding, Findings, JobTiming, PartFound
+from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound, StoredSentences
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
 from analysis.study.gather_story import CompareMasks, Kept, compare_masks, continuations_of, explorer_of, masks_asked
@@ -42,14 +42,16 @@ def tables_of(sets: Sets) -> dict[str, tuple[Mapping[str, object], ...]]:
     }
 
 
-def sayings_of(sets: Sets) -> tuple[Finding, ...]:
+def sayings_of(sets: Sets) -> tuple[StoredSentences, ...]:
     """What each model shows beyond its nulls, where its sinks are and how they move."""
     sayings, contrasts = [], set_contrast.contrasts_in_words(sets)
     for name, recordings in sets.items():
-        said = said_of(recordings, set_contrast.families(sets))
+        said = findings_of("record_set", recordings, family_of(recordings, set_contrast.families(sets)))
+        silent, moves = said.pop("missing claims", []), said.pop("how sinks move", [])
         contrast = [sentence for of, sentence in contrasts if of == name]
-        for part, sentences in ((SINKS, (*said.kinds, *said.counts)), (MOVEMENT, (*contrast, *said.movement))):
-            sayings.append(Finding(part=part, model=name, sentences=(*sentences, *said.silent)))
+        of_sinks = [sentence for those in said.values() for sentence in those]
+        for part, sentences in ((SINKS, of_sinks), (MOVEMENT, [*contrast, *moves])):
+            sayings.append(StoredSentences(part=part, model=name, sentences=(*sentences, *silent)))
     return tuple(sayings)
 
 

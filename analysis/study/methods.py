@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from analysis.recording.set_verdicts import NOISE
+from analysis.findings.sets import NOISE
 from analysis.specs import MASS_TOLERANCE, StudySpec
 from analysis.study.findings import Findings
 from analysis.words import percent

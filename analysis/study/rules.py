@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from analysis import words
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
+from analysis.findings import said_of
 from analysis.findings.sweeps import trend
 from analysis.registry import Registry
 from analysis.specs import METHODS, RECIPE, StudySpec
@@ -34,7 +35,6 @@ from analysis.statistics.decisions import (
 )
 from analysis.statistics.differences import SHOWN, Difference
 from analysis.study.findings import Cause, Contrast, Findings, Pruning
-from analysis.study.gains import gains, shams
 from analysis.words import counted, p_words
 
 MIXED = "mixed"
@@ -113,15 +113,22 @@ class Verdict:
 
 
 def verdicts(findings: Findings) -> list[Verdict]:
-    """What the study says of every claim that it has numbers for: of each model whether its sinks matter, and of each
-    sink-aware method its discount, its noise, order and norm, and the whole recipe.
-    """
+    """Return what the study says of every claim that it has numbers for."""
+    said: list[Verdict] = said_of("study", findings)
+    return said
+
+
+def sinks_matter(findings: Findings) -> list[Verdict]:
+    """Say of each model whether its sinks matter."""
     spec = StudySpec.model_validate(findings.spec)
     models = dict.fromkeys(cause.model for cause in findings.causes)
-    said = [_matter([cause for cause in findings.causes if cause.model == model], spec) for model in models]
-    if findings.pruning is not None:
-        said += [_compared(contrasts, findings.pruning, spec) for contrasts in _groups(findings.pruning.contrasts)]
-    return said
+    return [_matter([cause for cause in findings.causes if cause.model == model], spec) for model in models]
+
+
+def methods_compared(findings: Findings) -> list[Verdict]:
+    """Say of each sink-aware method what its discount, its noise, order and norm, and the whole recipe do."""
+    spec, pruning = StudySpec.model_validate(findings.spec), findings.pruning
+    return [] if pruning is None else [_compared(those, pruning, spec) for those in _groups(pruning.contrasts)]
 
 
 def answer(findings: Findings) -> list[str]:
@@ -137,7 +144,7 @@ def answer(findings: Findings) -> list[str]:
         sentences.append(f"Does discounting sinks help pruning? {lead}{told}")
     if findings.pruning is not None:
         above, margin = above_chance(findings.pruning), margin_of(findings)
-        sentences += [*gains(findings.pruning, margin, above), *shams(findings.pruning, margin, above)]
+        sentences += said_of("gain", findings.pruning, margin, above)
         sentences += [
             trend(METHODS[dose.method].title, dose.sparsity, dose.strengths, dose.slope)
             for dose in findings.pruning.doses

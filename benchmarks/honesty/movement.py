@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.findings.sets import comparisons_of
 from analysis.recording.set_file import RecordingSet, open_set, save
 from analysis.recording.set_measures import KIND_MEASURES, MOVES, arrays_of
-from analysis.recording.set_verdicts import comparisons_of
 from analysis.sinks.intervals import Parts, paired_differences, quotient
 from benchmarks.honesty.parts import Outcome, Row, Sets, at_least, at_most
 

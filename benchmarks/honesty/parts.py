@@ -72,7 +72,7 @@ PARTS = {
         Part("weights", "Pruning: a copy of the control with extra weights removed", "benchmarks.honesty.planted:found",
              _DIFFERENCES, 1),
         Part("movement", "Movement: sets of prompts without an effect", "benchmarks.honesty.movement:sentences",
-             ("analysis.recording.set_verdicts", "analysis.sinks.intervals"), 9),
+             ("analysis.findings.sets", "analysis.sinks.intervals"), 9),
         Part("claims", "Claims: random weights in place of the model", "benchmarks.honesty.claims:held",
              ("analysis.claims.verdicts", "analysis.jobs.claim_measures", "analysis.jobs.recording_sets"), 10),
     )

@@ -1,11 +1,17 @@
 """Add a finding: one row in `FINDINGS`, and its rule in the module of its subject in `analysis/findings/`.
 
-A rule is a function from what it reads to a sentence with its numbers, or to nothing where no number exceeds its null.
+A rule is a function from what it reads to sentences with their numbers, or to nothing where no number exceeds its null;
+`DECISIONS` says what is significant. One that reads a whole result (`ablate_set`, `evict`, `record_set`, `study`,
+`story`) appears by itself on the page, on the command line and in exported files. One that reads what a plot draws is
+asked by its name.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from analysis.findings import FINDINGS, Finding, finding_of
+from analysis.findings import FINDINGS, Finding, finding_of, said_of
 
 
 def longest_text(lengths: np.ndarray) -> str:
@@ -16,3 +22,13 @@ def longest_text(lengths: np.ndarray) -> str:
 FINDINGS.add(Finding("longest text", "recording", implementation=longest_text))
 assert finding_of("longest text", np.array([3, 8])) == "The longest text has 8 tokens."
 assert finding_of("longest text", np.array([5, 5])) == ""
+
+
+def few_prompts(summary: Mapping[str, Any]) -> str:
+    """Say on the page Evidence, on the command line and in exported files that an eviction had few prompts."""
+    return f"Only {summary['prompts']} prompts." if summary["prompts"] < 10 else ""
+
+
+FINDINGS.add(Finding("few prompts", "evict", implementation=few_prompts))
+assert said_of("evict", {"prompts": 4, "effects": []}) == ["Only 4 prompts."]
+assert said_of("evict", {"prompts": 40, "effects": []}) == []

@@ -5,8 +5,8 @@ It is a ratio of sums per prompt, so intervals and nulls come by themselves. A r
 
 import numpy as np
 
+from analysis.findings.sets import RULES, Rule
 from analysis.recording.set_measures import KIND_MEASURES, MOVES, SetMeasure
-from analysis.recording.set_verdicts import RULES, Rule
 from analysis.sinks.intervals import quotient
 
 KIND_MEASURES.add(

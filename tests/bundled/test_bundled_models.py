@@ -8,9 +8,10 @@ import torch
 from safetensors import safe_open
 
 from analysis.bundled.prompts import prompts
+from analysis.findings import layers
 from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
-from analysis.recording import set_measures, set_tables
+from analysis.recording import set_measures
 from analysis.specs import ModelSpec
 from tests.recording.made_sets import a_set
 from training import measure, readings, report, verdicts
@@ -129,7 +130,7 @@ def test_a_card_tells_of_sinks_what_the_set_of_recordings_shows():
     assert [row[0] for row in told["by_scope"]["corrected-share"]["trained"]] == pytest.approx(
         shares.tolist(), abs=1e-6
     )
-    assert told["words"] == set_tables.words({"": recordings})[""]
+    assert told["words"] == layers.words({"": recordings})[""]
     rows = report._sinks(told).splitlines()[2:]
     assert len(rows) == len(recordings.scopes) and f"{shares[-1]:.2f} (" in rows[-1]
     assert all(title in report._moves(told) for title, _ in report._MOVES.values())

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from analysis.command_line.written_sweep import headlines
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores, sweep_tables
-from analysis.evaluation.frontier import COSTS, controlled, finding, on_frontier, placed
+from analysis.evaluation.frontier import COSTS, controlled, on_frontier, placed
 from analysis.evaluation.qualities import QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import PointScores
 from analysis.exhibits.frontier import ShippedFrontier, plane, read_planes, write_planes, written_plane
@@ -63,16 +63,16 @@ def test_a_setting_costs_what_its_seeds_cost_and_its_interval_holds_its_accuracy
 
 def test_what_is_said_is_the_largest_significant_gain_or_what_would_have_been_seen():
     points, compared = on_plane(SPEC, gain=0.5)
-    said = finding(controlled(compared, points), COSTS["bytes"])
+    said = sweeps.at_same_cost(controlled(compared, points), COSTS["bytes"])
     assert said.startswith("At ") and "Sink-Wanda gains " in said and "compared with Wanda, noised (control)" in said
     assert "% of the dense model's bytes (" in said and "2 of 2 such differences are significant" in said
     points, compared = on_plane(SPEC)
-    said = finding(controlled(compared, points), COSTS["bytes"])
+    said = sweeps.at_same_cost(controlled(compared, points), COSTS["bytes"])
     assert "not significant" in said and "would have been detected" in said and " gains " not in said
     one_seed = SPEC.model_copy(update={"seeds": (0,)})
     points, compared = on_plane(one_seed, gain=0.5)
-    assert "no verdict from one seed" in finding(controlled(compared, points), COSTS["bytes"])
-    assert finding([], COSTS["bytes"]) == ""
+    assert "no verdict from one seed" in sweeps.at_same_cost(controlled(compared, points), COSTS["bytes"])
+    assert sweeps.at_same_cost([], COSTS["bytes"]) == ""
 
 
 def test_each_sink_aware_setting_is_drawn_once_and_joined_to_its_control():
@@ -169,23 +169,23 @@ def test_the_cache_has_a_plane_of_its_own_with_a_sentence_on_keeping():
     assert {type(point.setting.pruning) for point in points} == {EvictionPoint}
     assert [point.share for point in points] == [0.3] * 3 + [0.6] * 3
     pairs = controlled(compared, points)
-    said = finding(pairs, COSTS["cache bytes"])
+    said = sweeps.at_same_cost(pairs, COSTS["cache bytes"])
     strongest = max(pairs, key=lambda pair: pair[0].difference.value)
     gain, low, high = (100 * getattr(strongest[0].difference, end) for end in ("value", "low", "high"))
     assert said.startswith(f"At {100 * strongest[1].share:.0f} % of the cache, ")
     assert f"keeping sinks and a window gains {gain:.1f} points [{low:.1f}, {high:.1f}] compared with keeping" in said
     assert "random positions of the same state, after Holm correction over" in said
 
-    lost = finding(controlled(on_cache(gain=-0.5)[1], on_cache(gain=-0.5)[0]), COSTS["cache bytes"])
+    lost = sweeps.at_same_cost(controlled(on_cache(gain=-0.5)[1], on_cache(gain=-0.5)[0]), COSTS["cache bytes"])
     assert "keeping sinks and a window loses " in lost and "−" not in lost
 
     points, compared = on_cache(gain=0.0)
-    none = finding(controlled(compared, points), COSTS["cache bytes"])
+    none = sweeps.at_same_cost(controlled(compared, points), COSTS["cache bytes"])
     assert none.startswith("At ") and "keeping sinks and a window compared with keeping random positions" in none
     assert "not significant" in none and "would have been detected" in none and " gains " not in none
     one = EVICTIONS.model_copy(update={"seeds": (0,)})
     points, compared = on_cache(0.5, one)
-    assert "no verdict from one seed" in finding(controlled(compared, points), COSTS["cache bytes"])
+    assert "no verdict from one seed" in sweeps.at_same_cost(controlled(compared, points), COSTS["cache bytes"])
 
 
 def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
@@ -196,7 +196,7 @@ def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
     assert "Sink-Wanda" in pruned.told and " sparsity" in pruned.told
     assert "% of the cache, keeping sinks and a window is better than keeping random positions" in evicted.told
     assert "2 of 2 differences are significant" in evicted.told and "the draw (6 seeds" in evicted.tested
-    said = sweeps.verdicts_by_pair(compared)
+    said = sweeps.verdicts(compared)
     kept = next(one for one in said if "random positions" in one.told)
     assert kept.told.startswith("Sinks and a window against random positions of the same state (control) on bundled: ")
     assert "% of the cache (" in kept.told and "the draw (6 seeds, paired)" in kept.tested

@@ -72,7 +72,7 @@ def test_every_sink_aware_setting_stands_against_its_control_and_its_published_b
 
 
 def test_without_an_effect_it_cannot_tell_and_names_both_sources_of_noise():
-    told = sweeps.verdicts(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
+    told = told_of(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
     control = next(sentence for sentence in told if "control" in sentence)
     assert control.startswith("Sink-Wanda against Wanda, noised (control) on bundled: cannot tell at 60 % (")
     assert (
@@ -86,6 +86,10 @@ def test_without_an_effect_it_cannot_tell_and_names_both_sources_of_noise():
 def test_an_effect_is_shown():
     told = sweep_scores.comparisons(swept(scored(SPEC, gain=0.5), SPEC))
     assert all(one.decision == "better" and one.shown and one.difference.value > 0.1 for one in told)
+
+
+def told_of(compared: list[sweep_scores.Comparison]) -> list[str]:
+    return list(map(str, sweeps.verdicts(compared)))
 
 
 def first_line(points: list[PointScores], spec: SweepSpec = SPEC) -> sweeps.Verdict:
@@ -114,7 +118,7 @@ def test_without_one_it_says_which_would_have_been_detected_and_what_is_left_out
 
 def test_with_one_seed_the_noise_of_the_seed_is_said_to_be_left_out():
     one = SPEC.model_copy(update={"seeds": (0,)})
-    (control, _) = sweeps.verdicts(sweep_scores.comparisons(swept(scored(one), one)))
+    (control, _) = told_of(sweep_scores.comparisons(swept(scored(one), one)))
     assert "leave out the calibration seed's" in control
     assert "no verdict from one calibration seed at 60 %" in control and "p = " not in control
     assert sweep_scores.floor(swept(scored(one), one)[0]) is None
@@ -127,7 +131,7 @@ def test_a_dense_model_at_chance_gives_no_verdict():
     ]
     compared = sweep_scores.comparisons(swept(points, SPEC))
     assert {one.decision for one in compared} == {"at chance"} and not any(one.shown for one in compared)
-    assert "the dense model is not above chance" in sweeps.verdicts(compared)[0]
+    assert "the dense model is not above chance" in told_of(compared)[0]
 
 
 def test_while_seeds_are_missing_a_difference_is_interim_and_on_the_seeds_that_both_have():
@@ -210,7 +214,7 @@ def test_a_sweep_that_takes_the_recipe_apart_prunes_each_part_alone_beside_its_b
         for part in RECIPE
     }
     assert told == alone | {("sink-wanda 0.7", "wanda-noised", "control"), ("sink-wanda 0.7", "wanda", "published")}
-    said = " ".join(sweeps.verdicts(found))
+    said = " ".join(told_of(found))
     assert said.count("Wanda with one part of the recipe against Wanda") == 1
     assert all(f"70 % {part} alone" in said for part in RECIPE)
 

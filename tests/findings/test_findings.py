@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from analysis.findings import FINDINGS, finding_of, findings_of
+from analysis.findings import FINDINGS, finding_of, findings_of, said_of
 from analysis.registry import Implementations
 from tests.helpers import ROOT
 
@@ -12,14 +12,14 @@ ASKED_BY = ("analysis", "pages", "sinkscope", "training")
 
 
 def asked() -> set[str]:
-    """First arguments of `finding_of` and `findings_of` in the product."""
+    """First arguments of `finding_of`, `findings_of` and `said_of` in the product."""
     sources = [path.read_text() for folder in ASKED_BY for path in (ROOT / folder).rglob("*.py")]
     calls = [node for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return {
         call.args[0].value
         for call in calls
         if isinstance(call.func, ast.Name)
-        and call.func.id in (finding_of.__name__, findings_of.__name__)
+        and call.func.id in {asking.__name__ for asking in (finding_of, findings_of, said_of)}
         and isinstance(call.args[0], ast.Constant)
     }
 

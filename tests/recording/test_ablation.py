@@ -13,18 +13,10 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, effects, shown
-from analysis.evaluation.ablation_levels import answer, levels_of
-from analysis.exhibits.ablation import effects_of, in_words
-from analysis.findings.ablations import (
-    contrast_sentence,
-    disagreement,
-    disagreements,
-    no_sinks,
-    sentence,
-    text_answer,
-    without_sinks,
-)
+from analysis.evaluation.ablation_effects import MEASURES, effects, levels_of, shown
+from analysis.exhibits.ablation import effects_of
+from analysis.findings import said_of
+from analysis.findings.ablations import answer, contrasts, disagreement, disagreements, strongest, without_sinks
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
@@ -410,19 +402,21 @@ def rows_of(divergence: dict[tuple[str, str], np.ndarray], **others: list) -> li
     ]
 
 
+def summary_of(rows: list[dict]) -> dict:
+    return {"rows": rows, "effects": effects(rows)}
+
+
 def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
     rng = np.random.default_rng(0)
     noise = [rng.normal(0, 0.1, 40).tolist() for _ in range(2)]
-    found = effects(rows_of({("sinks", ""): (np.array(noise[0]) + 1).tolist(), ("sinks", "matched"): noise[1]}))
-    told = sentence(found)
+    summary = summary_of(rows_of({("sinks", ""): (np.array(noise[0]) + 1).tolist(), ("sinks", "matched"): noise[1]}))
+    told, found = strongest(summary), summary["effects"]
     effect = found[0]
-    assert f"[{effect['low']:+.2g}, {effect['high']:+.2g}]" in told and "40 prompts" in told
-    assert f"Per unit of attention the difference is {found[1]['value']:+.2g}" in told and "equal attention" not in told
-    assert sentence(found, "aligned") == ""
+    assert f"[{effect['low']:+.3f}, {effect['high']:+.3f}]" in told and "40 prompts" in told
+    assert f"Per unit of attention the difference is {found[1]['value']:+.3f}" in told and "equal attention" not in told
     assert {effect["measure"] for effect in found} == {"divergence", "aligned", "confidence"}, "by position: no test"
     assert [row.get("by_position") for row in found if row["against"] == "matched"] == [None, pytest.approx(0.1), None]
-    same = effects(rows_of({("sinks", ""): noise[0], ("sinks", "matched"): noise[1]}))
-    assert sentence(same) == ""
+    assert strongest(summary_of(rows_of({("sinks", ""): noise[0], ("sinks", "matched"): noise[1]}))) == ""
 
 
 SIDES = {"more": 1, "less": -1, "neither": 0}
@@ -440,7 +434,7 @@ def test_where_predictions_and_text_disagree_one_sentence_says_so_and_else_none(
         {("sinks", ""): values(SIDES[predictions], 0.1), ("sinks", "mass"): values(0, 0.1)},
         aligned=[values(-SIDES[text], 0.1), values(0, 0.1)],
     )
-    told = disagreements(effects(rows))
+    told = disagreements(summary_of(rows))
     if predictions == text:
         assert told == []
         return
@@ -469,9 +463,11 @@ def test_prompts_without_sinks_are_left_out_and_counted_and_so_are_those_without
     assert (effect["n"], effect["left_out"], effect["unmatched"]) == (4, 1, 1)
     assert effect["value"] == pytest.approx(np.mean([0.9, 1.1, 1.0, 0.8]))
     assert without_sinks(effect) == " 1 prompt had no sinks and is left out."
-    assert no_sinks(rows) == ""
+    assert "no sink" not in answer(summary_of(rows))[0]
     nothing = rows_of({("sinks", ""): [0.0] * 3, ("sinks", "matched"): [0.0] * 3}, count=[[0] * 3, [0] * 3])
-    assert no_sinks(nothing) == "None of the 3 prompts has a sink by this definition, so nothing was compared."
+    assert answer(summary_of(nothing)) == [
+        "None of the 3 prompts has a sink by this definition, so nothing was compared."
+    ]
     assert all(effect["n"] == 0 for effect in effects(nothing))
 
 
@@ -517,16 +513,14 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
         for target in ("moving", "steady")
         for control in ("", "matched")
     }
-    found = effects(rows_of(values))
-    assert "no difference is shown from" in contrast_sentence(found, "attention")
+    assert "no difference is shown from" in contrasts(summary_of(rows_of(values)))[0]
     values["moving", ""] = (np.array(values["moving", ""]) + 1).tolist()
-    assert "predictions change more than with" in contrast_sentence(effects(rows_of(values)), "attention")
-    assert contrast_sentence(found, "value") == ""
+    assert "predictions change more than with" in contrasts(summary_of(rows_of(values)))[0]
     equal = {
         ({"moving": "most-variable", "steady": "least-variable"}[target], control): row
         for (target, control), row in values.items()
     }
-    told = contrast_sentence(effects(rows_of(equal)), "attention")
+    [told] = contrasts(summary_of(rows_of(equal)))
     assert "most variable sinks at equal attention: predictions change more than with least variable" in told
     assert "they may differ in more" not in told
 
@@ -542,12 +536,14 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
-    told = in_words(summary)[0][0]
+    told = said_of("ablate_set", summary)[0]
     assert told.startswith(
         "Hiding the sinks changes the predictions more than hiding as many random tokens of the same"
     )
     assert " and less than hiding tokens with equal attention (" in told
-    assert in_words(summary)[0][1].startswith("The text changes not significantly more or less than with either (")
+    assert said_of("ablate_set", summary)[1].startswith(
+        "The text changes not significantly more or less than with either ("
+    )
     for effect in summary["effects"]:
         levels = levels_of(rows, effect)
         measured = effect["measure"]
@@ -573,22 +569,22 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
-    told = text_answer(effects(rows))
+    _, told = answer(summary_of(rows))
     assert told.startswith("But the text changes more than with either (agreement −") and told.count(" points") == 2
     for row in rows:
         row["divergence"] = rng.normal({"": 0.9, "matched": 0.25, "mass": 0.5}[row["control"]], 0.02, 30).tolist()
-    assert text_answer(effects(rows)).startswith("The text changes more than with either (")
+    assert answer(summary_of(rows))[1].startswith("The text changes more than with either (")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
-    mixed = text_answer(effects(rows))
+    mixed = answer(summary_of(rows))[1]
     assert mixed.startswith("But the text changes more than with as many random tokens of the same state (agreement −")
     assert " and less than with tokens with equal attention (agreement +" in mixed
-    assert text_answer([]) == ""
+    assert answer({"rows": [], "effects": []}) == []
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
-    told = answer(effects(rows_of(values)))
+    told = answer(summary_of(rows_of(values)))[0]
     assert "not significantly more or less than as many random tokens of the same state (" in told
     assert "nats from as many random tokens would have been detected." in told
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs
 from analysis.evaluation.eviction_effects import effects, mean_of
-from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts, words_of
-from analysis.findings.evictions import in_words
+from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts
+from analysis.findings.evictions import policies
 from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import layout_of
 from analysis.models.load import load
@@ -219,7 +219,7 @@ def test_a_set_is_evicted_under_every_policy_beside_its_controls(study):
     effect = next(one for one in summary["effects"] if one["against"] == "recent" and one["measure"] == "divergence")
     expected = np.mean(np.subtract(rows["sinks", 0.3, ""]["divergence"], rows["recent", 0.3, ""]["divergence"]))
     assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["detectable"] > 0
-    assert len(words_of(summary)) == 5 and "No time is given" in conditions(summary)
+    assert len(policies(summary)) == 5 and "No time is given" in conditions(summary)
 
 
 def test_figures_and_tables_hold_every_policy_and_prompt(study):
@@ -252,7 +252,7 @@ def test_one_that_was_cut_off_goes_on_and_one_that_is_stopped_tests_nothing(stud
     stopped.stop = True
     part = eviction.evict(spec, stopped)
     assert part.stopped and (part.summary["prompts"], part.summary["planned"]) == (2, 3)
-    assert all(effect["p"] is None for effect in part.summary["effects"]) and not words_of(part.summary)
+    assert all(effect["p"] is None for effect in part.summary["effects"]) and not policies(part.summary)
     monkeypatch.setattr(eviction, "_one_prompt", lambda *_: pytest.fail("what is done is not done again"))
     assert eviction.evict(spec, context).summary["rows"] == outcome.summary["rows"]
 
@@ -270,13 +270,15 @@ def rows_of(gain: np.ndarray) -> list[dict]:
 def test_the_headline_says_what_is_gained_or_what_would_have_been_seen():
     rng = np.random.default_rng(1)
     gained = effects(rows_of(0.02 + 0.01 * rng.standard_normal(40)))
-    first = in_words(gained, 40, gone=True)[0]
+    first = policies({"effects": gained, "prompts": 40, "gone": True})[0]
     assert first.startswith("At 60 % of the cache, keeping sinks and a window gains ") and "[" in first
     assert "compared with keeping random positions of the same state, over 40 prompts" in first
-    lost = in_words(effects(rows_of(-0.02 + 0.01 * rng.standard_normal(40))), 40, gone=True)[0]
+    lost = policies({"effects": effects(rows_of(-0.02 + 0.01 * rng.standard_normal(40))), "prompts": 40, "gone": True})[
+        0
+    ]
     assert " loses 2." in lost or " loses 1." in lost
     assert "[−" not in lost, "of a loss both ends are positive"
-    nothing = in_words(effects(rows_of(0.03 * rng.standard_normal(40))), 40, gone=False)[0]
+    nothing = policies({"effects": effects(rows_of(0.03 * rng.standard_normal(40))), "prompts": 40, "gone": False})[0]
     assert "is not significant" in nothing and "would have been seen" in nothing and "of the keys" in nothing
     few = effects(
         [
@@ -284,7 +286,7 @@ def test_the_headline_says_what_is_gained_or_what_would_have_been_seen():
             for row in rows_of(rng.standard_normal(40))
         ]
     )
-    assert "with so few prompts none would have been" in in_words(few, 2, gone=False)[0]
+    assert "with so few prompts none would have been" in policies({"effects": few, "prompts": 2, "gone": False})[0]
     shared = [row | {"keys": ["a", "b"] * 20} for row in rows_of(0.02 + 0.01 * rng.standard_normal(40))]
     assert effects(shared)[0]["clusters"] == 2 and mean_of(shared[0], "aligned")[0] > 0.5
 

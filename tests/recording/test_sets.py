@@ -11,9 +11,11 @@ from safetensors.numpy import load_file, save_file
 from analysis.errors import UserError
 from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart, queries_over_prompts
+from analysis.findings import layers
+from analysis.findings import sets as set_findings
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
-from analysis.recording import set_measures, set_tables, set_verdicts
+from analysis.recording import set_measures, set_tables
 from analysis.recording.batches import batches, recorded, replayed
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
@@ -209,9 +211,7 @@ def test_a_set_of_an_older_version_opens_without_what_it_lacks(recorded_set, tmp
         set_measures.moves(older, "births").value, set_measures.moves(recordings, "births").value
     )
     assert "random weights" in set(set_tables.movement_table({"older": older})["of"])
-    assert set_tables.words({"older": older}) == {
-        "older": ["No claims: they need at least 30 prompts, and there are 5."]
-    }
+    assert layers.words({"older": older}) == {"older": ["No claims: they need at least 30 prompts, and there are 5."]}
 
 
 def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small: ModelSpec) -> None:
@@ -236,10 +236,10 @@ def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small
 
 def test_a_head_that_differs_from_random_weights_is_named_and_no_other() -> None:
     recordings = a_set(0)
-    said = [set_verdicts.heads_in_words(recordings, name) for name in of_mass()]
+    said = [set_findings.heads_beyond(recordings, name) for name in of_mass()]
     assert said == ["No head differs significantly from random weights."] * len(said)
     recordings.arrays["trained.heads"][:, of_mass().index("first"), 2] += 5
-    sentence = set_verdicts.heads_in_words(recordings, "first")
+    sentence = set_findings.heads_beyond(recordings, "first")
     assert sentence.startswith("1 of 4 heads show more than each random-weight model") and "layer 2, head 0" in sentence
 
 

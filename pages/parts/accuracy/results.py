@@ -17,7 +17,6 @@ from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
-from analysis.findings.evaluations import adjustment, headline, verdicts
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
@@ -109,7 +108,7 @@ def in_brief(results: Results, said: bool = False) -> None:
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
     if pairs and not said:
-        st.markdown("\n\n".join(plain(sentence) for sentence in verdicts(results, pairs)))
+        st.markdown("\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs)))
     title, sentence, explained, _, hint = _titles(results)
     heading(title.replace("Accuracy", "Accuracy, %"), "", f"{plain(sentence)}\n\n{explained}", hint=hint)
     shown = list(results.once(tables.accuracy_grid)[0])[1]
@@ -167,9 +166,9 @@ def differences(results: Results, compared: Compared) -> None:
 
 
 def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
-    sentences = "\n\n".join(plain(sentence) for sentence in verdicts(results, pairs))
+    sentences = "\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs))
     if comparing.is_one_setting(results, pairs):
-        said, told = headline(results, pairs, name)
+        said, told = finding_of("change of accuracy", results, pairs, name)
         st.markdown(f"##### {plain(said)}")
         st.caption(plain(told), help=sentences)
     else:
@@ -184,7 +183,8 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             f"Difference to {name}",
             "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant "
             "after Holm correction; hollow: not significant, which is not to say equal. "
-            f"{adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
+            f"{finding_of('tests of an evaluation', results, pairs)} An "
+            "interval is of one difference alone, so it can lie beside 0 where "
             "the dot is hollow.",
             _whiskers(whiskers, colors, "difference (points)"),
             pd.DataFrame(rows).rename(columns=tables.READ_AS),

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.exhibits.ablation import NUMBERS, effects_of, in_words, means, single_prompts
+from analysis.exhibits.ablation import NUMBERS, effects_of, means, single_prompts
 from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
@@ -83,7 +83,6 @@ ABLATION = OverPrompts(
     spec=AblateSetSpec,
     controls=_controls,
     cost=_cost,
-    words=in_words,
     outcome=_outcome,
     more=_more,
     means=means,

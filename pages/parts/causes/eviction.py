@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.evaluation.eviction_effects import TESTED
-from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts, words_of
+from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts
 from analysis.figures.export import Exhibit
 from analysis.specs import POLICIES, EvictSpec, keepings
 from analysis.words import percent
@@ -53,11 +53,6 @@ def _cost(spec: EvictSpec, recording: Recording) -> str:
     return f"Writes {written:,} texts: {seconds_of(recording, _FORWARDS * written)} one after another, less in batches."
 
 
-def _words(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    told = words_of(summary)
-    return told[:1], told[1:]
-
-
 def _outcome(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
     figures = {
         f"{kind}_{name}": drawn(summary, name)
@@ -76,7 +71,6 @@ EVICTION = OverPrompts(
     spec=EvictSpec,
     controls=_controls,
     cost=_cost,
-    words=_words,
     outcome=_outcome,
     means=means,
     single=single_prompts,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures.export import Exhibit
+from analysis.findings import findings_of
 from analysis.sinks.rule_words import criterion
 from analysis.specs import JobSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
@@ -36,9 +38,9 @@ _CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompt
 class OverPrompts:
     """One experiment. kind: of its jobs. name: as after "an". address: the key of a finished job in the page's address.
     what: what a run does, before "over N prompts". about: what it does with {prompts}, as a sentence. spec: its
-    question. controls: draws the controls of the question and returns their fields. cost: what a run takes. words: what
-    a summary says: the answer, and what is folded. outcome, means, single: figures by name and tables of a summary.
-    more: further figures, in a fold. columns: of the tables. note: under which conditions the numbers hold.
+    question. controls: draws the controls of the question and returns their fields. cost: what a run takes. outcome,
+    means, single: figures by name and tables of a summary. more: further figures, in a fold. columns: of the tables.
+    note: under which conditions the numbers hold.
     """
 
     kind: str
@@ -49,7 +51,6 @@ class OverPrompts:
     spec: type[Any]
     controls: Callable[[Recording], dict[str, Any]]
     cost: Callable[[Any, Recording], str]
-    words: Callable[[Mapping[str, Any]], tuple[list[str], list[str]]]
     outcome: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]]
     means: Callable[[Sequence[Mapping[str, Any]]], pd.DataFrame]
     single: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], pd.DataFrame]
@@ -157,7 +158,8 @@ class OverPrompts:
     def _finished(self, job: JobRecord, spec: Any, earlier: str = "") -> None:
         """Draw what a job found. earlier: which run it is, where it is not the one that the controls ask for."""
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
-        answer, others = self.words(job.summary) if done == planned else ([], [])
+        found = findings_of(self.kind, job.summary) if done == planned else {}
+        answer, *others = [*found.values()] or [[]]
         if done < planned:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
             if not earlier:
@@ -178,7 +180,7 @@ class OverPrompts:
                 self._figures(more)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
-                for said in others:
+                for said in chain(*others):
                     st.markdown(plain(said))
         with st.expander("Means and single prompts", icon=":material/list:", key=f"{self.kind}_numbers"):
             self._numbers(spec, job.summary)

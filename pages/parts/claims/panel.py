@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.claims.found import found_by
-from analysis.claims.verdicts import ClaimVerdict, claim_verdicts
+from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
 from analysis.exhibits.claims import (
@@ -18,6 +18,7 @@ from analysis.exhibits.claims import (
     summary_line,
     verdict_counts,
 )
+from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission
@@ -41,7 +42,7 @@ def verdicts_of(record: JobRecord, model: str) -> list[ClaimVerdict]:
 def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> list[ClaimVerdict]:
     record = engine().job(record_id)
     assert record is not None
-    return claim_verdicts(record.parameters(ClaimsSpec).claims, found_by(record, engine(), read_point), model)
+    return said_of("claims", record.parameters(ClaimsSpec).claims, found_by(record, engine(), read_point), model)
 
 
 ADDRESS = "claims"  # in the address: the run that is shown

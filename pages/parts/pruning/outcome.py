@@ -10,7 +10,7 @@ from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.findings import finding_of
-from analysis.findings.evaluations import headline, tested, together
+from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import MEASURES, Comparison, pooled
 from analysis.specs import METHODS, ModelSpec, PruneSpec, detail, where
 from analysis.words import counted
@@ -230,7 +230,7 @@ def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | Non
     explained = f"The control reads the same noised text without the discount. {names}."
     if results is not None and results.accuracies:
         related = comparing.related_pairs(results)["control"]
-        accuracy, told = headline(results, related)
+        accuracy, told = finding_of("change of accuracy", results, related)
         explained += f" {tested(together(results, related))}"
     said = f"{finding_of('discounted mask', value, seeds, chance)} {accuracy}"
     st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")

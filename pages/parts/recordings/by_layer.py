@@ -11,9 +11,10 @@ from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
 from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
-from analysis.recording import set_contrast, set_counts, set_measures, set_tables
-from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, PLACES, SetAnswer, layer_table, legend, movement_table
-from analysis.recording.set_verdicts import NOISE, Said
+from analysis.findings import layers, set_contrast
+from analysis.findings.layers import ABOVE, BELOW, OPEN, PLACES, SetAnswer, layer_table, legend, movement_table
+from analysis.findings.sets import NOISE
+from analysis.recording import set_counts, set_measures, set_tables
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.rule_words import criterion
@@ -94,7 +95,7 @@ def _of_layers(sets: list[OpenSet]) -> None:
         table = layer_table(told[one_set.name])
         _layer_table(one_set, "layer by layer", table)
     for one_set in sets:
-        _findings(one_set, told[one_set.name].said)
+        _findings(one_set, told[one_set.name].sentences)
     others = _counts(sets)
     if others is not None:
         with st.expander(plain(others.title), icon=":material/tag:", key="sets_counts"):
@@ -147,15 +148,15 @@ def _say(one_set: OpenSet, sentences: str, answer: SetAnswer) -> None:
     """Draw the answer of a set, its first sentence set off, and why there is none beside its nulls."""
     first, stop, rest = sentences.strip().partition(". ")
     st.markdown(f"**{plain(f'{one_set.name} · {first}{stop.strip()}')}** {plain(rest)}")
-    for note in () if answer.movement else answer.said.silent:
+    for note in () if answer.movement else answer.said.get("missing claims", ()):
         st.caption(plain(note))
 
 
-def _findings(one_set: OpenSet, said: Said) -> None:
+def _findings(one_set: OpenSet, sentences: list[str]) -> None:
     """Draw every finding on a set beside its nulls, and what is missing, in a fold."""
-    with st.expander(f"All {len(said.sentences)} findings on {plain(one_set.name)}", icon=":material/notes:"):
+    with st.expander(f"All {len(sentences)} findings on {plain(one_set.name)}", icon=":material/notes:"):
         st.caption(plain(NOISE))
-        st.markdown("\n".join(f"- {plain(each)}" for each in (*said.sentences, *one_set.recordings.info.notes)))
+        st.markdown("\n".join(f"- {plain(each)}" for each in (*sentences, *one_set.recordings.info.notes)))
 
 
 def _cell(text: str) -> str:
@@ -311,7 +312,7 @@ def _contrasts(sets: list[OpenSet]) -> list[str]:
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
 def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
-    return set_tables.answers(_by_name(sets))
+    return layers.answers(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")

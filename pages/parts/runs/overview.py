@@ -10,7 +10,6 @@ from analysis.exhibits.scored_runs import Alike, by_sparsity
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.evaluations import by_setting
 from analysis.specs import detail, where
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, kept
@@ -49,7 +48,7 @@ def _of_the_discount(runs: Sequence[Run]) -> tuple[str, str]:
         return "", ""
     places = {run_id: place for place, run_id in enumerate(both, 1)}  # after the dense model
     settings = {(places[pair.run.id], places[pair.control.id]): _setting(pair) for pair in pairs}
-    return by_setting(results, settings)
+    return finding_of("change by setting", results, settings)
 
 
 def _setting(pair: RunPair) -> str:

@@ -39,11 +39,13 @@ def draw_differences(
         return
     held = sweeps.relations(compared)
     with place:
-        for said in sweeps.headlines([comparison for comparison in compared if comparison.relation == held[0]]):
+        for said in finding_of(
+            "largest difference", [comparison for comparison in compared if comparison.relation == held[0]]
+        ):
             st.markdown(f"##### {plain(said.told)}")
             st.caption(f"{plain(said.tested)} A study on Start may score other items.")
     for response in dose.dose_responses(settings):
-        st.markdown(plain(sweeps.dose_response(response)))
+        st.markdown(plain(finding_of("dose-response", response)))
     relation = held[0]
     if len(held) > 1:
         relation = st.segmented_control(
@@ -63,7 +65,7 @@ def draw_differences(
         _figure(pruned, settings, family)
     _table(shown)
     with st.expander("Every comparison in words", key="fold_sweep_words"):
-        for verdict in sweeps.verdicts_by_pair(compared):
+        for verdict in finding_of("pairs of methods", compared):
             st.markdown(plain(verdict.told), help=plain(verdict.tested))
 
 

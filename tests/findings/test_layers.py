@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.recording.layer_answers import ABOVE, BELOW, OPEN, answer_of, layer_table, legend, movement_table
+from analysis.findings.layers import ABOVE, BELOW, OPEN, answer_of, layer_table, legend, movement_table
 from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.definitions import KINDS
@@ -62,7 +62,7 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     none = answer_of(a_set(1))
     assert none.movement == "In no layer do sinks move significantly more than any of the 4 nulls predicts."
     few = answer_of(a_set(1, prompts=5))
-    assert few.movement == "" and few.layers[0].outliers is None and few.said.silent
+    assert few.movement == "" and few.layers[0].outliers is None and few.said["missing claims"]
     assert "outliers" not in layer_table(few) and "vs shares held fixed" not in movement_table(few)
     assert "outliers" not in few.where
 

@@ -29,7 +29,8 @@ from analysis.recording.set_measures import (
 )
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number, spread
 from analysis.registry import Registry
-from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts
+from analysis.sinks.count_checks import VARIANTS
+from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, quotient
 from analysis.sinks.metrics import HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.words import counted, listed
@@ -144,39 +145,6 @@ RULES: Registry[Rule] = Registry(
 """The null of fixed shares has no births but by writing, so that what coincides with writing is not held against it."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """Sentences about one set. kinds: where its sinks are. counts: how far the sink counts hold up. movement: how sinks
-    move. silent: missing claims, and why.
-    """
-
-    kinds: tuple[str, ...] = ()
-    counts: tuple[str, ...] = ()
-    movement: tuple[str, ...] = ()
-    silent: tuple[str, ...] = ()
-
-    @property
-    def sentences(self) -> list[str]:
-        """All sentences, in the order of the fields."""
-        return [*self.kinds, *self.counts, *self.movement, *self.silent]
-
-
-def said_of(recordings: RecordingSet, families: int = 1, family: Mapping[str, Estimates] | None = None) -> Said:
-    """Return sentences on what a set shows beyond its nulls. families: number of families of comparisons on the page,
-    which share the error of 5 %. family: of `family_of`, where it is there already.
-    """
-    silent = tuple(_silent(recordings))
-    if recordings.prompts_apart < LEAST_PROMPTS:
-        return Said(silent=silent)
-    family = family_of(recordings, families) if family is None else family
-    return Said(
-        tuple(_kinds(recordings, family)),
-        tuple(set_counts.counts_in_words(recordings, family)),
-        tuple(_movement(recordings, family)),
-        silent,
-    )
-
-
 def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
     """Return every comparison behind the sentences of a set, each once."""
     comparisons = [
@@ -195,7 +163,8 @@ def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
 
 def family_of(recordings: RecordingSet, families: int = 1) -> dict[str, Estimates]:
     """Return the differences of all comparisons of a set, by name, with simultaneous intervals; none where there are
-    too few prompts for a claim. families: as of `said_of`.
+    too few prompts for a claim. families: how many
+    the page shows, which share the error of 5 %.
     """
     if recordings.prompts_apart < LEAST_PROMPTS:
         return {}
@@ -214,7 +183,7 @@ def _token_share(kind: int) -> Callable[[Arrays], Parts]:
     return parts
 
 
-def _silent(recordings: RecordingSet) -> list[str]:
+def missing(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
     """List the claims that are missing, and why."""
     apart = recordings.prompts_apart
     if apart < LEAST_PROMPTS:
@@ -233,7 +202,7 @@ def _silent(recordings: RecordingSet) -> list[str]:
     ]
 
 
-def _movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
+def movement(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
     """Write a sentence for every rule whose measure lies on one side of its null in at least one layer, and for every
     group of layers that exceed the same nulls of other weights.
     """
@@ -259,7 +228,7 @@ def _held(
     """Yield every rule and direction that has a sentence: the rule, its template, and per null the layers (L,) that lie
     on that side of it.
     """
-    for rule in RULES.values():
+    for rule in RULES.values() if family else ():
         told = [null for null in rule.nulls if null not in WEIGHT_NULLS or enough(recordings, null)]
         for template, side in ((rule.above, _above), (rule.below, _below)):
             if template and told:
@@ -304,7 +273,7 @@ def _groups(flags: Mapping[str, np.ndarray]) -> list[tuple[tuple[str, ...], np.n
 LEAST_PORTION = 0.1  # of a layer's sinks that a kind makes up where it is named
 
 
-def _kinds(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
+def where(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
     """Say, per kind of token, which layers pay it more attention than each model of a null of other weights, with the
     multiple that was tested and the kind's share of all tokens; only kinds that are at least 10 % of a layer's sinks
     there.
@@ -336,7 +305,7 @@ def _kind_flags(
     """
     told = [null for null in WEIGHT_NULLS if enough(recordings, null)]
     portion = by_kind(recordings, "portion").value[:-1]
-    for kind, name in enumerate(recordings.kinds):
+    for kind, name in enumerate(recordings.kinds if family else ()):
         often = np.nan_to_num(portion[:, kind]) >= LEAST_PORTION
         yield name, {null: _above(family[f"{recordings.info.kinds[kind]}:{null}"])[:-1] & often for null in told}
 
@@ -349,7 +318,93 @@ def _below(difference: Estimates) -> np.ndarray:
     return np.asarray(np.nan_to_num(difference.high, nan=1.0) < 0)
 
 
-def heads_in_words(recordings: RecordingSet, measure: str) -> str:
+# --- counts -----------------------------------------------------------------------------------------------------
+
+
+def counts(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str]:
+    """Say which layers exceed log-normal attention, in which nothing sets sinks apart, and in which the answer
+    depends on how sinks are counted. family: differences by the names of `CHECKS`.
+    """
+    if not recordings.info.variants or not family:
+        return []
+    arrays, layers = arrays_of(recordings, "trained"), recordings.layers
+    sentences = []
+    for row in set_counts.CHECKS.values():
+        difference = family[row.name]
+        above = np.nan_to_num(difference.low[:layers], nan=-1.0) > 0
+        below = np.nan_to_num(difference.high[:layers], nan=1.0) < 0
+        value, null = (quotient(*parts(arrays)).value[:layers] for parts in (row.observed, row.null))
+        for template, side in ((row.above, above), (row.below, below)):
+            if template and side.any():
+                sentences.append(
+                    template.format(
+                        layers=layers_in_words(np.flatnonzero(side), layers),
+                        value=spread(row.shown(value[side]), False),
+                        null=spread(row.shown(null[side]), False),
+                    )
+                )
+    apart = set_counts.set_apart(family, layers)
+    if apart is not None and not apart.all():
+        sentences.append(
+            f"{layers_in_words(np.flatnonzero(~apart), layers)}: no significant gap or heavy tail. Sinks there "
+            "may be the upper end of a smooth distribution."
+        )
+    return sentences + _unsettled(recordings)
+
+
+def _unsettled(recordings: RecordingSet) -> list[str]:
+    """Say in which layers another definition, k or length changes the answer: to another kind, or to no sinks."""
+    arrays, info, layers = arrays_of(recordings, "trained"), recordings.info, recordings.layers
+    others = {
+        f"with {VARIANTS[name].title if name in VARIANTS else name}": arrays["variants"][:, place]
+        for place, name in enumerate(info.variants)
+    }
+    if info.half_tokens:
+        others[f"at {info.half_tokens} new tokens"] = arrays["half_sinks"]
+    sentences, none = [], {}
+    for how, sinks in others.items():
+        empty = np.flatnonzero(sinks.sum(axis=(0, 2))[:layers] == 0)
+        if len(empty):
+            called = layers_in_words(empty, layers)
+            none[how] = f"in {called[0].lower()}{called[1:]} {how}"
+    for layer in range(layers):
+        usual = _leading(arrays["sinks"][:, layer])
+        changes = [
+            f"{_share(recordings, sinks[:, layer], kind)} {how}"
+            for how, sinks in others.items()
+            if usual is not None
+            and (kind := _leading(sinks[:, layer])) not in (None, usual)
+            and _leads(sinks[:, layer], kind, usual, recordings.clusters)
+        ]
+        if changes and usual is not None:
+            sentences.append(
+                f"Layer {layer}: which tokens are sinks depends on how they are counted. They are mostly "
+                f"{_share(recordings, arrays['sinks'][:, layer], usual)} as counted here, but {listed(changes)}."
+            )
+    return sentences + ([f"There are no sinks {listed(list(none.values()))}."] if none else [])
+
+
+def _leading(sinks: np.ndarray) -> int | None:
+    """Return the most common kind of the sinks (N, K); None without sinks."""
+    total = sinks.sum(axis=0)
+    return int(total.argmax()) if total.sum() > 0 else None
+
+
+def _leads(sinks: np.ndarray, kind: int, other: int, clusters: np.ndarray) -> bool:
+    """Return whether one kind makes up more of the sinks (N, K) than another, by the 95 % interval over prompts."""
+    difference = quotient(sinks[:, kind] - sinks[:, other], sinks.sum(axis=-1), clusters)
+    return bool(difference.low > 0)
+
+
+def _share(recordings: RecordingSet, sinks: np.ndarray, kind: int) -> str:
+    name = recordings.kinds[kind]
+    return f"{KIND_TITLES.get(name, name)} ({number(sinks[:, kind].sum() / sinks.sum(), True)})"
+
+
+# --- heads ------------------------------------------------------------------------------------------------------
+
+
+def heads_beyond(recordings: RecordingSet, measure: str) -> str:
     """Say in how many heads a row of `metrics.of_mass` lies beyond random weights, and in which most."""
     if not enough(recordings, "random"):
         return f"No claim against random weights: it needs {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each."

@@ -1,5 +1,6 @@
 """What is said of a set of recordings: only what lies beyond its nulls."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -7,15 +8,22 @@ import pytest
 
 from analysis.exhibits import recording_sets
 from analysis.figures.export import Exhibit
+from analysis.findings import findings_of, layers
+from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import MOVES, excess
-from analysis.recording.set_verdicts import OTHER_WEIGHTS, RULES, family_of, said_of
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from tests.helpers import there
 from tests.recording.made_sets import a_set
+
+KINDS, COUNTS, MOVEMENT, MISSING = "where sinks are", "sink counts", "how sinks move", "missing claims"
+
+
+def said_of(recordings: RecordingSet) -> dict[str, list[str]]:
+    return defaultdict(list, findings_of("record_set", recordings, family_of(recordings)))
 
 
 def changed(recordings: RecordingSet, **arrays: np.ndarray) -> RecordingSet:
@@ -25,7 +33,7 @@ def changed(recordings: RecordingSet, **arrays: np.ndarray) -> RecordingSet:
 def test_nothing_is_said_where_trained_and_nulls_are_drawn_from_one_distribution() -> None:
     said = [said_of(a_set(seed)) for seed in range(8)]
     # The checks of counts hold what they are held against by made-up numbers too; all are one family a set.
-    beyond = [len(one.kinds) + len(one.movement) for one in said]
+    beyond = [len(one[KINDS]) + len(one[MOVEMENT]) for one in said]
     assert sum(count > 0 for count in beyond) <= 2
 
 
@@ -33,7 +41,7 @@ def test_more_births_in_two_layers_than_under_fixed_shares_is_said_of_these_laye
     recordings = a_set(0)
     births = recordings.arrays["fixed.births"].copy()
     births[:, :2] *= 5
-    said = said_of(changed(recordings, trained__births=births)).movement
+    said = said_of(changed(recordings, trained__births=births))[MOVEMENT]
     [sentence] = [text for text in said if "than the writing of tokens explains" in text and "born" in text]
     assert sentence.startswith("Layers 0 and 1: more sinks are born")
 
@@ -42,12 +50,12 @@ def test_other_weights_must_be_exceeded_model_by_model_and_are_named() -> None:
     recordings = a_set(0)
     births = recordings.arrays["trained.births"] * 5
     above_all = changed(recordings, trained__births=births)
-    [said] = [text for text in said_of(above_all).movement if "more sinks are born than with other weights" in text]
+    [said] = [text for text in said_of(above_all)[MOVEMENT] if "more sinks are born than with other weights" in text]
     assert all(MOVEMENT_NULLS[null].title in said for null in WEIGHT_NULLS) and "not shown" not in said
     one_like_it = recordings.arrays["permuted.births"].copy()
     one_like_it[1] = births
     changed_set = changed(above_all, permuted__births=one_like_it)
-    [said] = [text for text in said_of(changed_set).movement if "more sinks are born than with other weights" in text]
+    [said] = [text for text in said_of(changed_set)[MOVEMENT] if "more sinks are born than with other weights" in text]
     assert "with random weights" in said and said.endswith("not significant against permuted weights.")
 
 
@@ -56,7 +64,7 @@ def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_
     share = recordings.arrays["trained.token_share"].copy()
     share[:, 1, 4] *= 3
     moved = changed(recordings, trained__token_share=share)
-    [said] = [text for text in said_of(moved).kinds if text.startswith("Layer 1: punctuation draws")]
+    [said] = [text for text in said_of(moved)[KINDS] if text.startswith("Layer 1: punctuation draws")]
     tested = share[:, 1, 4].sum() / recordings.arrays["trained.tokens"][:, 4].sum()
     assert f"{tested:.2g} × uniform attention" in said and "17 % of the tokens" in said
 
@@ -74,9 +82,9 @@ def test_little_is_claimed_on_few_models_prompts_or_templates(
 ) -> None:
     recordings = a_set(0, models=models, prompts=prompts, keys=keys)
     said = said_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
-    assert not any("with other weights" in text for text in said.movement + said.kinds)
-    assert reason in " ".join(said.silent)
-    assert bool(said.movement) == (models == 2), "what needs no other weights is said"
+    assert not any("with other weights" in text for text in said[MOVEMENT] + said[KINDS])
+    assert reason in " ".join(said[MISSING])
+    assert bool(said[MOVEMENT]) == (models == 2), "what needs no other weights is said"
 
 
 def test_prompts_of_one_template_count_as_one() -> None:
@@ -106,7 +114,7 @@ def test_counts_stand_beside_log_normal_attention() -> None:
     apart = recordings.arrays["trained.gap"].copy()
     apart[:, 3] = recordings.arrays["trained.iid_gap"][:, 3] + 1
     equal = {f"trained__{name}": recordings.arrays[f"trained.iid_{name}"] for name in ("tail", "gap")}
-    said = said_of(changed(recordings, **{**equal, "trained__gap": apart, "trained__sinks": more})).counts
+    said = said_of(changed(recordings, **{**equal, "trained__gap": apart, "trained__sinks": more}))[COUNTS]
     assert any("Layer 2: more sinks than in log-normal attention" in text for text in said)
     assert any(text.startswith("Layer 3: a gap sets the sinks apart") or "and 3: a gap" in text for text in said)
     assert any("no significant gap or heavy tail" in text for text in said)
@@ -123,7 +131,7 @@ def test_a_layer_whose_answer_another_definition_or_length_changes_says_so() -> 
     variants[:, list(VARIANTS).index("mean-attention"), 2] = 0
     half[:, 3, 1] *= 99
     changes = {"trained__sinks": sinks, "trained__variants": variants, "trained__half_sinks": half}
-    one, three, none = said_of(changed(recordings, **changes)).counts[-3:]
+    one, three, none = said_of(changed(recordings, **changes))[COUNTS][-3:]
     assert "Layer 1: which tokens are sinks depends on" in one and "the first token" in one
     assert one.endswith("with k = 3.") and three.startswith("Layer 3") and three.endswith("at 3 new tokens.")
     assert none == "There are no sinks in layer 2 with mean attention above a level."
@@ -138,7 +146,7 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
             f"{which}__centroid_variance": sets["dlm"].arrays[f"{which}.centroid_variance"] * (spread | times)[which]
             for which in spread
         }
-        words = set_tables.words({"dlm": changed(sets["dlm"], **arrays), "ar": sets["ar"]})
+        words = layers.words({"dlm": changed(sets["dlm"], **arrays), "ar": sets["ar"]})
         assert not any("Variance of the sinks' centre" in text for text in words["ar"])
         [sentence] = [text for text in words["dlm"] if "Variance of the sinks' centre" in text]
         return sentence
@@ -212,7 +220,7 @@ def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
     share = recordings.arrays["trained.token_share"].copy()
     share[:, 1, 0] *= 3
     recordings = changed(recordings, trained__token_share=share)
-    assert any(text.startswith("Layer 1: undecided tokens draw") for text in said_of(recordings).kinds)
+    assert any(text.startswith("Layer 1: undecided tokens draw") for text in said_of(recordings)[KINDS])
     alone = {"noisy": recordings}
     shown = [
         recording_sets.layers_by_kind(alone),

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.recording import set_counts, set_verdicts
+from analysis.findings import findings_of, set_contrast
+from analysis.findings.sets import LEAST_PORTION, family_of
+from analysis.recording import set_counts
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import by_kind, moves, of_all_kinds
-from analysis.recording.set_verdicts import LEAST_PORTION, Said
+from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
 from analysis.sinks.intervals import LEVEL, Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS
@@ -60,25 +62,46 @@ class LayerAnswer:
 
 @dataclass(frozen=True)
 class SetAnswer:
-    """The layers of a set, what they show, and everything that is said of it. where: which tokens the sinks are, how
-    strong and how many. movement: in which layers they move more than every null. exceptions: which nulls the other
-    layers do not exceed. Sentences that say nothing are empty.
+    """The layers of a set and what they show. where: which tokens the sinks are, how strong and how many. movement: in
+    which layers they move more than every null. exceptions: which nulls the other layers do not exceed. Sentences that
+    say nothing are empty. said: everything else, by the finding.
     """
 
     layers: tuple[LayerAnswer, ...]
     where: str
     movement: str
     exceptions: str
-    said: Said
+    said: Mapping[str, list[str]]
+
+    @property
+    def sentences(self) -> list[str]:
+        """Everything that is said of it."""
+        return [sentence for those in self.said.values() for sentence in those]
 
 
 def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
-    """Return what a set shows, layer by layer. families: as of `set_verdicts.said_of`."""
-    family = set_verdicts.family_of(recordings, families)
+    """Return what a set shows, layer by layer. families: as of `family_of`."""
+    family = family_of(recordings, families)
     layers = tuple(_layers(recordings, family))
-    return SetAnswer(
-        layers, _where(recordings, layers), *_movement(layers), set_verdicts.said_of(recordings, families, family)
-    )
+    said = findings_of("record_set", recordings, family)
+    return SetAnswer(layers, _where(recordings, layers), *_movement(layers), said)
+
+
+def answers(sets: Sets) -> dict[str, SetAnswer]:
+    """Return what each set shows layer by layer, by name. All of it holds simultaneously."""
+    families = set_contrast.families(sets)
+    return {name: answer_of(recordings, families) for name, recordings in sets.items()}
+
+
+def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, list[str]]:
+    """Return sentences on what each set shows beyond its nulls, by name; empty where it shows nothing. All of them hold
+    simultaneously. told: of `answers`, where they are there already.
+    """
+    told = answers(sets) if told is None else told
+    said = {name: answer.sentences for name, answer in told.items()}
+    for name, sentence in set_contrast.contrasts_in_words(sets):
+        said[name].append(sentence)
+    return said
 
 
 def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[LayerAnswer]:
