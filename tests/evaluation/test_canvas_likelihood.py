@@ -20,7 +20,7 @@ from analysis.evaluation.masked_sets import hashed
 from analysis.evaluation.results import read
 from analysis.models.load import load
 from analysis.recording.denoising import denoise
-from analysis.specs import DiffusionGemmaSampling, EvaluateSpec, ModelSpec
+from analysis.specs import DiffusionGemmaSampling, EvaluateSpec, ModelSpec, kept_of
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
 
@@ -126,6 +126,8 @@ def test_written_answers_are_the_samplers_own_cut_to_the_tokens_asked_for(model)
     end = next((place for place, token in enumerate(written) if token == 1), None)
     assert text == model.tokenizer.decode(written[:end], skip_special_tokens=True)
     assert len(forwards) == len(steps)
+    few = LanguageModel(model, Settings(seed=5), kept=kept_of("recent:0.1"))
+    assert few.generate_until([asked]) != [text]
 
 
 def test_an_evaluation_says_who_gave_its_likelihoods_and_such_are_never_mixed(folder, tmp_path):
@@ -152,6 +154,12 @@ def test_an_evaluation_says_who_gave_its_likelihoods_and_such_are_never_mixed(fo
     assert conditions.told("likelihood", "reader") == "the encoder, which reads and does not write"
     values = [[answer.values for answer in found.answers.values()] for found in results.values()]
     assert values[0] != values[1]
+    keepings = {"compare": (model,) * 2, "kept": ("everything", "sinks:0.3", "sinks:0.3:random:1")}
+    kept = read(jobs.evaluate(EvaluateSpec(**asked, **keepings), QuietContext(tmp_path)).file)
+    of_model = [[kept.answers[key, number].values for key in kept.documents] for number in range(3)]
+    assert of_model[0] == [results["reader"].answers[key, 0].values for key in kept.documents]
+    assert of_model[0] != of_model[1] != of_model[2]
+    assert [one.kept for one in kept.models] == ["", "sinks:0.3", "sinks:0.3:random:1"]
     llada = ModelSpec(source=str(GOLDEN / "llada-mha"), device="cpu")
     with pytest.raises(UserError, match="are compared among themselves"):
         jobs.evaluate(EvaluateSpec(**asked, compare=(llada,)), QuietContext(tmp_path))
