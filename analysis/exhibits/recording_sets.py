@@ -66,9 +66,9 @@ def layers_shown(kinds: pd.DataFrame, counts: pd.DataFrame, prompts: Mapping[str
     )
     return Exhibit(
         "The sinks of each layer",
-        "Bars: sinks per step, by kind of token. Dots: attention to a sink by kind, × uniform attention (dotted line); "
-        f"grey lines: mean over all sinks of the layer. 95 % intervals over prompts: {told}. Kinds below "
-        f"{percent(layer_kinds.LEAST_PORTION, 0)} of a layer's sinks have no dot. Random weights: "
+        "95 % intervals over prompts. Bars: sinks per step, by kind of token. Dots: attention to a sink by kind, × "
+        f"uniform attention (dotted line); grey lines: mean over all sinks of the layer. Prompts: {told}. Kinds "
+        f"below {percent(layer_kinds.LEAST_PORTION, 0)} of a layer's sinks have no dot. Random weights: "
         f"{MOVEMENT_NULLS['random'].sentence}. {set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(rows),
         kinds,

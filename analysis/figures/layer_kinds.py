@@ -12,7 +12,7 @@ from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, layout
 
 LEAST_PORTION = 0.05  # of a layer's sinks; rarer kinds have no mark of their own
 _ROW = 250  # pixels a row of panels
-_TITLES = 55  # pixels of the panels' titles, which the legend stands above
+_LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _WIDTH = 0.5  # of a layer, over which the marks of its series are spread
 _MARKS = (
     "diamond-open",
@@ -107,12 +107,12 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
                 dots = _dots(layers, band, REFERENCE, symbol, name=label, legendgroup=label, legendrank=rank)
                 dots.showlegend = label not in named
                 if label == "layer mean":  # a line beneath the dots of its kinds, whose intervals are enough
-                    dots.marker.size, dots.error_y = 22, None
+                    dots.marker.size, dots.error_y = 14, None
                 figure.add_trace(dots, row=row, col=column)
                 named.add(label)
         figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"}, row=row, col=2)
     layout(figure, "", "", 120 + _ROW * len(models))
-    figure.update_layout(barmode="stack", showlegend=True, legend_y=1 + _TITLES / (_ROW * len(models)))
+    figure.update_layout(barmode="stack", showlegend=True, legend_y=_above(figure, _ROW * len(models)))
     figure.update_xaxes(tickformat="d", zeroline=False)
     figure.update_xaxes(title_text="layer", row=len(models))
     figure.update_yaxes(rangemode="tozero")
@@ -158,12 +158,18 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
             named.add(name)
         figure.update_yaxes(tickformat="~p" if panel.percent else None, **place)
     layout(figure, "", "", 120 + _ROW * rows)
-    figure.update_layout(showlegend=True, legend_y=1 + _TITLES / (_ROW * rows))
+    figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows))
     figure.update_xaxes(zeroline=False, tickformat="d")
     figure.update_xaxes(title_text="layer", row=rows)
     figure.update_yaxes(rangemode="tozero")
     figure.update_annotations(font_size=12)
     return figure
+
+
+def _above(figure: go.Figure, height: int) -> float:
+    """Return where a legend stands above the longest title of the panels, as a share of the plots' height."""
+    lines = max(note.text.count("<br>") + 1 for note in figure.layout.annotations)
+    return 1 + (lines * _LINE + _ABOVE) / height
 
 
 class _Column:

@@ -168,8 +168,8 @@ def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     have = "has" if len(none) == 1 else "have"
     without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
     return (
-        f"Most sinks are {listed(kinds)}. They draw {strength} × uniform attention (layer means{beside})."
-        f"{_counted(with_sinks)}{without}"
+        f"Most sinks are {listed(kinds)}. They draw {strength} × uniform attention (layer means{beside})"
+        f"{_counted(with_sinks)}.{without}"
     )
 
 
@@ -182,11 +182,10 @@ def _counted(layers: Sequence[LayerAnswer]) -> str:
     told = []
     if iid:
         counts = np.array([one.count for one in layers])
-        told.append(f"A layer has {spread(counts, False)} per step ({set_counts.IID}: {spread(np.array(iid), False)})")
+        told.append(f"number {spread(counts, False)} per step ({set_counts.IID}: {spread(np.array(iid), False)})")
     if judged:
-        told.append(f"they are outliers in {sum(judged)} of {len(judged)} layers")
-    words = "; ".join(told)
-    return f" {words[0].upper()}{words[1:]}." if told else ""
+        told.append(f"are outliers in {sum(judged)} of {len(judged)} layers")
+    return f", {listed(told)}" if len(told) > 1 else "".join(f" and {words}" for words in told)
 
 
 def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
@@ -209,9 +208,9 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
         than = f"any of the {len(nulls)} nulls predicts" if len(nulls) > 1 else _predict(nulls)
         return f"In no layer do sinks move significantly more than {than}.", ""
     rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
-    told = f"In no layer do sinks move more than {of_all} predict."
+    told = f"In no layer do sinks move more than {of_all}."
     if every:
-        told = f"Sinks move more than {of_all} predict in {_in_sentence(every, len(layers))}."
+        told = f"Sinks move more than {of_all} in {_in_sentence(every, len(layers))}."
     return told, f"Not significantly more than {rest}."
 
 

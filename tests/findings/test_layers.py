@@ -40,15 +40,15 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     moved = [one.moved for one in answer.layers]
     assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
     assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
-    assert answer.movement == "Sinks move more than all 4 nulls predict in layers 0 and 2."
+    assert answer.movement == "Sinks move more than all 4 nulls in layers 0 and 2."
     assert answer.exceptions.startswith("Not significantly more than ") and "shares held fixed" in answer.exceptions
     assert "permuted weights in layers 1 and 3" in answer.exceptions
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
     value, low, high = answer.layers[0].strength
-    assert " A layer has " in answer.where and " per step (log-normal attention: " in answer.where
-    assert answer.where.endswith(" of 4 layers.") and "they are outliers in " in answer.where
+    assert " and are outliers in " in answer.where and " per step (log-normal attention: " in answer.where
+    assert answer.where.endswith(" of 4 layers.")
     assert low <= value <= high and table["× uniform"][0] == f"{value:.2g}\u00a0[{low:.2g},\u00a0{high:.2g}]"
 
 

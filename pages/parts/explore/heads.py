@@ -196,6 +196,7 @@ def _ranking(
         height=320,
         on_select=chosen,
         selection_mode="single-row",
+        column_order=["layer", "head", metric.title, RANDOM],  # the files hold every metric
         column_config={
             HEAD_METRICS[name].title: _bar(HEAD_METRICS[name], frame[HEAD_METRICS[name].title])
             for name in _metrics(recording)
@@ -209,11 +210,8 @@ def _over(recording: Recording) -> str:
 
 
 def _bar(metric: HeadMetric, values: pd.Series) -> Any:
-    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers. As wide
-    as its title.
-    """
-    width = 50 + 8 * len(metric.title)
+    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers."""
     if metric.centre is not None or not (values > 0).any():
-        return st.column_config.NumberColumn(format="%.3g", width=width)
+        return st.column_config.NumberColumn(format="%.3g")
     form = "percent" if metric.percent else "%.3g"
-    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()), width=width)
+    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()))

@@ -86,7 +86,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
-        st.info("Not run yet. Press **Run ablation** to see what each model writes.")
+        st.info("Press **Run ablation** to see what each model writes.")
         texts = 1 + len(single) + sum(row.drawn for row in CONTROLS.values())
         st.caption(f"Writes {texts} texts per model, {references.seconds_of(recording, texts)}.")
         return

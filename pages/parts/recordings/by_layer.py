@@ -38,7 +38,7 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-_CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS], so all of it is divided by that."
+_CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS]; dividing takes that out."
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _RECORD_ICON = ":material/fiber_manual_record:"
 
@@ -110,8 +110,7 @@ def _conditions(sets: list[OpenSet]) -> None:
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
     st.caption(
         plain(
-            f"Sink: a token whose attention, divided by uniform attention, lies above {rules} in its layer and step. "
-            f"{prompts[0].upper()}{prompts[1:]}; intervals cover their choice."
+            f"Sink: attention ÷ uniform attention above {rules} per layer and step. {prompts[0].upper()}{prompts[1:]}."
         ),
         help=_CAUSAL if causal else None,
     )

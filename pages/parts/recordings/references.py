@@ -86,7 +86,7 @@ def reference_offer(recording: Recording) -> None:
         st.session_state[asked] = True
 
     acting_button(
-        "Compare with random weights",
+        "Add random weights",
         "observe_random_weights",
         icon=":material/balance:",
         on_click=observe,
