@@ -154,12 +154,15 @@ def test_heads_stand_beside_the_range_of_those_with_random_weights(page, tmp_pat
       const { explorer } = document.querySelector(".sinkscope-explorer"), view = explorer.view({});
       return explorer.nullsOf(explorer.recordings[0], { ...view, ...rest, over: "all", position: null, area: null });
     }"""
-    opened(page, tmp_path, explored([trajectory], ["model"], random), "#over=all&k=1.25")
+    opened(page, tmp_path, explored([trajectory], ["model"], random))
     expected = head_shares(random, request).reshape(trajectory.layers, trajectory.heads)
     found = page.evaluate(nulls, {**asked, "judged": judged})
     assert np.allclose(found, np.stack([expected.min(axis=1), expected.max(axis=1)], axis=1), atol=1e-5)
     if judged == "head":
         above = head_shares(trajectory, request).reshape(expected.shape) > expected.max(axis=1, keepdims=True)
+        page.evaluate(
+            "document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all', values: { k: 1.25 } })"
+        )
         told = f"random weights (the layer’s heads): {above.sum()} of {above.size} lie above"
         expect(page.get_by_text(told)).to_be_visible()
         opened(page, tmp_path, explored([trajectory], ["model"]))
