@@ -117,7 +117,7 @@ def _mean_variance(arrays: Arrays) -> Parts:
 MOVES: Registry[SetMeasure] = Registry(
     SetMeasure(
         "change",
-        "Change of corrected share per step",
+        "Change of the corrected share from step to step",
         "RMS change",
         "How far the corrected share of a position changes from a step to the next; of uniform attention it is 1.",
         r"\sqrt{\operatorname{mean}_{t,s} (r_{t+1,l,s} - r_{t,l,s})^2}",
