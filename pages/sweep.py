@@ -9,14 +9,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.cost_estimate import CostEstimate, lines
-from analysis.engine.sweep_points import scored
+from analysis.engine.cost_estimate import CostEstimate, added, lines
+from analysis.engine.sweep_points import scored, seconds_taken
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
+from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
-from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid, point_name
-from analysis.words import percent
+from analysis.specs import AS_STORED, METHODS, ModelSpec, PruneSpec, SweepSpec, grid, point_name
+from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED
+from analysis.words import counted, percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import chart, export_button, reproduce, start_exhibits
@@ -33,6 +35,7 @@ from pages.parts.user_errors import EXPECTED, why
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 _ADDRESS, _REFUSED = "sweep", "sweep_refused"
 _SHOWN_FAILURES = 5
+_MORE_SEEDS = 4
 
 
 def main() -> None:
@@ -41,6 +44,7 @@ def main() -> None:
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")
+    record = _shown(records)
     answer = st.container(key="sweep_answer", gap="small")
     if engine().authorizer.may("run"):
         with st.expander("New sweep", icon=":material/add:", expanded=not records, key="new_sweep"):
@@ -51,7 +55,6 @@ def main() -> None:
             _what_to_sweep(model)
     else:
         may_act()
-    record = _shown(records)
     if record is None:
         with answer:
             st.markdown(
@@ -194,12 +197,13 @@ def _title(record: JobRecord) -> str:
     spec = record.parameters(SweepSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     models = ", ".join(model.source for model in spec.models)
+    methods = ", ".join(METHODS[name].title for name in spec.methods)
     sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     bits = f" · {', '.join(map(str, spec.bits))} bits" if min(spec.bits) < AS_STORED else ""
     budgets = ", ".join(percent(budget, 0) for budget in spec.budgets)
     kept = f" · {', '.join(spec.policies)} at {budgets} of the cache" if spec.policies else ""
-    return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities}{bits}{kept} · {seeds}"
+    return f"{when} · {models} · {methods} · {sparsities}{bits}{kept} · {seeds}"
 
 
 def _state(record: JobRecord, alone: bool) -> None:
@@ -211,8 +215,9 @@ def _state(record: JobRecord, alone: bool) -> None:
         st.fragment(_running, run_every=REFRESH)(record.id)
         return
     if record.state == "done":
-        seconds = (record.finished or 0) - (record.started or record.created)
-        st.caption(f":material/check_circle: Finished in {duration(seconds)}. {which}")
+        points = engine().sweep_points(record)
+        took = f"{counted(len(points), 'point')} took {duration(seconds_taken(points))} in all"
+        st.caption(f":material/check_circle: Finished: {took}. {which}")
         return
     cut_short(record, "sweep", "points")
 
@@ -260,7 +265,33 @@ def _draw(sweep_id: str, answer: DeltaGenerator | None = None) -> Callable[[], N
     except EXPECTED as error:
         st.error(plain(why(error)))
         return lambda: None
-    return sweep_results(points, scores, answer)
+    return sweep_results(points, scores, answer, lambda compared: _more_seeds(record, compared))
+
+
+def _more_seeds(record: JobRecord, compared: Sequence[Comparison]) -> None:
+    """Offer a sweep of more calibration seeds and say what it takes, where the seeds there are cannot tell."""
+    undecided = any(one.decision in (CANNOT_TELL, ONE_SEED) for one in compared)
+    if not undecided or not record.ended or not engine().authorizer.may("run"):
+        return
+    spec = record.parameters(SweepSpec)
+    more = max(_MORE_SEEDS, len(spec.seeds))
+    seeds = (*spec.seeds, *range(max(spec.seeds) + 1, max(spec.seeds) + 1 + more))
+    try:
+        wider = SweepSpec.model_validate({**spec.model_dump(), "seeds": seeds})
+        cost_estimate = engine().foresee(wider)
+    except EXPECTED:  # as where its model is gone
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        acting_button(
+            f"Add {more} seeds",
+            f"sweep_more_seeds_{record.id}",
+            type="primary",
+            icon=":material/add:",
+            help="Sweeps the same again with more calibration seeds. What is finished is used again.",
+            on_click=_launch,
+            args=(wider,),
+        )
+        st.caption(plain(added(cost_estimate)))
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:

@@ -179,6 +179,15 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
     return told
 
 
+def added(cost_estimate: CostEstimate) -> str:
+    """Return what a wider sweep adds to one that is finished, in a sentence."""
+    if not cost_estimate.points:
+        return "All of it is answered already."
+    known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
+    time = f"at most about {duration(cost_estimate.seconds)} of one worker" if known else "time not known"
+    return f"{cost_estimate.points:,} more points: {time}."
+
+
 def duration(seconds: float) -> str:
     """Seconds as a plan says them."""
     if seconds < 120:

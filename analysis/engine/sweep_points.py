@@ -94,6 +94,14 @@ def _summary(job: JobRecord | None) -> dict[str, Any]:
     return job.summary if job is not None and job.state == "done" else {}
 
 
+def seconds_taken(points: Sequence[Point]) -> float:
+    """Return what the jobs of a sweep's points took together, whenever they ran; each counts once."""
+    jobs = {
+        job.id: job for point in points for job in (point.dense, point.pruned, point.evaluated, point.footprint) if job
+    }
+    return sum(_seconds(job) or 0.0 for job in jobs.values())
+
+
 def _seconds(job: JobRecord | None) -> float | None:
     if job is None or job.state != "done" or job.started is None or job.finished is None:
         return None

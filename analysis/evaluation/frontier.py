@@ -37,7 +37,7 @@ class Cost:
 COSTS: Registry[Cost] = Registry(
     Cost(
         "bytes",
-        "MB of all weights",
+        "MB of all weights (theoretical)",
         "By arithmetic: codes, scales and zero points, or a bit mask and the values left, whichever is less.",
         dense="dense bytes",
         scale=1e-6,
@@ -53,7 +53,7 @@ COSTS: Registry[Cost] = Registry(
     ),
     Cost(
         CACHE,
-        "MB of keys and values",
+        "MB of keys and values (theoretical)",
         "By arithmetic from the model's shape: of one text as long as the model takes, in the precision that it was "
         "scored in.",
         dense="dense cache bytes",

@@ -292,11 +292,6 @@ def from_dense(setting: Setting) -> Difference:
     return crossed_difference(runs, dense, clusters, paired=True, test=setting.complete)
 
 
-def losses(settings: Sequence[Setting]) -> list[Difference]:
-    """Each setting minus its dense model, adjusted by Holm over all of these."""
-    return in_family([from_dense(setting) for setting in settings])
-
-
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
     """What a plan for the difference of two settings can go by."""
     clusters = tuple(clusters for _, _, clusters in setting.tasks.values())

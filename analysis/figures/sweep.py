@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from analysis.figures.style import (
     FLAT_BAR,
@@ -24,6 +23,7 @@ from analysis.words import percent
 
 DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
+_DELTA_HEIGHT = 300
 _CELL = 34  # pixels a row of a map
 _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
@@ -73,24 +73,13 @@ def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance:
     return figure
 
 
-def deltas(
-    curves: Sequence[Curve],
-    comparisons: Sequence[Delta],
-    dense: float | None,
-    chance: float | None,
-    names: Mapping[str, str] | None = None,
-) -> go.Figure:
-    """Above, the accuracies that are compared, with dense and chance; beneath, on the same sparsities, the differences
-    in points with their intervals around zero.
-
-    names: the colour of a difference is that of the curve of this name, by the difference's name.
-    """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.08)
-    colors = _colors(curves, comparisons)
-    _add_curves(figure, curves, colors, row=1)
+def deltas(comparisons: Sequence[Delta]) -> go.Figure:
+    """Differences in points with their intervals around zero, by sparsity."""
+    figure = go.Figure()
+    colors = _colors([], comparisons)
     for index, delta in enumerate(comparisons):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
-        color = colors[(names or {}).get(delta.name, delta.name)]
+        color = colors[delta.name]
         value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in delta.differences]).T
         figure.add_trace(
             go.Scatter(
@@ -114,18 +103,13 @@ def deltas(
                 },
                 text=[as_text(words) for words in delta.words],
                 hovertemplate="%{text}<extra></extra>",
-            ),
-            row=2,
-            col=1,
+            )
         )
-    layout(figure, "", "", 560)
-    figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5, "dash": DENSE_DASH}, row=2, col=1)
-    figure.update_yaxes(title_text="accuracy", tickformat=".0%", row=1, col=1)
-    figure.update_yaxes(title_text="difference (points)", zeroline=False, row=2, col=1)
-    _sparsity_ticks(figure, [*(each.x for each in curves), *(each.x for each in comparisons)])
-    figure.update_xaxes(title_text="sparsity", row=2, col=1)
+    layout(figure, "sparsity", "difference of accuracy (points)", _DELTA_HEIGHT)
+    figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5, "dash": DENSE_DASH})
+    figure.update_yaxes(zeroline=False)
+    _sparsity_ticks(figure, [each.x for each in comparisons])
     figure.update_layout(showlegend=True)
-    _add_levels(figure, dense, chance)
     return figure
 
 
@@ -175,8 +159,7 @@ def _symbol(index: int, shown: bool) -> str:
     return symbol if shown else f"{symbol}-open"
 
 
-def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str, str], row: int | None = None) -> None:
-    place = {} if row is None else {"row": row, "col": 1}
+def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str, str]) -> None:
     for index, curve in enumerate(curves):
         color = colors[curve.name]
         x, mean, low, high = (np.asarray(values, np.float32) for values in (curve.x, curve.mean, curve.low, curve.high))
@@ -191,8 +174,7 @@ def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str,
                     opacity=0.18,
                     hoverinfo="skip",
                     showlegend=False,
-                ),
-                **place,
+                )
             )
         figure.add_trace(
             go.Scatter(
@@ -207,13 +189,12 @@ def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str,
                 "%{customdata[2]:d} of them)"
                 if not curve.reference
                 else "%{y:.1%}",
-            ),
-            **place,
+            )
         )
 
 
 def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) -> None:
-    """Lines across the first plot, each with its name beside its end, where no grid line and no curve crosses it."""
+    """Draw lines across the plot, each with its name beside its end, where no grid line and no curve crosses it."""
     levels = {"dense": (dense, DENSE_DASH), "chance": (chance, CHANCE_DASH)}
     known = {name: (level, dash) for name, (level, dash) in levels.items() if level is not None}
     close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE

@@ -61,7 +61,7 @@ def headlines(compared: Sequence[Comparison]) -> list[Verdict]:
 
 def headline(compared: Sequence[Comparison]) -> Verdict:
     """Return the largest significant difference of comparisons of one relation, else the largest with the size of
-    effect that would have been detected; and which noise their intervals hold.
+    effect that would have been detected; and which noise their intervals hold. The first sentence is the answer.
     """
     significant = [comparison for comparison in compared if comparison.shown]
     first = max(significant or compared, key=lambda one: abs(one.difference.value))
@@ -75,25 +75,29 @@ def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:
     title, other = _sides(first)
     way = "better" if first.difference.value > 0 else "worse"
     return (
-        f"{_on(first)} at {_place(first)}, {title} is {way} than {other}: {interval_words(first.difference)}, "
-        f"significant {family_words(first.difference.tests)}.{more}"
+        f"{_upper(title)} is {way} than {other}. On {_model(first)} at {_place(first)}: "
+        f"{interval_words(first.difference)}, significant {family_words(first.difference.tests)}.{more}"
     )
 
 
 def _open(first: Comparison, compared: Sequence[Comparison]) -> str:
     title, other = _sides(first)
     told, place = interval_words(first.difference), _place(first)
+    which = f"the largest of {len(compared)} differences is {told}" if len(compared) > 1 else told
+    pair = f"{_upper(title)} against {other} on {_model(first)}: {which}, at {place}."
     if first.decision != CANNOT_TELL:
-        decided = DECISIONS[first.decision].title
-        return f"{_on(first)}, {title} compared with {other} at {place}: {told}; {decided}."
-    largest = f"the largest of {len(compared)} differences is {told}" if len(compared) > 1 else told
-    coarse = first.difference.detectable() >= TOO_COARSE
-    verb = "cannot be told apart" if coarse else "does not differ significantly"
-    return f"{_on(first)}, {title} {verb} from {other}: {largest}, at {place}{seen(first.difference, POINTS)}."
+        return f"{_upper(DECISIONS[first.decision].title)}. {pair}"
+    answer = "Cannot tell" if first.difference.detectable() >= TOO_COARSE else "No significant difference"
+    detectable = seen(first.difference, POINTS).removeprefix("; ")
+    return f"{answer}{f': {detectable}' if detectable else ''}. {pair}"
 
 
-def _on(comparison: Comparison) -> str:
-    return f"On {Path(comparison.setting.pruning.model.source).name}"
+def _upper(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _model(comparison: Comparison) -> str:
+    return Path(comparison.setting.pruning.model.source).name
 
 
 def _sides(comparison: Comparison) -> tuple[str, str]:
@@ -139,7 +143,7 @@ def _verdict(group: Sequence[Comparison]) -> Verdict:
         title = f"{other} with one part of the recipe"
     noises = noise([comparison.difference for comparison in group], seed_of(first.setting))
     return Verdict(
-        f"{title[0].upper()}{title[1:]} against {named} on {first.setting.pruning.model.source}: "
+        f"{_upper(title)} against {named} on {first.setting.pruning.model.source}: "
         f"{conclusions(told, 0.0, first.setting.above_chance)}.",
         f"{tests_in_words(told)} {noises}".strip(),
     )

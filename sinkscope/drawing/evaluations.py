@@ -70,9 +70,7 @@ ROWS = {
 
 
 def _sweep_differences(swept: Sweep) -> go.Figure:
-    deltas = sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))
-    first = swept.settings[0]
-    return sweep_figures.deltas(sweep_axes.by_sparsity(swept.settings), deltas, first.dense.value, first.chance)
+    return sweep_figures.deltas(sweep_axes.differences_along(sweep_scores.comparisons(swept.settings)))
 
 
 def _sweep_accuracy(swept: Sweep) -> go.Figure:

@@ -1,6 +1,6 @@
 """What settings of a sweep differ by: the finding, one figure and one table of what they are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
 from analysis.specs import EvictionPoint
+from analysis.statistics.decisions import percent
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
@@ -29,59 +30,64 @@ _deltas = kept(figures.deltas)
 
 
 def draw_differences(
-    compared: Sequence[Comparison], family: int, settings: Sequence[Setting], place: DeltaGenerator
-) -> None:
-    """Draw the finding, then one figure and one table of what settings are compared with. place: where the finding is
-    to stand.
+    compared: Sequence[Comparison],
+    family: int,
+    settings: Sequence[Setting],
+    place: DeltaGenerator,
+    offer: Callable[[Sequence[Comparison]], None],
+) -> Callable[[], None]:
+    """Draw the answer and one figure of what settings are compared with. Return what draws the table of it. place:
+    where both are to stand. offer: draws what can be done about the answer, beneath it.
     """
     if not compared:
         st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
-        return
+        return lambda: None
     held = sweeps.relations(compared)
     with place:
-        for said in finding_of(
-            "largest difference", [comparison for comparison in compared if comparison.relation == held[0]]
-        ):
-            st.markdown(f"##### {plain(said.told)}")
-            st.caption(f"{plain(said.tested)} A study on Start may score other items.")
-    for response in dose.dose_responses(settings):
-        st.markdown(plain(finding_of("dose-response", response)))
-    relation = held[0]
-    if len(held) > 1:
-        relation = st.segmented_control(
-            "Compared with",
-            held,
-            default=held[0],
-            required=True,
-            key="sweep_base",
-            bind="query-params",
-            format_func=HELD_AGAINST.__getitem__,
-            help="The control differs in nothing but the discount. The published baseline differs in noise, order and "
-            "norm as well.",
-        )
-    shown = [comparison for comparison in compared if comparison.relation == relation]
-    pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
-    if pruned:
-        _figure(pruned, settings, family)
-    _table(shown)
-    with st.expander("Every comparison in words", key="fold_sweep_words"):
-        for verdict in finding_of("pairs of methods", compared):
-            st.markdown(plain(verdict.told), help=plain(verdict.tested))
+        first = [comparison for comparison in compared if comparison.relation == held[0]]
+        for said in finding_of("largest difference", first):
+            answer, _, numbers = said.told.partition(". ")
+            st.markdown(f"##### {plain(answer)}.")
+            st.markdown(plain(numbers), help=f"{plain(said.tested)} A study on Start may score other items.")
+        offer(first)
+        relation = held[0]
+        if len(held) > 1:
+            relation = st.segmented_control(
+                "Compared with",
+                held,
+                default=held[0],
+                required=True,
+                key="sweep_base",
+                bind="query-params",
+                format_func=HELD_AGAINST.__getitem__,
+                help="The control differs in nothing but the discount. The published baseline differs in noise, order "
+                "and norm as well.",
+            )
+        shown = [comparison for comparison in compared if comparison.relation == relation]
+        pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
+        if pruned:
+            _figure(pruned, family)
+
+    def more() -> None:
+        for response in dose.dose_responses(settings):
+            st.markdown(plain(finding_of("dose-response", response)))
+        _table(shown)
+        with st.expander("Every comparison in words", key="fold_sweep_words"):
+            for verdict in finding_of("pairs of methods", compared):
+                st.markdown(plain(verdict.told), help=plain(verdict.tested))
+
+    return more
 
 
-def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family: int) -> None:
+def _figure(compared: Sequence[Comparison], family: int) -> None:
     floors = [_floor(setting) for setting in _controls(compared)]
-    deltas = sweep_axes.differences_along(compared)
-    curves = sweep_axes.by_sparsity(settings)  # all, so that a method has one colour in all plots
-    first = compared[0].setting
     chart(
         Exhibit(
-            "Accuracy by sparsity, and what the discount changes",
+            "Differences of accuracy by sparsity",
             f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of "
-            "this sweep; hollow: not significant, which is not to say equal. Above, the accuracies, means over "
-            "calibration seeds whose span is the band; beneath, their differences in points with 95 % intervals. "
+            "this sweep; hollow: not significant, which is not to say equal. Bars: 95 % intervals. "
             f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
-            _deltas(curves, deltas, first.dense.value, first.chance),
+            _deltas(sweep_axes.differences_along(compared)),
             formula=_DELTA,
             finding=finding_of(
                 "sweep differences",
@@ -92,8 +98,6 @@ def _figure(compared: Sequence[Comparison], settings: Sequence[Setting], family:
         ),
         "sweep_deltas",
     )
-    if len({setting.pruning.method for setting in settings}) > 6:
-        st.caption("Methods beyond the sixth share a colour with an earlier one.")
 
 
 def _table(compared: Sequence[Comparison]) -> None:
@@ -137,6 +141,6 @@ def _floor(setting: Setting) -> str:
     if floor is None:
         return ""
     return (
-        f"Two calibration seeds of {setting.name} differ by {100 * floor.typical:.2f} points typically, by "
-        f"{100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
+        f"Two calibration seeds of {setting.label} at {percent(setting.pruning.sparsity)} differ by "
+        f"{100 * floor.typical:.2f} points typically, by {100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
     )

@@ -12,7 +12,7 @@ from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.command import evaluate_command
-from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
+from analysis.evaluation.frontier import CACHE, COSTS, TIMES, Cost, Placed, placed
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import Comparison, Setting
@@ -22,7 +22,6 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
-from analysis.statistics.differences import Difference
 from analysis.words import percent
 from pages.parts.charts import chart, kept, table
 from pages.parts.keyed import keyed_columns
@@ -30,19 +29,24 @@ from pages.parts.plain import plain
 from pages.parts.sweep.differences import draw_differences
 
 _ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
+_THEORETICAL = ("bytes", "dense bytes", CACHE, f"dense {CACHE}")
 _NO_SHARES = {
-    *("λ", "k", "seed", "dense bytes", "dense ms", "speed beside dense", "seconds to prune", "seconds to score"),
+    *("λ", "k", "seed", "dense ms", "speed beside dense", "seconds to prune", "seconds to score"),
     *COSTS,
+    *(f"{name} (theoretical)" for name in _THEORETICAL),
 }
 _OPENED = "sweep_opened"
 _accuracy, _grid_map = kept(figures.accuracy), kept(figures.grid_map)
 
 
 def sweep_results(
-    points: Sequence[Point], scores: Sequence[sweep_scores.PointScores], place: DeltaGenerator | None = None
+    points: Sequence[Point],
+    scores: Sequence[sweep_scores.PointScores],
+    place: DeltaGenerator | None = None,
+    offer: Callable[[Sequence[Comparison]], None] = lambda compared: None,
 ) -> Callable[[], None]:
-    """Draw the differences that are known. Return what draws all else. place: of the finding, if it is to stand above
-    all else.
+    """Draw the differences that are known. Return what draws all else. place: of the answer and its figure, if they are
+    to stand above all else. offer: draws what can be done about the answer.
     """
     prunings = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
@@ -74,20 +78,20 @@ def sweep_results(
 
     if on_plane:  # sparsity alone is no axis of theirs
         planes()
-    draw_differences(
+    rest_of_differences = draw_differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
         of_model,
         st.container() if place is None else place,
+        offer,
     )
 
-    shows_accuracies = any(comparison.setting.pruning.model.source == chosen for comparison in compared)
-
     def more() -> None:
-        _accuracies(of_model, above=shows_accuracies)
+        _accuracies(of_model)
+        rest_of_differences()
         if not on_plane:
             planes()
-        _task_map(key, of_model)
+        _task_map(of_model)
         _step_map(of_model)
         _published()
         _points([point_row(point) for point in points])
@@ -113,23 +117,17 @@ def _diverging(
     return settings, sweep_scores.comparisons(settings)
 
 
-def _in_points(differences: Sequence[Difference]) -> np.ndarray:
-    """Each with the ends of its interval, (N, 3)."""
-    return np.array([[100 * getattr(told, end) for end in ("value", "low", "high")] for told in differences])
-
-
-def _accuracies(settings: Sequence[Setting], above: bool) -> None:
-    """The accuracy of every setting: as a plot, or where one above has shown them, as the numbers alone."""
+def _accuracies(settings: Sequence[Setting]) -> None:
+    """Draw the accuracy of every setting: as a plot, or of evictions alone, which have no sparsity, as a table."""
     first = settings[0]
     waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
     interim = f"Interim: {waiting} more runs of these settings are to come." if waiting else ""
     along = sweep_axes.by_sparsity(settings)
-    above = above or not along  # evictions alone have no sparsity to draw
     frame = pd.DataFrame([sweep_tables.setting_row(setting) for setting in settings])
-    if above:
+    if not along:
         table(
             "Accuracy of every setting",
-            f"Of {_items(first)}, as in the upper plot: means over calibration seeds, and their lowest and highest.",
+            f"Of {_items(first)}: means over seeds, and their lowest and highest.",
             frame.dropna(axis=1, how="all"),
             "sweep_accuracy",
             _ACCURACY,
@@ -142,7 +140,8 @@ def _accuracies(settings: Sequence[Setting], above: bool) -> None:
     chart(
         Exhibit(
             "Accuracy against sparsity",
-            "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.",
+            f"Of {_items(first)}. A dot is the mean over calibration seeds, the band spans the seeds; it holds no "
+            "noise of the items.",
             _accuracy(along, "sparsity", first.dense.value, first.chance),
             frame,
             formula=_ACCURACY,
@@ -204,7 +203,7 @@ def _plane(
             required=True,
             key="sweep_size",
             bind="query-params",
-            format_func=lambda name: plain(name),
+            format_func=lambda name: plain(COSTS[name].title),
             help="Times of a forward are there where the sweep measured them.",
         )
     if name != ACCURACY:
@@ -261,13 +260,7 @@ def _opened(point: Point) -> None:
         st.code(evaluate_command(point.evaluated.parameters(EvaluateSpec)), language="bash", wrap_lines=True)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _losses(key: tuple[str, ...], chosen: tuple[str, str], _rows: Sequence[Setting]) -> list[Difference]:
-    """Of the settings of a model at a sparsity. key: as of `_computed`. chosen: model and sparsity."""
-    return sweep_scores.losses(_rows)
-
-
-def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
+def _task_map(settings: Sequence[Setting]) -> None:
     settings = [setting for setting in settings if not isinstance(setting.pruning, EvictionPoint)]
     sparsities = sorted({setting.pruning.sparsity for setting in settings})
     if not settings:
@@ -278,9 +271,8 @@ def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
         chosen = st.segmented_control(
             "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
         )
-    rows = [setting for setting in settings if f"{percent(setting.pruning.sparsity, 0)}" == chosen]
+    rows = [setting for setting in settings if percent(setting.pruning.sparsity, 0) == chosen]
     grid = sweep_axes.by_task(rows)
-    losses = _losses(key, (rows[0].pruning.model.source, chosen), rows)
     chart(
         Exhibit(
             f"Tasks by method at {chosen}",
@@ -288,13 +280,6 @@ def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
             _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
             pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
             formula="Right answers of the items that all models have answered.",
-            finding=finding_of(
-                "differences",
-                [f"{setting.label} − dense" for setting in rows],
-                _in_points(losses),
-                [loss.shown for loss in losses],
-                "points on average",
-            ),
         ),
         "sweep_task_map",
     )
@@ -379,13 +364,16 @@ def _published() -> None:
 
 def _points(rows: Sequence[dict]) -> None:
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
+    frame["method"] = frame["method"].map(lambda name: METHODS[name].title if name in METHODS else name)
+    frame = frame.rename(columns={name: f"{name} (theoretical)" for name in _THEORETICAL})
     with st.expander("Every pruning", key="fold_sweep_points"):
         table(
             "Points",
             "Every pruning of the sweep: state, accuracy, size and time.",
             frame,
             "sweep_points",
-            "In the file accuracies and sparsities are shares. Seconds are of this machine while it did whatever else "
+            "In the file accuracies and sparsities are shares. Theoretical: by arithmetic from shapes, bits and masks. "
+            "Seconds are of this machine while it did whatever else "
             "it did.",
             shares=_shares(frame),
             column_order=_telling(frame),
