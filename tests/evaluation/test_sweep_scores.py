@@ -1,5 +1,6 @@
 """What a sweep says: settings over seeds, their counterparts found by their specs, and which noise was counted."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -100,20 +101,19 @@ def first_line(points: list[PointScores], spec: SweepSpec = SPEC) -> sweeps.Verd
 
 def test_the_first_line_is_the_largest_significant_difference_from_the_control():
     told = first_line(scored(SPEC, gain=0.5)).told
-    assert (
-        told.startswith("On bundled at ")
-        and " % sparsity, Sink-Wanda is better than Wanda, noised (control): +" in told
-    )
+    assert told.startswith("Sink-Wanda is better than Wanda, noised (control). On bundled at ")
+    assert " % sparsity: +" in told
     assert told.endswith("after Holm correction over 4 comparisons. 2 of 2 differences are significant.")
 
 
 def test_without_one_it_says_which_would_have_been_detected_and_what_is_left_out():
     said = first_line(scored(SPEC))
-    assert said.told.startswith("On bundled, Sink-Wanda does not differ significantly from Wanda, noised (control): ")
-    assert "the largest of 2 differences is " in said.told and said.told.endswith(" points would have been detected.")
+    answer, _, numbers = said.told.partition(". ")
+    assert re.fullmatch(r"No significant difference: ±[\d.]+ points would have been detected", answer)
+    assert numbers.startswith("Sink-Wanda against Wanda, noised (control) on bundled: the largest of 2 differences is ")
     assert said.tested.endswith("Other models, tasks and calibration sources are not covered.")
     one = SPEC.model_copy(update={"seeds": (0,)})
-    assert "no verdict from one seed" in first_line(scored(one), one).told
+    assert first_line(scored(one), one).told.startswith("No verdict from one seed. Sink-Wanda against ")
 
 
 def test_with_one_seed_the_noise_of_the_seed_is_said_to_be_left_out():
