@@ -114,4 +114,5 @@ def _delta(name: str, group: Sequence[Comparison]) -> Delta:
         [one.difference for one in group],
         [one.shown for one in group],
         words,
+        group[0].setting.pruning.method,
     )

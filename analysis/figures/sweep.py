@@ -51,7 +51,7 @@ class Curve:
 @dataclass(frozen=True)
 class Delta:
     """Differences along an axis, one per x, as shares. shown: of a difference that is significant, drawn full, else
-    hollow. words: what each shows.
+    hollow. words: what each shows. method: whose colour it has.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Delta:
     differences: Sequence[Difference]
     shown: Sequence[bool]
     words: Sequence[str]
+    method: str = ""
 
 
 def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
@@ -76,7 +77,7 @@ def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance:
 def deltas(comparisons: Sequence[Delta]) -> go.Figure:
     """Differences in points with their intervals around zero, by sparsity."""
     figure = go.Figure()
-    colors = _colors([], comparisons)
+    colors = _colors(comparisons)
     for index, delta in enumerate(comparisons):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
         color = colors[delta.name]
@@ -139,8 +140,8 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
     return write_cells(figure)
 
 
-def _colors(curves: Sequence[Curve], comparisons: Sequence[Delta] = ()) -> dict[str, str]:
-    methods = {curve.name: curve.method for curve in curves} | {delta.name: "" for delta in comparisons}
+def _colors(drawn: Sequence[Curve | Delta]) -> dict[str, str]:
+    methods = {series.name: series.method for series in drawn}
     return dict(zip(methods, colors_by_method(list(methods.values())), strict=True))
 
 

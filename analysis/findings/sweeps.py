@@ -83,13 +83,14 @@ def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:
 def _open(first: Comparison, compared: Sequence[Comparison]) -> str:
     title, other = _sides(first)
     told, place = interval_words(first.difference), _place(first)
-    which = f"the largest of {len(compared)} differences is {told}" if len(compared) > 1 else told
-    pair = f"{_upper(title)} against {other} on {_model(first)}: {which}, at {place}."
+    which = f"largest of {len(compared)} differences" if len(compared) > 1 else "difference"
+    numbers = f"On {_model(first)} the {which} is {told}, at {place}"
     if first.decision != CANNOT_TELL:
-        return f"{_upper(DECISIONS[first.decision].title)}. {pair}"
-    answer = "Cannot tell" if first.difference.detectable() >= TOO_COARSE else "No significant difference"
-    detectable = seen(first.difference, POINTS).removeprefix("; ")
-    return f"{answer}{f': {detectable}' if detectable else ''}. {pair}"
+        return f"{_upper(DECISIONS[first.decision].title)}: {title} against {other}. {numbers}."
+    answer = f"No significant difference between {title} and {other}"
+    if first.difference.detectable() >= TOO_COARSE:
+        answer = f"Cannot tell whether {title} differs from {other}"
+    return f"{answer}. {numbers}{seen(first.difference, POINTS)}."
 
 
 def _upper(text: str) -> str:

@@ -94,7 +94,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     assert " of 2 differences to the control " in told.replace("\\", ""), "the title of the figure"
     assert "cannot tell at" in told and "hold two sources of noise" in told
     first = next(element.value for element in test.markdown if element.value.startswith("#####"))
-    assert re.match(r"##### (Cannot tell|No significant difference|Sink)", first) and "on bundled: " in told
+    assert re.match(r"##### (Cannot tell|No significant difference|Sink)", first) and "On bundled " in told
     assert "8 points took " in told and "Sink-Wanda, Wanda, noised (control) · 70 %" in told.replace("\\", "")
     assert "Other models, tasks and calibration sources are not covered." in told
     compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
@@ -117,7 +117,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
 def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept):
     test = app(PAGE, sweep=swept.id)
     told = texts(test)
-    assert "Cannot tell: " in told and "more points: " in told
+    assert "Cannot tell whether " in told and "more points: " in told
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
     (wider,) = [record for record in engine().jobs("sweep") if record.id != swept.id]
     assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)
