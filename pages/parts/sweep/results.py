@@ -82,7 +82,7 @@ def sweep_results(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
         of_model,
-        st.container() if place is None else place,
+        st.container(key="sweep_so_far") if place is None else place,
         offer,
     )
 
