@@ -145,23 +145,23 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tup
     bare = {control: amount.replace(" more", "") for control, amount in amounts.items()}
     sides = {control: -side_of(text_effect(causes, control)) for control in amounts}  # 1: the text changes more
     first = (
-        f"Hiding them changes predictions and text more than hiding as many other tokens: {bare[COUNT]} more of 100 "
-        "tokens differ."
+        f"Hiding them changes predictions and text more than hiding as many others ({bare[COUNT]} more of 100 tokens)."
         if sides[COUNT] > 0
-        else f"Hiding them changes predictions more than hiding as many other tokens; of 100 tokens of the text, "
+        else f"Hiding them changes predictions more than hiding as many others; of 100 tokens of the text, "
         f"{amounts[COUNT]} differ{'' if sides[COUNT] else ' (not significant)'}."
     )
     decision = decide(predictions[MASS], rules.shift_of(spec, "divergence"))
-    second = f"predictions change {'less' if decision == WORSE else 'about as much'}"
+    less = "less" if decision == WORSE else "about as much"
+    second = f"predictions change {less}"
     if sides[MASS] > 0:
-        second = f"the text still changes more ({bare[MASS]} tokens), but {second}"
+        second = f"text changes more ({bare[MASS]}), predictions {less}"
     else:
         text = "text changes less" if sides[MASS] else "difference of the text is not significant"
         second = f"{second}, and the {text} ({amounts[MASS]} tokens)"
     brief = "predictions and text disagree" if sides[MASS] > 0 else "no"
     return (
         lead,
-        f"{first} Compared with hiding others with as much attention, {second}.",
+        f"{first} Against others with as much attention, {second}.",
         f"{lead.removesuffix('.')}; at equal attention, {brief}.",
     )
 

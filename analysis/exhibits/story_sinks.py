@@ -120,8 +120,8 @@ def has_sinks(findings: Findings) -> str:
     own, null = drawn
     who = _AT.get(own["kind"], own["kind"])
     told = (
-        f"over {spec_of(findings).prompts} prompts its commonest sinks, {who}, draw {factor(own['value'])} × an even "
-        "split; with scrambled weights sinks draw"
+        f"over {spec_of(findings).prompts} prompts its commonest sinks ({who}) draw {factor(own['value'])} × an even "
+        "split; with scrambled weights"
     )
     random = f"{factor(null['value'])} ×"
     if _clear(drawn):

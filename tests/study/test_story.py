@@ -185,8 +185,8 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts its commonest sinks, masked positions, draw [\d.]+ × an even split; with scrambled weights "
-        r"sinks draw at most [\d.]+ ×\.$",
+        r"over 30 prompts its commonest sinks \(masked positions\) draw [\d.]+ × an even split; with scrambled "
+        r"weights at most [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
     tables = rows_of(supports())
@@ -239,13 +239,11 @@ def test_where_sinks_matter_token_for_token_both_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.lead == "Token for token, yes."
-        assert (
-            "changes predictions and text more than hiding as many other tokens: 31 [23, 39] more of" in answer.sentence
-        )
+        assert "changes predictions and text more than hiding as many others (31 [23, 39] more of" in answer.sentence
         return answer.short, answer.sentence
 
     short, told = answered(-0.2)
-    assert told.endswith("the text still changes more (20 [10, 30] tokens), but predictions change less.")
+    assert told.endswith("Against others with as much attention, text changes more (20 [10, 30]), predictions less.")
     assert short == "Token for token, yes; at equal attention, predictions and text disagree."
     short, told = answered(0.2)
     assert told.endswith("predictions change less, and the text changes less (20 fewer [10, 30] tokens).")

@@ -229,7 +229,7 @@ class TrackView {
       if (track.flags[cell] & SINK) (sinks += 1), (held += track.mass[cell]);
     }
     if (!sinks) return "no sink";
-    return `${sinks} of ${tokens} tokens draw ${percent(held / all)} of attention, ${multiple((held / all) * (tokens / sinks))} an even split`;
+    return `${sinks} of ${tokens} tokens: ${multiple((held / all) * (tokens / sinks))} an even split`;
   }
 
   describe(position) {

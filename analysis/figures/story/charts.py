@@ -198,7 +198,7 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
         )
     return Markup(
         '<div class="skyline" style="--even:{}"><span class="drawn">attention</span>'
-        '<span class="even"><span>an even split, 1 ×</span>'
+        '<span class="even"><span>even split, 1 ×</span>'
         "</span>{}</div>"
     ).format(even, Markup().join(columns))
 
