@@ -191,7 +191,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     shown = recording_sets.layers_by_kind(sets)
     assert {"[MASK]", "word", "random weights"} <= {trace.name for trace in shown.figure.data}
     assert any("one: sinks per step" in note.text for note in shown.figure.layout.annotations)
-    dots = [trace for trace in shown.figure.data if trace.type == "scatter"]
+    dots = [trace for trace in shown.figure.data if trace.type == "scatter" and trace.name != "layer mean"]
     assert all(trace.error_y.array is not None for trace in dots)
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
