@@ -147,7 +147,7 @@ def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
 def test_heads_stand_beside_the_range_of_those_with_random_weights(page, tmp_path, judged):
     trajectory = relative(block_trajectory())
     drawn = trajectory.mass * np.random.default_rng(0).uniform(0.5, 1.5, trajectory.mass.shape)
-    random = replace(trajectory, mass=drawn.astype(np.float16).astype(np.float32))
+    random = replace(trajectory, mass=(np.round(512 * drawn) / 512).astype(np.float16).astype(np.float32))
     asked = {"range": [0, trajectory.steps - 1], "to": None, "definition": "std", "threshold": 1.25, "split": 0}
     request = SharesAsked.model_validate({**asked, "judged": judged})
     nulls = """(rest) => {
