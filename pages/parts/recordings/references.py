@@ -39,7 +39,9 @@ def seconds_of(recording: Recording, share: float = 1.0) -> str:
     seconds = recording.info.seconds * share
     if seconds < 1:
         return "less than a second"
-    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.0f} h"
 
 
 # --- random weights ---------------------------------------------------------------------------------------------
