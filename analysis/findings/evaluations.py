@@ -116,7 +116,7 @@ def _is_coarse(difference: Difference) -> bool:
 
 
 def _too_few(difference: Difference) -> str:
-    return f"{difference.seeds} calibration seeds" if difference.holds_seeds else f"{difference.n:,} items"
+    return f"{difference.seeds} seeds" if difference.holds_seeds else f"{difference.n:,} items"
 
 
 def standing(difference: Difference) -> str:

@@ -422,7 +422,7 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     (group,) = [one for one in comparing.over_seeds(seeded) if set(one.pairs) == set(control)]
     assert evaluations.together(seeded, control) == group.difference
     said, told = evaluations.headline(seeded, control)
-    assert said.startswith("3 calibration seeds are too few to tell whether accuracy changes: ")
+    assert said.startswith("3 seeds are too few to tell whether accuracy changes: ")
     assert told.startswith("On 80 items; with 3 calibration seeds ")
     assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
     assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
@@ -431,7 +431,7 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
 
 def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path, monkeypatch):
     said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
-    assert said.startswith("3 calibration seeds are too few to tell whether the sink discount changes accuracy: ")
+    assert said.startswith("3 seeds are too few to tell whether the sink discount changes accuracy: ")
     assert told.startswith("At 50 %, on 80 items; with 3 calibration seeds ")
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
     monkeypatch.setattr(evaluations, "TOO_COARSE", 0.1)

@@ -114,7 +114,7 @@ def test_the_panels_numbers_are_the_jobs(finished):
             assert there["in words"] == row["words"]
     grid = table(test, "Knowledge").set_index("model")
     for row in job["models"]:
-        assert grid.loc[row["model"], "Knowledge"].startswith(f"{100 * row['value']:.1f} [")
+        assert grid.loc[row["model"], "Knowledge"].startswith(f"{100 * row['value']:.0f} [")
 
 
 def test_conditions_stand_side_by_side(finished):

@@ -52,7 +52,7 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
     table = table_of(counts, beside, "layer", "head")
     chart(
         Exhibit(
-            title_of(measure, beside, f"by layer and head, {part}"),
+            title_of(measure, beside, "head", part),
             f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
             grid_of(measure, counts, beside, "head"),
             table,

@@ -91,7 +91,7 @@ def projections_map(
     table["projection"] = [names[index] for index in table["projection"]]
     chart(
         Exhibit(
-            title_of(measure, beside, "by layer and projection"),
+            title_of(measure, beside, "projection"),
             f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
             grid_of(measure, counts, beside, names, selected=selected, clickable=on_click is not None),
             table,

@@ -48,10 +48,11 @@ def formula(measure: Measure) -> str:
     )
 
 
-def title_of(measure: Measure, floor: object, where: str) -> str:
-    """Return the title of a grid: what its cells hold. floor: of two calibration seeds, if they are subtracted."""
-    less = "" if floor is None else " minus two calibration seeds,"
-    return f"{measure.title}{less} {where}"
+def title_of(measure: Measure, floor: object, column: str, part: str = "") -> str:
+    """Return the title of a grid: what its cells hold. floor: of two calibration seeds, if they are subtracted.
+    column: what a column is. part: of it."""
+    whole = f"{measure.title} by layer and {column}" if floor is None else f"{measure.title} minus two seeds"
+    return ", ".join(filter(None, (whole, part)))
 
 
 def cells_in_words(

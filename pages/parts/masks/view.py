@@ -46,7 +46,7 @@ def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
         st.caption(f"Layers without experts: {', '.join(bare)}.")
     chart(
         Exhibit(
-            title_of(measure, beside, f"by layer and expert, {part}"),
+            title_of(measure, beside, "expert", part),
             f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
             grid_of(measure, counts, beside, "expert"),
             table_of(counts, beside, "layer", "expert"),
