@@ -48,7 +48,7 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
     test.run()
     assert not test.exception, test.exception
     shown = texts(test)
-    assert "**Accuracy**" in shown, "it is not interim"
+    assert "**Accuracy, %**" in shown, "it is not interim"
     assert f"{names[1]} against dense" in shown
     assert f"Noise: measured on {names[1]} against dense and 1 more matched pair of runs." in shown
     test.multiselect(key="accuracy_runs").set_value([ids[0]]).run()
@@ -75,4 +75,4 @@ def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
     test.run()
     (record,) = [job for job in engine().jobs("evaluate") if job.id not in before]
     assert [model["source"] for model in record.spec["compare"]] == [str(engine().result(mine).folder)]
-    assert engine().wait(record.id, 300).state == "done" and "**Accuracy**" in texts(test.run())
+    assert engine().wait(record.id, 300).state == "done" and "**Accuracy, %**" in texts(test.run())

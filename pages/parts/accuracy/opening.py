@@ -5,22 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
+from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run, Scored, known_runs
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
+from analysis.specs import PruneSpec, point_name
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
-RunNames = Mapping[tuple[str, int], str]
-"""What pages call the models of evaluations: by the evaluation's id and the model's number, the name of its run."""
+RunNames = Mapping[tuple[str, int], tuple[str, str]]
+"""By an evaluation's id and a model's number: what a sweep calls that model, and the name of its run."""
 
 
 def finished_results(record: JobRecord) -> Results | None:
-    """What a finished evaluation has found, its models called as their runs are; None where it is no longer in the
+    """What a finished evaluation has found, its models called as pages call them; None where it is no longer in the
     store. Raises UserError for a damaged file.
     """
     return _results(record, names_of_models(record, run_names()))
@@ -28,15 +30,23 @@ def finished_results(record: JobRecord) -> Results | None:
 
 def run_names() -> RunNames:
     """Return the names of the pruned models of all finished evaluations."""
-    pruned = [run for run in known_runs(engine()) if run.kind == "pruned"]
-    return {(scored.record.id, scored.number): run.name for run in pruned for scored in run.evaluations}
+    names: dict[tuple[str, int], tuple[str, str]] = {}
+    for run in known_runs(engine()):
+        if run.kind == "pruned" and run.evaluations:
+            try:
+                swept = point_name(PruneSpec.model_validate(run.parameters))
+            except ValidationError:
+                continue
+            names |= {(scored.record.id, scored.number): (swept, run.name) for scored in run.evaluations}
+    return names
 
 
 def names_of_models(record: JobRecord, known: RunNames) -> tuple[str, ...]:
-    """Return what the models of a finished evaluation are called: as their runs are, else as it says itself, also where
-    two would be called alike."""
+    """Return what the models of a finished evaluation are called: as it says itself, and those that a sweep named as
+    their runs are, where no two would be called alike."""
     own = tuple(map(str, record.summary["models"]))
-    names = tuple(known.get((record.id, number), name) for number, name in enumerate(own))
+    swept = [known.get((record.id, number), ("", "")) for number in range(len(own))]
+    names = tuple(run if run and name == point else name for name, (point, run) in zip(own, swept, strict=True))
     return names if len(set(names)) == len(names) else own
 
 
