@@ -1,14 +1,21 @@
-"""A model in memory: what can be asked of it, and where its blocks and weight matrices are."""
+"""A model in memory: what can be asked of it, and where its blocks and weight matrices are. Where only the last positions'
+logits are asked for, the last block works on them alone."""
 
 import inspect
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+from transformers.models.starcoder2.modeling_starcoder2 import Starcoder2DecoderLayer
 from transformers.pytorch_utils import Conv1D
 
 from analysis import attention
@@ -16,11 +23,46 @@ from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.experts import ExpertMatrix, expert_matrices
 from analysis.models.families import Architecture, Geometry
-from analysis.models.last_positions import only_last_positions
 from analysis.models.layout import Layout, layout_of, visible
 from analysis.models.tokenizer import encode_prompt, uses_chat
 from analysis.models.weight_checks import check_logits
 from analysis.specs import ModelSpec
+
+# Their queries, output projection and MLP turn each position's states into that position's alone.
+_BLOCKS = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer, Starcoder2DecoderLayer)
+
+
+@contextmanager
+def only_last_positions(network: nn.Module, count: int, queries: bool) -> Iterator[None]:
+    """While it lasts, the last block of a network computes its last `count` positions; the others' states are unusable.
+
+    queries False: those of all positions are computed, for who looks at attention. A network whose blocks are not
+    Llama's or Qwen's computes everything.
+    """
+    blocks = getattr(getattr(network, "model", None), "layers", None)
+    block = blocks[-1] if isinstance(blocks, nn.ModuleList) and len(blocks) else None
+    with ExitStack() as hooks:
+        if isinstance(block, _BLOCKS):
+            for module in [block.self_attn.q_proj] * queries + [block.self_attn.o_proj, block.mlp]:
+                _restrict(module, count, hooks)
+        yield
+
+
+def _restrict(module: nn.Module, count: int, hooks: ExitStack) -> None:
+    """Gives a module the last `count` positions of its input (B, S, F), and zeros for what it says of the others."""
+    missing = 0
+
+    def shorten(module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        nonlocal missing
+        missing = max(0, inputs[0].shape[1] - count)
+        return (inputs[0][:, missing:],)
+
+    def lengthen(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        return pad(output, (0, 0, missing, 0))
+
+    for handle in (module.register_forward_pre_hook(shorten), module.register_forward_hook(lengthen)):
+        hooks.callback(handle.remove)
+
 
 NEVER = 1e6  # taken from a logit, whose token then has no probability and a finite one; as MDLM's authors do
 _ROUTER = "router"  # DiffusionGemma's, the only one that holds a Linear

@@ -10,7 +10,8 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urljoin, urlsplit
 
-from pages.parts import attempts, door, guards, private_path
+from pages.parts import door, guards, private_path
+from pages.parts import guards as attempts
 from tests.fuzz import hostile
 from tests.fuzz.doors import door as add
 from tests.fuzz.doors import require

@@ -13,7 +13,7 @@ from analysis.models.load import load
 from analysis.models.streaming import skeleton
 from analysis.pruned.report_file import read_report
 from analysis.pruning import pipeline
-from analysis.pruning.quota import lowest_of_all
+from analysis.pruning.removal import lowest_of_all
 from analysis.pruning.sparsegpt import Hessian
 from analysis.pruning.sparsegpt import prune as sparsegpt
 from analysis.pruning.wanda import wanda_score

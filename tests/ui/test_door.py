@@ -17,7 +17,8 @@ from urllib.parse import urljoin
 import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pages.parts import attempts, door, guards, page_headers, private_path, uploads
+from pages.parts import door, guards, page_headers, private_path, uploads
+from pages.parts import guards as attempts
 from tests.helpers import ROOT, free_port
 
 KEY = "a-key-of-this-server"
