@@ -1,5 +1,7 @@
-"""`python -m analysis record`: denoise prompts and record their attention mass; `--branch FILE` writes a recorded text on
-from another token."""
+"""`python -m analysis record`: denoise prompts and record their attention mass.
+
+`--branch FILE` writes a recorded text on from another token.
+"""
 
 import argparse
 import json

@@ -1,5 +1,7 @@
-"""The tensors of a checkpoint's files, found by the names that the running model gives them; MDLM's conditioning (arXiv
-2406.07524) is folded into its weights."""
+"""The tensors of a checkpoint's files, found by the names that the running model gives them.
+
+MDLM's conditioning (arXiv 2406.07524) is folded into its weights.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -1,5 +1,7 @@
-"""A model in memory: what can be asked of it, and where its blocks and weight matrices are. Where only the last positions'
-logits are asked for, the last block works on them alone."""
+"""A model in memory: what can be asked of it, and where its blocks and weight matrices are.
+
+Where only the last positions' logits are asked for, the last block works on them alone.
+"""
 
 import inspect
 from collections.abc import Iterator
