@@ -1,6 +1,7 @@
 """What stands above the figures of a study: sentences with the numbers of the figure."""
 
 from analysis.exhibits import study as exhibits
+from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.specs.targets import CONTROLS
 from analysis.study.findings import EXAMPLE, read
 from tests.study.helpers import study
@@ -29,3 +30,9 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
         models_and_controls = 2 * len(CONTROLS)
         told = f"{filled} of {models_and_controls} effects"
         assert exhibit.finding.startswith(told) if filled else exhibit.finding == ""
+
+
+def test_the_example_calls_its_measures_as_they_are_called_now():
+    titles = {row.title for row in (*KIND_MEASURES.values(), *MOVES.values())}
+    tables = read(EXAMPLE).tables
+    assert {row["measure"] for name in ("layers", "movement") for row in tables[name]} <= titles
