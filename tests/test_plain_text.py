@@ -217,7 +217,21 @@ class Reader:
         name = called(call)
         if name in MADE_SAFE:
             return True
-        if name in ("str", "list", "sorted", "dict", "tuple", "zip", "next", "filter", "reversed", "enumerate", "map"):
+        if name in (
+            "str",
+            "list",
+            "sorted",
+            "dict",
+            "tuple",
+            "zip",
+            "next",
+            "filter",
+            "reversed",
+            "enumerate",
+            "map",
+            "max",
+            "counted",
+        ):
             return all(self.safe(module, one, seen) for one in call.args)
         function = self._function(module, call)
         if function is not None:
