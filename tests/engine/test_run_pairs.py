@@ -1,9 +1,12 @@
 """Runs beside their controls: which two make a pair, and which pairs are seeds of one setting."""
 
+from typing import cast
+
 import pytest
 
 from analysis.engine.run_pairs import pairs_by_setting
 from analysis.engine.runs import Run
+from analysis.pruned.report_file import Report
 from analysis.specs import CalibrationParams, DiscountParams, PruneSpec
 
 
@@ -18,7 +21,7 @@ def run(method: str, seed: int = 0, dtype: str = "float32", **settings) -> Run:
         "bundled",
         0.0,
         parameters=parameters,
-        report={"model": {"dtype": dtype}},
+        report=cast(Report, {"model": {"dtype": dtype}}),
     )
 
 

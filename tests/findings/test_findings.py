@@ -21,6 +21,7 @@ def asked() -> set[str]:
         if isinstance(call.func, ast.Name)
         and call.func.id in {asking.__name__ for asking in (finding_of, findings_of, said_of)}
         and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
     }
 
 

@@ -36,11 +36,10 @@ SAMPLING = LLaDASampling(gen_length=8, steps=4, block_length=4)
 def held(seed: int, positions: int) -> Held:
     """Random positions of one layer."""
     rng = np.random.default_rng(seed)
-    attention = rng.random((3, positions))
+    now, masked, accumulated = rng.random((3, positions))
     state = rng.choice([TokenState.GIVEN, TokenState.COMMITTED, TokenState.UNDECIDED], positions)
-    return Held(
-        np.arange(positions), state, rng.random(positions) < 0.2, rng.permutation(positions), *attention, positions
-    )
+    sinks, distance = rng.random(positions) < 0.2, rng.permutation(positions)
+    return Held(np.arange(positions), state, sinks, distance, now, masked, accumulated, positions)
 
 
 def test_policies_keep_what_they_say():
