@@ -28,6 +28,7 @@ from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
+from pages.parts.study.choice import study_of_discount
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
 from pages.parts.user_errors import EXPECTED, why
@@ -292,6 +293,7 @@ def _more_seeds(record: JobRecord, compared: Sequence[Comparison]) -> None:
             args=(wider,),
         )
         st.caption(plain(added(cost_estimate)))
+    study_of_discount(spec.model.source, len(spec.seeds))
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:

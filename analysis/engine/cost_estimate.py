@@ -185,7 +185,7 @@ def added(cost_estimate: CostEstimate) -> str:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
     time = f"at most about {duration(cost_estimate.seconds)} of one worker" if known else "time not known"
-    return f"{cost_estimate.points:,} more points: {time}."
+    return f"{cost_estimate.points:,} more models to score: {time}."
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ questions: as many tokens, equal attention, and the effect per unit of attention
 family of tests (`differences.in_family`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -183,7 +183,7 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
     return Levels(level, level - effect["value"], float(np.mean(np.array(first["share"])[compared])))
 
 
-def answer_rows(effects: Sequence[Row], measure: str) -> list[Row]:
+def answer_rows(effects: Sequence[Row], measure: str, controls: Collection[str] = CONTROLS) -> list[Row]:
     """Return the effects of the sinks that the answer is about: those under the first intervention."""
     mine = [row for row in effects if row["target"] == "sinks" and row["measure"] == measure and row["low"] is not None]
-    return [row for row in mine if row["against"] in CONTROLS and row["intervention"] == mine[0]["intervention"]]
+    return [row for row in mine if row["against"] in controls and row["intervention"] == mine[0]["intervention"]]

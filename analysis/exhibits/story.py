@@ -201,6 +201,17 @@ def _discount(findings: Findings) -> Answer | None:
     return Answer("Does discounting them help?", lead, sentence, brief)
 
 
+def discount_in_brief(findings: Findings) -> str:
+    """Return the answer on the discount with what it stands on; '' where the study cannot tell."""
+    by_setting = discounts(findings)
+    told = _discount(findings)
+    if told is None or not set(outcomes_of(findings, by_setting).values()) <= {BETTER, WORSE, EQUIVALENT}:
+        return ""
+    items = max(contrast.effect.n for contrast in by_setting.values())
+    stands = f"{len(spec_of(findings).seeds)} calibration seeds, {items:,} items"
+    return f"{told.brief or told.lead} ({stands})"
+
+
 def lead_of(outcomes: set[str]) -> str:
     """Return the first words of the answer to whether the discount helps, by its outcomes at all settings."""
     if len(outcomes) == 1:

@@ -106,7 +106,14 @@ def _text_answer(effects: Sequence[Row]) -> str:
         told = listed(
             [f"{_SIDES[side]} with {_THAN[control]} (agreement {amounts[control]})" for control, side in sides.items()]
         )
-    return f"{'But the' if differ else 'The'} text changes {told}."
+    return f"{'But the' if differ else 'The'} text changes {told}.{_per_unit(effects)}"
+
+
+def _per_unit(effects: Sequence[Row]) -> str:
+    """Say that per unit of attention neither predictions nor text differ significantly, where both were compared so."""
+    asked = [row for measure in (_PREDICTIONS, "aligned") for row in answer_rows(effects, measure, (UNIT,))]
+    sides = [side_of(effect_of(row)) for row in asked]
+    return " Per unit of attention hidden, neither differs significantly." if len(sides) == 2 and not any(sides) else ""
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:

@@ -168,8 +168,8 @@ def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     have = "has" if len(none) == 1 else "have"
     without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
     return (
-        f"Most sinks are {listed(kinds)}. They draw {strength} × uniform attention (layer means{beside})"
-        f"{_counted(with_sinks)}.{without}"
+        f"Most sinks are {listed(kinds)}. They draw {strength} × uniform attention (layer means{beside})."
+        f"{_counted(with_sinks)}{without}"
     )
 
 
@@ -182,10 +182,10 @@ def _counted(layers: Sequence[LayerAnswer]) -> str:
     told = []
     if iid:
         counts = np.array([one.count for one in layers])
-        told.append(f"number {spread(counts, False)} per step ({set_counts.IID}: {spread(np.array(iid), False)})")
+        told.append(f" Sinks per step: {spread(counts, False)} ({set_counts.IID}: {spread(np.array(iid), False)}).")
     if judged:
-        told.append(f"are outliers in {sum(judged)} of {len(judged)} layers")
-    return f", {listed(told)}" if len(told) > 1 else "".join(f" and {words}" for words in told)
+        told.append(f" They are outliers in {sum(judged)} of {len(judged)} layers.")
+    return "".join(told)
 
 
 def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:

@@ -89,7 +89,9 @@ def _open(first: Comparison, compared: Sequence[Comparison]) -> str:
         return f"{_upper(DECISIONS[first.decision].title)}: {title} against {other}. {numbers}."
     answer = f"No significant difference between {title} and {other}"
     if first.difference.detectable() >= TOO_COARSE:
-        answer = f"Cannot tell whether {title} differs from {other}"
+        seeds = first.difference.seeds
+        few = f": {seeds} calibration seeds are too few" if seeds > 1 else ""
+        return f"Cannot tell whether {title} differs from {other}{few}. {numbers}."
     return f"{answer}. {numbers}{seen(first.difference, POINTS)}."
 
 

@@ -11,6 +11,8 @@ from analysis.specs import METHODS, kept_of
 from pages.parts.session import engine
 
 _DENSE = "dense"
+MOST_RUNS = 8  # compared at once
+RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
     "run": st.column_config.TextColumn(width=230),

@@ -47,7 +47,7 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
     value, low, high = answer.layers[0].strength
-    assert " and are outliers in " in answer.where and " per step (log-normal attention: " in answer.where
+    assert " They are outliers in " in answer.where and " Sinks per step: " in answer.where
     assert answer.where.endswith(" of 4 layers.")
     assert low <= value <= high and table["× uniform"][0] == f"{value:.2g}\u00a0[{low:.2g},\u00a0{high:.2g}]"
 

@@ -87,7 +87,9 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     first, second = (table.value for table in test.table if "layer" in table.value)
     assert len(first) == LAYERS == len(second) and "vs shares held fixed" not in first
     plain_said = said.replace("\\", "")
-    assert " number " in said and " and are outliers in " in said and "above mean + 2 std per layer" in plain_said
+    assert (
+        "Sinks per step: " in said and "They are outliers in " in said and "above mean + 2 std per layer" in plain_said
+    )
     assert said.index("**bundled ·") < said.index("**bundled-ar ·"), "the diffusion model comes first"
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("How sinks move").run()

@@ -117,7 +117,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
 def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept):
     test = app(PAGE, sweep=swept.id)
     told = texts(test)
-    assert "Cannot tell whether " in told and "more points: " in told
+    assert "Cannot tell whether " in told and "more models to score: " in told
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
     (wider,) = [record for record in engine().jobs("sweep") if len(record.parameters(SweepSpec).seeds) == 6]
     assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)

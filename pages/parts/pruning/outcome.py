@@ -29,6 +29,7 @@ from pages.parts.plain import plain
 from pages.parts.pruning.plan import plan
 from pages.parts.pruning.settings import Asked, with_and_without
 from pages.parts.session import engine, submit
+from pages.parts.study.choice import study_of_discount
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 _PLACE, _BATCH, _SCORE = "prune", "prune_batch", "prune_then_score"
@@ -238,6 +239,7 @@ def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | Non
     sparsity = where(spec) and f"{where(spec)} sparsity"
     what = ", ".join(filter(None, (pairs[0].run.model, sparsity, detail(spec), _seeds_in_words(pairs, results))))
     st.caption(plain(f"{what[0].upper()}{what[1:]}. {told}".strip()), help=plain(explained))
+    study_of_discount(spec.model.source, len(pairs))
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:

@@ -146,7 +146,9 @@ def _layer_table(one_set: OpenSet, title: str, table: pd.DataFrame) -> None:
 def _say(one_set: OpenSet, sentences: str, answer: SetAnswer) -> None:
     """Draw the answer of a set, its first sentence set off, and why there is none beside its nulls."""
     first, stop, rest = sentences.strip().partition(". ")
-    st.markdown(f"**{plain(f'{one_set.name} · {first}{stop.strip()}')}** {plain(rest)}")
+    st.markdown(f"**{plain(f'{one_set.name} · {first}{stop.strip()}')}**")
+    if rest:
+        st.caption(plain(rest))
     for note in () if answer.movement else answer.said.get("missing claims", ()):
         st.caption(plain(note))
 

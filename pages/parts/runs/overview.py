@@ -15,6 +15,7 @@ from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
 from pages.parts.run_rows import method_title
+from pages.parts.study.choice import study_of_discount
 
 _accuracy = kept(figures.accuracy)
 _MOST = 12  # pairs that the first line is over, as reading the answers of many takes long
@@ -27,19 +28,28 @@ def say_scores(alike: Alike) -> None:
     levels, _, tasks = finding_of(
         "scored alike", values, alike.dense, alike.chance, alike.items, alike.tasks
     ).partition(" Tasks: ")
-    said, told = _of_the_discount([run for run, _ in alike.runs])
+    pairs = _pairs([run for run, _ in alike.runs])
+    said, told = _of_the_discount(pairs)
     st.markdown(f"##### {plain(said or levels)}")
     beneath = f"{told} {levels}" if said else "Tick runs to compare them on the same items."
     st.caption(plain(beneath), help=f"Newest evaluation of each run, the mean over {plain(tasks)}")
+    models = {pair.spec.model.source for pair in pairs}
+    if said and len(models) == 1:
+        study_of_discount(*models, len({pair.seed for pair in pairs}))
 
 
-def _of_the_discount(runs: Sequence[Run]) -> tuple[str, str]:
-    """Return what the sink discount does to accuracy at every setting that has a control, and on what that stands; ''
-    where none has one."""
+def _pairs(runs: Sequence[Run]) -> list[RunPair]:
+    """Return runs with their controls, of whole settings only."""
     pairs: list[RunPair] = []
     for group in pairs_by_setting(runs):
         if len(pairs) + len(group) <= _MOST:
             pairs += group
+    return pairs
+
+
+def _of_the_discount(pairs: Sequence[RunPair]) -> tuple[str, str]:
+    """Return what the sink discount does to accuracy at every setting that has a control, and on what that stands; ''
+    where none has one."""
     if not pairs:
         return "", ""
     both = {run.id: run for pair in pairs for run in (pair.control, pair.run)}

@@ -11,12 +11,10 @@ from analysis.words import counted, listed
 from pages.parts import address
 from pages.parts.charts import table
 from pages.parts.keyed import keyed_columns
-from pages.parts.run_rows import COLUMNS, method_title, row
+from pages.parts.run_rows import COLUMNS, MOST_RUNS, RUNS_ASKED, method_title, row
 from pages.parts.session import not_in_address
 
-MOST = 8  # runs compared at once
 _HEIGHT = 215  # pixels of the table at most, so that what is compared is seen beneath it
-RUNS_ASKED = "run"  # in the address: ids of runs that are open
 _CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
 
 
@@ -50,7 +48,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
         "Ticked",
         list(by_id),
         key=_CHOSEN,
-        max_selections=MOST,
+        max_selections=MOST_RUNS,
         format_func=lambda run_id: by_id[run_id].name,
         placeholder="Tick rows above, or choose by name",
         on_change=lambda: _follow(by_id),
@@ -76,7 +74,7 @@ def _from_address(by_id: dict[str, Run]) -> None:
         names = st.query_params.get_all(RUNS_ASKED)
         if any(run_id not in by_id for run_id in names):
             not_in_address("a run that is not in the store.")
-        st.session_state[_CHOSEN] = [run_id for run_id in names if run_id in by_id][:MOST]
+        st.session_state[_CHOSEN] = [run_id for run_id in names if run_id in by_id][:MOST_RUNS]
     else:
         st.session_state[_CHOSEN] = [run_id for run_id in st.session_state[_CHOSEN] if run_id in by_id]
 
@@ -84,7 +82,7 @@ def _from_address(by_id: dict[str, Run]) -> None:
 def _ticked(key: str, by_id: Mapping[str, Run]) -> None:
     shown = st.session_state[_SHOWN]
     places = st.session_state[key].selection.rows
-    st.session_state[_CHOSEN] = [shown[place] for place in places if place < len(shown)][:MOST]
+    st.session_state[_CHOSEN] = [shown[place] for place in places if place < len(shown)][:MOST_RUNS]
     _follow(by_id)
 
 

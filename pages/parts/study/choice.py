@@ -2,14 +2,19 @@
 
 from datetime import datetime
 
+import streamlit as st
+
 from analysis.engine import JobRecord
+from analysis.exhibits.story import discount_in_brief
+from analysis.exhibits.story_parts import spec_of
 from analysis.study.findings import Findings
 from pages.parts import address
-from pages.parts.plain import as_written
+from pages.parts.plain import as_written, plain
 from pages.parts.session import not_in_address
 from pages.parts.shown_box import shown_box
-from pages.parts.study.found import example
+from pages.parts.study.found import example, of_record
 from pages.parts.study.in_hand import ADDRESS, EXAMPLE_TITLE, studies, study_in_hand, study_title
+from pages.parts.user_errors import EXPECTED
 
 
 def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
@@ -29,6 +34,29 @@ def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
         return example()
     show(record.id)
     return record
+
+
+def study_of_discount(source: str, seeds: int) -> None:
+    """Link to what the current study says of the discount, where it is of this model, can tell, and has more seeds for
+    calibration than what the page shows. source: of the model. seeds: on the page.
+    """
+    there = studies()
+    name = study_in_hand(there)
+    record = there.get(name or "")
+    if name is None or (record is not None and record.state != "done"):
+        return
+    try:
+        findings = example() if record is None else of_record(record)
+    except EXPECTED:  # which Start tells
+        return
+    if findings is None:
+        return
+    spec = spec_of(findings)
+    told = discount_in_brief(findings) if spec.model.source == source and len(spec.seeds) > seeds else ""
+    if told:
+        title = "The shipped study" if record is None else "The current study"
+        label = f"{title} has more data. Does the discount help? {told}"
+        st.page_link("pages/start.py", label=plain(label), icon=":material/auto_stories:", query_params={ADDRESS: name})
 
 
 def show(study_id: str) -> None:

@@ -14,8 +14,7 @@ from pages.parts.causes.stated import ABLATION_ASKED
 from pages.parts.explore.token_picked import at_token
 from pages.parts.plain import plain
 from pages.parts.recordings.player import Chosen
-from pages.parts.runs.table import MOST as MOST_RUNS
-from pages.parts.runs.table import RUNS_ASKED
+from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED
 from pages.parts.session import engine
 
 
