@@ -51,7 +51,8 @@ def formula(measure: Measure) -> str:
 def title_of(measure: Measure, floor: object, column: str, part: str = "") -> str:
     """Return the title of a grid: what its cells hold. floor: of two calibration seeds, if they are subtracted.
     column: what a column is. part: of it."""
-    whole = f"{measure.title} by layer and {column}" if floor is None else f"{measure.title}, minus that of two calibration seeds"
+    beside = f" by layer and {column}" if floor is None else ", minus that of two calibration seeds"
+    whole = f"{measure.title}{beside}"
     return ", ".join(filter(None, (whole, part)))
 
 
@@ -72,8 +73,8 @@ def cells_in_words(
     if said:
         return said
     if floor is not None and what == "matrix":  # all of them together are the first line of the page
-        return "Every matrix differs less than two calibration seeds do (blue)."
-    none = "" if floor is None else f"Every {what} differs less than two calibration seeds do (blue). "
+        return "Every matrix differs no more than two calibration seeds do (blue)."
+    none = "" if floor is None else f"Every {what} differs no more than two calibration seeds do (blue). "
     return none + finding_of("whole against seeds", measure.title, value, seeds, chance, called)
 
 
