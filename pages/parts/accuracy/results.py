@@ -110,7 +110,7 @@ def in_brief(results: Results, said: bool = False) -> None:
     if pairs and not said:
         st.markdown("\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs)))
     title, sentence, explained, _, hint = _titles(results)
-    heading(title.replace("Accuracy", "Accuracy, %"), "", f"{plain(sentence)}\n\n{explained}", hint=hint)
+    heading(f"{title}, %", "", f"{plain(sentence)}\n\n{explained}", hint=hint)
     shown = list(results.once(tables.accuracy_grid)[0])[1]
     rows = results.once(tables.role_table)
     cells = [f"| {_role(row)} | {_unbroken(row[tables.MEAN])} |" for row in rows]
