@@ -194,7 +194,7 @@ def test_the_newest_recording_of_the_model_in_use_is_shown_and_one_can_be_remove
     spec = RecordSpec(model=ModelSpec(source="bundled-ar"), prompt="Sue", sampling=sampling)
     other = engine().wait(engine().submit("record", spec).id, 120)
     newest = next(job for job in engine().jobs("record") if job.spec["model"]["source"] == "bundled")
-    test = app("pages/causes.py")
+    test = app("pages/causes.py", causes_view="One prompt")
     assert test.session_state["recording_shown"] == newest.id
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
     test.run()
@@ -202,7 +202,7 @@ def test_the_newest_recording_of_the_model_in_use_is_shown_and_one_can_be_remove
     test.checkbox(key=f"sure_{other.id}").check().run()
     test.button(key=f"forget_{other.id}").click().run()
     assert not engine().has_result(other) and test.session_state["recording_shown"] != other.id
-    linked = app("pages/causes.py", recording=recording.id)
+    linked = app("pages/causes.py", recording=recording.id, causes_view="One prompt")
     assert linked.session_state["recording_shown"] == recording.id
 
 
@@ -230,7 +230,7 @@ def test_a_recording_is_tagged_and_starred_and_the_box_finds_it_by_that(recordin
         test.toggle(key=f"star_{recording.id}").set_value(star)
         next(button for button in test.button if button.label == "Save").click().run()
         assert not test.exception and not test.error
-        return shown_box(app("pages/causes.py", recording=recording.id)).options
+        return shown_box(app("pages/causes.py", recording=recording.id, causes_view="One prompt")).options
 
     options = say("mine, for the talk", True)
     assert sum(option.startswith("★ ") and option.endswith(" #mine #for the talk") for option in options) == 1
