@@ -202,14 +202,14 @@ def _discount(findings: Findings) -> Answer | None:
 
 
 def discount_in_brief(findings: Findings) -> str:
-    """Return the answer on the discount with what it stands on; '' where the study cannot tell."""
+    """Return what the study stands on and what it says of the discount; '' where it cannot tell."""
     by_setting = discounts(findings)
     told = _discount(findings)
     if told is None or not set(outcomes_of(findings, by_setting).values()) <= {BETTER, WORSE, EQUIVALENT}:
         return ""
     items = max(contrast.effect.n for contrast in by_setting.values())
-    stands = f"{len(spec_of(findings).seeds)} calibration seeds, {items:,} items"
-    return f"{told.brief or told.lead} ({stands})"
+    says = told.brief.removeprefix("No: ") or f"does the discount help? {told.lead}"
+    return f"({len(spec_of(findings).seeds)} seeds, {items:,} items): {says}"
 
 
 def lead_of(outcomes: set[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.evaluation.ablation_effects import MASS
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story import playback_of, story_of
+from analysis.exhibits.story import discount_in_brief, playback_of, story_of
 from analysis.exhibits.story_parts import tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Story, findings_html, slides_html
@@ -170,6 +170,18 @@ def test_titles_and_answers_follow_the_numbers(name):
     assert html.count('<section class="slide') == 8
     assert "nan" not in html.lower().replace("explanan", "") and "None" not in html
     assert report_html(FIXTURES[name]())
+
+
+def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
+    assert re.fullmatch(
+        r"\(6 seeds, [\d,]+ items\): does the discount help\? (Yes|At some settings)\.", brief("supports")
+    )
+    assert re.search(r"items\): accuracy changes by less than \d+ points?\.$", discount_in_brief(read(EXAMPLE)))
+    assert brief("cannot tell") == ""
+
+
+def brief(name: str) -> str:
+    return discount_in_brief(FIXTURES[name]())
 
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():

@@ -54,8 +54,7 @@ def study_of_discount(source: str, seeds: int) -> None:
     spec = spec_of(findings)
     told = discount_in_brief(findings) if spec.model.source == source and len(spec.seeds) > seeds else ""
     if told:
-        title = "The shipped study" if record is None else "The current study"
-        label = f"{title} has more data. Does the discount help? {told}"
+        label = f"The {'shipped' if record is None else 'current'} study {told}"
         st.page_link("pages/start.py", label=plain(label), icon=":material/auto_stories:", query_params={ADDRESS: name})
 
 
