@@ -35,7 +35,7 @@ def say_scores(alike: Alike) -> None:
     st.caption(plain(beneath), help=f"Newest evaluation of each run, the mean over {plain(tasks)}")
     models = {pair.spec.model.source for pair in pairs}
     if said and len(models) == 1:
-        study_of_discount(*models, len({pair.seed for pair in pairs}))
+        study_of_discount(models.pop(), len({pair.seed for pair in pairs}))
 
 
 def _pairs(runs: Sequence[Run]) -> list[RunPair]:
