@@ -1,4 +1,4 @@
-"""What SinkScope keeps between runs: results, found by content and evicted by size; folders and jobs, until deleted.
+"""The store between runs: results, found by content and evicted by size; folders and jobs, until deleted.
 
 Rows that nothing could make again have a copy beside their database.
 """

@@ -65,7 +65,7 @@ def _rows(path: str, **options: Any) -> Any:
 
 
 def _refusal(error: Exception) -> str:
-    """Why the hub did not tell about a dataset."""
+    """Return why the hub said nothing about a dataset."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     status = getattr(getattr(error, "response", None), "status_code", None)

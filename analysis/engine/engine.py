@@ -35,7 +35,7 @@ from cache.store import Store
 
 
 def opened_recording(file: Path, called: str) -> tuple[RecordSpec, RecordSummary]:
-    """What a recording was asked with, and what its job tells of it. called: as in `open_trajectory`.
+    """Return the parameters of a recording and the summary of its job. called: as in `open_trajectory`.
 
     Raises UserError for a file that is no recording of a generation.
     """

@@ -274,7 +274,7 @@ def _characters(value: Any) -> int:
 
 
 def is_listed(record: JobRecord, visitor: Visitor) -> bool:
-    """Whether a job stands in a visitor's lists. One that holds no visitor's words always does."""
+    """Return whether a job stands in a visitor's lists. One that holds no visitor's words always does."""
     if not visitor.name or not record.visitors or record.shared or visitor.name in record.visitors:
         return True
     return not holds_words(record)
@@ -323,7 +323,7 @@ class Authorizer:
         return (name,) if name else ()
 
     def may(self, action: str) -> bool:
-        """Whether the visitor may do this at all: an action of `PERMISSIONS`."""
+        """Return whether the visitor may do this at all: an action of `PERMISSIONS`."""
         return may(self.visitor, action)
 
     def demand(self, action: str, record: JobRecord | None = None) -> None:
@@ -371,13 +371,13 @@ class Authorizer:
         return sum(self._store.result_bytes(key) for key in keys)
 
     def lists(self, record: JobRecord) -> bool:
-        """Whether a job stands in the visitor's lists."""
+        """Return whether a job stands in the visitor's lists."""
         return is_listed(record, self.visitor)
 
     def may_leave(self, record: JobRecord | None) -> bool:
-        """Whether the visitor may say that a job is not wanted any more: one of theirs, alone or among others."""
+        """Return whether the visitor may withdraw a job: one of theirs, alone or among others."""
         return self.may("cancel") and (not self.visitor.name or record is None or self.visitor.name in record.visitors)
 
     def is_theirs_alone(self, record: JobRecord) -> bool:
-        """Whether nobody but the visitor has asked for a job."""
+        """Return whether nobody but the visitor has asked for a job."""
         return not self.visitor.name or record.visitors == (self.visitor.name,)

@@ -184,6 +184,8 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 
 
 def answer_rows(effects: Sequence[Row], measure: str, controls: Collection[str] = CONTROLS) -> list[Row]:
-    """Return the effects of the sinks that the answer is about: those under the first intervention."""
+    """Return the effects of the sinks that the answer is about: those under the first intervention, against these
+    controls.
+    """
     mine = [row for row in effects if row["target"] == "sinks" and row["measure"] == measure and row["low"] is not None]
     return [row for row in mine if row["against"] in controls and row["intervention"] == mine[0]["intervention"]]

@@ -162,4 +162,6 @@ def read_planes(path: Path) -> ShippedFrontier:
             raise ValueError("unknown")
         return found
     except (OSError, EOFError, ValueError, ValidationError) as error:
-        raise UserError(f"'{path.name}' holds no frontier that this version can read.") from error
+        raise UserError(
+            f"'{path.name}' holds no frontier that this version can read. Run `python -m training.frontier` again."
+        ) from error

@@ -219,7 +219,7 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
 
 
 def _layer_kinds(name: str, table: pd.DataFrame, counted: pd.DataFrame | None) -> layer_kinds.LayerKinds:
-    """What is drawn of one model's rows."""
+    """Return the panels of one model's rows."""
     count, share, portion = (KIND_MEASURES[measure].title for measure in ("count", "corrected-share", "portion"))
     rows = dict(iter(table[table["layer"] != ALL_LAYERS].groupby(["weights", "measure"], sort=False)))
     trained = rows["trained", count]

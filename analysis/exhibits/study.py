@@ -94,7 +94,7 @@ def sink_exhibits(findings: Findings) -> dict[str, Exhibit]:
 
 
 def movement_exhibits(findings: Findings) -> dict[str, Exhibit]:
-    """How the sinks of each model move beside the nulls, a figure per model."""
+    """Draw the movement of each model's sinks beside the nulls, a figure per model."""
     rows = findings.tables.get("movement", ())
     return {
         f"movement_{number}": recording_sets.movement_shown(

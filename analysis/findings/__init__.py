@@ -1,4 +1,4 @@
-"""What results show, in sentences with their numbers: one table of findings, and a module per subject with its rules.
+"""Findings: what results show, in sentences with their numbers. One table, and a module per subject with its rules.
 
 A rule says nothing where what it would tell does not exceed its null, its floor or its interval. No torch.
 """

@@ -1,4 +1,4 @@
-"""What an ablation over many prompts shows beside its controls."""
+"""Sentences on an ablation over many prompts beside its controls."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -25,7 +25,7 @@ from analysis.statistics.differences import Difference
 from analysis.words import listed, percent
 
 Summary = Mapping[str, Any]
-"""What an `ablate_set` job says when it is done: `rows` and their `effects`."""
+"""The summary of an `ablate_set` job: `rows` and their `effects`."""
 _PREDICTIONS: Final = "divergence"
 _FEW = 4  # effects of which each is named
 

@@ -1,4 +1,4 @@
-"""What the differences of an evaluation say, in sentences that claim no more than their intervals and tests hold."""
+"""Sentences on the differences of an evaluation, which claim no more than their intervals and tests hold."""
 
 from collections.abc import Mapping, Sequence
 
@@ -144,7 +144,7 @@ def detectable(difference: Difference) -> str:
 
 
 def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
-    """What the tests are adjusted for, or that there are none yet. some: pairs that are chosen besides."""
+    """Say what the tests are adjusted for, or that there are none yet. some: pairs that are chosen besides."""
     family = comparing.family_with(results, some)
     together = comparing.over_seeds(results, comparing.pairs_with(results, some))
     count = comparing.tests(family, together)
@@ -158,7 +158,7 @@ def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
 
 
 def over_seeds_in_words(results: Results, group: OverSeeds) -> str:
-    """What pairs that differ in their seed alone show together."""
+    """Say what pairs that differ in their seed alone show together."""
     difference = group.difference
     first, second = (results.names[model] for model in group.pairs[0])
     seeds = ", ".join(map(str, group.seeds))

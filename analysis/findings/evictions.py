@@ -1,4 +1,4 @@
-"""What keeping a part of the keys and values costs compared with its controls."""
+"""Sentences on what keeping a part of the keys and values costs compared with its controls."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +11,7 @@ from analysis.specs import POLICIES
 from analysis.words import listed, percent
 
 Summary = Mapping[str, Any]
-"""What an `evict` job says when it is done: `rows` and their `effects`, of so many `prompts`."""
+"""The summary of an `evict` job: `rows` and their `effects`, of so many `prompts`."""
 
 
 def policies(summary: Summary) -> list[str]:

@@ -45,8 +45,8 @@ class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
     kinds: names and portions of the sinks, most common first, from 10 % on. strength: corrected share of the sinks with
     the ends of its interval. attention: the share of the layer's attention that goes to them. outliers: whether a
-    gap or a heavy tail sets them apart, None where that was not tested. births: new sinks per step; moved: how that
-    stands beside each null, by its name.
+    gap or a heavy tail sets them apart, None where that was not tested. births: new sinks per step; moved: above
+    a null, below it or neither, by the null's name.
     """
 
     layer: int

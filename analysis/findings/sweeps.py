@@ -1,5 +1,5 @@
-"""What a sweep shows: its first line, every comparison, dose-responses, what a cost buys, and the noise that intervals
-hold. Imports no torch.
+"""Sentences on a sweep: its first line, every comparison, dose-responses, what a cost buys, and the noise that
+intervals hold. Imports no torch.
 """
 
 from collections import defaultdict
@@ -65,8 +65,11 @@ def headline(compared: Sequence[Comparison]) -> Verdict:
     """
     significant = [comparison for comparison in compared if comparison.shown]
     first = max(significant or compared, key=lambda one: abs(one.difference.value))
-    told = noise([comparison.difference for comparison in compared], seed_of(first.setting))
-    return Verdict(_significant(first, compared) if significant else _open(first, compared), f"{told} {_LEFT_OUT}")
+    told = f"{noise([comparison.difference for comparison in compared], seed_of(first.setting))} {_LEFT_OUT}"
+    if not significant and first.difference.detectable() >= TOO_COARSE:  # which the answer says without the size
+        size = seen(first.difference, POINTS).removeprefix("; ")
+        told = f"{_upper(size)}, {family_words(first.difference.tests)}. {told}"
+    return Verdict(_significant(first, compared) if significant else _open(first, compared), told)
 
 
 def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:

@@ -82,14 +82,14 @@ class PlacedKeys:
 
 
 class CanvasCache(HeldKeys):
-    """What the encoder has read of one text. A layer with a window holds the positions that the next token sees."""
+    """The encoder's keys and values of one text. A layer with a window holds the positions that the next token sees."""
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__(model, new_cache(model.network))
 
     @property
     def whole(self) -> list[int]:
-        """How many positions each layer would hold if none had been dropped."""
+        """Return the number of positions that each layer would hold if none had been dropped."""
         return [min(self.read, window - 1) if window else self.read for window in self._windows]
 
     def predict(

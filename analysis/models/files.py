@@ -58,7 +58,7 @@ def _put_norm(result: dict[str, StoredTensor], norm: str, shift: torch.Tensor, s
 
 
 def _condition(read: Read) -> torch.Tensor:
-    """What the blocks are told of noise level 0, (C,): cosines of 0 and then sines, through two layers."""
+    """Return the blocks' embedding of noise level 0, (C,): cosines of 0 and then sines, through two layers."""
     half = read(f"{_SIGMA}.0.weight").shape[1] // 2
     wave = torch.cat([torch.ones(half), torch.zeros(half)])
     inner = silu(linear(wave, read(f"{_SIGMA}.0.weight"), read(f"{_SIGMA}.0.bias")))

@@ -29,7 +29,7 @@ _PIECE = 2**22  # scores counted at once: the counts of one piece need 8 bytes a
 
 
 class Threshold:
-    """What lies below a score goes, and of the scores equal to it the first so many that are seen.
+    """A rule of removal: what lies below a score goes, and the first so many of those equal to it.
 
     score: None where nothing goes. ties: how many of the equal ones are still to go.
     """
@@ -75,7 +75,7 @@ def _keys(score: torch.Tensor) -> torch.Tensor:
 
 
 def _histogram(keys: Iterable[torch.Tensor]) -> torch.Tensor:
-    """How many of all keys fall on each number from 0 to 2¹⁶ − 1, int64 on the CPU."""
+    """Count the keys that fall on each number from 0 to 2¹⁶ − 1, int64 on the CPU."""
     counts = torch.zeros(_BINS, dtype=torch.int64)
     for matrix in keys:
         for piece in matrix.flatten().split(_PIECE):

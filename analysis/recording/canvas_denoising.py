@@ -173,7 +173,7 @@ def finished(canvas: torch.Tensor, ends: torch.Tensor, padding: int | None) -> t
 
 
 def text_length(tokens: torch.Tensor, ends: torch.Tensor) -> int:
-    """How many of the tokens (N,) are written up to the first end, that one included: what follows it is padding."""
+    """Count the tokens (N,) up to the first end, that one included: what follows it is padding."""
     found = torch.isin(tokens, ends).nonzero()
     return int(found[0]) + 1 if len(found) else len(tokens)
 

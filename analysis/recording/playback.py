@@ -58,7 +58,7 @@ class Track:
 
 
 def playback(tracks: list[Track], step: int = 0, telling: int | None = None, play: str = "") -> dict[str, Any]:
-    """What the player takes, as JSON.
+    """The player's data, as JSON.
 
     step: where it rests. telling: the step it offers to jump to. play: not empty: it plays once by itself, and once
     only for this value.
@@ -229,13 +229,13 @@ def track(trajectory: Trajectory, params: SinkParams, title: str = "") -> Track:
 
 
 def has_blocks(open_block: np.ndarray) -> bool:
-    """Whether the text was written in several blocks (T, 2) of more than a token."""
+    """Return whether the text was written in several blocks (T, 2) of more than a token."""
     blocks = np.unique(open_block, axis=0)
     return len(blocks) > 1 and bool((np.diff(blocks, axis=1) > 1).any())
 
 
 def played(trajectories: Sequence[Trajectory], params: SinkParams) -> dict[str, Any]:
-    """What the player takes of one or two recordings; it rests on the most telling step of the first.
+    """Return what the player draws of one or two recordings. It opens at the strongest step of the first.
 
     The second may be what the first left as a branch.
     """

@@ -22,7 +22,7 @@ ALL_KINDS, OBSERVED, AS_SET, COUNT = "all kinds", "observed", "as set", "sinks p
 
 
 def prompts_of(sets: Sets) -> dict[str, int]:
-    """How many prompts each set has."""
+    """Return the number of prompts of each set."""
     return {name: recordings.prompts for name, recordings in sets.items()}
 
 

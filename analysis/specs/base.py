@@ -53,7 +53,7 @@ def bounds(field: FieldInfo, inside: float) -> Bounds:
 
 
 def extra(field: FieldInfo) -> dict[str, Any]:
-    """What `parameter` was given for those who draw the field: unit, source, step, empty."""
+    """Return what `parameter` was given for those who draw the field: unit, source, step, empty."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 

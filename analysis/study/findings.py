@@ -252,4 +252,4 @@ def read(path: Path) -> Findings:
             raise ValueError("too large")
         return Findings.model_validate_json(text)
     except (OSError, EOFError, ValueError, ValidationError) as error:
-        raise UserError(f"'{path.name}' holds no study that this version can read.") from error
+        raise UserError(f"'{path.name}' holds no study that this version can read. Run the study again.") from error

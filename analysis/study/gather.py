@@ -43,7 +43,7 @@ def tables_of(sets: Sets) -> dict[str, tuple[Mapping[str, object], ...]]:
 
 
 def sayings_of(sets: Sets) -> tuple[StoredSentences, ...]:
-    """What each model shows beyond its nulls, where its sinks are and how they move."""
+    """Return what each model shows beyond its nulls, where its sinks are and how they move."""
     sayings, contrasts = [], set_contrast.contrasts_in_words(sets)
     for name, recordings in sets.items():
         said = findings_of("record_set", recordings, family_of(recordings, set_contrast.families(sets)))

@@ -43,10 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
 def lines_of(rows: dict[str, list[Row]]) -> list[str]:
     """Return the rows of all parts as lines of a Markdown table."""
     return [
-        f"| {name} | {row.what} | {row.value} | {row.bar} | {row.sets:,} | {'holds' if row.holds else 'misses'} |"
+        f"| {name} | {row.what} | {row.value} | {row.bar} | {row.sets:,} | {_kept(row)} |"
         for name, of_part in rows.items()
         for row in of_part
     ]
+
+
+def _kept(row: Row) -> str:
+    return "" if row.bar == "none" else "holds" if row.holds else "misses"
 
 
 def updated(text: str, rows: dict[str, list[Row]]) -> str:

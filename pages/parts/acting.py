@@ -63,7 +63,7 @@ def may_act(place: Any = st) -> bool:
 
 
 def may_record() -> bool:
-    """Whether the visitor may record the bundled pair; says so where not."""
+    """Return whether the visitor may record the bundled pair; say so where not."""
     allowed = engine().authorizer.may("record")
     if not allowed:
         st.caption(LOOKS_ONLY)

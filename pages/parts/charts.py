@@ -57,7 +57,7 @@ def share_panel() -> None:
 
 
 def saving(title: str) -> dict[str, Any]:
-    """What Plotly's tool bar is told of saving a figure: the format chosen, and a file named after its title."""
+    """Return the options of Plotly's tool bar for saving a figure: the format chosen, and a file named by title."""
     chosen = str(st.session_state.get(_FORMAT, _FORMATS[0])).lower()
     return {"toImageButtonOptions": {"format": chosen, "filename": figure_name(title), "scale": _SCALE}}
 

@@ -1,4 +1,4 @@
-"""What this server and this visitor have at hand: the engine, the visitor's role and jobs, the model in use."""
+"""State of this server and this visitor: the engine, the visitor's role and jobs, the model in use."""
 
 import hashlib
 import logging
@@ -40,7 +40,7 @@ def who() -> Visitor:
 
 
 def is_verified() -> bool:
-    """Whether the provider of the log-in says that the visitor's address is theirs; some say it in a text."""
+    """Return whether the provider of the log-in says that the visitor's address is theirs; some say it in a text."""
     said = st.user.get("email_verified")
     return door.trusts_addresses() if said is None else said in (True, "true")
 

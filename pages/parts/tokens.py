@@ -115,7 +115,7 @@ def _gap(count: int) -> str:
 
 
 def legend(blocks: bool = False, random_tokens: bool = False) -> str:
-    """What the shades mean; with blocks, their borders too. random_tokens: see `token_text`."""
+    """Return the legend of the shades; with blocks, their borders too. random_tokens: see `token_text`."""
     parts = [
         '<span class="prompt">prompt</span>',
         f'<span class="mask">{"undecided: noise" if random_tokens else "[MASK]"}</span>',

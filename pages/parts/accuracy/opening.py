@@ -22,8 +22,8 @@ RunNames = Mapping[tuple[str, int], tuple[str, str]]
 
 
 def finished_results(record: JobRecord) -> Results | None:
-    """What a finished evaluation has found, its models called as pages call them; None where it is no longer in the
-    store. Raises UserError for a damaged file.
+    """Return what a finished evaluation has found, its models called as pages call them; None where it is no longer
+    in the store. Raises UserError for a damaged file.
     """
     return _results(record, names_of_models(record, run_names()))
 

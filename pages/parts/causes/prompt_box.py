@@ -24,8 +24,8 @@ def prompt_box(recording: Recording, kind: str) -> tuple[str, ...]:
 
 
 def _first_prompts(recording: Recording, kind: str) -> str:
-    """What the box begins with, a line each: the prompts of the latest run of the model, so that what is shown and what
-    is set agree; else the bundled prompts for the bundled pair, or those recorded of the model.
+    """Return the first text of the box, a line each: the prompts of the latest run of the model, so that results and
+    settings agree; else the bundled prompts for the bundled pair, or those recorded of the model.
     """
     source = recording.model.source
     job = latest(kind, source)

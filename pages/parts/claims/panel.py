@@ -33,7 +33,7 @@ from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 
 def verdicts_of(record: JobRecord, model: str) -> list[ClaimVerdict]:
-    """What a run has found by now. model: as sentences call it. Raises UserError for a damaged file."""
+    """Return what a run has found by now. model: as sentences call it. Raises UserError for a damaged file."""
     states = tuple(f"{job.id} {job.state}" for part in engine().parts(record) for job in part.jobs.values())
     return _judged(record.id, record.state, states, model)
 
