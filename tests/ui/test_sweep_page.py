@@ -96,7 +96,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     first = next(element.value for element in test.markdown if element.value.startswith("#####"))
     assert re.match(r"##### (Cannot tell|No significant difference|Sink)", first) and "On bundled " in told
     assert "8 points took " in told
-    (link,) = [link.proto.label for link in test.get("page_link") if "study (" in link.proto.label]
+    (link,) = [link.proto.label for link in test.get("page_link") if "study of " in link.proto.label]
     assert "The shipped study of bundled (6 seeds, 768 items): the discount changes accuracy by less than" in link
     assert "Other models, tasks and calibration sources are not covered." in told
     compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
