@@ -26,6 +26,7 @@ from analysis.models.checkpoint import Checkpoint
 from analysis.models.experts import ExpertMatrix, expert_matrices
 from analysis.models.families import Architecture, Geometry
 from analysis.models.layout import Layout, layout_of, visible
+from analysis.models.remembered import Remembered
 from analysis.models.tokenizer import encode_prompt, uses_chat
 from analysis.models.weight_checks import check_logits
 from analysis.specs import ModelSpec
@@ -119,6 +120,11 @@ class LoadedModel(OpenedModel):
     network: PreTrainedModel
     fingerprint: str
     windows: tuple[int, ...] = ()
+
+    @cached_property
+    def remembered(self) -> Remembered:
+        """What its forwards showed, by what was asked: kept as long as the model is in memory."""
+        return Remembered()
 
     @property
     def device(self) -> torch.device:

@@ -30,24 +30,36 @@ class EvictedForwards:
 
     def edit(self, tokens: torch.Tensor, given: Sequence[int], layout: Layout | None, aligned: bool) -> HiddenKeys:
         """Return what is hidden in a forward over texts (B, S), of which so many tokens are given at the start."""
-        state, length = token_states(self.model, tokens, given), tokens.shape[1]
-        seen = KeyAttention(state == TokenState.UNDECIDED)
-        if self.model.architecture.noise == "uniform":
-            read(self.model.network, tokens, new_cache(self.model.network), 0, seen)
-        else:
-            self.model.predict(tokens, seen, keep=1, layout=layout, aligned=aligned)
-        rows, layers = len(tokens), self.model.geometry.layers
+        state, (rows, length), layers = (
+            token_states(self.model, tokens, given),
+            tokens.shape,
+            self.model.geometry.layers,
+        )
         call, whole = Call(tokens, rows, layout, aligned=aligned), (0, length)
+        seen = self._seen(call, state)
         positions, hidden = [np.arange(length)] * layers, np.ones((rows, layers, length), bool)
-        chooser = Chooser(self.model, 0, self.params)
-        for row in range(rows):
-            accumulated = np.stack(seen.now(row))
-            held = chooser.held(
-                *(call, state[row], positions, seen, accumulated, whole, whole, [length] * layers), row=row
-            )
-            for layer, index in enumerate(self._keeper(tokens[row, : given[row]]).choose(held)):
+        held = Chooser(self.model, 0, self.params).held(
+            *(call, state, positions, seen, np.stack(seen.now, axis=1), whole, whole, [length] * layers)
+        )
+        for row, of_row in enumerate(held):
+            for layer, index in enumerate(self._keeper(tokens[row, : given[row]]).choose(of_row)):
                 hidden[row, layer, index] = False
         return HiddenKeys(hidden)
+
+    def _seen(self, call: Call, state: np.ndarray) -> KeyAttention:
+        """Return what keys draw in the untouched forward of an input. Policies that score the same items share it."""
+        asked = (call.tokens.shape, call.tokens.cpu().numpy().tobytes(), call.layout, call.aligned)
+        name = (KeyAttention, *asked, torch.get_num_threads())  # how many sum decides the last bits
+        known = self.model.remembered.get(name)
+        if known is not None:
+            return known
+        seen = KeyAttention(state == TokenState.UNDECIDED)
+        if self.model.architecture.noise == "uniform":
+            read(self.model.network, call.tokens, new_cache(self.model.network), 0, seen)
+        else:
+            self.model.predict(call.tokens, seen, keep=1, layout=call.layout, aligned=call.aligned)
+        self.model.remembered.put(name, seen, seen.size)
+        return seen
 
     def writer(self, prompt: torch.Tensor, sampling: Sampling) -> Callable[[Call], torch.Tensor]:
         """Return the forwards that write after prompts (B, P): over a cache from which positions go where the sampling

@@ -68,16 +68,16 @@ def token_states(model: LoadedModel, tokens: torch.Tensor, given: Sequence[int])
 
 
 class KeyAttention:
-    """An `Observer` of the attention that each key draws, mean over heads: from all queries and from the undecided
-    ones, (B, K) float32 a layer. undecided (B, Q) bool; where a row has none, all its queries count. bytes: that a
+    """An `Observer` of the attention that each key draws, mean over heads, (B, K) float32 a layer. now: from all
+    queries. masked: from the undecided ones (B, Q) bool; where a row has none, all its queries count. bytes: that a
     position takes in each layer.
     """
 
     def __init__(self, undecided: np.ndarray) -> None:
         none = ~undecided.any(axis=1, keepdims=True)
         self._weights = torch.from_numpy((undecided | none).astype(np.float32))
-        self._all: dict[int, np.ndarray] = {}
-        self._masked: dict[int, np.ndarray] = {}
+        self.now: list[np.ndarray] = []
+        self.masked: list[np.ndarray] = []
         self.bytes: list[int] = []
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
@@ -91,15 +91,13 @@ class KeyAttention:
             everyone = everyone + by_query.sum(dim=1)
             masked = masked + (by_query * weights[:, start : start + paid.shape[2], None]).sum(dim=1)
             start += paid.shape[2]
-        self._all[layer], self._masked[layer] = everyone.cpu().numpy(), masked.cpu().numpy()
+        self.now.append(everyone.cpu().numpy())
+        self.masked.append(masked.cpu().numpy())
 
-    def now(self, row: int = 0) -> list[np.ndarray]:
-        """Attention of a text's keys from all queries, (K,) for each layer."""
-        return [self._all[layer][row] for layer in sorted(self._all)]
-
-    def masked(self, row: int = 0) -> list[np.ndarray]:
-        """Attention of a text's keys from undecided queries, (K,) for each layer."""
-        return [self._masked[layer][row] for layer in sorted(self._masked)]
+    @property
+    def size(self) -> int:
+        """Return the bytes of its arrays."""
+        return sum(drawn.nbytes for drawn in (*self.now, *self.masked))
 
 
 @dataclass(frozen=True)
@@ -155,33 +153,37 @@ class Chooser:
         queries: tuple[int, int],
         span: tuple[int, int],
         every: Sequence[int],
-        row: int = 0,
-    ) -> list[Held]:
-        """Return what each layer holds outside of the span where text is written from now on, or of all of a text that
-        is whole.
+    ) -> list[list[Held]]:
+        """Return what each layer of each text holds outside of the span where text is written from now on, or of all
+        of a text that is whole.
 
-        state (S,); positions: of the keys that were attended to, (K,) for each layer; seen: what they drew in a row
-        from these queries, the first and one past the last; accumulated (L, S); every: of `Held`.
+        state (B, S); positions: of the keys that were attended to, (K,) for each layer; seen: what they drew from these
+        queries, the first and one past the last; accumulated (B, L, S); every: of `Held`.
         """
-        length = len(state)
+        rows, length = state.shape
         undecided, windows = state == TokenState.UNDECIDED, self.model.windows or (0,) * len(positions)
-        layers = []
+        seeing = {
+            window: queries_seeing(self.model.architecture, length, call.layout, queries, window)
+            for window in set(windows)
+        }
+        held: list[list[Held]] = [[] for _ in range(rows)]
         for layer, places in enumerate(positions):
-            now, masked = seen.now(row)[layer], seen.masked(row)[layer]
+            now, masked = seen.now[layer], seen.masked[layer]
             each_query = np.float32(
                 len(places) / (queries[1] - queries[0])
             )  # in these units uniform attention gives 1 on average
-            visible = queries_seeing(self.model.architecture, length, call.layout, queries, windows[layer])
-            sinks = find_sinks(now * each_query, self.params, (each_query * visible)[places])
+            sinks = find_sinks(now * each_query, self.params, (each_query * seeing[windows[layer]])[places])
             context = (places < span[0]) | (places >= span[1]) | (span == (0, length))
             kept = places[context]
-            layers.append(
-                Held(
-                    *(kept, state[kept], sinks[context], distances(kept, span, undecided), now[context]),
-                    *(masked[context], accumulated[layer][kept], every[layer]),
+            away = np.broadcast_to(distances(kept, span, undecided), (rows, len(kept)))
+            for row, layers in enumerate(held):
+                layers.append(
+                    Held(
+                        *(kept, state[row, kept], sinks[row, context], away[row], now[row, context]),
+                        *(masked[row, context], accumulated[row, layer, kept], every[layer]),
+                    )
                 )
-            )
-        return layers
+        return held
 
 
 # --- hiding -----------------------------------------------------------------------------------------------------
@@ -231,13 +233,10 @@ class Hiding(Chooser):
         layers = self.model.geometry.layers
         grown = np.zeros((rows, layers, length), np.float32)
         grown[..., : self._accumulated.shape[-1]] = self._accumulated if self._accumulated.size else 0
-        self._accumulated = grown + np.stack([seen.now(row) for row in range(rows)])
+        self._accumulated = grown + np.stack(seen.now, axis=1)
         positions, whole = [np.arange(length)] * layers, (0, length)
         hidden = np.ones((len(self.keepers), layers, length), bool)
-        of_row = [
-            self.held(call, state[row], positions, seen, self._accumulated[row], whole, whole, [length] * layers, row)
-            for row in range(rows)
-        ]
+        of_row = self.held(call, state, positions, seen, self._accumulated, whole, whole, [length] * layers)
         for number, (keeper, told) in enumerate(zip(self.keepers, self.told, strict=True)):
             held = of_row[number if rows > 1 else 0]
             for layer, index in enumerate(keeper.choose(held)):
@@ -348,7 +347,7 @@ class Evicting(Chooser):
         every: Sequence[int],
     ) -> list[np.ndarray]:
         """Choose in each layer among the positions outside the call's span. queries: those whose attention was seen."""
-        held = self.held(call, state, positions, seen, self._accumulated, queries, call.span, every)
+        (held,) = self.held(call, state[None], positions, seen, self._accumulated[None], queries, call.span, every)
         chosen = self.keeper.choose(held)
         shares = [len(kept) / most if most else 1.0 for kept, most in zip(chosen, every, strict=True)]
         self._share = float(np.mean(shares))
@@ -362,8 +361,8 @@ class Evicting(Chooser):
         self.told.share.append(self._share)
 
     def _accumulate(self, positions: Sequence[np.ndarray], seen: KeyAttention) -> None:
-        for layer, (places, drawn) in enumerate(zip(positions, seen.now(), strict=True)):
-            self._accumulated[layer, places] += drawn
+        for layer, (places, drawn) in enumerate(zip(positions, seen.now, strict=True)):
+            self._accumulated[layer, places] += drawn[0]
 
     def _timed(self, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
         synchronize(self.model.device)

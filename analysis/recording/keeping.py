@@ -5,6 +5,7 @@ positions held, S of the whole text.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -77,8 +78,7 @@ def count_kept(budget: float, positions: int) -> int:
 
 def states_of(state: np.ndarray) -> Counts:
     """Count the positions of each state (K,)."""
-    states, counts = np.unique(state, return_counts=True)
-    return dict(zip(states.tolist(), counts.tolist(), strict=True))
+    return dict(sorted(Counter(state.tolist()).items()))
 
 
 def matched_kept(held: Held, wanted: Mapping[int, int], priority: np.ndarray) -> np.ndarray:
@@ -147,14 +147,13 @@ def _as_many(first: list[Counts], second: list[Counts]) -> bool:
 
 
 def distances(positions: np.ndarray, queries: tuple[int, int], undecided: np.ndarray) -> np.ndarray:
-    """Count the tokens from each position (K,) to where text is written.
+    """Count the tokens from each position (K,) to where text is written, (…, K).
 
     queries: the first and one past the last of a forward behind a cache; of a whole forward text is written from the
-    first undecided position on (undecided (S,) bool), or at the end where all are decided.
+    first undecided position on (undecided (…, S) bool), or at the end where all are decided.
     """
     first, end = queries
-    if (first, end) == (0, len(undecided)):
-        open_ = np.flatnonzero(undecided)
-        first = end = int(open_[0]) if len(open_) else len(undecided)
-        return np.abs(positions - first)
+    if (first, end) == (0, undecided.shape[-1]):
+        at = np.where(undecided.any(axis=-1), undecided.argmax(axis=-1), undecided.shape[-1])
+        return np.abs(positions - at[..., None])
     return np.where(positions < first, first - positions, positions - end + 1)

@@ -1,5 +1,7 @@
 """Scoring models that keep a part of their keys and values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,14 @@ from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Request, greedy_match, log_likelihoods
 from analysis.jobs.evaluation import evaluate
 from analysis.models.load import load
+from analysis.models.loaded import LoadedModel
+from analysis.models.remembered import Remembered
 from analysis.recording.evicted_forwards import EvictedForwards
-from analysis.recording.evicting import token_states
+from analysis.recording.evicting import Call, token_states
 from analysis.recording.eviction import evicted, written
+from analysis.recording.keeping import Held, Keeper, distances
+from analysis.sinks.definitions import find_sinks
+from analysis.sinks.token_states import TokenState
 from analysis.specs import POLICIES, SAMPLINGS, EvaluateSpec, Keeping, Kept, ModelSpec, SinkParams, kept_of
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
@@ -74,6 +81,69 @@ def test_a_control_keeps_as_many_of_each_state_and_draws_once_for_an_item(bundle
     # As many given ones are kept of both texts in a layer: then they are the same.
     alike = (drawn[0, :, :10].sum(axis=-1) == drawn[1, :, :10].sum(axis=-1)).nonzero()[0]
     assert (drawn[0, alike, :10] == drawn[1, alike, :10]).all()
+
+
+def random_texts(model, rows: int, length: int, seed: int) -> torch.Tensor:
+    """Words with [MASK] among the later ones, (rows, length)."""
+    rng = np.random.default_rng(seed)
+    words = rng.integers(5, 200, (rows, length))
+    hidden = rng.random((rows, length)) < 0.3 * (np.arange(length) >= length // 2)
+    return torch.from_numpy(np.where(hidden, model.mask_token, words))
+
+
+def test_texts_that_are_looked_at_together_show_what_each_shows_alone(bundled, monkeypatch):
+    found: list[list[Held]] = []
+    choose = Keeper.choose
+    monkeypatch.setattr(Keeper, "choose", lambda keeper, held: found.append(held) or choose(keeper, held))
+    for length in (3, 17, 40):
+        texts, given, kept = random_texts(bundled, 4, length, length), [length // 2] * 4, forwards(bundled)
+        found.clear()
+        kept.edit(texts, given, None, True)
+        state = token_states(bundled, texts, given)
+        seen = kept._seen(Call(texts, 4), state)
+        for row, layers in enumerate(found):
+            for layer, held in enumerate(layers):  # bit by bit: the sums of a row do not depend on those beside it
+                drawn = seen.now[layer][row]
+                np.testing.assert_array_equal(held.now, drawn)
+                np.testing.assert_array_equal(held.masked, seen.masked[layer][row])
+                np.testing.assert_array_equal(held.sinks, find_sinks(drawn, SinkParams(), np.full(length, length)))
+                away = distances(held.positions, (0, length), state[row] == TokenState.UNDECIDED)
+                np.testing.assert_array_equal(held.distance, away)
+
+
+def test_policies_that_score_the_same_items_share_the_untouched_forward(bundled, monkeypatch):
+    model, texts, given = replace(bundled), random_texts(bundled, 3, 12, 0), [6] * 3
+    asked: list[torch.Tensor] = []
+    predict = LoadedModel.predict
+
+    def counted(self: LoadedModel, tokens: torch.Tensor, *more, **named) -> torch.Tensor:
+        asked.append(tokens)
+        return predict(self, tokens, *more, **named)
+
+    monkeypatch.setattr(LoadedModel, "predict", counted)
+    first = forwards(model, "recent").edit(texts, given, None, True).hidden
+    second = forwards(model, "sinks").edit(texts.clone(), given, None, True).hidden
+    assert len(asked) == 1, "the second policy looks at what the first one saw"
+    fresh = forwards(replace(bundled), "sinks").edit(texts, given, None, True).hidden
+    assert len(asked) == 2, "another model shares nothing"
+    np.testing.assert_array_equal(second, fresh)
+    assert (first != second).any()
+    forwards(model).edit(texts[:2], given[:2], None, True)
+    forwards(model).edit(texts, given, None, False)
+    assert len(asked) == 4, "another input is looked at anew"
+
+
+def test_what_is_remembered_stays_within_its_bound_and_the_last_used_stay():
+    held = Remembered(10)
+    for name in "abc":
+        held.put(name, name.upper(), 4)
+    assert [held.get(name) for name in "abc"] == [None, "B", "C"] and held.bytes == 8
+    held.get("b")
+    held.put("d", "D", 4)
+    assert [held.get(name) for name in "bcd"] == ["B", None, "D"]
+    held.put("e", "E", 11)
+    held.put("d", "more", 6)
+    assert held.get("e") is None and held.get("d") == "more" and held.bytes == 10
 
 
 def test_greedy_decoding_and_texts_go_by_what_is_kept(bundled):

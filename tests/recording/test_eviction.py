@@ -146,7 +146,7 @@ def test_sinks_behind_a_cache_are_those_of_the_whole_forward_that_was_looked_at(
     evicting.predict(Call(tokens, 1, queries=(8, 12)))
     seen = KeyAttention(np.zeros((1, 20), bool))
     bundled.predict(tokens, seen)
-    expected = [find_sinks(drawn, params, np.full(20, 20))[np.r_[0:8, 12:20]] for drawn in seen.now()]
+    expected = [find_sinks(drawn, params, np.full(20, 20))[np.r_[0:8, 12:20]] for (drawn,) in seen.now]
     assert [held.sinks.tolist() for held in found] == [sinks.tolist() for sinks in expected]
     assert 0 < np.sum(expected) < 16 * len(expected)
 
