@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from analysis.evaluation.items_file import EvaluatedItem
 from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.models.templates import TemplateTooBig
-from analysis.specs import EvaluateSpec
+from analysis.specs import EvaluateSpec, ModelSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
 TUNING_SHARE = 4  # one item in so many is kept for choosing settings
 DEFAULT_NEW_TOKENS = 256  # lm-eval's own, where a task names none
+
+Stamp = tuple[str, int, int]
+"""A file, when it was changed and its bytes."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,32 @@ def load_benchmarks(
     """
     names = expand(spec.tasks)
     progress("reading the tasks")
+    if spec.include_path is None and chat is None and all(name.startswith(BUNDLED_PREFIX) for name in names):
+        whoever = {"model": ModelSpec(), "compare": (), "names": (), "kept": ()}
+        benchmarks, problems = _shipped(spec.model_copy(update=whoever), _stamps(FOLDER))
+    else:
+        benchmarks, problems = _loaded(names, spec, chat, progress)
+    if not benchmarks:
+        raise UserError(" ".join(problems))
+    return list(benchmarks), list(problems)
+
+
+@lru_cache(maxsize=1)
+def _shipped(asked: EvaluateSpec, stamps: tuple[Stamp, ...]) -> tuple[list[Benchmark], list[str]]:
+    """Return the bundled tasks that are asked, whoever answers: the same for all points of a sweep. stamps: of their
+    files.
+    """
+    return _loaded(expand(asked.tasks), asked, None, lambda phase: None)
+
+
+def _stamps(folder: Path) -> tuple[Stamp, ...]:
+    files = [(path, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    return tuple((path.name, told.st_mtime_ns, told.st_size) for path, told in files)
+
+
+def _loaded(
+    names: Sequence[str], spec: EvaluateSpec, chat: ChatTemplate | None, progress: Callable[[str], None]
+) -> tuple[list[Benchmark], list[str]]:
     manager = _manager(names, spec.include_path)
     benchmarks, problems = [], []
     for name in names:
@@ -132,8 +162,6 @@ def load_benchmarks(
             problems.append(str(error))
         except Exception as error:  # lm-eval, datasets and task files raise everything
             problems.append(_problem(row, error))
-    if not benchmarks:
-        raise UserError(" ".join(problems))
     return benchmarks, problems
 
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lm_eval.tasks
 import numpy as np
@@ -89,6 +90,31 @@ def values(found: results.Results) -> dict:
 
 
 # --- lm-eval's own numbers --------------------------------------------------------------------------------------
+
+
+def test_bundled_items_are_made_once_for_all_models_and_anew_for_other_settings(spec, tmp_path, monkeypatch):
+    made: list[str] = []
+    make = tasks._benchmark
+    monkeypatch.setattr(tasks, "_benchmark", lambda name, *rest: made.append(name) or make(name, *rest))
+    folder = tmp_path / "files"
+    shutil.copytree(FOLDER, folder)
+    monkeypatch.setattr(tasks, "FOLDER", folder)
+    tasks._shipped.cache_clear()
+
+    def loaded(**changes: Any) -> list[Any]:
+        benchmarks, problems = tasks.load_benchmarks(spec(tasks=("bundled_story",), limit=6, **changes), None)
+        assert not problems
+        return [(each.key, each.place, [one.args for one in each.requests]) for each in benchmarks[0].documents]
+
+    first = loaded()
+    assert loaded(compare=(ModelSpec(source="bundled-ar"),)) == first and len(made) == 1
+    tasks._shipped.cache_clear()
+    assert loaded() == first and len(made) == 2, "what is kept is what is made"
+    assert loaded(seed=1) != first and len(made) == 3
+    items = folder / "story_test.jsonl"
+    items.write_text("".join(reversed(items.read_text().splitlines(keepends=True))))
+    assert loaded(seed=1) and loaded() != first and len(made) == 5, "the files are other ones"
+    tasks._shipped.cache_clear()
 
 
 def test_accuracy_equals_lm_evals_own(tmp_path, spec, tiny, monkeypatch):
