@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.engine.run_pairs import has_setting
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
@@ -26,12 +27,19 @@ from pages.parts.session import model_in_use, model_name
 from pages.parts.side import settings_preview_outcome
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
-from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job, why_no_noise
+from pages.parts.tuning.statistics import Opened, ask_rest, offer_preview, opened, statistics_job, why_no_noise
 from pages.parts.tuning.suggestions import suggest_view
 from pages.parts.user_errors import EXPECTED
+from pages.parts.views_row import views_row
 
-PRUNED, MASKS, ACCURACY, SUGGEST = "Pruned models", "Masks of two", "Accuracy", "Suggest"
-VIEWS = (PRUNED, MASKS, ACCURACY, *views.VIEWS, SUGGEST)
+PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks", "Discount", "Suggest settings"
+VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)
+
+_FIRST = {
+    DISCOUNT: "The weight of each token, the text as the discount sees it, feature scores and output errors, once the "
+    "masks are previewed.",
+    SUGGEST: "A search for the settings with the least output error, once the masks are previewed.",
+}
 
 
 def main() -> None:
@@ -50,29 +58,24 @@ def main() -> None:
         results = pair_results(scored_pairs(pairs))
         answer(pairs, masks, results)
     with beneath:
-        view = st.segmented_control(
-            "More",
-            VIEWS,
-            default=PRUNED,
-            required=True,
-            key="prune_view",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+        view, beside = views_row(VIEWS, "prune_view")
     with preview:
         st.markdown("**2 · Which weights change**", help=plain(f"In {model_name(model.source)}."))
-        pruned = st.container()
         found = _preview(model, asked)
         if found is None and masks is not None and view != MASKS:
-            with pruned:
-                projections_map(masks.comparison, masks.floor)
+            if not has_setting(pairs[0], asked.specs):
+                st.caption("Not pruned with these settings yet: shown is the newest pair.")
+            projections_map(masks.comparison, masks.floor)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         start(asked)
         active_runs()
         accuracies_in_brief(model, pairs, results, drawn=view != ACCURACY)
     with beneath:
-        _beneath(view, model, asked, found)
+        if view == ACCURACY:
+            accuracies_in_full(asked, pairs, results, beside)
+        else:
+            _beneath(view, model, asked, found)
     if found is not None:
         ask_rest(found, found.job)
 
@@ -121,16 +124,23 @@ def _named(found: Opened, setting: TuneParams) -> dict[str, TuneParams]:
 
 def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) -> None:
     if view == PRUNED:
-        finished_runs()
+        finished_runs(asked.specs)
     elif view == MASKS:
         masks_of(newest_pair(asked.specs))
-    elif view == ACCURACY:
-        accuracies_in_full(model)
     elif found is None:
-        st.info("Preview the masks above first: this is computed from the same statistics.")
+        offer_preview(model, asked.calibration, asked.stored, _FIRST[view])
     elif view == SUGGEST:
         suggest_view(found.job.parameters(CalibrateSpec), asked.setting)
     elif not why_not(found.statistics, asked.setting):
+        view = st.segmented_control(
+            "Effect of the discount",
+            views.VIEWS,
+            default=views.VIEWS[0],
+            required=True,
+            key="discount_view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
         a = kept_a()
         shown_a = a if a is not None and not why_not(found.statistics, a) else None
         first = "this setting" if a is None else "B, this setting"

@@ -1,6 +1,7 @@
 """Every run in one table; the ticked ones side by side: settings, accuracy, masks and texts."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits.scored_runs import scored_alike
@@ -13,13 +14,14 @@ from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
-from pages.parts.runs.overview import accuracy_of_runs, say_scores
+from pages.parts.runs.overview import overview, paired, say_scores
 from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
+from pages.parts.views_row import views_row
 
-VIEWS = ("Settings", "Accuracy", "Masks", "Texts")
+VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 
 
 def main() -> None:
@@ -31,21 +33,23 @@ def main() -> None:
         st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
         primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
     alike = scored_alike(runs)
+    against = None if alike is None else paired(alike)
     if alike is not None:
-        say_scores(alike)
+        say_scores(alike, against)
     chosen = runs_table(runs) if runs else []
-    view = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params", label_visibility="collapsed"
-    )
-    _view(view, chosen, runs)
+    view, beside = views_row(VIEWS, VIEW)
+    if view == "Overview" and not chosen and alike is not None:
+        overview(alike, against)
+    else:
+        _view(view, chosen, runs, beside)
     st.divider()
     import_runs()
     disk()
 
 
-def _view(view: str, chosen: list[Run], runs: list[Run]) -> None:
+def _view(view: str, chosen: list[Run], runs: list[Run], beside: DeltaGenerator) -> None:
     if view == "Accuracy":
-        scores_of_runs(chosen, runs)
+        scores_of_runs(chosen, runs, beside)
     elif view == "Masks":
         masks_of(chosen)
     elif view == "Texts":
@@ -55,11 +59,7 @@ def _view(view: str, chosen: list[Run], runs: list[Run]) -> None:
     elif chosen:
         compare_settings(chosen)
     elif runs:
-        alike = scored_alike(runs)
-        if alike is not None:
-            accuracy_of_runs(alike)
-        else:
-            st.caption("Tick a run to open it, or two to eight to see which settings differ.")
+        st.caption("Tick a run to open it, or two to eight to see which settings differ.")
 
 
 if __name__ == "__main__":

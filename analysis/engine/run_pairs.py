@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from analysis.engine.runs import Run
-from analysis.specs import ModelSpec, PruneSpec, against, setting_key
+from analysis.specs import METHODS, ModelSpec, PruneSpec, against, setting_key
 
 
 class RunPair(NamedTuple):
@@ -45,6 +45,26 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
     wanted = {_setting(spec.model.source, spec): place for place, spec in enumerate(asked)}
     order = sorted(groups, key=lambda group: wanted.get(group[0], len(wanted)))
     return [sorted(groups[group], key=lambda pair: pair.seed) for group in order]
+
+
+def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
+    """Return the runs that were pruned as one of the asked prunings is, calibration seed included, newest first; those
+    with a sink discount before the others. runs: newest first."""
+    wanted = {(_setting(spec.model.source, spec), spec.calibration.seed) for spec in asked}
+    found = []
+    for run in runs:
+        try:
+            spec = PruneSpec.model_validate(run.parameters)
+        except ValidationError:
+            continue
+        if run.kind == "pruned" and run.parameters and (_setting(run.model, spec), spec.calibration.seed) in wanted:
+            found.append((not METHODS[spec.method].discounted, run))
+    return [run for _, run in sorted(found, key=lambda one: one[0])]
+
+
+def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:
+    """Return whether a pair has one of the asked settings, with whatever calibration seed."""
+    return _setting(pair.run.model, pair.spec) in {_setting(spec.model.source, spec) for spec in asked}
 
 
 def _setting(model: str, spec: PruneSpec) -> str:

@@ -310,6 +310,15 @@ def is_one_setting(results: Results, some: Sequence[Pair]) -> bool:
     return len(some) == 1 or any(set(some) == set(group.pairs) for group in groups)
 
 
+def at_settings(results: Results, names: Mapping[Pair, str]) -> dict[str, Difference]:
+    """Return the average difference at each setting, over its calibration seeds where it has several; one family of
+    tests. names: of the setting of each pair.
+    """
+    alone = family(results, list(names))
+    together = {names[group.pairs[0]]: group.difference for group in over_seeds(results, list(names))}
+    return {name: together.get(name, overall(alone[pair])) for pair, name in names.items()}
+
+
 def scoring_versions(results: Results) -> dict[str, str]:
     """The versions of packages that scored the models, by name; empty until the evaluation has ended."""
     return {} if results.end is None else dict(results.end.environment.get("versions", {}))

@@ -28,7 +28,7 @@ def grid_of(
         return figures.grids([figures.Grid("", values, lines)], name, columns, top=top, **options)
     shown = figures.beyond("", values, measure.compute(floor), lines, name)
     told = f"{name} minus two seeds"
-    return figures.grids([shown], told, columns, signed=True, bar_title="percentage points", **options)
+    return figures.grids([shown], told, columns, signed=True, bar_title="points, 0 = two calibration seeds", **options)
 
 
 def part_shape(masks: MaskFolder, layer: int, name: str, head: int | None) -> tuple[int, int]:

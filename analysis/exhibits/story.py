@@ -202,17 +202,15 @@ def _discount(findings: Findings) -> Answer | None:
 
 
 def discount_in_brief(findings: Findings) -> str:
-    """Return what the study stands on and what it says of the discount; '' where it cannot tell."""
+    """Return how many seeds the study has and what it says of the discount; '' where it cannot tell."""
     by_setting, told = discounts(findings), _discount(findings)
     outcomes = outcomes_of(findings, by_setting)
     if told is None or not set(outcomes.values()) <= {BETTER, WORSE, EQUIVALENT}:
         return ""
-    items = max(contrast.effect.n for contrast in by_setting.values())
     says = f"does the discount help? {told.lead}"
     if set(outcomes.values()) == {EQUIVALENT}:
-        says = f"the discount changes accuracy by less than {POINTS.margin(rules.margin_of(findings))}."
-    spec = spec_of(findings)
-    return f"of {spec.model.source} ({len(spec.seeds)} seeds, {items:,} items): {says}"
+        says = f"less than {POINTS.margin(rules.margin_of(findings))} either way"
+    return f"of this model with {len(spec_of(findings).seeds)} seeds: {says}"
 
 
 def lead_of(outcomes: set[str]) -> str:

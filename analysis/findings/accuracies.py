@@ -30,9 +30,10 @@ def differences(
     told = [f"{names[at]} {_interval(values[at], decimals)}{f' {unit}' if unit else ''}" for at in named]
     more = f", and {counted(len(there) - _NAMED, 'other')}" if len(there) > _NAMED else ""
     if len(names) == 1:
-        return f"The {what} is significant: {told[0]}."
+        return f"The {what} is significant after Holm correction: {told[0]}."
     verb = "is" if len(there) == 1 else "are"
-    return f"{len(there)} of {counted(len(names), what)} {verb} significant: {'; '.join(told)}{more}."
+    said = f"{len(there)} of {counted(len(names), what)} {verb} significant after Holm correction"
+    return f"{said}: {'; '.join(told)}{more}."
 
 
 def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str:

@@ -53,7 +53,10 @@ def headline(results: Results, some: Sequence[Pair], other: str = CONTROL) -> tu
     difference = together(results, some)
     if not difference.n:
         return "Accuracy: the two have no items in common yet.", ""
-    return f"{_accuracy(difference, other)}.", standing(difference)
+    stands = standing(difference)
+    if _is_undecided(difference):  # its estimate is no news
+        stands = f"{_change(difference, other)}. {stands}"
+    return f"{_accuracy(difference, other)}.", stands
 
 
 def together(results: Results, some: Sequence[Pair]) -> Difference:
@@ -70,14 +73,12 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
     """Return whether accuracy changes between runs and their controls at any setting, in a sentence; and the largest
     change, with what it stands on. names: of the setting of each pair, such as `70 %`; one family of tests.
     """
-    family = comparing.family(results, list(names))
-    crossed = {group.pairs: group.difference for group in comparing.over_seeds(results, list(names))}
-    alone = {(pair,): comparing.overall(family[pair]) for pair in names if not any(pair in pairs for pairs in crossed)}
-    found = {names[pairs[0]]: difference for pairs, difference in (crossed | alone).items()}
+    found = comparing.at_settings(results, names)
     if len(found) == 1:
         ((name, difference),) = found.items()
         said, stands = _accuracy(difference, discount=True), standing(difference)
-        return (f"{said}.", f"At {name}, {stands[0].lower()}{stands[1:]}")
+        estimate = f"{_change(difference, CONTROL)}, " if _is_undecided(difference) else ""
+        return (f"{said}.", f"At {name}, {estimate}{stands[0].lower()}{stands[1:]}")
     shown = {name: difference for name, difference in found.items() if difference.shown}
     name, largest = max((shown or found).items(), key=lambda one: abs(one[1].value))
     tested = "after Holm correction" if largest.p is not None else "before all items are in"
@@ -86,37 +87,40 @@ def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
         said = f"The sink discount changes accuracy at {len(shown)} of {settings} {tested}."
         return said, f"Largest: {interval_words(largest)} against the control at {name}. {standing(largest)}"
     said = f"The sink discount does not change accuracy significantly at any of {settings}."
-    if all(map(_is_coarse, found.values())):
-        said = (
-            f"{_too_few(largest)} are too few to tell whether the sink discount changes accuracy at any of {settings}."
-        )
+    if all(map(_is_undecided, found.values())):
+        said = f"Whether the sink discount changes accuracy is not decided {_of_few(largest)}, at any of {settings}."
     return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {standing(largest)}"
 
 
 def _accuracy(difference: Difference, other: str = CONTROL, discount: bool = False) -> str:
     """Return what accuracy does, without a full stop: the verdict first, then the estimate. other: against what.
     discount: whether it is said that this is the sink discount's doing."""
-    change = f"{interval_words(difference)} against {other}"
+    change = _change(difference, other)
     if difference.p is None:
         return f"Accuracy so far, without tests: {change}"
     if not difference.above_chance:
         return f"Accuracy cannot tell, as {AT_CHANCE}: {change}"
     if difference.shown:
         return f"Accuracy {'with the sink discount ' if discount else ''}is {difference.words}: {change}"
-    if _is_coarse(difference):
-        asked = "the sink discount changes accuracy" if discount else "accuracy changes"
-        return f"{_too_few(difference)} are too few to tell whether {asked}: {change}"
+    if _is_undecided(difference):
+        return f"Accuracy{' with the sink discount' if discount else ''}: not decided {_of_few(difference)}"
     kept = "The sink discount does not change accuracy" if discount else "Accuracy does not change"
     return f"{kept} significantly: {change}"
 
 
-def _is_coarse(difference: Difference) -> bool:
-    """Return whether only a difference that no pruning makes would have been detected."""
-    return difference.detectable() >= TOO_COARSE
+def _change(difference: Difference, other: str) -> str:
+    return f"{interval_words(difference)} against {other}"
 
 
-def _too_few(difference: Difference) -> str:
-    return f"{difference.seeds} seeds" if difference.holds_seeds else f"{difference.n:,} items"
+def _is_undecided(difference: Difference) -> bool:
+    """Return whether only a difference that no pruning makes would have been detected, in a difference that is tested
+    and not significant."""
+    tested_in_vain = difference.p is not None and difference.above_chance and not difference.shown
+    return tested_in_vain and difference.detectable() >= TOO_COARSE
+
+
+def _of_few(difference: Difference) -> str:
+    return f"with {difference.seeds} seeds" if difference.holds_seeds else f"on {difference.n:,} items"
 
 
 def standing(difference: Difference) -> str:

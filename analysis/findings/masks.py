@@ -30,14 +30,15 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
     return f"{said[0].upper()}{said[1:]}."
 
 
-def discounted_mask(value: float, seeds: float | None, chance: float) -> str:
+def discounted_mask(value: float, seeds: float | None, chance: float, at: str = "") -> str:
     """How much of a mask the sink discount changes: a share of the weights, beside what two calibration seeds change,
-    or beside independent masks where there are none."""
+    or beside independent masks where there are none. at: of which setting, such as 50 % sparsity."""
+    who = f"At {at}, the sink discount" if at else "The sink discount"
     if not value > 0:
-        return "The sink discount changes no weight of the pruning mask."
+        return f"{who} changes no weight of the pruning mask."
     floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
     beside = f", {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
-    return f"The sink discount changes {percent(value)} of the pruning mask{beside}."
+    return f"{who} changes {percent(value)} of the pruning mask{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

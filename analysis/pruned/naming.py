@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec, QuantizationParams, told_apart
+from analysis.specs.pruning_choices import Method, Reader
 from analysis.specs.what_is_read import only_read, readers
 
 _SYMBOLS = ("sink_std", "sink_alpha", "discount_strength")  # their labels begin with the letter of the formula
@@ -22,25 +23,52 @@ def run_name(parameters: Mapping[str, Any]) -> str:
 
     What they lack is taken as the default. Of a method that this version does not know: its own name and sparsity.
     """
-    method = METHODS.get(str(parameters.get("method", PruneSpec.model_fields["method"].default)))
-    rows = () if method is None else readers({**parameters, "method": method.name})
+    method, rows = _method_and_rows(parameters)
     quantized = quantization_title(parameters)
     first = str(parameters.get("method")) if method is None else method.title.partition(" (")[0].replace(",", "")
     if method is not None and not method.removes and quantized:
         first, quantized = quantized, ""
-    parts = [first]
-    if any(row.discounted for row in rows):
-        discount = DiscountParams().model_dump() | _inner(parameters, "discount")
-        parts += [f"{_symbol(name)}{_short(discount[name])}" for name in _SYMBOLS]
-    if any(row.calibrated for row in rows):
-        parts.append(f"seed {_inner(parameters, 'calibration').get('seed', CalibrationParams().seed)}")
+    parts = [first, *_discount(parameters, rows)]
+    seed = seed_of(parameters)
+    if seed is not None:
+        parts.append(f"seed {seed}")
     if method is not None and not method.removes:
         return " ".join(parts)
     sparsity = parameters.get("sparsity", PruneSpec.model_fields["sparsity"].default)
     share = f"{100 * sparsity:g} %" if isinstance(sparsity, int | float) else str(sparsity)
+    return " · ".join([" ".join(parts), share, *_unusual(parameters), *([quantized] if quantized else [])])
+
+
+def seed_of(parameters: Mapping[str, Any]) -> int | None:
+    """Return the calibration seed of a pruning; None where it reads no text."""
+    _, rows = _method_and_rows(parameters)
+    if not any(row.calibrated for row in rows):
+        return None
+    return int(_inner(parameters, "calibration").get("seed", CalibrationParams().seed))
+
+
+def settings_title(parameters: Mapping[str, Any]) -> str:
+    """Return what a name holds beside method, seed, sparsity and bits: the discount, and what is not as usual."""
+    method, rows = _method_and_rows(parameters)
+    unusual = _unusual(parameters) if method is None or method.removes else []
+    return " · ".join(filter(None, [" ".join(_discount(parameters, rows)), *unusual]))
+
+
+def _method_and_rows(parameters: Mapping[str, Any]) -> tuple[Method | None, tuple[Reader, ...]]:
+    method = METHODS.get(str(parameters.get("method", PruneSpec.model_fields["method"].default)))
+    return method, () if method is None else readers({**parameters, "method": method.name})
+
+
+def _discount(parameters: Mapping[str, Any], rows: Sequence[Reader]) -> list[str]:
+    if not any(row.discounted for row in rows):
+        return []
+    discount = DiscountParams().model_dump() | _inner(parameters, "discount")
+    return [f"{_symbol(name)}{_short(discount[name])}" for name in _SYMBOLS]
+
+
+def _unusual(parameters: Mapping[str, Any]) -> list[str]:
     chosen = {name: parameters.get(name, PruneSpec.model_fields[name].default) for name in ("pattern", "allocation")}
-    unusual = [str(value) for name, value in chosen.items() if value != PruneSpec.model_fields[name].default]
-    return " · ".join([" ".join(parts), share, *unusual, *([quantized] if quantized else [])])
+    return [str(value) for name, value in chosen.items() if value != PruneSpec.model_fields[name].default]
 
 
 def quantization_title(parameters: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
@@ -35,7 +36,7 @@ input { margin-top: .3rem }
 span { display: block; min-height: 1.3em; font-size: .85rem; opacity: .8 }
 div { font-family: var(--st-font); color: var(--st-text-color) }
 """
-_link = st.components.v2.component(
+_copy = st.components.v2.component(
     "sinkscope_copy_link", js=Path(__file__).with_name("copy_link.js").read_text(encoding="utf-8"), css=_STYLE
 )
 
@@ -44,7 +45,7 @@ def share_panel() -> None:
     """Draws the button that copies the address, and the choice of a format for figures."""
     st.divider()
     st.markdown("**Share**")
-    _link(key="copy_link")
+    _copy(key="copy_link")
     st.segmented_control(
         "Save figures as",
         _FORMATS,
@@ -54,6 +55,11 @@ def share_panel() -> None:
         persist_state="session",
         help="What the camera above each figure saves, named after the figure.",
     )
+
+
+def copy_button(label: str, text: str, key: str) -> None:
+    """Draw a button that copies a text. key: of this text alone."""
+    _copy(key=key, data={"label": label, "text": text})
 
 
 def saving(title: str) -> dict[str, Any]:
@@ -148,14 +154,16 @@ def table(
     finding: str = "",
     hint: str = "",
     shares: Collection[str] = (),
+    above: DeltaGenerator | None = None,
     **options: Any,
 ) -> Any:
-    """Draws title, sentence and a table with its download. options go to `st.dataframe`.
+    """Draws title, sentence and a table with its download. options go to `st.dataframe`. above: where the title stands.
 
     export: whether it stands in the exported page. hint: what a visitor can do with it, which an exported page leaves
     out. shares: columns that are written in per cent.
     """
-    heading(title, sentence, formula, finding, hint)
+    with above or nullcontext():
+        heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
     shown = as_read(frame, options.get("column_config", {}), shares)
     event = st.dataframe(shown, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)

@@ -1,5 +1,5 @@
-// Copies the address of the page as it stands, without the part that is this browser's own. Where the browser keeps the
-// clipboard from pages, as it does on plain HTTP, the address is shown to be copied by hand.
+// Copies a text, or the address of the page as it stands, without the part that is this browser's own. Where the browser keeps the
+// clipboard from pages, as it does on plain HTTP, it is shown to be copied by hand.
 
 function address() {
   const here = new URL(location.href);
@@ -7,14 +7,15 @@ function address() {
   return here.href;
 }
 
-export default function copyLink({ parentElement }) {
+export default function copyLink({ parentElement, data }) {
   if (parentElement.querySelector("button")) return;
+  const text = () => data?.text ?? address();
   const button = document.createElement("button"), field = document.createElement("input"), said = document.createElement("span");
   button.type = "button";
-  button.textContent = "Copy the link to this page";
+  button.textContent = data?.label ?? "Copy the link to this page";
   field.readOnly = true;
   field.hidden = true;
-  field.setAttribute("aria-label", "The address of this page");
+  field.setAttribute("aria-label", data?.text ? "What is copied" : "The address of this page");
   said.setAttribute("role", "status");
   let resting;
   const say = (text) => {
@@ -24,12 +25,12 @@ export default function copyLink({ parentElement }) {
   };
   button.addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(address());
+      await navigator.clipboard.writeText(text());
       field.hidden = true;
       say("Copied.");
     } catch {
       field.hidden = false;
-      field.value = address();
+      field.value = text();
       field.focus();
       field.select();
       say("Copy it from the field.");

@@ -35,6 +35,7 @@ def _tab(name: str) -> dict[str, str]:
     return {"tab": name}
 
 
+_WEIGHTS = {"prune_view": "Discount", "discount_view": "Token weights"}
 MOVED: tuple[Moved, ...] = (
     Moved("overview", ""),
     Moved("study", ""),
@@ -61,6 +62,15 @@ MOVED: tuple[Moved, ...] = (
         Moved("causes", "explore", {"causes_view": name}, _tab(name))
         for name in ("Massive activations", "Logit lens", "Geometry")
     ),
+    Moved("tuning", "prune", {"tuning_view": "Suggest"}, {"prune_view": "Suggest settings"}),
+    *(
+        Moved(page, "prune", {old: name}, {"prune_view": "Discount", "discount_view": name})
+        for page, old in (("tuning", "tuning_view"), ("prune", "prune_view"))
+        for name in ("Output error", "Text", "Scores")
+    ),
+    Moved("tuning", "prune", {"tuning_view": "Discount"}, _WEIGHTS),
+    Moved("prune", "prune", {"prune_view": "Suggest"}, {"prune_view": "Suggest settings"}),
+    Moved("prune", "prune", {"prune_view": "Masks of two"}, {"prune_view": "Masks"}),
     Moved("tuning", "prune"),
     Moved("pruning", "prune"),
     Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
@@ -72,8 +82,7 @@ _CALIBRATED = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_in
 _TUNED = (*DiscountParams.model_fields, "sparsity", "step_weighting")
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "accuracy": {"with": "run"},
-    "tuning": {"tuning_view": "prune_view"}
-    | {f"calibrate_{name}": f"prune_{name}" for name in _CALIBRATED}
+    "tuning": {f"calibrate_{name}": f"prune_{name}" for name in _CALIBRATED}
     | {f"tune_{name}": f"prune_{name}" for name in _TUNED},
 }
 """New names of the parameters of an old page."""

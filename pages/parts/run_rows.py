@@ -1,13 +1,17 @@
 """A run as a row of a table: the same columns on every page."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run, Score, latency, score, size
-from analysis.pruned.naming import quantization_title
+from analysis.pruned.naming import quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
+from pages.parts.charts import table
 from pages.parts.session import engine
 
 _DENSE = "dense"
@@ -17,6 +21,8 @@ COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
     "run": st.column_config.TextColumn(width=230),
     "method": st.column_config.TextColumn(width=165),
+    "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
+    "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
@@ -30,6 +36,10 @@ COLUMNS = {
     "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
 }
 """How the columns of `row` are written."""
+_ALWAYS = ("method", "sparsity, %", "seed", "accuracy, %", "95 % interval")
+_TELLING = ("★", "settings", "model", "bits", "tags", "dense, %", "chance, %", "items")
+_ROWS = 5  # of a table, so that what is compared is seen beneath it
+_ROW = 33  # pixels of a row, and of the head
 
 
 def method_title(run: Run) -> str:
@@ -67,9 +77,11 @@ def row(run: Run) -> dict[str, object]:
     return {
         "★": "★" if run.label.star else "",
         "run": run.name,
-        **accuracy_cells(accuracy),
         "method": method_title(run),
         "sparsity, %": None if sparsity is None else 100 * sparsity,
+        "seed": seed_of(run.parameters) if run.parameters else None,
+        "settings": settings_title(run.parameters) if run.parameters else "",
+        **accuracy_cells(accuracy),
         "model": _short(run.model),
         "bits": quantization_title(run.parameters),
         "weights in theory, MB": None if run.bytes is None else run.bytes[1] / 1e6,
@@ -79,3 +91,62 @@ def row(run: Run) -> dict[str, object]:
         "tags": ", ".join(run.label.tags),
         "made": datetime.fromtimestamp(run.created),
     }
+
+
+def in_pairs(runs: Sequence[Run]) -> list[Run]:
+    """Return runs, newest first, so that those that differ in their method alone stand together: the methods in the
+    order of their table, in which a control stands beside its discount.
+    """
+    methods = {name: place for place, name in enumerate(METHODS)}
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        given = run.parameters
+        same = (given.get("sparsity"), seed_of(given), quantization_title(given)) if given else (run.kind,)
+        groups.setdefault((run.model, *same), []).append(run)
+    for group in groups.values():
+        group.sort(key=lambda run: methods.get(str(run.parameters.get("method")), len(methods)))
+    return [run for group in groups.values() for run in group]
+
+
+def table_of_runs(
+    title: str, sentence: str, runs: Sequence[Run], key: str, selected: Sequence[int], hint: str, **options: Any
+) -> None:
+    """Draw runs as a table to choose rows from. Of its columns those are shown that tell the runs apart; its tool bar
+    shows the others. selected: places of the rows that are chosen at first. hint, options: of `table`.
+    """
+    frame = pd.DataFrame(row(run) for run in runs)
+    hint = " ".join(filter(None, (_in_common(frame), hint)))
+    table(
+        title,
+        "",
+        frame,
+        key,
+        sentence,
+        hint=hint,
+        column_order=_shown(frame, runs),
+        selection_default={"selection": {"rows": list(selected), "columns": [], "cells": []}},
+        height=_ROW * (min(len(runs), _ROWS) + 1) + 2,
+        column_config=COLUMNS,
+        **options,
+    )
+
+
+def _shown(frame: pd.DataFrame, runs: Sequence[Run]) -> list[str]:
+    """Return the columns that are shown: some always, some where rows differ in them, and the name where a visitor
+    gave one, or where nothing else tells two rows apart."""
+    telling = [name for name in _TELLING if frame[name].nunique() > 1]
+    if frame.groupby("method")["settings"].nunique().max() < 2:  # the same wherever a method reads them
+        telling = [name for name in telling if name != "settings"]
+    shown = [name for name in frame if name in _ALWAYS or name in telling]
+    told = [name for name in ("method", "sparsity, %", "seed", *telling) if name not in ("★", "tags")]
+    if any(run.name != run.automatic or run.kind == "imported" for run in runs) or frame[told].duplicated().any():
+        shown.insert(int("★" in shown), "run")
+    return [name for name in shown if frame[name].notna().any()] + ["made"]
+
+
+def _in_common(frame: pd.DataFrame) -> str:
+    """Return what all scored runs share and no column is shown for: the dense model's accuracy, chance, items."""
+    words = {"dense, %": "dense model {:.1f} %", "chance, %": "chance {:.1f} %", "items": "{:,.0f} items each"}
+    shared = {name: frame[name].dropna().iloc[0] for name in words if frame[name].nunique() == 1}
+    said = ", ".join(words[name].format(value) for name, value in shared.items())
+    return f"{said[0].upper()}{said[1:]}." if said else ""

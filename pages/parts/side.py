@@ -15,16 +15,15 @@ _STYLE = f"""<style>
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 .st-key-{_BESIDE}{{gap:.6rem}}
 </style>"""
-_STEPS, _ROW, _OPEN = "settings_preview_outcome", "settings_and_the_rest", "settings_in_view"
+_STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
 _NARROW = 1180  # pixels of the window, below which the steps stand one beneath the other
 _LEFT_TO_RIGHT = f"""<style>
 @media (min-width:{_NARROW + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 @media (max-width:{_NARROW}px){{
-:is(.st-key-columns_{_ROW},.st-key-columns_{_STEPS})>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
-:is(.st-key-columns_{_ROW},.st-key-columns_{_STEPS})>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{
-min-width:100%}}}}
+.st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
+.st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
 .st-key-{_OPEN}{{gap:.6rem}}
 </style>"""
 
@@ -40,9 +39,8 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator, DeltaGenerator]:
     """The places of a page that is worked through from left to right: settings, which stay in view, preview, outcome;
-    and what is asked less often, beneath the last two.
+    and what is asked less often, beneath all three.
     """
     st.html(_LEFT_TO_RIGHT)
-    settings, rest = keyed_columns([1.2, 2.9], _ROW, gap="medium")
-    preview, outcome = keyed_columns([1.15, 1], _STEPS, rest, gap="medium")
-    return settings.container(key=_OPEN), preview, outcome, rest.container(key="beneath_the_steps")
+    settings, preview, outcome = keyed_columns([1.2, 1.55, 1.35], _STEPS, gap="medium")
+    return settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps")

@@ -213,7 +213,7 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
     ("drop", "coarse", "begins"),
     [
         (0.0, 1.0, "Accuracy does not change significantly: "),
-        (0.0, 0.1, "80 items are too few to tell whether accuracy changes: "),
+        (0.0, 0.1, "Accuracy: not decided on 80 items."),
         (0.9, 0.1, "Accuracy is worse: "),
     ],
 )
@@ -222,11 +222,13 @@ def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path, monkeypatch
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
     (sentence,) = evaluations.verdicts(found, [(2, 1)])
     said, told = evaluations.headline(found, [(2, 1)])
-    estimate = said.partition(": ")[2].removesuffix(" against the control.")
+    undecided = "not decided" in begins
+    estimate = (told if undecided else said.partition(": ")[2]).partition(" against the control.")[0]
     assert said.startswith(begins) and f"on average {estimate}" in sentence
     assert ("not significant, p " in sentence) == (drop == 0) == ("would have been detected" in told)
     assert "worse, p " in sentence or drop == 0
-    assert told.startswith("On 80 items") and "calibration seeds" not in told
+    standing = told.partition(" against the control. ")[2] if undecided else told
+    assert standing.startswith("On 80 items") and "calibration seeds" not in told
     judged = evaluations.together(found, [(2, 1)])
     assert re.search("p (=|<) .* after Holm correction over 9 comparisons", evaluations.tested(judged))
     assert evaluations.tested(judged).split()[3].rstrip(".") in sentence, "the same p"
@@ -422,8 +424,8 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     (group,) = [one for one in comparing.over_seeds(seeded) if set(one.pairs) == set(control)]
     assert evaluations.together(seeded, control) == group.difference
     said, told = evaluations.headline(seeded, control)
-    assert said.startswith("3 seeds are too few to tell whether accuracy changes: ")
-    assert told.startswith("On 80 items; with 3 calibration seeds ")
+    assert said == "Accuracy: not decided with 3 seeds."
+    assert re.match(r"[+−][\d.]+ points \[.+\] against the control\. On 80 items; with 3 calibration seeds ", told)
     assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
     assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
     assert evaluations.headline(seeded, control[:1])[1].startswith("On 80 items;"), "of one alone"
@@ -431,12 +433,12 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
 
 def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path, monkeypatch):
     said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
-    assert said.startswith("3 seeds are too few to tell whether the sink discount changes accuracy: ")
-    assert told.startswith("At 50 %, on 80 items; with 3 calibration seeds ")
+    assert said == "Accuracy with the sink discount: not decided with 3 seeds."
+    assert re.match(r"At 50 %, [+−].+ against the control, on 80 items; with 3 calibration seeds ", told)
     found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
     monkeypatch.setattr(evaluations, "TOO_COARSE", 0.1)
     said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
-    assert said == "80 items are too few to tell whether the sink discount changes accuracy at any of 2 settings."
+    assert said == "Whether the sink discount changes accuracy is not decided on 80 items, at any of 2 settings."
     assert told.startswith("Largest difference to the control: ") and " at " in told
     monkeypatch.setattr(evaluations, "TOO_COARSE", 1.0)
     said, _ = evaluations.by_setting(found, {(2, 1): "50 % sparsity", (1, 0): "60 % sparsity"})

@@ -13,7 +13,8 @@ SHARES = st.floats(0, 1, width=32)
 def test_only_differences_that_are_shown_are_told_the_largest_first():
     values = np.array([[-3.2, -4.8, -1.6], [0.4, -1, 1.8], [-7, -9, -5]])
     said = finding_of("differences", ["a", "b", "c"], values, [True, False, True])
-    assert said == "2 of 3 differences are significant: c −7.0 [−9.0, −5.0] points; a −3.2 [−4.8, −1.6] points."
+    begins = "2 of 3 differences are significant after Holm correction: "
+    assert said == f"{begins}c −7.0 [−9.0, −5.0] points; a −3.2 [−4.8, −1.6] points."
     assert finding_of("differences", ["a", "b", "c"], values, [False] * 3) == ""
     assert finding_of("differences", ["a"], np.full((1, 3), np.nan), [True]) == ""
     assert finding_of("differences", [], np.zeros((0, 3)), []) == ""
@@ -22,9 +23,8 @@ def test_only_differences_that_are_shown_are_told_the_largest_first():
         "differences", ["a", "b"], np.array([[0.034, 0.03, 0.04], [0.1, 0.06, 0.13]]), [True] * 2, "nats"
     )
     assert small.endswith("b +0.100 [+0.060, +0.130] nats; a +0.034 [+0.030, +0.040] nats.")
-    assert many.startswith("5 of 5 effects are significant: a −3.2 [−4.8, −1.6]; b") and many.endswith(
-        ", and 2 others."
-    )
+    assert many.startswith("5 of 5 effects are significant after Holm correction: a −3.2 [−4.8, −1.6]; b")
+    assert many.endswith(", and 2 others.")
 
 
 def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():

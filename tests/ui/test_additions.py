@@ -134,7 +134,7 @@ def test_an_added_objective_is_offered_explained_and_searched_by():
     assert engine().wait(stored.id, 300).state == "done"
     flags = {"samples": "2", "seq_len": "32", "step_interval": "25", "heldout": "1"}
     query = {f"{'calibrate' if name == 'heldout' else 'prune'}_{name}": value for name, value in flags.items()}
-    test = app("pages/prune.py", **query, prune_view="Suggest", suggest_trials="12")
+    test = app("pages/prune.py", **query, prune_view="Suggest settings", suggest_trials="12")
     assert added_objective.OBJECTIVE.help in texts(test)
     box = test.selectbox(key="suggest_judge")
     assert added_objective.OBJECTIVE.title in box.options and added_objective.OBJECTIVE.help in box.help

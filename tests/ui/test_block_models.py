@@ -110,7 +110,9 @@ def test_its_discount_is_tuned(made):
     beside = "" if "mdlm" in made.model.source else ", each beside its clean copy"
     assert f"2 sequences of 16 tokens{beside}" in texts(test)
     every_view(test, "prune_view")
-    test.segmented_control(key="prune_view").set_value("Text").run()
+    test.segmented_control(key="prune_view").set_value("Discount").run()
+    every_view(test, "discount_view")
+    test.segmented_control(key="discount_view").set_value("Text").run()
     test.toggle(key="tuning_text_table").set_value(True).run()
     table = next(frame.value for frame in check(test).dataframe if "masked" in frame.value)
     if not beside:

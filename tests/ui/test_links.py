@@ -45,7 +45,7 @@ ADDRESSES = {
     "pruning of another": ("pages/prune.py", {"source": "bundled-ar", "prune_samples": "3"}),
     "tuning": ("pages/prune.py", {"prune_samples": "3", "prune_seq_len": "16"}),
     "tuning as it was asked": ("pages/prune.py", {"statistics": asked_of_statistics()}),
-    "suggesting": ("pages/prune.py", {"prune_view": "Suggest", "suggest_trials": "5"}),
+    "suggesting": ("pages/prune.py", {"prune_view": "Suggest settings", "suggest_trials": "5"}),
     "map": ("pages/explore.py", {"tab": "Attention map", "layer": "1", "head": "1", "step": "2"}),
     "lens": ("pages/explore.py", {"tab": "Logit lens"}),
     "geometry": ("pages/explore.py", {"tab": "Geometry"}),

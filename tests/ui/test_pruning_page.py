@@ -28,6 +28,12 @@ def small(test: AppTest) -> AppTest:
     return test.run()
 
 
+def opened(test: AppTest, run_id: str) -> AppTest:
+    """Open a pruned model, for which the runner has no click."""
+    test.session_state["prune_opened"] = run_id
+    return test.run()
+
+
 def answered(test: AppTest) -> AppTest:
     for record in engine().jobs():
         if not record.ended:
@@ -133,7 +139,7 @@ def test_launching_shows_every_run_and_what_it_found():
     names = [name for table in test.dataframe if "run" in table.value for name in table.value["run"]]
     for job in mine:
         assert any(name.startswith(run_name(job.spec)) for name in names)
-        test.selectbox(key="prune_opened").set_value(job.id).run()
+        opened(test, job.id)
         assert f"**{run_name(job.spec)}" in texts(test)
     assert any("python -m analysis prune" in block.value for block in test.code)
 
@@ -141,7 +147,7 @@ def test_launching_shows_every_run_and_what_it_found():
 def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
     assert pruned.state == "done", pruned.reason
     test = app(PAGE)
-    test.selectbox(key="prune_opened").set_value(pruned.id).run()
+    opened(test, pruned.id)
     metrics = {metric.label: metric.value for metric in test.metric}
     assert metrics["Sparsity"].endswith("%")
     folder = engine().result(pruned).folder
@@ -156,16 +162,27 @@ def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
 
 def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
     test = app(PAGE)
-    test.selectbox(key="prune_opened").set_value(pruned.id).run()
+    opened(test, pruned.id)
     assert "Ran in float32 on cpu" in texts(test)
     assert "Every matrix lost 50.0 % of its weights" in texts(test)
     assert "same precision" not in texts(test)
     rounded = PruneSpec(model=ModelSpec(dtype="bfloat16"), method="magnitude", calibration=SMALL)
     engine().wait(engine().submit("prune", rounded).id, 300)
     test.run()
-    test.selectbox(key="prune_opened").set_value(engine().jobs("prune")[0].id).run()
+    opened(test, engine().jobs("prune")[0].id)
     assert "Ran in bfloat16 on cpu" in texts(test)
     assert "Precision alone changes which weights go" in texts(test)
+
+
+def test_the_run_that_matches_the_settings_is_open_at_first_and_none_where_none_matches(pruned):
+    test = app(PAGE, prune_methods="wanda", prune_samples="2", prune_seq_len="32")
+    assert test.session_state["prune_opened"] == pruned.id
+    test.slider(key="prune_sparsity").set_value(0.65).run()
+    assert test.session_state["prune_opened"] is None and "None has these settings" in texts(test)
+    test.slider(key="prune_sparsity").set_value(0.5).run()
+    assert test.session_state["prune_opened"] == pruned.id
+    assert "None has these settings" not in texts(test)
+    assert not any(str(engine().result(pruned).folder) in block.value for block in test.code), "copied by a button"
 
 
 def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_one_button():
@@ -173,8 +190,9 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
     test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
     told = texts(test)
-    assert "The sink discount changes " in told and "independent masks would change" in told
-    assert "The control reads the same noised text" in told and "Accuracy is not measured on the same items yet" in told
+    assert "the sink discount changes " in told and "independent masks would change" in told
+    assert "The control reads the same noised text" in told
+    assert "Accuracy: not measured on the same items yet. Score both under step 3." in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
     assert test.button(key="prune_score_both")
     test.toggle(key="prune_then_score").set_value(False).run()
@@ -185,8 +203,9 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert record.state == "done" and len(record.spec["compare"]) == 2
     del test.query_params["evaluation"]
     told = texts(test.run())
-    assert " are too few to tell whether accuracy changes: " in told and "is not measured" not in told
-    assert "40 % sparsity, 1 calibration seed. On 12 items" in told.replace("\u00a0", " ")
+    assert "Accuracy: not decided on 12 items." in told and "not measured" not in told
+    assert "At 40 % sparsity, the sink discount changes " in told.replace("\u00a0", " ")
+    assert "against the control. On 12 items" in told and "Pruned with 1 calibration seed." in told
     assert all(f"| {role}" in told for role in ("Dense model", "Without discount (control)", "With discount", "Chance"))
 
 

@@ -77,7 +77,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     spec = engine().job(jobs["causes"][0]).spec
     assert json.loads(test.json[0].value) == spec and "2 prompts, layers 0 to" in texts(test)
     test = app("pages/runs.py", run=runs)
-    assert test.multiselect(key="runs_chosen").value == runs
+    assert test.session_state["runs_chosen"] == runs
     test = app("pages/sweep.py", sweep=jobs["pruning"][0])
     assert len(test.dataframe[-1].value) == len(runs)
     test = app("pages/runs.py", runs_view="Accuracy", evaluation=scored.evaluations[0])

@@ -16,7 +16,7 @@ QUERY = {
     "prune_seq_len": "32",
     "prune_step_interval": "25",
     "calibrate_heldout": "1",
-    "prune_view": "Suggest",
+    "prune_view": "Suggest settings",
 }
 STATISTICS = StatisticsParams(calibration=SPEC.calibration, heldout=SPEC.heldout)
 

@@ -113,7 +113,8 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
         return [job for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 9]
 
     assert not asked(), "a link runs nothing"
-    check(test.segmented_control(key="prune_view").set_value("Output error").run())
+    check(test.segmented_control(key="prune_view").set_value("Discount").run())
+    check(test.segmented_control(key="discount_view").set_value("Output error").run())
     assert "The output error is not measured" in texts(test) and len(charts(test)) == 1
     test.segmented_control(key="prune_view").set_value("Pruned models").run()
 
@@ -285,7 +286,7 @@ def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_and_computed(st
     curve = check(test).dataframe[0].value
     below = curve["z"] < 1.9  # where φ < 0.5, k = 2
     assert (curve["ω median, B, this setting"][below] == 1).all() and (curve["ω median, A"][below] < 1).all()
-    test.segmented_control(key="prune_view").set_value("Suggest").run()
+    test.segmented_control(key="prune_view").set_value("Suggest settings").run()
     assert "Floor of φ" in check(test).multiselect(key="suggest_searched").options
     pruning = app("pages/prune.py", prune_floor="0.5")
     assert not pruning.exception and pruning.slider(key="prune_floor").value == 0.5
@@ -302,9 +303,11 @@ def test_a_parameter_of_the_discount_that_is_added_is_a_flag_and_searched(floor,
     assert (ranges["floor"].low, ranges["floor"].high, ranges["floor"].step) == (0, 1, 0.1)
 
 
-@pytest.mark.parametrize("view", ["Output error", "Discount", "Text", "Scores"])
+@pytest.mark.parametrize("view", ["Output error", "Token weights", "Text", "Scores"])
 def test_every_view_opens_by_its_address(statistics, view):
-    test = check(page(prune_view=view, prune_sink_scope="layer", prune_step_weighting="noisy"))
+    test = check(
+        page(prune_view="Discount", discount_view=view, prune_sink_scope="layer", prune_step_weighting="noisy")
+    )
     if view == "Text":
         markup = " ".join(str(element.proto.body) for element in test.get("html"))
         assert "ss-discount" in markup and "position 31" in markup

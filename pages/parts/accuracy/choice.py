@@ -202,33 +202,39 @@ def evaluations() -> list[JobRecord]:
     return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
 
 
-def choose_evaluation(default: JobRecord | None = None, none: bool = False, boxed: bool = True) -> JobRecord | None:
+def choose_evaluation(
+    default: JobRecord | None = None, instead: str = "", boxed: bool = True, place: Any = st
+) -> JobRecord | None:
     """Draw the box of evaluations, and return the one in the address, else the default, else the newest.
 
-    none: whether none is shown where the address names none. boxed: whether there is a box to choose another one from.
+    instead: what is shown where the address names none, if that is no evaluation. boxed: whether there is a box to
+    choose another one from. place: of the box.
     """
     records = {record.id: record for record in evaluations()}
     evaluation_id = address.named("evaluation")
     if evaluation_id and evaluation_id not in records:
-        instead = " Here is the newest one instead." if records and not none else ""
-        st.warning(f"The evaluation in this address is not in the store.{instead}")
+        newest = " Here is the newest one instead." if records and not instead else ""
+        st.warning(f"The evaluation in this address is not in the store.{newest}")
         evaluation_id = None
     if not records:
         return None
     known = run_names()
-    usual = None if none else default.id if default is not None else next(iter(records))
+    usual = None if instead else default.id if default is not None else next(iter(records))
     shown = evaluation_id or usual
     if boxed and (len(records) > 1 or shown is None):
-        shown_box(
-            "Evaluation",
-            "evaluation_shown",
-            shown,
-            records,
-            lambda job: _title(records[job], known),
-            _choose,
-            placeholder="The ticked runs. Choose an evaluation to see it instead",
-        )
-    elif shown is not None:
+        with place.popover("Evaluations", icon=":material/history:", key="evaluations"):
+            shown_box(
+                "Evaluation",
+                "evaluation_shown",
+                shown,
+                records,
+                lambda job: _title(records[job], known),
+                _choose,
+                placeholder="Choose an evaluation",
+            )
+            if evaluation_id and instead:
+                st.button(f"Back to {instead}", key="evaluation_back", on_click=address.drop, args=("evaluation",))
+    if shown is not None:
         st.caption(plain(_title(records[shown], known)))
     return None if shown is None else records[shown]
 

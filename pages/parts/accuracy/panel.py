@@ -5,6 +5,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -76,6 +77,17 @@ def accuracy_panel(record: JobRecord) -> None:
     else:
         st.fragment(_state, run_every=REFRESH)(record.id)
         st.fragment(_so_far, run_every=REDRAW)(record.id)
+
+
+def joined_panel(results: Results, names: Sequence[str]) -> None:
+    """Draw what runs that were scored together or apart answered to the same items. names: of the runs."""
+    compared = _first(results)
+
+    def more() -> None:
+        _more(results, compared)
+        export_button("SinkScope: runs", {"runs": list(names)}, ", ".join(names))
+
+    lazy_section(more, "accuracy_below", 2000)
 
 
 def accuracy_in_brief(record: JobRecord) -> None:

@@ -73,10 +73,10 @@ def _titles(results: Results) -> tuple[str, str, str, str, str]:
     planned = len(results.names) * sum(benchmark.planned for benchmark in results.accuracies)
     return (
         "Accuracy" if final else "Accuracy so far (interim)",
-        f"Right answers in percent of {_items(results, results.accuracies)}, with the 95 % interval in brackets. "
+        f"Right answers in percent of {_items(results.accuracies)}, with the 95 % interval in brackets. "
         f"{_settings(results, AVERAGE)}",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
-        "tasks equally; its variance is the sum of theirs.",
+        f"tasks equally; its variance is the sum of theirs.{_clusters(results)}",
         "",
         "" if final else f"{done:,} of {planned:,} answers are in; tests come with the last.",
     )
@@ -93,7 +93,7 @@ def at_a_glance(results: Results) -> Compared:
     """What is compared with what, and who is better than whom, in words and as dots with intervals."""
     base, pairs = _pairs(results)
     others = {results.names[other] for _, other in pairs}
-    name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"its {_BASES[base]}"
+    name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"the {_BASES[base]}"
     if pairs:
         _verdicts(results, pairs, name)
     return Compared(pairs, name)
@@ -134,6 +134,7 @@ def _unbroken(number: str) -> str:
 def differences(results: Results, compared: Compared) -> None:
     """Under which conditions, step by step, and as running curves."""
     pairs, name = compared
+    _over_seeds(results, pairs)
     _conditions(results, pairs)
     titles = {AVERAGE: "Average over tasks"} if len(results.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
@@ -175,9 +176,16 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
         st.markdown(sentences)
     rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
-    labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
-    colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
-    whiskers = [figures.whisker(row, _who(row, several), row["in words"] in SHOWN) for row in rows]
+    by_seed = tables.seeds_of(results, pairs) if len(pairs) > 1 and comparing.is_one_setting(results, pairs) else {}
+    labels = by_seed or {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
+    named = {(results.names[first], results.names[other]): labels[first, other] for first, other in pairs}
+    whiskers = [figures.whisker(row, named[row["model"], row["than"]], row["in words"] in SHOWN) for row in rows]
+    colors = dict(zip(labels.values(), _of_pairs(results, pairs, bool(by_seed)), strict=False))
+    if by_seed:
+        (together,) = tables.seed_table(results, pairs)
+        first = {**together, "task": rows[0]["task"]}
+        whiskers.insert(0, figures.whisker(first, tables.EVERY_SEED, first["in words"] in SHOWN))
+        colors = {tables.EVERY_SEED: _colors(results)[pairs[0][0]]} | colors
     chart(
         Exhibit(
             f"Difference to {name}",
@@ -189,10 +197,21 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             _whiskers(whiskers, colors, "difference (points)"),
             pd.DataFrame(rows).rename(columns=tables.READ_AS),
             formula=_TESTS,
-            finding=_by_task(rows, several),
+            finding="" if by_seed else _by_task(rows, several),
         ),
         "accuracy_whiskers",
     )
+
+
+def _of_pairs(results: Results, pairs: Sequence[Pair], by_seed: bool) -> list[str]:
+    """Return a colour for each pair: that of its first model; of seeds of one setting, others than their method's."""
+    if not by_seed:
+        return [_colors(results)[first] for first, _ in pairs]
+    method = results.runs[pairs[0][0]].settings.get("method", "")
+    return colors_by_method([method, *[""] * len(pairs)])[1:]
+
+
+def _over_seeds(results: Results, pairs: list[Pair]) -> None:
     over_seeds = tables.seed_table(results, pairs)
     if over_seeds:
         table(
@@ -402,16 +421,19 @@ def _settings(results: Results, task: str) -> str:
         if stated or name == "shots":
             kinds = sorted({getattr(benchmark, name) for benchmark in chosen})
             parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
-    return " · ".join([_items(results, chosen), *parts])
+    return " · ".join([_items(chosen), *parts])
 
 
-def _items(results: Results, chosen: Sequence[EvaluatedBenchmark]) -> str:
-    """Return how many items benchmarks plan, and how many clusters these make."""
-    clusters = [count for benchmark in chosen if (count := len(np.unique(results.clusters[benchmark.name])))]
-    items = f"{sum(benchmark.planned for benchmark in chosen):,} items"
-    if clusters and any(benchmark.cluster for benchmark in chosen):
-        items += f" in {sum(clusters):,} clusters"
-    return items
+def _items(chosen: Sequence[EvaluatedBenchmark]) -> str:
+    return f"{sum(benchmark.planned for benchmark in chosen):,} items"
+
+
+def _clusters(results: Results) -> str:
+    """Say how many clusters the items make, where some belong together; else ''."""
+    if not any(benchmark.cluster for benchmark in results.accuracies):
+        return ""
+    count = sum(len(np.unique(results.clusters[benchmark.name])) for benchmark in results.accuracies)
+    return f" Items that belong together, such as those on one passage, count as one cluster: {count:,} clusters."
 
 
 def perplexity(results: Results, name: str) -> None:

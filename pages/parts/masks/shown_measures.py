@@ -72,9 +72,10 @@ def cells_in_words(
     value, chance = (float(share(whole)) for share in (measure.compute, measure.independent))
     if said:
         return said
+    below = f"In every {what} the two masks differ no more than those of two calibration seeds (blue)."
     if floor is not None and what == "matrix":  # all of them together are the first line of the page
-        return "Every matrix differs no more than two calibration seeds do (blue)."
-    none = "" if floor is None else f"Every {what} differs no more than two calibration seeds do (blue). "
+        return below
+    none = "" if floor is None else f"{below} "
     return none + finding_of("whole against seeds", measure.title, value, seeds, chance, called)
 
 

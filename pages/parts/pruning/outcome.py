@@ -1,7 +1,7 @@
 """Starting prunings and scoring them, and what is known at a glance of those that are done."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -19,7 +19,7 @@ from pages.parts.accuracy.canvas_scores import say_scores
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.opening import joined_results
-from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel
+from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel
 from pages.parts.accuracy.results import in_brief
 from pages.parts.acting import acting_button, may_act
 from pages.parts.masks import measures
@@ -33,6 +33,7 @@ from pages.parts.study.choice import study_of_discount
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 _PLACE, _BATCH, _SCORE = "prune", "prune_batch", "prune_then_score"
+ALL_SEEDS = "all calibration seeds, with against without the discount"
 UNBROKEN = "\u00a0"  # a space at which no line ends
 
 
@@ -113,21 +114,33 @@ def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results
         else:
             _offer_scores(settings, runs, pairs)
         return
-    shown = choose_evaluation(newest, none=newest is None, boxed=False)
+    shown = choose_evaluation(newest, instead="" if newest is not None else "nothing", boxed=False)
     if shown is not None:
         accuracy_in_brief(shown)
     elif runs:
         st.caption("Not scored yet.")
 
 
-def accuracies_in_full(model: ModelSpec) -> None:
-    """Draws the evaluation that is shown with all that is known of it, and the others to choose from."""
-    shown = choose_evaluation()
-    if shown is None:
-        st.info("No accuracies yet. Prune and score to see them here, item by item, with intervals.")
-        say_scores(model)
-        return
-    accuracy_panel(shown)
+def accuracies_in_full(asked: Asked, pairs: list[RunPair], results: Results | None, place: Any) -> None:
+    """Draw accuracy with against without the discount over all calibration seeds, else the newest evaluation, or the
+    one that is at work or in the address. place: of the box of evaluations. Others: as of `accuracies_in_brief`."""
+    newest = next(iter(evaluations()), None)
+    joined = results is not None and bool(results.accuracies) and (newest is None or newest.ended)
+    shown = choose_evaluation(instead=ALL_SEEDS if joined else "", place=place)
+    if shown is not None:
+        accuracy_panel(shown)
+    elif joined and results is not None:
+        joined_panel(results, [run.name for pair in pairs for run in (pair.run, pair.control)])
+    else:
+        st.info("Accuracy item by item, with against without the discount, once pruned models are scored.")
+        if asked.specs:
+            acting_button(
+                plain(_label([spec.method for spec in asked.specs])),
+                "prune_here",
+                on_click=_launch,
+                args=(asked.specs,),
+            )
+            say_scores(asked.specs[0].model)
 
 
 def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], pairs: list[RunPair]) -> None:
@@ -215,8 +228,8 @@ def pair_results(pairs: list[RunPair]) -> Results | None:
 
 
 def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | None) -> None:
-    """Say how far the masks of runs and of their controls differ, beside two calibration seeds, and what accuracy does;
-    of which model and seeds, in small. pairs: of `matched_pairs`. masks: of `pair_masks`. results: of `pair_results`.
+    """Say how far the masks of runs and of their controls differ, beside two calibration seeds, and beneath it what
+    accuracy does. pairs: of `matched_pairs`. masks: of `pair_masks`. results: of `pair_results`.
     """
     if masks is None:
         st.markdown(
@@ -226,20 +239,21 @@ def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | Non
     total, measure = masks.comparison.total(), next(iter(MEASURES.values()))
     value, chance = float(measure.compute(total)), float(measure.independent(total))
     seeds = None if masks.floor is None else float(measure.compute(masks.floor.total()))
-    accuracy, told = "Accuracy is not measured on the same items yet: score both under step 3.", ""
+    spec = pairs[0].spec
+    at = ", ".join(filter(None, (where(spec) and f"{where(spec)} sparsity", detail(spec))))
+    said = finding_of("discounted mask", value, seeds, chance, at)
+    st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
+    accuracy, told = "Accuracy: not measured on the same items yet. Score both under step 3.", ""
     names = " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs)
     explained = f"The control reads the same noised text without the discount. {names}."
     if results is not None and results.accuracies:
         related = comparing.related_pairs(results)["control"]
         accuracy, told = finding_of("change of accuracy", results, related)
         explained += f" {tested(together(results, related))}"
-    said = f"{finding_of('discounted mask', value, seeds, chance)} {accuracy}"
-    st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
-    spec = pairs[0].spec
-    sparsity = where(spec) and f"{where(spec)} sparsity"
-    what = ", ".join(filter(None, (pairs[0].run.model, sparsity, detail(spec), _seeds_in_words(pairs, results))))
-    st.caption(plain(f"{what[0].upper()}{what[1:]}. {told}".strip()), help=plain(explained))
-    study_of_discount(spec.model.source, len(pairs))
+    beneath = st.container(horizontal=True, vertical_alignment="center", gap="small", key="prune_accuracy_in_a_line")
+    what = " ".join(filter(None, (told, _seeds_in_words(pairs, results), explained)))
+    beneath.markdown(plain(accuracy), help=plain(f"{pairs[0].run.model}. {what}"), width="content")
+    study_of_discount(spec.model.source, len(pairs), beneath)
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:
@@ -248,5 +262,5 @@ def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:
     scored = 0 if results is None else len(comparing.related_pairs(results)["control"])
     if not METHODS[pairs[0].spec.method].calibrated or 1 < scored == len(pairs):
         return ""
-    whole = counted(len(pairs), "calibration seed")
-    return f"{whole}, {scored} scored" if 0 < scored < len(pairs) else whole
+    whole = f"Pruned with {counted(len(pairs), 'calibration seed')}"
+    return f"{whole}, {scored} scored." if 0 < scored < len(pairs) else f"{whole}."

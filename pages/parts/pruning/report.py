@@ -21,9 +21,9 @@ from analysis.pruned import masks_file
 from analysis.specs import FootprintSpec
 from analysis.words import percent
 from pages.parts.acting import acting_button
-from pages.parts.charts import card, chart, export_button, kept, reproduce
+from pages.parts.charts import card, chart, copy_button, export_button, kept, reproduce
 from pages.parts.keyed import keyed_columns
-from pages.parts.plain import plain
+from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, why
@@ -146,8 +146,8 @@ def pruned_report(run: Run) -> None:
         if run.record is not None and run.folder is not None:
             footprint_of(run.record, run.folder)
         if engine().authorizer.may("run"):
-            st.markdown("**Folder**")
-            st.code(str(run.folder), language=None, wrap_lines=True)
+            st.markdown("**Folder**", help=code(str(run.folder)))
+            copy_button("Copy path", str(run.folder), f"copy_path_{run.id}")
     if report.get("command"):
         reproduce(str(report["command"]))
     with st.container(horizontal=True):

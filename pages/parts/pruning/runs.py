@@ -4,29 +4,27 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.run_pairs import RunPair, pairs_by_setting
+from analysis.engine.run_pairs import RunPair, as_asked, pairs_by_setting
 from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
 from analysis.jobs.summaries import PrunePartial
 from analysis.pruned.naming import run_name
 from analysis.specs import PruneSpec
+from analysis.words import counted
 from cache.keys import content_key
-from pages.parts.charts import table
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import plain
 from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.report import pruned_numbers, pruned_report
-from pages.parts.run_rows import COLUMNS, row
+from pages.parts.run_rows import in_pairs, table_of_runs
 from pages.parts.session import engine
 
-_SHOWN_COLUMNS = ["run", "accuracy, %", "95 % interval", "dense, %", "chance, %", "items"]
 SHOWN = 6  # that were cut off
-_OPENED, _NEWEST = "prune_opened", "prune_newest"
+_OPENED, _MATCHING = "prune_opened", "prune_matching"
 _REFRESH = 0.7  # seconds
 
 
@@ -37,8 +35,9 @@ def active_runs() -> None:
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
 
 
-def finished_runs() -> None:
-    """Draw the table of pruned models, the one that is open, and the prunings that were interrupted."""
+def finished_runs(asked: Sequence[PruneSpec]) -> None:
+    """Draw the table of pruned models, the one that is open, and the prunings that were interrupted. asked: the
+    requested prunings, of which the newest run is open at first."""
     runs = engine().jobs("prune")
     ended = [record for record in runs if record.ended]
     if not ended:
@@ -51,7 +50,7 @@ def finished_runs() -> None:
         )
     known = known_runs(engine())
     titles = _titles(runs, known)
-    opened = _table_of_done(known)
+    opened = _table_of_done(known, asked)
     if opened is not None:
         with st.container(border=True):
             _done(opened, titles[opened.id])
@@ -81,40 +80,37 @@ def _with_masks() -> list[Run]:
     return [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
 
 
-def _table_of_done(known: list[Run]) -> Run | None:
-    """The table of pruned models, and the one that is opened: as a click or the box says, and each new one once."""
-    done = [run for run in known if run.record is not None and run.record.kind == "prune"]
+def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
+    """Draw the table of pruned models; return the open one: the newest that matches the settings until a row is
+    clicked, and again once the settings or that run change. None where none matches."""
+    by_age = [run for run in known if run.record is not None and run.record.kind == "prune"]
+    wanted = as_asked(by_age, asked)
+    done = in_pairs([*wanted, *(run for run in by_age if run not in wanted)])
     if not done:
         st.caption("No pruned model is left in its folder.")
         return None
     by_id = {run.id: run for run in done}
-    if st.session_state.get(_OPENED) not in by_id or st.session_state.get(_NEWEST) != done[0].id:
-        st.session_state[_NEWEST] = done[0].id
-        # Of a run and its control the run tells more.
-        told = {pair.control.id: pair.run.id for pair in matched_pairs()}
-        st.session_state[_OPENED] = told.get(done[0].id, done[0].id)
+    matching = wanted[0].id if wanted else None
+    if _MATCHING not in st.session_state or st.session_state[_MATCHING] != matching:
+        st.session_state[_MATCHING] = st.session_state[_OPENED] = matching
+    key = f"prune_table_{content_key(runs=list(by_id), open=matching)[:8]}"  # a click is of a place in the table
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows
-        if rows and rows[0] < len(done):
-            st.session_state[_OPENED] = done[rows[0]].id
+        st.session_state[_OPENED] = done[rows[0]].id if rows and rows[0] < len(done) else None
 
-    key = f"prune_table_{content_key(runs=list(by_id))[:8]}"  # a click is of a place in the table
-    table(
-        f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
+    opened = by_id.get(st.session_state[_OPENED])
+    table_of_runs(
+        counted(len(done), "pruned model"),
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
-        pd.DataFrame(row(run) for run in done)[_SHOWN_COLUMNS],
+        done,
         key,
-        hint="Click a row to open it.",
+        selected=[] if matching is None else [list(by_id).index(matching)],
+        hint="Click a row to open it." if opened is not None else "None has these settings. Click a row to open it.",
         on_select=clicked,
         selection_mode="single-row",
-        height=min(38 + 35 * len(done), 220),
-        column_config=COLUMNS,
     )
-    chosen = st.selectbox(
-        "Opened", list(by_id), key=_OPENED, format_func=lambda run_id: by_id[run_id].name, persist_state="session"
-    )
-    return by_id[chosen]
+    return opened
 
 
 def _precisions_differ(ended: list[JobRecord]) -> bool:

@@ -1,75 +1,133 @@
-"""The accuracies of the scored runs beside the dense model's and chance, before a run is ticked."""
+"""What the scored runs say together, before a run is ticked: what the discount changes, and accuracy by sparsity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import streamlit as st
 
 from analysis.engine.run_pairs import RunPair, pairs_by_setting
-from analysis.engine.runs import Run
+from analysis.evaluation import tables
+from analysis.evaluation.comparing import Pair
+from analysis.evaluation.results import Results
 from analysis.exhibits.scored_runs import Alike, by_sparsity
+from analysis.figures import accuracy as accuracy_figures
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
+from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
-from analysis.specs import detail, where
+from analysis.specs import METHODS, detail, where
+from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, kept
+from pages.parts.expander import fold
 from pages.parts.plain import plain
 from pages.parts.run_rows import method_title
 from pages.parts.study.choice import study_of_discount
 
-_accuracy = kept(figures.accuracy)
+_accuracy, _whiskers = kept(figures.accuracy), kept(accuracy_figures.whiskers)
 _MOST = 12  # pairs that the first line is over, as reading the answers of many takes long
 
 
-def say_scores(alike: Alike) -> None:
+class Paired(NamedTuple):
+    """Runs with a discount and their controls, joined by item. settings: what each pair of models is called."""
+
+    pairs: list[RunPair]
+    results: Results
+    settings: Mapping[Pair, str]
+
+
+def paired(alike: Alike) -> Paired | None:
+    """Join the answers of runs and their controls, at whole settings from the least sparsity on; None where there are
+    none."""
+    pairs: list[RunPair] = []
+    for group in pairs_by_setting([run for run, _ in alike.runs]):
+        if len(pairs) + len(group) <= _MOST:
+            pairs += group
+    if not pairs:
+        return None
+    pairs.sort(key=lambda pair: (pair.spec.sparsity, pair.spec.method, detail(pair.spec), pair.seed))
+    both = {run.id: run for pair in pairs for run in (pair.control, pair.run)}
+    results = joined_results(list(both.values()), dense=True)
+    if results is None or not results.accuracies:
+        return None
+    places = {run_id: place for place, run_id in enumerate(both, 1)}  # after the dense model
+    several = len({pair.spec.method for pair in pairs}) > 1
+    settings = {(places[pair.run.id], places[pair.control.id]): _setting(pair, several) for pair in pairs}
+    return Paired(pairs, results, settings)
+
+
+def _setting(pair: RunPair, several: bool) -> str:
+    """several: whether there are other methods with a discount, too."""
+    removed, method = where(pair.spec), METHODS[pair.spec.method].title if several else ""
+    return ", ".join(filter(None, (method, removed and f"{removed} sparsity", detail(pair.spec))))
+
+
+def say_scores(alike: Alike, against: Paired | None) -> None:
     """Say whether the sink discount changes accuracy, where runs have their controls; and the accuracies of runs with
-    the dense model's, chance and the items."""
+    the dense model's, chance and the items. against: of `paired`."""
     values = [value for _, value in alike.runs]
     levels, _, tasks = finding_of(
         "scored alike", values, alike.dense, alike.chance, alike.items, alike.tasks
     ).partition(" Tasks: ")
-    pairs = _pairs([run for run, _ in alike.runs])
-    said, told = _of_the_discount(pairs)
-    st.markdown(f"##### {plain(said or levels)}")
-    beneath = f"{told} {levels}" if said else "Tick runs to compare them on the same items."
-    st.caption(plain(beneath), help=f"Newest evaluation of each run, the mean over {plain(tasks)}")
-    models = {pair.spec.model.source for pair in pairs}
-    if said and len(models) == 1:
-        study_of_discount(models.pop(), len({pair.seed for pair in pairs}))
+    newest = f"Newest evaluation of each run, the mean over {plain(tasks)}"
+    if against is None:
+        st.markdown(f"##### {plain(levels)}")
+        st.caption("Tick runs to compare them on the same items.", help=newest)
+        return
+    said, told = finding_of("change by setting", against.results, against.settings)
+    st.markdown(f"##### {plain(said)}", help=f"{plain(told)} {plain(levels)} {newest}")
+    models = {pair.spec.model.source for pair in against.pairs}
+    if len(models) == 1:
+        study_of_discount(models.pop(), len({pair.seed for pair in against.pairs}))
 
 
-def _pairs(runs: Sequence[Run]) -> list[RunPair]:
-    """Return runs with their controls, of whole settings only."""
-    pairs: list[RunPair] = []
-    for group in pairs_by_setting(runs):
-        if len(pairs) + len(group) <= _MOST:
-            pairs += group
-    return pairs
+def overview(alike: Alike, against: Paired | None) -> None:
+    """Draw the difference that the discount makes at each setting, where runs have their controls; and accuracy by
+    sparsity, in a fold where that is not all there is."""
+    if against is None:
+        _by_sparsity(alike)
+        return
+    _differences(against)
+    place, drawn = fold("Accuracy by sparsity, all scored runs", "fold_runs_accuracy", ())
+    if drawn:
+        with place:
+            _by_sparsity(alike)
 
 
-def _of_the_discount(pairs: Sequence[RunPair]) -> tuple[str, str]:
-    """Return what the sink discount does to accuracy at every setting that has a control, and on what that stands; ''
-    where none has one."""
-    if not pairs:
-        return "", ""
-    both = {run.id: run for pair in pairs for run in (pair.control, pair.run)}
-    results = joined_results(list(both.values()), dense=True)
-    if results is None or not results.accuracies:
-        return "", ""
-    places = {run_id: place for place, run_id in enumerate(both, 1)}  # after the dense model
-    settings = {(places[pair.run.id], places[pair.control.id]): _setting(pair) for pair in pairs}
-    return finding_of("change by setting", results, settings)
+def _differences(against: Paired) -> None:
+    rows = tables.setting_table(against.results, against.settings)
+    told = [row for row in rows if row["seeds"] == tables.EVERY_SEED] or rows
+    whiskers = [
+        accuracy_figures.whisker({**row, "task": row["setting"]}, row["seeds"], row["in words"] in SHOWN)
+        for row in rows
+    ]
+    seeds = list(dict.fromkeys(row["seeds"] for row in rows))
+    colors = dict(zip(seeds, colors_by_method([against.pairs[0].spec.method, *[""] * len(seeds)]), strict=False))
+    chart(
+        Exhibit(
+            "Accuracy with minus without the discount",
+            "On the same items, with 95 % intervals. All seeds: over items and calibration seeds; a seed alone: over "
+            "items. Filled: significant after Holm correction; hollow: not significant, which is not to say equal.",
+            _whiskers(whiskers, colors, "difference to the control (points)"),
+            pd.DataFrame(rows),
+            finding=finding_of(
+                "sweep differences",
+                np.array([row["points"] for row in told]),
+                [row["in words"] in SHOWN for row in told],
+                "the control",
+            ),
+        ),
+        "runs_differences",
+    )
 
 
-def _setting(pair: RunPair) -> str:
-    removed = where(pair.spec)
-    return ", ".join(filter(None, (removed and f"{removed} sparsity", detail(pair.spec))))
-
-
-def accuracy_of_runs(alike: Alike) -> None:
-    """Draw accuracy against sparsity, a curve per method over its calibration seeds; nothing below two sparsities."""
+def _by_sparsity(alike: Alike) -> None:
+    """Draw a curve per method over its calibration seeds; nothing below two sparsities."""
     curves, frame = by_sparsity(alike, method_title)
     if len({at for curve in curves for at in curve.x}) < 2:
+        st.caption("All scored runs have one sparsity. Their accuracies stand in the table.")
         return
     chart(
         Exhibit(

@@ -1,40 +1,45 @@
 """Accuracy of the ticked runs, in an evaluation that they share or joined item by item; and scoring them."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from analysis.engine.run_pairs import pairs_by_setting
 from analysis.engine.runs import Run
+from analysis.evaluation.results import Results
 from analysis.specs import ModelSpec
-from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, evaluations, score_settings
-from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.opening import joined_results
-from pages.parts.accuracy.panel import accuracy_panel
-from pages.parts.accuracy.results import accuracies, at_a_glance, differences
+from pages.parts.accuracy.panel import accuracy_panel, joined_panel
 from pages.parts.acting import may_act
-from pages.parts.charts import export_button
 from pages.parts.plain import plain
+from pages.parts.pruning.outcome import ALL_SEEDS, pair_results, scored_pairs
 from pages.parts.session import model_in_use
 
 
-def scores_of_runs(chosen: list[Run], runs: list[Run]) -> None:
-    """Draw the accuracy of the ticked runs, or the evaluation that the address names; scoring is in an expander.
+def scores_of_runs(chosen: list[Run], runs: list[Run], place: DeltaGenerator) -> None:
+    """Draw the accuracy of the ticked runs, or the evaluation that the address names; scoring is in an expander. Where
+    nothing is ticked: with against without the discount at the newest setting, over all its calibration seeds.
 
-    runs: all runs.
+    runs: all runs. place: of the box of evaluations.
     """
     compared = sorted(chosen, key=lambda run: run.kind != "dense")  # the others are held against the first
     without = [run.name for run in compared if not run.evaluations]
-    together = len(compared) > 1 and not without and not address.named("evaluation")
+    pairs = [] if compared else next(filter(None, map(scored_pairs, pairs_by_setting(runs))), [])
+    together = len(compared) > 1 and not without
     default = compared[0].evaluations[0].record if len(compared) == 1 and compared[0].evaluations else None
-    shown = choose_evaluation(None if together else default, none=together or (bool(compared) and default is None))
-    _ask(chosen, runs, open_first=bool(without) or (shown is None and not together))
+    instead = ALL_SEEDS if pairs else "the ticked runs" if together or (compared and default is None) else ""
+    shown = choose_evaluation(default, instead, place=place)
     if shown is not None:
         accuracy_panel(shown)
+    elif pairs:
+        _joined(pair_results(pairs), [run for pair in pairs for run in (pair.run, pair.control)])
     elif together:
-        _joined(compared)
+        _joined(joined_results(compared), compared)
     elif without:
         st.info(plain(f"Not scored yet: {', '.join(without)}."))
     elif not compared and not evaluations():
         st.info("No accuracies yet. Tick pruned models above and score them on the same items as the dense model.")
+    _ask(chosen, runs, open_first=bool(without) or (shown is None and not together))
 
 
 def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
@@ -56,12 +61,6 @@ def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
         score_settings(model, of_model, [run.id for run in pruned])
 
 
-def _joined(runs: list[Run]) -> None:
-    results = joined_results(runs)
-    if results is None or not results.accuracies:
-        return
-    compared = at_a_glance(results)
-    accuracies(results)
-    differences(results, compared)
-    disagreements(results)
-    export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, ", ".join(run.name for run in runs))
+def _joined(results: Results | None, runs: list[Run]) -> None:
+    if results is not None and results.accuracies:
+        joined_panel(results, [run.name for run in runs])

@@ -1,63 +1,64 @@
-"""The table of runs: filters, columns to sort by, and which runs are ticked, in the table or by name."""
+"""The table of runs: filters, columns to sort by, and which runs are ticked."""
 
 from collections import Counter
 from collections.abc import Mapping
 
-import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run
 from analysis.words import counted, listed
+from cache.keys import content_key
 from pages.parts import address
-from pages.parts.charts import table
 from pages.parts.keyed import keyed_columns
-from pages.parts.run_rows import COLUMNS, MOST_RUNS, RUNS_ASKED, method_title, row
+from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, in_pairs, method_title, table_of_runs
 from pages.parts.session import not_in_address
 
-_HEIGHT = 215  # pixels of the table at most, so that what is compared is seen beneath it
-_CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
+_CHOSEN, _SHOWN, _AGAIN = "runs_chosen", "runs_shown", "runs_cleared"
+_TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
 
 def runs_table(runs: list[Run]) -> list[Run]:
-    """Draws filters, table and box, and returns the runs that are chosen."""
+    """Draw the table with its filters, and return the runs that are ticked."""
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
-    place = st.container()
-    beneath, filters = keyed_columns([5, 1], "runs_chosen", vertical_alignment="bottom")
-    with filters.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
-        shown = _filtered(runs)
+    place, right = keyed_columns([5, 1], "runs_table")
+    with right.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
+        shown = in_pairs(_filtered(runs))
     st.session_state[_SHOWN] = [run.id for run in shown]
+    chosen = st.session_state[_CHOSEN]
     if shown:
-        # Ticks are of places in the table, so another choice of rows is another table.
-        key = f"runs_table_{abs(hash(tuple(run.id for run in shown))):x}"
-        with place:
-            table(
-                _counted(shown, runs),
-                "Tick one to open it, two to eight to compare them. Accuracy: newest evaluation, mean over its tasks, "
-                "95 % interval over items; calibration seeds add noise that it leaves out.",
-                pd.DataFrame(row(run) for run in shown),
-                key,
-                on_select=lambda: _ticked(key, by_id),
-                selection_mode="multi-row",
-                height=min(38 + 35 * len(shown), _HEIGHT),
-                column_config=COLUMNS,
-            )
+        _table(shown, by_id, place)
     else:
         place.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
-    chosen = beneath.multiselect(
-        "Ticked",
-        list(by_id),
-        key=_CHOSEN,
-        max_selections=MOST_RUNS,
-        format_func=lambda run_id: by_id[run_id].name,
-        placeholder="Tick rows above, or choose by name",
-        on_change=lambda: _follow(by_id),
-    )
+    hidden = len([run_id for run_id in chosen if run_id not in st.session_state[_SHOWN]])
+    if hidden:
+        st.caption(f"{counted(hidden, 'ticked run')} not in this table, as the filter leaves them out.")
     if chosen:
+        right.button("Clear ticks", key="runs_clear", on_click=_clear, args=(by_id,), width="stretch")
         st.query_params[RUNS_ASKED] = chosen
     elif RUNS_ASKED in st.query_params:
         del st.query_params[RUNS_ASKED]
     return [by_id[run_id] for run_id in chosen]
+
+
+def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) -> None:
+    # Ticks are of places in the table, so another choice of rows is another table.
+    key = f"runs_table_{content_key(runs=[run.id for run in shown], again=st.session_state.get(_AGAIN, 0))[:8]}"
+    chosen = st.session_state[_CHOSEN]
+    ticked = st.session_state.setdefault(_TICKED + key, [place for place, run in enumerate(shown) if run.id in chosen])
+    table_of_runs(
+        _counted(shown, list(by_id.values())),
+        "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items; calibration seeds add noise that "
+        "it leaves out.",
+        shown,
+        key,
+        ticked,
+        hint="Tick one to open it, two to eight to compare them.",
+        above=heading,
+        on_select=lambda: _follow_ticks(key, by_id),
+        selection_mode="multi-row",
+    )
 
 
 def _counted(shown: list[Run], runs: list[Run]) -> str:
@@ -79,15 +80,22 @@ def _from_address(by_id: dict[str, Run]) -> None:
         st.session_state[_CHOSEN] = [run_id for run_id in st.session_state[_CHOSEN] if run_id in by_id]
 
 
-def _ticked(key: str, by_id: Mapping[str, Run]) -> None:
+def _follow_ticks(key: str, by_id: Mapping[str, Run]) -> None:
+    """Keep what a filter leaves out, and take what is ticked in the table."""
     shown = st.session_state[_SHOWN]
     places = st.session_state[key].selection.rows
-    st.session_state[_CHOSEN] = [shown[place] for place in places if place < len(shown)][:MOST_RUNS]
-    _follow(by_id)
+    kept = [run_id for run_id in st.session_state[_CHOSEN] if run_id not in shown]
+    choose(by_id, [*kept, *(shown[place] for place in places if place < len(shown))])
 
 
-def _follow(by_id: Mapping[str, Run]) -> None:
-    """Shows the runs that are ticked now, and no evaluation or masks that were chosen before."""
+def _clear(by_id: Mapping[str, Run]) -> None:
+    st.session_state[_AGAIN] = st.session_state.get(_AGAIN, 0) + 1
+    choose(by_id, [])
+
+
+def choose(by_id: Mapping[str, Run], ids: list[str]) -> None:
+    """Tick runs, and show no evaluation or masks that were chosen before."""
+    st.session_state[_CHOSEN] = ids[:MOST_RUNS]
     address.drop("evaluation")
     pair = [run_id for run_id in st.session_state[_CHOSEN] if by_id[run_id].has_masks][:2]
     for key, run_id in zip(("first", "second"), pair if len(pair) > 1 else (), strict=False):

@@ -1,6 +1,7 @@
 """Which study the page shows: the one in hand, with the others to choose from."""
 
 from datetime import datetime
+from typing import Any
 
 import streamlit as st
 
@@ -36,9 +37,9 @@ def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
     return record
 
 
-def study_of_discount(source: str, seeds: int) -> None:
+def study_of_discount(source: str, seeds: int, place: Any = st) -> None:
     """Link to what the current study says of the discount, where it is of this model, can tell, and has more seeds for
-    calibration than what the page shows. source: of the model. seeds: on the page.
+    calibration than what the page shows. source: of the model. seeds: on the page. place: of the link.
     """
     there = studies()
     name = study_in_hand(there)
@@ -55,7 +56,9 @@ def study_of_discount(source: str, seeds: int) -> None:
     told = discount_in_brief(findings) if spec.model.source == source and len(spec.seeds) > seeds else ""
     if told:
         label = f"The {'shipped' if record is None else 'current'} study {told}"
-        st.page_link("pages/start.py", label=plain(label), icon=":material/auto_stories:", query_params={ADDRESS: name})
+        place.page_link(
+            "pages/start.py", label=plain(label), icon=":material/auto_stories:", query_params={ADDRESS: name}
+        )
 
 
 def show(study_id: str) -> None:

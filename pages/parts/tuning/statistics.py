@@ -26,6 +26,7 @@ from pages.parts.plain import plain
 from pages.parts.plot import plots_will_come
 from pages.parts.progress import duration
 from pages.parts.session import engine
+from pages.parts.user_errors import EXPECTED
 
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
 _ASKED, _DRAWN = "statistics_asked", "statistics_drawn"
@@ -86,22 +87,51 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     ready = engine().answered("calibrate", known_key("calibrate", spec))
     if ready is not None:
         return ready
-    question = content_key(spec=spec.model_dump(mode="json"))[:12]
-    if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
-        st.caption(
-            f"See which weights any setting changes: one pass of the dense model over {calibration.samples:d} noised "
-            f"sequences ({plain(_cost(spec))})."
-        )
-        if acting_button("Preview masks", key="tuning_calibrate", icon=":material/grid_on:"):
-            st.session_state[_ASKED] = question
-            permission.allow(model.source)
-            st.rerun()
+    if st.session_state.get(_ASKED) != _question(spec) and not asking.at_hand("calibrate", spec):
+        place = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        _preview_button(spec, "tuning_calibrate", place)
+        place.caption(plain(_cost(spec)), width="content")
         plots_will_come()
         return None
     done = asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
     if done is None:
         plots_will_come()
     return done
+
+
+def offer_preview(model: ModelSpec, calibration: CalibrationParams, stored: Mapping[str, Any], says: str) -> None:
+    """Say what is drawn here once masks are previewed, and draw the button that does that, unless it is being done.
+    stored: of `stored_settings`."""
+    st.info(plain(says))
+    try:
+        spec = CalibrateSpec(model=model, calibration=calibration, **stored)
+        refused = why_no_noise(model)
+    except EXPECTED:  # said beside the settings
+        return
+    if not refused and st.session_state.get(_ASKED) != _question(spec) and not asking.at_hand("calibrate", spec):
+        _preview_button(spec, "tuning_calibrate_beneath")
+
+
+def _preview_button(spec: CalibrateSpec, key: str, place: Any = st) -> None:
+    acting_button(
+        "Preview masks",
+        key,
+        place,
+        icon=":material/grid_on:",
+        help="Which weights any setting changes, before pruning. One pass of the dense model over "
+        f"{spec.calibration.samples:d} noised sequences; after that no setting runs the model.",
+        on_click=_want,
+        args=(spec,),
+    )
+
+
+def _want(spec: CalibrateSpec) -> None:
+    st.session_state[_ASKED] = _question(spec)
+    permission.allow(spec.model.source)
+
+
+def _question(spec: CalibrateSpec) -> str:
+    return content_key(spec=spec.model_dump(mode="json"))[:12]
 
 
 def opened(job: JobRecord) -> Opened | None:

@@ -67,7 +67,7 @@ _COPIES = {
     "noised": "Noised: each block sees itself and the clean text of the blocks before it. Both copies count.",
     "clean": "The clean copy that it is read beside.",
 }
-VIEWS = ("Output error", "Discount", "Text", "Scores")
+VIEWS = ("Token weights", "Text", "Scores", "Output error")
 """Beside the masks."""
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
@@ -92,7 +92,7 @@ def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
 def draw_view(view: str, found: Opened, named: dict[str, TuneParams]) -> None:
     """Draws one of VIEWS."""
     statistics = found.statistics
-    if view == "Discount":
+    if view == "Token weights":
         _discount(statistics, named)
     elif view == "Text":
         _text(statistics, next(iter(named.values())))
