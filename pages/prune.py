@@ -36,9 +36,9 @@ PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks
 VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)
 
 _FIRST = {
-    DISCOUNT: "The weight of each token, the text as the discount sees it, feature scores and output errors, once the "
-    "masks are previewed.",
-    SUGGEST: "A search for the settings with the least output error, once the masks are previewed.",
+    DISCOUNT: "Once masks are previewed: the weight of each token, the text as the discount sees it, scores and output "
+    "errors.",
+    SUGGEST: "Once masks are previewed: a search for the settings with the least output error.",
 }
 
 

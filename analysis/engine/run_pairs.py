@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from analysis.engine.runs import Run
-from analysis.specs import METHODS, ModelSpec, PruneSpec, against, setting_key
+from analysis.specs import METHODS, ModelSpec, PruneSpec, against, detail, setting_key, where
 
 
 class RunPair(NamedTuple):
@@ -60,6 +60,12 @@ def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
         if run.kind == "pruned" and run.parameters and (_setting(run.model, spec), spec.calibration.seed) in wanted:
             found.append((not METHODS[spec.method].discounted, run))
     return [run for _, run in sorted(found, key=lambda one: one[0])]
+
+
+def setting_title(pair: RunPair, method: bool) -> str:
+    """Return what pairs that differ in their calibration seed alone are called. method: whether with their method."""
+    title, removed = METHODS[pair.spec.method].title if method else "", where(pair.spec)
+    return ", ".join(filter(None, (title, removed and f"{removed} sparsity", detail(pair.spec))))
 
 
 def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:

@@ -88,6 +88,17 @@ def role_table(results: Results) -> list[dict[str, str]]:
     return rows + ([] if level is None else [{"model": "Chance", MEAN: f"{100 * level:.1f}", "run": ""}])
 
 
+def roles(results: Results) -> list[str]:
+    """Return what each model is called beside the others: with and without the discount and its calibration seed,
+    where all runs are of one setting; else its name."""
+    called, pairs = list(results.names), comparing.related_pairs(results)["control"]
+    if comparing.is_one_setting(results, pairs):
+        for pair, seed in seeds_of(results, pairs).items():
+            for model, role in zip(pair, reversed(_ROLES), strict=True):
+                called[model] = f"{role}, {seed}"
+    return called
+
+
 def average(results: Results, *models: int) -> Estimate:
     """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
     that all of them have answered."""

@@ -113,7 +113,7 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
 
     The help icon holds the explanation and the formula. The finding's first sentence is large, below a small title;
     without a finding, the first sentence of the explanation follows the title. hint: what a visitor can do, always
-    shown.
+    shown, beside the title where nothing else follows it.
     """
     first, rest = ("", sentence) if finding else _first_sentence(sentence)
     explained = "\n\n".join(filter(None, (plain(rest), formula)))
@@ -123,9 +123,11 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
             f":small[:gray[**{plain(title)}**]]  \n**{plain(news)}**" + (f" {plain(more)}" if more else ""),
             help=explained or None,
         )
+        below = f"{first} {hint}".strip()
     else:
-        st.markdown(f"**{plain(title)}**", help=explained or None)
-    below = f"{first} {hint}".strip()
+        beside = f" · :small[:gray[{plain(hint)}]]" if hint and not first else ""
+        st.markdown(f"**{plain(title)}**{beside}", help=explained or None)
+        below = f"{first} {hint}".strip() if first else ""
     if below:
         st.caption(plain(below))
 

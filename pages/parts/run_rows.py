@@ -27,7 +27,9 @@ COLUMNS = {
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
     "items": st.column_config.NumberColumn(format="%d"),
-    "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
+    "sparsity, %": st.column_config.NumberColumn(
+        format="%.1f", help="Of the prunable weights, as counted in the checkpoint."
+    ),
     "weights in theory, MB": st.column_config.NumberColumn(
         format="%.1f", help="By arithmetic: codes, scales and zero points, or a bit mask and the values left."
     ),

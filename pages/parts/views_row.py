@@ -9,8 +9,8 @@ from pages.parts.keyed import keyed_columns
 
 def views_row(views: Sequence[str], key: str) -> tuple[str, DeltaGenerator]:
     """Draw the choice of a view, the first unless the address names one; return it, and the room at its right."""
-    left, right = keyed_columns([4, 1], f"{key}_row", vertical_alignment="center")
+    left, right = keyed_columns([5, 4], f"{key}_row", vertical_alignment="center")
     view = left.segmented_control(
         "View", views, default=views[0], required=True, key=key, bind="query-params", label_visibility="collapsed"
     )
-    return str(view), right
+    return str(view), right.container(horizontal=True, horizontal_alignment="right", key=f"{key}_beside")

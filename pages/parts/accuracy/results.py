@@ -59,7 +59,9 @@ _running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(
 def accuracies(results: Results) -> None:
     """Draw every model's accuracy on every task."""
     title, sentence, explained, _, hint = _titles(results)
-    table(title, sentence, pd.DataFrame(results.once(tables.accuracy_grid)), _GRID, explained, hint=hint)
+    called = dict(zip(results.names, tables.roles(results), strict=True))
+    rows = [{**row, "model": called.get(row["model"], row["model"])} for row in results.once(tables.accuracy_grid)]
+    table(title, sentence, pd.DataFrame(rows), _GRID, explained, hint=hint)
 
 
 def _titles(results: Results) -> tuple[str, str, str, str, str]:
@@ -189,8 +191,8 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
     chart(
         Exhibit(
             f"Difference to {name}",
-            "Accuracy minus that of the other model on the same items, with its 95 % interval. Filled: significant "
-            "after Holm correction; hollow: not significant, which is not to say equal. "
+            "Accuracy minus that of the other model on the same items, with its 95 % interval; hollow: not significant "
+            "after Holm correction. Not significant is not to say equal. "
             f"{finding_of('tests of an evaluation', results, pairs)} An "
             "interval is of one difference alone, so it can lie beside 0 where "
             "the dot is hollow.",

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from analysis.engine.run_pairs import RunPair
+from analysis.engine.run_pairs import RunPair, setting_title
 from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import MEASURES, Comparison, pooled
-from analysis.specs import METHODS, ModelSpec, PruneSpec, detail, where
+from analysis.specs import METHODS, ModelSpec, PruneSpec
 from analysis.words import counted
 from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
@@ -92,7 +92,7 @@ def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results
     """Draw the fold in which pruned copies are scored, and the accuracy with and without the discount.
 
     The evaluation is the one in the address or at work; else those of runs and their controls; else the newest. pairs:
-    of `matched_pairs`. results: of `pair_results`. drawn: whether accuracies are to be drawn here, and not in full.
+    of `matched_pairs`. results: of `pair_results`. drawn: whether an evaluation is to be drawn here, and not in full.
     """
     runs, settings = _copies(model), None
     if runs and engine().authorizer.may("run"):
@@ -103,8 +103,6 @@ def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results
     elif not runs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
         say_scores(model)
-    if not drawn:
-        return
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
     newest = next(of_model, None)
     named = address.named("evaluation")
@@ -113,6 +111,8 @@ def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results
             in_brief(results, said=True)
         else:
             _offer_scores(settings, runs, pairs)
+        return
+    if not drawn:
         return
     shown = choose_evaluation(newest, instead="" if newest is not None else "nothing", boxed=False)
     if shown is not None:
@@ -240,8 +240,7 @@ def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | Non
     value, chance = float(measure.compute(total)), float(measure.independent(total))
     seeds = None if masks.floor is None else float(measure.compute(masks.floor.total()))
     spec = pairs[0].spec
-    at = ", ".join(filter(None, (where(spec) and f"{where(spec)} sparsity", detail(spec))))
-    said = finding_of("discounted mask", value, seeds, chance, at)
+    said = finding_of("discounted mask", value, seeds, chance, setting_title(pairs[0], method=False))
     st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
     accuracy, told = "Accuracy: not measured on the same items yet. Score both under step 3.", ""
     names = " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.engine.run_pairs import RunPair, pairs_by_setting
+from analysis.engine.run_pairs import RunPair, pairs_by_setting, setting_title
 from analysis.evaluation import tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import Results
@@ -17,7 +17,7 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
-from analysis.specs import METHODS, detail, where
+from analysis.specs import detail
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, kept
@@ -54,14 +54,8 @@ def paired(alike: Alike) -> Paired | None:
         return None
     places = {run_id: place for place, run_id in enumerate(both, 1)}  # after the dense model
     several = len({pair.spec.method for pair in pairs}) > 1
-    settings = {(places[pair.run.id], places[pair.control.id]): _setting(pair, several) for pair in pairs}
+    settings = {(places[pair.run.id], places[pair.control.id]): setting_title(pair, method=several) for pair in pairs}
     return Paired(pairs, results, settings)
-
-
-def _setting(pair: RunPair, several: bool) -> str:
-    """several: whether there are other methods with a discount, too."""
-    removed, method = where(pair.spec), METHODS[pair.spec.method].title if several else ""
-    return ", ".join(filter(None, (method, removed and f"{removed} sparsity", detail(pair.spec))))
 
 
 def say_scores(alike: Alike, against: Paired | None) -> None:

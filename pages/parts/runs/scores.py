@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.run_pairs import pairs_by_setting
+from analysis.engine.run_pairs import RunPair, pairs_by_setting, setting_title
 from analysis.engine.runs import Run
 from analysis.evaluation.results import Results
 from analysis.specs import ModelSpec
@@ -24,7 +24,8 @@ def scores_of_runs(chosen: list[Run], runs: list[Run], place: DeltaGenerator) ->
     """
     compared = sorted(chosen, key=lambda run: run.kind != "dense")  # the others are held against the first
     without = [run.name for run in compared if not run.evaluations]
-    pairs = [] if compared else next(filter(None, map(scored_pairs, pairs_by_setting(runs))), [])
+    settings = [] if compared else list(filter(None, map(scored_pairs, pairs_by_setting(runs))))
+    pairs = _one_setting(settings, place) if settings else []
     together = len(compared) > 1 and not without
     default = compared[0].evaluations[0].record if len(compared) == 1 and compared[0].evaluations else None
     instead = ALL_SEEDS if pairs else "the ticked runs" if together or (compared and default is None) else ""
@@ -40,6 +41,17 @@ def scores_of_runs(chosen: list[Run], runs: list[Run], place: DeltaGenerator) ->
     elif not compared and not evaluations():
         st.info("No accuracies yet. Tick pruned models above and score them on the same items as the dense model.")
     _ask(chosen, runs, open_first=bool(without) or (shown is None and not together))
+
+
+def _one_setting(settings: list[list[RunPair]], place: DeltaGenerator) -> list[RunPair]:
+    """Draw the box of settings, the newest first, and return the pairs of the chosen one."""
+    names = [setting_title(pairs[0], method=True) for pairs in settings]
+    if len(settings) < 2:
+        return settings[0]
+    chosen = place.selectbox(
+        "Setting", names, key="accuracy_setting", bind="query-params", label_visibility="collapsed", width=240
+    )
+    return settings[names.index(chosen)]
 
 
 def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
