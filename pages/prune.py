@@ -57,14 +57,16 @@ def main() -> None:
     with first_line:
         results = pair_results(scored_pairs(pairs))
         answer(pairs, masks, results)
+        if pairs and not has_setting(pairs[0], asked.specs):
+            st.caption(
+                "Nothing is pruned with and without the discount at these settings yet. Shown is the newest pair."
+            )
     with beneath:
         view, beside = views_row(VIEWS, "prune_view")
     with preview:
         st.markdown("**2 · Which weights change**", help=plain(f"In {model_name(model.source)}."))
         found = _preview(model, asked)
         if found is None and masks is not None and view != MASKS:
-            if not has_setting(pairs[0], asked.specs):
-                st.caption("Not pruned with these settings yet: shown is the newest pair.")
             projections_map(masks.comparison, masks.floor)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")

@@ -54,7 +54,7 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
         shown,
         key,
         ticked,
-        hint="Tick one to open it, two to eight to compare them.",
+        hint="Tick one to open it, more to compare them.",
         above=heading,
         on_select=lambda: _follow_ticks(key, by_id),
         selection_mode="multi-row",
