@@ -175,7 +175,8 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
 
 
 def test_the_run_that_matches_the_settings_is_open_at_first_and_none_where_none_matches(pruned):
-    test = app(PAGE, prune_methods="wanda", prune_samples="2", prune_seq_len="32")
+    test = app(PAGE, prune_samples="2", prune_seq_len="32")
+    test.multiselect(key="prune_methods").set_value(["wanda"]).run()
     assert test.session_state["prune_opened"] == pruned.id
     test.slider(key="prune_sparsity").set_value(0.65).run()
     assert test.session_state["prune_opened"] is None and "None has these settings" in texts(test)
