@@ -29,15 +29,16 @@ def main() -> None:
     st.title("Runs")
     start_exhibits()
     runs = known_runs(engine())
-    if not runs:
-        st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
-        primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
+    empty = st.container()
     alike = scored_alike(runs)
     against = None if alike is None else paired(alike)
     if alike is not None:
         say_scores(alike, against)
     chosen = runs_table(runs) if runs else []
     view, beside = views_row(VIEWS, VIEW)
+    if not runs:
+        with empty:
+            _no_runs(linked=view == VIEWS[0])
     if view == "Overview" and not chosen and alike is not None:
         overview(alike, against)
     else:
@@ -45,6 +46,13 @@ def main() -> None:
     st.divider()
     import_runs()
     disk()
+
+
+def _no_runs(linked: bool) -> None:
+    """linked: whether the way to the first run is drawn; the other views have theirs."""
+    st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
+    if linked:
+        primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")
 
 
 def _view(view: str, chosen: list[Run], runs: list[Run], beside: DeltaGenerator) -> None:
