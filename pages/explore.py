@@ -72,7 +72,8 @@ _STYLE = f"""<style>
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{flex:0 0 {_LEFT}px;
 width:{_LEFT}px;min-width:0}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:last-child{{flex:1 1 0;
-min-width:0}}}}
+min-width:0}}
+.st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
 [data-testid='stVerticalBlock']{{display:grid;grid-template-columns:1fr 1fr;align-items:end;gap:.6rem 1rem}}

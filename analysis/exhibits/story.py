@@ -4,7 +4,7 @@ The page, the slides and the report read this one table. Every sentence is made 
 whose numbers a study lacks is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -13,6 +13,7 @@ from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
     called,
+    changes_told,
     discounts,
     factor,
     needs,
@@ -138,32 +139,27 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tup
     """Return lead, sentence and brief where hiding sinks changes more than hiding as many other tokens, but not more
     than hiding others with as much attention. told: the sentence where predictions or text were not measured.
     """
-    lead, amounts = "Token for token, yes.", text_changed(causes)
+    lead, amounts, levels = "Token for token, yes.", text_changed(causes), changes_told(causes)
     predictions = {cause.control: cause.effect for cause in causes if cause.measure == "divergence"}
     if not {COUNT, MASS} <= predictions.keys() & amounts.keys():
         return lead, told, f"{lead.removesuffix('.')}; at equal attention, no."
-    bare = {control: amount.replace(" more", "") for control, amount in amounts.items()}
     sides = {control: -side_of(text_effect(causes, control)) for control in amounts}  # 1: the text changes more
-    first = (
-        f"Hiding them changes predictions and text more than hiding as many others ({bare[COUNT]} more of 100 tokens)."
-        if sides[COUNT] > 0
-        else f"Hiding them changes predictions more than hiding as many others; of 100 tokens of the text, "
-        f"{amounts[COUNT]} differ{'' if sides[COUNT] else ' (not significant)'}."
-    )
     decision = decide(predictions[MASS], rules.shift_of(spec, "divergence"))
-    less = "less" if decision == WORSE else "about as much"
-    second = f"predictions change {less}"
-    if sides[MASS] > 0:
-        second = f"text changes more ({bare[MASS]}), predictions {less}"
-    else:
-        text = "text changes less" if sides[MASS] else "difference of the text is not significant"
-        second = f"{second}, and the {text} ({amounts[MASS]} tokens)"
-    brief = "predictions and text disagree" if sides[MASS] > 0 else "no"
-    return (
-        lead,
-        f"{first} Against others with as much attention, {second}.",
-        f"{lead.removesuffix('.')}; at equal attention, {brief}.",
-    )
+    brief = "no" if decision != CANNOT_TELL else "this study cannot tell"
+    if sides[MASS] > 0 and decision != CANNOT_TELL:
+        brief = "predictions and text disagree"
+    first = f"{levels[0].upper()}{levels[1:]}." if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}."
+    less = {WORSE: "predictions change less", EQUIVALENT: "predictions change about as much"}
+    rest = less.get(decision, "this study cannot tell whether predictions change more")
+    return (lead, f"{first} At equal attention {rest}.", f"{lead.removesuffix('.')}; at equal attention, {brief}.")
+
+
+def _apart(amounts: Mapping[str, str]) -> list[str]:
+    """Return the differences from both controls, with their names."""
+    return [
+        f"{amounts[COUNT]} than with as many others hidden",
+        f"{amounts[MASS]} than with others of as much attention",
+    ]
 
 
 _LEADS = {

@@ -9,6 +9,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story_parts import (
     called,
+    changes_told,
     discounts,
     needs,
     outcomes_of,
@@ -80,16 +81,17 @@ def hidden(findings: Findings) -> Told | None:
         figure = charts.aligned(text.prompt, lines) + chart
         alt = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
         sinks, matched = changed.values()
-        change = f"{counted(sinks, 'token changes', 'tokens change')}, with as many others hidden {matched}"
-        beats.append(f"One text: with its sinks hidden {change}.")
+        change = f"{counted(sinks, 'token changes', 'tokens change')} instead of {matched}"
+        beats.append(f"One text: {change}.")
     over = len(beats)
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
-    beats.append(_over_prompts(own, at_equal, text_changed(those)))
+    beats.append(_over_prompts(own, at_equal, those))
     disagree = _disagree(those)
     notes += [disagree] if disagree else []
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
-        told = text_changed([cause for cause in findings.causes if cause.model == model])
-        beats += [f"{called(findings).get(model, model)}: {listed(list(told.values()))}."] if told else []
+        beats += _other_model(
+            called(findings).get(model, model), [one for one in findings.causes if one.model == model]
+        )
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -116,6 +118,15 @@ def hidden(findings: Findings) -> Told | None:
 def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Summary:
     """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
     text, baseline = text_changed(causes), "hiding as many other tokens"
+    levels = {one.control: one.levels for one in causes if one.measure == "aligned" and one.levels is not None}
+    if text and levels.keys() >= text.keys():
+        changed = {control: [f"{100 * (1 - level):.0f}" for level in both] for control, both in levels.items()}
+        ending = f"; {changed[MASS][1]} at equal attention" if MASS in text else ""
+        return Summary(
+            "Tokens of 100 that change when sinks are hidden",
+            changed[COUNT][0],
+            f"{changed[COUNT][1]} with as many others hidden{ending}",
+        )
     if text:
         ending = f"; at equal attention {text[MASS]}" if MASS in text else ""
         return Summary("Tokens of 100 that change when sinks are hidden", text[COUNT], baseline + ending)
@@ -148,9 +159,34 @@ def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
     return f", {shorter} fewer in all" if shorter > 0 else ""
 
 
-def _over_prompts(own: Cause, at_equal: Cause | None, text: Mapping[str, str]) -> str:
-    """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome."""
-    over = f"Over {own.effect.n} prompts"
+def _other_model(name: str, causes: Sequence[Cause]) -> list[str]:
+    """Tell how much of another model's text changes, and that hiding its sinks does no more than with random weights
+    where that is so; nothing where it was not measured.
+    """
+    amounts = text_changed(causes)
+    if not amounts:
+        return []
+    told = f"{name}: {changes_told(causes, brief=True) or listed(list(amounts.values()))}."
+    return [told + _no_more_than_random(causes)]
+
+
+def _no_more_than_random(causes: Sequence[Cause]) -> str:
+    """Tell, as a further sentence, that with random weights hiding sinks changes the text no less; empty where that is
+    not so, or not measured. causes: of one model.
+    """
+    own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
+    if own is None or own.untrained is None or side_of(own.untrained) >= 0 or own.effect.high < own.untrained.low:
+        return ""
+    return f" Random weights do no less: {' '.join(tokens_more(own.untrained))}."
+
+
+def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
+    """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome. causes: of
+    the same model.
+    """
+    over, text = f"Over {own.effect.n} prompts", text_changed(causes)
+    if levels := changes_told(causes, brief=True, after=" of 100 tokens change"):
+        return f"{over}, {levels}.{_no_more_than_random(causes)}"
     if text:
         beside = f", and {text[MASS]} than hiding others with as much attention" if MASS in text else ""
         return f"{over}, hiding the sinks changes {text[COUNT]} of 100 tokens than hiding as many others{beside}."
@@ -316,10 +352,10 @@ def masks(findings: Findings) -> Told | None:
     if floor:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
-    beats = [f"Switching the discount on changes {share(value)} of the decisions to keep or prune a weight{at}."]
+    beats = [f"The discount changes {share(value)} of the decisions to keep or prune a weight{at}."]
     if floor:
-        chance = f"masks drawn independently would differ by {share(told.chance)}"
-        beats.append(f"Another calibration text with other noise changes {share(floor)}; {chance}.")
+        chance = f"independent masks differ by {share(told.chance)}"
+        beats.append(f"Another calibration text and noise change {share(floor)}; {chance}.")
     return Told(
         "masks",
         title,
@@ -334,7 +370,7 @@ def masks(findings: Findings) -> Told | None:
             for one in changes
         ),
         meaning=story_meanings.of_masks(value, floor or None),
-        takeaway=beats[-1],
+        takeaway=" ".join(beats),
         summary=Summary(
             f"Mask changed by the discount{at}", share(value), f"{share(floor)} by another seed" if floor else ""
         ),
@@ -401,7 +437,7 @@ def accuracy(findings: Findings) -> Told | None:
         tuple(beats),
         f"{pruning.items:,} items, dense accuracy {share(pruning.dense)}; no other models, tasks or calibration texts.",
         (*filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)), *needs(findings)),
-        meaning=story_meanings.of_accuracy(outcomes, margin),
+        meaning=story_meanings.of_accuracy(outcomes),
         takeaway=f"{alone}, compared with the same pruning without it.",
         summary=Summary(
             "Accuracy with the discount",

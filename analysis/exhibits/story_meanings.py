@@ -6,7 +6,7 @@ nothing follows yet.
 
 from collections.abc import Mapping, Sequence
 
-from analysis.statistics.decisions import AT_CHANCE, BETTER, CANNOT_TELL, EQUIVALENT, ONE_SEED, POINTS, WAITING, WORSE
+from analysis.statistics.decisions import AT_CHANCE, BETTER, CANNOT_TELL, EQUIVALENT, ONE_SEED, WAITING, WORSE
 from analysis.words import counted, listed
 
 _ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
@@ -96,13 +96,13 @@ def of_masks(changed: float, by_seed: float | None) -> str:
     return f"Which weights are pruned depends {more} on the calibration sample {than} on the discount."
 
 
-def of_accuracy(outcomes: Mapping[str, str], margin: float) -> str:
-    """Return whether to prune with the discount. outcomes: the decision at each setting. margin: a share."""
+def of_accuracy(outcomes: Mapping[str, str]) -> str:
+    """Return whether to prune with the discount. outcomes: the decision at each setting."""
     where: dict[str, list[str]] = {}
     for setting, outcome in outcomes.items():
         where.setdefault(outcome, []).append(setting)
     if len(where) == 1:
-        return _CHOICES[next(iter(where))].format(margin=POINTS.margin(margin))
+        return _CHOICES[next(iter(where))]
     told = [f"{_AT[outcome]} {listed(where[outcome])}" for outcome in _AT if outcome in where]
     undecided: Sequence[str] = [setting for name, those in where.items() if name not in _AT for setting in those]
     told += [f"undecided at {listed(undecided)}"] if undecided else []
@@ -112,7 +112,7 @@ def of_accuracy(outcomes: Mapping[str, str], margin: float) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "Switch the discount on or off as you like: on these tasks it matters by less than {margin}.",
+    EQUIVALENT: "On these tasks, switch the discount on or off as you like.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",

@@ -109,6 +109,31 @@ def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
     return {name: " ".join(tokens_more(effect)) for name, effect in there.items()} if COUNT in there else {}
 
 
+def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") -> str:
+    """Return how many tokens of 100 change with the sinks and with the tokens of each control hidden, without a full
+    stop; empty where the study does not hold these levels. causes: of one model. brief: without naming what is hidden,
+    and without what could have been detected; after: what follows the first number then.
+    """
+    amounts = text_changed(causes)
+    of = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.control in amounts}
+    levels = {control: cause.levels for control, cause in of.items() if cause.levels is not None}
+    if not amounts or levels.keys() != amounts.keys():
+        return ""
+    changed = {control: [f"{100 * (1 - level):.0f}" for level in both] for control, both in levels.items()}
+    sinks, others = changed[COUNT]
+    unseen = {control: _unseen([of[control].effect], ", ", detectable=not brief) for control in amounts}
+    told_of = {control: f"({amount}{unseen[control]})" for control, amount in amounts.items()}
+    told = f"hiding sinks changes {sinks} of 100 tokens, hiding as many others {others} {told_of[COUNT]}"
+    if brief:
+        told = f"{sinks}{after} instead of {others} {told_of[COUNT]}"
+    if MASS not in changed:
+        return told
+    beside, equal = changed[MASS]
+    if brief or beside != sinks:
+        return f"{told}; at equal attention {beside} instead of {equal} {told_of[MASS]}"
+    return f"{told}, others of equal attention {equal} {told_of[MASS]}"
+
+
 def text_in_words(causes: Sequence[Cause]) -> str:
     """Return a sentence on how much of the text changes, after one that names the controls; empty where that was not
     measured. causes: of one model.
@@ -116,6 +141,8 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     amounts = text_changed(causes)
     if not amounts:
         return ""
+    if levels := changes_told(causes):
+        return f"{levels[0].upper()}{levels[1:]}."
     those = [text_effect(causes, control) for control in amounts]
     bare = [told.replace(" more", "") for told in amounts.values()]
     if len(amounts) > 1 and all(side_of(effect) < 0 for effect in those):  # less agreement than with each control
@@ -130,15 +157,18 @@ def text_effect(causes: Sequence[Cause], control: str) -> Difference:
     return next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", control))
 
 
-def _unseen(effects: Sequence[Difference]) -> str:
-    """Return what the text could have shown, in brackets; empty where each difference is significant."""
+def _unseen(effects: Sequence[Difference], before: str = " (", detectable: bool = True) -> str:
+    """Return what the text could have shown, in brackets; empty where each difference is significant. before: what
+    leads to it; without brackets where that is no bracket. detectable: tell which size would have been detected.
+    """
     open_ones = [effect for effect in effects if not side_of(effect)]
     if not open_ones:
         return ""
     which = (
         "" if len(open_ones) == len(effects) else "the first is " if open_ones[0] is effects[0] else "the second is "
     )
-    return f" ({which}not significant{seen(open_ones[0], POINTS if open_ones[0].detectable() >= 1 else _OF_100)})"
+    could = seen(open_ones[0], POINTS if open_ones[0].detectable() >= 1 else _OF_100) if detectable else ""
+    return f"{before}{which}not significant{could}{')' if before.endswith('(') else ''}"
 
 
 _OF_100 = Unit("tokens", 100.0, 0)

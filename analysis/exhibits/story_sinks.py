@@ -2,33 +2,24 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import (
-    called,
-    factor,
-    number,
-    position,
-    recordings,
-    share,
-    spec_of,
-    spread,
-    tone,
-    within,
-)
+from analysis.exhibits.story_parts import called, factor, number, position, recordings, share, spec_of, spread, tone
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
-from analysis.recording.playback import Played, frame_beside, opening_frame
+from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.study.findings import Findings
-from analysis.words import listed, runs
+from analysis.words import counted, listed, runs
 
 _MASKED = ("[MASK]", "undecided")
 _MIXED = "mixed"
@@ -55,13 +46,12 @@ def sink(findings: Findings) -> Told | None:
     groups: list[Group] = []
     beats: list[str] = []
     notes: list[str] = []
-    strongest: list[str] = []
     names = called(findings)
     for track in played:
         at = frame_beside(frame, last, len(track.frames) - 1)
-        there = track.mass[at] > 0
-        count, tokens, held = int(track.sinks[at].sum()), int(there.sum()), float(track.strength[at])
-        even = count / tokens
+        count, tokens, held = int(track.sinks[at].sum()), _there(track, at), float(track.strength[at])
+        even = float(track.even[at])
+        few = ", seen by few" if even < 0.5 * count / tokens else ""
         top = int((track.mass[at] * track.sinks[at]).argmax())
         name = names.get(track.title, track.title)
         groups.append(
@@ -74,7 +64,7 @@ def sink(findings: Findings) -> Told | None:
                     Mark(
                         "an even split",
                         even,
-                        f"{share(even)} ({count} of {tokens} tokens)",
+                        f"{share(even)} ({count} of {tokens} tokens{few})",
                         charts.NULL,
                         beat=len(beats),
                     ),
@@ -82,12 +72,20 @@ def sink(findings: Findings) -> Told | None:
             )
         )
         token = position(track, at, top)
-        who = f"position {top}, still masked," if token.masked else f"‘{token.text.strip()}’ at {top}"
-        draws = f"{who} draws {factor(float(track.mass[at, top]))} × an even split"
-        beats.append(f"{name}: {draws}.")
-        strongest.append(f"In {within(findings, track.title)}, {draws}.")
+        who = f"position {top}, still masked" if token.masked else f"‘{token.text.strip()}’ at {top}"
+        step = f"step {int(track.frames[at])} of {int(track.frames[-1])}"
+        step = step if track is played[0] else f"as far along ({step})"
+        draws = f"{factor(held / even)} ×{'' if beats else ' an even split'}" if count else "no sinks"
+        strongest = f"; the strongest, {who}, {factor(float(track.mass[at, top]))} ×" if count > 1 else f": {who}"
+        beats.append(f"{name}, {step}: {draws}{strongest if count else ''}.")
         takes = f"{count} of {tokens} tokens take{'s' if count == 1 else ''} {share(held)}"
         notes.append(f"{name}, step {int(track.frames[at])}: {takes}; an even split is {share(even)}.")
+    takeaway = " ".join(beats)
+    masked = _Masked.of(played[0], frame)
+    beats += [masked.in_words] if masked.there else []
+    notes += (
+        ["An even split: what each token would draw if all that see it attended evenly."] if len(played) > 1 else []
+    )
     first = groups[0].marks
     return Told(
         "sink",
@@ -96,37 +94,127 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, "share of all attention in the step shown (%)", 100),
         " ".join(notes),
         tuple(beats),
-        "One text and one step, averaged over all layers and heads.",
+        f"One text and step, all layers averaged.{masked.limits}",
         tuple(notes),
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
-        takeaway=" ".join(strongest),
+        takeaway=takeaway,
         summary=Summary("Attention to the sinks", share(first[0].value), f"{share(first[1].value)} by an even split"),
     )
 
 
+def _there(track: Played, at: int) -> int:
+    return int((track.mass[at] > 0).sum())
+
+
+@dataclass(frozen=True)
+class _Masked:
+    """Masked positions and sinks of a recording. sinks, there, both: how many of each a frame has, and of both.
+
+    becoming: the share of masked positions that are sinks, over all steps; of_sinks: the share of sinks that are
+    masked; of_all: of all positions.
+    """
+
+    sinks: int
+    there: int
+    both: int
+    becoming: float
+    of_sinks: float
+    of_all: float
+
+    @classmethod
+    def of(cls, track: Played, at: int) -> "_Masked":
+        """Count those of a recording and of its frame `at`."""
+        masked = ((track.flags & UNDECIDED) > 0)[:-1]
+        sinks, there = track.sinks[:-1], (track.mass > 0)[:-1]
+        both = (masked & sinks).sum()
+        return cls(
+            int(sinks[at].sum()),
+            int(masked[at].sum()),
+            int((masked[at] & sinks[at]).sum()),
+            float(both / max(masked.sum(), 1)),
+            float(both / max(sinks.sum(), 1)),
+            float(masked.sum() / max(there.sum(), 1)),
+        )
+
+    @property
+    def same(self) -> bool:
+        """Whether sinks and masked positions are the same ones in the frame."""
+        return self.sinks == self.there == self.both
+
+    @property
+    def in_words(self) -> str:
+        """How masked positions and sinks overlap, in the frame and over all steps."""
+        if self.same:
+            told = f"Its {counted(self.sinks, 'sink')} are exactly the {self.there} positions still masked"
+            if self.sinks == 1:
+                told = "Its only sink is the only position still masked"
+        elif self.both == self.sinks:
+            told = f"Its sinks are masked, but so are {self.there - self.both} positions that are no sinks"
+        else:
+            told = f"{self.both} of its {self.sinks} sinks are masked, and {self.there} positions in all"
+        but = "but only" if self.becoming < 0.5 < self.of_sinks else "and"
+        return (
+            f"{told}. Over the whole text {share(self.of_sinks)} of sinks are masked, {but} {share(self.becoming)} of "
+            "masked positions are sinks."
+        )
+
+    @property
+    def limits(self) -> str:
+        """What follows for the frame, as a further sentence; empty where not all of its sinks are masked."""
+        if not self.same:
+            return ""
+        return " It cannot tell sinks from masks: here they are the same."
+
+
 def _sinks_take(track: Played, at: int) -> str:
-    count, tokens = int(track.sinks[at].sum()), int((track.mass[at] > 0).sum())
-    return f"{count} of {tokens} tokens"
+    return f"{int(track.sinks[at].sum())} of {_there(track, at)} tokens"
 
 
 def has_sinks(findings: Findings) -> str:
-    """Tell what the model's commonest kind of sink draws over all prompts, beside the other weights whose sinks draw
-    most; empty where that was not measured.
+    """Tell what the model's sinks draw over all prompts, averaged over all layers and within single ones, beside other
+    weights: random ones, and those whose sinks draw most; empty where that was not measured.
     """
     drawn = _drawn(findings)
     if drawn is None:
         return ""
-    own, null = drawn
-    who = _AT.get(own["kind"], own["kind"])
-    told = (
-        f"over {spec_of(findings).prompts} prompts its commonest sinks ({who}) draw {factor(own['value'])} × an even "
-        "split; with scrambled weights"
-    )
-    random = f"{factor(null['value'])} ×"
-    if _clear(drawn):
-        return f"This model has sinks: {told} at most {random}."
-    return f"This model has no clear sinks: {told} up to {random}."
+    together = {name: _draws(findings, name).get(ALL_LAYERS) for name in _weights(findings)}
+    by_layer = [value for layer, value in _draws(findings, "trained").items() if layer != ALL_LAYERS]
+    known = {name: value for name, value in together.items() if value is not None and name != "trained"}
+    own = together.get("trained")
+    if own is None or not known:
+        return ""
+    hardest = max(known, key=lambda name: known[name])
+    layers = f" (layer by layer {factor(min(by_layer))} to {factor(max(by_layer))} ×)" if by_layer else ""
+    told = f"over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split{layers}"
+    names = [name for name in dict.fromkeys(("random", hardest)) if name in known]
+    nulls = [f"{MOVEMENT_NULLS[name].title} {factor(known[name])} ×" for name in names]
+    has = "has sinks" if _clear(drawn) else "has no clear sinks"
+    return f"This model {has}: {told}; {listed(nulls)}."
+
+
+def _weights(findings: Findings) -> list[str]:
+    """Return the names of all weights whose sinks were recorded, `trained` and the nulls."""
+    return list(dict.fromkeys(row["weights"] for row in findings.tables.get("layers", ())))
+
+
+def _draws(findings: Findings, weights: str) -> dict[str, float]:
+    """Return the corrected share of a sink of any kind by layer: the mean over kinds, by how many sinks each has."""
+    source, found = spec_of(findings).model.source, dict[str, dict[str, dict[str, float]]]()
+    for row in findings.tables.get("layers", ()):
+        if (
+            (row["model"], row["weights"]) == (source, weights)
+            and row["kind"] != ALL_KINDS
+            and row["value"] is not None
+        ):
+            found.setdefault(row["layer"], {}).setdefault(row["measure"], {})[row["kind"]] = row["value"]
+    means = {}
+    for layer, measures in found.items():
+        counts, draws = (measures.get(KIND_MEASURES[name].title, {}) for name in ("count", "corrected-share"))
+        number_of = sum(counts.get(kind, 0.0) for kind in draws)
+        if number_of:
+            means[layer] = sum(counts.get(kind, 0.0) * value for kind, value in draws.items()) / number_of
+    return means
 
 
 Drawn = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -180,6 +268,7 @@ def place(findings: Findings) -> Told | None:
         title += f", and {'most' if written[0]['low'] > 0.5 else 'many'} end as their token is written"
     beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
     notes = [f"{names.get(model, model)}: {_layers_told(layers, shares=True)}." for model, layers in portions.items()]
+    beats += list(filter(None, (_together(findings, source, portions[source]),)))
     ends, summary = "", None
     if written:
         ends = (
@@ -198,7 +287,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
         " ".join(beats),
         tuple(beats),
-        "It does not show why: while most of a text is masked, many sinks would be masked by number alone.",
+        f"It does not show why{_by_number(findings)}.",
         (*notes, f"{spec_of(findings).prompts} prompts per model."),
         plays=True,
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
@@ -207,7 +296,50 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-Portions = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
+def _by_number(findings: Findings) -> str:
+    """Tell how much of the text shown is masked, as an end of the limits; empty where none of it is."""
+    played = recordings(findings)
+    if not played:
+        return ": while much of a text is masked, many sinks would be masked by number alone"
+    masked = _Masked.of(played[0], 0).of_all
+    return f": {share(masked)} of the positions of the text shown are masked, so many sinks would be" if masked else ""
+
+
+def _together(findings: Findings, source: str, layers: "Layers") -> str:
+    """Tell which kind most sinks are once all layers are averaged, where single layers differ; empty where none holds
+    most of them, or where it leads in every layer.
+    """
+    rows = [
+        row
+        for row in findings.tables.get("layers", ())
+        if (row["model"], row["layer"], row["measure"], row["weights"])
+        == (source, ALL_LAYERS, KIND_MEASURES["portion"].title, "trained")
+    ]
+    most = max(rows, key=lambda row: row["value"] or 0.0, default=None)
+    if most is None or (most["value"] or 0.0) <= 0.5:
+        return ""
+    where = [layer for layer, kinds in layers.items() if _leading(kinds) == most["kind"]]
+    told = f"All layers averaged, {share(most['value'])} are {_AT.get(most['kind'], most['kind'])}"
+    draws = _draws(findings, "trained")
+    inside, outside = (
+        [draws[layer] for layer in layers if (layer in where) is held and layer in draws] for held in (True, False)
+    )
+    if not where or not outside:
+        return ""
+    if inside and min(inside) > max(outside):
+        told += (
+            f": {_layer_names(where)} concentrate{'' if len(where) > 1 else 's'} attention most "
+            f"({spread(min(inside), max(inside), factor)} × against {spread(min(outside), max(outside), factor)} ×)"
+        )
+    return f"{told}."
+
+
+def _leading(kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    return max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
+
+
+Layers = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Portions = Mapping[str, Layers]
 
 
 def _portions(findings: Findings) -> Portions:
@@ -257,7 +389,7 @@ def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]], shares: 
     """
     leading: dict[str, list[str]] = {}
     for layer, kinds in layers.items():
-        kind = max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
+        kind = _leading(kinds)
         mixed = not shares and (kinds[kind]["value"] or 0.0) <= 0.5
         leading.setdefault(_MIXED if mixed else kind, []).append(layer)
     told = []
@@ -311,12 +443,14 @@ def movement(findings: Findings) -> Told | None:
     value = float(np.mean([row["value"] for row in observed]))
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     rate = story_meanings.rate(value, steps)
+    hardest = (_strongest_weights(by_model[source]) or [""])[0]
     beats = [f"A layer gains {number(value)} new sinks per step.{_beside(observed, fixed, positions)}"]
+    beats += [_hardest(observed, hardest, by_model[source][hardest])] if hardest else []
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
     return Told(
         "movement",
-        _moves(observed, fixed, rate),
+        _moves(observed, fixed, rate) + _but(by_model[source], fixed),
         charts.bars(groups, "new sinks per layer and step: mean over layers, and the least and most of a layer"),
         "; ".join(
             f"{names[model]}, {of}: {_mean(rows)}" for model, births in by_model.items() for of, rows in births.items()
@@ -330,9 +464,14 @@ def movement(findings: Findings) -> Told | None:
         ),
         plays=True,
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=beats[0],
+        takeaway=" ".join(beats[: 1 + bool(hardest)]),
         summary=Summary(
-            "New sinks per layer and step", number(value), "" if fixed is None else f"{_mean(fixed)} by writing alone"
+            "New sinks per layer and step",
+            number(value),
+            "; ".join(
+                [f"{_mean(rows)} {of}" for rows, of in ((fixed, "by writing alone"),) if rows]
+                + ([f"{_mean(by_model[source][hardest])} with {hardest}"] if hardest else [])
+            ),
         ),
     )
 
@@ -354,7 +493,7 @@ def _moves(observed: Rows, fixed: Rows | None, rate: str) -> str:
     if fixed is None:
         return f"A layer gains {rate}"
     if len(above) == len(observed):
-        return f"A layer gains {rate}, more often than the writing of tokens explains"
+        return f"A layer gains {rate}, more often than writing explains"
     if above:
         return f"Only in {_layer_names(above)} do new sinks appear more often than the writing of tokens explains"
     if len(_layers_above(fixed, observed)) == len(observed):
@@ -362,10 +501,35 @@ def _moves(observed: Rows, fixed: Rows | None, rate: str) -> str:
     return "No layer is shown to gain sinks more often than the writing of tokens explains"
 
 
+def _but(births: Mapping[str, Rows], fixed: Rows | None) -> str:
+    """Return in which layers all untrained weights are exceeded, as the end of the title, where writing alone is
+    exceeded in every layer; empty elsewhere.
+    """
+    observed, nulls = births["observed"], [null.title for null in MOVEMENT_NULLS.values() if null.weights]
+    if fixed is None or not births.keys() & set(nulls) or len(_layers_above(observed, fixed)) < len(observed):
+        return ""
+    above = [_layers_above(observed, births[title]) for title in nulls if title in births]
+    all_of = [layer for layer in above[0] if all(layer in layers for layers in above)]
+    if len(all_of) == len(observed):
+        return "; every layer exceeds all untrained weights"
+    exceed = "exceeds" if len(all_of) < 2 else "exceed"
+    return f"; {f'only {_layer_names(all_of)}' if all_of else 'no layer'} {exceed} all untrained weights"
+
+
+def _hardest(observed: Rows, hardest: str, null: Rows) -> str:
+    """Tell the untrained weights that gain most sinks, and in which layers the model gains more and fewer."""
+    above, below = _layers_above(observed, null), _layers_above(null, observed)
+    told = ", ".join(
+        f"{side} in {_layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
+    )
+    told = f"the model gains {told}" if told else "no layer differs significantly"
+    return f"Of untrained weights the strictest, {hardest}, gain {_mean(null)}: {told}."
+
+
 def _beside(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:
     """Return how many would appear under the nulls, as a sentence after another one."""
-    told = [] if fixed is None else [f"{_mean(fixed)} if only the writing of tokens moved sinks"]
-    told += [] if positions is None else [f"{_mean(positions)} if they were at random positions"]
+    told = [] if fixed is None else [f"{_mean(fixed)} if only writing moved sinks"]
+    told += [] if positions is None else [f"{_mean(positions)} at random positions"]
     if not told:
         return ""
     stay = positions is not None and _mostly_stay(observed, positions)

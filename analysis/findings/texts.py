@@ -7,9 +7,9 @@ import numpy as np
 from analysis.words import counted, percent
 
 
-def written_text(confidence: np.ndarray, names: Sequence[str]) -> str:
+def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0) -> str:
     """How sure a model was of its text: confidence (T, N), the probability of each token when it was chosen, NaN where
-    none was. names (N,): of the finished tokens.
+    none was. names (N,): of the finished tokens. prompt: how many of them are the prompt's, whose masks count as well.
 
     A token that was edited counts as it was chosen last.
     """
@@ -20,6 +20,8 @@ def written_text(confidence: np.ndarray, names: Sequence[str]) -> str:
     sure = np.where(chosen.any(axis=0), confidence[last, np.arange(confidence.shape[1])], np.nan)
     least = int(np.nanargmin(sure))
     said = f"{counted(int(np.isfinite(sure).sum()), 'token')} in {counted(len(confidence), 'forward')}"
+    inside = int(np.isfinite(sure[:prompt]).sum())
+    said += f" ({inside} of them in the prompt)" if inside else ""
     if np.isfinite(sure).sum() < 2 or np.nanmax(sure) == np.nanmin(sure):
         return f"{said}."
     return (

@@ -30,9 +30,10 @@ class Track:
 
     tokens (T, S) and final (S,): ids, with their text in names. present, given, undecided, accepted (T, S) bool: what
     each token of a step's input is. written, edited, taken_back (T, S) bool: what each step does to it. confidence
-    (T, S): of the tokens a step chose, NaN elsewhere. mass (T, S): mean relative mass, of which uniform attention gives
-    1, NaN where nothing is. sinks (T, S) bool. thresholds (T,): what a sink's mass exceeds, NaN where each position has
-    its own. open_block (T, 2): positions a step writes in; None where there is one block. mask_token: id, or None.
+    (T, S): of the tokens a step chose, NaN elsewhere. mass (T, S): mean mass divided by what uniform attention gives
+    the position under the model's mask, NaN where nothing is. uniform (T, S): what it was divided by; None where that
+    is 1 everywhere. sinks (T, S) bool. thresholds (T,): what a sink's mass exceeds, NaN where each position has its
+    own. open_block (T, 2): positions a step writes in; None where there is one block. mask_token: id, or None.
     branch: the step and position where a token was written by hand, if this text left another one there; beside that
     one, what differs is marked.
     """
@@ -55,6 +56,7 @@ class Track:
     thresholds: np.ndarray
     open_block: np.ndarray | None = None
     branch: tuple[int, int] | None = None
+    uniform: np.ndarray | None = None
 
 
 def playback(tracks: list[Track], step: int = 0, telling: int | None = None, play: str = "") -> dict[str, Any]:
@@ -71,8 +73,8 @@ def playback(tracks: list[Track], step: int = 0, telling: int | None = None, pla
 @dataclass(frozen=True)
 class Played:
     """A track as the player receives it. frames (n,): the step of each frame; mass (n, S): 1 is uniform attention;
-    flags (n, S): the bits above; words (n, S) of str: empty where there is no token. The last frame is the finished
-    text.
+    flags (n, S): the bits above; words (n, S) of str: empty where there is no token. uniform (n, S): the mass that
+    uniform attention gives. The last frame is the finished text.
     """
 
     title: str
@@ -80,6 +82,7 @@ class Played:
     mass: np.ndarray
     flags: np.ndarray
     words: np.ndarray
+    uniform: np.ndarray
 
     @property
     def sinks(self) -> np.ndarray:
@@ -89,8 +92,16 @@ class Played:
     @property
     def strength(self) -> np.ndarray:
         """Return the share of each frame's attention that its sinks take, (n,); 0 in the finished text."""
-        total = self.mass.sum(axis=1)
-        return np.divide((self.mass * self.sinks).sum(axis=1), total, out=np.zeros(len(total)), where=total > 0)
+        return self._share_of_sinks(self.mass * self.uniform)
+
+    @property
+    def even(self) -> np.ndarray:
+        """Return the share that uniform attention would give each frame's sinks, (n,)."""
+        return self._share_of_sinks(self.uniform * (self.mass > 0))
+
+    def _share_of_sinks(self, paid: np.ndarray) -> np.ndarray:
+        total = paid.sum(axis=1)
+        return np.divide((paid * self.sinks).sum(axis=1), total, out=np.zeros(len(total)), where=total > 0)
 
 
 def unpacked(track: Mapping[str, Any]) -> Played:
@@ -102,7 +113,9 @@ def unpacked(track: Mapping[str, Any]) -> Played:
     flags = np.frombuffer(data, np.uint8, cells, 10 * cells)
     shape = len(frames), positions
     words = np.array(track["names"], dtype=object)[token]
-    return Played(track["title"], frames, mass.reshape(shape), flags.reshape(shape), words.reshape(shape))
+    uniform = np.frombuffer(data, "<f4", offset=11 * cells) if track.get("uneven") else np.ones(cells, np.float32)
+    arrays = (each.reshape(shape) for each in (mass, flags, words, uniform))
+    return Played(track["title"], frames, *arrays)
 
 
 def frame_beside(frame: int, last: int, own_last: int) -> int:
@@ -148,6 +161,8 @@ def _packed(track: Track) -> dict[str, Any]:
         chosen_in[frames].astype("<u2"),
         _flags(track, starts),
     )
+    if track.uniform is not None:
+        arrays += (np.nan_to_num(_with_last(track.uniform, 0.0))[frames].astype("<f4"),)
     cells = b"".join(values.tobytes() for values in arrays)
     return {
         "title": track.title,
@@ -159,6 +174,7 @@ def _packed(track: Track) -> dict[str, Any]:
         "thresholds": [round(float(value), 4) if np.isfinite(value) else None for value in track.thresholds[starts]],
         "blocks": None if track.open_block is None else track.open_block[starts].tolist(),
         "branch": None if track.branch is None else list(track.branch),
+        **({} if track.uniform is None else {"uneven": True}),
         "cells": base64.b64encode(zlib.compress(cells, 9)).decode(),
     }
 
@@ -205,6 +221,9 @@ def track(trajectory: Trajectory, params: SinkParams, title: str = "") -> Track:
     info = trajectory.info
     changes = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, info.model.mask_token)
     mass, visible = definitions.mean_mass(trajectory.mass), trajectory.pattern.visible(None)
+    uniform = None if trajectory.pattern.is_even else trajectory.pattern.uniform_mass.mean(axis=(1, 2))
+    if uniform is not None:
+        mass = definitions.corrected_share(mass, uniform)
     thresholds = [definitions.common_threshold(row, params, seen) for row, seen in zip(mass, visible, strict=True)]
     return Track(
         title=title or info.model.source,
@@ -225,6 +244,7 @@ def track(trajectory: Trajectory, params: SinkParams, title: str = "") -> Track:
         thresholds=np.array([np.nan if threshold is None else threshold for threshold in thresholds]),
         open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
         branch=None if info.branch is None else (info.branch.step, info.branch.position),
+        uniform=uniform,
     )
 
 

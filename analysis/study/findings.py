@@ -116,7 +116,8 @@ class Cause(Found):
     """Change from hiding a model's sinks beyond that from a control. measure: a row of `MEASURES`. control: a row of
     `CONTROLS`. effect: over prompts, in the measure's unit. shares: of attention hidden, at the sinks and at the
     control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
-    a model with random weights, None where none was asked for.
+    a model with random weights, None where none was asked for. levels: the measure's means with the sinks and with the
+    control hidden; None per unit of attention, and in studies of earlier versions.
     """
 
     model: str
@@ -127,6 +128,7 @@ class Cause(Found):
     effect: Difference
     shares: tuple[float | None, float | None]
     untrained: Difference | None = None
+    levels: tuple[float, float] | None = None
 
 
 class Continuation(Found):

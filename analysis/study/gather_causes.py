@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.engine import JobRecord
 from analysis.engine.planned_parts import Part
-from analysis.evaluation.ablation_effects import COUNT, TESTED, effect_of, effects
+from analysis.evaluation.ablation_effects import COUNT, TESTED, UNIT, effect_of, effects, levels_of
 from analysis.specs import CONTROLS, StudySpec
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
@@ -26,6 +26,7 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             unmatched=row.get("unmatched", 0),
             effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
             shares=tuple(row["shares"]),
+            levels=None if row["against"] == UNIT else levels_of(job.summary["rows"], row)[:2],
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
             ),

@@ -60,6 +60,7 @@ function mount(root, packed, options = {}) {
     put("above", several.length > 1 ? "" : aboveNull(first, view));
     put("rastertitle", where);
     put("lives", several.length > 1 ? "" : lived(first, view));
+    put("base", several.length > 1 ? "" : overAll(first, view));
     put("curvetitle", to ? `Attention to ${of}` : "");
     const row = definitions.find((each) => each.name === view.definition);
     put("parameter", `${PARAMETERS[row.parameter] ?? row.parameter} =`);
@@ -319,8 +320,10 @@ function drawBar(element, app, mass) {
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;
   const doublings = [2, 4, 8, 16].filter((n) => n < ceiling * 0.6 && (n > 2 || ceiling < 12));
-  const marks = mass ? [[1, "even split"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
+  const marks = mass ? [[1, "1×"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
   for (const [value, text] of marks) g.fillText(text, x(value), 19);
+  g.textAlign = "left";
+  g.fillText(mass ? "× even split, by powers of two" : "share, square-root scale", 6, 31);
   if (!mass) return;
   g.strokeStyle = theme.ink;
   g.lineWidth = 2;

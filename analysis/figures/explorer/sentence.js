@@ -67,19 +67,33 @@ function finding(recording, view, definitions) {
   if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
   const keys = recording.keys[t1];
   const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
-  return ["", `${few(count)} of ${keys} positions ${be}`, `: ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
+  return ["", `${few(count)} of ${keys} positions ${be}`, ` (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
 }
-// How many of a step's sinks are not decided yet, and how many of all positions are; empty where all are decided.
+// How a step's sinks and its open positions overlap; empty where no position is open.
 function stillOpen(recording, view, step) {
   const flags = recording.sinks(view, view.layer, view.head), name = recording.noise ? "undecided" : "masked";
-  let sinks = 0, openSinks = 0, open = 0;
-  for (let s = 0; s < recording.S; s++) {
-    const flag = flags[step * recording.S + s], undecided = recording.stateAt(step, s) === UNDECIDED;
-    sinks += flag; open += undecided; openSinks += flag && undecided ? 1 : 0;
-  }
+  const { sinks, open, both } = overlap(recording, flags, step, step);
   if (!open) return "";
-  const which = sinks === 1 ? `It is ${openSinks ? "still" : "not"} ${name}` : `${openSinks === sinks ? `All ${sinks}` : `${openSinks || "None"} of the ${sinks}`} are still ${name}`;
-  return ` ${which}; of all ${recording.keys[step]} positions ${open} ${open === 1 ? "is" : "are"}.`;
+  const them = sinks === 1 ? "It is" : "They are", others = open - both;
+  return both === sinks && both === open
+    ? ` ${them} exactly the ${open === 1 ? "position" : `${open} positions`} still ${name}: here sinks and masks are the same.`
+    : ` ${both} of ${sinks} ${both === 1 ? "is" : "are"} still ${name}, as ${others === 1 ? "is 1 position" : `are ${others} positions`} that ${others === 1 ? "is" : "are"} no sink${others === 1 ? "" : "s"}.`;
+}
+// The same over all steps, as shares; empty where no position is open or none is a sink.
+function overAll(recording, view) {
+  const flags = recording.sinks(view, view.layer, view.head), name = recording.noise ? "undecided" : "masked";
+  if (flags === null) return "";
+  const all = recording.remember(`overlap ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => overlap(recording, flags, 0, recording.T - 1));
+  return all.open && all.sinks ? `over all steps ${percent(all.both / all.sinks)} of sinks are ${name}, ${percent(all.both / all.open)} of ${name} positions are sinks` : "";
+}
+// How many sinks, open positions and both there are from one step to another.
+function overlap(recording, flags, from, to) {
+  let sinks = 0, open = 0, both = 0;
+  for (let i = from * recording.S; i < (to + 1) * recording.S; i++) {
+    const undecided = recording.state[i] === UNDECIDED;
+    sinks += flags[i]; open += undecided; both += flags[i] && undecided ? 1 : 0;
+  }
+  return { sinks, open, both };
 }
 // How many heads give their sinks more than any head of their layer does with random weights.
 function aboveNull(recording, view) {
@@ -88,13 +102,28 @@ function aboveNull(recording, view) {
   const { L, H } = recording, above = shares.reduce((sum, share, i) => sum + (share > nulls[Math.floor(i / H)][1]), 0);
   return `: ${above} of ${L * H} lie above`;
 }
-// How many positions are sinks in some step, and the longest time that one is.
+// How many positions are sinks in some step and for how long, beside as many sinks drawn at random in every step.
 function lived(recording, view) {
   const flags = recording.sinks(view, view.layer, view.head), { T, S } = recording;
   if (flags === null) return "";
-  const lives = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => Array.from({ length: S }, (_, s) => { let steps = 0; for (let t = 0; t < T; t++) steps += flags[t * S + s]; return steps; }));
-  const longest = Math.max(...lives), ever = lives.filter(Boolean).length;
-  return ever ? `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink," : "become sinks, the most lasting"} for ${longest} of ${T} steps` : ": no sinks in any step";
+  const { ever, longest, total, chance } = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, flags));
+  if (!ever) return ": no sinks in any step";
+  const mean = (number) => few(Math.round((10 * total) / number) / 10);
+  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} steps on average and ${longest} of ${T} at most. At random positions of the same state, as many sinks a step would make ${Math.round(chance)}, for ${mean(chance)} steps.`;
+}
+// chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
+function lives(recording, flags) {
+  const { T, S, state } = recording, steps = new Uint32Array(S), never = new Float64Array(S).fill(1);
+  for (let t = 0; t < T; t++) {
+    const there = new Uint32Array(8), sinks = new Uint32Array(8);
+    for (let i = t * S; i < (t + 1) * S; i++) { there[state[i]] += 1; sinks[state[i]] += flags[i]; }
+    for (let s = 0; s < S; s++) {
+      const own = state[t * S + s];
+      steps[s] += flags[t * S + s];
+      if (own !== ABSENT) never[s] *= 1 - sinks[own] / there[own];
+    }
+  }
+  return { ever: steps.filter(Boolean).length, longest: Math.max(...steps), total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
 function gaussianTail(k) {

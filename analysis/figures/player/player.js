@@ -59,6 +59,7 @@ async function unpacked(track) {
     confidence: new Uint16Array(buffer, 6 * cells, cells),
     chosenIn: new Uint16Array(buffer, 8 * cells, cells),
     flags: new Uint8Array(buffer, 10 * cells, cells),
+    uniform: track.uneven ? new Float32Array(buffer.slice(11 * cells)) : null, // what an even split gives each token
   };
 }
 
@@ -150,7 +151,7 @@ class TrackView {
       this.slots[position].state = state;
     }
     this.shown = at;
-    const step = this.player.views.length > 1 && !this.player.branches && at < track.last && this !== this.player.views[0] ? `Step ${track.frames[at]} of ${track.frames.at(-1)}: ` : "";
+    const step = this.player.views.length > 1 && !this.player.branches && at < track.last && this !== this.player.views[0] ? `Step ${track.frames[at]} of ${track.frames.at(-1)}, as far along: ` : "";
     this.told.textContent = step + this.summary();
     this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
     if (first >= 0) this.follow(this.slots[first]);
@@ -222,14 +223,17 @@ class TrackView {
   summary() {
     const { track } = this, row = this.shown * track.positions;
     if (this.shown === track.last) return "finished: the model no longer reads this text";
-    let sinks = 0, tokens = 0, held = 0, all = 0;
+    let sinks = 0, tokens = 0, held = 0, all = 0, even = 0, every = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
-      all += track.mass[cell];
-      if (track.mass[cell]) tokens += 1;
-      if (track.flags[cell] & SINK) (sinks += 1), (held += track.mass[cell]);
+      if (!track.mass[cell]) continue;
+      const uniform = track.uniform?.[cell] ?? 1, paid = track.mass[cell] * uniform;
+      tokens += 1;
+      all += paid;
+      every += uniform;
+      if (track.flags[cell] & SINK) (sinks += 1), (held += paid), (even += uniform);
     }
     if (!sinks) return "no sink";
-    return `${sinks} of ${tokens} tokens: ${multiple((held / all) * (tokens / sinks))} an even split`;
+    return `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens: ${multiple(held / all / (even / every))} an even split`;
   }
 
   describe(position) {
@@ -245,7 +249,7 @@ class TrackView {
     if (this.others?.[position]) told.push(`‘${visible(this.others[position])}’ in the other text`);
     if (flags & ACCEPTED) told.push("may be taken back");
     if (flags & (EDITED | TAKEN_BACK)) told.push(`${flags & EDITED ? "edited" : "taken back"}, was ${quoted(cell - track.positions)}`);
-    if (this.shown < track.last) told.push(`mass ${((track.mass[cell] / FULL) * track.highest).toFixed(2)}`);
+    if (this.shown < track.last) told.push(`${((track.mass[cell] / FULL) * track.highest).toFixed(2)} × an even split`);
     if (flags & SINK) told.push("attention sink");
     return told.join(" · ");
   }

@@ -14,13 +14,13 @@ from pages.parts.recordings.recording import Recording
 def text(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draws the tab, which has no controls."""
     info, trajectory = recording.info, recording.trajectory
-    span = trajectory.written
+    last = trajectory.written.stop
     names = [position_name(at, label) for at, label in enumerate(trajectory.labels())]
     heading(
         "What the model wrote",
         "The finished text, up to where the model ended it.",
         "The model's probability of each token, at temperature 1, in the step that chose it last.",
-        finding_of("written text", trajectory.confidence[:, span], names[span]),
+        finding_of("written text", trajectory.confidence[:, :last], names[:last], prompt=info.prompt_length),
     )
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     exhibit_text(
