@@ -154,7 +154,7 @@ def _packed(track: Track) -> dict[str, Any]:
     highest = float(np.nanmax(track.mass, initial=0.0))
     mass = np.nan_to_num(_with_last(track.mass, 0.0)) / (highest or 1.0)
     sure = np.where(np.isfinite(chosen), 1 + np.rint(np.nan_to_num(chosen) * _CHOSEN), 0)
-    arrays = (
+    arrays: tuple[np.ndarray, ...] = (
         indices[frames].astype("<u4"),
         np.rint(mass[frames] * _FULL).astype("<u2"),
         sure[frames].astype("<u2"),
