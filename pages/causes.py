@@ -24,26 +24,27 @@ SHOWS = (
 
 def main() -> None:
     """Draws the page."""
-    st.title("Causes")
-    st.caption("What does a model lose without its sinks?")
     start_exhibits()
     for experiment in (ABLATION, EVICTION):
         job = experiment.stated()
         if job is not None:
+            st.title("Causes")
             experiment.shown(job)
             name = experiment.name
             export_button(f"SinkScope: causes, {name} over prompts", experiment.settings(job), name)
             return
-    # First: a view that is not drawn while a recording runs would be forgotten.
-    view = st.segmented_control(
-        "View",
-        VIEWS,
-        default=VIEWS[0],
-        required=True,
-        key="causes_view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    with st.container(horizontal=True, vertical_alignment="center", key="causes_title"):
+        st.title("Causes", width="content")
+        # First: a view that is not drawn while a recording runs would be forgotten.
+        view = st.segmented_control(
+            "View",
+            VIEWS,
+            default=VIEWS[0],
+            required=True,
+            key="causes_view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
     over_prompts = OVER_PROMPTS.get(view)
     recording = recording_to_look_at(SHOWS) if over_prompts is None else recording_in_hand(SHOWS)
     if recording is None:

@@ -13,35 +13,30 @@ from pages.parts.recordings.by_layer import by_layer
 from pages.parts.study.claims import claims
 
 SETS, CLAIMS = "Sinks over prompts", "What papers claim"
-_ASKS = {
-    SETS: "Which tokens are sinks, and do they move?",
-    CLAIMS: "Does what papers say about sinks hold for your model?",
-}
 
 
 def main() -> None:
-    """Draws the page."""
-    st.title("Evidence")
-    question = st.container()
+    """Draw the page."""
+    with st.container(horizontal=True, vertical_alignment="center", key="evidence_title"):
+        st.title("Evidence", width="content")
+        part = st.segmented_control(
+            "Part",
+            (SETS, CLAIMS),
+            default=SETS,
+            required=True,
+            key="evidence_part",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
     start_exhibits()
-    part = st.segmented_control(
-        "Part",
-        (SETS, CLAIMS),
-        default=SETS,
-        required=True,
-        key="evidence_part",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    question.caption(_ASKS[part])
     settings: dict[str, Any] | None
     if part == CLAIMS:
         settings = tested_claims()
+        claims(expanded=False)
         if settings is not None:
             export_button("SinkScope: claims about sinks", settings, settings["model"]["source"])
         return
     settings = by_layer()
-    claims(expanded=settings is None)
     if settings is not None:
         export_button("SinkScope: evidence", settings, ", ".join(settings))
 

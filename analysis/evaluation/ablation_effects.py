@@ -18,7 +18,7 @@ from analysis.statistics.differences import Difference, in_family
 class Measure(NamedTuple):
     """A number per prompt. axis: with its unit. percent: a share. untouched: its value where nothing is acted on, or
     the name of the numbers that hold it. tested: differences in it are tested and drawn; if not, it stands in tables
-    alone.
+    alone. change, change_axis: what its differences are called where they are drawn, more change to the right.
     """
 
     title: str
@@ -26,15 +26,40 @@ class Measure(NamedTuple):
     percent: bool
     untouched: float | str
     tested: bool = True
+    change: str = ""
+    change_axis: str = ""
+
+    @property
+    def falls(self) -> bool:
+        """Whether it falls as more changes."""
+        return self.untouched == 1.0
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
     "divergence": Measure(
-        "Change of the predictions", "KL divergence from the untouched prediction (nats)", False, 0.0
+        "Change of the predictions",
+        "KL divergence from the untouched prediction (nats)",
+        False,
+        0.0,
+        change="Change of the predictions",
+        change_axis="more change than with the control (nats)",
     ),
-    "aligned": Measure("Agreement with the untouched text", "share of tokens in common, aligned", True, 1.0),
+    "aligned": Measure(
+        "Agreement with the untouched text",
+        "share of tokens in common, aligned",
+        True,
+        1.0,
+        change="Change of the text",
+        change_axis="more changed tokens than with the control (of 100)",
+    ),
     "agreement": Measure(
-        "Agreement by position", "share of tokens that stayed the same at their position", True, 1.0, tested=False
+        "Agreement by position",
+        "share of tokens that stayed the same at their position",
+        True,
+        1.0,
+        tested=False,
+        change="Change by position",
+        change_axis="more changed tokens than with the control (of 100)",
     ),
     "confidence": Measure("Confidence", "mean probability of the tokens chosen", True, "confidence_before"),
 }
@@ -145,6 +170,13 @@ def effect_of(row: Row) -> Difference:
     """The difference in a row of `effects`, NaN where it has no interval; earlier versions wrote fewer fields."""
     kept = {name: row[name] for name in Difference.__dataclass_fields__ if name in row}
     return Difference(**kept | {name: np.nan for name in ("value", "low", "high") if kept[name] is None})
+
+
+def as_change(row: Row) -> dict[str, Any]:
+    """Return an effect with its sign turned where its measure falls as more changes: above 0, more changes."""
+    if not MEASURES[row["measure"]].falls or row["low"] is None:
+        return dict(row)
+    return {**row, "value": -row["value"], "low": -row["high"], "high": -row["low"]}
 
 
 def shown(effect: Row) -> bool:

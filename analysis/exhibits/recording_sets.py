@@ -1,6 +1,7 @@
 """The figures of sets of recordings, for the page and the command line alike. Imports no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
+from analysis.findings.layers import MOVES_BY, PLACES, SetAnswer, beyond_every_null, tested_nulls
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -29,7 +31,7 @@ from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
-from analysis.words import percent
+from analysis.words import listed, percent
 
 PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance")
 """The rows of `MOVES` that the figure shows, beside the life of a sink; the tables hold all."""
@@ -50,30 +52,85 @@ def noise_of(sets: Iterable[RecordingSet]) -> str:
     return "uniform" if noises == {"uniform"} else "mask"
 
 
-def layers_by_kind(sets: Sets) -> Exhibit:
-    """Which kinds of token each layer's sinks are: a row a model."""
-    return layers_shown(kind_table(sets), count_table(sets), prompts_of(sets))
+def layers_by_kind(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> Exhibit:
+    """Return the figure of which tokens each layer's sinks are and how they move, a row a model. told: of `answers`,
+    which say in which layers sinks move more than every null.
+    """
+    return layers_shown(kind_table(sets), count_table(sets), movement_table(sets), prompts_of(sets), told or {})
 
 
-def layers_shown(kinds: pd.DataFrame, counts: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
-    """The same of the tables of sets. prompts: by model."""
-    counted = dict(iter(counts.groupby("model"))) if len(counts) else {}
-    rows = [_layer_kinds(str(name), table, counted.get(name)) for name, table in kinds.groupby("model", sort=False)]
-    told = ", ".join(f"{count} ({name})" for name, count in prompts.items())
-    formulas = "\n\n".join(
-        f"{row.title}: {row.sentence}\n\n$${row.formula}$$"
-        for row in (KIND_MEASURES[name] for name in ("count", "corrected-share"))
-    )
+def each_by_layer(sets: Sets, told: Mapping[str, SetAnswer]) -> list[Exhibit]:
+    """Return the same, a figure per model on common axes, with what its layers show as its finding."""
+    kinds = kind_table(sets)
+    models = layer_rows(kinds, count_table(sets), movement_table(sets), told)
+    return [
+        replace(
+            _of_layers([model], models, kinds[kinds["model"] == model.name], {model.name: sets[model.name].prompts}),
+            title=f"{model.name}, by layer",
+            finding=told[model.name].kinds,
+        )
+        for model in models
+    ]
+
+
+def layers_shown(
+    kinds: pd.DataFrame,
+    counts: pd.DataFrame,
+    moved: pd.DataFrame,
+    prompts: Mapping[str, int],
+    told: Mapping[str, SetAnswer] | None = None,
+) -> Exhibit:
+    """Return the figure of `layers_by_kind` of the tables of sets. prompts: by model."""
+    return _of_layers(layer_rows(kinds, counts, moved, told or {}), (), kinds, prompts)
+
+
+def _of_layers(
+    models: Sequence[layer_kinds.LayerKinds],
+    beside: Sequence[layer_kinds.LayerKinds],
+    kinds: pd.DataFrame,
+    prompts: Mapping[str, int],
+) -> Exhibit:
+    counted = ", ".join(f"{count} ({name})" for name, count in prompts.items())
+    judged = any(model.births is not None and model.births.beyond is not None for model in models)
+    filled = " Diamonds: more than every null, jointly at 95 %." if judged else ""
+    row = KIND_MEASURES["count"]
     return Exhibit(
         "The sinks of each layer",
-        "95 % intervals over prompts. Bars: sinks per step, by kind of token. Dots: attention to a sink by kind, × "
-        f"uniform attention (dotted line); grey lines: mean over all sinks of the layer. Prompts: {told}. Kinds "
-        f"below {percent(layer_kinds.LEAST_PORTION, 0)} of a layer's sinks have no dot. Random weights: "
-        f"{MOVEMENT_NULLS['random'].sentence}. {set_counts.IID_SENTENCE}",
-        layer_kinds.layer_kinds(rows),
+        "Dots: means over prompts with their 95 % intervals. Grey ticks: the nulls, an arrow where one lies beyond "
+        f"the axis. Of the count: {set_counts.IID} and {MOVEMENT_NULLS['random'].title}; of new sinks: "
+        f"{listed(_NULLS)}.{filled} Prompts: {counted}. Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} of the "
+        f"sinks of every layer have no bar. {set_counts.IID_SENTENCE}",
+        layer_kinds.layer_kinds(models, beside),
         kinds,
-        formula=formulas,
+        formula=f"{row.title}: {row.sentence}\n\n$${row.formula}$$",
         name="layers-by-kind",
+    )
+
+
+_NULLS = [null.title for name, null in MOVEMENT_NULLS.items() if name != PLACES]
+
+
+def strengths(sets: Sets) -> Exhibit:
+    """Return the chart of the attention to a sink by layer and kind, beside other weights."""
+    table = kind_table(sets)
+    row = KIND_MEASURES["corrected-share"]
+    models = []
+    for name, recordings in sets.items():
+        bands = _Bands(table[table["model"] == name])
+        shares, portions = (bands.of("trained", measure, *bands.kinds) for measure in (row.title, _PORTION))
+        rare = np.nan_to_num(portions.value) < layer_kinds.LEAST_PORTION
+        shown = Estimates(*(np.where(rare, np.nan, part) for part in (shares.value, shares.low, shares.high)))
+        others = {MOVEMENT_NULLS[null].title: bands.together(null, row.title) for null in recordings.weight_nulls}
+        models.append(layer_kinds.KindStrengths(name, bands.kinds, shown, bands.together("trained", row.title), others))
+    return Exhibit(
+        "How strong the sinks are, by kind",
+        f"{row.sentence} Dots: means over prompts with their 95 % intervals, by kind of token; grey line: all sinks of "
+        "the layer; other grey marks: the sinks of other weights; dotted: uniform attention. Kinds below "
+        f"{percent(layer_kinds.LEAST_PORTION, 0)} of a layer's sinks have no dot.",
+        layer_kinds.kind_strengths(models),
+        table[table["measure"] == row.title],
+        formula=f"$${row.formula}$$",
+        name="strengths",
     )
 
 
@@ -218,35 +275,67 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
     )
 
 
-def _layer_kinds(name: str, table: pd.DataFrame, counted: pd.DataFrame | None) -> layer_kinds.LayerKinds:
-    """Return the panels of one model's rows."""
-    count, share, portion = (KIND_MEASURES[measure].title for measure in ("count", "corrected-share", "portion"))
-    rows = dict(iter(table[table["layer"] != ALL_LAYERS].groupby(["weights", "measure"], sort=False)))
-    trained = rows["trained", count]
-    layers = trained["layer"].unique()
-    kinds = [str(kind) for kind in trained["kind"].unique() if kind != ALL_KINDS]
+_PORTION = KIND_MEASURES["portion"].title
 
-    def band(weights: str, measure: str, *of: str) -> Estimates:
-        found = rows.get((weights, measure), trained.iloc[:0])
+
+def layer_rows(
+    kinds: pd.DataFrame, counts: pd.DataFrame, moved: pd.DataFrame, told: Mapping[str, SetAnswer]
+) -> list[layer_kinds.LayerKinds]:
+    """Return what the figure shows of every model. told: as of `layers_by_kind`."""
+    counted, movements = (dict(iter(table.groupby("model"))) if len(table) else {} for table in (counts, moved))
+    rows = []
+    for name, table in kinds.groupby("model", sort=False):
+        bands, answer = _Bands(table), told.get(str(name))
+        nulls = {}
+        if name in counted:
+            iid = counted[name]
+            nulls[set_counts.IID] = _by_layer(iid[iid["counted"] == set_counts.IID], COUNT).value
+        random = bands.together("random", KIND_MEASURES["count"].title)
+        if np.isfinite(random.value).any():
+            nulls[MOVEMENT_NULLS["random"].title] = random.value
+        rows.append(
+            layer_kinds.LayerKinds(
+                str(name),
+                bands.kinds,
+                np.nan_to_num(bands.of("trained", _PORTION, *bands.kinds).value),
+                layer_kinds.Beside(bands.together("trained", KIND_MEASURES["count"].title), nulls),
+                _births(movements[name], answer) if name in movements else None,
+            )
+        )
+    return rows
+
+
+def _births(moved: pd.DataFrame, answer: SetAnswer | None) -> layer_kinds.Beside | None:
+    """Return the new sinks of a model's layers beside the nulls; None where they were not measured."""
+    rows = moved[moved["measure"] == MOVES[MOVES_BY].title]
+    bands = {str(of): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
+    if OBSERVED not in bands:
+        return None
+    observed, beyond = bands.pop(OBSERVED), None
+    if answer is not None and tested_nulls(answer):
+        beyond = np.isin(np.arange(len(answer.layers)), beyond_every_null(answer))
+    return layer_kinds.Beside(observed, {null: bands[null].value for null in _NULLS if null in bands}, beyond)
+
+
+class _Bands:
+    """The values of one model's rows of `kind_table` by layer and kind."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._rows = dict(iter(table[table["layer"] != ALL_LAYERS].groupby(["weights", "measure"], sort=False)))
+        self._trained = self._rows["trained", KIND_MEASURES["count"].title]
+        self._layers = self._trained["layer"].unique()
+        self.kinds = [str(kind) for kind in self._trained["kind"].unique() if kind != ALL_KINDS]
+
+    def of(self, weights: str, measure: str, *kinds: str) -> Estimates:
+        """Values by layer and kind, (L, kinds), NaN where there is none."""
+        found = self._rows.get((weights, measure), self._trained.iloc[:0])
         pivots = (found.pivot(index="layer", columns="kind", values=end) for end in ENDS)
-        return Estimates(*(pivot.reindex(index=layers, columns=of).to_numpy(float) for pivot in pivots))
+        return Estimates(*(pivot.reindex(index=self._layers, columns=kinds).to_numpy(float) for pivot in pivots))
 
-    def together(weights: str, measure: str) -> Estimates:
-        drawn = band(weights, measure, ALL_KINDS)
+    def together(self, weights: str, measure: str) -> Estimates:
+        """Values of all kinds by layer, (L,)."""
+        drawn = self.of(weights, measure, ALL_KINDS)
         return Estimates(drawn.value[:, 0], drawn.low[:, 0], drawn.high[:, 0])
-
-    random = ("random", count) in rows
-    return layer_kinds.LayerKinds(
-        name,
-        kinds,
-        band("trained", count, *kinds),
-        band("trained", share, *kinds),
-        np.nan_to_num(band("trained", portion, *kinds).value),
-        together("trained", share),
-        together("random", count) if random else None,
-        together("random", share) if random else None,
-        None if counted is None else _by_layer(counted[counted["counted"] == set_counts.IID], COUNT),
-    )
 
 
 def _by_layer(rows: pd.DataFrame, value: str = "value") -> Estimates:

@@ -7,9 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import (
-    KIND_COLORS,
     MASS_SCALE,
     REFERENCE,
+    SERIES_COLORS,
     SINK,
     TOKEN,
     as_text,
@@ -22,6 +22,7 @@ from analysis.figures.style import (
 )
 
 _FEW_POSITIONS = 40  # of more, marks are smaller
+_ABOVE_ROW, _BELOW_ROW = 0.13, 0.28  # of the distance of two rows, over which a row's line of no difference reaches
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
 
@@ -44,7 +45,7 @@ def effect_intervals(
     number = ".1%" if percent else ".3g"
     for index, group in enumerate(dict.fromkeys(groups)):
         at = np.array([member == group for member in groups])
-        color = KIND_COLORS[index % len(KIND_COLORS)]
+        color = SERIES_COLORS[index % len(SERIES_COLORS)]
         figure.add_trace(
             go.Scatter(
                 x=values[at],
@@ -86,56 +87,42 @@ def effect_intervals(
 
 
 @dataclass(frozen=True)
-class LevelRow:
-    """One comparison. group: what is done to the target, its colour. target, control: levels on the axis. low, high: of
-    target minus control, with its interval. shown: significant. told: the difference in words, beneath the name.
+class DifferenceRow:
+    """One comparison. group: what is done to the target, its colour. value, low, high: of target minus control. shown:
+    significant. told: the difference in words, beneath the name. levels: what it is the difference of, for the hover.
     """
 
     name: str
     group: str
-    target: float
-    control: float
+    value: float
     low: float
     high: float
     shown: bool
     told: str
+    levels: str
 
 
-def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | None, percent: bool = False) -> go.Figure:
-    """A row for each comparison: the target's level and its control's on one scale from 0. The interval of their
-    difference is drawn at the target, so that a control beyond it differs. untouched: the level without ablation.
-    """
+def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figure:
+    """A row for each comparison: target minus control with its interval, beside the line of no difference."""
     figure = go.Figure()
-    number = ".1%" if percent else ".3g"
     places = np.arange(len(rows))
-    control, target = (np.array([getattr(row, end) for row in rows]) for end in ("control", "target"))
-    low, high = (np.array([getattr(row, end) for row in rows]) for end in ("low", "high"))
-    figure.add_trace(
-        go.Scatter(
-            x=control,
-            y=places,
-            mode="markers",
-            name="control",
-            marker={"symbol": "line-ns", "size": 16, "line": {"width": 3, "color": REFERENCE}},
-            text=[as_text(row.told) for row in rows],
-            hovertemplate=f"control: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
-        )
-    )
+    value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
     groups = list(dict.fromkeys(row.group for row in rows))
     for index, group in enumerate(groups):
         at = np.array([row.group == group for row in rows])
-        color = SINK if len(groups) == 1 else KIND_COLORS[index % len(KIND_COLORS)]
+        of_group = [row for row in rows if row.group == group]
+        color = SINK if len(groups) == 1 else SERIES_COLORS[index % len(SERIES_COLORS)]
         figure.add_trace(
             go.Scatter(
-                x=target[at],
+                x=value[at],
                 y=places[at],
                 mode="markers",
-                name=f"{as_text(group)}, 95 % interval of the difference",
+                name=as_text(group),
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": (control + high - target)[at],
-                    "arrayminus": (target - control - low)[at],
+                    "array": (high - value)[at],
+                    "arrayminus": (value - low)[at],
                     "thickness": 2,
                     "width": 5,
                     "color": color,
@@ -144,18 +131,23 @@ def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | Non
                     "size": 11,
                     "color": color,
                     "line": {"width": 2, "color": color},
-                    "symbol": ["circle" if row.shown else "circle-open" for row in rows if row.group == group],
+                    "symbol": ["circle" if row.shown else "circle-open" for row in of_group],
                 },
-                text=[as_text(row.told) for row in rows if row.group == group],
-                hovertemplate=f"{as_text(group)}: %{{x:{number}}}<br>difference %{{text}}<extra></extra>",
+                text=[f"{as_text(row.name)}<br>{as_text(row.told)}<br>{as_text(row.levels)}" for row in of_group],
+                hovertemplate="%{text}<extra></extra>",
             )
         )
-    if untouched is not None:
-        figure.add_vline(x=untouched, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
-        ends = {"x": untouched, "xanchor": "right" if untouched else "left", "y": 0, "yref": "paper"}
-        figure.add_annotation(text="untouched", yanchor="bottom", font_size=11, showarrow=False, **ends)
-    layout(figure, wrapped(x_title, 28), "", height=130 + 62 * len(rows))
-    figure.update_layout(showlegend=True, margin_l=14)
+    for place in places:  # beneath its name, which it would cross
+        ends = {"y0": place - _ABOVE_ROW, "y1": place + _BELOW_ROW}
+        figure.add_shape(type="line", x0=0, x1=0, **ends, line={"color": REFERENCE, "width": 2})
+    figure.add_annotation(
+        x=0, y=1, yref="paper", yanchor="bottom", text="same as control", font_size=12, showarrow=False
+    )
+    layout(figure, wrapped(x_title, 28), "", height=110 + 62 * len(rows))
+    figure.update_layout(showlegend=len(groups) > 1, margin_l=14)
+    if len(groups) > 1:
+        figure.update_layout(legend={"y": 1.0, "yanchor": "bottom"}, margin_t=70)
+        figure.layout.annotations[0].update(y=0, yanchor="bottom", xanchor="left")
     for place, row in enumerate(rows):  # above its line, so that the plot has the whole width on a phone, too
         figure.add_annotation(
             x=0,
@@ -169,11 +161,11 @@ def effect_levels(rows: Sequence[LevelRow], x_title: str, untouched: float | Non
             showarrow=False,
             text=f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>",
         )
+    least, most = min(0.0, *low), max(0.0, *high)
+    room = 0.08 * (most - least)
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.7, -0.9], zeroline=False)
     figure.update_yaxes(automargin=False)
-    figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g", rangemode="tozero", nticks=5)
-    if percent and untouched == 1:
-        figure.update_xaxes(range=[0, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(zeroline=False, tickformat="~g", nticks=5, range=[least - room, most + room])
     return figure
 
 
@@ -198,7 +190,7 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
         )
     size = 8 if there.sum() <= _FEW_POSITIONS else 6
     for row, (name, color, symbol) in enumerate(
-        zip(names, (TOKEN, KIND_COLORS[2]), ("circle", "diamond-open"), strict=True)
+        zip(names, (TOKEN, SERIES_COLORS[2]), ("circle", "diamond-open"), strict=True)
     ):
         at = np.flatnonzero(filled[row] >= 0)
         figure.add_trace(

@@ -8,9 +8,17 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, layout, wrapped
+from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, ink_on, layout, wrapped
+from analysis.words import percent
 
-LEAST_PORTION = 0.05  # of a layer's sinks; rarer kinds have no mark of their own
+LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer in every layer has no bar
+_TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 24  # pixels of all layers of a model, and of one
+_MOST_NAMED = 16  # layers up to which each is named
+_LABEL = 11  # pixels of the letters in a bar
+_AROUND, _BETWEEN = 130, 34  # pixels above and beneath the panels, and between those of two models
+_NAME = 22  # pixels of a model's name above its panels
+_WIDTHS = (0.46, 0.27, 0.27)
+_ROOM = 1.15  # of the largest end of an interval, that an axis reaches to
 _ROW = 250  # pixels a row of panels
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _WIDTH = 0.5  # of a layer, over which the marks of its series are spread
@@ -38,83 +46,237 @@ class Band(Protocol):
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A number of sinks per step by layer, (L,), beside its nulls by name. beyond (L,): whether it lies significantly
+    above every null; None where that was not tested.
+    """
+
+    observed: Band
+    nulls: Mapping[str, np.ndarray]
+    beyond: np.ndarray | None = None
+
+    @property
+    def most(self) -> float:
+        """The largest number to be in view; larger nulls stand at the edge."""
+        return float(np.nanmax([*np.nan_to_num(self.observed.high), 0.1]))
+
+
+@dataclass(frozen=True)
 class LayerKinds:
-    """One model. kinds: names. counts, shares: by layer and kind, (L, K); portions (L, K): the part of a layer's sinks
-    that is of a kind. means: shares of all kinds together, (L,). random_counts, random_shares: the same of random
-    weights; None where there are none. iid_counts: the counts of log-normal attention.
+    """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind. count: sinks per step.
+    births: new ones per step; None where movement was not measured.
     """
 
     name: str
     kinds: Sequence[str]
-    counts: Band
-    shares: Band
     portions: np.ndarray
-    means: Band
-    random_counts: Band | None = None
-    random_shares: Band | None = None
-    iid_counts: Band | None = None
+    count: Beside
+    births: Beside | None = None
 
 
-def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
-    """A row per model: how many sinks each layer has, by kind, and their attention beside uniform attention."""
-    titles = ("sinks per step", "attention to a sink (× uniform)")
+NULL, OBSERVED, BEYOND = "null", "sinks, 95 % interval", "more than every null"
+"""How the legend calls the marks."""
+
+
+def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) -> go.Figure:
+    """A row per model: which kinds of token each layer's sinks are, how many sinks it has and how many are new, per
+    step and beside the nulls. reach: models whose figures stand beside this one, on the same axes.
+    """
+    moved = any(model.births is not None for model in (*models, *reach))
+    titles = ["share of the sinks", "sinks per step", *(["new sinks per step"] if moved else [])]
+    most_layers = max(len(model.portions) for model in models)
+    row = max(_LEAST_ROW, min(_MOST_ROW, _TALL // most_layers)) * most_layers
     figure = make_subplots(
         len(models),
-        2,
-        shared_yaxes="columns",  # so that models compare
-        subplot_titles=[
-            wrapped(f"{as_text(model.name)}: {title}" if len(models) > 1 else title, 24)
-            for model in models
-            for title in titles
-        ],
-        horizontal_spacing=0.12,
-        vertical_spacing=min(0.2, 0.5 / max(len(models), 1)),
+        len(titles),
+        shared_yaxes=True,
+        shared_xaxes="columns",
+        column_widths=_WIDTHS[: len(titles)],
+        horizontal_spacing=0.045,
+        vertical_spacing=_BETWEEN / (row * len(models) + _BETWEEN * (len(models) - 1)),
     )
     named: set[str] = set()
-    for row, model in enumerate(models, start=1):
-        layers = np.arange(len(model.portions))
-        for kind, name in enumerate(model.kinds):
-            if not (model.portions[:, kind] >= LEAST_PORTION).any():
-                continue
-            style = {"name": as_text(name), "legendgroup": name, "legendrank": kind}
-            figure.add_trace(
-                go.Bar(
-                    x=layers,
-                    y=_float(model.counts.value[:, kind]),
-                    marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
-                    customdata=np.stack([model.counts.low[:, kind], model.counts.high[:, kind]], axis=1),
-                    hovertemplate="layer %{x}<br>%{y:.2f} a step (%{customdata[0]:.2f}–%{customdata[1]:.2f})",
-                    showlegend=name not in named,
-                    **style,
-                ),
-                row=row,
-                col=1,
-            )
-            named.add(name)
-            shown = model.portions[:, kind] >= LEAST_PORTION
-            dots = _dots(
-                layers, _Column(model.shares, kind, shown), KIND_COLORS[kind % len(KIND_COLORS)], "circle", **style
-            )
-            figure.add_trace(dots, row, 2)
-        others = (
-            ("layer mean", "line-ew-open", 2, model.means, 98),
-            ("random weights", "diamond", 1, model.random_counts, 99),
-            ("random weights", "diamond", 2, model.random_shares, 99),
-            ("log-normal attention", "x-thin-open", 1, model.iid_counts, 100),
+    for number, model in enumerate(models, start=1):
+        _kind_bars(figure, model, number, named)
+        panels = [model.count] if model.births is None else [model.count, model.births]
+        for column, beside in enumerate(panels, start=2):
+            others = [one.count if column == 2 else one.births for one in (*models, *reach)]
+            most = _ROOM * max(one.most for one in others if one is not None)
+            _beside_nulls(figure, beside, most, number, column, named)
+            figure.update_xaxes(range=[0, most], nticks=4, row=number, col=column)
+        layers = len(model.portions)
+        figure.update_yaxes(
+            range=[layers - 0.5, -0.5],
+            dtick=1 if layers <= _MOST_NAMED else 4,
+            showgrid=False,
+            zeroline=False,
+            ticks="",
+            row=number,
         )
-        for label, symbol, column, band, rank in others:
-            if band is not None:
-                dots = _dots(layers, band, REFERENCE, symbol, name=label, legendgroup=label, legendrank=rank)
-                dots.showlegend = label not in named
-                if label == "layer mean":  # a line beneath the dots of its kinds, whose intervals are enough
-                    dots.marker.size, dots.error_y = 14, None
-                figure.add_trace(dots, row=row, col=column)
-                named.add(label)
-        figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"}, row=row, col=2)
-    layout(figure, "", "", 120 + _ROW * len(models))
-    figure.update_layout(barmode="stack", showlegend=True, legend_y=_above(figure, _ROW * len(models)))
-    figure.update_xaxes(tickformat="d", zeroline=False)
-    figure.update_xaxes(title_text="layer", row=len(models))
+        if len(models) > 1:
+            top = next(figure.select_yaxes(row=number, col=1)).domain[1]
+            place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom"}
+            figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", showarrow=False, **place)
+    layout(figure, "", "", _AROUND + row * len(models) + _BETWEEN * (len(models) - 1))
+    figure.update_layout(
+        barmode="stack",
+        bargap=0.12,
+        showlegend=True,
+        legend={"y": 1 + (_NAME if len(models) > 1 else 0) / (row * len(models)), "font_size": 12},
+        uniformtext={"mode": "hide", "minsize": _LABEL},
+    )
+    figure.update_xaxes(zeroline=False)
+    for column, title in enumerate(titles, start=1):
+        figure.update_xaxes(
+            title={"text": wrapped(title, 12 if column > 1 else 24), "font_size": 12}, row=len(models), col=column
+        )
+    figure.update_yaxes(title={"text": "layer", "font_size": 12, "standoff": 4}, col=1)
+    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5], ticktext=["0", percent(0.5)], col=1)
+    return figure
+
+
+def _kind_bars(figure: go.Figure, model: LayerKinds, row: int, named: set[str]) -> None:
+    """Draw the shares of the kinds, each named where it has room."""
+    layers = np.arange(len(model.portions))
+    for kind, name in enumerate(model.kinds):
+        if not (model.portions[:, kind] >= LEAST_PORTION).any():
+            continue
+        color = KIND_COLORS[kind % len(KIND_COLORS)]
+        figure.add_trace(
+            go.Bar(
+                x=_float(model.portions[:, kind]),
+                y=layers,
+                orientation="h",
+                name=as_text(name),
+                legendgroup=name,
+                legendrank=kind,
+                showlegend=name not in named,
+                marker={"color": color, "line": {"width": 0}},
+                text=[f"{as_text(name)} {percent(value, 0)}" for value in model.portions[:, kind]],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                textfont={"size": _LABEL, "color": ink_on(color)},
+                hovertemplate=f"layer %{{y}}<br>{as_text(name)} %{{x:.1%}} of the sinks<extra></extra>",
+            ),
+            row=row,
+            col=1,
+        )
+        named.add(name)
+
+
+def _beside_nulls(figure: go.Figure, beside: Beside, most: float, row: int, column: int, named: set[str]) -> None:
+    """Draw the observed numbers with their intervals, and a tick for each null, at the edge where it lies beyond."""
+    layers = np.arange(len(beside.observed.value))
+    for null, values in beside.nulls.items():
+        inside = np.nan_to_num(values, nan=0.0) <= most
+        figure.add_trace(
+            go.Scatter(
+                x=_float(np.where(inside, values, most)),
+                y=layers,
+                mode="markers",
+                name=NULL,
+                legendgroup=NULL,
+                legendrank=101,
+                showlegend=NULL not in named,
+                marker={
+                    "symbol": ["line-ns" if at else "triangle-right" for at in inside],
+                    "size": [11 if at else 8 for at in inside],
+                    "color": REFERENCE,
+                    "line": {"width": 2, "color": REFERENCE},
+                },
+                customdata=_float(values),
+                cliponaxis=False,
+                hovertemplate=f"layer %{{y}}<br>{as_text(null)}: %{{customdata:.3g}}<extra></extra>",
+            ),
+            row=row,
+            col=column,
+        )
+        named.add(NULL)
+    beyond = np.zeros(len(layers), bool) if beside.beyond is None else beside.beyond
+    for name, symbol, size, at, rank in ((OBSERVED, "circle", 7, ~beyond, 100), (BEYOND, "diamond", 11, beyond, 102)):
+        if not at.any():
+            continue
+        value, low, high = (
+            _float(end)[at] for end in (beside.observed.value, beside.observed.low, beside.observed.high)
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=value,
+                y=layers[at],
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                legendrank=rank,
+                showlegend=name not in named,
+                marker={"color": SINK, "symbol": symbol, "size": size},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": high - value,
+                    "arrayminus": value - low,
+                    "thickness": 1.5,
+                    "width": 4,
+                    "color": SINK,
+                },
+                customdata=np.stack([low, high], axis=1),
+                hovertemplate="layer %{y}<br>%{x:.3g} per step (%{customdata[0]:.3g}–%{customdata[1]:.3g})"
+                "<extra></extra>",
+            ),
+            row=row,
+            col=column,
+        )
+        named.add(name)
+
+
+@dataclass(frozen=True)
+class KindStrengths:
+    """Attention to a sink beside uniform attention, of one model. kinds: names. shares (L, K), NaN where a kind is
+    rare; means (L,): of all sinks of a layer. others: the same of other weights, by name.
+    """
+
+    name: str
+    kinds: Sequence[str]
+    shares: Band
+    means: Band
+    others: Mapping[str, Band]
+
+
+def kind_strengths(models: Sequence[KindStrengths]) -> go.Figure:
+    """A panel per model: the attention to a sink by kind, its mean over the layer, and the means of other weights."""
+    figure = make_subplots(
+        1,
+        len(models),
+        shared_yaxes=True,
+        subplot_titles=[wrapped(model.name, 22) for model in models] if len(models) > 1 else None,
+        horizontal_spacing=0.06,
+    )
+    named: set[str] = set()
+    for column, model in enumerate(models, start=1):
+        layers = np.arange(len(model.means.value))
+        series: list[tuple[str, Band, str, str, int]] = [
+            (name, band, REFERENCE, _MARKS[place % len(_MARKS)], 100 + place)
+            for place, (name, band) in enumerate(model.others.items())
+        ]
+        series.append(("mean of the layer", model.means, REFERENCE, "line-ew-open", 99))
+        series += [
+            (name, _Column(model.shares, kind), KIND_COLORS[kind % len(KIND_COLORS)], "circle", kind)
+            for kind, name in enumerate(model.kinds)
+            if np.isfinite(model.shares.value[:, kind]).any()
+        ]
+        for name, band, color, symbol, rank in series:
+            dots = _dots(layers, band, color, symbol, name=as_text(name), legendgroup=name, legendrank=rank)
+            dots.showlegend = name not in named
+            if symbol == "line-ew-open":  # a line beneath the dots of its kinds, whose intervals are enough
+                dots.marker.size, dots.error_y = 14, None
+            figure.add_trace(dots, row=1, col=column)
+            named.add(name)
+    figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"})
+    layout(figure, "", "attention to a sink (× uniform)", 180 + _ROW)
+    figure.update_layout(showlegend=True, margin_t=110)
+    if len(models) > 1:
+        figure.update_layout(legend_y=_above(figure, _ROW))
+    figure.update_xaxes(tickformat="d", zeroline=False, title_text="layer")
     figure.update_yaxes(rangemode="tozero")
     figure.update_annotations(font_size=12)
     return figure
@@ -173,12 +335,10 @@ def _above(figure: go.Figure, height: int) -> float:
 
 
 class _Column:
-    """One kind of a band by layer and kind, NaN where it is not shown."""
+    """One kind of a band by layer and kind."""
 
-    def __init__(self, band: Band, kind: int, shown: np.ndarray) -> None:
-        self.value, self.low, self.high = (
-            np.where(shown, part[:, kind], np.nan) for part in (band.value, band.low, band.high)
-        )
+    def __init__(self, band: Band, kind: int) -> None:
+        self.value, self.low, self.high = (part[:, kind] for part in (band.value, band.low, band.high))
 
 
 def _dots(x: np.ndarray, band: Band, color: str, symbol: str, **style: object) -> go.Scatter:

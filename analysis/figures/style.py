@@ -19,7 +19,8 @@ SELECTED = "#e83e8c"
 # Told apart by protanopes and deuteranopes too, from the grey of references as well, and against both themes' pages.
 SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887", "#586858")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
-KIND_COLORS = SERIES_COLORS[:6]
+# Of tokens, in the order of `KINDS`; none is the orange of sinks.
+KIND_COLORS = (SERIES_COLORS[0], SERIES_COLORS[6], *SERIES_COLORS[2:6])
 # A method has one colour on all pages; one that is not named here takes what its figure leaves.
 METHOD_COLORS = {
     "dense": "#586858",

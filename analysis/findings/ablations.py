@@ -14,6 +14,7 @@ from analysis.evaluation.ablation_effects import (
     Levels,
     Row,
     answer_rows,
+    as_change,
     control_of,
     effect_of,
     shown,
@@ -22,7 +23,7 @@ from analysis.findings.accuracies import differences
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.words import listed, percent
+from analysis.words import counted, listed, percent
 
 Summary = Mapping[str, Any]
 """The summary of an `ablate_set` job: `rows` and their `effects`."""
@@ -31,89 +32,69 @@ _FEW = 4  # effects of which each is named
 
 # --- the answer -------------------------------------------------------------------------------------------------
 
-_THAN: Final[Mapping[str, str]] = {
-    COUNT: "as many random tokens of the same state",
-    MASS: "tokens with equal attention",
-}
+_THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens with as much attention"}
 """The controls of the answer, as after "than hiding"."""
+_TEXT: Final = "aligned"
 
 
 def answer(summary: Summary) -> list[str]:
-    """Say on which side of each control hiding the sinks lies: of the predictions, then of the text. Empty where sinks
-    were not compared.
+    """Say whether hiding the sinks changes more than hiding each control does: of the text, then of the predictions.
+    Empty where sinks were not compared.
     """
     if told := _no_sinks(summary["rows"]):
         return [told]
-    return list(filter(None, (_predictions_answer(summary["effects"]), _text_answer(summary["effects"]))))
+    text = _answer_on(summary["effects"], _TEXT, "Hiding the sinks changes the text", "the text changes")
+    who = "It changes the predictions" if text else "Hiding the sinks changes the predictions"
+    return list(filter(None, (text, _answer_on(summary["effects"], _PREDICTIONS, who, "the predictions change"))))
 
 
-def _predictions_answer(effects: Sequence[Row]) -> str:
-    """Say on which side of each control the predictions lie, with the differences, whose intervals the figure shows;
-    where none is significant, which difference would have been detected.
+def _answer_on(effects: Sequence[Row], measure: str, hiding: str, changes: str) -> str:
+    """Say on which side of each control one measure lies, with the differences and their intervals. hiding, changes:
+    how it begins where sinks are hidden, and where something else is done to them.
     """
-    mine = answer_rows(effects, _PREDICTIONS)
-    if not mine:
+    rows = answer_rows(effects, measure)
+    by_control = {row["against"]: as_change(row) for row in rows if row["against"] in (*_THAN, UNIT)}
+    compared = [control for control in _THAN if control in by_control]
+    if not compared:
         return ""
-    done = mine[0]["intervention"]
-    by_control = {row["against"]: row for row in mine}
-    sides: dict[str, list[str]] = {}
-    for control, words in _THAN.items():
-        row = by_control.get(control)
-        if row is not None:
-            side = "" if not shown(row) else "more" if row["value"] > 0 else "less"
-            sides.setdefault(side, []).append(f"{words} ({difference_words(row).partition(' [')[0]})")
-    hidden = done == "attention"
-    who = "Hiding the sinks changes the predictions"
-    changes = who if hidden else f"Sinks, {INTERVENTIONS[done].title}: the predictions change"
-    told = [
-        f"{side} than {'hiding' if hidden else 'with'} {' or '.join(sides[side])}"
-        for side in ("more", "less")
-        if side in sides
-    ]
-    open_ = sides.get("")
-    if not told and open_:
-        return f"{changes} not significantly more or less than {' or '.join(open_)}.{_detectable(by_control)}"
-    rest = f"; not significantly different from {' or '.join(open_)}" if open_ else ""
-    return f"{changes} {' and '.join(told)}{rest}."
+    done = rows[0]["intervention"]
+    begins = hiding if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: {changes}"
+    than = "than hiding" if done == "attention" else "than with"
+    sides: dict[int, list[str]] = {}
+    for place, control in enumerate(compared):
+        words = f"{_THAN[control]} ({_amount(by_control[control], short=place > 0)})"
+        sides.setdefault(side_of(effect_of(by_control[control])), []).append(words)
+    told = [f"{word} {than} {' or '.join(sides[side])}" for side, word in ((1, "more"), (-1, "less")) if side in sides]
+    open_ = f"not significantly more or less {than} {' or '.join(sides[0])}" if 0 in sides else ""
+    clauses = " but ".join(told)
+    if open_:
+        clauses = f"{clauses}, and {open_}" if clauses else open_
+    missed = _detectable(by_control[COUNT]) if not told and COUNT in by_control else ""
+    return f"{begins} {clauses}{_per_unit(by_control.get(UNIT))}.{missed}"
 
 
-_SIDES: Final[Mapping[int, str]] = {1: "more than", -1: "less than", 0: "not significantly more or less than"}
+def _amount(change: Row, short: bool = False) -> str:
+    """Return a change beyond a control with its interval: in nats, or in tokens of 100. short: without its unit."""
+    if not MEASURES[change["measure"]].falls:
+        return difference_words(change)
+    value, low, high = (100 * change[end] for end in ("value", "low", "high"))
+    word = "more" if value >= 0 else "fewer"
+    if word == "fewer":
+        value, low, high = -value, -high, -low
+    decimals = 0 if high - low >= 2 else 1
+    # Adding 0 turns −0 into 0.
+    ends = ", ".join(f"{round(end, decimals) + 0.0:.{decimals}f}".replace("-", "−") for end in (low, high))
+    return f"{value:.{decimals}f} {word}{'' if short else ' of 100 tokens differ'} [{ends}]"
 
 
-def _text_answer(effects: Sequence[Row]) -> str:
-    """Say on which side of each control the text lies where the sinks are hidden, beginning with "But" where that is
-    another side than that of the predictions; empty where the text was not compared.
-    """
-    found = {
-        (measure, row["against"]): row
-        for measure in (_PREDICTIONS, "aligned")
-        for row in answer_rows(effects, measure)
-        if row["against"] in _THAN
-    }
-    controls = [control for control in _THAN if ("aligned", control) in found]
-    sides = {control: -side_of(effect_of(found["aligned", control])) for control in controls}  # 1: it changes more
-    amounts = {control: difference_words(found["aligned", control]).partition(" [")[0] for control in sides}
-    if not sides:
+def _per_unit(change: Row | None) -> str:
+    """Say what is left per unit of attention hidden."""
+    if change is None:
         return ""
-    differ = any(
-        side_of(effect_of(found[_PREDICTIONS, control])) * side < 0
-        for control, side in sides.items()
-        if (_PREDICTIONS, control) in found
-    )
-    if len(sides) > 1 and len(set(sides.values())) == 1:
-        told = f"{_SIDES[sides[controls[0]]]} with either (agreement {listed(list(amounts.values()))})"
-    else:
-        told = listed(
-            [f"{_SIDES[side]} with {_THAN[control]} (agreement {amounts[control]})" for control, side in sides.items()]
-        )
-    return f"{'But the' if differ else 'The'} text changes {told}.{_per_unit(effects)}"
-
-
-def _per_unit(effects: Sequence[Row]) -> str:
-    """Say that per unit of attention neither predictions nor text differ significantly, where both were compared so."""
-    asked = [row for measure in (_PREDICTIONS, "aligned") for row in answer_rows(effects, measure, (UNIT,))]
-    sides = [side_of(effect_of(row)) for row in asked]
-    return " Per unit of attention hidden, neither differs significantly." if len(sides) == 2 and not any(sides) else ""
+    side = side_of(effect_of(change))
+    if not side:
+        return "; per unit of attention no difference is significant"
+    return f"; per unit of attention {'more' if side > 0 else 'less'} ({_amount(change, short=True)})"
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:
@@ -124,12 +105,12 @@ def _no_sinks(rows: Sequence[Row]) -> str:
     return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
 
 
-def _detectable(by_control: Mapping[str, Row]) -> str:
-    row = by_control.get(COUNT)
-    size = None if row is None else effect_of(row).detectable()
+def _detectable(change: Row) -> str:
+    size = effect_of(change).detectable()
     if size is None or not np.isfinite(size):
         return ""
-    return f" A difference of {size:.2g} nats from as many random tokens would have been detected."
+    amount = f"{100 * size:.2g} of 100 tokens" if MEASURES[change["measure"]].falls else f"{size:.2g} nats"
+    return f" A difference of {amount} from as many random tokens would have been detected."
 
 
 # --- everything that is significant -----------------------------------------------------------------------------
@@ -251,6 +232,12 @@ def side_of(effect: Difference) -> int:
     return int(effect.low > 0) - int(effect.high < 0)
 
 
+def correction(summary: Summary) -> list[str]:
+    """Say over how many tests significance is corrected; empty where nothing was tested."""
+    tests = [effect_of(row).tests for row in summary["effects"] if row.get("p_holm") is not None]
+    return [f"Significant: after Holm correction over {counted(max(tests), 'test')} per measure."] if tests else []
+
+
 # --- sinks that move against sinks that stay ---------------------------------------------------------------------
 
 
@@ -287,25 +274,26 @@ def without_its_sinks(levels: Levels, measure: str) -> str:
 
 
 def sides(drawn: Sequence[Row]) -> str:
-    """Say on which side of its control each effect lies; of many effects how many are significant, and the largest.
-    drawn: effects on one measure.
+    """Say on which side of its control each effect lies, of many effects how many are significant and the largest.
+    drawn: effects on one measure, as changes.
     """
-    is_share, names = MEASURES[drawn[0]["measure"]].percent, [named(effect) for effect in drawn]
+    measure, names = MEASURES[drawn[0]["measure"]], [named(effect) for effect in drawn]
     if len(drawn) > _FEW:
         values = np.array([[effect[end] for end in ("value", "low", "high")] for effect in drawn])
         done = [INTERVENTIONS[effect["intervention"]].title for effect in drawn]
         return differences(
             [f"{called} ({what})" for called, what in zip(names, done, strict=True)],
-            (100 if is_share else 1) * values,
+            (100 if measure.percent else 1) * values,
             list(map(shown, drawn)),
-            "points" if is_share else "",
+            "of 100 tokens" if measure.falls else "points" if measure.percent else "",
             "effect",
         )
     found: dict[str, list[str]] = {}
     for effect, called in zip(drawn, names, strict=True):
-        side = "Not significant" if not shown(effect) else "More" if effect["value"] > 0 else "Less"
+        side = "not significant" if not shown(effect) else "more" if effect["value"] > 0 else "less"
         found.setdefault(side, []).append(called.removeprefix(f"{TARGETS['sinks'].title}, "))
-    return " ".join(f"{side}: {listed(those)}." for side, those in found.items())
+    told = "; ".join(f"{side} {listed(found[side])}" for side in ("more", "less", "not significant") if side in found)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def named(effect: Row) -> str:

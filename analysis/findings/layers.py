@@ -21,6 +21,7 @@ from analysis.words import listed, percent
 
 MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
+_MOST = 0.5  # of a layer's sinks, above which the whole interval of a kind lies where most of them are said to be of it
 ABOVE, BELOW, OPEN, UNTESTED = "↑", "↓", "–", ""
 """A layer beside a null: significantly more, significantly fewer, not significant, not tested."""
 IN_IID = f"in {set_counts.IID}"
@@ -43,16 +44,18 @@ LEGEND: Mapping[str, str] = {
 @dataclass(frozen=True)
 class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
-    kinds: names and portions of the sinks, most common first, from 10 % on. strength: corrected share of the sinks with
-    the ends of its interval. attention: the share of the layer's attention that goes to them. outliers: whether a
-    gap or a heavy tail sets them apart, None where that was not tested. births: new sinks per step; moved: above
-    a null, below it or neither, by the null's name.
+    kinds: names and portions of the sinks, most common first, from 10 % on. most: the kind that is significantly more
+    than half of them, '' where none is. strength: corrected share of the sinks with the ends of its interval.
+    attention: the share of the layer's attention that goes to them. outliers: whether a gap or a heavy tail sets them
+    apart, None where that was not tested. births: new sinks per step; moved: above a null, below it or neither, by the
+    null's name.
     """
 
     layer: int
     count: float
     iid: float | None
     kinds: tuple[tuple[str, float], ...]
+    most: str
     strength: tuple[float, float, float]
     attention: float
     outliers: bool | None
@@ -62,12 +65,13 @@ class LayerAnswer:
 
 @dataclass(frozen=True)
 class SetAnswer:
-    """The layers of a set and what they show. where: which tokens the sinks are, how strong and how many. movement: in
-    which layers they move more than every null. exceptions: which nulls the other layers do not exceed. Sentences that
-    say nothing are empty. said: everything else, by the finding.
+    """The layers of a set and what they show. kinds: in which layers most sinks are of which kind. where: also how
+    strong and how many they are. movement: in which layers they move more than every null. exceptions: which nulls the
+    other layers do not exceed. Sentences that say nothing are empty. said: everything else, by the finding.
     """
 
     layers: tuple[LayerAnswer, ...]
+    kinds: str
     where: str
     movement: str
     exceptions: str
@@ -84,7 +88,9 @@ def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
     family = family_of(recordings, families)
     layers = tuple(_layers(recordings, family))
     said = findings_of("record_set", recordings, family)
-    return SetAnswer(layers, _where(recordings, layers), *_movement(layers), said)
+    kinds = _kinds_told(layers)
+    where = f"{kinds} {_strength(recordings, layers)}".strip()
+    return SetAnswer(layers, kinds, where, *_movement(layers), said)
 
 
 def answers(sets: Sets) -> dict[str, SetAnswer]:
@@ -106,7 +112,8 @@ def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, 
 
 def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[LayerAnswer]:
     count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
-    portions = np.nan_to_num(by_kind(recordings, "portion").value)
+    portion = by_kind(recordings, "portion")
+    portions, least = np.nan_to_num(portion.value), np.nan_to_num(portion.low)
     iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
@@ -121,6 +128,7 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
                 for kind in np.argsort(-portions[layer], kind="stable")
                 if portions[layer, kind] >= LEAST_PORTION
             ),
+            next((name for name, low in zip(recordings.kinds, least[layer], strict=True) if low > _MOST), ""),
             (float(strength.value[layer]), float(strength.low[layer]), float(strength.high[layer])),
             float(attention.value[layer]),
             None if apart is None else bool(apart[layer]),
@@ -145,32 +153,48 @@ def _marks(difference: Estimates | None, layers: int) -> list[str]:
 # --- sentences --------------------------------------------------------------------------------------------------
 
 
-def _where(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
-    """Tell of which kind the sinks are in which layers, how strong beside uniform attention and random weights, and how
-    many.
-    """
+def _strength(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
+    """Tell how strong the sinks are beside uniform attention and other weights, and how many."""
+    with_sinks = [one for one in layers if one.kinds]
+    if not with_sinks:
+        return ""
+    strength = spread(np.array([one.strength[0] for one in with_sinks]), False)
+    drawn = strengths_of_others(recordings)[:, :-1]
+    beside = f"; {OTHERS}: {spread(drawn, False)} ×" if drawn.size else ""
+    none = [one.layer for one in layers if not one.kinds]
+    have = "has" if len(none) == 1 else "have"
+    without = f" {layers_in_words(np.array(none), len(layers))} {have} no sinks." if none else ""
+    return f"They draw {strength} × uniform attention (layer means{beside}).{_counted(with_sinks)}{without}"
+
+
+OTHERS = "scrambled weights"
+"""Every null of other weights, in one word."""
+
+
+def strengths_of_others(recordings: RecordingSet) -> np.ndarray:
+    """Return the corrected shares of the sinks of other weights, (nulls, L + 1), all layers together last."""
+    nulls = [of_all_kinds(recordings, "corrected-share", null).value for null in recordings.weight_nulls]
+    return np.array(nulls).reshape(len(nulls), recordings.layers + 1)
+
+
+def _kinds_told(layers: Sequence[LayerAnswer]) -> str:
+    """Tell in which layers most sinks are of which kind, and in which of none."""
     with_sinks = [one for one in layers if one.kinds]
     if not with_sinks:
         return "No layer has sinks by this definition."
-    strength = spread(np.array([one.strength[0] for one in with_sinks]), False)
-    beside = ""
-    if "random" in recordings.weight_nulls:
-        drawn = of_all_kinds(recordings, "corrected-share", "random").value[: recordings.layers]
-        beside = f"; {MOVEMENT_NULLS['random'].title}: {spread(drawn, False)} ×"
-    by_kind: dict[str, list[int]] = {}
+    by_most: dict[str, list[int]] = {}
     for one in with_sinks:
-        by_kind.setdefault(one.kinds[0][0], []).append(one.layer)
-    kinds = [
-        f"{KIND_TITLES.get(kind, kind)} in {_in_sentence(numbers, recordings.layers)}"
-        for kind, numbers in by_kind.items()
-    ]
-    none = [one.layer for one in layers if not one.kinds]
-    have = "has" if len(none) == 1 else "have"
-    without = f" {layers_in_words(np.array(none), recordings.layers)} {have} no sinks." if none else ""
-    return (
-        f"Most sinks are {listed(kinds)}. They draw {strength} × uniform attention (layer means{beside})."
-        f"{_counted(with_sinks)}{without}"
-    )
+        by_most.setdefault(one.most, []).append(one.layer)
+    mixed = by_most.pop("", [])
+    kinds = listed([f"{_title(kind)} in {_in_sentence(numbers, len(layers))}" for kind, numbers in by_most.items()])
+    if not kinds:
+        return "In no layer is one kind of token most of the sinks."
+    no_kind = f"; no kind is most of them in {_in_sentence(mixed, len(layers))}" if mixed else ""
+    return f"Most sinks are {kinds}{no_kind}."
+
+
+def _title(kind: str) -> str:
+    return KIND_TITLES.get(kind, kind)
 
 
 def _counted(layers: Sequence[LayerAnswer]) -> str:
@@ -192,10 +216,9 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     """Tell in which layers sinks move more than every null, and which nulls the others do not exceed; empty where
     nothing was tested.
     """
-    nulls = [null for null in MOVEMENT_NULLS if null != PLACES and any(one.moved[null] for one in layers)]
+    nulls, every = _tested(layers), _beyond(layers)
     if not nulls:
         return "", ""
-    every = [one.layer for one in layers if all(one.moved[null] == ABOVE for null in nulls)]
     of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].title
     if len(every) == len(layers):
         return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}.", ""
@@ -212,6 +235,25 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     if every:
         told = f"Sinks move more than {of_all} in {_in_sentence(every, len(layers))}."
     return told, f"Not significantly more than {rest}."
+
+
+def tested_nulls(answer: SetAnswer) -> list[str]:
+    """Return the nulls that the movement of a set's sinks was held against."""
+    return _tested(answer.layers)
+
+
+def beyond_every_null(answer: SetAnswer) -> list[int]:
+    """Return the layers in which a set's sinks move more than every null that was tested."""
+    return _beyond(answer.layers)
+
+
+def _tested(layers: Sequence[LayerAnswer]) -> list[str]:
+    return [null for null in MOVEMENT_NULLS if null != PLACES and any(one.moved[null] for one in layers)]
+
+
+def _beyond(layers: Sequence[LayerAnswer]) -> list[int]:
+    nulls = _tested(layers)
+    return [one.layer for one in layers if nulls and all(one.moved[null] == ABOVE for null in nulls)]
 
 
 def _predict(nulls: Sequence[str]) -> str:

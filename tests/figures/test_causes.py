@@ -3,10 +3,10 @@
 import numpy as np
 
 from analysis.figures.causes import (
-    LevelRow,
+    DifferenceRow,
     channel_map,
+    control_differences,
     effect_intervals,
-    effect_levels,
     filled_steps,
     interval_curve,
     lens_map,
@@ -30,21 +30,21 @@ def test_effects_are_filled_where_they_are_shown():
     assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
 
 
-def test_the_interval_of_a_difference_stands_at_the_target_and_a_control_beyond_it_differs():
+def test_a_difference_stands_beside_the_line_of_none_with_its_interval_and_its_levels_in_the_hover():
     rows = [
-        LevelRow("as many", "sinks", 0.5, 0.2, 0.1, 0.5, True, "+0.3 nats [+0.1, +0.5]"),
-        LevelRow("equal <i>", "sinks", 0.5, 0.4, -0.1, 0.3, False, "+0.1 nats [-0.1, +0.3]"),
+        DifferenceRow("as many", "sinks", 0.3, 0.1, 0.5, True, "+0.3 nats [+0.1, +0.5]", "0.5, control 0.2"),
+        DifferenceRow("equal <i>", "sinks", 0.1, -0.1, 0.3, False, "+0.1 nats [-0.1, +0.3]", "0.5, control 0.4"),
     ]
-    figure = effect_levels(rows, "nats", 0.0)
-    control, target = figure.data
-    ends = np.array(target.x) - target.error_x.arrayminus, np.array(target.x) + target.error_x.array
-    np.testing.assert_allclose(ends, [[0.3, 0.3], [0.7, 0.7]], atol=1e-12)
-    assert control.error_x.array is None and "interval of the difference" in target.name
-    assert target.marker.symbol == ("circle", "circle-open") and list(target.x) == [0.5, 0.5]
-    assert control.x[0] < ends[0][0] and ends[0][1] < control.x[1] < ends[1][1]
-    first, second = (note.text for note in figure.layout.annotations if note.text != "untouched")
-    assert "equal &lt;i&gt;" in second and "+0.3 nats" in first
-    assert figure.layout.shapes[0].x0 == 0.0 and not effect_levels(rows, "nats", None).layout.shapes
+    figure = control_differences(rows, "nats")
+    (dots,) = figure.data
+    ends = np.array(dots.x) - dots.error_x.arrayminus, np.array(dots.x) + dots.error_x.array
+    np.testing.assert_allclose(ends, [[0.1, -0.1], [0.5, 0.3]], atol=1e-12)
+    assert dots.marker.symbol == ("circle", "circle-open") and "control 0.2" in dots.text[0]
+    line, first, second = (note.text for note in figure.layout.annotations)
+    assert line == "same as control" and "equal &lt;i&gt;" in second and "+0.3 nats" in first
+    assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0)}
+    low, high = figure.layout.xaxis.range
+    assert low < -0.1 and high > 0.5, "the line and every interval are in view"
 
 
 def test_positions_are_joined_where_both_filled_them():

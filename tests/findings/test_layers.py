@@ -2,7 +2,19 @@
 
 import numpy as np
 
-from analysis.findings.layers import ABOVE, BELOW, OPEN, answer_of, layer_table, legend, movement_table
+from analysis.findings import finding_of
+from analysis.findings.layers import (
+    ABOVE,
+    BELOW,
+    OPEN,
+    answer_of,
+    answers,
+    beyond_every_null,
+    layer_table,
+    legend,
+    movement_table,
+    tested_nulls,
+)
 from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.definitions import KINDS
@@ -36,7 +48,8 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     assert answer.where.startswith(
         "Most sinks are masked positions in layers 0 and 1 and words in layers 2 and 3. They"
     )
-    assert "× uniform attention (layer means; random weights: " in answer.where
+    assert answer.where.startswith(answer.kinds) and [one.most for one in answer.layers[1:3]] == ["[MASK]", "word"]
+    assert "× uniform attention (layer means; scrambled weights: " in answer.where
     moved = [one.moved for one in answer.layers]
     assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
     assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
@@ -46,6 +59,7 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
+    assert beyond_every_null(answer) == [0, 2] and len(tested_nulls(answer)) == 4
     value, low, high = answer.layers[0].strength
     assert " They are outliers in " in answer.where and " Sinks per step: " in answer.where
     assert answer.where.endswith(" of 4 layers.")
@@ -83,3 +97,49 @@ def test_layers_without_sinks_are_named() -> None:
     assert layer_table(answer)["sinks are"][3] == "none" and layer_table(answer)["× uniform"][3] == ""
     nothing = answer_of(changed(recordings, trained__sinks=sinks * 0, trained__share=share * 0))
     assert nothing.where == "No layer has sinks by this definition."
+
+
+def headline(**sets: RecordingSet) -> str:
+    """Return the headline over sets, by name."""
+    told, _ = finding_of("sinks of sets", sets, answers(sets))
+    return str(told)
+
+
+def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
+    """Return a set whose sinks are masked positions in its first two layers."""
+    recordings = a_set(seed)
+    sinks = recordings.arrays["trained.sinks"].copy()
+    sinks[:, :2, 0] *= 50
+    return changed(recordings, trained__sinks=sinks, **arrays)
+
+
+def test_the_headline_names_where_most_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
+    told = headline(one=masked_first(0))
+    assert told.startswith("In layers 0 and 1 of one, ") and " of the sinks are masked positions, which are " in told
+    assert told.count("%") >= 2 and "Held against all 4 nulls, they move significantly more than chance in no" in told
+    beside = headline(one=masked_first(0), two=a_set(1))
+    assert "of the diffusion model one, " in beside and "; in two no kind is most of them. " in beside
+    assert headline(one=a_set(0)).startswith("In no layer of one is one kind of token most of the sinks. ")
+
+
+def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -> None:
+    births = times(a_set(0), "trained.births", [9, 1, 1, 1])
+    some = masked_first(0, trained__births=births)
+    assert headline(one=some).endswith("more than chance in only 1 of 4 layers (layer 0).")
+    assert headline(one=some, two=a_set(1)).endswith("more than chance in only 1 of 4 layers; those of two in none.")
+    every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
+    assert headline(one=every).endswith("more than chance in 4 of 4 layers.")
+    assert headline(one=a_set(0), two=every).endswith("more than chance in no layer; those of two in 4.")
+    assert "Held against shares held fixed, they move" in headline(one=a_set(2, models=0))
+
+
+def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
+    few = headline(one=a_set(1, prompts=5))
+    assert few.endswith("5 prompts are too few to tell whether they move more than chance (30 needed).")
+    recordings = a_set(2)
+    sinks, share = (recordings.arrays[f"trained.{name}"] * 0 for name in ("sinks", "share"))
+    nothing = changed(recordings, trained__sinks=sinks, trained__share=share)
+    assert headline(one=nothing) == "No layer of one has a sink by this definition."
+    assert finding_of("sinks of sets", {"one": nothing}, answers({"one": nothing}))[1] == ""
+    assert "; two has none. Held against" in headline(one=a_set(0), two=nothing)
+    assert headline(one=nothing, two=a_set(0)).count("those of two move") == 1

@@ -189,10 +189,12 @@ def test_layers_are_named_in_runs(layers: list[int], words: str) -> None:
 def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     sets = {"one": a_set(0), "two": a_set(1, models=0)}
     shown = recording_sets.layers_by_kind(sets)
-    assert {"[MASK]", "word", "random weights"} <= {trace.name for trace in shown.figure.data}
-    assert any("one: sinks per step" in note.text for note in shown.figure.layout.annotations)
-    dots = [trace for trace in shown.figure.data if trace.type == "scatter" and trace.name != "layer mean"]
-    assert all(trace.error_y.array is not None for trace in dots)
+    assert {"[MASK]", "word", "null", "sinks, 95 % interval"} <= {trace.name for trace in shown.figure.data}
+    assert any("one" in note.text for note in shown.figure.layout.annotations)
+    dots = [trace for trace in shown.figure.data if trace.type == "scatter" and trace.name != "null"]
+    assert dots and all(trace.error_x.array is not None for trace in dots)
+    strong = recording_sets.strengths(sets)
+    assert {"[MASK]", "random weights", "logit-matched random weights"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
     moved = recording_sets.movement("one", sets["one"])
@@ -242,3 +244,18 @@ def test_beside_a_model_with_masks_each_row_is_named_as_its_own_and_what_they_sh
 def told(shown: Exhibit) -> list[str]:
     """Every text of an exhibit: what is said, its formulas, figure and table."""
     return [shown.title, shown.told, shown.formula, shown.figure.to_json(), shown.table.to_csv()]
+
+
+def test_models_beside_each_other_have_one_axis_and_mark_the_layers_that_exceed_every_null() -> None:
+    moving = a_set(0)
+    moving = changed(moving, trained__births=moving.arrays["trained.births"] * 9)
+    sets = {"one": moving, "two": a_set(1)}
+    told = layers.answers(sets)
+    first, second = recording_sets.each_by_layer(sets, told)
+    assert first.figure.layout.xaxis3.range == second.figure.layout.xaxis3.range, "the same axis of new sinks"
+    assert first.finding == told["one"].kinds and set(first.table["model"]) == {"one"}
+    beyond = [trace for trace in first.figure.data if trace.name == "more than every null"]
+    assert len(beyond) == 1 and len(beyond[0].y) == len(told["one"].layers)
+    assert not [trace for trace in second.figure.data if trace.name == "more than every null"]
+    edge = first.figure.layout.xaxis3.range[1]
+    assert all(max(trace.x) <= edge for trace in second.figure.data if trace.name == "null"), "none is cut off"

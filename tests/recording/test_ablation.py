@@ -536,14 +536,11 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
-    told = said_of("ablate_set", summary)[0]
-    assert told.startswith(
-        "Hiding the sinks changes the predictions more than hiding as many random tokens of the same"
-    )
-    assert " and less than hiding tokens with equal attention (" in told
-    assert said_of("ablate_set", summary)[1].startswith(
-        "The text changes not significantly more or less than with either ("
-    )
+    text, told = said_of("ablate_set", summary)[:2]
+    assert told.startswith("It changes the predictions more than hiding as many random tokens (+0.2")
+    assert " but less than hiding tokens with as much attention (−0." in told and told.count("[") == 3
+    assert text.startswith("Hiding the sinks changes the text not significantly more or less than hiding as many ")
+    assert " or tokens with as much attention (0 more [" in text
     for effect in summary["effects"]:
         levels = levels_of(rows, effect)
         measured = effect["measure"]
@@ -555,6 +552,10 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
             assert levels.control == pytest.approx(np.mean(row[measured]))
     shown_first = effects_of(summary, "divergence", answering=True)
     assert len(shown_first.table) == 3
+    assert shown_first.figure.data[0].x[0] > 0 > shown_first.figure.data[0].x[1]
+    assert "Holm correction over 3 tests" in shown_first.sentence and "4 % less likely" in shown_first.sentence
+    kept = effects_of(summary, "aligned", answering=True)
+    assert kept.figure.data[0].x[0] == pytest.approx(-100 * kept.table["value"][0]), "right: more tokens change"
     assert shown_first.finding.startswith("Without its sinks, which drew 2") and "by 0.5 nats" in shown_first.finding
     further = rows + rows_of({("moving", ""): values["sinks", ""], ("moving", "matched"): values["sinks", "matched"]})
     several = summary | {"effects": effects(further), "rows": further}
@@ -569,24 +570,27 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
-    _, told = answer(summary_of(rows))
-    assert told.startswith("But the text changes more than with either (agreement −") and told.count(" points") == 2
-    for row in rows:
-        row["divergence"] = rng.normal({"": 0.9, "matched": 0.25, "mass": 0.5}[row["control"]], 0.02, 30).tolist()
-    assert answer(summary_of(rows))[1].startswith("The text changes more than with either (")
+    text, told = answer(summary_of(rows))
+    assert text.startswith("Hiding the sinks changes the text more than hiding as many random tokens (30 more of 100 ")
+    assert " or tokens with as much attention (20 more [" in text and text.count("differ") == 1
+    assert " more than hiding as many random tokens (+" in told and " but less than hiding tokens with as " in told
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
-    mixed = answer(summary_of(rows))[1]
-    assert mixed.startswith("But the text changes more than with as many random tokens of the same state (agreement −")
-    assert " and less than with tokens with equal attention (agreement +" in mixed
+    mixed = answer(summary_of(rows))[0]
+    assert " more than hiding as many random tokens (30 more" in mixed
+    assert " but less than hiding tokens with as much attention (20 fewer [" in mixed
+    rows[2]["aligned"] = rows[0]["aligned"]
+    alike = answer(summary_of(rows))[0]
+    assert ", and not significantly more or less than hiding tokens with as much attention (0 more [" in alike
     assert answer({"rows": [], "effects": []}) == []
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
-    told = answer(summary_of(rows_of(values)))[0]
-    assert "not significantly more or less than as many random tokens of the same state (" in told
+    text, told = answer(summary_of(rows_of(values)))
+    assert "not significantly more or less than hiding as many random tokens (" in told
     assert "nats from as many random tokens would have been detected." in told
+    assert "of 100 tokens from as many random tokens would have been detected." in text
 
 
 def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured():
@@ -596,7 +600,7 @@ def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured(
         0
     ] == pytest.approx(0.1)
     older = [effect | {"measure": "agreement"} for effect in now["effects"] if effect["measure"] == "aligned"]
-    assert effects_of(now | {"effects": older}, "agreement").title == "Agreement by position"
+    assert effects_of(now | {"effects": older}, "agreement").title == "Change by position"
 
 
 def test_prompts_of_one_key_count_as_one_cluster():

@@ -9,7 +9,7 @@ from analysis.recording.set_file import save
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
 from pages.parts.session import engine
 from tests.recording.made_sets import LAYERS, a_set
-from tests.ui.helpers import app, folds, texts, unfold
+from tests.ui.helpers import app, charts, folds, texts, unfold
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +83,22 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     assert test.query_params["set"] == [f"{jobs[1].id},{jobs[0].id}"] or test.query_params["set"] == ",".join(
         [jobs[1].id, jobs[0].id]
     )
-    assert "The sinks of each layer" in said
+    assert (
+        said.index("the diffusion model bundled") < said.index("bundled, by layer") < said.index("bundled-ar, by layer")
+    )
+    assert "Held against all 4 nulls, they move significantly more than chance in 4 of 4 layers" in said
+    assert "Over all layers a sink draws " in said and "scrambled weights: at most " in said
+    assert len(charts(test)) == 4 and len([box for box in test.expander if not box.proto.expanded]) == len(
+        test.expander
+    )
     first, second = (table.value for table in test.table if "layer" in table.value)
     assert len(first) == LAYERS == len(second) and "vs shares held fixed" not in first
     plain_said = said.replace("\\", "")
-    assert (
-        "Sinks per step: " in said and "They are outliers in " in said and "above mean + 2 std per layer" in plain_said
-    )
-    assert said.index("**bundled ·") < said.index("**bundled-ar ·"), "the diffusion model comes first"
+    assert "above mean + 2 std per layer" in plain_said
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("How sinks move").run()
     assert "Sinks move more than shares held fixed, random weights" in texts(test)
+    assert "Held against all 4 nulls" in texts(test), "the answer stands above every view"
     moved = test.table[0].value
     assert set(moved["vs shares held fixed"]) == {":primary[:material/arrow_upward:]"} and len(moved) == LAYERS
     for view in ("Head by head", "Single prompts", "Over the steps"):

@@ -11,6 +11,7 @@ from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
 from pages.parts.causes.latest import first_choice
+from pages.parts.causes.other_models import other_models
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import ABLATION_ASKED
@@ -20,7 +21,7 @@ from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import seconds_of
 
 FIELDS = ("count", "window", "first_layer", "last_layer")  # two per row
-_DRAWN = ("divergence", "aligned")
+_DRAWN = ("aligned", "divergence")
 
 
 def _title(rows: Mapping[str, Any], name: str) -> str:
@@ -98,6 +99,7 @@ ABLATION = OverPrompts(
             ("confidence", "confidence", "percent"),
         )
     },
+    others=other_models,
     note=lambda summary: (
         "Attention and positions: the share that untouched forwards paid to the positions hidden, "
         "and how many those were per step. Text kept: tokens in common with the untouched text, aligned; in place: at "

@@ -30,6 +30,7 @@ from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine, not_in_address
 
 _LIKE = "Model, sampler and seed as in"
+_TESTS = ("tests of effects", "tests of policies")  # rows of `FINDINGS`
 _CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompts", "keys": "prompt groups"}
 """Settings by what a sentence calls them."""
 
@@ -40,7 +41,7 @@ class OverPrompts:
     what: what a run does, before "over N prompts". about: what it does with {prompts}, as a sentence. spec: its
     question. controls: draws the controls of the question and returns their fields. cost: what a run takes. outcome,
     means, single: figures by name and tables of a summary. more: further figures, in a fold. columns: of the tables.
-    note: under which conditions the numbers hold.
+    note: under which conditions the numbers hold. others: draws what is known of other models, given this one.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class OverPrompts:
     columns: Mapping[str, Any]
     more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
+    others: Callable[[str], None] = lambda source: None
 
     def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
         """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown. Return the
@@ -159,19 +161,21 @@ class OverPrompts:
         """Draw what a job found. earlier: which run it is, where it is not the one that the controls ask for."""
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
         found = findings_of(self.kind, job.summary) if done == planned else {}
+        tested = chain(*(found.pop(name, ()) for name in _TESTS))
         answer, *others = [*found.values()] or [[]]
         if done < planned:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
-        for said in answer:
-            st.markdown(f"**{plain(said)}**")
+        for place, said in enumerate(answer):
+            st.markdown(f"{'' if place else '##### '}{plain(said)}")
         st.caption(
             f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
             f"{plain(criterion(spec.sinks))}. {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens, seed "
-            f"{spec.seed:d}. {plain(earlier)}".strip()
+            f"{spec.seed:d}. {plain(' '.join([*tested, earlier]))}".strip()
         )
         self._figures(self.outcome(job.summary))
+        self.others(spec.model.source)
         more = self.more(job.summary)
         if more:
             with st.expander(

@@ -11,7 +11,7 @@ from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
 from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
-from analysis.findings import layers, set_contrast
+from analysis.findings import finding_of, layers, set_contrast
 from analysis.findings.layers import ABOVE, BELOW, OPEN, PLACES, SetAnswer, layer_table, legend, movement_table
 from analysis.findings.sets import NOISE
 from analysis.recording import set_counts, set_measures, set_tables
@@ -40,15 +40,24 @@ _ICONS = {
 }
 _CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS]; dividing takes that out."
 _MOST = " (the most that sinks could move, which none is to exceed)"
+_MOVEMENT = "how sinks move"  # the row of `FINDINGS`
+Answers = dict[str, SetAnswer]
+"""What each set shows, by its name."""
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
 def by_layer() -> dict[str, Any] | None:
-    """Draws the view. What an exported page says of it; None where there is nothing to look at."""
+    """Draw the answer over the chosen sets, their choice, and a view. What an exported page says of it; None where
+    there is nothing to look at.
+    """
+    first_line = st.container(key="evidence_answer", gap="small")
     opened = sets_to_look_at()
     if not opened:
         return None
     sets = _named(opened)
+    told = _answers(sets)
+    with first_line:
+        _answer(sets, told)
     view = st.segmented_control(
         "View",
         list(_VIEWS),
@@ -58,7 +67,7 @@ def by_layer() -> dict[str, Any] | None:
         bind="query-params",
         label_visibility="collapsed",
     )
-    _VIEWS[view](sets)
+    _VIEWS[view](sets, told)
     return {
         set_.name: {
             "model": set_.recordings.info.model.model_dump(),
@@ -83,37 +92,49 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
     return [replace(one_set, name=name) for one_set, name in zip(opened, names, strict=True)]
 
 
-def _of_layers(sets: list[OpenSet]) -> None:
-    """Draw the answer of every model, then the figure behind them; all else is folded."""
-    told = _answers(sets)
-    for one_set in sets:
-        answer = told[one_set.name]
-        _say(one_set, f"{answer.where} {answer.movement}", answer)
-    _conditions(sets)
-    _chart(_layers(sets))
-    for one_set in sets:
-        table = layer_table(told[one_set.name])
-        _layer_table(one_set, "layer by layer", table)
-    for one_set in sets:
-        _findings(one_set, told[one_set.name].sentences)
-    others = _counts(sets)
-    if others is not None:
-        with st.expander(plain(others.title), icon=":material/tag:", key="sets_counts"):
-            _chart(others)
-    _nulls()
-
-
-def _conditions(sets: list[OpenSet]) -> None:
-    """Say what counts as a sink in these sets, and over how many prompts."""
+def _answer(sets: list[OpenSet], told: Answers) -> None:
+    """Draw the answer over all sets, and what counts as a sink and as moving."""
+    answer, strengths = finding_of("sinks of sets", _by_name(sets), told)
+    st.markdown(f"##### {plain(answer)}")
     rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
     prompts = _alike({one_set.name: counted(one_set.recordings.prompts, "prompt") for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
     st.caption(
         plain(
-            f"Sink: attention ÷ uniform attention above {rules} per layer and step. {prompts[0].upper()}{prompts[1:]}."
+            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step. "
+            f"{prompts[0].upper()}{prompts[1:]}. {strengths}"
         ),
-        help=_CAUSAL if causal else None,
+        help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
     )
+    for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
+        st.caption(plain(note))
+
+
+def _of_layers(sets: list[OpenSet], told: Answers) -> None:
+    """Draw the figure of every model, and the ways to go on; all else is folded."""
+    figures = list(zip(sets, _layers(sets), strict=True))
+    for start in range(0, len(figures), 2):
+        row = figures[start : start + 2]
+        for column, (one_set, figure) in zip(st.columns(len(row), gap="medium"), row, strict=True):
+            with column:
+                _chart(figure, f"layers_{one_set.key}")
+    _next_steps()
+    for one_set in sets:
+        answer = told[one_set.name]
+        _fold(one_set, "every layer and finding", layer_table(answer), answer.sentences)
+    with st.expander("How strong the sinks are, and counted in other ways", icon=":material/tag:", key="sets_counts"):
+        _chart(_strengths(sets))
+        others = _counts(sets)
+        if others is not None:
+            _chart(others)
+    _nulls()
+
+
+def _next_steps() -> None:
+    """Draw the links to what a reader does next."""
+    with st.container(horizontal=True, gap="medium", key="evidence_next"):
+        st.page_link("pages/explore.py", label="See sinks in one recording", icon=":material/blur_on:")
+        st.page_link("pages/causes.py", label="Hide them: what changes?", icon=":material/science:")
 
 
 def _alike(told: dict[str, str]) -> str:
@@ -133,57 +154,41 @@ def _nulls() -> None:
         st.markdown("\n".join([*rows, f"- {plain(set_counts.IID_SENTENCE)}"]))
 
 
-def _layer_table(one_set: OpenSet, title: str, table: pd.DataFrame) -> None:
-    """Draw a table with a row per layer, in a fold."""
-    title, named = f"{one_set.name}, {title}", f"{title.replace(' ', '_')}_{one_set.key}"
+def _fold(one_set: OpenSet, title: str, table: pd.DataFrame, sentences: list[str]) -> None:
+    """Draw a table with a row per layer and what is said of the set, in a fold."""
+    title, named = f"{one_set.name}: {title}", f"{title.replace(' ', '_')}_{one_set.key}"
     with st.expander(plain(title), icon=":material/table_rows:", key=f"table_{named}"):
         st.caption(plain(legend(table)))
         with st.container(height=_TALL if len(table) > _MOST_ROWS else "content", border=False, key=f"rows_{named}"):
             st.table(table.map(_cell), border="horizontal", hide_index=True)
-    exhibit_table(title, legend(table), table, f"table_{named}")
-
-
-def _say(one_set: OpenSet, sentences: str, answer: SetAnswer) -> None:
-    """Draw the answer of a set, its first sentence set off, and why there is none beside its nulls."""
-    first, stop, rest = sentences.strip().partition(". ")
-    st.markdown(f"**{plain(f'{one_set.name} · {first}{stop.strip()}')}**")
-    if rest:
-        st.caption(plain(rest))
-    for note in () if answer.movement else answer.said.get("missing claims", ()):
-        st.caption(plain(note))
-
-
-def _findings(one_set: OpenSet, sentences: list[str]) -> None:
-    """Draw every finding on a set beside its nulls, and what is missing, in a fold."""
-    with st.expander(f"All {len(sentences)} findings on {plain(one_set.name)}", icon=":material/notes:"):
-        st.caption(plain(NOISE))
         st.markdown("\n".join(f"- {plain(each)}" for each in (*sentences, *one_set.recordings.info.notes)))
+    exhibit_table(title, legend(table), table, f"table_{named}")
 
 
 def _cell(text: str) -> str:
     return _ICONS.get(text) or plain(text)
 
 
-def _moves(sets: list[OpenSet]) -> None:
-    told, contrasts = _answers(sets), _contrasts(sets)
+def _moves(sets: list[OpenSet], told: Answers) -> None:
+    for one_set in sets:
+        _chart(replace(_movement(one_set), finding=told[one_set.name].movement), f"movement_{one_set.key}")
+        apart = _queries_apart(one_set)
+        if apart is not None:
+            _chart(apart, f"queries_{one_set.key}")
     for one_set in sets:
         answer = told[one_set.name]
-        _say(one_set, f"{answer.movement} {answer.exceptions}", answer)
-        _layer_table(one_set, "new sinks beside each null", movement_table(answer))
+        said = [answer.exceptions] if answer.exceptions else []
+        _fold(one_set, "new sinks beside each null", movement_table(answer), [*said, *answer.said.get(_MOVEMENT, ())])
+    contrasts = _contrasts(sets)
     if contrasts:
         with st.expander("The published measure, beside the autoregressive model", icon=":material/compare_arrows:"):
             st.caption(plain(CENTROID_CAVEAT))
             for sentence in contrasts:
                 st.markdown(plain(sentence))
-    for one_set in sets:
-        _chart(_movement(one_set), f"movement_{one_set.key}")
-        apart = _queries_apart(one_set)
-        if apart is not None:
-            _chart(apart, f"queries_{one_set.key}")
     _nulls()
 
 
-def _over_steps(sets: list[OpenSet]) -> None:
+def _over_steps(sets: list[OpenSet], told: Answers) -> None:
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
     of_layer, of_tokens, toggle = keyed_columns([2, 2, 1], "sets_by_layer", vertical_alignment="bottom")
     scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
@@ -216,7 +221,7 @@ def _chart(shown: Exhibit, key: str | None = None) -> None:
     chart(shown, key or f"set_{shown.name}")
 
 
-def _by_head(sets: list[OpenSet]) -> None:
+def _by_head(sets: list[OpenSet], told: Answers) -> None:
     """Every head of the sets that were recorded with them."""
     metric = st.selectbox(
         "Metric",
@@ -235,7 +240,7 @@ def _by_head(sets: list[OpenSet]) -> None:
             )
 
 
-def _prompts(sets: list[OpenSet]) -> None:
+def _prompts(sets: list[OpenSet], told: Answers) -> None:
     """One prompt of the set, and the click that records it on its own."""
     one_set = sets[0]
     prompts = one_set.recordings.info.prompts
@@ -276,7 +281,7 @@ def _prompts(sets: list[OpenSet]) -> None:
         st.error(plain(job.reason) or "The recording was cancelled.")
 
 
-_VIEWS: dict[str, Callable[[list[OpenSet]], None]] = {
+_VIEWS: dict[str, Callable[[list[OpenSet], Answers], None]] = {
     "By layer": _of_layers,
     "How sinks move": _moves,
     "Over the steps": _over_steps,
@@ -297,8 +302,13 @@ def _by_name(sets: list[OpenSet]) -> set_tables.Sets:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
-def _layers(sets: list[OpenSet]) -> Exhibit:
-    return recording_sets.layers_by_kind(_by_name(sets))
+def _layers(sets: list[OpenSet]) -> list[Exhibit]:
+    return recording_sets.each_by_layer(_by_name(sets), _answers(sets))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
+def _strengths(sets: list[OpenSet]) -> Exhibit:
+    return recording_sets.strengths(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Counting sinks in other ways…")

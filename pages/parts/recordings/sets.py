@@ -60,15 +60,15 @@ def sets_to_look_at() -> list[OpenSet]:
     if jobs:
         box, button = st.columns([4, 1], vertical_alignment="bottom")
         chosen = box.multiselect(
-            "Sets of recordings",
+            "Sets of recordings, each one model over many prompts",
             list(jobs),
             key=_CHOSEN,
             persist_state="session",
             on_change=_choose,
             max_selections=6,
             format_func=lambda job_id: titles.get(job_id, job_id),
-            placeholder="Choose sets",
-            help="Each is one model over many prompts, and one row of the figure.",
+            placeholder="Choose sets of recordings",
+            label_visibility="collapsed",
         )
         with button.popover("Record a set", icon=":material/playlist_add:", width="stretch"):
             _ask()
