@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES, SetAnswer, beyond_every_null, tested_nulls
+from analysis.findings.layers import MOVES_BY, PLACES, SetAnswer, beyond_every_null, movement_nulls
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -312,7 +312,7 @@ def _births(moved: pd.DataFrame, answer: SetAnswer | None) -> layer_kinds.Beside
     if OBSERVED not in bands:
         return None
     observed, beyond = bands.pop(OBSERVED), None
-    if answer is not None and tested_nulls(answer):
+    if answer is not None and movement_nulls(answer):
         beyond = np.isin(np.arange(len(answer.layers)), beyond_every_null(answer))
     return layer_kinds.Beside(observed, {null: bands[null].value for null in _NULLS if null in bands}, beyond)
 

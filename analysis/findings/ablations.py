@@ -81,7 +81,7 @@ def _amount(change: Row, short: bool = False) -> str:
     word = "more" if value >= 0 else "fewer"
     if word == "fewer":
         value, low, high = -value, -high, -low
-    decimals = 0 if high - low >= 2 else 1
+    decimals = 0 if high - low >= 1 else 1
     # Adding 0 turns −0 into 0.
     ends = ", ".join(f"{round(end, decimals) + 0.0:.{decimals}f}".replace("-", "−") for end in (low, high))
     return f"{value:.{decimals}f} {word}{'' if short else ' of 100 tokens differ'} [{ends}]"

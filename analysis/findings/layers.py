@@ -237,7 +237,7 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     return told, f"Not significantly more than {rest}."
 
 
-def tested_nulls(answer: SetAnswer) -> list[str]:
+def movement_nulls(answer: SetAnswer) -> list[str]:
     """Return the nulls that the movement of a set's sinks was held against."""
     return _tested(answer.layers)
 

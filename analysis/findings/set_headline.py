@@ -10,7 +10,7 @@ from analysis.findings.layers import (
     SetAnswer,
     beyond_every_null,
     strengths_of_others,
-    tested_nulls,
+    movement_nulls,
 )
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, of_all_kinds
@@ -101,7 +101,7 @@ def _in_layers(numbers: Sequence[int], recordings: RecordingSet) -> str:
 def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
     """Tell in how many layers each set's sinks move more than every null, or why that cannot be told."""
     with_sinks = [name for name in sets if _with_sinks(told[name])]
-    nulls = {name: tested_nulls(told[name]) for name in with_sinks}
+    nulls = {name: movement_nulls(told[name]) for name in with_sinks}
     judged = [name for name in with_sinks if nulls[name]]
     if not with_sinks:
         return ""

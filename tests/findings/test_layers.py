@@ -13,7 +13,7 @@ from analysis.findings.layers import (
     layer_table,
     legend,
     movement_table,
-    tested_nulls,
+    movement_nulls,
 )
 from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
@@ -59,7 +59,7 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
-    assert beyond_every_null(answer) == [0, 2] and len(tested_nulls(answer)) == 4
+    assert beyond_every_null(answer) == [0, 2] and len(movement_nulls(answer)) == 4
     value, low, high = answer.layers[0].strength
     assert " They are outliers in " in answer.where and " Sinks per step: " in answer.where
     assert answer.where.endswith(" of 4 layers.")
