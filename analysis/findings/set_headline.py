@@ -9,8 +9,8 @@ from analysis.findings.layers import (
     LayerAnswer,
     SetAnswer,
     beyond_every_null,
-    strengths_of_others,
     movement_nulls,
+    strengths_of_others,
 )
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, of_all_kinds

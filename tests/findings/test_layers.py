@@ -12,8 +12,8 @@ from analysis.findings.layers import (
     beyond_every_null,
     layer_table,
     legend,
-    movement_table,
     movement_nulls,
+    movement_table,
 )
 from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
