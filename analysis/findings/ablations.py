@@ -82,8 +82,8 @@ def _amount(change: Row, short: bool = False) -> str:
     if word == "fewer":
         value, low, high = -value, -high, -low
     decimals = 0 if high - low >= 1 else 1
-    # Adding 0 turns −0 into 0.
-    ends = ", ".join(f"{round(end, decimals) + 0.0:.{decimals}f}".replace("-", "−") for end in (low, high))
+    value, low, high = (round(end, decimals) + 0.0 for end in (value, low, high))  # with 0, −0 is 0
+    ends = f"{low:.{decimals}f}, {high:.{decimals}f}".replace("-", "−")
     return f"{value:.{decimals}f} {word}{'' if short else ' of 100 tokens differ'} [{ends}]"
 
 
