@@ -59,7 +59,7 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit 
     alone = len({(effect["target"], effect["intervention"]) for effect in drawn}) == 1 and drawn[0]["target"] == "sinks"
     unit = POINTS if measure.percent else NATS
     of = "of 100 tokens" if measure.falls else unit.name
-    tests = max(effect_of(effect).tests for effect in family)
+    tests = max(effect.get("tests", len(family)) for effect in family)
     return Exhibit(
         measure.change or measure.title,
         f"Target minus control, {of}, with its 95 % interval; right of the line the target changes more. Filled: "

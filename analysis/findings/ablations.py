@@ -234,7 +234,7 @@ def side_of(effect: Difference) -> int:
 
 def correction(summary: Summary) -> list[str]:
     """Say over how many tests significance is corrected; empty where nothing was tested."""
-    tests = [effect_of(row).tests for row in summary["effects"] if row.get("p_holm") is not None]
+    tests = [row["tests"] for row in summary["effects"] if row.get("p_holm") is not None and "tests" in row]
     return [f"Significant: after Holm correction over {counted(max(tests), 'test')} per measure."] if tests else []
 
 
@@ -265,12 +265,12 @@ def contrasts(summary: Summary) -> list[str]:
 
 def without_its_sinks(levels: Levels, measure: str) -> str:
     """Say what the untouched model loses without its sinks, and how much attention they drew."""
-    row, drew = MEASURES[measure], f"which drew {percent(levels.share, 0)} of the attention"
+    row, without = MEASURES[measure], f"Without its sinks ({percent(levels.share, 0)} of the attention)"
     if measure == _PREDICTIONS:
-        return f"Without its sinks, {drew}, the model's predictions change by {levels.target:.2g} nats."
-    if row.untouched == 1.0:
-        return f"Without its sinks, {drew}, the model keeps {percent(levels.target, 0)} of its text."
-    return f"{row.title} without the sinks, {drew}: {levels.target:.3g}."
+        return f"{without} the predictions change by {levels.target:.2g} nats."
+    if row.falls:
+        return f"{without} the model keeps {percent(levels.target, 0)} of its text."
+    return f"{without}, {row.title.lower()}: {levels.target:.3g}."
 
 
 def sides(drawn: Sequence[Row]) -> str:

@@ -120,11 +120,11 @@ def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
     found = {name: beyond_every_null(told[name]) for name in judged}
     first, *others = judged
     layers, mine = len(told[first].layers), found[first]
-    who = "they move" if first == next(iter(sets)) else f"those of {first} move"
+    who = "they move" if len(sets) == 1 else f"the sinks of {first} move"
     few = "only " if 0 < len(mine) <= layers / 2 else ""
     where = f" ({_in_layers(mine, sets[first])})" if 0 < len(mine) < layers and not others else ""
     amount = f"{few}{len(mine)} of {counted(layers, 'layer')}{where}" if mine else "no layer"
-    beside = "".join(f"; those of {name} in {len(found[name]) or 'none'}" for name in others)
+    beside = "".join(f", those of {name} in {len(found[name]) or 'none'}" for name in others)
     return f"Held against {against}, {who} significantly more than chance in {amount}{beside}."
 
 

@@ -126,10 +126,10 @@ def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -
     births = times(a_set(0), "trained.births", [9, 1, 1, 1])
     some = masked_first(0, trained__births=births)
     assert headline(one=some).endswith("more than chance in only 1 of 4 layers (layer 0).")
-    assert headline(one=some, two=a_set(1)).endswith("more than chance in only 1 of 4 layers; those of two in none.")
+    assert headline(one=some, two=a_set(1)).endswith("more than chance in only 1 of 4 layers, those of two in none.")
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
     assert headline(one=every).endswith("more than chance in 4 of 4 layers.")
-    assert headline(one=a_set(0), two=every).endswith("more than chance in no layer; those of two in 4.")
+    assert headline(one=a_set(0), two=every).endswith("more than chance in no layer, those of two in 4.")
     assert "Held against shares held fixed, they move" in headline(one=a_set(2, models=0))
 
 
@@ -142,4 +142,4 @@ def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
     assert headline(one=nothing) == "No layer of one has a sink by this definition."
     assert finding_of("sinks of sets", {"one": nothing}, answers({"one": nothing}))[1] == ""
     assert "; two has none. Held against" in headline(one=a_set(0), two=nothing)
-    assert headline(one=nothing, two=a_set(0)).count("those of two move") == 1
+    assert headline(one=nothing, two=a_set(0)).count("the sinks of two move") == 1

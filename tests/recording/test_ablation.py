@@ -556,7 +556,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     assert "Holm correction over 3 tests" in shown_first.sentence and "4 % less likely" in shown_first.sentence
     kept = effects_of(summary, "aligned", answering=True)
     assert kept.figure.data[0].x[0] == pytest.approx(-100 * kept.table["value"][0]), "right: more tokens change"
-    assert shown_first.finding.startswith("Without its sinks, which drew 2") and "by 0.5 nats" in shown_first.finding
+    assert shown_first.finding.startswith("Without its sinks (2") and "by 0.5 nats" in shown_first.finding
     further = rows + rows_of({("moving", ""): values["sinks", ""], ("moving", "matched"): values["sinks", "matched"]})
     several = summary | {"effects": effects(further), "rows": further}
     assert len(effects_of(several, "divergence", answering=True).table) == 3

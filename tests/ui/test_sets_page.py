@@ -86,7 +86,7 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     assert (
         said.index("the diffusion model bundled") < said.index("bundled, by layer") < said.index("bundled-ar, by layer")
     )
-    assert "Held against all 4 nulls, they move significantly more than chance in 4 of 4 layers" in said
+    assert "Held against all 4 nulls, the sinks of bundled move significantly more than chance in 4 of 4 layers" in said
     assert "Over all layers a sink draws " in said and "scrambled weights: at most " in said
     assert len(charts(test)) == 4 and len([box for box in test.expander if not box.proto.expanded]) == len(
         test.expander
