@@ -72,7 +72,9 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit 
                 DifferenceRow(
                     _called(effect, alone),
                     "sinks" if alone else INTERVENTIONS[effect["intervention"]].title,
-                    *(unit.scale * change[end] for end in ("value", "low", "high")),
+                    unit.scale * change["value"],
+                    unit.scale * change["low"],
+                    unit.scale * change["high"],
                     flag,
                     interval_words(effect_of(change), unit).replace(f" {unit.name}", ""),
                     f"{measure.axis}: {at.target:.3g}, control {at.control:.3g}",

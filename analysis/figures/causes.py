@@ -137,7 +137,7 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
                 hovertemplate="%{text}<extra></extra>",
             )
         )
-    for place in places:  # beneath its name, which it would cross
+    for place in range(len(rows)):  # beneath its name, which it would cross
         ends = {"y0": place - _ABOVE_ROW, "y1": place + _BELOW_ROW}
         figure.add_shape(type="line", x0=0, x1=0, **ends, line={"color": REFERENCE, "width": 2})
     figure.add_annotation(

@@ -133,7 +133,7 @@ def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
 
 def _strengths(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
     """Tell what a sink of each set draws over all layers together, beside those of other weights."""
-    parts = []
+    parts: list[str] = []
     for name, recordings in sets.items():
         if not _with_sinks(told[name]):
             continue
