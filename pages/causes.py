@@ -2,6 +2,8 @@
 kept; and how pruning changes them.
 """
 
+from dataclasses import replace
+
 import streamlit as st
 
 from pages.parts.causes.ablation import ABLATION
@@ -12,8 +14,10 @@ from pages.parts.frame import run
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.side import plots_and_controls
+from pages.parts.study.other_models import other_models
 
-OVER_PROMPTS = {"Many prompts": ABLATION, "Cache eviction": EVICTION}
+HIDING = replace(ABLATION, others=other_models)
+OVER_PROMPTS = {"Many prompts": HIDING, "Cache eviction": EVICTION}
 OF_ONE = {"One prompt": ablation, "Dense against pruned": beside_another}
 VIEWS = ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")
 SHOWS = (
@@ -25,7 +29,7 @@ SHOWS = (
 def main() -> None:
     """Draws the page."""
     start_exhibits()
-    for experiment in (ABLATION, EVICTION):
+    for experiment in (HIDING, EVICTION):
         job = experiment.stated()
         if job is not None:
             st.title("Causes")

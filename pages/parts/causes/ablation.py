@@ -11,7 +11,6 @@ from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
 from pages.parts.causes.latest import first_choice
-from pages.parts.causes.other_models import other_models
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import ABLATION_ASKED
@@ -99,7 +98,6 @@ ABLATION = OverPrompts(
             ("confidence", "confidence", "percent"),
         )
     },
-    others=other_models,
     note=lambda summary: (
         "Attention and positions: the share that untouched forwards paid to the positions hidden, "
         "and how many those were per step. Text kept: tokens in common with the untouched text, aligned; in place: at "
