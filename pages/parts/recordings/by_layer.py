@@ -20,7 +20,7 @@ from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
-from analysis.words import counted
+from analysis.words import counted, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_table
@@ -40,6 +40,7 @@ _ICONS = {
 }
 _CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS]; dividing takes that out."
 _MOST = " (the most that sinks could move, which none is to exceed)"
+_OF_SINKS = ("count", "strength", "centroid", "turnover")  # rows of `CURVES`; the others are of all attention
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 Answers = dict[str, SetAnswer]
 """What each set shows, by its name."""
@@ -211,6 +212,15 @@ def _over_steps(sets: list[OpenSet], told: Answers) -> None:
         for name in sets[0].recordings.info.curves
         if name in CURVES and split in set_measures.parts_of(sets[0].recordings, name)
     ]
+    of_sinks, others = ([name for name in names if (name in _OF_SINKS) is flag] for flag in (True, False))
+    _curves(sets, of_sinks, scope, split, singles)
+    if others:
+        titles = listed([CURVES[name].title for name in others])
+        with st.expander(plain(titles), icon=":material/show_chart:", key="sets_curves"):
+            _curves(sets, others, scope, split, singles)
+
+
+def _curves(sets: list[OpenSet], names: list[str], scope: int, split: str, singles: bool) -> None:
     for index in range(0, len(names), 2):
         for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
             with column:
