@@ -68,15 +68,15 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
     best = min(those, key=lambda effect: effect["detectable"] or np.inf)
     seen = best["detectable"]
     could = (
-        f"; a difference of {_points(seen)} points would have been seen"
+        f"a difference of {_points(seen)} points would have been seen"
         if seen and seen < 1
-        else "; with so few prompts none would have been"
+        else "with so few prompts none would have been"
     )
-    budgets = listed([percent(effect["budget"], 0) for effect in those])
+    at = "at the budget" if len(those) == 1 else f"at any of {len(those)} budgets"
     return (
-        f"At {budgets} of the {what}, keeping {policy} compared with keeping {against} is not significant after "
-        "Holm correction: "
-        f"{_signed(best['value'])} points at {percent(best['budget'], 0)} [{_ends(best)}]{could} ({prompts} prompts)."
+        f"Keeping {policy} preserves not significantly more or less of the text than keeping {against} {at}: "
+        f"{_signed(best['value'])} points [{_ends(best)}] at {percent(best['budget'], 0)} of the {what}; {could} "
+        f"({prompts} prompts, Holm)."
     )
 
 

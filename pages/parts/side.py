@@ -2,6 +2,8 @@
 them. On narrow windows the columns stand one beneath the other.
 """
 
+from collections.abc import Sequence
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -26,6 +28,19 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 .st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
 .st-key-{_OPEN}{{gap:.6rem}}
 </style>"""
+
+_PAIRS = "figures_of"
+_PAIR = f"""<style>
+@media (max-width:{_NARROW}px){{
+[class*='st-key-columns_{_PAIRS}']>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
+[class*='st-key-columns_{_PAIRS}']>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
+</style>"""
+
+
+def figures_beside(count: int, key: str) -> Sequence[DeltaGenerator]:
+    """Return the places of figures that stand beside each other, on narrow windows one beneath the other."""
+    st.html(_PAIR)
+    return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium")
 
 
 def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:

@@ -28,6 +28,7 @@ from pages.parts.recordings import references
 from pages.parts.recordings.choice import recording_box, sink_controls
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine, not_in_address
+from pages.parts.side import figures_beside
 
 _LIKE = "Model, sampler and seed as in"
 _TESTS = ("tests of effects", "tests of policies")  # rows of `FINDINGS`
@@ -198,7 +199,8 @@ class OverPrompts:
     def _figures(self, shown: Mapping[str, Exhibit]) -> None:
         figures = list(shown.items())
         for start in range(0, len(figures), 2):
-            for column, (name, figure) in zip(st.columns(2, gap="large"), figures[start : start + 2], strict=False):
+            places = figures_beside(2, f"{self.kind}_{figures[start][0]}")
+            for column, (name, figure) in zip(places, figures[start : start + 2], strict=False):
                 with column:
                     chart(figure, f"{self.kind}_{name}")
 

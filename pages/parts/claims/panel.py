@@ -23,7 +23,7 @@ from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, heading, table
+from pages.parts.charts import chart, table
 from pages.parts.plain import as_written, code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
@@ -174,7 +174,8 @@ def _draw(run: str) -> None:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
-    heading(summary_line(verdicts), f"Each row: the estimate and its null. {NOISE}", None)
+    st.markdown(f"##### {plain(summary_line(verdicts))}")
+    st.caption("Each row: the estimate and its null.", help=plain(NOISE))
     _rows(run, _chosen(run, verdicts))
     with st.expander("All numbers as a table", icon=":material/table_rows:", key="claims_numbers"):
         table(

@@ -29,6 +29,7 @@ from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine, submit
+from pages.parts.side import figures_beside
 from pages.parts.user_errors import refusal_kept, say_refusal
 
 _PLACE, _RECORDED = "record_prompt_of_set", "recorded_prompt_of_set"
@@ -116,7 +117,7 @@ def _of_layers(sets: list[OpenSet], told: Answers) -> None:
     figures = list(zip(sets, _layers(sets), strict=True))
     for start in range(0, len(figures), 2):
         row = figures[start : start + 2]
-        for column, (one_set, figure) in zip(st.columns(len(row), gap="medium"), row, strict=True):
+        for column, (one_set, figure) in zip(figures_beside(len(row), f"layers_{start}"), row, strict=True):
             with column:
                 _chart(figure, f"layers_{one_set.key}")
     _next_steps()
@@ -222,7 +223,8 @@ def _over_steps(sets: list[OpenSet], told: Answers) -> None:
 
 def _curves(sets: list[OpenSet], names: list[str], scope: int, split: str, singles: bool) -> None:
     for index in range(0, len(names), 2):
-        for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
+        places = figures_beside(2, f"curves_{names[index]}")
+        for column, name in zip(places, names[index : index + 2], strict=False):
             with column:
                 _chart(_curve(sets, name, scope, split, singles))
 
