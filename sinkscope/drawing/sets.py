@@ -24,6 +24,10 @@ def _layers(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
     return recording_sets.layers_by_kind(_together(recordings, beside)).figure
 
 
+def _strengths(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
+    return recording_sets.strengths(_together(recordings, beside)).figure
+
+
 def _movement(recordings: RecordingSet) -> go.Figure:
     return recording_sets.movement("", recordings).figure
 
@@ -63,7 +67,10 @@ def _queries(recordings: RecordingSet) -> go.Figure:
 
 
 ROWS = {
-    "layers": Drawn("Which kinds of tokens are sinks in each layer, over prompts. beside: other sets by name", _layers),
+    "layers": Drawn(
+        "Kinds of tokens that are sinks, by layer; how many, how many new. beside: other sets by name", _layers
+    ),
+    "strengths": Drawn("Attention to a sink by kind and layer, beside other weights. beside", _strengths),
     "movement": Drawn("How sinks move in each layer, compared with their nulls", _movement),
     "counts": Drawn(
         "Sinks per layer, by how they are counted. beside", _counts, lambda recordings: bool(recordings.info.variants)

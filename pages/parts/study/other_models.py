@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.exhibits.story_parts import spec_of
-from analysis.exhibits.study import cause_exhibits
+from analysis.exhibits.study import part_exhibits
 from analysis.study.findings import Findings
 from pages.parts.charts import chart
 from pages.parts.study.found import example, of_record
@@ -17,7 +17,7 @@ def other_models(source: str) -> None:
     """
     st.page_link("pages/prune.py", label="Discount them when pruning", icon=":material/content_cut:")
     findings, shipped = _of_study()
-    figures = {} if findings is None or spec_of(findings).model.source != source else cause_exhibits(findings)
+    figures = {} if findings is None or spec_of(findings).model.source != source else part_exhibits(findings, "causes")
     if not figures:
         st.caption("The autoregressive twin and random weights were not run; a study on Start runs both.")
         return
