@@ -18,7 +18,7 @@ CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 """What people read above columns of differences; files for machines keep their names."""
 _WIDE = 0.02  # of an interval that supports whole per cents only
-_ROLES = ("Without discount (control)", "With discount")
+ROLES = ("Without discount (control)", "With discount")
 EVERY_SEED = "all seeds"
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 
@@ -72,7 +72,7 @@ def role_table(results: Results) -> list[dict[str, str]]:
     pairs = comparing.related_pairs(results)["control"]
     members: dict[str, list[int]] = {} if results.runs[0].settings else {"Dense model": [0]}
     if comparing.is_one_setting(results, pairs):
-        for role, side in zip(_ROLES, (1, 0), strict=True):
+        for role, side in zip(ROLES, (1, 0), strict=True):
             members[role] = list(dict.fromkeys(pair[side] for pair in pairs))
     placed = {model for models in members.values() for model in models}
     members |= {name: [model] for model, name in enumerate(results.names) if model not in placed}
@@ -86,17 +86,6 @@ def role_table(results: Results) -> list[dict[str, str]]:
     ]
     level = chance_level(results, AVERAGE)
     return rows + ([] if level is None else [{"model": "Chance", MEAN: f"{100 * level:.1f}", "run": ""}])
-
-
-def roles(results: Results) -> list[str]:
-    """Return what each model is called beside the others: with and without the discount and its calibration seed,
-    where all runs are of one setting; else its name."""
-    called, pairs = list(results.names), comparing.related_pairs(results)["control"]
-    if comparing.is_one_setting(results, pairs):
-        for pair, seed in seeds_of(results, pairs).items():
-            for model, role in zip(pair, reversed(_ROLES), strict=True):
-                called[model] = f"{role}, {seed}"
-    return called
 
 
 def average(results: Results, *models: int) -> Estimate:

@@ -122,9 +122,9 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(finished).to_be_visible()
     expect(main.get_by_text("no tests yet")).to_have_count(0)
     expect(main.get_by_text("Difference to Wanda noised seed 0 · 50 %", exact=True)).to_be_visible()
-    expect(
-        main.get_by_text(re.compile("Accuracy(: not decided| does not change| is better| is worse)"))
-    ).to_have_count(1)
+    expect(main.get_by_text(re.compile("Accuracy(: not decided| does not change| is better| is worse)"))).to_have_count(
+        1
+    )
     assert "p (Holm)" in differences(page)
 
     main.locator(".st-key-accuracy_base").get_by_text("dense", exact=True).click()

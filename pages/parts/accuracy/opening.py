@@ -63,22 +63,24 @@ def _opened(path: str, key: str | None, names: tuple[str, ...]) -> Results:
     return replace(found, header=found.header.model_copy(update={"names": names}))
 
 
-def joined_results(runs: Sequence[Run], dense: bool = False) -> Results | None:
+def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str] = ()) -> Results | None:
     """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each; None
     after saying why there are none. dense: whether the dense model of the first one's evaluation stands before them.
+    names: what the runs are called here, if not by their own names.
     """
     shared = _shared(runs)
-    key = tuple((run.name, scored.record.key, scored.number) for run, scored in zip(runs, shared, strict=True))
+    names = names or [run.name for run in runs]
+    key = tuple((name, scored.record.key, scored.number) for name, scored in zip(names, shared, strict=True))
     parts: list[Part] = []
     try:
-        for run, scored in zip(runs, shared, strict=True):
+        for run, name, scored in zip(runs, names, shared, strict=True):
             results = _results(scored.record, ())
             if results is None:
                 st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
                 return None
             if dense and not parts:
                 parts.append(Part(results.names[0], results, 0))
-            parts.append(Part(run.name, results, scored.number))
+            parts.append(Part(name, results, scored.number))
         together = _joined((dense, *key), parts)
     except EXPECTED as error:
         st.error(plain(why(error)))

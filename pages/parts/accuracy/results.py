@@ -59,9 +59,7 @@ _running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(
 def accuracies(results: Results) -> None:
     """Draw every model's accuracy on every task."""
     title, sentence, explained, _, hint = _titles(results)
-    called = dict(zip(results.names, tables.roles(results), strict=True))
-    rows = [{**row, "model": called.get(row["model"], row["model"])} for row in results.once(tables.accuracy_grid)]
-    table(title, sentence, pd.DataFrame(rows), _GRID, explained, hint=hint)
+    table(title, sentence, pd.DataFrame(results.once(tables.accuracy_grid)), _GRID, explained, hint=hint)
 
 
 def _titles(results: Results) -> tuple[str, str, str, str, str]:
@@ -124,7 +122,8 @@ def in_brief(results: Results, said: bool = False) -> None:
 
 def _role(row: Mapping[str, str]) -> str:
     """Return a role as Markdown, with the exact name of its run in small."""
-    named = "" if row["run"] in row["model"].lower() or row["run"] == row["model"] else row["run"]
+    named = row["run"].removeprefix(f"{row['model']}, ")
+    named = "" if named in row["model"].lower() or named == row["model"] else named
     return plain(row["model"]) + (f" :small[:gray[{plain(named)}]]" if named else "")
 
 
@@ -214,15 +213,16 @@ def _of_pairs(results: Results, pairs: Sequence[Pair], by_seed: bool) -> list[st
 
 
 def _over_seeds(results: Results, pairs: list[Pair]) -> None:
-    over_seeds = tables.seed_table(results, pairs)
-    if over_seeds:
+    over_seeds = pd.DataFrame(tables.seed_table(results, pairs)).rename(columns=tables.READ_AS)
+    if len(over_seeds):
         table(
             "Over calibration seeds",
             "Average difference of pairs that differ in nothing but their calibration seed, taken together. Its "
             "interval holds both sources of noise, the seeds and the clusters of items.",
-            pd.DataFrame(over_seeds).rename(columns=tables.READ_AS),
+            over_seeds,
             "accuracy_over_seeds",
             _SEEDS,
+            column_order=[name for name in over_seeds if not str(name).startswith("standard error")],
         )
 
 

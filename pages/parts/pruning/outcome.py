@@ -9,6 +9,7 @@ from analysis.engine.run_pairs import RunPair, setting_title
 from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
+from analysis.evaluation.tables import ROLES
 from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import MEASURES, Comparison, pooled
@@ -224,7 +225,10 @@ def scored_pairs(pairs: list[RunPair]) -> list[RunPair]:
 def pair_results(pairs: list[RunPair]) -> Results | None:
     """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
     `scored_pairs`."""
-    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True) if pairs else None
+    if not pairs:
+        return None
+    names = [f"{role}, seed {pair.seed}" for pair in pairs for role in ROLES]
+    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
 
 
 def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | None) -> None:
