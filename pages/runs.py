@@ -16,7 +16,7 @@ from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
 from pages.parts.runs.overview import overview, paired, say_scores
 from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import runs_table
+from pages.parts.runs.table import clear_button, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
 from pages.parts.views_row import views_row
@@ -36,6 +36,8 @@ def main() -> None:
         say_scores(alike, against)
     chosen = runs_table(runs) if runs else []
     view, beside = views_row(VIEWS, VIEW)
+    if chosen:
+        clear_button(beside, runs)
     if not runs:
         with empty:
             _no_runs(linked=view == VIEWS[0])

@@ -55,7 +55,7 @@ def _profiles(runs: list[Run]) -> None:
     if not profiles:
         return
     if all(np.ptp(profile) <= SAME for profile in profiles.values()):
-        shares = ", ".join(f"{name} {percent(profile.mean(), 1)}" for name, profile in profiles.items())
+        shares = "; ".join(f"{name}, {percent(profile.mean(), 1)}" for name, profile in profiles.items())
         st.caption(f"Every layer of a run loses the same share of its weights: {plain(shares)}.")
         return
     rows = [

@@ -14,7 +14,7 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, in_pairs, method_title, table_of_runs
 from pages.parts.session import not_in_address
 
-_CHOSEN, _SHOWN, _AGAIN = "runs_chosen", "runs_shown", "runs_cleared"
+_CHOSEN, _FIRST, _SHOWN, _AGAIN = "runs_chosen", "runs_chosen_by_address", "runs_shown", "runs_cleared"
 _TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
 
@@ -24,7 +24,9 @@ def runs_table(runs: list[Run]) -> list[Run]:
     _from_address(by_id)
     place, right = keyed_columns([5, 1], "runs_table")
     with right.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
-        shown = in_pairs(_filtered(runs))
+        filtered = _filtered(runs)
+    first = st.session_state.get(_FIRST, ())  # to be seen without scrolling
+    shown = in_pairs(sorted(filtered, key=lambda run: run.id not in first))
     st.session_state[_SHOWN] = [run.id for run in shown]
     chosen = st.session_state[_CHOSEN]
     if shown:
@@ -35,11 +37,18 @@ def runs_table(runs: list[Run]) -> list[Run]:
     if hidden:
         st.caption(f"{counted(hidden, 'ticked run')} not in this table, as the filter leaves them out.")
     if chosen:
-        right.button("Clear ticks", key="runs_clear", on_click=_clear, args=(by_id,), width="stretch")
         st.query_params[RUNS_ASKED] = chosen
     elif RUNS_ASKED in st.query_params:
         del st.query_params[RUNS_ASKED]
     return [by_id[run_id] for run_id in chosen]
+
+
+def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
+    """Draw the button that unticks all runs."""
+    by_id = {run.id: run for run in runs}
+    place.button(
+        "Clear ticks", key="runs_clear", type="tertiary", icon=":material/close:", on_click=_clear, args=(by_id,)
+    )
 
 
 def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) -> None:
@@ -54,7 +63,7 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
         shown,
         key,
         ticked,
-        hint="Tick one to open it, more to compare them.",
+        hint="Tick one to open it, more to compare.",
         above=heading,
         on_select=lambda: _follow_ticks(key, by_id),
         selection_mode="multi-row",
@@ -76,6 +85,7 @@ def _from_address(by_id: dict[str, Run]) -> None:
         if any(run_id not in by_id for run_id in names):
             not_in_address("a run that is not in the store.")
         st.session_state[_CHOSEN] = [run_id for run_id in names if run_id in by_id][:MOST_RUNS]
+        st.session_state[_FIRST] = st.session_state[_CHOSEN]
     else:
         st.session_state[_CHOSEN] = [run_id for run_id in st.session_state[_CHOSEN] if run_id in by_id]
 
