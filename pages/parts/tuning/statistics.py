@@ -90,7 +90,8 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     if st.session_state.get(_ASKED) != _question(spec) and not asking.at_hand("calibrate", spec):
         place = st.container(horizontal=True, vertical_alignment="center", gap="small")
         _preview_button(spec, "tuning_calibrate", place)
-        place.caption(plain(_cost(spec)), width="content")
+        if engine().authorizer.may("run"):
+            place.caption(plain(_cost(spec)), width="content")
         plots_will_come()
         return None
     done = asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
