@@ -74,7 +74,7 @@ def _finding(those: Sequence[Row], prompts: int, gone: bool) -> str:
     )
     at = "at the budget" if len(those) == 1 else f"at any of {len(those)} budgets"
     return (
-        f"Keeping {policy} preserves not significantly more or less of the text than keeping {against} {at}: "
+        f"Keeping {policy} preserves neither significantly more nor less of the text than keeping {against} {at}: "
         f"{_signed(best['value'])} points [{_ends(best)}] at {percent(best['budget'], 0)} of the {what}; {could} "
         f"({prompts} prompts, Holm)."
     )

@@ -279,7 +279,7 @@ def test_the_headline_says_what_is_gained_or_what_would_have_been_seen():
     assert "[−" not in lost, "of a loss both ends are positive"
     nothing = policies({"effects": effects(rows_of(0.03 * rng.standard_normal(40))), "prompts": 40, "gone": False})[0]
     assert (
-        "preserves not significantly more or less of the text than keeping" in nothing
+        "preserves neither significantly more nor less of the text than keeping" in nothing
         and "would have been seen" in nothing
         and "of the keys" in nothing
     )
