@@ -96,7 +96,9 @@ def claim_figure(one: ClaimVerdict) -> Exhibit | None:
     figure = effect_intervals(
         names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), axis, percent=unit is POINTS
     )
-    figure.add_vline(x=claim.margin, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
+    margin = {"color": REFERENCE, "width": 1.5, "dash": "dot"}
+    figure.add_vline(x=claim.margin, line=margin)
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=margin, name="smallest difference asked about")
     table = pd.DataFrame({"beyond": names, "difference": value, "low": low, "high": high})
     return Exhibit(
         claim.sentence.removesuffix("."),

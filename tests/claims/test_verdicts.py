@@ -122,6 +122,7 @@ def test_table_figure_and_document_hold_every_number():
     assert shown["discount-helps"] is None
     figure = shown["small-values"]
     assert figure is not None and len(figure.table) == 1 + 2 * 3 and figure.finding
+    assert "smallest difference asked about" in {trace.name for trace in figure.figure.data}
     document = as_document(ClaimsSpec(model=ModelSpec(source="bundled")), verdicts, found.fingerprint, "command")
     assert [row["verdict"] for row in document["claims"]] == [one.verdict for one in verdicts]
     assert len(document["claims"][list(CLAIMS).index("small-values")]["values"]) == 40
