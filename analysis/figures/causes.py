@@ -22,6 +22,7 @@ from analysis.figures.style import (
 )
 
 _FEW_POSITIONS = 40  # of more, marks are smaller
+_LINE = 16  # pixels of a line of a name beside its row
 _ABOVE_ROW, _BELOW_ROW = 0.13, 0.28  # of the distance of two rows, over which a row's line of no difference reaches
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
@@ -73,14 +74,12 @@ def effect_intervals(
             )
         )
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
-    layout(figure, wrapped(x_title, 24), "", height=170 + 36 * len(names))
+    labels = [wrapped(name, 24) for name in names]
+    lines = max((label.count("<br>") + 1 for label in labels), default=1)
+    layout(figure, wrapped(x_title, 24), "", height=170 + max(36, _LINE * lines + 6) * len(names))
     figure.update_layout(showlegend=True)
     figure.update_yaxes(
-        tickmode="array",
-        tickvals=rows,
-        ticktext=[wrapped(name, 24) for name in names],
-        range=[len(names) - 0.5, -0.5],
-        zeroline=False,
+        tickmode="array", tickvals=rows, ticktext=labels, range=[len(names) - 0.5, -0.5], zeroline=False
     )
     figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g")
     return figure

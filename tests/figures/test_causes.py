@@ -27,6 +27,10 @@ def test_effects_are_filled_where_they_are_shown():
     assert max(len(line) for line in figure.layout.xaxis.title.text.split("<br>")) <= 24
     assert first.marker.symbol == ("circle",) and second.marker.symbol == ("circle-open",)
     np.testing.assert_allclose([*first.error_x.array, *first.error_x.arrayminus], [0.3, 0.2])
+    long = effect_intervals(
+        ["one of many words, that take three lines or more"] * 2, ["a"] * 2, *np.zeros((3, 2)), [True] * 2, ""
+    )
+    assert long.layout.height > figure.layout.height, "names of several lines have room"
     assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
 
 

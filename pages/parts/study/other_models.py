@@ -10,6 +10,8 @@ from pages.parts.study.found import example, of_record
 from pages.parts.study.in_hand import studies, study_in_hand
 from pages.parts.user_errors import EXPECTED
 
+_SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
+
 
 def other_models(source: str) -> None:
     """Draw the way to the next page, and what the current study found of the twin and of random weights, in a fold;
@@ -23,8 +25,8 @@ def other_models(source: str) -> None:
         return
     title = f"The twin and random weights, {'shipped' if shipped else 'current'} study"
     with st.expander(title, icon=":material/compare_arrows:", key="causes_twin"):
-        for name, figure in figures.items():
-            chart(figure, f"study_{name}")
+        for name in filter(figures.__contains__, _SHOWN):
+            chart(figures[name], f"study_{name}")
 
 
 def _of_study() -> tuple[Findings | None, bool]:
