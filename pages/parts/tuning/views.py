@@ -211,7 +211,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
                 "changed, minus another seed" if beyond else "mask bits changed",
                 _short_names(statistics),
                 signed=beyond,
-                bar_title="percentage points" if beyond else "",
+                bar_title="points, 0 = another calibration seed" if beyond else "",
             ),
             _table(statistics, effects),
             formula=_SCORE,
