@@ -302,7 +302,8 @@ def _by_number(findings: Findings) -> str:
     if not played:
         return ": while much of a text is masked, many sinks would be masked by number alone"
     masked = _Masked.of(played[0], 0).of_all
-    return f": {share(masked)} of the positions of the text shown are masked, so many sinks would be" if masked else ""
+    told = f": {share(masked)} of positions in the text shown are masked, so many sinks would be by number alone"
+    return told if masked else ""
 
 
 def _together(findings: Findings, source: str, layers: "Layers") -> str:
@@ -464,7 +465,7 @@ def movement(findings: Findings) -> Told | None:
         ),
         plays=True,
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=" ".join(beats[: 1 + bool(hardest)]),
+        takeaway=beats[1 if hardest else 0],
         summary=Summary(
             "New sinks per layer and step",
             number(value),
@@ -555,7 +556,8 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
 
 def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, beat: int) -> Mark:
     values = [row["value"] for row in rows]
-    return Mark(label, float(np.mean(values)), _births_told(rows), tone_of, min(values), max(values), beat=beat)
+    told = f"{_mean(rows)} ({spread(min(values), max(values), number)})"
+    return Mark(label, float(np.mean(values)), told, tone_of, min(values), max(values), beat=beat)
 
 
 def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
