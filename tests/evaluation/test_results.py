@@ -431,6 +431,17 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     assert "the control. On 80 items; only " in evaluations.headline(seeded, control[:1])[1], "of one alone"
 
 
+def test_the_difference_at_a_setting_stands_before_that_of_each_seed(seeded):
+    control = comparing.related_pairs(seeded)["control"]
+    (group,) = [one for one in comparing.over_seeds(seeded, control) if set(one.pairs) == set(control)]
+    rows = tables.setting_table(seeded, dict.fromkeys(control, "50 %"))
+    assert [row["seeds"] for row in rows] == ["all seeds", *tables.seeds_of(seeded, control).values()]
+    assert rows[0]["points"] == pytest.approx(100 * group.difference.value)
+    assert np.mean([row["points"] for row in rows[1:]]) == pytest.approx(rows[0]["points"])
+    (alone,) = tables.setting_table(seeded, {control[0]: "50 %"})
+    assert alone["seeds"].startswith("seed ")
+
+
 def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path, monkeypatch):
     said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
     assert said == "Accuracy with the sink discount: not decided with 3 seeds."

@@ -1,0 +1,63 @@
+"""Rows of runs: those that differ in their method alone stand together; columns that tell nothing apart are hidden."""
+
+import pandas as pd
+
+from analysis.engine.runs import Run
+from analysis.specs import CalibrationParams, PruneSpec
+from pages.parts.run_rows import _in_common, _shown, in_pairs
+
+
+def run(method: str, sparsity: float, seed: int) -> Run:
+    spec = PruneSpec(method=method, sparsity=sparsity, calibration=CalibrationParams(seed=seed))
+    name = f"{method} {sparsity} {seed}"
+    return Run(name, "pruned", name, "folder", "bundled", 0.0, parameters=spec.model_dump(mode="json"))
+
+
+def test_a_run_stands_beside_its_control_and_the_newest_pair_first():
+    runs = [
+        run("sink-wanda", 0.7, 1),
+        run("sink-wanda", 0.5, 0),
+        run("wanda-noised", 0.5, 0),
+        run("wanda-noised", 0.7, 1),
+    ]
+    assert [each.id for each in in_pairs(runs)] == [
+        "wanda-noised 0.7 1",
+        "sink-wanda 0.7 1",
+        "wanda-noised 0.5 0",
+        "sink-wanda 0.5 0",
+    ]
+
+
+def frame(**columns: list[object]) -> pd.DataFrame:
+    usual: dict[str, list[object]] = {
+        "★": ["", ""],
+        "run": ["a", "b"],
+        "method": ["Wanda", "Sink-Wanda"],
+        "sparsity, %": [50.0, 50.0],
+        "seed": [0, 0],
+        "settings": ["", "k2 α5 λ1"],
+        "accuracy, %": [90.0, 91.0],
+        "95 % interval": ["88 – 92", "89 – 93"],
+        "dense, %": [93.1, 93.1],
+        "chance, %": [37.5, 37.5],
+        "items": [360, 360],
+        "model": ["bundled", "bundled"],
+        "bits": ["", ""],
+        "tags": ["", ""],
+        "made": [1, 2],
+    }
+    return pd.DataFrame(usual | columns)
+
+
+def test_columns_that_are_the_same_in_all_rows_are_said_once_and_not_shown():
+    runs = [run("wanda", 0.5, 0), run("sink-wanda", 0.5, 0)]
+    assert _shown(frame(), runs) == ["method", "sparsity, %", "seed", "accuracy, %", "95 % interval", "made"]
+    assert _in_common(frame()) == "Dense model 93.1 %, chance 37.5 %, 360 items each."
+    assert "items" in _shown(frame(items=[360, 12]), runs)
+    assert _in_common(frame(items=[360, 12])) == "Dense model 93.1 %, chance 37.5 %."
+
+
+def test_the_name_is_shown_where_nothing_else_tells_two_runs_apart():
+    runs = [run("wanda", 0.5, 0), run("wanda", 0.5, 0)]
+    assert "run" in _shown(frame(method=["Wanda", "Wanda"], settings=["", ""]), runs)
+    assert "settings" in _shown(frame(method=["Wanda", "Wanda"], settings=["", "2:4"]), runs)
