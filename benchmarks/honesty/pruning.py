@@ -33,7 +33,7 @@ from benchmarks.honesty.scores import DISCOUNT, NOISE, RECIPE, Scored, Task
 SETS = 1000
 TESTS = 12  # of a quick study: three pairs at two sparsities, and the outcomes of hiding sinks in two models
 MARGIN = 0.01
-PILOTS, PILOT_SEEDS = 400, 8  # studies whose noise is taken for the true one
+PILOTS, PILOT_SEEDS = 1000, 8  # studies whose noise is taken for the true one
 SIZES = ((3, 64), (6, 64), (6, None))  # calibration seeds and items a task, None: all
 PAIRS = {"discount": DISCOUNT, "recipe": RECIPE, "noise": NOISE}
 
