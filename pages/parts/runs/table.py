@@ -22,7 +22,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
     """Draw the table with its filters, and return the runs that are ticked."""
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
-    place, right = keyed_columns([5, 1], "runs_table")
+    place, right, _ = keyed_columns([6.6, 1.5, 1.5], "runs_table")  # the last is for the tool bar of the table
     with right.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
         filtered = _filtered(runs)
     first = st.session_state.get(_FIRST, ())  # to be seen without scrolling
