@@ -79,7 +79,7 @@ def test_every_method_and_kind_has_a_color_of_its_own() -> None:
     assert set(METHOD_COLORS) <= {"dense", *METHODS}
     assert len(set(colors_by_method(["dense", *METHODS][: len(SERIES_COLORS)]))) == len(SERIES_COLORS)
     assert len(set(METHOD_COLORS.values())) == len(METHOD_COLORS)
-    assert len(KIND_COLORS) >= len(KINDS)
+    assert len(KIND_COLORS) >= len(KINDS) and SERIES_COLORS[1] not in KIND_COLORS, "the orange of sinks is no kind's"
     assert len(set(SYMBOLS)) == len(SYMBOLS)
 
 

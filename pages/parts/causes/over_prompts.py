@@ -22,7 +22,7 @@ from cache.keys import content_key
 from pages.parts import asking
 from pages.parts.acting import acting_button
 from pages.parts.causes.latest import latest
-from pages.parts.charts import chart, table
+from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.choice import recording_box, sink_controls
@@ -168,6 +168,10 @@ class OverPrompts:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
+        if answer:
+            exhibit_text(
+                f"{self.name.capitalize()} over prompts", answer[0], " ".join(answer[1:]), f"{self.kind}_answer"
+            )
         for place, said in enumerate(answer):
             st.markdown(f"{'' if place else '##### '}{plain(said)}")
         st.caption(

@@ -23,7 +23,7 @@ from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import counted, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, exhibit_table
+from pages.parts.charts import chart, exhibit_table, exhibit_text
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
@@ -98,6 +98,7 @@ def _answer(sets: list[OpenSet], told: Answers) -> None:
     """Draw the answer over all sets, and what counts as a sink and as moving."""
     answer, strengths = finding_of("sinks of sets", _by_name(sets), told)
     st.markdown(f"##### {plain(answer)}")
+    exhibit_text("Which tokens are sinks, and do they move?", answer, strengths, "answer")
     rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
     prompts = _alike({one_set.name: counted(one_set.recordings.prompts, "prompt") for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
