@@ -233,9 +233,14 @@ def side_of(effect: Difference) -> int:
 
 
 def correction(summary: Summary) -> list[str]:
-    """Say over how many tests significance is corrected; empty where nothing was tested."""
+    """Say over how many tests significance is corrected and what intervals cover; empty where nothing was tested."""
     tests = [row["tests"] for row in summary["effects"] if row.get("p_holm") is not None and "tests" in row]
-    return [f"Significant: after Holm correction over {counted(max(tests), 'test')} per measure."] if tests else []
+    if not tests:
+        return []
+    return [
+        f"Significant: after Holm correction over {counted(max(tests), 'test')} per measure. Intervals cover the "
+        "choice of prompts, not the seed."
+    ]
 
 
 # --- sinks that move against sinks that stay ---------------------------------------------------------------------

@@ -536,7 +536,8 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
-    text, told = said_of("ablate_set", summary)[:2]
+    text, told, *_, corrected = said_of("ablate_set", summary)
+    assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
     assert told.startswith("It changes the predictions more than hiding as many random tokens (+0.2")
     assert " but less than hiding tokens with as much attention (−0." in told and told.count("[") == 2
     assert text.startswith("Hiding the sinks changes the text not significantly more or less than hiding as many ")

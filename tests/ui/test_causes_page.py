@@ -8,7 +8,7 @@ from analysis.engine.stored_tables import stored_tables
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts.session import engine
 from tests.helpers import save_pruned, there
-from tests.ui.helpers import app, charts, texts
+from tests.ui.helpers import app, charts, folds, texts
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -40,6 +40,8 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     said = texts(test)
     assert "Change of the predictions" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
+    assert "Holm correction over" in said and "The twin and random weights, shipped study" in folds(test)
+    assert "ablate_set_answer" in test.session_state["exhibits"]
     means, single = (frame.value for frame in test.dataframe[-2:])
     assert len(single) == 27 and set(single["prompt"]) == set(job.spec["prompts"])
     assert set(means["which"]) == {
