@@ -188,4 +188,4 @@ def test_the_readings_of_other_trainings_are_of_the_same_recipe():
         assert [one["seed"] for one in trained] == list(kept)
         assert all((one["recipe"], one["tokens"]) == (trained[0]["recipe"], trained[0]["tokens"]) for one in trained)
         beyond = [report.read(kind, report.MEASUREMENTS, pair)["sinks"]["beyond"] for pair in kept.values()]
-        assert all(one.keys() == beyond[0].keys() for one in beyond), "a finding would be counted in some trainings alone"
+        assert all(one.keys() == beyond[0].keys() for one in beyond), "a finding is counted in some trainings alone"
