@@ -287,7 +287,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
         " ".join(beats),
         tuple(beats),
-        f"It does not show why{_by_number(findings)}.",
+        f"Why is not shown{_by_number(findings)}.",
         (*notes, f"{spec_of(findings).prompts} prompts per model."),
         plays=True,
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
@@ -302,7 +302,7 @@ def _by_number(findings: Findings) -> str:
     if not played:
         return ": while much of a text is masked, many sinks would be masked by number alone"
     masked = _Masked.of(played[0], 0).of_all
-    told = f": {share(masked)} of positions in the text shown are masked, so many sinks would be by number alone"
+    told = f": {share(masked)} of positions are masked, so many sinks would be by number alone"
     return told if masked else ""
 
 
@@ -523,8 +523,8 @@ def _hardest(observed: Rows, hardest: str, null: Rows) -> str:
     told = ", ".join(
         f"{side} in {_layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
     )
-    told = f"the model gains {told}" if told else "no layer differs significantly"
-    return f"Of untrained weights the strictest, {hardest}, gain {_mean(null)}: {told}."
+    told = f"the model {told}" if told else "no layer differs significantly"
+    return f"The strictest, {hardest}, gain {_mean(null)}: {told}."
 
 
 def _beside(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:

@@ -304,8 +304,7 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
     assert told.beats[1] == (
-        "Of untrained weights the strictest, logit-matched random weights, gain 1.7: the model gains more in layer 0, "
-        "fewer in layers 1–7."
+        "The strictest, logit-matched random weights, gain 1.7: the model more in layer 0, fewer in layers 1–7."
     )
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]

@@ -37,7 +37,7 @@ const TEMPLATE = `<div class="sx-body">
   </div>
   <div class="sx-grid">
     <section class="sx-a"><h2><span data-out="texttitle"></span><canvas class="sx-bar" data-bar="mass" width="164" height="38"></canvas></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", `sink: above <span data-out="criterion"></span>`], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
-    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="38"></canvas></h2>${legend(["", "", "number and line: share of attention to its own sinks; all: the layer’s mean map"], ["", "mark", "tick: an even split over the same sinks"], ["nulls", "band", `random weights (the layer’s heads)<span data-out="above"></span>`])}${canvas("heads", "application")}</section>
+    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="38"></canvas></h2>${legend(["", "", "number, line: share of attention to its own sinks; all: the layer’s mean"], ["", "mark", "tick: an even split over them"], ["nulls", "band", `random weights (the layer’s heads)<span data-out="above"></span>`])}${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
