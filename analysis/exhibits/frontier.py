@@ -20,10 +20,12 @@ from analysis.evaluation.sweep_scores import Comparison
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.findings import finding_of
+from analysis.specs import METHODS
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "frontier.json.gz"
 MOST_BYTES = 4 * 2**20  # of the text
 
+_METHODS = {row.title: name for name, row in METHODS.items()}
 METHOD = (
     "A dot is a setting: the quality of its seeds, the mean over tasks, with a 95 % interval over clusters of items "
     "and seeds, crossed. Hollow, joined by a dotted line: the control. Of a pruning it differs in the discount of "
@@ -70,7 +72,9 @@ def shown_plane(
     for series, own in table[~table["setting"].isin(controls)].groupby("series", sort=False):
         against = by_name.reindex(own["control"])
         held = _points(against, quality) if own["control"].notna().any() else None
-        savings.append(Saving(str(series), _points(own.set_index("setting"), quality), held))
+        controls_of = [str(name) for name in against["series"].dropna().unique()]
+        methods = (_method(str(series)), _method(controls_of[0]) if controls_of else "")
+        savings.append(Saving(str(series), _points(own.set_index("setting"), quality), held, *methods))
     best = table.loc[table["on the frontier"], ["cost", quality.name]].to_numpy(float)
     if full and on_frontier(*_with(table, full, quality))[-1]:
         best = np.append(best, [full], axis=0)
@@ -84,13 +88,19 @@ def shown_plane(
     return Exhibit(
         f"{title} against {cost.title}",
         f"{' '.join(told)} Hollow: the control, which differs in {differs} alone. Steps: settings that no other beats; "
-        "as the best of several estimates, they look better than they are.",
+        "as the best of several estimates, they look better than they are. Bars: 95 % intervals. Settings of equal "
+        "cost are drawn side by side.",
         frontier(savings, full, cost.title, quality.axis, quality.percent, "control", steps, "dense"),
         table,
         formula=METHOD,
         finding=said,
         name=f"{named}-{cost.name.replace(' ', '-')}",
     )
+
+
+def _method(series: str) -> str:
+    """Return the name of the method of a line; '' of a quantizer or a policy."""
+    return _METHODS.get(series.partition(" · ")[0], "")
 
 
 def _with(table: pd.DataFrame, full: tuple[float, float], quality: Quality) -> tuple[np.ndarray, np.ndarray]:

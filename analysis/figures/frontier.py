@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import REFERENCE, SERIES_COLORS, SYMBOLS, as_text, layout, wrapped
+from analysis.figures.style import METHOD_LOOKS, PER_CENT, REFERENCE, Look, as_text, layout, looks_by_method, wrapped
 
-_APART = 0.02  # of the axis between the points of two lines, which stand at equal cost
+_APART = 0.01  # of the axis between the points of two lines, which stand at equal cost
+_BEYOND = 0.04  # of the span of the values that the axis shows on both sides of them
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,15 @@ class Points:
 
 @dataclass(frozen=True)
 class Saving:
-    """A way of saving, at several costs. control: the same points of its control, drawn hollow in its colour, where it
-    has one.
+    """A way of saving, at several costs. control: the same points of its control, drawn hollow, where it has one.
+    method, control_method: whose looks they have; a control whose method has none has the colour of its saving.
     """
 
     name: str
     points: Points
     control: Points | None = None
+    method: str = ""
+    control_method: str = ""
 
 
 def frontier(
@@ -54,17 +57,20 @@ def frontier(
     if full is not None:
         costs = np.append(costs, full[0])
     reach = float(np.nanmax(costs) - np.nanmin(costs)) or 1.0
-    for index, saving in enumerate(savings):
-        color, shift = SERIES_COLORS[index % len(SERIES_COLORS)], reach * _APART * (index - (len(savings) - 1) / 2)
+    scale = 100 if percent else 1
+    looks = looks_by_method([saving.method for saving in savings])
+    for index, (saving, look) in enumerate(zip(savings, looks, strict=True)):
+        shift = reach * _APART * (index - (len(savings) - 1) / 2)
         if saving.control is not None:
-            _join(figure, saving, shift, color)
-            _add(figure, saving.control, f"{saving.name}: {control_name}", color, shift, index, percent, hollow=True)
-        _add(figure, saving.points, saving.name, color, shift, index, percent)
+            own = METHOD_LOOKS.get(saving.control_method, look)
+            _join(figure, saving, shift, look.color, scale)
+            _add(figure, saving.control, f"{saving.name}: {control_name}", own, shift, percent, hollow=True)
+        _add(figure, saving.points, saving.name, look, shift, percent)
     if best is not None:
         figure.add_trace(
             go.Scatter(
                 x=best.cost,
-                y=best.value,
+                y=scale * best.value,
                 mode="lines",
                 line={"color": REFERENCE, "width": 1.5, "shape": "hv"},
                 name="frontier",
@@ -72,35 +78,35 @@ def frontier(
             )
         )
     if full is not None:
-        figure.add_hline(y=full[1], line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
+        figure.add_hline(y=scale * full[1], line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
         cost, value = (np.array([part]) for part in full)
-        _add(figure, Points(cost, value, value, value), full_name, REFERENCE, 0, 0, percent)
+        _add(figure, Points(cost, value, value, value), full_name, Look(REFERENCE, "circle"), 0, percent)
     layout(
         figure, wrapped(cost_title, 40), wrapped(value_title, 34), height=400 + 10 * len(savings)
     )  # the legend takes the rest
     figure.update_layout(showlegend=True)
     figure.update_xaxes(zeroline=False)
-    figure.update_yaxes(zeroline=False, tickformat="~p" if percent else "~g")
+    figure.update_yaxes(zeroline=False, tickformat="~g", ticksuffix=PER_CENT if percent else "")
+    shown = [part for saving in savings for part in (saving.points, saving.control) if part is not None]
+    ends = scale * np.concatenate([np.zeros(0), *(end for part in shown for end in (part.value, part.low, part.high))])
+    ends = np.append(ends[np.isfinite(ends)], [scale * full[1]] if full else [])
+    if len(ends):  # an interval that ends at 100 % shows its end
+        beyond = _BEYOND * (np.ptp(ends) or 1.0)
+        figure.update_yaxes(range=[ends.min() - beyond, ends.max() + beyond])
     return figure
 
 
 def _add(
-    figure: go.Figure,
-    points: Points,
-    name: str,
-    color: str,
-    shift: float,
-    index: int,
-    percent: bool,
-    hollow: bool = False,
+    figure: go.Figure, points: Points, name: str, look: Look, shift: float, percent: bool, hollow: bool = False
 ) -> None:
     """Add a line with its dots. hollow: of a control, whose dotted line says whose it is."""
-    number, names = ".1%" if percent else ".3g", points.names or [name] * len(points.cost)
-    symbol = SYMBOLS[index % len(SYMBOLS)]
+    number, names = ".1f" if percent else ".3g", points.names or [name] * len(points.cost)
+    (color, symbol), scale, unit = look, 100 if percent else 1, PER_CENT if percent else ""
+    value, low, high = scale * points.value, scale * points.low, scale * points.high
     figure.add_trace(
         go.Scatter(
             x=points.cost + shift,
-            y=points.value,
+            y=value,
             mode="markers" if hollow else "lines+markers",
             name=as_text(name),
             line={"color": color, "width": 2},
@@ -115,21 +121,19 @@ def _add(
             else {
                 "type": "data",
                 "symmetric": False,
-                "array": points.high - points.value,
-                "arrayminus": points.value - points.low,
+                "array": high - value,
+                "arrayminus": value - low,
                 "thickness": 1.5,
                 "width": 4,
             },
-            customdata=[
-                *zip(points.cost.tolist(), points.low.tolist(), points.high.tolist(), map(as_text, names), strict=True)
-            ],
-            hovertemplate=f"%{{customdata[3]}}<br>%{{customdata[0]:.3s}}<br>%{{y:{number}}} "
-            f"(%{{customdata[1]:{number}}} to %{{customdata[2]:{number}}})<extra>{as_text(name)}</extra>",
+            customdata=[*zip(points.cost.tolist(), low.tolist(), high.tolist(), map(as_text, names), strict=True)],
+            hovertemplate=f"%{{customdata[3]}}<br>%{{customdata[0]:.3s}}<br>%{{y:{number}}}{unit} "
+            f"(%{{customdata[1]:{number}}} to %{{customdata[2]:{number}}}{unit})<extra>{as_text(name)}</extra>",
         )
     )
 
 
-def _join(figure: go.Figure, saving: Saving, shift: float, color: str) -> None:
+def _join(figure: go.Figure, saving: Saving, shift: float, color: str, scale: float) -> None:
     """Add a thin line from each point to its control."""
     control = saving.control
     assert control is not None
@@ -137,7 +141,7 @@ def _join(figure: go.Figure, saving: Saving, shift: float, color: str) -> None:
     figure.add_trace(
         go.Scatter(
             x=np.stack([saving.points.cost + shift, control.cost + shift, gap], axis=1).ravel(),
-            y=np.stack([saving.points.value, control.value, gap], axis=1).ravel(),
+            y=scale * np.stack([saving.points.value, control.value, gap], axis=1).ravel(),
             mode="lines",
             line={"color": color, "width": 1.5, "dash": "dot"},
             showlegend=False,

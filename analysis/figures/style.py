@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from html import escape
 from textwrap import wrap
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -21,22 +22,33 @@ SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 # Of tokens, in the order of `KINDS`; none is the orange of sinks.
 KIND_COLORS = (SERIES_COLORS[0], SERIES_COLORS[6], *SERIES_COLORS[2:6])
-# A method has one colour on all pages; one that is not named here takes what its figure leaves.
-METHOD_COLORS = {
-    "dense": "#586858",
-    "magnitude": "#785887",
-    "wanda": "#3097ff",
-    "wanda-noised": "#5048e7",
-    "sink-wanda": "#ef7010",
-    "sparsegpt": "#38a778",
-    "sink-sparsegpt": "#c70008",
+
+
+class Look(NamedTuple):
+    """How a series is drawn."""
+
+    color: str
+    symbol: str
+
+
+# A method has one look on all pages; one that is not named here takes what its figure leaves.
+METHOD_LOOKS = {
+    "dense": Look("#586858", "cross"),
+    "magnitude": Look("#785887", "triangle-up"),
+    "wanda": Look("#3097ff", "circle"),
+    "wanda-noised": Look("#5048e7", "square"),
+    "sink-wanda": Look("#ef7010", "diamond"),
+    "sparsegpt": Look("#38a778", "star"),
+    "sink-sparsegpt": Look("#c70008", "hexagon"),
 }
+METHOD_COLORS = {method: look.color for method, look in METHOD_LOOKS.items()}
 # On a phone only every third of many ticks is named: names that stand upright need 11 pixels each. Hidden, they keep
 # the margin that Plotly has measured for them.
 PHONE_TICKS = (
     "@media (max-width:640px){.js-plotly-plot :has(>.xtick:nth-child(26))>.xtick:not(:nth-child(3n+1)) text"
     "{visibility:hidden}}"
 )
+PER_CENT = " %"  # after values of an axis in per cent: Plotly's own formats have no space before the sign
 _LEAST_TICKS = 3  # by which a reader sees that a scale is logarithmic
 _NEARLY = 1e-6  # of a power that is computed from its logarithm
 _EVEN = 0.179  # the luminance that contrasts as much with black as with white
@@ -64,17 +76,26 @@ def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
     return figure
 
 
-def colors_by_method(methods: Sequence[str]) -> list[str]:
-    """A colour for each of a figure's series, by the method of each: its own, or, where another of the same method has
-    it already or it has none, one that no method here has.
+def looks_by_method(methods: Sequence[str]) -> list[Look]:
+    """A look for each of a figure's series, by the method of each: its own, or, where another of the same method has it
+    already or it has none, a colour and a symbol that no method here has.
     """
-    taken = {METHOD_COLORS[method] for method in methods if method in METHOD_COLORS}
-    spare = itertools.cycle([color for color in SERIES_COLORS if color not in taken] or SERIES_COLORS)
+    named = [METHOD_LOOKS[method] for method in methods if method in METHOD_LOOKS]
+    colors, symbols = {look.color for look in named}, {look.symbol for look in named}
+    spare_colors = itertools.cycle([color for color in SERIES_COLORS if color not in colors] or SERIES_COLORS)
+    spare_symbols = itertools.cycle([symbol for symbol in SYMBOLS if symbol not in symbols] or SYMBOLS)
     first = {method: place for place, method in reversed(list(enumerate(methods)))}
     return [
-        METHOD_COLORS[method] if method in METHOD_COLORS and first[method] == place else next(spare)
+        METHOD_LOOKS[method]
+        if method in METHOD_LOOKS and first[method] == place
+        else Look(next(spare_colors), next(spare_symbols))
         for place, method in enumerate(methods)
     ]
+
+
+def colors_by_method(methods: Sequence[str]) -> list[str]:
+    """The colours of `looks_by_method`."""
+    return [look.color for look in looks_by_method(methods)]
 
 
 def color_bar(title: str, percent: bool = False) -> dict:

@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 from analysis.figures.style import (
     FLAT_BAR,
     MASS_SCALE,
+    PER_CENT,
     REFERENCE,
-    SYMBOLS,
+    Look,
     as_text,
-    colors_by_method,
     flat_color_bar,
     layout,
+    looks_by_method,
     wrapped,
     write_cells,
 )
@@ -65,9 +66,9 @@ class Delta:
 def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
     """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
     figure = go.Figure()
-    _add_curves(figure, curves, _colors(curves))
+    _add_curves(figure, curves, _looks(curves))
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(ticksuffix=PER_CENT)
     _sparsity_ticks(figure, [curve.x for curve in curves])
     figure.update_layout(showlegend=True)
     _add_levels(figure, dense, chance)
@@ -77,10 +78,10 @@ def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance:
 def deltas(comparisons: Sequence[Delta]) -> go.Figure:
     """Differences in points with their intervals around zero, by sparsity."""
     figure = go.Figure()
-    colors = _colors(comparisons)
+    looks = _looks(comparisons)
     for index, delta in enumerate(comparisons):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
-        color = colors[delta.name]
+        color, symbol = looks[delta.name]
         value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in delta.differences]).T
         figure.add_trace(
             go.Scatter(
@@ -92,7 +93,7 @@ def deltas(comparisons: Sequence[Delta]) -> go.Figure:
                     "color": color,
                     "size": 10,
                     "line": {"color": color, "width": 2},
-                    "symbol": [_symbol(index, shown) for shown in delta.shown],
+                    "symbol": [_symbol(symbol, shown) for shown in delta.shown],
                 },
                 error_y={
                     "type": "data",
@@ -114,10 +115,14 @@ def deltas(comparisons: Sequence[Delta]) -> go.Figure:
     return figure
 
 
-def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x: str, y: str, bar: str) -> go.Figure:
-    """Shares (rows, columns) as a map with its numbers in its cells; NaN where there is none yet."""
-    values = np.asarray(values, np.float32)
-    text = [["" if not np.isfinite(cell) else f"{100 * cell:.1f}" for cell in row] for row in values]
+def grid_map(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x: str, y: str, bar: str, whole: bool = False
+) -> go.Figure:
+    """Shares (rows, columns) as a map with its numbers in its cells; NaN where there is none yet. whole: colours run
+    from 0 to 100 %, else from the lowest to the highest shown.
+    """
+    values = 100 * np.asarray(values, np.float32)
+    text = [["" if not np.isfinite(cell) else f"{cell:.1f}" for cell in row] for row in values]
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -126,8 +131,10 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
             text=text,
             texttemplate="%{text}",
             colorscale=MASS_SCALE,
-            colorbar=flat_color_bar(f"{bar}, %", percent=True),
-            hovertemplate="%{y}<br>%{x}<br>%{z:.1%}<extra></extra>",
+            zmin=0 if whole else None,
+            zmax=100 if whole else None,
+            colorbar=flat_color_bar(f"{bar}, %"),
+            hovertemplate=f"%{{y}}<br>%{{x}}<br>%{{z:.1f}}{PER_CENT}<extra></extra>",
             hoverongaps=False,
             xgap=1,
             ygap=1,
@@ -140,30 +147,29 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
     return write_cells(figure)
 
 
-def _colors(drawn: Sequence[Curve | Delta]) -> dict[str, str]:
+def _looks(drawn: Sequence[Curve | Delta]) -> dict[str, Look]:
     methods = {series.name: series.method for series in drawn}
-    return dict(zip(methods, colors_by_method(list(methods.values())), strict=True))
+    return dict(zip(methods, looks_by_method(list(methods.values())), strict=True))
 
 
 def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequence[float]]) -> None:
     """Ticks at the sparsities that were measured, or at round ones where there are many."""
     measured = np.unique(np.concatenate([np.zeros(0), *sparsities]))
-    figure.update_xaxes(tickformat=".2~%")
     if len(measured) <= _NAMED_SPARSITIES:
-        figure.update_xaxes(tickmode="array", tickvals=measured)
+        figure.update_xaxes(tickmode="array", tickvals=measured, ticktext=[percent(each) for each in measured])
     if len(measured) == 1:
         figure.update_xaxes(range=[measured[0] - _AROUND, measured[0] + _AROUND])
 
 
-def _symbol(index: int, shown: bool) -> str:
-    symbol = SYMBOLS[index % len(SYMBOLS)]
+def _symbol(symbol: str, shown: bool) -> str:
     return symbol if shown else f"{symbol}-open"
 
 
-def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str, str]) -> None:
-    for index, curve in enumerate(curves):
-        color = colors[curve.name]
-        x, mean, low, high = (np.asarray(values, np.float32) for values in (curve.x, curve.mean, curve.low, curve.high))
+def _add_curves(figure: go.Figure, curves: Sequence[Curve], looks: Mapping[str, Look]) -> None:
+    for curve in curves:
+        color, symbol = looks[curve.name]
+        x = np.asarray(curve.x, np.float32)
+        mean, low, high = (100 * np.asarray(values, np.float32) for values in (curve.mean, curve.low, curve.high))
         if (high > low).any():
             figure.add_trace(
                 go.Scatter(
@@ -184,12 +190,14 @@ def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str,
                 mode="lines+markers",
                 name=as_text(curve.name),
                 line={"color": color, "width": 2, "dash": CHANCE_DASH if curve.reference else "solid"},
-                marker={"size": 8, "symbol": _symbol(index, not curve.reference)},
+                marker={"size": 8, "symbol": _symbol(symbol, not curve.reference)},
                 customdata=np.stack([low, high, np.asarray(curve.seeds, np.float32)], axis=1),
-                hovertemplate="%{y:.1%} (seeds %{customdata[0]:.1%} to %{customdata[1]:.1%}, "
-                "%{customdata[2]:d} of them)"
-                if not curve.reference
-                else "%{y:.1%}",
+                hovertemplate=f"%{{y:.1f}}{PER_CENT}"
+                + (
+                    ""
+                    if curve.reference
+                    else " (%{customdata[2]:d} seeds, %{customdata[0]:.1f} to %{customdata[1]:.1f} %)"
+                ),
             )
         )
 
@@ -201,13 +209,13 @@ def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) ->
     close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE
     for name, (level, dash) in known.items():
         line = {"color": REFERENCE, "width": 1.5, "dash": dash}
-        figure.add_shape(type="line", xref="x domain", x0=0, x1=1, yref="y", y0=level, y1=level, line=line)
+        figure.add_shape(type="line", xref="x domain", x0=0, x1=1, yref="y", y0=100 * level, y1=100 * level, line=line)
         figure.add_annotation(
             text=f"{name}<br>{percent(level, 1)}",
             showarrow=False,
             align="left",
             yanchor="middle" if not close else "bottom" if level == max(dense or 0, chance or 0) else "top",
-            **{"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 4, "yref": "y", "y": level},
+            **{"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 4, "yref": "y", "y": 100 * level},
         )
     if known:
         figure.layout.margin.r = _NAME

@@ -11,6 +11,7 @@ from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
 _NAMED = 3  # differences that are written out
+_WIDE = 10.0  # points, from which on tenths of an interval's ends mean nothing
 _SAME = 1e-9  # values that differ by less are one
 
 
@@ -37,18 +38,22 @@ def differences(
 
 
 def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str:
-    """Count the significant differences of a sweep and tell their span. values (N,): points. to: what settings are
-    compared with."""
-    values = np.asarray(values, float)
+    """Count the significant differences of a sweep and tell what their intervals span. values (N, 3): points, each with
+    the ends of its interval. to: what settings are compared with.
+    """
+    values = np.asarray(values, float).reshape(-1, 3)
     if not len(values):
         return ""
-    low, high = (f"{end + 0.0:+.1f}".replace("-", "−") for end in np.round([values.min(), values.max()], 1))
-    span = low if low == high else f"{low} to {high}"
+    ends = values[:, 1:].min(), values[:, 1:].max()
+    decimals = 0 if max(map(abs, ends)) >= _WIDE else 1
+    low, high = (f"{np.round(end, decimals) + 0.0:+.{decimals}f}".replace("-", "−") for end in ends)
     count = sum(map(bool, shown))
     if len(values) == 1:
-        return f"The difference to {to} is {span} points, {'' if count else 'not '}significant."
-    verb = "is" if count == 1 else "are"
-    return f"{count or 'None'} of {len(values)} differences to {to} {verb} significant; they are {span} points."
+        verdict = f"The difference to {to} is {'' if count else 'not '}significant: its interval reaches"
+    else:
+        verb = "is" if count == 1 else "are"
+        verdict = f"{count or 'None'} of {len(values)} differences to {to} {verb} significant: their intervals reach"
+    return f"{verdict} from {low} to {high} points."
 
 
 def scored_alike(values: Sequence[float], dense: float | None, chance: float | None, items: int, tasks: str) -> str:

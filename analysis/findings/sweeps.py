@@ -86,15 +86,16 @@ def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:
 def _open(first: Comparison, compared: Sequence[Comparison]) -> str:
     title, other = _sides(first)
     told, place = interval_words(first.difference), _place(first)
-    which = f"largest of {len(compared)} differences" if len(compared) > 1 else "difference"
+    which = f"largest of {len(compared)} differences of accuracy" if len(compared) > 1 else "difference of accuracy"
     numbers = f"On {_model(first)} the {which} is {told}, at {place}"
     if first.decision != CANNOT_TELL:
         return f"{_upper(DECISIONS[first.decision].title)}: {title} against {other}. {numbers}."
     answer = f"No significant difference between {title} and {other}"
     if first.difference.detectable() >= TOO_COARSE:
         seeds = first.difference.seeds
-        few = f": {seeds} calibration seeds are too few" if seeds > 1 else ""
-        return f"Cannot tell whether {title} differs from {other}{few}. {numbers}."
+        if seeds > 1:
+            return f"Not decided: {seeds} {seed_of(first.setting)}s cannot tell {title} from {other}. {numbers}."
+        return f"Not decided: these items cannot tell {title} from {other}. {numbers}."
     return f"{answer}. {numbers}{seen(first.difference, POINTS)}."
 
 

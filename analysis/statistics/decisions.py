@@ -43,6 +43,7 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
+_WIDE = 10.0  # half an interval, in the unit it is written in, from which on tenths mean nothing
 TOO_COARSE = 0.25  # a share of accuracy; data that could only show more cannot tell models apart
 FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
 
@@ -54,6 +55,8 @@ def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
     ends = (difference.value, difference.low, difference.high)
     half = unit.scale * (difference.high - difference.low) / 2
     decimals = max(unit.decimals, ceil(-log10(half))) if half > 0 else unit.decimals
+    if half >= _WIDE:
+        decimals = 0
     small = min(abs(unit.scale * difference.low), abs(unit.scale * difference.high))
     decimals += small < 0.5 * 10**-decimals
     value, low, high = (unit.number(end, decimals) for end in ends)
@@ -181,12 +184,10 @@ def seen(difference: Difference, unit: Unit) -> str:
     detectable = difference.detectable()
     if detectable != detectable:
         return ""
-    if unit is POINTS and detectable >= 1:
-        seeds = f" from {difference.seeds} calibration seeds" if difference.seeds else ""
-        return f"; no difference could have been detected{seeds}"
-    only = "only " if unit is POINTS and detectable >= TOO_COARSE else ""
     few = f"with {difference.seeds} calibration seeds " if 0 < difference.seeds < FEW_SEEDS else ""
-    return f"; {few}{only}±{unit.size(detectable)} would have been detected"
+    if unit is POINTS and detectable >= TOO_COARSE:
+        return f"; {few}no difference below {100 * TOO_COARSE:.0f} points would have been detected"
+    return f"; {few}±{unit.size(detectable)} would have been detected"
 
 
 def tests_in_words(differences: Mapping[str, Difference]) -> str:

@@ -100,7 +100,7 @@ def test_each_sink_aware_setting_is_drawn_once_and_joined_to_its_control():
     ends = np.concatenate([np.asarray(trace.y, float).reshape(-1, 3)[:, :2] for trace in dotted])
     gains = shown.table.dropna(subset="control")["gain over the control"]
     lengths = ends[:, 0] - ends[:, 1]
-    assert sorted(lengths[np.isfinite(lengths)]) == pytest.approx(sorted(gains))
+    assert sorted(lengths[np.isfinite(lengths)]) == pytest.approx(sorted(100 * gains))
     names = [row[3] for trace in shown.figure.data if trace.customdata is not None for row in trace.customdata]
     assert set(shown.table["setting"]) <= set(names)
 

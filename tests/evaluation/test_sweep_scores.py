@@ -110,7 +110,7 @@ def test_without_one_it_says_which_would_have_been_detected_and_what_is_left_out
     said = first_line(scored(SPEC))
     answer, _, numbers = said.told.partition(". ")
     assert answer == "No significant difference between Sink-Wanda and Wanda, noised (control)"
-    assert numbers.startswith("On bundled the largest of 2 differences is ")
+    assert numbers.startswith("On bundled the largest of 2 differences of accuracy is ")
     assert re.search(r"; ±[\d.]+ points would have been detected\.$", numbers)
     assert said.tested.endswith("Other models, tasks and calibration sources are not covered.")
     one = SPEC.model_copy(update={"seeds": (0,)})

@@ -13,6 +13,7 @@ from analysis.figures.style import (
     KIND_COLORS,
     MASS_SCALE,
     METHOD_COLORS,
+    METHOD_LOOKS,
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
@@ -20,6 +21,7 @@ from analysis.figures.style import (
     cell_colors,
     colors_by_method,
     log_ticks,
+    looks_by_method,
 )
 from analysis.sinks.definitions import KINDS
 from analysis.specs import METHODS
@@ -78,7 +80,7 @@ def test_colors_stand_out_on_the_pages_of_both_themes() -> None:
 def test_every_method_and_kind_has_a_color_of_its_own() -> None:
     assert set(METHOD_COLORS) <= {"dense", *METHODS}
     assert len(set(colors_by_method(["dense", *METHODS][: len(SERIES_COLORS)]))) == len(SERIES_COLORS)
-    assert len(set(METHOD_COLORS.values())) == len(METHOD_COLORS)
+    assert len(set(METHOD_COLORS.values())) == len({look.symbol for look in METHOD_LOOKS.values()}) == len(METHOD_LOOKS)
     assert len(KIND_COLORS) >= len(KINDS) and SERIES_COLORS[1] not in KIND_COLORS, "the orange of sinks is no kind's"
     assert len(set(SYMBOLS)) == len(SYMBOLS)
 
@@ -87,6 +89,10 @@ def test_a_second_run_of_a_method_has_a_color_that_no_method_beside_it_has() -> 
     colors = colors_by_method(["dense", "sink-wanda", "wanda", "sink-wanda", "of another table"])
     assert colors[:3] == [METHOD_COLORS[method] for method in ("dense", "sink-wanda", "wanda")]
     assert len(set(colors)) == 5
+    looks = looks_by_method(["wanda", "sink-wanda", "sink-wanda"])
+    assert (
+        looks[:2] == [METHOD_LOOKS["wanda"], METHOD_LOOKS["sink-wanda"]] and len({look.symbol for look in looks}) == 3
+    )
 
 
 GRIDS = {

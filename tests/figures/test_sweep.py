@@ -3,7 +3,8 @@
 import numpy as np
 
 from analysis.figures import sweep as figures
-from analysis.figures.style import METHOD_COLORS
+from analysis.figures.frontier import Points, Saving, frontier
+from analysis.figures.style import METHOD_COLORS, METHOD_LOOKS
 from analysis.statistics.differences import Difference
 
 
@@ -17,8 +18,8 @@ def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
     figure = figures.accuracy([curve(), curve("one seed", spread=0.0)], "sparsity", 0.9, 0.375)
     assert [trace.mode for trace in figure.data] == ["none", "lines+markers", "lines+markers"]
     band = figure.data[0]
-    np.testing.assert_allclose(band.y, [0.72, 0.52, 0.48, 0.68], rtol=1e-6)
-    assert [line.y0 for line in figure.layout.shapes] == [0.9, 0.375]
+    np.testing.assert_allclose(band.y, [72, 52, 48, 68], rtol=1e-6)
+    assert [line.y0 for line in figure.layout.shapes] == [90, 37.5]
     assert [text.text for text in figure.layout.annotations] == ["dense<br>90.0 %", "chance<br>37.5 %"]
     assert len(figures.accuracy([curve()], "bytes", None, None).layout.shapes) == 0
 
@@ -74,3 +75,20 @@ def test_every_sparsity_that_was_measured_has_one_tick():
             np.testing.assert_allclose(axis.tickvals, [0.7])
             assert axis.range[0] < 0.7 < axis.range[1] and axis.range[1] - axis.range[0] >= 0.02, "no two read 70 %"
     np.testing.assert_allclose(figures.accuracy([curve()], "sparsity", 0.9, 0.4).layout.xaxis.tickvals, [0.6, 0.7])
+
+
+def test_accuracies_read_in_per_cent_with_a_space_and_no_interval_ends_at_the_edge():
+    wide = Points(np.array([5.0]), np.array([0.9]), np.array([0.42]), np.array([1.0]))
+    own = Saving("Sink-Wanda", wide, wide, "sink-wanda", "wanda-noised")
+    plane = frontier([Saving("Wanda", wide, method="wanda"), own], (9.0, 0.93), "MB", "accuracy", percent=True)
+    low, high = plane.layout.yaxis.range
+    assert low < 42 and high > 100
+    looks = {trace.name: (trace.marker.color, trace.marker.symbol) for trace in plane.data if trace.name}
+    assert looks["Sink-Wanda"] == METHOD_LOOKS["sink-wanda"] and looks["Wanda"] == METHOD_LOOKS["wanda"]
+    color, symbol = METHOD_LOOKS["wanda-noised"]
+    assert looks["Sink-Wanda: its control"] == (color, f"{symbol}-open"), "as it is drawn where it stands alone"
+    curves = figures.accuracy([curve()], "sparsity", 0.9, 0.375)
+    assert plane.layout.yaxis.ticksuffix == curves.layout.yaxis.ticksuffix == " %"
+    assert list(curves.layout.xaxis.ticktext) == ["60 %", "70 %"]
+    cells = figures.grid_map(np.array([[0.5, 0.6]]), ["a"], ["b", "c"], "", "", "accuracy", True).data[0]
+    assert (cells.zmin, cells.zmax) == (0, 100)

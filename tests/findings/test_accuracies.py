@@ -28,13 +28,17 @@ def test_only_differences_that_are_shown_are_told_the_largest_first():
 
 
 def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
-    values = np.array([-0.04, 0.8, -0.8])
+    values = np.array([[-0.01, -0.04, 0.0], [0.8, 0.1, 1.5], [-0.8, -1.9, 0.3]])
     said = finding_of("sweep differences", values, [False] * 3, "the control")
-    assert said == "None of 3 differences to the control are significant; they are −0.8 to +0.8 points."
+    assert said == (
+        "None of 3 differences to the control are significant: their intervals reach from −1.9 to +1.5 points."
+    )
     assert "1 of 3 differences to the control is" in finding_of("sweep differences", values, [0, 1, 0], "the control")
     one = finding_of("sweep differences", values[:1], [False], "the control")
-    assert one == "The difference to the control is +0.0 points, not significant."
-    assert finding_of("sweep differences", np.zeros(0), [], "the control") == ""
+    assert one == "The difference to the control is not significant: its interval reaches from +0.0 to +0.0 points."
+    wide = finding_of("sweep differences", values * [1, 8, 8], [False] * 3, "the control")
+    assert wide.endswith("reach from −15 to +12 points."), "tenths of such an interval mean nothing"
+    assert finding_of("sweep differences", np.zeros((0, 3)), [], "the control") == ""
 
 
 def test_accuracies_at_the_ends_of_the_sparsities_are_told():

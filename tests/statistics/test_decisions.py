@@ -92,6 +92,7 @@ def test_words():
     assert interval_words(one) == "+1.2 points [+0.4, +2.0]"
     assert interval_words(Difference(0.003, 0.0001, 0.006, 9, 9)) == "+0.30 points [+0.01, +0.60]"
     assert interval_words(Difference(0.0, -0.01, 0.01, 9, 9)) == "0.0 points [−1.0, +1.0]"
+    assert interval_words(Difference(-0.008, -0.15, 0.134, 9, 9)) == "−1 points [−15, +13]"
     assert interval_words(Difference(0.0417, 0.0261, 0.0612, 9, 9), NATS) == "+0.042 nats [+0.026, +0.061]"
     assert (POINTS.size(0.0744), POINTS.size(0.01), POINTS.size(0.114), NATS.size(0.0213)) == (
         "7.5 points",

@@ -15,7 +15,7 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
 from analysis.specs import EvictionPoint
-from analysis.statistics.decisions import percent
+from analysis.statistics.decisions import TOO_COARSE, percent
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
@@ -35,12 +35,17 @@ def draw_differences(
     settings: Sequence[Setting],
     place: DeltaGenerator,
     offer: Callable[[Sequence[Comparison]], None],
+    instead: Callable[[], None] | None = None,
 ) -> Callable[[], None]:
     """Draw the answer and one figure of what settings are compared with. Return what draws the table of it. place:
-    where both are to stand. offer: draws what can be done about the answer, beneath it.
+    where both are to stand. offer: draws what can be done about the answer, beneath it. instead: draws another figure,
+    where sparsity is not the only axis; that of the differences then stands with the table.
     """
     if not compared:
-        st.caption("Sweep a method together with its control or its published baseline to see their difference here.")
+        with place:
+            st.caption("Sweep a method with its control or its published baseline to see their difference here.")
+            if instead is not None:
+                instead()
         return lambda: None
     held = sweeps.relations(compared)
     with place:
@@ -50,33 +55,41 @@ def draw_differences(
             st.markdown(f"##### {plain(answer)}.")
             st.markdown(plain(numbers), help=f"{plain(said.tested)} A study on Start may score other items.")
         offer(first)
-        relation = held[0]
-        if len(held) > 1:
-            relation = st.segmented_control(
-                "Compared with",
-                held,
-                default=held[0],
-                required=True,
-                key="sweep_base",
-                bind="query-params",
-                format_func=HELD_AGAINST.__getitem__,
-                help="The control differs in nothing but the discount. The published baseline differs in noise, order "
-                "and norm as well.",
-            )
-        shown = [comparison for comparison in compared if comparison.relation == relation]
-        pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
-        if pruned:
-            _figure(pruned, family)
+        if instead is not None:
+            instead()
+        else:
+            shown = _compared(compared, held, family)
 
     def more() -> None:
         for response in dose.dose_responses(settings):
             st.markdown(plain(finding_of("dose-response", response)))
-        _table(shown)
-        with st.expander("Every comparison in words", key="fold_sweep_words"):
-            for verdict in finding_of("pairs of methods", compared):
-                st.markdown(plain(verdict.told), help=plain(verdict.tested))
+        _table(shown if instead is None else _compared(compared, held, family))
+        for verdict in finding_of("pairs of methods", compared):
+            st.markdown(plain(verdict.told), help=plain(verdict.tested))
 
     return more
+
+
+def _compared(compared: Sequence[Comparison], held: Sequence[str], family: int) -> list[Comparison]:
+    """Draw the differences of one relation. Return its comparisons."""
+    relation = held[0]
+    if len(held) > 1:
+        relation = st.segmented_control(
+            "Compared with",
+            held,
+            default=held[0],
+            required=True,
+            key="sweep_base",
+            bind="query-params",
+            format_func=HELD_AGAINST.__getitem__,
+            help="The control differs in nothing but the discount. The published baseline differs in noise, order and "
+            "norm as well.",
+        )
+    shown = [comparison for comparison in compared if comparison.relation == relation]
+    pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
+    if pruned:
+        _figure(pruned, family)
+    return shown
 
 
 def _figure(compared: Sequence[Comparison], family: int) -> None:
@@ -91,7 +104,7 @@ def _figure(compared: Sequence[Comparison], family: int) -> None:
             formula=_DELTA,
             finding=finding_of(
                 "sweep differences",
-                np.array([100 * comparison.difference.value for comparison in compared]),
+                100 * np.array([(one.difference.value, one.difference.low, one.difference.high) for one in compared]),
                 [comparison.shown for comparison in compared],
                 f"the {HELD_AGAINST[compared[0].relation]}",
             ),
@@ -104,25 +117,26 @@ def _table(compared: Sequence[Comparison]) -> None:
     """The differences of one relation, a row each."""
     rows = [sweep_tables.comparison_row(comparison) for comparison in compared]
     methods = [comparison.setting.label for comparison in compared]
-    columns = {name: [row[name] for row in rows] for name in ("p (Holm)", "verdict")}
-    counts = {name: [row[name] for row in rows] for name in ("seeds", "items", "clusters")}
+    sizes = [comparison.difference.detectable() for comparison in compared]
     frame = pd.DataFrame(
         {
             **({"method": methods} if len(set(methods)) > 1 else {}),
             "sparsity": [row["sparsity"] for row in rows],
-            "points": [100 * row["difference"] for row in rows],
+            "difference": [100 * row["difference"] for row in rows],
             "low": [100 * row["low"] for row in rows],
             "high": [100 * row["high"] for row in rows],
             "compared with": [comparison.other.label for comparison in compared],
-            **columns,
-            "detectable": [100 * comparison.difference.detectable() for comparison in compared],
-            **counts,
+            "p (Holm)": [row["p (Holm)"] for row in rows],
+            "conclusion": [row["verdict"] for row in rows],
+            "detectable": [100 * size if size < TOO_COARSE else None for size in sizes],
+            **{name: [row[name] for row in rows] for name in ("seeds", "items")},
+            "groups of like items": [row["clusters"] for row in rows],
         }
-    )
+    ).dropna(axis=1, how="all")
     table(
         "Differences" if len(set(methods)) > 1 else f"Differences of {methods[0]}",
-        "Points of accuracy with 95 % intervals. Detectable: the true difference that would have been significant with "
-        "80 % probability.",
+        "Points of accuracy with 95 % intervals. Detectable: the true difference that would have been "
+        f"significant with 80 % probability, left empty from {100 * TOO_COARSE:.0f} points on.",
         frame,
         "sweep_differences",
         _DELTA,

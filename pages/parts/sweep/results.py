@@ -76,27 +76,39 @@ def sweep_results(
     def planes() -> None:
         _plane(of_chosen, of_model, compared, lambda: _diverging(key, prunings, scores))
 
-    if on_plane:  # sparsity alone is no axis of theirs
-        planes()
     rest_of_differences = draw_differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
         of_model,
         st.container(key="sweep_so_far") if place is None else place,
         offer,
+        planes if on_plane else None,  # sparsity alone is no axis of theirs
     )
 
     def more() -> None:
-        _accuracies(of_model)
-        rest_of_differences()
+        with _fold("Accuracy of every method", "accuracy"):
+            _accuracies(of_model)
         if not on_plane:
-            planes()
-        _task_map(of_model)
-        _step_map(of_model)
-        _published()
-        _points([point_row(point) for point in points])
+            with _fold("Accuracy against size and time", "plane", "sweep_quality", "sweep_size"):
+                planes()
+        with _fold("Differences in numbers", "differences"):
+            rest_of_differences()
+        with _fold("Accuracy by task", "tasks", "sweep_sparsity"):
+            _task_map(of_model)
+        if len(sweep_axes.step_ranges(of_model)) > 1:
+            with _fold("Accuracy by noise steps", "steps", "sweep_step_method"):
+                _step_map(of_model)
+        with _fold("Published results", "published", "sweep_published_table"):
+            _published()
+        with _fold("Every point", "points"):
+            _points([point_row(point) for point in points])
 
     return more
+
+
+def _fold(title: str, name: str, *controls: str) -> DeltaGenerator:
+    """Return a fold, open where the address sets one of its controls."""
+    return st.expander(title, key=f"fold_sweep_{name}", expanded=any(key in st.query_params for key in controls))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -276,8 +288,8 @@ def _task_map(settings: Sequence[Setting]) -> None:
     chart(
         Exhibit(
             f"Tasks by method at {chosen}",
-            "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
-            _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
+            "Accuracy in percent, the mean over calibration seeds; colours run from 0 to 100 %.",
+            _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy", True),
             pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
             formula="Right answers of the items that all models have answered.",
         ),
@@ -287,8 +299,6 @@ def _task_map(settings: Sequence[Setting]) -> None:
 
 def _step_map(settings: Sequence[Setting]) -> None:
     weighing = sweep_axes.weighing_steps(settings)
-    if len(sweep_axes.step_ranges(settings)) < 2:
-        return
     methods = list(dict.fromkeys(setting.pruning.method for setting in weighing))
     chosen = methods[0]
     if len(methods) > 1:
@@ -325,10 +335,6 @@ def _largest_floor(settings: Sequence[Setting], method: str) -> float | None:
 
 def _published() -> None:
     """Tables of others, apart from one's own."""
-    if not st.toggle(
-        "Published results", key="sweep_published", bind="query-params", help="Tables of others, as they stand there."
-    ):
-        return
     rows = published()
     sources = list(dict.fromkeys(row.source for row in rows))
     titles = {f"{row.model} · {row.pattern} · {row.task}": (row.model, row.pattern, row.task) for row in rows}
@@ -366,18 +372,16 @@ def _points(rows: Sequence[dict]) -> None:
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
     frame["method"] = frame["method"].map(lambda name: METHODS[name].title if name in METHODS else name)
     frame = frame.rename(columns={name: f"{name} (theoretical)" for name in _THEORETICAL})
-    with st.expander("Every pruning", key="fold_sweep_points"):
-        table(
-            "Points",
-            "Every pruning of the sweep: state, accuracy, size and time.",
-            frame,
-            "sweep_points",
-            "In the file accuracies and sparsities are shares. Theoretical: by arithmetic from shapes, bits and masks. "
-            "Seconds are of this machine while it did whatever else "
-            "it did.",
-            shares=_shares(frame),
-            column_order=_telling(frame),
-        )
+    table(
+        "Points",
+        "Every point of the sweep: state, accuracy, size and time.",
+        frame,
+        "sweep_points",
+        "In the file accuracies and sparsities are shares. Theoretical: by arithmetic from shapes, bits and masks. "
+        "Seconds are of this machine while it did whatever else it did.",
+        shares=_shares(frame),
+        column_order=_telling(frame),
+    )
 
 
 def _shares(frame: pd.DataFrame) -> list[str]:
