@@ -190,7 +190,7 @@ def _read_file(path: Path, name: str) -> _Module:
 def read_module(content: bytes, name: str) -> _Module:
     """What the source of a module says. Source that is no Python counts by its bytes and imports nothing."""
     try:
-        tree = ast.parse(content)
+        tree = _parsed(content)
     except (SyntaxError, ValueError):
         return _Module(digest=_digest(content))
     imports: list[tuple[str, str]] = []
@@ -211,6 +211,15 @@ def read_module(content: bytes, name: str) -> _Module:
         imports=[pair for pair in dict.fromkeys(imports) if _is_in(pair[0], (PACKAGE,))],
         exports={name: home for name, home in exports.items() if _is_in(home[0], (PACKAGE,))},
     )
+
+
+def _parsed(content: bytes) -> ast.Module:
+    try:
+        return ast.parse(content)
+    except (
+        SystemError
+    ):  # CPython counts depth for all threads together: another one parsed meanwhile (its issue 106905)
+        return ast.parse(content)
 
 
 def _digest(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """A stored result outlives every change but one of the code that computes it."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -248,3 +249,18 @@ def test_a_stored_job_has_the_name_of_its_function():
 
     with pytest.raises(ValueError, match="its function is called 'named'"):
         Job("named", "Named", other, UnloadSpec, dict)
+
+
+def test_a_module_is_read_though_another_thread_disturbs_the_parser(monkeypatch):
+    """CPython raises SystemError where the depth it counts for all threads does not return to what it was."""
+    parse, failed = ast.parse, []
+
+    def disturbed(content: bytes) -> ast.Module:
+        if not failed:
+            failed.append(content)
+            raise SystemError("AST constructor recursion depth mismatch (before=68, after=70)")
+        return parse(content)
+
+    before = read_module(b"x = 1", "analysis.x")
+    monkeypatch.setattr(code_module.ast, "parse", disturbed)
+    assert read_module(b"x = 1", "analysis.x") == before and failed

@@ -47,7 +47,7 @@ def test_small_numbers_are_written_by_powers_of_ten_and_changes_with_a_minus_as_
 
 
 def test_every_reading_has_a_name_of_its_own_and_is_asked_by_it():
-    assert len(FINDINGS) == len({row.implementation for row in FINDINGS.values()})
+    assert len(FINDINGS) == len({(row.reads, row.implementation) for row in FINDINGS.values()})
     assert finding_of("lifetimes", NOTHING, LABELS) == ""
 
 
