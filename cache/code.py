@@ -218,7 +218,7 @@ def _parsed(content: bytes) -> ast.Module:
         return ast.parse(content)
     except (
         SystemError
-    ):  # CPython counts depth for all threads together: another one parsed meanwhile (its issue 106905)
+    ):  # its depth is counted for all threads together (CPython issue 106905)
         return ast.parse(content)
 
 
