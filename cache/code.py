@@ -216,9 +216,7 @@ def read_module(content: bytes, name: str) -> _Module:
 def _parsed(content: bytes) -> ast.Module:
     try:
         return ast.parse(content)
-    except (
-        SystemError
-    ):  # its depth is counted for all threads together (CPython issue 106905)
+    except SystemError:  # its depth is counted for all threads together (CPython issue 106905)
         return ast.parse(content)
 
 
