@@ -248,7 +248,7 @@ def _results(record: JobRecord, answer: DeltaGenerator) -> None:
         more()
         _take_away(record)
 
-    lazy_section(rest, "sweep_below", 1900)
+    lazy_section(rest, "sweep_below", 450)
 
 
 def _so_far(sweep_id: str) -> None:
