@@ -70,7 +70,9 @@ def running(
     figure.update_xaxes(rangemode="tozero")
     for column in range(columns):
         last = max(place for place in range(max(len(bands), 1)) if place % columns == column or place == 0)
-        figure.update_xaxes(title_text="items done", showticklabels=True, row=last // columns + 1, col=column + 1)
+        figure.update_xaxes(
+            title_text="items done per task", showticklabels=True, row=last // columns + 1, col=column + 1
+        )
     figure.update_yaxes(title_text=y_title, col=1, title_standoff=8)
     if difference:
         figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
@@ -142,14 +144,14 @@ def _line(figure: go.Figure, band: Band, color: str, scale: int, row: int, colum
 def way(titles: Sequence[str], points: np.ndarray, x_title: str, floor: float | None = None) -> go.Figure:
     """A row for each change on the way from one model to another, and the last for the whole way.
 
-    points (N, 3): each difference with the ends of its own interval, around no change. floor: what two calibration
-    seeds of the control differ by, in points, as a grey band around no change.
+    points (N, 3): each difference with the ends of its own interval, around no change; hollow where that holds 0.
+    floor: what two calibration seeds of the control differ by, in points, as a grey band around no change.
     """
     value, low, high = np.asarray(points, float).T
     changes = [f"{change:+.1f}".replace("-", "−") for change in value]
     names = [f"{title}: {change}" for title, change in zip(titles, changes, strict=True)]
     groups = ["one change"] * (len(names) - 1) + ["the whole way"]
-    figure = effect_intervals(names, groups, value, low, high, [True] * len(names), x_title)
+    figure = effect_intervals(names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), x_title)
     if floor is not None:
         figure.add_vrect(x0=-floor, x1=floor, fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
         band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": 0.25}

@@ -12,7 +12,7 @@ from analysis.findings import findings_of, set_contrast
 from analysis.findings.sets import LEAST_PORTION, family_of
 from analysis.recording import set_counts
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import by_kind, moves, of_all_kinds
+from analysis.recording.set_measures import arrays_of, by_kind, moves, of_all_kinds
 from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
 from analysis.sinks.intervals import LEVEL, Estimates
@@ -45,7 +45,8 @@ LEGEND: Mapping[str, str] = {
 class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
     kinds: names and portions of the sinks, most common first, from 10 % on. most: the kind that is significantly more
-    than half of them, '' where none is. strength: corrected share of the sinks with the ends of its interval.
+    than half of them, '' where none is. lead: the kind whose portion lies furthest above its share of all tokens, of
+    those whose interval does, '' where none is. strength: corrected share of the sinks with the ends of its interval.
     attention: the share of the layer's attention that goes to them. outliers: whether a gap or a heavy tail sets them
     apart, None where that was not tested. births: new sinks per step; moved: above a null, below it or neither, by the
     null's name.
@@ -56,6 +57,7 @@ class LayerAnswer:
     iid: float | None
     kinds: tuple[tuple[str, float], ...]
     most: str
+    lead: str
     strength: tuple[float, float, float]
     attention: float
     outliers: bool | None
@@ -114,6 +116,8 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
     count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
     portion = by_kind(recordings, "portion")
     portions, least = np.nan_to_num(portion.value), np.nan_to_num(portion.low)
+    tokens = token_shares(recordings)
+    excess = np.where(least > tokens, portions - tokens, -1.0)
     iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
@@ -129,6 +133,7 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
                 if portions[layer, kind] >= LEAST_PORTION
             ),
             next((name for name, low in zip(recordings.kinds, least[layer], strict=True) if low > _MOST), ""),
+            recordings.kinds[int(excess[layer].argmax())] if excess[layer].max() > 0 else "",
             (float(strength.value[layer]), float(strength.low[layer]), float(strength.high[layer])),
             float(attention.value[layer]),
             None if apart is None else bool(apart[layer]),
@@ -137,6 +142,13 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
         )
         for layer in range(recordings.layers)
     ]
+
+
+def token_shares(recordings: RecordingSet) -> np.ndarray:
+    """Return the share of all tokens that are of each kind, (K,)."""
+    tokens = arrays_of(recordings, "trained")["tokens"].sum(axis=0)
+    shares: np.ndarray = tokens / tokens.sum()
+    return shares
 
 
 def _marks(difference: Estimates | None, layers: int) -> list[str]:
@@ -189,7 +201,7 @@ def _kinds_told(layers: Sequence[LayerAnswer]) -> str:
     kinds = listed([f"{_title(kind)} in {_in_sentence(numbers, len(layers))}" for kind, numbers in by_most.items()])
     if not kinds:
         return "In no layer is one kind of token most of the sinks."
-    no_kind = f"; no kind is most of them in {_in_sentence(mixed, len(layers))}" if mixed else ""
+    no_kind = f"; no kind is significantly more than half in {_in_sentence(mixed, len(layers))}" if mixed else ""
     return f"Most sinks are {kinds}{no_kind}."
 
 

@@ -11,9 +11,10 @@ from analysis.findings.layers import (
     beyond_every_null,
     movement_nulls,
     strengths_of_others,
+    token_shares,
 )
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import arrays_of, of_all_kinds
+from analysis.recording.set_measures import of_all_kinds
 from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number, spread
 from analysis.sinks.intervals import LEAST_PROMPTS
@@ -32,62 +33,41 @@ def sinks_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, str]:
 
 
 def _kinds(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
-    """Tell in which layers of the first set most sinks are of which kind, beside the kind's share of all tokens, and of
-    which kind most sinks of the next set are.
-    """
+    """Tell of the first two sets in which layers which kind is more common among sinks than among all tokens."""
     first, *others = sets
-    parts = [_first(first, sets[first], told[first], bool(others))]
-    parts += [_next(name, sets[name], told[name]) for name in others[:1]]
+    parts = [_leading(first, sets[first], told[first], not others)]
+    parts += [_leading(name, sets[name], told[name], True, "in") for name in others[:1]]
     return f"{'; '.join(parts)}."
 
 
-def _first(name: str, recordings: RecordingSet, answer: SetAnswer, beside: bool) -> str:
+def _leading(name: str, recordings: RecordingSet, answer: SetAnswer, brief: bool, in_: str = "In") -> str:
+    """Tell which kind of token leads in a set, by its layers and their shares together. brief: by its name alone."""
     model = "autoregressive" if recordings.info.model.attention == "causal" else "diffusion"
-    whose = f"the {model} model {name}" if beside else name
-    kinds = _kinds_that_lead(recordings, answer)
-    if not _with_sinks(answer):
-        return f"No layer of {whose} has a sink by this definition"
-    if not kinds:
-        return f"In no layer of {whose} is one kind of token most of the sinks"
-    kind, layers = next(iter(kinds.items()))
-    shares = np.array([dict(answer.layers[layer].kinds)[kind] for layer in layers])
-    which = "which are" if kind not in SINGULAR else "which is"
-    return (
-        f"In {_in_layers(layers, recordings)} of {whose}, {spread(shares, True)} of the sinks are {_title(kind)}, "
-        f"{which} {_of_tokens(recordings, kind)} of all tokens"
-    )
+    whose = name if brief else f"the {model} model {name}"
+    if not any(one.kinds for one in answer.layers):
+        return f"{name} has none" if in_ == "in" else f"No layer of {whose} has a sink by this definition"
+    leading = _leads(recordings, answer)
+    if not leading:
+        return f"{in_} no layer of {whose} is a kind of token significantly more common among sinks than among all"
+    kind, layers = leading
+    shares = spread(np.array([dict(answer.layers[layer].kinds)[kind] for layer in layers]), True)
+    tokens = number(token_shares(recordings)[list(recordings.kinds).index(kind)], True)
+    title = KIND_TITLES.get(kind, kind)
+    which = f"which {'is' if kind in SINGULAR else 'are'} {tokens} of all tokens"
+    return f"{in_} {_in_layers(layers, recordings)} of {whose}, {shares} of the sinks are {title}, {which}"
 
 
-def _next(name: str, recordings: RecordingSet, answer: SetAnswer) -> str:
-    kinds = _kinds_that_lead(recordings, answer)
-    if not _with_sinks(answer):
-        return f"{name} has none"
-    if not kinds:
-        return f"in {name} no kind is most of them"
-    kind, layers = max(kinds.items(), key=lambda item: len(item[1]))
-    return (
-        f"in {name} most are {_title(kind)} in {len(layers)} of {counted(recordings.layers, 'layer')} "
-        f"({_of_tokens(recordings, kind)} of its tokens)"
-    )
-
-
-def _kinds_that_lead(recordings: RecordingSet, answer: SetAnswer) -> dict[str, list[int]]:
-    """Return the layers in which a kind is most of the sinks, by kind, masked positions first."""
-    layers = {kind: [one.layer for one in answer.layers if one.most == kind] for kind in recordings.kinds}
-    return {kind: those for kind, those in layers.items() if those}
+def _leads(recordings: RecordingSet, answer: SetAnswer) -> tuple[str, list[int]] | None:
+    """Return the kind that leads by most, summed over the layers where it leads, and these layers; None without one."""
+    tokens = dict(zip(recordings.kinds, token_shares(recordings).tolist(), strict=True))
+    layers = {kind: [one for one in answer.layers if one.lead == kind and kind in dict(one.kinds)] for kind in tokens}
+    above = {kind: sum(dict(one.kinds)[kind] - tokens[kind] for one in those) for kind, those in layers.items()}
+    kind = max(above, key=lambda kind: above[kind])
+    return (kind, [one.layer for one in layers[kind]]) if layers[kind] else None
 
 
 def _with_sinks(answer: SetAnswer) -> list[LayerAnswer]:
     return [one for one in answer.layers if one.kinds]
-
-
-def _of_tokens(recordings: RecordingSet, kind: str) -> str:
-    tokens = arrays_of(recordings, "trained")["tokens"].sum(axis=0)
-    return number(tokens[list(recordings.kinds).index(kind)] / tokens.sum(), True)
-
-
-def _title(kind: str) -> str:
-    return KIND_TITLES.get(kind, kind)
 
 
 def _in_layers(numbers: Sequence[int], recordings: RecordingSet) -> str:
@@ -114,18 +94,18 @@ def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
             f"chance ({LEAST_PROMPTS} needed)."
         )
     counts = {len(nulls[name]) for name in judged}
-    against = "every null that was recorded" if len(counts) > 1 else f"all {max(counts)} nulls"
+    against = "every recorded null predicts" if len(counts) > 1 else f"all {max(counts)} nulls predict"
     if counts == {1}:
-        against = MOVEMENT_NULLS[nulls[judged[0]][0]].title
+        against = f"{MOVEMENT_NULLS[nulls[judged[0]][0]].title} predict"
     found = {name: beyond_every_null(told[name]) for name in judged}
     first, *others = judged
     layers, mine = len(told[first].layers), found[first]
-    who = "they move" if len(sets) == 1 else f"the sinks of {first} move"
+    who = "They move" if len(sets) == 1 else f"The sinks of {first} move"
     few = "only " if 0 < len(mine) <= layers / 2 else ""
     where = f" ({_in_layers(mine, sets[first])})" if 0 < len(mine) < layers and not others else ""
     amount = f"{few}{len(mine)} of {counted(layers, 'layer')}{where}" if mine else "no layer"
     beside = "".join(f", those of {name} in {len(found[name]) or 'none'}" for name in others)
-    return f"Held against {against}, {who} significantly more than chance in {amount}{beside}."
+    return f"{who} significantly more than {against} in {amount}{beside}."
 
 
 # --- how strong -------------------------------------------------------------------------------------------------

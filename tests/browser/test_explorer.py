@@ -325,7 +325,13 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     page.wait_for_function("document.querySelector('.sinkscope-explorer').explorer")
     expect(hint).to_be_hidden()
     legend = explorer.locator(".sx-d .sx-key")
-    for mark in ("sink, as long as it lasts", "token written", "edited or taken back", "open block", "step shown"):
+    for mark in (
+        "sink, as long as it lasts",
+        "written after the step",
+        "edited or taken back",
+        "open block",
+        "step shown",
+    ):
         expect(legend.get_by_text(mark, exact=True)).to_be_visible()
     expect(
         explorer.get_by_text(re.compile("positions become sinks, for .* as many sinks a step would make"))

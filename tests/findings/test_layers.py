@@ -116,21 +116,24 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 def test_the_headline_names_where_most_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told = headline(one=masked_first(0))
     assert told.startswith("In layers 0 and 1 of one, ") and " of the sinks are masked positions, which are " in told
-    assert told.count("%") >= 2 and "Held against all 4 nulls, they move significantly more than chance in no" in told
+    assert told.count("%") >= 2 and "They move significantly more than all 4 nulls predict in no" in told
     beside = headline(one=masked_first(0), two=a_set(1))
-    assert "of the diffusion model one, " in beside and "; in two no kind is most of them. " in beside
-    assert headline(one=a_set(0)).startswith("In no layer of one is one kind of token most of the sinks. ")
+    none = "no layer of {} is a kind of token significantly more common among sinks than among all. "
+    assert "of the diffusion model one, " in beside and f"; in {none.format('two')}" in beside
+    assert headline(one=a_set(0)).startswith(f"In {none.format('one')}")
 
 
 def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -> None:
     births = times(a_set(0), "trained.births", [9, 1, 1, 1])
     some = masked_first(0, trained__births=births)
-    assert headline(one=some).endswith("more than chance in only 1 of 4 layers (layer 0).")
-    assert headline(one=some, two=a_set(1)).endswith("more than chance in only 1 of 4 layers, those of two in none.")
+    assert headline(one=some).endswith("more than all 4 nulls predict in only 1 of 4 layers (layer 0).")
+    assert headline(one=some, two=a_set(1)).endswith(
+        "more than all 4 nulls predict in only 1 of 4 layers, those of two in none."
+    )
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
-    assert headline(one=every).endswith("more than chance in 4 of 4 layers.")
-    assert headline(one=a_set(0), two=every).endswith("more than chance in no layer, those of two in 4.")
-    assert "Held against shares held fixed, they move" in headline(one=a_set(2, models=0))
+    assert headline(one=every).endswith("more than all 4 nulls predict in 4 of 4 layers.")
+    assert headline(one=a_set(0), two=every).endswith("more than all 4 nulls predict in no layer, those of two in 4.")
+    assert "They move significantly more than shares held fixed predict in" in headline(one=a_set(2, models=0))
 
 
 def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
@@ -141,5 +144,5 @@ def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
     nothing = changed(recordings, trained__sinks=sinks, trained__share=share)
     assert headline(one=nothing) == "No layer of one has a sink by this definition."
     assert finding_of("sinks of sets", {"one": nothing}, answers({"one": nothing}))[1] == ""
-    assert "; two has none. Held against" in headline(one=a_set(0), two=nothing)
-    assert headline(one=nothing, two=a_set(0)).count("the sinks of two move") == 1
+    assert "; two has none. The sinks of one move" in headline(one=a_set(0), two=nothing)
+    assert headline(one=nothing, two=a_set(0)).count("The sinks of two move") == 1

@@ -158,7 +158,7 @@ def _active(ids: list[str]) -> None:
 
 
 def _when(record: JobRecord) -> str:
-    return plain(datetime.fromtimestamp(record.finished or record.created).strftime("%d %b %H:%M"))
+    return plain(datetime.fromtimestamp(record.created).strftime("%d %b %H:%M"))
 
 
 def _cut_off(record: JobRecord, title: str) -> None:
