@@ -206,7 +206,7 @@ def discount_in_brief(findings: Findings) -> str:
     says = f"does the discount help? {told.lead}"
     if set(outcomes.values()) == {EQUIVALENT}:
         says = f"less than {POINTS.margin(rules.margin_of(findings))} either way"
-    return f"of this model with {len(spec_of(findings).seeds)} seeds: {says}"
+    return f"{len(spec_of(findings).seeds)} seeds: {says}"
 
 
 def lead_of(outcomes: set[str]) -> str:

@@ -96,8 +96,8 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     first = next(element.value for element in test.markdown if element.value.startswith("#####"))
     assert re.match(r"##### (Not decided|No significant difference|Sink)", first) and "On bundled " in told
     assert "8 points took " in told
-    (link,) = [link.proto.label for link in test.get("page_link") if "study of " in link.proto.label]
-    assert "The shipped study of this model with 6 seeds: less than" in link
+    (link,) = [link.proto.label for link in test.get("page_link") if "study, " in link.proto.label]
+    assert "Shipped study, 6 seeds: less than" in link
     assert "Other models, tasks and calibration sources are not covered." in told
     compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
     assert compared["compared with"].str.startswith("Wanda, noised (control)").all()

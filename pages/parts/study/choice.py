@@ -55,7 +55,7 @@ def study_of_discount(source: str, seeds: int, place: Any = st) -> None:
     spec = spec_of(findings)
     told = discount_in_brief(findings) if spec.model.source == source and len(spec.seeds) > seeds else ""
     if told:
-        label = f"The {'shipped' if record is None else 'current'} study {told}"
+        label = f"{'Shipped' if record is None else 'Current'} study, {told}"
         place.page_link(
             "pages/start.py", label=plain(label), icon=":material/auto_stories:", query_params={ADDRESS: name}
         )
