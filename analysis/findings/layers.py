@@ -201,7 +201,7 @@ def _kinds_told(layers: Sequence[LayerAnswer]) -> str:
     kinds = listed([f"{_title(kind)} in {_in_sentence(numbers, len(layers))}" for kind, numbers in by_most.items()])
     if not kinds:
         return "In no layer is one kind of token most of the sinks."
-    no_kind = f"; no kind is significantly more than half in {_in_sentence(mixed, len(layers))}" if mixed else ""
+    no_kind = f"; no significant majority in {_in_sentence(mixed, len(layers))}" if mixed else ""
     return f"Most sinks are {kinds}{no_kind}."
 
 
