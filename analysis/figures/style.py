@@ -41,7 +41,6 @@ METHOD_LOOKS = {
     "sparsegpt": Look("#38a778", "star"),
     "sink-sparsegpt": Look("#c70008", "hexagon"),
 }
-METHOD_COLORS = {method: look.color for method, look in METHOD_LOOKS.items()}
 # On a phone only every third of many ticks is named: names that stand upright need 11 pixels each. Hidden, they keep
 # the margin that Plotly has measured for them.
 PHONE_TICKS = (

@@ -41,7 +41,6 @@ def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str
     """Count the significant differences of a sweep and tell what their intervals span. values (N, 3): points, each with
     the ends of its interval. to: what settings are compared with.
     """
-    values = np.asarray(values, float).reshape(-1, 3)
     if not len(values):
         return ""
     ends = values[:, 1:].min(), values[:, 1:].max()

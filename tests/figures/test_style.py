@@ -12,7 +12,6 @@ from analysis.figures import experts, masks, pruning, sinks, sweep
 from analysis.figures.style import (
     KIND_COLORS,
     MASS_SCALE,
-    METHOD_COLORS,
     METHOD_LOOKS,
     REFERENCE,
     SELECTED,
@@ -25,6 +24,8 @@ from analysis.figures.style import (
 )
 from analysis.sinks.definitions import KINDS
 from analysis.specs import METHODS
+
+METHOD_COLORS = {method: look.color for method, look in METHOD_LOOKS.items()}
 
 APART = 15  # CAM02-UCS, in which 1 is about the least that is seen
 AGAINST_PAGE = 3  # contrast of what a figure draws, WCAG 2.2, 1.4.11

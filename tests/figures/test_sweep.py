@@ -4,7 +4,7 @@ import numpy as np
 
 from analysis.figures import sweep as figures
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.figures.style import METHOD_COLORS, METHOD_LOOKS
+from analysis.figures.style import METHOD_LOOKS
 from analysis.statistics.differences import Difference
 
 
@@ -36,7 +36,7 @@ def test_anothers_numbers_are_dotted_and_open_in_the_colours_of_their_methods():
     mine, theirs = figures.accuracy([curve(), curve("theirs", 0.0, reference=True)], "sparsity", None, None).data[1:]
     assert (theirs.line.dash, mine.line.dash) == ("dot", "solid") and theirs.line.color != mine.line.color
     published = figures.Curve("Sink-Wanda", *[np.array([0.5])] * 5, "sink-wanda", reference=True)
-    assert figures.accuracy([published], "sparsity", None, None).data[-1].line.color == METHOD_COLORS["sink-wanda"]
+    assert figures.accuracy([published], "sparsity", None, None).data[-1].line.color == METHOD_LOOKS["sink-wanda"].color
     assert theirs.marker.symbol.endswith("-open") and not mine.marker.symbol.endswith("-open")
 
 

@@ -108,7 +108,7 @@ def _differences(against: Paired) -> None:
             pd.DataFrame(rows),
             finding=finding_of(
                 "sweep differences",
-                np.array([row["points"] for row in told]),
+                np.array([[row["points"], row["low"], row["high"]] for row in told]),
                 [row["in words"] in SHOWN for row in told],
                 "the control",
             ),
