@@ -64,7 +64,7 @@ PARTS = {
              _DIFFERENCES, 3),
         Part("resampled", "Pruning: stored items and seeds, resampled", "benchmarks.honesty.pruning:resampled",
              _DIFFERENCES, 6),
-        Part("power", "Pruning: power beside the plan's", "benchmarks.honesty.pruning:power", _DIFFERENCES, 8),
+        Part("power", "Pruning: power beside the plan's", "benchmarks.honesty.pruning:power", _DIFFERENCES, 11),
         Part("halves", "Pruning: two halves of one method's seeds", "benchmarks.honesty.pruning:halves",
              _DIFFERENCES, 0.2),
         Part("nulls", "Real nulls: random and permuted weights, sham discounts", "benchmarks.honesty.nulls:nulls",
