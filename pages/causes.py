@@ -16,7 +16,14 @@ from pages.parts.recordings.choice import recording_in_hand, recording_to_look_a
 from pages.parts.side import plots_and_controls
 from pages.parts.study.other_models import other_models
 
-HIDING = replace(ABLATION, others=other_models)
+
+def _after_hiding(source: str) -> None:
+    """Draw the way to the next page, and what is known of other models. source: of the model hidden in."""
+    st.page_link("pages/prune.py", label="Discount them when pruning", icon=":material/content_cut:")
+    other_models(source)
+
+
+HIDING = replace(ABLATION, others=_after_hiding)
 OVER_PROMPTS = {"Many prompts": HIDING, "Cache eviction": EVICTION}
 OF_ONE = {"One prompt": ablation, "Dense against pruned": beside_another}
 VIEWS = ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")

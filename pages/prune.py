@@ -24,13 +24,12 @@ from pages.parts.pruning.outcome import (
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.session import model_in_use, model_name
-from pages.parts.side import settings_preview_outcome
+from pages.parts.side import settings_preview_outcome, views_row
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
 from pages.parts.tuning.statistics import Opened, ask_rest, offer_preview, opened, statistics_job, why_no_noise
 from pages.parts.tuning.suggestions import suggest_view
 from pages.parts.user_errors import EXPECTED
-from pages.parts.views_row import views_row
 
 PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks", "Discount", "Suggest settings"
 VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)

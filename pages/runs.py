@@ -19,7 +19,7 @@ from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import clear_button, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
-from pages.parts.views_row import views_row
+from pages.parts.side import views_row
 
 VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 

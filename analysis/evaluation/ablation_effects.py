@@ -31,7 +31,7 @@ class Measure(NamedTuple):
 
     @property
     def falls(self) -> bool:
-        """Whether it falls as more changes."""
+        """True where it falls as more changes."""
         return self.untouched == 1.0
 
 

@@ -6,6 +6,8 @@ model is one of Dream's, none is used.
 
 from dataclasses import dataclass
 
+from analysis.errors import first_line, named_line, shorten
+
 BUNDLED_PREFIX = "bundled_"
 
 
@@ -180,3 +182,24 @@ def expand(names: tuple[str, ...]) -> tuple[str, ...]:
 def preset(name: str) -> Preset:
     """The row of this name, or one with lm-eval's own shots for a task that has none."""
     return PRESETS.get(name) or Preset(name, name, shots=None, metric="")
+
+
+def why_left_out(row: Preset, error: Exception) -> str:
+    """Say why a benchmark cannot be run, and what to do."""
+    text = first_line(error)
+    name = type(error).__name__.lower()
+    words = ("connect", "offline", "reach", "resolve host", "timed out", "localentrynotfound")
+    if any(word in f"{name} {text}".lower() for word in words):
+        return (
+            f"{row.title} was left out: its items come from the Hugging Face hub, which cannot be reached, and they "
+            f"are not on this disk. {row.alternative} ships with SinkScope and needs no network."
+        )
+    if "gated" in text.lower() or "authenticated" in text.lower():
+        return (
+            f"{row.title} was left out: its authors ask you to accept their terms on the Hugging Face hub first, and "
+            f"to log in with `hf auth login`. {row.alternative} needs neither."
+        )
+    return (
+        f"{row.title} was left out: lm-eval cannot make its items ({shorten(named_line(error), 240)}). Check the "
+        "fields of its YAML file, and its data."
+    )

@@ -20,12 +20,12 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import hash_string
 
 from analysis import hub
-from analysis.errors import UserError, first_line, named_line, shorten
+from analysis.errors import UserError, shorten
 from analysis.evaluation import item_clusters
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
 from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
-from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
+from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset, why_left_out
 from analysis.models.templates import TemplateTooBig
 from analysis.specs import EvaluateSpec, ModelSpec
 
@@ -161,7 +161,7 @@ def _loaded(
         except UserError as error:
             problems.append(str(error))
         except Exception as error:  # lm-eval, datasets and task files raise everything
-            problems.append(_problem(row, error))
+            problems.append(why_left_out(row, error))
     return benchmarks, problems
 
 
@@ -487,24 +487,3 @@ def _is_choice(right: Any, choices: Sequence[Any]) -> bool:
     if isinstance(right, int):
         return 0 <= right < len(choices)
     return right in choices
-
-
-def _problem(row: Preset, error: Exception) -> str:
-    """Say why a benchmark cannot be run, and what to do."""
-    text = first_line(error)
-    name = type(error).__name__.lower()
-    words = ("connect", "offline", "reach", "resolve host", "timed out", "localentrynotfound")
-    if any(word in f"{name} {text}".lower() for word in words):
-        return (
-            f"{row.title} was left out: its items come from the Hugging Face hub, which cannot be reached, and they "
-            f"are not on this disk. {row.alternative} ships with SinkScope and needs no network."
-        )
-    if "gated" in text.lower() or "authenticated" in text.lower():
-        return (
-            f"{row.title} was left out: its authors ask you to accept their terms on the Hugging Face hub first, and "
-            f"to log in with `hf auth login`. {row.alternative} needs neither."
-        )
-    return (
-        f"{row.title} was left out: lm-eval cannot make its items ({shorten(named_line(error), 240)}). Check the "
-        "fields of its YAML file, and its data."
-    )

@@ -93,13 +93,14 @@ def _of_layers(
     counted = ", ".join(f"{count} ({name})" for name, count in prompts.items())
     judged = any(model.births is not None and model.births.beyond is not None for model in models)
     filled = " Diamonds: more than every null, jointly at 95 %." if judged else ""
+    mixed = "Mixed: no kind has more than half of a layer's sinks by its 95 % interval."
     row = KIND_MEASURES["count"]
     return Exhibit(
         "The sinks of each layer",
         "Dots: means over prompts with their 95 % intervals. Grey ticks: the nulls, an arrow where one lies beyond "
         f"the axis. Of the count: {set_counts.IID} and {MOVEMENT_NULLS['random'].title}; of new sinks: "
         f"{listed(_NULLS)}.{filled} Prompts: {counted}. Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} of the "
-        f"sinks of every layer have no bar. {set_counts.IID_SENTENCE}",
+        f"sinks of every layer have no bar. {mixed} {set_counts.IID_SENTENCE}",
         layer_kinds.layer_kinds(models, beside),
         kinds,
         formula=f"{row.title}: {row.sentence}\n\n$${row.formula}$$",
@@ -312,8 +313,8 @@ def _births(moved: pd.DataFrame, answer: SetAnswer | None) -> layer_kinds.Beside
     if OBSERVED not in bands:
         return None
     observed, beyond = bands.pop(OBSERVED), None
-    if answer is not None and movement_nulls(answer):
-        beyond = np.isin(np.arange(len(answer.layers)), beyond_every_null(answer))
+    if answer is not None and movement_nulls(answer.layers):
+        beyond = np.isin(np.arange(len(answer.layers)), beyond_every_null(answer.layers))
     return layer_kinds.Beside(observed, {null: bands[null].value for null in _NULLS if null in bands}, beyond)
 
 

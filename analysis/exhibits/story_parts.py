@@ -3,6 +3,7 @@ comparisons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.figures.story import charts
@@ -14,7 +15,7 @@ from analysis.statistics.decisions import POINTS, Unit, decide, seen
 from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Cause, Contrast, Findings
-from analysis.words import listed
+from analysis.words import listed, runs
 
 # --- names and numbers ------------------------------------------------------------------------------------------
 
@@ -220,3 +221,15 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
 def needs(findings: Findings) -> tuple[str, ...]:
     """Tell what it would take to settle what the study cannot tell about the discount."""
     return tuple(f"{name}: {one.needs}" for name, one in discounts(findings).items() if one.needs)
+
+
+def layer_names(layers: Sequence[str]) -> str:
+    """`layers 0–2 and 5` of `layer 0` and so on."""
+    numbers = [int(layer.rpartition(" ")[2]) for layer in layers]
+    told = listed([f"{first}" if first == last else f"{first}–{last}" for first, last in runs(numbers)])
+    return f"layer{'s' if len(numbers) > 1 else ''} {told}" if numbers else ""
+
+
+def movement_rows(findings: Findings, source: str) -> list[Mapping[str, Any]]:
+    """Return the rows on how the sinks of a model move."""
+    return [row for row in findings.tables.get("movement", ()) if row["model"] == source]

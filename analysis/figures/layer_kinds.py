@@ -75,7 +75,7 @@ class LayerKinds:
 
 
 NULL, OBSERVED, BEYOND = "null", "sinks, 95 % interval", "more than every null"
-"""How the legend calls the marks."""
+"""Names of the marks in the legend."""
 
 
 def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) -> go.Figure:

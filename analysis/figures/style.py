@@ -25,7 +25,7 @@ KIND_COLORS = (SERIES_COLORS[0], SERIES_COLORS[6], *SERIES_COLORS[2:6])
 
 
 class Look(NamedTuple):
-    """How a series is drawn."""
+    """Colour and symbol of a series."""
 
     color: str
     symbol: str

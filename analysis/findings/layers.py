@@ -44,12 +44,12 @@ LEGEND: Mapping[str, str] = {
 @dataclass(frozen=True)
 class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
-    kinds: names and portions of the sinks, most common first, from 10 % on. most: the kind that is significantly more
-    than half of them, '' where none is. lead: the kind whose portion lies furthest above its share of all tokens, of
-    those whose interval does, '' where none is. strength: corrected share of the sinks with the ends of its interval.
-    attention: the share of the layer's attention that goes to them. outliers: whether a gap or a heavy tail sets them
-    apart, None where that was not tested. births: new sinks per step; moved: above a null, below it or neither, by the
-    null's name.
+    kinds: names and portions of the sinks, most common first, from 10 % on. most: the kind whose 95 % interval lies
+    above half of them, '' where none does. lead: of the kinds whose interval lies above their share of all tokens the
+    one that lies furthest above it, '' where none does. strength: corrected share of the sinks with the ends of its
+    interval. attention: the share of the layer's attention that goes to them. outliers: whether a gap or a heavy tail
+    sets them apart, None where that was not tested. births: new sinks per step; moved: above a null, below it or
+    neither, by the null's name.
     """
 
     layer: int
@@ -200,8 +200,9 @@ def _kinds_told(layers: Sequence[LayerAnswer]) -> str:
     mixed = by_most.pop("", [])
     kinds = listed([f"{_title(kind)} in {_in_sentence(numbers, len(layers))}" for kind, numbers in by_most.items()])
     if not kinds:
-        return "In no layer is one kind of token most of the sinks."
-    no_kind = f"; no significant majority in {_in_sentence(mixed, len(layers))}" if mixed else ""
+        return "The sinks of every layer are of mixed kinds."
+    are = "is" if len(mixed) == 1 else "are"
+    no_kind = f"; {_in_sentence(mixed, len(layers))} {are} mixed" if mixed else ""
     return f"Most sinks are {kinds}{no_kind}."
 
 
@@ -228,7 +229,7 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     """Tell in which layers sinks move more than every null, and which nulls the others do not exceed; empty where
     nothing was tested.
     """
-    nulls, every = _tested(layers), _beyond(layers)
+    nulls, every = movement_nulls(layers), beyond_every_null(layers)
     if not nulls:
         return "", ""
     of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].title
@@ -249,22 +250,14 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     return told, f"Not significantly more than {rest}."
 
 
-def movement_nulls(answer: SetAnswer) -> list[str]:
+def movement_nulls(layers: Sequence[LayerAnswer]) -> list[str]:
     """Return the nulls that the movement of a set's sinks was held against."""
-    return _tested(answer.layers)
-
-
-def beyond_every_null(answer: SetAnswer) -> list[int]:
-    """Return the layers in which a set's sinks move more than every null that was tested."""
-    return _beyond(answer.layers)
-
-
-def _tested(layers: Sequence[LayerAnswer]) -> list[str]:
     return [null for null in MOVEMENT_NULLS if null != PLACES and any(one.moved[null] for one in layers)]
 
 
-def _beyond(layers: Sequence[LayerAnswer]) -> list[int]:
-    nulls = _tested(layers)
+def beyond_every_null(layers: Sequence[LayerAnswer]) -> list[int]:
+    """Return the layers in which sinks move more than every null that was tested."""
+    nulls = movement_nulls(layers)
     return [one.layer for one in layers if nulls and all(one.moved[null] == ABOVE for null in nulls)]
 
 

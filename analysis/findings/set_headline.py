@@ -44,11 +44,11 @@ def _leading(name: str, recordings: RecordingSet, answer: SetAnswer, brief: bool
     """Tell which kind of token leads in a set, by its layers and their shares together. brief: by its name alone."""
     model = "autoregressive" if recordings.info.model.attention == "causal" else "diffusion"
     whose = name if brief else f"the {model} model {name}"
-    if not any(one.kinds for one in answer.layers):
+    if not _with_sinks(answer):
         return f"{name} has none" if in_ == "in" else f"No layer of {whose} has a sink by this definition"
     leading = _leads(recordings, answer)
     if not leading:
-        return f"{in_} no layer of {whose} is a kind of token significantly more common among sinks than among all"
+        return f"{in_} no layer of {whose} is any kind of token clearly more common among sinks than among all tokens"
     kind, layers = leading
     shares = spread(np.array([dict(answer.layers[layer].kinds)[kind] for layer in layers]), True)
     tokens = number(token_shares(recordings)[list(recordings.kinds).index(kind)], True)
@@ -81,7 +81,7 @@ def _in_layers(numbers: Sequence[int], recordings: RecordingSet) -> str:
 def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
     """Tell in how many layers each set's sinks move more than every null, or why that cannot be told."""
     with_sinks = [name for name in sets if _with_sinks(told[name])]
-    nulls = {name: movement_nulls(told[name]) for name in with_sinks}
+    nulls = {name: movement_nulls(told[name].layers) for name in with_sinks}
     judged = [name for name in with_sinks if nulls[name]]
     if not with_sinks:
         return ""
@@ -97,7 +97,7 @@ def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
     against = "every recorded null predicts" if len(counts) > 1 else f"all {max(counts)} nulls predict"
     if counts == {1}:
         against = f"{MOVEMENT_NULLS[nulls[judged[0]][0]].title} predict"
-    found = {name: beyond_every_null(told[name]) for name in judged}
+    found = {name: beyond_every_null(told[name].layers) for name in judged}
     first, *others = judged
     layers, mine = len(told[first].layers), found[first]
     who = "They move" if len(sets) == 1 else f"The sinks of {first} move"

@@ -123,7 +123,7 @@ class LoadedModel(OpenedModel):
 
     @cached_property
     def remembered(self) -> Remembered:
-        """What its forwards showed, by what was asked: kept as long as the model is in memory."""
+        """Results of its forwards, by what was asked: kept as long as the model is in memory."""
         return Remembered()
 
     @property

@@ -59,3 +59,12 @@ def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGen
     st.html(_LEFT_TO_RIGHT)
     settings, preview, outcome = keyed_columns([1.2, 1.55, 1.35], _STEPS, gap="medium")
     return settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps")
+
+
+def views_row(views: Sequence[str], key: str) -> tuple[str, DeltaGenerator]:
+    """Draw the choice of a view, the first unless the address names one; return it, and the room at its right."""
+    left, right = keyed_columns([5, 4], f"{key}_row", vertical_alignment="center")
+    view = left.segmented_control(
+        "View", views, default=views[0], required=True, key=key, bind="query-params", label_visibility="collapsed"
+    )
+    return str(view), right.container(horizontal=True, horizontal_alignment="right", key=f"{key}_beside")

@@ -59,7 +59,7 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
     assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
-    assert beyond_every_null(answer) == [0, 2] and len(movement_nulls(answer)) == 4
+    assert beyond_every_null(answer.layers) == [0, 2] and len(movement_nulls(answer.layers)) == 4
     value, low, high = answer.layers[0].strength
     assert " They are outliers in " in answer.where and " Sinks per step: " in answer.where
     assert answer.where.endswith(" of 4 layers.")
@@ -118,7 +118,7 @@ def test_the_headline_names_where_most_sinks_are_of_one_kind_and_the_share_of_to
     assert told.startswith("In layers 0 and 1 of one, ") and " of the sinks are masked positions, which are " in told
     assert told.count("%") >= 2 and "They move significantly more than all 4 nulls predict in no" in told
     beside = headline(one=masked_first(0), two=a_set(1))
-    none = "no layer of {} is a kind of token significantly more common among sinks than among all. "
+    none = "no layer of {} is any kind of token clearly more common among sinks than among all tokens. "
     assert "of the diffusion model one, " in beside and f"; in {none.format('two')}" in beside
     assert headline(one=a_set(0)).startswith(f"In {none.format('one')}")
 

@@ -109,7 +109,7 @@ function lived(recording, view) {
   const { ever, longest, total, chance } = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, flags));
   if (!ever) return ": no sinks in any step";
   const mean = (number) => few(Math.round((10 * total) / number) / 10);
-  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} steps on average and ${longest} of ${T} at most. At random positions of the same state, as many sinks a step would make ${Math.round(chance)}, for ${mean(chance)} steps.`;
+  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} steps on average and ${longest} of ${T} at most. At random positions of the same state, as many sinks per step would make ${Math.round(chance)}, for ${mean(chance)} steps.`;
 }
 // chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
 function lives(recording, flags) {

@@ -44,7 +44,7 @@ _MOST = " (the most that sinks could move, which none is to exceed)"
 _OF_SINKS = ("count", "strength", "centroid", "turnover")  # rows of `CURVES`; the others are of all attention
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 Answers = dict[str, SetAnswer]
-"""What each set shows, by its name."""
+"""The answer of each set, by its name."""
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 

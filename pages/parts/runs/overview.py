@@ -1,4 +1,4 @@
-"""What the scored runs say together, before a run is ticked: what the discount changes, and accuracy by sparsity."""
+"""The scored runs together, before a run is ticked: differences that the discount makes, and accuracy by sparsity."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -37,20 +37,31 @@ def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
     return record
 
 
+def current_study() -> tuple[str, JobRecord | None, Findings] | None:
+    """Return the study in hand as addresses call it, its record, none of the example, and what it has found; None where
+    there is none, or none that can be read, which Start tells.
+    """
+    there = studies()
+    name = study_in_hand(there)
+    if name is None:
+        return None
+    record = there[name]
+    try:
+        findings = example() if record is None else of_record(record)
+    except EXPECTED:
+        return None
+    return None if findings is None else (name, record, findings)
+
+
 def study_of_discount(source: str, seeds: int, place: Any = st) -> None:
     """Link to what the current study says of the discount, where it is of this model, can tell, and has more seeds for
     calibration than what the page shows. source: of the model. seeds: on the page. place: of the link.
     """
-    there = studies()
-    name = study_in_hand(there)
-    record = there.get(name or "")
-    if name is None or (record is not None and record.state != "done"):
+    current = current_study()
+    if current is None:
         return
-    try:
-        findings = example() if record is None else of_record(record)
-    except EXPECTED:  # which Start tells
-        return
-    if findings is None:
+    name, record, findings = current
+    if record is not None and record.state != "done":
         return
     spec = spec_of(findings)
     told = discount_in_brief(findings) if spec.model.source == source and len(spec.seeds) > seeds else ""
