@@ -74,7 +74,7 @@ class LayerKinds:
     births: Beside | None = None
 
 
-NULL, OBSERVED, BEYOND = "null", "sinks, 95 % interval", "more than every null"
+NULL, OBSERVED, BEYOND = "null (▶ off axis)", "sinks, 95 % interval", "above all nulls"
 """Names of the marks in the legend."""
 
 

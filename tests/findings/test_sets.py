@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.exhibits import recording_sets
+from analysis.figures import layer_kinds
 from analysis.figures.export import Exhibit
 from analysis.findings import findings_of, layers
 from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
@@ -189,9 +190,9 @@ def test_layers_are_named_in_runs(layers: list[int], words: str) -> None:
 def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     sets = {"one": a_set(0), "two": a_set(1, models=0)}
     shown = recording_sets.layers_by_kind(sets)
-    assert {"[MASK]", "word", "null", "sinks, 95 % interval"} <= {trace.name for trace in shown.figure.data}
+    assert {"[MASK]", "word", layer_kinds.NULL, "sinks, 95 % interval"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
-    dots = [trace for trace in shown.figure.data if trace.type == "scatter" and trace.name != "null"]
+    dots = [trace for trace in shown.figure.data if trace.type == "scatter" and trace.name != layer_kinds.NULL]
     assert dots and all(trace.error_x.array is not None for trace in dots)
     strong = recording_sets.strengths(sets)
     assert {"[MASK]", "random weights", "logit-matched random weights"} <= {t.name for t in strong.figure.data}
@@ -254,8 +255,10 @@ def test_models_beside_each_other_have_one_axis_and_mark_the_layers_that_exceed_
     first, second = recording_sets.each_by_layer(sets, told)
     assert first.figure.layout.xaxis3.range == second.figure.layout.xaxis3.range, "the same axis of new sinks"
     assert first.finding == told["one"].kinds and set(first.table["model"]) == {"one"}
-    beyond = [trace for trace in first.figure.data if trace.name == "more than every null"]
+    beyond = [trace for trace in first.figure.data if trace.name == layer_kinds.BEYOND]
     assert len(beyond) == 1 and len(beyond[0].y) == len(told["one"].layers)
-    assert not [trace for trace in second.figure.data if trace.name == "more than every null"]
+    assert not [trace for trace in second.figure.data if trace.name == layer_kinds.BEYOND]
     edge = first.figure.layout.xaxis3.range[1]
-    assert all(max(trace.x) <= edge for trace in second.figure.data if trace.name == "null"), "none is cut off"
+    assert all(max(trace.x) <= edge for trace in second.figure.data if trace.name == layer_kinds.NULL), (
+        "none is cut off"
+    )
