@@ -177,7 +177,7 @@ def _no_more_than_random(causes: Sequence[Cause]) -> str:
     own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
     if own is None or own.untrained is None or side_of(own.untrained) >= 0 or own.effect.high < own.untrained.low:
         return ""
-    return f" With random weights it is no less: {' '.join(tokens_more(own.untrained))}."
+    return f" With random weights, no less: {' '.join(tokens_more(own.untrained))}."
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

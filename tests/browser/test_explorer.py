@@ -334,7 +334,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     ):
         expect(legend.get_by_text(mark, exact=True)).to_be_visible()
     expect(
-        explorer.get_by_text(re.compile("positions become sinks, for .* as many sinks a step would make"))
+        explorer.get_by_text(re.compile("positions become sinks, for .* as many sinks per step would make"))
     ).to_be_visible()
     final = trajectory.info.tokens[int(trajectory.final[written])]
     page.wait_for_function("name => drawn.has(name)", arg=f"{written}, later ‘{final}’")
