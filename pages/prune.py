@@ -9,17 +9,20 @@ from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
-from pages.parts.masks.projections import projections_map
+from pages.parts.masks.projections import changed_weights
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
 from pages.parts.pruning.outcome import (
     accuracies_in_brief,
     accuracies_in_full,
     answer,
+    choose_scores,
+    choose_seeds,
     pair_masks,
     pair_results,
     scored_pairs,
     start,
+    wanted,
 )
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
@@ -66,15 +69,21 @@ def main() -> None:
         st.markdown("**2 · Which weights change**", help=plain(f"In {model_name(model.source)}."))
         found = _preview(model, asked)
         if found is None and masks is not None and view != MASKS:
-            projections_map(masks.comparison, masks.floor)
+            changed_weights(masks.comparison, masks.floor)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
-        start(asked)
-        active_runs()
-        accuracies_in_brief(model, pairs, results, drawn=view != ACCURACY)
+        with st.container(key="prune_seeds_place"):
+            seeds = choose_seeds(asked)
+        first = st.container(key="prune_start_place")
+        evaluation, settings = choose_scores(model, seeds)
+        wants = wanted(asked, seeds, evaluation)
+        with first:
+            start(asked, wants)
+            active_runs()
+        accuracies_in_brief(model, asked, settings, pairs, results, drawn=view != ACCURACY)
     with beneath:
         if view == ACCURACY:
-            accuracies_in_full(asked, pairs, results, beside)
+            accuracies_in_full(wants, model, pairs, results, beside)
         else:
             _beneath(view, model, asked, found)
     if found is not None:

@@ -16,7 +16,7 @@ from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
 from pages.parts.runs.overview import overview, paired, say_scores
 from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import clear_button, runs_table
+from pages.parts.runs.table import any_ticked, clear_button, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
 from pages.parts.side import views_row
@@ -34,20 +34,30 @@ def main() -> None:
     against = None if alike is None else paired(alike)
     if alike is not None:
         say_scores(alike, against)
-    chosen = runs_table(runs) if runs else []
     view, beside = views_row(VIEWS, VIEW)
+    first = st.container()  # above the table, as long as nothing is ticked there
+    with _place_of_table(view, runs):
+        chosen = runs_table(runs) if runs else []
     if chosen:
         clear_button(beside, runs)
     if not runs:
         with empty:
             _no_runs(linked=view == VIEWS[0])
-    if view == "Overview" and not chosen and alike is not None:
-        overview(alike, against)
+    if view == VIEWS[0] and not chosen and alike is not None:
+        with first:
+            overview(alike, against)
     else:
         _view(view, chosen, runs, beside)
     st.divider()
     import_runs()
     disk()
+
+
+def _place_of_table(view: str, runs: list[Run]) -> DeltaGenerator:
+    """Return where the table stands: in a fold above what is not about all runs, open where some are ticked."""
+    if view == VIEWS[0] or not runs:
+        return st.container()
+    return st.expander("Tick other runs to compare", expanded=any_ticked(), key="fold_runs_table")
 
 
 def _no_runs(linked: bool) -> None:

@@ -9,15 +9,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.cost_estimate import CostEstimate, added, lines
+from analysis.engine.cost_estimate import CostEstimate, lines
 from analysis.engine.sweep_points import scored, seconds_taken
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
-from analysis.specs import AS_STORED, METHODS, ModelSpec, PruneSpec, SweepSpec, grid, point_name
-from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED
+from analysis.specs import AS_STORED, METHODS, ModelSpec, PruneSpec, SweepSpec, grid
 from analysis.words import counted, percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
@@ -25,18 +24,17 @@ from pages.parts.charts import chart, export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
+from pages.parts.progress import cut_short, duration
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.study.choice import study_of_discount
+from pages.parts.study.choice import can_tell
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds, say_refused
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
-REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
-_ADDRESS, _REFUSED = "sweep", "sweep_refused"
-_SHOWN_FAILURES = 5
-_MORE_SEEDS = 4
+REDRAW = 5.0  # seconds between drawings of what is there
+_ESTIMATES = "sweep_estimates"
 
 
 def main() -> None:
@@ -109,14 +107,13 @@ def _what_to_sweep(model: ModelSpec) -> None:
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
         help=plain(problem) or "Runs on all devices. Stop it at any time; it resumes where it was.",
-        on_click=_launch,
-        args=(spec,),
+        on_click=launch,
+        args=(spec, True),
     )
     if spec is not None and cost_estimate is not None and cost_estimate.estimates:
         _offer_estimates(spec, cost_estimate, buttons)
-    refused = st.session_state.pop(_REFUSED, "")
-    if refused:
-        st.error(plain(refused))
+    say_refused()
+    say_refusal(_ESTIMATES)
 
 
 def _plan(spec: SweepSpec) -> CostEstimate | None:
@@ -148,12 +145,10 @@ def _offer_estimates(spec: SweepSpec, cost_estimate: CostEstimate, place: DeltaG
 
 
 def _estimate(spec: SweepSpec, cost_estimate: CostEstimate) -> None:
-    permission.allow(*(model.source for model in spec.models))
-    try:
+    with refusal_kept(_ESTIMATES):
+        permission.allow(*(model.source for model in spec.models))
         for question in cost_estimate.estimates:
             submit("estimate", question)
-    except EXPECTED as error:
-        st.session_state[_REFUSED] = why(error)
 
 
 def _await_estimates() -> None:
@@ -163,22 +158,13 @@ def _await_estimates() -> None:
     st.caption(f"Measuring {waiting} estimates …")
 
 
-def _launch(spec: SweepSpec) -> None:
-    """A callback, so that no rerun that something else on the page asks for can lose the click."""
-    try:
-        permission.allow(*(model.source for model in spec.models))
-        address.write(_ADDRESS, submit("sweep", spec).id)
-    except EXPECTED as error:
-        st.session_state[_REFUSED] = why(error)
-
-
 # --- the sweep shown --------------------------------------------------------------------------------------------
 
 
 def _shown(sweeps: Sequence[JobRecord]) -> JobRecord | None:
     """The sweep in the address, else the newest; with the others to choose from."""
     records = {record.id: record for record in sweeps}
-    sweep_id = address.named(_ADDRESS)
+    sweep_id = address.named(ADDRESS)
     if sweep_id and sweep_id not in records:
         not_in_address("a sweep that is not in the store." + (" Here is the newest one." if records else ""))
     if not records:
@@ -190,7 +176,7 @@ def _shown(sweeps: Sequence[JobRecord]) -> JobRecord | None:
 
 
 def _choose(sweep_id: str) -> None:
-    address.write(_ADDRESS, sweep_id)
+    address.write(ADDRESS, sweep_id)
 
 
 def _title(record: JobRecord) -> str:
@@ -213,7 +199,7 @@ def _state(record: JobRecord, alone: bool) -> None:
     if which and record.state != "done":
         st.caption(which)
     if not record.ended:
-        st.fragment(_running, run_every=REFRESH)(record.id)
+        follow(record.id)
         return
     if record.state == "done":
         points = engine().sweep_points(record)
@@ -221,21 +207,6 @@ def _state(record: JobRecord, alone: bool) -> None:
         st.caption(f":material/check_circle: Finished: {took}. {which}")
         return
     cut_short(record, "sweep", "points")
-
-
-def _running(sweep_id: str) -> None:
-    """How far it is, with what failed so far and the buttons."""
-    record = engine().job(sweep_id)
-    if record is None or record.ended:
-        st.rerun()
-    progress_bar(record)
-    failed = [point for point in engine().sweep_points(record) if point.state == "failed"]
-    for point in failed[:_SHOWN_FAILURES]:
-        st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
-    with st.container(horizontal=True):
-        cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
-        if failed and acting_button("Retry failed points", f"retry_{sweep_id}", icon=":material/replay:"):
-            engine().retry_failed(sweep_id)
 
 
 def _results(record: JobRecord, answer: DeltaGenerator) -> None:
@@ -270,30 +241,9 @@ def _draw(sweep_id: str, answer: DeltaGenerator | None = None) -> Callable[[], N
 
 
 def _more_seeds(record: JobRecord, compared: Sequence[Comparison]) -> None:
-    """Offer a sweep of more calibration seeds and say what it takes, where the seeds there are cannot tell."""
-    undecided = any(one.decision in (CANNOT_TELL, ONE_SEED) for one in compared)
-    if not undecided or not record.ended or not engine().authorizer.may("run"):
-        return
-    spec = record.parameters(SweepSpec)
-    more = max(_MORE_SEEDS, len(spec.seeds))
-    seeds = (*spec.seeds, *range(max(spec.seeds) + 1, max(spec.seeds) + 1 + more))
-    try:
-        wider = SweepSpec.model_validate({**spec.model_dump(), "seeds": seeds})
-        cost_estimate = engine().foresee(wider)
-    except EXPECTED:  # as where its model is gone
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        acting_button(
-            f"Add {more} seeds",
-            f"sweep_more_seeds_{record.id}",
-            type="primary",
-            icon=":material/add:",
-            help="Sweeps the same again with more calibration seeds. What is finished is used again.",
-            on_click=_launch,
-            args=(wider,),
-        )
-        st.caption(plain(added(cost_estimate)))
-    study_of_discount(spec.model.source, len(spec.seeds))
+    """Offer more calibration seeds where those there are cannot tell."""
+    if record.ended and not can_tell({str(place): one.difference for place, one in enumerate(compared)}):
+        offer_more_seeds(record.parameters(SweepSpec), f"sweep_more_seeds_{record.id}", shown=True)
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:

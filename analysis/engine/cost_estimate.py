@@ -119,9 +119,9 @@ def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, list[float]]:
 
 
 def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> float | None:
-    """What answering took a model and its pruned copies, for as many items as are asked; None where it was not done."""
-    wanted = _question(evaluation)
-    took = []
+    """Return what answering took a model and its pruned copies, for as many items as are asked: measured, else scaled
+    from other numbers of items; None where neither was done."""
+    wanted, took, scaled = _question(evaluation), [], []
     for job in jobs:
         if job.state != "done" or not job.started or not job.finished:
             continue
@@ -130,13 +130,18 @@ def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> flo
             spec = job.parameters(EvaluateSpec)
         except ValueError:
             continue
-        if fresh > 0 and spec.model == evaluation.model and _question(spec) == wanted:
-            took.append((job.finished - job.started) * job.summary["answers"] / fresh / len(spec.models))
-    return median(took) if took else None
+        if fresh <= 0 or spec.model != evaluation.model:
+            continue
+        seconds = (job.finished - job.started) * job.summary["answers"] / fresh / len(spec.models)
+        if _question(spec) == wanted:
+            took.append(seconds)
+        elif spec.limit and evaluation.limit and _question(spec, "limit") == _question(evaluation, "limit"):
+            scaled.append(seconds * evaluation.limit / spec.limit)
+    return median(took or scaled) if took or scaled else None
 
 
-def _question(spec: EvaluateSpec) -> str:
-    return spec.model_dump_json(exclude={"model", "compare", "names", "seed"})
+def _question(spec: EvaluateSpec, *left_out: str) -> str:
+    return spec.model_dump_json(exclude={"model", "compare", "names", "seed", *left_out})
 
 
 def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | None:
@@ -180,12 +185,13 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
 
 
 def added(cost_estimate: CostEstimate) -> str:
-    """Return what a wider sweep adds to one that is finished, in a sentence."""
+    """Return what is left of a sweep in a short sentence."""
     if not cost_estimate.points:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
     time = f"at most about {duration(cost_estimate.seconds)} of one worker" if known else "time not known"
-    return f"{cost_estimate.points:,} more models to score: {time}."
+    more = " more" if cost_estimate.known else ""
+    return f"{cost_estimate.points:,}{more} models to prune and score: {time}."
 
 
 def duration(seconds: float) -> str:

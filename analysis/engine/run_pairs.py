@@ -2,12 +2,26 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from analysis.engine.runs import Run
-from analysis.specs import METHODS, ModelSpec, PruneSpec, against, detail, setting_key, where
+from analysis.errors import UserError
+from analysis.specs import (
+    METHODS,
+    EvaluateSpec,
+    ModelSpec,
+    PruneSpec,
+    SweepSpec,
+    against,
+    detail,
+    grid,
+    setting_key,
+    step_range,
+    where,
+)
+from analysis.specs.what_is_read import only_read
 
 
 class RunPair(NamedTuple):
@@ -81,3 +95,39 @@ def _setting(model: str, spec: PruneSpec) -> str:
 def _precision(run: Run) -> str:
     model = run.report.get("model") if run.report is not None else None
     return str(model.get("dtype", "")) if model else ""
+
+
+def sweep_of(prunings: Sequence[PruneSpec], evaluation: EvaluateSpec, seeds: Sequence[int], **more: Any) -> SweepSpec:
+    """Return the sweep that does these prunings at calibration seeds and scores them: its axes are what they differ by.
+
+    more: other fields of `SweepSpec`. Raises UserError where they are no grid of one model.
+    """
+    discounted = [one for one in prunings if any(row.discounted for row in one.readers)]
+    weighing = [one for one in prunings if any(row.weighs_steps for row in one.readers)]
+    quantized = [one for one in prunings if one.quantization.active]
+    axes: dict[str, list[Any]] = {
+        "methods": [one.method for one in prunings],
+        "sparsities": [one.sparsity for one in prunings if METHODS[one.method].removes],
+        "patterns": [one.pattern for one in prunings if METHODS[one.method].removes],
+        "bits": [one.quantization.bits for one in prunings],
+        "quantizers": [one.quantization.quantizer for one in quantized],
+        "strengths": [one.discount.discount_strength for one in discounted],
+        "stds": [one.discount.sink_std for one in discounted],
+        "step_ranges": [step_range(one) for one in weighing],
+    }
+    base = prunings[0].model_dump()
+    for one in prunings:  # what another method does not read may be unset there
+        for name, value in only_read(one.model_dump()).items():
+            base[name] = base[name] | value if isinstance(value, dict) else value
+    model = prunings[0].model
+    spec = SweepSpec(
+        model=model,
+        seeds=tuple(seeds),
+        pruning=PruneSpec.model_validate(base | {"out": "", "overwrite": False}),
+        evaluation=evaluation.model_copy(update={"model": model, "compare": (), "names": (), "kept": ()}),
+        **{name: tuple(dict.fromkeys(values)) for name, values in axes.items() if values},
+        **more,
+    )
+    if {setting_key(one) for one in prunings} != {setting_key(one) for one in grid(spec).prunings}:
+        raise UserError("These prunings are not all combinations of what they differ by.")
+    return spec

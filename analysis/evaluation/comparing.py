@@ -311,12 +311,37 @@ def is_one_setting(results: Results, some: Sequence[Pair]) -> bool:
 
 
 def at_settings(results: Results, names: Mapping[Pair, str]) -> dict[str, Difference]:
-    """Return the average difference at each setting, over its calibration seeds where it has several; one family of
-    tests. names: of the setting of each pair.
+    """Return the average difference at each setting, over its calibration seeds where it has several: a family of tests
+    of its own, as in a sweep. One seed is one draw of a method, so that its difference is not tested. names: of the
+    setting of each pair.
     """
-    alone = family(results, list(names))
-    together = {names[group.pairs[0]]: group.difference for group in over_seeds(results, list(names))}
-    return {name: together.get(name, overall(alone[pair])) for pair, name in names.items()}
+    alone, every = family(results, list(names)), conditions_of(results)
+    found = {names[group.pairs[0]]: group.difference for group in over_seeds(results, list(names))}
+    for pair, name in names.items():
+        difference = overall(alone[pair])
+        if any(conditions.CALIBRATION_SEED in every[model] for model in pair):
+            difference = replace(difference, p=None, seeds=1)
+        found.setdefault(name, difference)
+    in_order = list(dict.fromkeys(names.values()))
+    return dict(zip(in_order, in_family([found[name] for name in in_order]), strict=True))
+
+
+def on_tasks(results: Results, some: Sequence[Pair]) -> dict[str, Difference]:
+    """Return the difference on each task of pairs that differ in nothing but their calibration seed, over the seeds and
+    clusters of items crossed: a family of tests of its own."""
+    models, found = _models(some), {}
+    for benchmark in results.accuracies:
+        first, second = (
+            np.stack([scores(results, benchmark.name, pair[side], models)[0] for pair in some]) for side in (0, 1)
+        )
+        of = clusters(results, benchmark.name, models)
+        if len(of):
+            final = is_final(results, benchmark.name, models)
+            found[benchmark.name] = replace(
+                crossed.crossed_difference([first], [second], [of], paired=True, test=final),
+                above_chance=above_chance(results, benchmark.name, some[0]),
+            )
+    return dict(zip(found, in_family(list(found.values())), strict=True))
 
 
 def scoring_versions(results: Results) -> dict[str, str]:

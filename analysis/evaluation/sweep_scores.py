@@ -244,7 +244,10 @@ def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
             seeds = tuple(seed for seed in setting.seeds if other is not None and seed in other.seeds)
             if other is not None and seeds:
                 pairs.append((setting, other, relation, seeds))
-    differences = in_family([between(setting, other, seeds) for setting, other, _, seeds in pairs])
+    found = [
+        replace(between(setting, other, seeds), above_chance=setting.above_chance) for setting, other, _, seeds in pairs
+    ]
+    differences = in_family(found)
     return [
         Comparison(setting, other, relation, seeds, difference)
         for (setting, other, relation, seeds), difference in zip(pairs, differences, strict=True)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval
+from analysis.evaluation.tables import LEVELS, percent_words
 from analysis.specs import EvictionPoint, PruneSpec, part_alone
 
 
@@ -26,6 +27,16 @@ def setting_row(setting: Setting) -> dict[str, Any]:
         "chance": setting.chance,
         **{setting.titles[name]: setting.of_task(name) for name in setting.tasks},
     }
+
+
+def level_rows(compared: Mapping[str, Comparison]) -> list[dict[str, str]]:
+    """Return average accuracies without and with the discount as `tables.level_table` does. compared: by setting."""
+    rows = []
+    for name, one in compared.items():
+        sides = (one.setting.dense, *(accuracy_interval(side) for side in (one.other, one.setting)))
+        chance = "" if one.setting.chance is None else f"{100 * one.setting.chance:.1f}"
+        rows.append(dict(zip(LEVELS, (name, *map(percent_words, sides), chance), strict=True)))
+    return rows
 
 
 def comparison_row(comparison: Comparison) -> dict[str, Any]:

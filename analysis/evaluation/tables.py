@@ -12,6 +12,7 @@ from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
+from analysis.statistics.differences import Difference
 from analysis.words import percent
 
 CHANCE = "choosing at random"
@@ -20,6 +21,8 @@ READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 _WIDE = 0.02  # of an interval that supports whole per cents only
 ROLES = ("Without discount (control)", "With discount")
 EVERY_SEED = "all seeds"
+LEVELS = ("setting", "dense", "without discount", "with discount", "chance")
+"""Columns of `level_table`."""
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 
 
@@ -35,9 +38,9 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
     for model, name in enumerate(results.names):
         row = {"model": name}
         if len(results.accuracies) > 1:
-            row[title] = _percent(average(results, model))
+            row[title] = percent_words(average(results, model))
         for benchmark in results.accuracies:
-            row[benchmark.title] = _percent(accuracy(results, benchmark.name, model))
+            row[benchmark.title] = percent_words(accuracy(results, benchmark.name, model))
         rows.append(row)
     if any(level is not None for level in results.chance.values()):
         levels = {benchmark.title: results.chance[benchmark.name] for benchmark in results.accuracies}
@@ -64,8 +67,9 @@ def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
 
 
 def role_table(results: Results) -> list[dict[str, str]]:
-    """Return the average accuracy by role, a row each, with its run's name or the number of its calibration seeds: the
-    dense model, runs with a discount and their controls, each the mean over seeds, other models by name, and chance.
+    """Return accuracies by role, a row each, on average and on each task, with its run's name or the number of its
+    calibration seeds: the dense model, runs with a discount and their controls, each the mean over seeds, other models
+    by name, and chance.
 
     Where pairs of several settings are there, every model has a row of its own.
     """
@@ -76,16 +80,41 @@ def role_table(results: Results) -> list[dict[str, str]]:
             members[role] = list(dict.fromkeys(pair[side] for pair in pairs))
     placed = {model for models in members.values() for model in models}
     members |= {name: [model] for model, name in enumerate(results.names) if model not in placed}
+    tasks = begun(results) if len(results.accuracies) > 1 else []
     rows = [
         {
             "model": role,
-            MEAN: _percent(average(results, *models)),
+            MEAN: percent_words(average(results, *models)),
+            **{task.title: percent_words(_over(results, task.name, models)) for task in tasks},
             "run": results.names[models[0]] if len(models) == 1 else f"{len(models)} seeds",
         }
         for role, models in members.items()
     ]
-    level = chance_level(results, AVERAGE)
-    return rows + ([] if level is None else [{"model": "Chance", MEAN: f"{100 * level:.1f}", "run": ""}])
+    if chance_level(results, AVERAGE) is None:
+        return rows
+    levels = {MEAN: chance_level(results, AVERAGE)} | {task.title: chance_level(results, task.name) for task in tasks}
+    written = {name: "" if level is None else f"{100 * level:.1f}" for name, level in levels.items()}
+    return [*rows, {"model": "Chance", **written, "run": ""}]
+
+
+def level_table(results: Results, names: Mapping[Pair, str]) -> list[dict[str, str]]:
+    """Return average accuracies at each setting in per cent, the means over its calibration seeds: of the dense model,
+    without and with the discount, and of choosing at random. names: of the setting of each pair."""
+    chance, rows = chance_level(results, AVERAGE), []
+    for name in dict.fromkeys(names.values()):
+        with_it, without = zip(*(pair for pair, setting in names.items() if setting == name), strict=True)
+        models = ((0,), without, with_it)
+        dense, *sides = (percent_words(average(results, *dict.fromkeys(some))) for some in models)
+        rows.append(
+            dict(zip(LEVELS, (name, dense, *sides, "" if chance is None else f"{100 * chance:.1f}"), strict=True))
+        )
+    return rows
+
+
+def _over(results: Results, benchmark: str, models: Sequence[int]) -> Estimate:
+    """Return the accuracy on a benchmark, the mean over models of the items that all of them have answered."""
+    answered = np.mean([scores(results, benchmark, model, models)[0] for model in models], axis=0)
+    return clustered.estimate(answered, clusters(results, benchmark, models))
 
 
 def average(results: Results, *models: int) -> Estimate:
@@ -96,7 +125,7 @@ def average(results: Results, *models: int) -> Estimate:
     return clustered.average(answered, [clusters(results, name, models) for name in names])
 
 
-def _percent(estimate: Estimate) -> str:
+def percent_words(estimate: Estimate | Difference) -> str:
     """An accuracy with its interval, with a decimal where the interval supports one."""
     if not estimate.n:
         return ""

@@ -29,7 +29,7 @@ from analysis.figures.story import Answer, Story, charts
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.recording.playback import opening_frame
-from analysis.specs import QUESTION, SIZES, StudySpec
+from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
 from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
@@ -42,6 +42,7 @@ from analysis.statistics.decisions import (
     decide,
     interval_words,
 )
+from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Cause, Findings
 from analysis.words import counted, listed
@@ -197,16 +198,20 @@ def _discount(findings: Findings) -> Answer | None:
     return Answer("Does discounting them help?", lead, sentence, brief)
 
 
-def discount_in_brief(findings: Findings) -> str:
-    """Return how many seeds the study has and what it says of the discount; '' where it cannot tell."""
-    by_setting, told = discounts(findings), _discount(findings)
+def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:
+    """Return what the study has found of the discount at those settings, by their names, at which it can tell.
+
+    settings: prunings with the discount.
+    """
+    by_setting = discounts(findings)
     outcomes = outcomes_of(findings, by_setting)
-    if told is None or not set(outcomes.values()) <= {BETTER, WORSE, EQUIVALENT}:
-        return ""
-    says = f"does the discount help? {told.lead}"
-    if set(outcomes.values()) == {EQUIVALENT}:
-        says = f"less than {POINTS.margin(rules.margin_of(findings))} either way"
-    return f"{len(spec_of(findings).seeds)} seeds: {says}"
+    told = {
+        (one.method, one.sparsity): one.effect
+        for name, one in by_setting.items()
+        if outcomes[name] in (BETTER, WORSE, EQUIVALENT)
+    }
+    asked = {name: (one.method, one.sparsity) for name, one in settings.items() if not detail(one)}
+    return {name: told[at] for name, at in asked.items() if at in told}
 
 
 def lead_of(outcomes: set[str]) -> str:

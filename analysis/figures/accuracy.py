@@ -9,13 +9,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.causes import effect_intervals
-from analysis.figures.style import REFERENCE, as_text, layout, shorten
+from analysis.figures.style import REFERENCE, as_text, layout, shorten, wrapped
 from analysis.words import p_words, percent
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
 PANEL = 128  # pixels of a panel's height
 TITLE = 48  # characters of a panel's title
 MAX_POINTS = 400  # a curve; more would be finer than the screen
+_WIDER = 3  # times what is near, from which on an interval is cut off at the edge
+_BENEATH = 0.24  # of the distance of two rows, by which the seeds stand beneath their row
+_FAINT = 0.18  # opacity of a band
+_ROW = 64  # pixels
 
 
 class Band(Protocol):
@@ -239,6 +243,101 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
         for edge in range(1, len(rows))
     ]
     figure.layout.shapes = [*figure.layout.shapes, *edges]
+    return figure
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A difference in points over calibration seeds with its interval, and what each seed gives alone. words: the
+    difference as it is written beside its mark. hover: text, its lines parted by <br>."""
+
+    row: str
+    value: float
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    words: str
+    hover: str
+
+
+def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: str) -> go.Figure:
+    """A row for each difference with its interval and its number, the dots of its seeds beneath it, around no
+    difference and a band of differences that do not matter. margin: half of the band, in points.
+
+    The axis holds band and dots; an interval that is far wider runs to its edge and ends there in an arrow.
+    """
+    inner = max([margin, *(abs(end) for row in shown for end in (row.value, *row.seeds))])
+    whole = max([inner, *(abs(end) for row in shown for end in (row.low, row.high))])
+    reach = 1.15 * (whole if whole <= _WIDER * inner else _WIDER * inner)
+    figure = go.Figure()
+    places = list(range(len(shown)))
+    low, high = (np.clip([getattr(row, end) for row in shown], -reach, reach) for end in ("low", "high"))
+    values = np.array([row.value for row in shown])
+    hovers = ["<br>".join(map(as_text, row.hover.split("<br>"))) for row in shown]
+    figure.add_trace(
+        go.Scatter(
+            x=values,
+            y=places,
+            mode="markers",
+            name="all seeds, 95 % interval" if any(row.seeds for row in shown) else "95 % interval over items",
+            marker={"symbol": "diamond", "size": 12, "color": color},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": high - values,
+                "arrayminus": values - low,
+                "thickness": 3,
+                "width": 0,
+            },
+            text=hovers,
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    dots = [(seed, place) for place, row in enumerate(shown) for seed in row.seeds]
+    if dots:
+        x, y = zip(*dots, strict=True)
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=np.asarray(y) + _BENEATH,
+                mode="markers",
+                name="one seed",
+                marker={"size": 8, "color": color, "opacity": 0.45},
+                hovertemplate="one seed: %{x:+.1f} points<extra></extra>",
+            )
+        )
+    for ends, side, symbol in ((low, -reach, "triangle-left"), (high, reach, "triangle-right")):
+        cut = [place for place in places if ends[place] == side]
+        figure.add_trace(
+            go.Scatter(
+                x=[side] * len(cut),
+                y=cut,
+                mode="markers",
+                marker={"symbol": symbol, "size": 12, "color": color},
+                cliponaxis=False,
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": _FAINT}
+    within = f"less than {margin:g} points either way"
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=band, name=within))
+    figure.add_vrect(x0=-margin, x1=margin, fillcolor=REFERENCE, opacity=_FAINT, line_width=0, layer="below")
+    layout(figure, as_text(x_title), "", height=104 + _ROW * len(shown))
+    figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5})
+    for place, row in enumerate(shown):
+        x = float(np.clip(row.value, -0.6 * reach, 0.6 * reach))
+        figure.add_annotation(x=x, y=place, text=as_text(row.words), yshift=16, font_size=12, showarrow=False)
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(range=[-1.04 * reach, 1.04 * reach], zeroline=False)
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=places,
+        ticktext=[wrapped(row.row, 16) for row in shown],
+        range=[len(shown) - 0.4, -0.6],
+        zeroline=False,
+        showgrid=False,
+    )
     return figure
 
 

@@ -13,9 +13,11 @@ from analysis.figures.style import (
     DIFFERENCE_SCALE,
     FLAT_BAR,
     MASS_SCALE,
+    PER_CENT,
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
+    SINK,
     SYMBOLS,
     as_text,
     color_bar,
@@ -33,6 +35,8 @@ _BESIDE = 192
 # Of names beneath cells, the first at which none meets its neighbour. They end at their cell: one that began there
 # would be cut off beneath the last.
 _ANGLES = [0, -30, -90]
+_APART = 0.5  # of the distance of two rows, that the dots of one spread over
+_PROJECTION = 38  # pixels of a row
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,66 @@ def beyond(title: str, values: np.ndarray, floor: np.ndarray, lines: np.ndarray 
         if lines is not None:
             hover[index] += f"<br>{lines[index]}"
     return Grid(title, values - floor, hover)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Shares of weights that are decided differently: of each projection over all layers (P,), and layer by layer
+    (L, P), NaN where a layer has no such projection. is_floor: of another calibration seed."""
+
+    name: str
+    whole: np.ndarray
+    layers: np.ndarray
+    is_floor: bool = False
+
+
+def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.Figure:
+    """A row for each projection, on it a dot for all its layers together and a thin line from the least to the largest
+    of them: filled dots of what changes the masks, hollow ones of another calibration seed."""
+    figure = go.Figure()
+    colors = iter((SINK, *SERIES_COLORS))
+    for index, one in enumerate(shown):
+        color = REFERENCE if one.is_floor else next(colors)
+        rows = np.arange(len(names)) + (index - (len(shown) - 1) / 2) * _APART / max(len(shown), 1)
+        there = np.isfinite(one.whole)
+        layers = one.layers[:, there]
+        low, whole, high = (100 * ends for ends in (np.nanmin(layers, 0), one.whole[there], np.nanmax(layers, 0)))
+        told = [f"{as_text(name)}: {words.percent(value)}" for name, value in zip(names, one.whole, strict=True)]
+        figure.add_trace(
+            go.Scatter(
+                x=whole.astype(np.float32),
+                y=rows[there],
+                mode="markers",
+                name=as_text(one.name),
+                marker={"symbol": "circle-open" if one.is_floor else "circle", "size": 10, "color": color}
+                | {"line": {"width": 2, "color": color}},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (high - whole).astype(np.float32),
+                    "arrayminus": (whole - low).astype(np.float32),
+                    "thickness": 1,
+                    "width": 0,
+                    "color": color,
+                },
+                text=[text for text, known in zip(told, there, strict=True) if known],
+                customdata=np.stack([low, high], axis=1).astype(np.float32),
+                hovertemplate="%{text}<br>layers %{customdata[0]:.2f} to %{customdata[1]:.2f} %"
+                "<extra>%{fullData.name}</extra>",
+            )
+        )
+    layout(figure, "weights changed (thin line: range over layers)", "", 92 + _PROJECTION * len(names))
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(rangemode="tozero", ticksuffix=PER_CENT, zeroline=False)
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=_short(names),
+        range=[len(names) - 0.5, -0.5],
+        zeroline=False,
+        showgrid=False,
+    )
+    return figure
 
 
 def floor_lines(independent: np.ndarray) -> np.ndarray:

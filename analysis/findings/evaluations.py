@@ -5,12 +5,28 @@ from collections.abc import Mapping, Sequence
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
 from analysis.evaluation.results import AVERAGE, Results
+from analysis.specs import StudySpec
 from analysis.statistics.crossed import SeedFloor
-from analysis.statistics.decisions import POINTS, TOO_COARSE, family_words, interval_words, seen
+from analysis.statistics.decisions import AT_CHANCE as NO_VERDICT
+from analysis.statistics.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    decide,
+    family_words,
+    interval_words,
+    seen,
+)
 from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference
-from analysis.words import p_words, percent
+from analysis.words import listed, p_words, percent
 
-CONTROL = "the control"
+MARGIN: float = StudySpec.model_fields["difference"].default / 100
+"""The least change of accuracy that matters, as in a study."""
+_WIDE = 0.1  # a share of accuracy; where an interval ends beyond it, tenths of a point mean nothing
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
@@ -46,81 +62,70 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
     return sentences + [over_seeds_in_words(results, group) for group in together]
 
 
-def headline(results: Results, some: Sequence[Pair], other: str = CONTROL) -> tuple[str, str]:
-    """Return what accuracy does between models and what they are compared with, over the calibration seeds where there
-    are several, in one sentence; and on what that stands: items, seeds, and what size of effect would have been
-    detected. other: what the second of each pair is called."""
-    difference = together(results, some)
-    if not difference.n:
-        return "Accuracy: the two have no items in common yet.", ""
-    stands = standing(difference)
-    if _is_undecided(difference):  # its estimate is no news
-        stands = f"{_change(difference, other)}. {stands}"
-    return f"{_accuracy(difference, other)}.", stands
-
-
 def together(results: Results, some: Sequence[Pair]) -> Difference:
     """Return the average difference of pairs that differ in nothing but their calibration seed: over the seeds and
-    clusters of items crossed, of one pair over its clusters alone."""
-    family = comparing.family_with(results, some)
-    for group in comparing.over_seeds(results, comparing.pairs_with(results, some)):
-        if set(some) == set(group.pairs):
-            return group.difference
-    return comparing.overall(family[some[0]])
+    clusters of items crossed, of one pair over its clusters alone; the only test of its family."""
+    (difference,) = comparing.at_settings(results, dict.fromkeys(some, "")).values()
+    return difference
 
 
-def by_setting(results: Results, names: Mapping[Pair, str]) -> tuple[str, str]:
-    """Return whether accuracy changes between runs and their controls at any setting, in a sentence; and the largest
-    change, with what it stands on. names: of the setting of each pair, such as `70 %`; one family of tests.
+def change_of_accuracy(
+    found: Mapping[str, Difference], other: str = "", margin: float = MARGIN, place: str = ""
+) -> tuple[str, str]:
+    """Return what accuracy does at each setting in one sentence, the estimate and what is concluded from it; and on
+    what that stands. found: by setting, such as `70 % sparsity`, one family of tests. other: what is compared with; without,
+    the control, so that the difference is the sink discount's doing. margin: the least change that would matter.
+    place: where this was found, such as `shipped study`.
     """
-    found = comparing.at_settings(results, names)
-    if len(found) == 1:
-        ((name, difference),) = found.items()
-        said, stands = _accuracy(difference, discount=True), standing(difference)
-        estimate = f"{_change(difference, CONTROL)}, " if _is_undecided(difference) else ""
-        return (f"{said}.", f"At {name}, {estimate}{stands[0].lower()}{stands[1:]}")
-    shown = {name: difference for name, difference in found.items() if difference.shown}
-    name, largest = max((shown or found).items(), key=lambda one: abs(one[1].value))
-    tested = "after Holm correction" if largest.p is not None else "before all items are in"
+    found = {name: difference for name, difference in found.items() if difference.n}
+    if not found:
+        return "Accuracy: the two have no items in common yet.", ""
+    who = "Accuracy changes" if other else "The sink discount changes accuracy"
+    decisions = {name: decide(difference, margin, difference.above_chance) for name, difference in found.items()}
+    named, within = ([name for name in found if decisions[name] in kind] for kind in (SHOWN, (EQUIVALENT,)))
+    name, largest = max(((name, found[name]) for name in named or found), key=lambda one: abs(one[1].value))
+    against, least = f" against {other}" if other else "", f"less than {POINTS.margin(margin)} either way"
+    concluded = least if decisions[name] == EQUIVALENT else _CONCLUDED[decisions[name]].format(_of(largest))
     settings = f"{len(found)} {'sparsities' if all(name.endswith(' sparsity') for name in found) else 'settings'}"
-    if shown:
-        said = f"The sink discount changes accuracy at {len(shown)} of {settings} {tested}."
-        return said, f"Largest: {interval_words(largest)} against the control at {name}. {standing(largest)}"
-    said = f"The sink discount does not change accuracy significantly at any of {settings}."
-    if all(map(_is_undecided, found.values())):
-        said = f"Whether the sink discount changes accuracy is not decided {_of_few(largest)}, at any of {settings}."
-    return said, f"Largest difference to the control: {interval_words(largest)} at {name}. {standing(largest)}"
+    if len(found) == 1:
+        said = f"{who} by {interval_words(largest)}{f' at {name}' if name else ''}{against}: {concluded}"
+    elif named:
+        said = f"{who} at {len(named)} of {settings}{against}: {interval_words(largest)} at {name}, {concluded}"
+    elif len(within) == len(found):
+        said = f"{who} by {least} at all {settings}{against}; largest {interval_words(largest)} at {name}"
+    elif within:
+        rest = [name for name in found if name not in within]
+        said = f"{who} by {least} at {len(within)} of {settings}{against}; not decided at {listed(rest)}"
+    else:
+        said = f"{who} by {_span(found)} at {settings}{against}: {concluded}"
+    stands = standing(largest)
+    if len(found) > 1 and interval_words(largest) not in said:
+        stands = f"Largest: {interval_words(largest)} at {name}. {stands}"
+    return f"{said}{f' ({place})' if place else ''}.", stands
 
 
-def _accuracy(difference: Difference, other: str = CONTROL, discount: bool = False) -> str:
-    """Return what accuracy does, without a full stop: the verdict first, then the estimate. other: against what.
-    discount: whether it is said that this is the sink discount's doing."""
-    change = _change(difference, other)
-    if difference.p is None:
-        return f"Accuracy so far, without tests: {change}"
-    if not difference.above_chance:
-        return f"Accuracy cannot tell, as {AT_CHANCE}: {change}"
-    if difference.shown:
-        return f"Accuracy {'with the sink discount ' if discount else ''}is {difference.words}: {change}"
-    if _is_undecided(difference):
-        return f"Accuracy{' with the sink discount' if discount else ''}: not decided {_of_few(difference)}"
-    kept = "The sink discount does not change accuracy" if discount else "Accuracy does not change"
-    return f"{kept} significantly: {change}"
+_CONCLUDED = {
+    WAITING: "so far, before all answers are in",
+    NO_VERDICT: f"no verdict, as {AT_CHANCE}",
+    ONE_SEED: "not decided with one calibration seed",
+    CANNOT_TELL: "not decided {}",
+    BETTER: "a significant gain",
+    WORSE: "a significant loss",
+}
 
 
-def _change(difference: Difference, other: str) -> str:
-    return f"{interval_words(difference)} against {other}"
-
-
-def _is_undecided(difference: Difference) -> bool:
-    """Return whether only a difference that no pruning makes would have been detected, in a difference that is tested
-    and not significant."""
-    tested_in_vain = difference.p is not None and difference.above_chance and not difference.shown
-    return tested_in_vain and difference.detectable() >= TOO_COARSE
-
-
-def _of_few(difference: Difference) -> str:
+def _of(difference: Difference) -> str:
     return f"with {difference.seeds} seeds" if difference.holds_seeds else f"on {difference.n:,} items"
+
+
+def _span(found: Mapping[str, Difference]) -> str:
+    """Return the least and the largest of some differences, with the reach of their intervals."""
+    values, ends = (
+        [getattr(one, name) for one in found.values() for name in names] for names in (("value",), ("low", "high"))
+    )
+    decimals = 0 if max(map(abs, ends)) >= _WIDE else 1
+    low, high, least, most = (POINTS.number(end, decimals) for end in (min(values), max(values), min(ends), max(ends)))
+    return f"{low if low == high else f'{low} to {high}'} points [{least}, {most}]"
 
 
 def standing(difference: Difference) -> str:

@@ -57,10 +57,9 @@ def changed_matrices(values: np.ndarray, seeds: np.ndarray, changed: float, floo
     count, more = int(there.sum()), int((values > seeds)[there].sum())
     if not count or not changed > 0:
         return "This setting changes no weight." if count else ""
-    now = f"As set now: {percent(changed)} of all weights, the seed {percent(floor)}."
-    if not more:
-        return f"In every matrix the discount changes less than another calibration seed (blue). {now}"
-    return f"In {more} of {count} matrices the discount changes more than another calibration seed (red). {now}"
+    now = f"{percent(changed)} of all weights, the seed {percent(floor)}."
+    where, way = ("every matrix", "fewer") if not more else (f"{more} of {count} matrices", "more")
+    return f"In {where} the discount changes {way} weights than another calibration seed: {now}"
 
 
 def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, columns: Sequence[str] | str) -> str:

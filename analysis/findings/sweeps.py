@@ -3,8 +3,8 @@ intervals hold. Imports no torch.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.evaluation.conditions import HELD_AGAINST
@@ -12,6 +12,7 @@ from analysis.evaluation.dose import DoseResponse
 from analysis.evaluation.frontier import Cost, Placed
 from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, size_words
 from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.findings.evaluations import change_of_accuracy
 from analysis.specs import METHODS, EvictionPoint, detail, part_alone, titles_apart, where
 from analysis.statistics.decisions import (
     CANNOT_TELL,
@@ -33,11 +34,12 @@ _LEFT_OUT = "Other models, tasks and calibration sources are not covered."
 @dataclass(frozen=True)
 class Verdict:
     """A pair of methods of a model in words. told: what is shown at which setting. tested: by which tests, and which
-    noise was counted.
+    noise was counted. discount: comparisons that it is about by setting, where they tell what the sink discount does.
     """
 
     told: str
     tested: str
+    discount: Mapping[str, Comparison] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.told} {self.tested}"
@@ -60,16 +62,39 @@ def headlines(compared: Sequence[Comparison]) -> list[Verdict]:
 
 
 def headline(compared: Sequence[Comparison]) -> Verdict:
-    """Return the largest significant difference of comparisons of one relation, else the largest with the size of
-    effect that would have been detected; and which noise their intervals hold. The first sentence is the answer.
+    """Return what the sink discount does to accuracy, of comparisons of prunings with their control; of others of one
+    relation the largest significant difference, else the largest with the size of effect that would have been detected;
+    and which noise their intervals hold.
     """
     significant = [comparison for comparison in compared if comparison.shown]
     first = max(significant or compared, key=lambda one: abs(one.difference.value))
     told = f"{noise([comparison.difference for comparison in compared], seed_of(first.setting))} {_LEFT_OUT}"
+    if all(map(_is_discount, compared)):
+        discount = _by_setting(compared)
+        said, stands = change_of_accuracy({name: one.difference for name, one in discount.items()})
+        return Verdict(said, f"On {_model(first)}, against {_sides(first)[1]}. {stands} {told}", discount)
     if not significant and first.difference.detectable() >= TOO_COARSE:  # which the answer says without the size
         size = seen(first.difference, POINTS).removeprefix("; ")
         told = f"{_upper(size)}, {family_words(first.difference.tests)}. {told}"
     return Verdict(_significant(first, compared) if significant else _open(first, compared), told)
+
+
+def _is_discount(comparison: Comparison) -> bool:
+    """Return whether two prunings differ in nothing but the discount of the sinks."""
+    point = comparison.setting.pruning
+    if comparison.relation != "control" or isinstance(point, EvictionPoint) or part_alone(point):
+        return False
+    return METHODS[point.method].tokens == "sinks"
+
+
+def _by_setting(compared: Sequence[Comparison]) -> dict[str, Comparison]:
+    """Return comparisons by setting, with the method where there are several."""
+    several = [len({of(one) for one in compared}) > 1 for of in (_model, lambda one: one.setting.pruning.method)]
+    named = {}
+    for one in compared:
+        parts = [name for name, told in zip((_model(one), _sides(one)[0]), several, strict=True) if told]
+        named[", ".join([*parts, _place(one)])] = one
+    return named
 
 
 def _significant(first: Comparison, compared: Sequence[Comparison]) -> str:

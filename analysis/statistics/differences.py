@@ -152,10 +152,10 @@ def verdict(tested: Difference) -> str:
     if not tested.above_chance:
         return f"{'no verdict' if tested.final else 'interim'}: {AT_CHANCE}"
     side = "better" if tested.value > 0 else "worse"
-    told = "no difference shown" if tested.low <= 0 <= tested.high else side
+    told = "not significant" if tested.low <= 0 <= tested.high else side
     if tested.adjusted is None:
         return "not tested" if tested.final else f"interim: {told} so far"
-    return told if tested.adjusted < 1 - LEVEL else "no difference shown"
+    return told if tested.adjusted < 1 - LEVEL else "not significant"
 
 
 def points(value: float) -> str:

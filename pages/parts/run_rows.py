@@ -15,12 +15,13 @@ from pages.parts.charts import table
 from pages.parts.session import engine
 
 _DENSE = "dense"
+_CONTROL, _WITHOUT = "(control)", "(without: control)"
 MOST_RUNS = 8  # compared at once
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
     "run": st.column_config.TextColumn(width=230),
-    "method": st.column_config.TextColumn(width=165),
+    "method": st.column_config.TextColumn(width=230),
     "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
     "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
@@ -51,7 +52,11 @@ def method_title(run: Run) -> str:
     if run.kept:
         return f"keeping {kept_of(run.kept).keeping.title}"
     name = str(run.parameters.get("method", _DENSE))
-    return METHODS[name].title if name in METHODS else name
+    if name not in METHODS:
+        return name
+    row = METHODS[name]
+    told = " (with discount)" if row.discounted and row.tokens == "sinks" else ""
+    return f"{row.title.replace(_CONTROL, _WITHOUT)}{told}"
 
 
 def _short(source: str) -> str:

@@ -9,6 +9,7 @@ from analysis.evaluation.frontier import COSTS, placed
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.exhibits import sweep_axes
 from analysis.exhibits.frontier import plane
+from analysis.exhibits.over_seeds import differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS
@@ -55,7 +56,22 @@ def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
     return figures.way([row.title for row in stages], points, "change of accuracy (points)")
 
 
+def _over_seeds(results: Results) -> go.Figure:
+    return differences_over_seeds(results, dict.fromkeys(_seeds(results), ""), by_task=True).figure
+
+
+def _seeds(results: Results) -> list[comparing.Pair]:
+    """Return the pairs of a run with a discount and its control, where they differ in their calibration seed alone."""
+    pairs = comparing.related_pairs(results)["control"]
+    return pairs if len(pairs) > 1 and comparing.is_one_setting(results, pairs) else []
+
+
 ROWS = {
+    "over seeds": Drawn(
+        "With minus without the discount over calibration seeds, on average and by task",
+        _over_seeds,
+        lambda results: bool(_seeds(results)),
+    ),
     "differences": Drawn("Paired differences with 95 % intervals", _differences),
     "accuracy": Drawn("Accuracy as the items came in. task: a benchmark, or 'average'", _accuracies),
     "running differences": Drawn("Differences as the items came in. task", _running_differences),

@@ -59,6 +59,21 @@ def _disagreement(pruned: PrunedFolder, other: Folder, measure: str = "disagreem
     return grid_of(row, told.projections, seeds, told.names)
 
 
+def _changed(pruned: PrunedFolder, other: Folder, floor: Floor = None) -> go.Figure:
+    told = {_ALONE: _compared(pruned.folder, other)}
+    told |= {} if floor is None else {"another calibration seed": _compared(*floor)}
+    shown = [
+        figures.Changed(
+            name,
+            compare.disagreement(one.projections.sum(axis=0)),
+            compare.disagreement(one.projections),
+            name != _ALONE,
+        )
+        for name, one in told.items()
+    ]
+    return figures.changed_by_projection(shown, next(iter(told.values())).names)
+
+
 def _by_part(
     told: dict[str, np.ndarray], seeds: dict[str, np.ndarray] | None, part: str, measure: str, cell: str
 ) -> go.Figure:
@@ -136,6 +151,7 @@ def _picture(
 
 _MASKS = "other: a folder; measure: a row of MEASURES; floor: two folders that differ in the calibration seed alone"
 ROWS = {
+    "changed weights": Drawn("Weights that two masks decide differently, by projection. other, floor", _changed),
     "sparsity": Drawn("Share of weights removed, by layer and projection", _sparsity),
     "profile": Drawn("Share of weights removed, by layer. beside: other folders by name", _profile),
     "phases": Drawn("Where the time of the pruning went", _phases),

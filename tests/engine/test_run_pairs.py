@@ -4,10 +4,11 @@ from typing import cast
 
 import pytest
 
-from analysis.engine.run_pairs import pairs_by_setting
+from analysis.engine.run_pairs import pairs_by_setting, sweep_of
 from analysis.engine.runs import Run
+from analysis.errors import UserError
 from analysis.pruned.report_file import Report
-from analysis.specs import CalibrationParams, DiscountParams, PruneSpec
+from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, grid, setting_key
 
 
 def run(method: str, seed: int = 0, dtype: str = "float32", **settings) -> Run:
@@ -54,3 +55,22 @@ def test_discounts_that_differ_share_a_control_and_are_settings_of_their_own():
     weak = run("sink-wanda", discount=DiscountParams(discount_strength=0.5))
     groups = pairs_by_setting([weak, *both(0)])
     assert len(groups) == 2 and {group[0].control.automatic for group in groups} == {"wanda-noised"}
+
+
+def test_runs_and_their_controls_are_a_sweep_of_what_they_differ_by():
+    text = CalibrationParams(samples=5, seq_len=32)
+    weak = DiscountParams(discount_strength=0.5)
+    prunings = [
+        PruneSpec(method=method, sparsity=sparsity, calibration=text.model_copy(update={"seed": seed}), **more)
+        for method, more in (("wanda-noised", {}), ("sink-wanda", {"discount": weak}))
+        for sparsity in (0.5, 0.7)
+        for seed in (0, 1)
+    ]
+    scored = EvaluateSpec(compare=(ModelSpec(source="elsewhere"),), names=("dense", "one"), limit=3)
+    spec = sweep_of(prunings, scored, (0, 1), keep="checkpoints")
+    assert (spec.methods, spec.sparsities, spec.strengths) == (("wanda-noised", "sink-wanda"), (0.5, 0.7), (0.5,))
+    assert (spec.evaluation.limit, spec.evaluation.compare, spec.keep) == (3, (), "checkpoints")
+    swept = {(setting_key(one), one.calibration.seed) for one in grid(spec).prunings}
+    assert swept == {(setting_key(one), one.calibration.seed) for one in prunings}
+    with pytest.raises(UserError, match="not all combinations"):
+        sweep_of(prunings[:-2], scored, (0, 1))

@@ -193,7 +193,7 @@ def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
     assert {one.difference.tests for one in compared} == {1 + 2 + 2}, "one pruning, two budgets against two policies"
     of_control = [one for one in compared if one.relation == "control"]
     pruned, evicted = sweeps.headlines(of_control)
-    assert "Sink-Wanda" in pruned.told and " sparsity" in pruned.told
+    assert "sink discount" in pruned.told and " sparsity" in pruned.told and pruned.discount
     assert evicted.told.startswith("Keeping sinks and a window is better than keeping random positions")
     assert "% of the cache: +" in evicted.told
     assert "2 of 2 differences are significant" in evicted.told and "the draw (6 seeds" in evicted.tested

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
 from analysis.figures import accuracy as figures
@@ -17,7 +18,8 @@ from analysis.jobs import evaluation_summary
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import PlanParams
 from analysis.statistics import clustered, crossed
-from analysis.statistics.differences import SHOWN, holm
+from analysis.statistics.decisions import interval_words
+from analysis.statistics.differences import SHOWN, Difference, holm
 from tests.helpers import pruned_run
 
 BENCHMARK = {
@@ -209,45 +211,41 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)
 
 
-@pytest.mark.parametrize(
-    ("drop", "coarse", "begins"),
-    [
-        (0.0, 1.0, "Accuracy does not change significantly: "),
-        (0.0, 0.1, "Accuracy: not decided on 80 items."),
-        (0.9, 0.1, "Accuracy is worse: "),
-    ],
-)
-def test_the_headline_of_a_pair_says_what_its_verdict_says(tmp_path, monkeypatch, drop, coarse, begins):
-    monkeypatch.setattr(evaluations, "TOO_COARSE", coarse)
-    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
-    (sentence,) = evaluations.verdicts(found, [(2, 1)])
-    said, told = evaluations.headline(found, [(2, 1)])
-    undecided = "not decided" in begins
-    estimate = (told if undecided else said.partition(": ")[2]).partition(" against the control.")[0]
-    assert said.startswith(begins) and f"on average {estimate}" in sentence
-    assert ("not significant, p " in sentence) == (drop == 0) == ("would have been detected" in told)
-    assert "worse, p " in sentence or drop == 0
-    standing = told.partition(" against the control. ")[2] if undecided else told
-    assert standing.startswith("On 80 items") and "calibration seeds" not in told
+UNSEEDED = (PrunedRun({}, None, ""),) * 3
+
+
+@pytest.mark.parametrize(("drop", "concluded"), [(0.0, "not decided on 80 items"), (0.9, "a significant loss")])
+def test_the_sentence_of_a_pair_gives_its_estimate_and_what_is_concluded(tmp_path, drop, concluded):
+    found = written(tmp_path / "x.jsonl", (40, 40, 40), UNSEEDED, drop=drop)
     judged = evaluations.together(found, [(2, 1)])
-    assert re.search("p (=|<) .* after Holm correction over 9 comparisons", evaluations.tested(judged))
-    assert evaluations.tested(judged).split()[3].rstrip(".") in sentence, "the same p"
+    said, told = evaluations.change_of_accuracy({"": judged})
+    assert said == f"The sink discount changes accuracy by {interval_words(judged)}: {concluded}."
+    assert told.startswith("On 80 items") and ("would have been detected" in told) == (drop == 0)
+    assert re.search("p (=|<) .* of a single comparison", evaluations.tested(judged)), "its own family"
+    said, _ = evaluations.change_of_accuracy({"": judged}, "dense")
+    assert said.startswith("Accuracy changes by ") and said.endswith(f" against dense: {concluded}.")
 
 
-def test_the_headline_waits_with_its_verdict_and_gives_none_at_chance(whole, tmp_path):
-    early = without(whole, ("b/39", 1))
-    assert evaluations.headline(early, [(2, 1)])[0].startswith("Accuracy so far, without tests: ")
-    assert evaluations.tested(evaluations.together(early, [(2, 1)])) == ""
-    path = tmp_path / "x.jsonl"
-    low = written(path, counts=(40, 40, 40), drop=0.5)
+def test_one_calibration_seed_decides_nothing(tmp_path):
+    found = written(tmp_path / "x.jsonl", (40, 40, 40), drop=0.9)
+    judged = evaluations.together(found, [(2, 1)])
+    assert judged.p is None and judged.high < 0
+    assert evaluations.change_of_accuracy({"": judged})[0].endswith(": not decided with one calibration seed.")
+
+
+def test_the_sentence_waits_for_all_answers_and_gives_no_verdict_at_chance(whole, tmp_path):
+    early = evaluations.together(without(whole, ("b/39", 1)), [(2, 1)])
+    assert evaluations.change_of_accuracy({"": early})[0].endswith(": so far, before all answers are in.")
+    assert evaluations.tested(early) == ""
+    low = written(tmp_path / "x.jsonl", (40, 40, 40), UNSEEDED, drop=0.5)
     low = replace(
         low,
         header=low.header.model_copy(
             update={"benchmarks": tuple(one.model_copy(update={"chance": 0.99}) for one in low.benchmarks)}
         ),
     )
-    said, told = evaluations.headline(low, [(2, 1)])
-    assert said.startswith("Accuracy cannot tell, as the dense model is not above chance: ") and "detected" not in told
+    said, told = evaluations.change_of_accuracy({"": evaluations.together(low, [(2, 1)])})
+    assert said.endswith(": no verdict, as the dense model is not above chance.") and "detected" not in told
 
 
 def at_chance(path, benchmark: str) -> results.Results:
@@ -422,15 +420,14 @@ def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
 def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     control = comparing.related_pairs(seeded)["control"]
     (group,) = [one for one in comparing.over_seeds(seeded) if set(one.pairs) == set(control)]
-    assert evaluations.together(seeded, control) == group.difference
-    said, told = evaluations.headline(seeded, control)
-    assert said == "Accuracy: not decided with 3 seeds."
-    assert re.match(r"[+−][\d.]+ points \[.+\] against the control\. On 80 items; with 3 calibration seeds ", told)
+    together = evaluations.together(seeded, control)
+    assert replace(together, p_holm=None, tests=1) == replace(group.difference, p_holm=None, tests=1)
+    assert together.p_holm == group.difference.p and together.tests == 1, "a family of its own"
+    said, told = evaluations.change_of_accuracy({"50 % sparsity": together})
+    assert said.endswith(" at 50 % sparsity: not decided with 3 seeds.") and interval_words(together) in said
+    assert told.startswith("On 80 items; with 3 calibration seeds ")
     assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
     assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
-    assert (
-        "the control. On 80 items; no difference below 25 points would" in evaluations.headline(seeded, control[:1])[1]
-    ), "of one alone"
 
 
 def test_the_difference_at_a_setting_stands_before_that_of_each_seed(seeded):
@@ -444,22 +441,37 @@ def test_the_difference_at_a_setting_stands_before_that_of_each_seed(seeded):
     assert alone["seeds"].startswith("seed ")
 
 
-def test_by_setting_the_largest_change_is_told_and_how_many_are_significant(seeded, tmp_path, monkeypatch):
-    said, told = evaluations.by_setting(seeded, dict.fromkeys([(5, 1), (6, 2), (4, 3)], "50 %"))
-    assert said == "Accuracy with the sink discount: not decided with 3 seeds."
-    assert re.match(r"At 50 %, [+−].+ against the control, on 80 items; with 3 calibration seeds ", told)
-    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=0.0)
-    monkeypatch.setattr(evaluations, "TOO_COARSE", 0.1)
-    said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
-    assert said == "Whether the sink discount changes accuracy is not decided on 80 items, at any of 2 settings."
-    assert told.startswith("Largest difference to the control: ") and " at " in told
-    monkeypatch.setattr(evaluations, "TOO_COARSE", 1.0)
-    said, _ = evaluations.by_setting(found, {(2, 1): "50 % sparsity", (1, 0): "60 % sparsity"})
-    assert said == "The sink discount does not change accuracy significantly at any of 2 sparsities."
-    found = written(tmp_path / "y.jsonl", counts=(40, 40, 40), drop=0.9)
-    said, told = evaluations.by_setting(found, {(2, 1): "50 %", (1, 0): "60 %"})
-    assert said == "The sink discount changes accuracy at 2 of 2 settings after Holm correction."
-    assert told.startswith("Largest: −") and "against the control at " in told
+def of(value: float, half: float, seeds: int = 6) -> Difference:
+    """A difference over seeds, tested alone, with so wide an interval."""
+    error = half / 1.96
+    p = float(2 * ndtr(-abs(value) / error))
+    known = {"cluster_variance": error**2, "seed_variance": 0.0, "p": p, "p_holm": p}
+    return Difference(value, value - half, value + half, 768, 300, seeds=seeds, **known)
+
+
+def test_over_settings_one_sentence_tells_what_is_decided():
+    def said(**found: Difference) -> str:
+        return evaluations.change_of_accuracy({f"{name[1:]} % sparsity": one for name, one in found.items()})[0]
+
+    assert said(_50=of(0.001, 0.008)) == (
+        "The sink discount changes accuracy by +0.1 points [−0.7, +0.9] at 50 % sparsity: less than 2 points either "
+        "way."
+    )
+    assert said(_50=of(0.001, 0.008), _70=of(-0.002, 0.008)) == (
+        "The sink discount changes accuracy by less than 2 points either way at all 2 sparsities; largest −0.2 points "
+        "[−1.0, +0.6] at 70 % sparsity."
+    )
+    assert said(_50=of(0.001, 0.008), _70=of(-0.002, 0.05)) == (
+        "The sink discount changes accuracy by less than 2 points either way at 1 of 2 sparsities; not decided at 70 % "
+        "sparsity."
+    )
+    assert said(_50=of(-0.001, 0.12, 2), _70=of(-0.004, 0.13, 2)) == (
+        "The sink discount changes accuracy by −0 to −0 points [−13, +13] at 2 sparsities: not decided with 2 seeds."
+    ).replace("−0 to −0", "0")
+    assert said(_50=of(0.001, 0.008), _70=of(0.03, 0.01)) == (
+        "The sink discount changes accuracy at 1 of 2 sparsities: +3.0 points [+2.0, +4.0] at 70 % sparsity, a "
+        "significant gain."
+    )
 
 
 def test_accuracy_by_role_is_the_mean_over_seeds(seeded, found):
@@ -486,7 +498,7 @@ def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
     assert "Of its variance the seeds make " in together
     (row,) = tables.seed_table(seeded, control)
     assert f"{abs(row['points']):.1f} points" in together
-    assert row["in words"] == "no difference shown" and "not significant" in together
+    assert row["in words"] == "not significant" and "not significant" in together
     assert row["standard error, seeds"] > 0
     assert tables.seed_table(seeded, control[:2]) == []
     assert evaluations.verdicts(found, [(1, 0)])[0].endswith(

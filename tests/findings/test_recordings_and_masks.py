@@ -249,11 +249,11 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
 
 def test_matrices_that_change_more_than_another_seed_changes_them_are_counted():
     values, seeds = np.array([[0.01, 0.02], [0.03, np.nan]]), np.full((2, 2), 0.05)
-    told = "As set now: 0.21 % of all weights, the seed 1.4 %."
+    told = "weights than another calibration seed: 0.21 % of all weights, the seed 1.4 %."
     said = finding_of("changed matrices", values, seeds, 0.0021, 0.014)
-    assert said == f"In every matrix the discount changes less than another calibration seed (blue). {told}"
+    assert said == f"In every matrix the discount changes fewer {told}"
     said = finding_of("changed matrices", values, seeds / 2, 0.0021, 0.014)
-    assert said == f"In 1 of 3 matrices the discount changes more than another calibration seed (red). {told}"
+    assert said == f"In 1 of 3 matrices the discount changes more {told}"
     assert finding_of("changed matrices", values * 0, seeds, 0.0, 0.014) == "This setting changes no weight."
 
 

@@ -85,7 +85,7 @@ def test_no_differing_item_is_no_proof_of_equality():
     one = difference(same, same, np.arange(4), True)
     assert one.value == 0
     assert one.high > 0.3
-    assert one.words == "no difference shown"
+    assert one.words == "not significant"
 
 
 def test_paired_intervals_cover():
@@ -106,10 +106,10 @@ def test_paired_intervals_cover():
 def test_words():
     far = Difference(0.2, 0.1, 0.3, 100, 100, 25, 5, p=0.001, p_holm=0.01)
     assert verdict(far) == "better"
-    assert verdict(Difference(0.2, 0.1, 0.3, 100, 100, 25, 5, p=0.02, p_holm=0.12)) == "no difference shown"
+    assert verdict(Difference(0.2, 0.1, 0.3, 100, 100, 25, 5, p=0.02, p_holm=0.12)) == "not significant"
     assert verdict(Difference(-0.2, -0.3, -0.1, 100, 100, 5, 25, p=0.001)) == "worse"
     assert verdict(Difference(-0.2, -0.3, -0.1, 100, 100, 5, 25, final=False)) == "interim: worse so far"
-    assert verdict(Difference(0.0, -0.1, 0.1, 100, 100, 5, 5, final=False)) == "interim: no difference shown so far"
+    assert verdict(Difference(0.0, -0.1, 0.1, 100, 100, 5, 5, final=False)) == "interim: not significant so far"
     assert verdict(difference(np.zeros(0), np.zeros(0), np.zeros(0), True)) == "no common items yet"
 
 
@@ -273,7 +273,7 @@ def test_few_clusters_are_tested_by_flipping_signs(clusters):
 def test_one_cluster_is_one_observation():
     first, second, same = np.ones(50), np.zeros(50), np.zeros(50)
     one = difference(first, second, same, True)
-    assert (one.p, one.words, one.clusters) == (1.0, "no difference shown", 1)
+    assert (one.p, one.words, one.clusters) == (1.0, "not significant", 1)
     assert one.low < 0.3
     accuracy = estimate(first, same)
     assert accuracy.high - accuracy.low > 0.7

@@ -78,7 +78,7 @@ def test_seeds_that_differ_keep_a_difference_from_being_shown():
     one = np.tile([[0.06], [-0.02], [0.05], [-0.03]], (1, 400))
     found = crossed_difference([0.5 + one], [np.full((4, 400), 0.5)], [np.arange(400)], paired=True, test=True)
     assert found.value == pytest.approx(0.015)
-    assert found.words == "no difference shown"
+    assert found.words == "not significant"
     assert found.low < 0 < found.high
     assert found.holds_seeds
 
@@ -86,7 +86,7 @@ def test_seeds_that_differ_keep_a_difference_from_being_shown():
 def test_what_differs_nowhere_has_a_wide_interval():
     same = np.ones((3, 20))
     found = crossed_difference([same], [same], [np.arange(20)], paired=True, test=True)
-    assert (found.value, found.words) == (0, "no difference shown")
+    assert (found.value, found.words) == (0, "not significant")
     assert found.high > 0.1
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from analysis.evaluation.ablation_effects import MASS
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story import discount_in_brief, playback_of, story_of
+from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Story, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
-from analysis.specs import SIZES
+from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
@@ -175,13 +175,11 @@ def test_titles_and_answers_follow_the_numbers(name):
 
 
 def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
-    assert re.fullmatch(r"6 seeds: does the discount help\? (Yes|At some settings)\.", brief("supports"))
-    assert re.search(r"^6 seeds: less than \d+ points? either way$", discount_in_brief(read(EXAMPLE)))
-    assert brief("cannot tell") == ""
-
-
-def brief(name: str) -> str:
-    return discount_in_brief(FIXTURES[name]())
+    asked = {f"{at} %": PruneSpec(method="sink-wanda", sparsity=at / 100) for at in (50, 60, 70)}
+    assert set(discount_at(read(EXAMPLE), asked)) == {"50 %", "70 %"}, "not at a sparsity that it does not have"
+    assert discount_at(FIXTURES["supports"](), asked) and not discount_at(FIXTURES["cannot tell"](), asked)
+    weak = PruneSpec(method="sink-wanda", discount=DiscountParams(discount_strength=0.5))
+    assert not discount_at(read(EXAMPLE), {"50 %": weak})
 
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():

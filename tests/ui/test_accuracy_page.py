@@ -68,11 +68,15 @@ def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
     test = app(PAGE, accuracy_limit="2", prune_sparsity="0.5")
     test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
     test.multiselect(key="prune_methods").set_value(["magnitude"]).run()
-    before = {job.id for job in engine().jobs("evaluate")}
+    test.button(key="prune").click().run()
+    record = engine().wait(engine().jobs("sweep")[0].id, 300)
+    assert record.state == "done", record.reason
+    (point,) = engine().sweep_points(record)
+    assert point.pruning.method == "magnitude" and point.evaluated.spec["tasks"] == ["bundled_agreement"]
+    assert "**Accuracy, %**" in texts(test.run())
+    sweeps = len(engine().jobs("sweep"))
+    test.slider(key="prune_sparsity").set_value(0.45)
+    test.toggle(key="prune_then_score").set_value(False).run()
     test.button(key="prune").click().run()
     mine = engine().wait(engine().jobs("prune")[0].id, 300)
-    assert mine.state == "done" and mine.spec["method"] == "magnitude"
-    test.run()
-    (record,) = [job for job in engine().jobs("evaluate") if job.id not in before]
-    assert [model["source"] for model in record.spec["compare"]] == [str(engine().result(mine).folder)]
-    assert engine().wait(record.id, 300).state == "done" and "**Accuracy, %**" in texts(test.run())
+    assert mine.state == "done" and mine.spec["sparsity"] == 0.45 and len(engine().jobs("sweep")) == sweeps

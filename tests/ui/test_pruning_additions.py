@@ -14,6 +14,7 @@ PRELOAD = {"distributed.worker.preload": ["tests.pruning.additions"]}
 def pruned(test, method, sparsity) -> dict:
     """Presses the button and returns the report of the run."""
     assert not test.exception, test.exception
+    test.toggle(key="prune_then_score").set_value(False).run()
     test.button(key="prune").click().run()
     record = next(job for job in engine().jobs("prune") if job.spec["method"] == method)
     record = engine().wait(record.id, 300)
@@ -26,7 +27,7 @@ def pruned(test, method, sparsity) -> dict:
 
 def test_what_is_added_to_a_table_is_offered_explained_and_run():
     with dask.config.set(PRELOAD), additions.added():
-        test = unfold(app("pages/prune.py"), "fold_prune_calibration")
+        test = unfold(app("pages/prune.py", prune_seeds="1"), "fold_prune_calibration")
         for key, row in (
             ("prune_pattern", additions.PATTERN),
             ("prune_allocation", additions.ALLOCATION),

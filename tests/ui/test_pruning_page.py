@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.pruned.naming import run_name
-from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
+from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec, StudySpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts, unfold
 
@@ -124,7 +124,7 @@ def test_settings_that_do_not_go_together_cannot_be_submitted():
 
 
 def test_launching_shows_every_run_and_what_it_found():
-    test = answered(small(app(PAGE)))
+    test = answered(small(app(PAGE, prune_seeds="1")))
     test.multiselect(key="prune_methods").set_value(["magnitude", "sink-wanda"]).run()
     test.slider(key="prune_sparsity").set_value(0.3)
     test.toggle(key="prune_then_score").set_value(False).run()
@@ -204,9 +204,9 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert record.state == "done" and len(record.spec["compare"]) == 2
     del test.query_params["evaluation"]
     told = texts(test.run())
-    assert "Accuracy: not decided on 12 items." in told and "not measured" not in told
-    assert "At 40 % sparsity, the sink discount changes " in told.replace("\u00a0", " ")
-    assert "against the control. On 12 items" in told and "Pruned with 1 calibration seed." in told
+    assert "The sink discount changes accuracy by " in told and "not measured" not in told
+    assert " at 40 % sparsity: not decided with one calibration seed." in told
+    assert "On 12 items. The sink discount changes " in told and "Pruned with 1 calibration seed." in told
     assert all(f"| {role}" in told for role in ("Dense model", "Without discount (control)", "With discount", "Chance"))
 
 
@@ -237,3 +237,37 @@ def test_any_n_of_m_can_be_typed_as_the_pattern():
     test = app(PAGE, prune_pattern="9:8")
     assert not test.exception and "with 1 ≤ N < M ≤ 16" in texts(test)
     assert test.button(key="prune").disabled
+
+
+TINY = {"prune_samples": "2", "prune_seq_len": "32", "accuracy_limit": "2"}
+
+
+def test_one_button_prunes_and_scores_with_and_without_at_as_many_seeds_as_a_study_takes():
+    test = app(PAGE, **TINY, prune_sparsity="0.35")
+    assert test.number_input(key="prune_seeds").value == len(StudySpec.model_fields["seeds"].default) == 6
+    assert "12 models to prune and score: " in texts(test), "said before"
+    test.button(key="prune").click().run()
+    record = engine().jobs("sweep")[0]
+    spec = record.parameters(SweepSpec)
+    assert (spec.methods, spec.sparsities, spec.seeds) == (("sink-wanda", "wanda-noised"), (0.35,), (0, 1, 2, 3, 4, 5))
+    assert (spec.evaluation.limit, spec.keep, spec.pruning.calibration.samples) == (2, "checkpoints", 2)
+    assert "Accuracies come in as soon as one seed" in texts(test.run()), "while it runs"
+    test.button(key=f"cancel_sweep_{record.id}").click().run()
+    assert engine().job(record.id).state == "cancelled"
+    assert "This sweep was cancelled. What was found is kept." in texts(test.run())
+    assert test.button(key=f"restart_sweep_{record.id}")
+
+
+def test_what_two_seeds_cannot_tell_is_said_beside_what_the_study_found_and_more_seeds_are_offered():
+    test = app(PAGE, **TINY, prune_seeds="2")
+    test.button(key="prune").click().run()
+    record = engine().wait(engine().jobs("sweep")[0].id, 300)
+    assert record.state == "done", record.reason
+    told = texts(test.run()).replace("\u00a0", " ")
+    assert "The sink discount changes accuracy by " in told and "(shipped study, 6 seeds)." in told
+    assert "In the runs here the sink discount changes accuracy by " in told and "not decided with 2 seeds." in told
+    assert "Weights changed by projection" in told, "of the masks that were pruned"
+    test.button(key="prune_more_seeds").click().run()
+    wider = engine().jobs("sweep")[0]
+    assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)
+    engine().cancel(wider.id)

@@ -28,12 +28,13 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.shown_box import shown_box
+from pages.parts.sweeping import LIMIT
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _PRESELECTED = "evaluate", "accuracy_preselected"
 _RUNS = "accuracy_runs"
 RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
-_LIMIT = 64  # items a task that are preset: minutes on a laptop, and enough to see large differences
+
 MOST = 6  # models compared at once that are preselected
 
 
@@ -51,12 +52,13 @@ def choose_runs(runs: dict[str, Run]) -> list[str]:
 
 
 def score_settings(
-    model: ModelSpec, runs: dict[str, Run], chosen: list[str], narrow: bool = False
+    model: ModelSpec, runs: dict[str, Run], chosen: list[str], narrow: bool = False, seeds: int = 1
 ) -> dict[str, Any] | None:
     """Draws tasks, items and what they can show, and the button that scores the dense model and the chosen runs.
 
     Returns the settings as fields of `EvaluateSpec`; None where they do not go together. runs: all pruned copies of the
-    model, by id. narrow: whether there is room for one control beside another, and no more.
+    model, by id. narrow: whether there is room for one control beside another, and no more. seeds: that are to
+    be compared; of one the chosen runs are.
     """
     first = st.container(key="accuracy_tasks_place")
     columns = [first, *keyed_columns(3, "accuracy_tasks")] if narrow else keyed_columns([2, 1, 1, 1], "accuracy_tasks")
@@ -74,10 +76,10 @@ def score_settings(
     values = {}
     for column, name in zip(columns[1:], ("limit", "draws", "seed"), strict=True):
         with column:
-            default = _LIMIT if name == "limit" else None
+            default = LIMIT if name == "limit" else None
             values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
     values |= choose_score(model) | _more(narrow)
-    planned(tasks, values["limit"], len(chosen), _measured(chosen, runs))
+    planned(tasks, values["limit"], len(chosen) if seeds == 1 else 1, _measured(chosen, runs), seeds)
     settings = {"model": model, "tasks": tuple(tasks) or ("bundled",), **values}
     problem = "" if tasks else "Choose at least one task."
     try:
@@ -86,6 +88,12 @@ def score_settings(
         problem = why(error)
     if problem:
         st.error(plain(problem))
+    if runs:
+        _compare_button(narrow, problem, None if problem else spec)
+    return None if problem else settings
+
+
+def _compare_button(narrow: bool, problem: str, spec: EvaluateSpec | None) -> None:
     acting_button(
         "Compare accuracy",
         "compare_accuracy",
@@ -94,10 +102,9 @@ def score_settings(
         disabled=bool(problem),
         help=plain(problem) or None,
         on_click=_evaluate,
-        args=(None if problem else spec,),
+        args=(spec,),
     )
     say_refusal(_PLACE)
-    return None if problem else settings
 
 
 def score(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence[str]) -> None:

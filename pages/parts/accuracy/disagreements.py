@@ -13,8 +13,13 @@ _ALL, _ANYONE, _NEITHER = "all", "anyone", "neither"
 
 
 def disagreements(results: Results) -> None:
-    """Draws the two models, the filters and the items."""
-    st.markdown("**Items on which two models disagree**")
+    """Draws the two models, the filters and the items in a fold."""
+    named = any(name.startswith("disagree_") for name in st.query_params)
+    with st.expander("Items on which two models disagree", key="fold_disagreements", expanded=named):
+        _items(results)
+
+
+def _items(results: Results) -> None:
     names = list(results.names)
     one, other, of, who, words = keyed_columns([4, 4, 3, 4, 4], "disagree")
     first = one.selectbox("First", names, key="disagree_first", bind="query-params")

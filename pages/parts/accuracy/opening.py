@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run, Scored, known_runs
+from analysis.errors import UserError
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
@@ -70,18 +71,13 @@ def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str
     """
     shared = _shared(runs)
     names = names or [run.name for run in runs]
+    for run, scored in zip(runs, shared, strict=True):
+        if engine().result_file(scored.record) is None:
+            st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
+            return None
     key = tuple((name, scored.record.key, scored.number) for name, scored in zip(names, shared, strict=True))
-    parts: list[Part] = []
     try:
-        for run, name, scored in zip(runs, names, shared, strict=True):
-            results = _results(scored.record, ())
-            if results is None:
-                st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
-                return None
-            if dense and not parts:
-                parts.append(Part(results.names[0], results, 0))
-            parts.append(Part(name, results, scored.number))
-        together = _joined((dense, *key), parts)
+        together = _joined((dense, *key), dense, names, shared)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
@@ -90,9 +86,18 @@ def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str
     return together
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _joined(key: tuple[object, ...], _parts: Sequence[Part]) -> Results:
-    return joined(_parts)
+@st.cache_resource(max_entries=8, show_spinner="Reading the answers …")
+def _joined(key: tuple[object, ...], _dense: bool, _names: Sequence[str], _shared: Sequence[Scored]) -> Results:
+    """Read each file once, as many are more than are kept."""
+    parts: list[Part] = []
+    for name, scored in zip(_names, _shared, strict=True):
+        results = _results(scored.record, ())
+        if results is None:
+            raise UserError(f"The answers of {name} are no longer in the store. Score it again.")
+        if _dense and not parts:
+            parts.append(Part(results.names[0], results, 0))
+        parts.append(Part(name, results, scored.number))
+    return joined(parts)
 
 
 def _shared(runs: Sequence[Run]) -> list[Scored]:

@@ -18,14 +18,15 @@ from pages.parts.plain import plain
 _ASSUMED = ("disagreement", "alike", "changing", "seed_spread")
 
 
-def planned(names: Sequence[str], limit: int | None, compared: int, measured: Noise | None) -> None:
+def planned(names: Sequence[str], limit: int | None, compared: int, measured: Noise | None, seeds: int = 1) -> None:
     """Draws the plan for these tasks and so many items of each. compared: models besides the first. measured: the noise
-    that an evaluation of this model had, None where there is none.
+    that an evaluation of this model had, None where there is none. seeds: calibration seeds, over which one comparison
+    is tested; with one, every task of every model is.
     """
     tasks, unknown = known_sizes(names)
     if not compared or not tasks:
         return
-    tests = compared * (len(tasks) + (len(tasks) > 1))
+    tests = compared * (len(tasks) + (len(tasks) > 1)) if seeds == 1 else compared
     keys = {name: f"plan_{name}" for name in ("target", *(_ASSUMED if measured is None else ()))}
     words = {"target": "a difference of {} points"}
     shown = st.container()
@@ -38,8 +39,8 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
                     values[name] = controls.draw(PlanParams, name, key, bind="query-params")
     params = PlanParams(**values)
     noise = measured or planning.assumed(params)
-    one_seed, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, tests)
-    shown.caption(f":material/calculate: {plain(one_seed)} Noise: {plain(noise.source)}.")
+    shows, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, seeds, tests)
+    shown.caption(f":material/calculate: {plain(shows)} Noise: {plain(noise.source)}.")
     if drawn:
         place.markdown(f"{plain(wanted)} {plain(source)}")
         if unknown:
@@ -49,8 +50,8 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _sentences(
-    names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, tests: int
+    names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, seeds: int, tests: int
 ) -> list[str]:
     """Searching the sizes takes half a second. noise: the fields of a `Noise`; else as of `plan_words.sentences`."""
     tasks, _ = known_sizes(names)
-    return list(plan_words.sentences(tasks, Noise(*noise), target, limit, 1, tests))
+    return list(plan_words.sentences(tasks, Noise(*noise), target, limit, seeds, tests))

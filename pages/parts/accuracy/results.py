@@ -13,6 +13,7 @@ from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import AVERAGE, Results
+from analysis.exhibits.over_seeds import differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
@@ -53,13 +54,32 @@ _ACCURACY = (
 )
 _AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
 _GRID = "accuracy_grid"
+_FEW_PAIRS = 2  # of which each has its sentence on the page
 _running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(figures.way)
 
 
 def accuracies(results: Results) -> None:
-    """Draw every model's accuracy on every task."""
+    """Draw accuracies task by task: by role where runs of one setting stand beside their controls, else by model."""
     title, sentence, explained, _, hint = _titles(results)
-    table(title, sentence, pd.DataFrame(results.once(tables.accuracy_grid)), _GRID, explained, hint=hint)
+    rows = _roles(results) or results.once(tables.accuracy_grid)
+    table(title, sentence, pd.DataFrame(rows), _GRID, explained, hint=hint)
+
+
+def every_model(results: Results) -> None:
+    """Draw the accuracy of every model on every task, where `accuracies` takes those of several seeds together."""
+    if _roles(results):
+        title, sentence, explained, _, _ = _titles(results)
+        rows = pd.DataFrame(results.once(tables.accuracy_grid))
+        table(f"{title} of every model", sentence, rows, "accuracy_models", explained)
+
+
+def _roles(results: Results) -> list[dict[str, str]]:
+    """Return the rows by role; none where every model has a row of its own."""
+    pairs = comparing.related_pairs(results)["control"]
+    if len(pairs) < 2 or not comparing.is_one_setting(results, pairs):
+        return []
+    rows: list[dict[str, str]] = results.once(tables.role_table)
+    return [{name: cell for name, cell in row.items() if name != "run"} for row in rows]
 
 
 def _titles(results: Results) -> tuple[str, str, str, str, str]:
@@ -95,7 +115,7 @@ def at_a_glance(results: Results) -> Compared:
     others = {results.names[other] for _, other in pairs}
     name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"the {_BASES[base]}"
     if pairs:
-        _verdicts(results, pairs, name)
+        _verdicts(results, pairs, base, name)
     return Compared(pairs, name)
 
 
@@ -133,10 +153,20 @@ def _unbroken(number: str) -> str:
 
 
 def differences(results: Results, compared: Compared) -> None:
-    """Under which conditions, step by step, and as running curves."""
+    """Draw every model and what its seeds make together, the conditions, and how differences came about: step by step,
+    and as running curves; each in a fold."""
     pairs, name = compared
-    _over_seeds(results, pairs)
+    if _roles(results) or tables.seed_table(results, pairs):
+        with st.expander("Every model and seed", key="fold_accuracy_models"):
+            every_model(results)
+            _over_seeds(results, pairs)
     _conditions(results, pairs)
+    came = any(name in st.query_params for name in ("accuracy_task", "accuracy_steps"))
+    with st.expander("As the items came in", key="fold_accuracy_running", expanded=came):
+        _running_curves(results, pairs, name)
+
+
+def _running_curves(results: Results, pairs: list[Pair], name: str) -> None:
     titles = {AVERAGE: "Average over tasks"} if len(results.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
     task = st.selectbox(
@@ -167,26 +197,37 @@ def differences(results: Results, compared: Compared) -> None:
             )
 
 
-def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
-    sentences = "\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs))
-    if comparing.is_one_setting(results, pairs):
-        said, told = finding_of("change of accuracy", results, pairs, name)
+def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None:
+    """Draw what accuracy does in a sentence, and one figure of the differences: of one setting over its calibration
+    seeds, task by task; of others pair by pair."""
+    one = comparing.is_one_setting(results, pairs)
+    if one:
+        other = "" if base == "control" else name
+        said, told = finding_of("change of accuracy", comparing.at_settings(results, dict.fromkeys(pairs, "")), other)
         st.markdown(f"##### {plain(said)}")
-        st.caption(plain(told), help=sentences)
+        st.caption(plain(told), help=_in_words(results, pairs))
+    elif len(pairs) <= _FEW_PAIRS:
+        st.markdown(_in_words(results, pairs))
     else:
-        st.markdown(sentences)
+        with st.expander(f"The {len(pairs)} differences in words", key="fold_accuracy_words"):
+            st.markdown(_in_words(results, pairs))
+    if one and len(pairs) > 1 and base == "control":
+        chart(differences_over_seeds(results, dict.fromkeys(pairs, ""), by_task=True), "accuracy_whiskers")
+    else:
+        _each_pair(results, pairs, name)
+
+
+def _in_words(results: Results, pairs: Sequence[Pair]) -> str:
+    return "\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs))
+
+
+def _each_pair(results: Results, pairs: list[Pair], name: str) -> None:
     rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
-    by_seed = tables.seeds_of(results, pairs) if len(pairs) > 1 and comparing.is_one_setting(results, pairs) else {}
-    labels = by_seed or {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
+    labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     named = {(results.names[first], results.names[other]): labels[first, other] for first, other in pairs}
     whiskers = [figures.whisker(row, named[row["model"], row["than"]], row["in words"] in SHOWN) for row in rows]
-    colors = dict(zip(labels.values(), _of_pairs(results, pairs, bool(by_seed)), strict=False))
-    if by_seed:
-        (together,) = tables.seed_table(results, pairs)
-        first = {**together, "task": rows[0]["task"]}
-        whiskers.insert(0, figures.whisker(first, tables.EVERY_SEED, first["in words"] in SHOWN))
-        colors = {tables.EVERY_SEED: _colors(results)[pairs[0][0]]} | colors
+    colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
     chart(
         Exhibit(
             f"Difference to {name}",
@@ -198,18 +239,10 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             _whiskers(whiskers, colors, "difference (points)"),
             pd.DataFrame(rows).rename(columns=tables.READ_AS),
             formula=_TESTS,
-            finding="" if by_seed else _by_task(rows, several),
+            finding=_by_task(rows, several),
         ),
         "accuracy_whiskers",
     )
-
-
-def _of_pairs(results: Results, pairs: Sequence[Pair], by_seed: bool) -> list[str]:
-    """Return a colour for each pair: that of its first model; of seeds of one setting, others than their method's."""
-    if not by_seed:
-        return [_colors(results)[first] for first, _ in pairs]
-    method = results.runs[pairs[0][0]].settings.get("method", "")
-    return colors_by_method([method, *[""] * len(pairs)])[1:]
 
 
 def _over_seeds(results: Results, pairs: list[Pair]) -> None:

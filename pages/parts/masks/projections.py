@@ -183,3 +183,36 @@ def _picture(
         ),
         "mask_picture",
     )
+
+
+def changed_weights(comparison: Comparison, floor: Comparison | None) -> None:
+    """Draw what share of the weights of each projection two masks decide differently, beside two calibration seeds; and
+    the same layer by layer in a fold."""
+    measure = next(iter(MEASURES.values()))
+    shown = [_changed("with the discount", comparison, is_floor=False)]
+    said = ""
+    if floor is not None:
+        shown.append(_changed("another calibration seed", floor, is_floor=True))
+        totals = (float(measure.compute(one.total())) for one in (comparison, floor))
+        said = finding_of("changed matrices", shown[0].layers, shown[1].layers, *totals)
+    table = table_of(comparison.projections, None if floor is None else floor.projections, "layer", "projection")
+    table["projection"] = [comparison.names[index] for index in table["projection"]]
+    chart(
+        Exhibit(
+            "Weights changed by projection",
+            "The share of weights that are kept without the discount and pruned with it, or the reverse, over the "
+            "calibration seeds.",
+            figures.changed_by_projection(shown, comparison.names),
+            table,
+            formula=formula(measure),
+            finding=said,
+        ),
+        "prune_changed",
+    )
+    with st.expander("Layer by layer", key="fold_prune_map"):
+        projections_map(comparison, floor)
+
+
+def _changed(name: str, comparison: Comparison, is_floor: bool) -> figures.Changed:
+    measure, counts = next(iter(MEASURES.values())), comparison.projections
+    return figures.Changed(name, measure.compute(counts.sum(axis=0)), measure.compute(counts), is_floor)

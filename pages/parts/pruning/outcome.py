@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from analysis.engine.run_pairs import RunPair, setting_title
+from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of
 from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
@@ -13,7 +13,8 @@ from analysis.evaluation.tables import ROLES
 from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import MEASURES, Comparison, pooled
-from analysis.specs import METHODS, ModelSpec, PruneSpec
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
+from analysis.statistics.differences import Difference
 from analysis.words import counted
 from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
@@ -27,81 +28,176 @@ from pages.parts.masks import measures
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import Pruned, known_pruned, open_pruned
 from pages.parts.plain import plain
+from pages.parts.progress import cut_short
 from pages.parts.pruning.plan import plan
+from pages.parts.pruning.runs import matched_pairs
 from pages.parts.pruning.settings import Asked, with_and_without
 from pages.parts.session import engine, submit
-from pages.parts.study.choice import study_of_discount
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
+from pages.parts.study.choice import can_tell, say_discount
+from pages.parts.sweeping import (
+    SEEDS,
+    cost_in_words,
+    launch,
+    offer_more_seeds,
+    say_refused,
+    sweep_of_pairs,
+    sweeps_at_work,
+)
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
-_PLACE, _BATCH, _SCORE = "prune", "prune_batch", "prune_then_score"
+_PLACE, _SCORE, _SEEDS = "prune", "prune_then_score", "prune_seeds"
+_REDRAW = 5.0  # seconds between drawings of the accuracies that are there
+_MOST_SEEDS = 64
 ALL_SEEDS = "all calibration seeds, with against without the discount"
 UNBROKEN = "\u00a0"  # a space at which no line ends
 
 
-def start(asked: Asked) -> None:
-    """Draws what the prunings will take, and the button that starts them."""
-    specs, problem = asked.specs, asked.problem
+class Wanted(NamedTuple):
+    """What the button runs: prunings at calibration seeds, and the sweep that also scores them; None where they are
+    not scored. problem: why it cannot run, or ''."""
+
+    prunings: list[PruneSpec]
+    sweep: SweepSpec | None
+    problem: str
+
+    @property
+    def label(self) -> str:
+        """What the button says."""
+        methods = list(dict.fromkeys(spec.method for spec in self.prunings))
+        if set(methods) == set(with_and_without()):
+            return "Prune with and without the discount"
+        if len(methods) > 1:
+            return f"Prune with {len(methods)} methods"
+        return f"Prune with {METHODS[methods[0]].title}" if methods else "Prune"
+
+
+def choose_seeds(asked: Asked) -> int:
+    """Draw the number of calibration seeds, where a method reads text; return it."""
+    if not any(row.calibrated for spec in asked.specs for row in spec.readers):
+        return 1
+    return int(
+        st.number_input(
+            "Calibration seeds",
+            min_value=1,
+            max_value=_MOST_SEEDS,
+            value=SEEDS,
+            key=_SEEDS,
+            bind="query-params",
+            help="Each seed draws other calibration text, and every method is pruned with each. One seed decides "
+            f"nothing; {SEEDS} are what a study takes to tell a difference of 2 points.",
+        )
+    )
+
+
+def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
+    """Return what the button runs. evaluation: how pruned models are scored; None where that is not known."""
+    prunings: dict[str, PruneSpec] = {}
+    for seed in range(asked.calibration.seed, asked.calibration.seed + seeds):
+        for spec in asked.specs:
+            if any(row.calibrated for row in spec.readers):
+                spec = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": seed})})
+            prunings.setdefault(spec.model_dump_json(), spec)
+    asks = list(prunings.values())
+    if asked.problem or not st.session_state.get(_SCORE, True) or not asks:
+        return Wanted(asks, None, asked.problem)
+    if evaluation is None:
+        return Wanted(asks, None, "What is scored is not set, as said there.")
+    try:
+        numbers = sorted({spec.calibration.seed for spec in asks if any(row.calibrated for row in spec.readers)}) or [0]
+        return Wanted(asks, sweep_of(asks, evaluation, numbers, keep="checkpoints"), "")
+    except EXPECTED as error:
+        return Wanted(asks, None, why(error))
+
+
+def start(asked: Asked, wants: Wanted) -> None:
+    """Draw what the prunings will take, and the button that starts them."""
     takes, buttons = st.container(), st.container(horizontal=True)
     if not may_act(buttons):
         return
-    methods = [spec.method for spec in specs]
-    acting_button(
-        plain(_label(methods)),
-        "prune",
-        buttons,
-        type="primary",
-        icon=":material/content_cut:",
-        disabled=bool(problem),
-        help=plain(problem) or "Runs one after the other. " + " · ".join(METHODS[name].title for name in methods),
-        on_click=_launch,
-        args=(specs,),
-    )
+    _start_button(wants, "prune", buttons)
     with takes:
-        if problem:
-            st.error(plain(problem))
+        if wants.problem:
+            st.error(plain(wants.problem))
         else:
-            plan(specs, buttons)
+            if wants.sweep is not None:
+                st.caption(plain(_cost(wants.sweep)))
+            plan(asked.specs, buttons)
     st.toggle(
         "Then score them",
         value=True,
         key=_SCORE,
         persist_state="session",
-        help="Scores the dense model and these prunings on the same items once they are done, as set below.",
+        help="Scores the dense model and each pruned one on the same items, as set below.",
     )
     say_refusal(_PLACE)
+    say_refused()
 
 
-def _label(methods: list[str]) -> str:
-    if set(methods) == set(with_and_without()):
-        return "Prune with and without the discount"
-    if len(methods) > 1:
-        return f"Prune with {len(methods)} methods"
-    return f"Prune with {METHODS[methods[0]].title}" if methods else "Prune"
+def _start_button(wants: Wanted, key: str, place: Any = st) -> None:
+    acting_button(
+        plain(wants.label),
+        key,
+        place,
+        type="primary",
+        icon=":material/content_cut:",
+        disabled=bool(wants.problem),
+        help=plain(wants.problem) or "Stop it at any time; what is finished stays.",
+        on_click=_launch,
+        args=(wants,),
+    )
 
 
-def _launch(specs: list[PruneSpec]) -> None:
+def _cost(sweep: SweepSpec) -> str:
+    try:
+        return cost_in_words(sweep)
+    except EXPECTED as error:
+        return why(error)
+
+
+def _launch(wants: Wanted) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    if wants.sweep is not None:
+        launch(wants.sweep)
+        return
     with refusal_kept(_PLACE):
-        asked = []
-        for spec in specs:
+        for spec in wants.prunings:
             permission.allow(spec.model.source)
-            asked.append(submit("prune", spec).id)
-        st.session_state[_BATCH] = asked
+            submit("prune", spec)
 
 
-def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results | None, drawn: bool) -> None:
-    """Draw the fold in which pruned copies are scored, and the accuracy with and without the discount.
-
-    The evaluation is the one in the address or at work; else those of runs and their controls; else the newest. pairs:
-    of `matched_pairs`. results: of `pair_results`. drawn: whether an evaluation is to be drawn here, and not in full.
+def choose_scores(model: ModelSpec, seeds: int) -> tuple[EvaluateSpec | None, Mapping[str, object] | None]:
+    """Draw the fold in which it is set how pruned copies are scored, and in which those that are there can be. Return
+    how, for a sweep, and as `score_settings` does; None where that is not set. seeds: that are to be pruned.
     """
-    runs, settings = _copies(model), None
-    if runs and engine().authorizer.may("run"):
-        with st.expander("What is scored", icon=":material/monitoring:", key="fold_prune_score"):
-            chosen = choose_runs(runs)
-            settings = score_settings(model, runs, chosen, narrow=True)
-        _score_batch(settings, runs)
-    elif not runs:
+    if not engine().authorizer.may("run"):
+        return None, None
+    runs = _copies(model)
+    with st.expander("What is scored", icon=":material/monitoring:", key="fold_prune_score"):
+        chosen = choose_runs(runs) if runs else []
+        settings = score_settings(model, runs, chosen, narrow=True, seeds=seeds)
+    return (None if settings is None else EvaluateSpec(**settings)), settings
+
+
+def accuracies_in_brief(
+    model: ModelSpec,
+    asked: Asked,
+    settings: Mapping[str, object] | None,
+    pairs: list[RunPair],
+    results: Results | None,
+    drawn: bool,
+) -> None:
+    """Draw the accuracy with and without the discount, or how it comes in.
+
+    The evaluation is the one in the address or at work; else those of runs and their controls; else the newest.
+    settings: of `choose_scores`. pairs: of `matched_pairs`. results: of `pair_results`. drawn: whether an evaluation is
+    to be drawn here, and not in full.
+    """
+    runs = _copies(model)
+    if sweeps_at_work():
+        st.fragment(_scores_so_far, run_every=_REDRAW)(asked.specs)
+        return
+    _say_cut_short(asked)
+    if not runs and not pairs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
         say_scores(model)
     of_model = (record for record in evaluations() if record.spec.get("model", {}).get("source") == model.source)
@@ -122,11 +218,39 @@ def accuracies_in_brief(model: ModelSpec, pairs: list[RunPair], results: Results
         st.caption("Not scored yet.")
 
 
-def accuracies_in_full(asked: Asked, pairs: list[RunPair], results: Results | None, place: Any) -> None:
+def _scores_so_far(specs: list[PruneSpec]) -> None:
+    """Draw the accuracies of the seeds that are scored with and without the discount."""
+    pairs = [pair for pair in scored_pairs(matched_pairs(specs)) if has_setting(pair, specs)]
+    results = pair_results(pairs)
+    if results is None:
+        st.caption("Accuracies come in as soon as one seed is pruned and scored with and without the discount.")
+        return
+    st.caption(f"So far, of {counted(len(pairs), 'calibration seed')}:")
+    in_brief(results, said=True)
+
+
+def _say_cut_short(asked: Asked) -> None:
+    """Say that the newest sweep ended before it was done, where it has the asked prunings, and offer to go on."""
+    newest = next(iter(engine().jobs("sweep")), None)
+    if newest is None or newest.state == "done" or not asked.specs:
+        return
+    try:
+        swept = {setting_key(point) for point in grid(newest.parameters(SweepSpec)).prunings}
+    except EXPECTED:  # parameters that changed since
+        return
+    if {setting_key(spec) for spec in asked.specs} <= swept:
+        cut_short(newest, "sweep", "points")
+
+
+def accuracies_in_full(
+    wants: Wanted, model: ModelSpec, pairs: list[RunPair], results: Results | None, place: Any
+) -> None:
     """Draw accuracy with against without the discount over all calibration seeds, else the newest evaluation, or the
     one that is at work or in the address. place: of the box of evaluations. Others: as of `accuracies_in_brief`."""
     newest = next(iter(evaluations()), None)
-    joined = results is not None and bool(results.accuracies) and (newest is None or newest.ended)
+    joined = (
+        results is not None and bool(results.accuracies) and (newest is None or newest.ended or bool(sweeps_at_work()))
+    )
     shown = choose_evaluation(instead=ALL_SEEDS if joined else "", place=place)
     if shown is not None:
         accuracy_panel(shown)
@@ -134,14 +258,9 @@ def accuracies_in_full(asked: Asked, pairs: list[RunPair], results: Results | No
         joined_panel(results, [run.name for pair in pairs for run in (pair.run, pair.control)])
     else:
         st.info("Accuracy item by item, with against without the discount, once pruned models are scored.")
-        if asked.specs:
-            acting_button(
-                plain(_label([spec.method for spec in asked.specs])),
-                "prune_here",
-                on_click=_launch,
-                args=(asked.specs,),
-            )
-            say_scores(asked.specs[0].model)
+        if wants.prunings:
+            _start_button(wants, "prune_here")
+            say_scores(model)
 
 
 def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], pairs: list[RunPair]) -> None:
@@ -165,24 +284,6 @@ def _copies(model: ModelSpec) -> dict[str, Run]:
     """The pruned copies of a model that can be run, by id, newest first."""
     pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
     return {run.id: run for run in pruned if run.runs}
-
-
-def _score_batch(settings: dict[str, object] | None, runs: dict[str, Run]) -> None:
-    """Asks for the accuracy of what was pruned together, once all of it is done."""
-    batch = st.session_state.get(_BATCH)
-    if not batch or settings is None:
-        return
-    records = [engine().job(job_id) for job_id in batch]
-    if any(record is not None and not record.ended for record in records):
-        return
-    del st.session_state[_BATCH]
-    # What the store knew already is a run under the id of the job that made it.
-    done = [record for record in records if record is not None and record.state == "done"]
-    sources = {str(result.folder) for record in done if (result := engine().result(record)) is not None}
-    ids = [run_id for run_id, run in runs.items() if run.source in sources]
-    if ids and len(done) == len(batch) and st.session_state.get(_SCORE, True):
-        ask_scores(settings, runs, ids)
-        st.rerun()
 
 
 class PairMasks(NamedTuple):
@@ -232,31 +333,48 @@ def pair_results(pairs: list[RunPair]) -> Results | None:
 
 
 def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | None) -> None:
-    """Say how far the masks of runs and of their controls differ, beside two calibration seeds, and beneath it what
-    accuracy does. pairs: of `matched_pairs`. masks: of `pair_masks`. results: of `pair_results`.
+    """Say what the discount does to accuracy, and beneath it how far the masks of runs and of their controls differ,
+    beside two calibration seeds. pairs: of `matched_pairs`. masks: of `pair_masks`. results: of `pair_results`.
     """
-    if masks is None:
+    if not pairs:
         st.markdown(
             "Prune with and without the sink discount: see which weights change, then what that does to accuracy."
         )
         return
+    name = setting_title(pairs[0], method=False)
+    found = {} if results is None or not results.accuracies else _found(results, name)
+    said = "" if masks is None else _mask_in_words(masks, "" if found else name)
+    if not found:
+        if said:
+            st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
+        st.caption("Accuracy: not measured on the same items yet. Score both under step 3.")
+        return
+    assert results is not None
+    explained = " ".join(
+        [
+            f"{pairs[0].run.model}. The control reads the same noised text without the discount.",
+            tested(together(results, comparing.related_pairs(results)["control"])),
+            _seeds_in_words(pairs, results),
+            " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",
+        ]
+    )
+    say_discount(found, {name: pairs[0].spec}, said, " ".join(explained.split()))
+    sweep = None if can_tell(found) else sweep_of_pairs(pairs)
+    if sweep is not None:
+        offer_more_seeds(sweep, "prune_more_seeds")
+
+
+def _found(results: Results, name: str) -> dict[str, Difference]:
+    """Return the difference that the discount makes, by the setting's name."""
+    return comparing.at_settings(results, dict.fromkeys(comparing.related_pairs(results)["control"], name))
+
+
+def _mask_in_words(masks: PairMasks, name: str) -> str:
     total, measure = masks.comparison.total(), next(iter(MEASURES.values()))
     value, chance = float(measure.compute(total)), float(measure.independent(total))
     seeds = None if masks.floor is None else float(measure.compute(masks.floor.total()))
-    spec = pairs[0].spec
-    said = finding_of("discounted mask", value, seeds, chance, setting_title(pairs[0], method=False))
-    st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
-    accuracy, told = "Accuracy: not measured on the same items yet. Score both under step 3.", ""
-    names = " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs)
-    explained = f"The control reads the same noised text without the discount. {names}."
-    if results is not None and results.accuracies:
-        related = comparing.related_pairs(results)["control"]
-        accuracy, told = finding_of("change of accuracy", results, related)
-        explained += f" {tested(together(results, related))}"
-    beneath = st.container(horizontal=True, vertical_alignment="center", gap="small", key="prune_accuracy_in_a_line")
-    what = " ".join(filter(None, (told, _seeds_in_words(pairs, results), explained)))
-    beneath.markdown(plain(accuracy), help=plain(f"{pairs[0].run.model}. {what}"), width="content")
-    study_of_discount(spec.model.source, len(pairs), beneath)
+    said: str = finding_of("discounted mask", value, seeds, chance, name)
+    return said
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:

@@ -190,6 +190,14 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
         st.markdown("**Sparsity**")
         st.caption(f"{everywhere}, and every head as many.")
         return
+    st.markdown("**Sparsity**")
+    st.caption(f"{everywhere}; heads differ.")
+    with st.expander("Sparsity by head", key="fold_sparsity_by_head"):
+        _by_heads(varying, everywhere, whole, folder)
+
+
+def _by_heads(varying: Mapping[str, np.ndarray], everywhere: str, whole: float, folder: Path) -> None:
+    """Draw the sparsity of every head of the projection in which they differ most."""
     name, values = max(varying.items(), key=lambda item: _range(item[1]))
     layer, head = (axis.ravel() for axis in np.indices(values.shape))
     chart(

@@ -22,6 +22,7 @@ from pages.parts.progress import cancel_button, log_drawer, progress_bar, restar
 from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.run_rows import in_pairs, table_of_runs
 from pages.parts.session import engine
+from pages.parts.sweeping import asked_by, follow, sweeps_at_work
 
 SHOWN = 6  # that were cut off
 _OPENED, _MATCHING = "prune_opened", "prune_matching"
@@ -29,8 +30,13 @@ _REFRESH = 0.7  # seconds
 
 
 def active_runs() -> None:
-    """Draw running and queued prunings with their progress."""
-    active = [record for record in reversed(engine().jobs("prune")) if not record.ended]
+    """Draw running and queued prunings with their progress; those of a sweep by the sweep's."""
+    sweeps = sweeps_at_work()
+    for record in sweeps:
+        follow(record.id)
+    theirs = asked_by(sweeps)
+    alone = (record for record in engine().jobs("prune") if record.id not in theirs)
+    active = [record for record in reversed(list(alone)) if not record.ended]
     if active:
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
 

@@ -3,31 +3,30 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis.engine.run_pairs import RunPair, pairs_by_setting, setting_title
-from analysis.evaluation import tables
+from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import Results
+from analysis.exhibits.over_seeds import differences_over_seeds
 from analysis.exhibits.scored_runs import Alike, by_sparsity
-from analysis.figures import accuracy as accuracy_figures
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
-from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
-from analysis.specs import detail
-from analysis.statistics.differences import SHOWN
+from analysis.specs import PruneSpec, detail
+from pages.parts.accuracy.levels import levels
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, kept
 from pages.parts.expander import fold
 from pages.parts.plain import plain
 from pages.parts.run_rows import method_title
-from pages.parts.study.choice import study_of_discount
+from pages.parts.side import figures_beside
+from pages.parts.study.choice import can_tell, say_discount
+from pages.parts.sweeping import offer_more_seeds, sweep_of_pairs
 
-_accuracy, _whiskers = kept(figures.accuracy), kept(accuracy_figures.whiskers)
-_MOST = 12  # pairs that the first line is over, as reading the answers of many takes long
+_accuracy = kept(figures.accuracy)
+_MOST = 24  # pairs that the first line is over, as reading the answers of many takes long
 
 
 class Paired(NamedTuple):
@@ -36,6 +35,11 @@ class Paired(NamedTuple):
     pairs: list[RunPair]
     results: Results
     settings: Mapping[Pair, str]
+
+    @property
+    def prunings(self) -> dict[str, PruneSpec]:
+        """Of the runs with a discount, by setting."""
+        return dict(zip(self.settings.values(), (pair.spec for pair in self.pairs), strict=True))
 
 
 def paired(alike: Alike) -> Paired | None:
@@ -59,62 +63,39 @@ def paired(alike: Alike) -> Paired | None:
 
 
 def say_scores(alike: Alike, against: Paired | None) -> None:
-    """Say whether the sink discount changes accuracy, where runs have their controls; and the accuracies of runs with
-    the dense model's, chance and the items. against: of `paired`."""
+    """Say what the sink discount does to accuracy, where runs have their controls, and offer more seeds where they
+    cannot tell; and the accuracies of runs with the dense model's, chance and the items. against: of `paired`."""
     values = [value for _, value in alike.runs]
-    levels, _, tasks = finding_of(
+    levels_said, _, tasks = finding_of(
         "scored alike", values, alike.dense, alike.chance, alike.items, alike.tasks
     ).partition(" Tasks: ")
     newest = f"Newest evaluation of each run, the mean over {plain(tasks)}"
     if against is None:
-        st.markdown(f"##### {plain(levels)}")
+        st.markdown(f"##### {plain(levels_said)}")
         st.caption("Tick runs to compare them on the same items.", help=newest)
         return
-    said, told = finding_of("change by setting", against.results, against.settings)
-    st.markdown(f"##### {plain(said)}", help=f"{plain(told)} {plain(levels)} {newest}")
-    models = {pair.spec.model.source for pair in against.pairs}
-    if len(models) == 1:
-        study_of_discount(models.pop(), len({pair.seed for pair in against.pairs}))
+    found = comparing.at_settings(against.results, against.settings)
+    say_discount(found, against.prunings, explained=f"{levels_said} {newest}")
+    sweep = None if can_tell(found) else sweep_of_pairs(against.pairs)
+    if sweep is not None:
+        offer_more_seeds(sweep, "runs_more_seeds")
 
 
 def overview(alike: Alike, against: Paired | None) -> None:
-    """Draw the difference that the discount makes at each setting, where runs have their controls; and accuracy by
-    sparsity, in a fold where that is not all there is."""
+    """Draw the difference that the discount makes at each setting with the accuracies it is of, where runs have their
+    controls; and accuracy by sparsity, in a fold where that is not all there is."""
     if against is None:
         _by_sparsity(alike)
         return
-    _differences(against)
-    place, drawn = fold("Accuracy by sparsity, all scored runs", "fold_runs_accuracy", ())
-    if drawn:
-        with place:
-            _by_sparsity(alike)
-
-
-def _differences(against: Paired) -> None:
-    rows = tables.setting_table(against.results, against.settings)
-    told = [row for row in rows if row["seeds"] == tables.EVERY_SEED] or rows
-    whiskers = [
-        accuracy_figures.whisker({**row, "task": row["setting"]}, row["seeds"], row["in words"] in SHOWN)
-        for row in rows
-    ]
-    seeds = list(dict.fromkeys(row["seeds"] for row in rows))
-    colors = dict(zip(seeds, colors_by_method([against.pairs[0].spec.method, *[""] * len(seeds)]), strict=False))
-    chart(
-        Exhibit(
-            "Accuracy with minus without the discount",
-            "On the same items, with 95 % intervals. All seeds: over items and calibration seeds; a seed alone: over "
-            "items. Filled: significant after Holm correction; hollow: not significant, which is not to say equal.",
-            _whiskers(whiskers, colors, "difference to the control (points)"),
-            pd.DataFrame(rows),
-            finding=finding_of(
-                "sweep differences",
-                np.array([[row["points"], row["low"], row["high"]] for row in told]),
-                [row["in words"] in SHOWN for row in told],
-                "the control",
-            ),
-        ),
-        "runs_differences",
-    )
+    left, right = figures_beside(2, "runs_overview")
+    with left:
+        chart(differences_over_seeds(against.results, against.settings), "runs_differences")
+    with right:
+        levels(tables.level_table(against.results, against.settings), "runs_levels")
+        place, drawn = fold("Accuracy by sparsity, all scored runs", "fold_runs_accuracy", ())
+        if drawn:
+            with place:
+                _by_sparsity(alike)
 
 
 def _by_sparsity(alike: Alike) -> None:

@@ -43,6 +43,11 @@ def runs_table(runs: list[Run]) -> list[Run]:
     return [by_id[run_id] for run_id in chosen]
 
 
+def any_ticked() -> bool:
+    """Return whether runs are ticked, before the table is drawn."""
+    return bool(st.session_state.get(_CHOSEN, st.query_params.get_all(RUNS_ASKED)))
+
+
 def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
     """Draw the button that unticks all runs."""
     by_id = {run.id: run for run in runs}

@@ -1,14 +1,21 @@
 """Which study the page shows: the one in hand, with the others to choose from."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.exhibits.story import discount_in_brief
+from analysis.exhibits.story import discount_at
 from analysis.exhibits.story_parts import spec_of
+from analysis.findings import finding_of
+from analysis.findings.evaluations import MARGIN
+from analysis.specs import PruneSpec
+from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, decide
+from analysis.statistics.differences import Difference
 from analysis.study.findings import Findings
+from analysis.study.rules import margin_of
 from pages.parts import address
 from pages.parts.plain import as_written, plain
 from pages.parts.session import not_in_address
@@ -53,23 +60,78 @@ def current_study() -> tuple[str, JobRecord | None, Findings] | None:
     return None if findings is None else (name, record, findings)
 
 
-def study_of_discount(source: str, seeds: int, place: Any = st) -> None:
-    """Link to what the current study says of the discount, where it is of this model, can tell, and has more seeds for
-    calibration than what the page shows. source: of the model. seeds: on the page. place: of the link.
+class _Told(NamedTuple):
+    """What a study says of the discount. found: by setting."""
+
+    name: str
+    found: dict[str, Difference]
+    margin: float
+    place: str
+
+
+def say_discount(
+    found: Mapping[str, Difference], settings: Mapping[str, PruneSpec], basis: str = "", explained: str = ""
+) -> None:
+    """Say in the first line of a page what the sink discount does to accuracy; where its runs cannot tell, what the
+    current study found at the same settings, and what they show after it.
+
+    found: over calibration seeds, by setting. settings: the prunings with the discount, by the same names. basis: on
+    what that stands, beside items and seeds. explained: the help.
     """
-    current = current_study()
-    if current is None:
+    said, stands = finding_of("change of accuracy", found)
+    study = (
+        None
+        if _decisions(found) - _OPEN
+        else _of_study(settings, max((one.seeds for one in found.values()), default=0))
+    )
+    if study is None:
+        st.markdown(f"##### {plain(said)}", help=plain(explained) or None)
+        st.caption(plain(" ".join(filter(None, (stands, basis)))))
         return
-    name, record, findings = current
-    if record is not None and record.state != "done":
-        return
-    spec = spec_of(findings)
-    told = discount_in_brief(findings) if spec.model.source == source and len(spec.seeds) > seeds else ""
-    if told:
-        label = f"{'Shipped' if record is None else 'Current'} study, {told}"
-        place.page_link(
-            "pages/start.py", label=plain(label), icon=":material/auto_stories:", query_params={ADDRESS: name}
+    told, _ = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
+    st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="said_by_study"):
+        st.caption(plain(f"In the runs here {_lower(said)} {basis}".strip()), width="content")
+        st.page_link(
+            "pages/start.py",
+            label=f"Open the {study.place.partition(',')[0]}",
+            icon=":material/auto_stories:",
+            query_params={ADDRESS: study.name},
         )
+
+
+def can_tell(found: Mapping[str, Difference]) -> bool:
+    """Return whether more calibration seeds have nothing to decide at any setting."""
+    return not _decisions(found) & _OPEN
+
+
+def _decisions(found: Mapping[str, Difference]) -> set[str]:
+    """Return what is concluded from differences."""
+    return {decide(one, MARGIN, one.above_chance) for one in found.values()}
+
+
+_OPEN = {CANNOT_TELL, ONE_SEED}
+
+
+def _lower(said: str) -> str:
+    return f"{said[0].lower()}{said[1:]}"
+
+
+def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
+    """Return what the current study says at these settings, where it has their model and more seeds, and can tell."""
+    current = current_study()
+    models = {one.model.source for one in settings.values()}
+    if current is None or len(models) != 1:
+        return None
+    name, record, findings = current
+    spec = spec_of(findings)
+    if (record is not None and record.state != "done") or {spec.model.source} != models or len(spec.seeds) <= seeds:
+        return None
+    found = discount_at(findings, settings)
+    if not found:
+        return None
+    place = f"{'shipped' if record is None else 'current'} study, {len(spec.seeds)} seeds"
+    return _Told(name, found, margin_of(findings), place)
 
 
 def show(study_id: str) -> None:

@@ -1,6 +1,6 @@
 """What settings of a sweep differ by: the finding, one figure and one table of what they are compared with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,11 @@ from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
 from analysis.specs import EvictionPoint
 from analysis.statistics.decisions import TOO_COARSE, percent
+from pages.parts.accuracy.levels import levels
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
+from pages.parts.side import figures_beside
+from pages.parts.study.choice import say_discount
 
 _DELTA = (
     "First minus second method on the same items, the mean over tasks and calibration seeds. Items of one cluster (a "
@@ -50,13 +53,26 @@ def draw_differences(
     held = sweeps.relations(compared)
     with place:
         first = [comparison for comparison in compared if comparison.relation == held[0]]
+        told: Mapping[str, Comparison] = {}
         for said in finding_of("largest difference", first):
+            if said.discount:
+                found = {name: one.difference for name, one in said.discount.items()}
+                prunings = {name: one.setting.pruning for name, one in said.discount.items()}
+                say_discount(found, prunings, explained=said.tested)
+                told = said.discount
+                continue
             answer, _, numbers = said.told.partition(". ")
             st.markdown(f"##### {plain(answer)}.")
-            st.markdown(plain(numbers), help=f"{plain(said.tested)} A study on Start may score other items.")
+            st.markdown(plain(numbers), help=plain(said.tested))
         offer(first)
         if instead is not None:
             instead()
+        elif told:
+            left, right = figures_beside(2, "sweep_answer")
+            with left:
+                shown = _compared(compared, held, family)
+            with right:
+                levels(sweep_tables.level_rows(told), "sweep_levels")
         else:
             shown = _compared(compared, held, family)
 
@@ -97,20 +113,26 @@ def _figure(compared: Sequence[Comparison], family: int) -> None:
     chart(
         Exhibit(
             "Differences of accuracy by sparsity",
+            "Points of accuracy on the same items, with 95 % intervals. "
             f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of "
-            "this sweep; hollow: not significant, which is not to say equal. Bars: 95 % intervals. "
+            "this sweep; hollow: not significant, which is not to say equal. "
             f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
             _deltas(sweep_axes.differences_along(compared)),
             formula=_DELTA,
-            finding=finding_of(
-                "sweep differences",
-                100 * np.array([(one.difference.value, one.difference.low, one.difference.high) for one in compared]),
-                [comparison.shown for comparison in compared],
-                f"the {HELD_AGAINST[compared[0].relation]}",
-            ),
+            finding="" if compared[0].relation == "control" else _in_words(compared),  # which the first line says
         ),
         "sweep_deltas",
     )
+
+
+def _in_words(compared: Sequence[Comparison]) -> str:
+    told: str = finding_of(
+        "sweep differences",
+        100 * np.array([(one.difference.value, one.difference.low, one.difference.high) for one in compared]),
+        [comparison.shown for comparison in compared],
+        f"the {HELD_AGAINST[compared[0].relation]}",
+    )
+    return told
 
 
 def _table(compared: Sequence[Comparison]) -> None:

@@ -33,15 +33,17 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_of
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
+from pages.parts.sweeping import LIMIT, SEEDS
 from pages.parts.user_errors import EXPECTED, why
 
 _LISTED = ("sparsities", "seeds", "strengths", "stds", "step_ranges")
+_SEEDS = f"0-{SEEDS - 1}"
 _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
 _ALWAYS = ("data", "samples", "seq_len", "allocation")  # told in the fold's title
 _BY_AXES = {"bits", "quantizer", "discount_strength", "sink_std", "first_step", "last_step"}
 _EVICTION = {"policies": "sweep_policies", "budgets": "sweep_budgets"}
-_SAMPLES, _LENGTH, _LIMIT = 64, 128, 64  # minutes on a laptop
+_SAMPLES, _LENGTH = 64, 128  # minutes on a laptop
 
 
 def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
@@ -124,7 +126,7 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         field = SweepSpec.model_fields[name]
         text = column.text_input(
             field.title or "",
-            value=", ".join(map(str, field.default)),
+            value=_SEEDS if name == "seeds" else ", ".join(map(str, field.default)),
             key=f"sweep_{name}",
             bind="query-params",
             help=f"{field.description} With commas between.",
@@ -257,6 +259,6 @@ def _evaluation() -> dict:
     values: dict = {"tasks": tuple(tasks)}
     for column, name in zip(columns[1:], ("limit", "draws", "seed"), strict=True):
         with column:
-            default = _LIMIT if name == "limit" else None
+            default = LIMIT if name == "limit" else None
             values[name] = controls.draw(EvaluateSpec, name, f"sweep_{name}", default=default, bind="query-params")
     return values

@@ -86,7 +86,9 @@ def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
     they are called."""
     stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, _GROWING).items()}
     _changed(found.statistics, stacked)
-    _numbers(found, stacked)
+    with st.expander("Layer by layer, and output error", key="fold_prune_map"):
+        _changed_map(found.statistics, stacked)
+        _numbers(found, stacked)
 
 
 def draw_view(view: str, found: Opened, named: dict[str, TuneParams]) -> None:
@@ -188,6 +190,41 @@ def _short_names(statistics: StoredStatistics) -> list[str]:
 
 
 def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+    """Draw what share of the weights settings decide differently, by projection, beside another calibration seed."""
+    shown = [
+        grids.Changed(
+            "with the discount" if len(effects) == 1 else name,
+            _over_layers(effect.changed, statistics.sizes),
+            effect.changed,
+        )
+        for name, effect in effects.items()
+    ]
+    if statistics.has_floor:
+        floor = next(iter(effects.values())).floor
+        shown.append(grids.Changed("another calibration seed", _over_layers(floor, statistics.sizes), floor, True))
+    missing = "" if statistics.has_floor else " What another calibration seed changes is not measured yet."
+    chart(
+        Exhibit(
+            "Weights changed by projection",
+            f"The share of weights that are kept without the discount and pruned with it, or the reverse.{missing}",
+            grids.changed_by_projection(shown, _short_names(statistics)),
+            _table(statistics, effects),
+            formula=_SCORE,
+            finding=_changed_in_words(statistics, effects) if statistics.has_floor else "",
+        ),
+        "tuning_changed",
+    )
+
+
+def _over_layers(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return shares of the weights of each projection over all layers, (P,). shares, sizes: (L, P)."""
+    there = np.where(np.isfinite(shares), sizes, 0)
+    total = there.sum(axis=0)
+    return np.divide(np.nansum(shares * there, axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+    """Draw the same layer by layer."""
     beyond = statistics.has_floor
     sentence = (
         "How much more (red) or less (blue) the discount changes than another calibration seed does without one: the "
@@ -213,11 +250,9 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
                 signed=beyond,
                 bar_title="points, 0 = another calibration seed" if beyond else "",
             ),
-            _table(statistics, effects),
             formula=_SCORE,
-            finding=_changed_in_words(statistics, effects) if beyond else "",
         ),
-        "tuning_changed",
+        "tuning_changed_map",
     )
 
 

@@ -1,0 +1,64 @@
+"""Differences of accuracy over calibration seeds as one figure: setting by setting, or task by task."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.evaluation import comparing, tables
+from analysis.evaluation.comparing import Pair
+from analysis.evaluation.results import AVERAGE, Results
+from analysis.figures.accuracy import OverSeeds, over_seeds
+from analysis.figures.export import Exhibit
+from analysis.figures.style import colors_by_method
+from analysis.findings.evaluations import MARGIN
+from analysis.statistics.decisions import POINTS, interval_words
+from analysis.statistics.differences import Difference
+from analysis.words import counted
+
+_TITLE = "Accuracy with minus without the discount"
+_SENTENCE = (
+    "On the same items. A diamond is the mean over calibration seeds; its 95 % interval holds the noise of seeds and "
+    "items. A dot is one seed. In the band a difference is smaller than what a study asks about."
+)
+
+
+def differences_over_seeds(results: Results, names: Mapping[Pair, str], by_task: bool = False) -> Exhibit:
+    """Return the average difference at each setting, or, where there is one, that on each task. names: of the setting
+    of each pair.
+    """
+    pairs = list(names)
+    rows = _by_task(results, pairs) if by_task else _by_setting(results, names)
+    told = tables.difference_table(results, pairs) if by_task else tables.setting_table(results, names)
+    color = colors_by_method([results.runs[pairs[0][0]].settings.get("method", "")])[0]
+    drawn = over_seeds(rows, POINTS.scale * MARGIN, color, "points of accuracy")
+    return Exhibit(_TITLE, _SENTENCE, drawn, pd.DataFrame(told).rename(columns=tables.READ_AS))
+
+
+def _by_setting(results: Results, names: Mapping[Pair, str]) -> list[OverSeeds]:
+    alone = comparing.family(results, list(names))
+    rows = []
+    for name, whole in comparing.at_settings(results, names).items():
+        seeds = [comparing.overall(alone[pair]) for pair, setting in names.items() if setting == name]
+        rows.append(_row(name, whole, seeds))
+    return rows
+
+
+def _by_task(results: Results, pairs: Sequence[Pair]) -> list[OverSeeds]:
+    alone = comparing.family(results, list(pairs))
+    found = comparing.on_tasks(results, pairs)
+    rows = [
+        _row(results.benchmark(name).title, whole, [alone[pair][name] for pair in pairs])
+        for name, whole in found.items()
+    ]
+    if len(results.accuracies) > 1:
+        (whole,) = comparing.at_settings(results, dict.fromkeys(pairs, "")).values()
+        rows.insert(0, _row(tables.MEAN, whole, [alone[pair][AVERAGE] for pair in pairs]))
+    return rows
+
+
+def _row(name: str, whole: Difference, seeds: Sequence[Difference]) -> OverSeeds:
+    stands = f"{whole.n:,} items" + (f", {counted(len(seeds), 'calibration seed')}" if whole.seeds else "")
+    value, low, high = (POINTS.scale * getattr(whole, end) for end in ("value", "low", "high"))
+    alone = tuple(POINTS.scale * seed.value for seed in seeds) if len(seeds) > 1 else ()
+    words = interval_words(whole)
+    return OverSeeds(name, value, low, high, alone, words, f"{name}<br>{words}<br>{stands}")

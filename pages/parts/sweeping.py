@@ -1,0 +1,124 @@
+"""Asking for a sweep: what it takes, the click that starts it, how far it is, and more calibration seeds."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.engine.cost_estimate import added
+from analysis.engine.planned import children
+from analysis.engine.run_pairs import RunPair, sweep_of
+from analysis.specs import EvaluateSpec, PruneSpec, StudySpec, SweepSpec, point_name
+from pages.parts import address, permission
+from pages.parts.acting import acting_button
+from pages.parts.plain import plain
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.session import engine, submit
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
+
+ADDRESS = "sweep"
+SEEDS: int = len(StudySpec.model_fields["seeds"].default)
+"""Calibration seeds that are preset: as many as a study takes, and enough to tell apart what differs by its margin."""
+LIMIT: int = StudySpec.model_fields["limit"].default
+"""Items per task that are preset, likewise."""
+REFRESH = 1.0  # seconds between looks at how far it is
+_PLACE, _SHOWN_FAILURES = "sweep_asked", 5
+
+
+def launch(spec: SweepSpec, shown: bool = False) -> None:
+    """Ask for a sweep. A callback, so that no rerun that something else on the page asks for can lose the click. shown:
+    whether the page then shows this sweep.
+    """
+    with refusal_kept(_PLACE):
+        permission.allow(*(model.source for model in spec.models))
+        record = submit("sweep", spec)
+        if shown:
+            address.write(ADDRESS, record.id)
+
+
+def say_refused() -> None:
+    """Say why the sweep that was asked for was refused, if it was."""
+    say_refusal(_PLACE)
+
+
+def cost_in_words(spec: SweepSpec) -> str:
+    """Return what is left of a sweep and how long that takes. Raises UserError for a bad model source."""
+    return added(engine().foresee(spec))
+
+
+def sweeps_at_work() -> list[JobRecord]:
+    """Return the sweeps that have not ended, the newest first."""
+    return [record for record in engine().jobs("sweep") if not record.ended]
+
+
+def asked_by(sweeps: Collection[JobRecord]) -> set[str]:
+    """Return the ids of the jobs that sweeps have asked for."""
+    return {job_id for record in sweeps for job_id in children(record).values()}
+
+
+def follow(sweep_id: str) -> None:
+    """Draw how far a sweep is until it ends, with what failed so far and the buttons."""
+    st.fragment(_running, run_every=REFRESH)(sweep_id)
+
+
+def _running(sweep_id: str) -> None:
+    record = engine().job(sweep_id)
+    if record is None or record.ended:
+        st.rerun()
+    progress_bar(record)
+    failed = [point for point in engine().sweep_points(record) if point.state == "failed"]
+    for point in failed[:_SHOWN_FAILURES]:
+        st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
+    with st.container(horizontal=True):
+        cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
+        if failed and acting_button("Retry failed points", f"retry_{sweep_id}", icon=":material/replay:"):
+            engine().retry_failed(sweep_id)
+
+
+# --- more seeds -------------------------------------------------------------------------------------------------
+
+
+def offer_more_seeds(spec: SweepSpec, key: str, shown: bool = False) -> None:
+    """Draw the button that does the same again with more calibration seeds, and say what it takes; nothing where that
+    cannot be, as where the model is gone. spec: with the seeds that there are. key: of the button. shown: as
+    of `launch`.
+    """
+    if not engine().authorizer.may("run"):
+        return
+    have = len(spec.seeds)
+    more = max(SEEDS - have, have)
+    seeds = (*spec.seeds, *range(max(spec.seeds) + 1, max(spec.seeds) + 1 + more))
+    try:
+        wider = SweepSpec.model_validate({**spec.model_dump(), "seeds": seeds})
+        told = cost_in_words(wider)
+    except EXPECTED:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        acting_button(
+            f"Run {more} more seeds",
+            key,
+            type="primary",
+            icon=":material/add:",
+            help="Prunes and scores the same with more calibration seeds. What is finished is used again.",
+            on_click=launch,
+            args=(wider, shown),
+        )
+        st.caption(plain(told))
+    say_refused()
+
+
+def sweep_of_pairs(pairs: Sequence[RunPair]) -> SweepSpec | None:
+    """Return the sweep that runs and their controls could be of, scored as the first was; None where there is none."""
+    scored = next((one.record for one in pairs[0].run.evaluations if one.record.kind == "evaluate"), None)
+    if scored is None or any(sweeps_at_work()):
+        return None
+    prunings = {(pair.seed, name): spec for pair in pairs for name, spec in _both(pair).items()}
+    try:
+        evaluation = scored.parameters(EvaluateSpec)
+        return sweep_of(list(prunings.values()), evaluation, sorted({pair.seed for pair in pairs}))
+    except EXPECTED:  # parameters that changed since, or runs that are no grid
+        return None
+
+
+def _both(pair: RunPair) -> Mapping[str, PruneSpec]:
+    return {run.id: PruneSpec.model_validate(run.parameters) for run in (pair.run, pair.control)}
