@@ -12,7 +12,6 @@ from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
-from analysis.statistics.differences import Difference
 from analysis.words import percent
 
 CHANCE = "choosing at random"
@@ -125,7 +124,7 @@ def average(results: Results, *models: int) -> Estimate:
     return clustered.average(answered, [clusters(results, name, models) for name in names])
 
 
-def percent_words(estimate: Estimate | Difference) -> str:
+def percent_words(estimate: Estimate) -> str:
     """An accuracy with its interval, with a decimal where the interval supports one."""
     if not estimate.n:
         return ""

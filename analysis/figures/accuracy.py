@@ -19,7 +19,7 @@ MAX_POINTS = 400  # a curve; more would be finer than the screen
 _WIDER = 3  # times what is near, from which on an interval is cut off at the edge
 _BENEATH = 0.24  # of the distance of two rows, by which the seeds stand beneath their row
 _FAINT = 0.18  # opacity of a band
-_ROW = 64  # pixels
+_ROW = 56  # pixels
 
 
 class Band(Protocol):
@@ -249,7 +249,7 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
 @dataclass(frozen=True)
 class OverSeeds:
     """A difference in points over calibration seeds with its interval, and what each seed gives alone. words: the
-    difference as it is written beside its mark. hover: text, its lines parted by <br>."""
+    difference as it is written beneath the row's name. hover: text, its lines parted by <br>."""
 
     row: str
     value: float
@@ -261,7 +261,7 @@ class OverSeeds:
 
 
 def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: str) -> go.Figure:
-    """A row for each difference with its interval and its number, the dots of its seeds beneath it, around no
+    """A row for each difference with its interval, the dots of its seeds beneath it, around no
     difference and a band of differences that do not matter. margin: half of the band, in points.
 
     The axis holds band and dots; an interval that is far wider runs to its edge and ends there in an arrow.
@@ -325,15 +325,12 @@ def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: s
     figure.add_vrect(x0=-margin, x1=margin, fillcolor=REFERENCE, opacity=_FAINT, line_width=0, layer="below")
     layout(figure, as_text(x_title), "", height=104 + _ROW * len(shown))
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5})
-    for place, row in enumerate(shown):
-        x = float(np.clip(row.value, -0.6 * reach, 0.6 * reach))
-        figure.add_annotation(x=x, y=place, text=as_text(row.words), yshift=16, font_size=12, showarrow=False)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(range=[-1.04 * reach, 1.04 * reach], zeroline=False)
     figure.update_yaxes(
         tickmode="array",
         tickvals=places,
-        ticktext=[wrapped(row.row, 16) for row in shown],
+        ticktext=[f"<b>{wrapped(row.row, 16)}</b><br>{as_text(row.words)}" for row in shown],
         range=[len(shown) - 0.4, -0.6],
         zeroline=False,
         showgrid=False,

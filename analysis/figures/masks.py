@@ -220,7 +220,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
                 "<extra>%{fullData.name}</extra>",
             )
         )
-    layout(figure, "weights changed (thin line: range over layers)", "", 92 + _PROJECTION * len(names))
+    layout(figure, "weights changed; line: range over layers", "", 92 + _PROJECTION * len(names))
     figure.update_layout(showlegend=True)
     figure.update_xaxes(rangemode="tozero", ticksuffix=PER_CENT, zeroline=False)
     figure.update_yaxes(

@@ -73,8 +73,8 @@ def change_of_accuracy(
     found: Mapping[str, Difference], other: str = "", margin: float = MARGIN, place: str = ""
 ) -> tuple[str, str]:
     """Return what accuracy does at each setting in one sentence, the estimate and what is concluded from it; and on
-    what that stands. found: by setting, such as `70 % sparsity`, one family of tests. other: what is compared with; without,
-    the control, so that the difference is the sink discount's doing. margin: the least change that would matter.
+    what that stands. found: by setting, such as `70 % sparsity`, one family of tests. other: what is compared with;
+    without, the control, so that the difference is the sink discount's doing. margin: the least change that matters.
     place: where this was found, such as `shipped study`.
     """
     found = {name: difference for name, difference in found.items() if difference.n}
@@ -86,13 +86,15 @@ def change_of_accuracy(
     name, largest = max(((name, found[name]) for name in named or found), key=lambda one: abs(one[1].value))
     against, least = f" against {other}" if other else "", f"less than {POINTS.margin(margin)} either way"
     concluded = least if decisions[name] == EQUIVALENT else _CONCLUDED[decisions[name]].format(_of(largest))
-    settings = f"{len(found)} {'sparsities' if all(name.endswith(' sparsity') for name in found) else 'settings'}"
+    kind = "sparsities" if all(name.endswith(" sparsity") for name in found) else "settings"
+    settings = f"{len(found)} {kind}"
     if len(found) == 1:
         said = f"{who} by {interval_words(largest)}{f' at {name}' if name else ''}{against}: {concluded}"
     elif named:
         said = f"{who} at {len(named)} of {settings}{against}: {interval_words(largest)} at {name}, {concluded}"
     elif len(within) == len(found):
-        said = f"{who} by {least} at all {settings}{against}; largest {interval_words(largest)} at {name}"
+        every = f"both {kind}" if len(found) == 2 else f"all {settings}"
+        said = f"{who} by {least} at {every}{against}; largest {interval_words(largest)} at {name}"
     elif within:
         rest = [name for name in found if name not in within]
         said = f"{who} by {least} at {len(within)} of {settings}{against}; not decided at {listed(rest)}"

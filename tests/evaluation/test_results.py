@@ -217,7 +217,7 @@ UNSEEDED = (PrunedRun({}, None, ""),) * 3
 @pytest.mark.parametrize(("drop", "concluded"), [(0.0, "not decided on 80 items"), (0.9, "a significant loss")])
 def test_the_sentence_of_a_pair_gives_its_estimate_and_what_is_concluded(tmp_path, drop, concluded):
     found = written(tmp_path / "x.jsonl", (40, 40, 40), UNSEEDED, drop=drop)
-    judged = evaluations.together(found, [(2, 1)])
+    judged = evaluations.together(found, [(1, 0)])
     said, told = evaluations.change_of_accuracy({"": judged})
     assert said == f"The sink discount changes accuracy by {interval_words(judged)}: {concluded}."
     assert told.startswith("On 80 items") and ("would have been detected" in told) == (drop == 0)
@@ -458,7 +458,7 @@ def test_over_settings_one_sentence_tells_what_is_decided():
         "way."
     )
     assert said(_50=of(0.001, 0.008), _70=of(-0.002, 0.008)) == (
-        "The sink discount changes accuracy by less than 2 points either way at all 2 sparsities; largest −0.2 points "
+        "The sink discount changes accuracy by less than 2 points either way at both sparsities; largest −0.2 points "
         "[−1.0, +0.6] at 70 % sparsity."
     )
     assert said(_50=of(0.001, 0.008), _70=of(-0.002, 0.05)) == (

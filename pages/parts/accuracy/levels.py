@@ -8,7 +8,7 @@ import streamlit as st
 from pages.parts.charts import exhibit_table
 from pages.parts.plain import plain
 
-_SAID = "Right answers in percent, the mean over tasks and calibration seeds, with the 95 % interval in brackets."
+_SAID = "Right answers in percent: means over tasks and calibration seeds, in brackets the 95 % interval over items."
 
 
 def levels(rows: Sequence[Mapping[str, str]], key: str) -> None:
