@@ -24,6 +24,8 @@ _PARTS = {
     9: "a ninth",
     10: "a tenth",
 }
+MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"}
+"""What pages call the models that ship; commands and addresses keep their names."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -160,3 +162,13 @@ def _decimals(low: np.ndarray, high: np.ndarray) -> int:
 def _significant(value: float) -> str:
     told = f"{value:,.0f}" if abs(value) >= 10**_DIGITS else f"{value:.{_DIGITS}g}"
     return told.replace("-", "−")
+
+
+def model_title(source: str) -> str:
+    """Return what pages call a model: `Diffusion model` for the one that ships, any other by its source."""
+    return MODEL_TITLES.get(source, source)
+
+
+def in_sentence(title: str) -> str:
+    """Return the title of a model within a sentence: `the diffusion model`; any other name as it is."""
+    return f"the {title[0].lower()}{title[1:]}" if title.startswith(tuple(MODEL_TITLES.values())) else title

@@ -118,11 +118,11 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
     """Writes everything into an empty folder: the numbers as JSON, the table and every figure's numbers as CSV, figures
     as Plotly's JSON, and one page.
     """
-    from analysis.exhibits.claims import NOISE, claim_figure, claims_table, summary_line
+    from analysis.exhibits.claims import NOISE, claim_figure, claims_figure, claims_table, summary_line
     from analysis.figures.export import Exhibit
 
     figures = [(one, claim_figure(one)) for one in verdicts]
-    shown = [Exhibit(summary_line(verdicts), NOISE, table=claims_table(verdicts))]
+    shown = [claims_figure(verdicts) or Exhibit(summary_line(verdicts), NOISE, table=claims_table(verdicts))]
     shown += [
         Exhibit(f"{one.verdict.capitalize()}: {one.claim.sentence}", one.sentence) if figure is None else figure
         for one, figure in figures

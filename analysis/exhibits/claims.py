@@ -9,8 +9,9 @@ import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.causes import effect_intervals
+from analysis.figures.claims import ClaimRow, claim_rows
 from analysis.figures.export import Exhibit
-from analysis.figures.style import REFERENCE
+from analysis.figures.style import REFERENCE, SERIES_COLORS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
 from analysis.statistics.clustered import Estimate, as_json
@@ -110,6 +111,41 @@ def claim_figure(one: ClaimVerdict) -> Exhibit | None:
         finding=one.sentence,
         name=f"claim-{claim.name}",
     )
+
+
+def claims_figure(verdicts: Sequence[ClaimVerdict]) -> Exhibit | None:
+    """Draw every claim that has evidence beside its null, each in the smallest difference that counts; None without
+    one.
+    """
+    rows = [
+        ClaimRow(
+            one.claim.sentence.removesuffix("."),
+            one.verdict,
+            *(end / one.claim.margin for end in (one.excess.value, one.excess.low, one.excess.high)),
+            estimate_words(one),
+        )
+        for name in _COUNTED
+        for one in verdicts
+        if one.verdict == name and one.excess is not None
+    ]
+    if not rows:
+        return None
+    return Exhibit(
+        summary_line(verdicts).removesuffix("."),
+        f"Right of the line: in the claimed direction. Dotted: the smallest difference that counts. {NOISE}",
+        claim_rows(rows, _LOOKS),
+        claims_table(verdicts),
+        name="claims-overview",
+    )
+
+
+_LOOKS = {
+    HOLDS: (SERIES_COLORS[2], "circle"),
+    HOLDS_WEAKLY: (SERIES_COLORS[0], "circle-open"),
+    DOES_NOT_HOLD: (SERIES_COLORS[4], "x"),
+    CANNOT_TELL: (REFERENCE, "diamond-open"),
+}
+"""Colour and symbol of each verdict."""
 
 
 def as_document(spec: ClaimsSpec, verdicts: Sequence[ClaimVerdict], fingerprint: str, command: str) -> dict[str, Any]:

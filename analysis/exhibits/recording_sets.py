@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES, SetAnswer, beyond_every_null, movement_nulls
+from analysis.findings.layers import MOVES_BY, PLACES, SetAnswer, movement_nulls
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -25,16 +25,16 @@ from analysis.recording.set_tables import (
     movement_table,
     prompts_of,
 )
-from analysis.recording.set_words import number
+from analysis.recording.set_words import KIND_LABELS, number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
-from analysis.words import listed, percent
+from analysis.words import in_sentence, listed, percent
 
-PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance")
-"""The rows of `MOVES` that the figure shows, beside the life of a sink; the tables hold all."""
+PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance", "life")
+"""What the figure of movement shows, of `MOVES` and the life of a sink; the tables hold all."""
 SUMS_LAYERS = (
     "This sums the layers: those with the heaviest sinks decide, and the sinks of the others are hidden. Which tokens "
     "are the sinks of a layer is told layer by layer."
@@ -56,32 +56,28 @@ def layers_by_kind(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> E
     """Return the figure of which tokens each layer's sinks are and how they move, a row a model. told: of `answers`,
     which say in which layers sinks move more than every null.
     """
-    return layers_shown(kind_table(sets), count_table(sets), movement_table(sets), prompts_of(sets), told or {})
+    return layers_shown(kind_table(sets), movement_table(sets), prompts_of(sets), told or {})
 
 
 def each_by_layer(sets: Sets, told: Mapping[str, SetAnswer]) -> list[Exhibit]:
     """Return the same, a figure per model on common axes, with what its layers show as its finding."""
     kinds = kind_table(sets)
-    models = layer_rows(kinds, count_table(sets), movement_table(sets), told)
+    models = layer_rows(kinds, movement_table(sets), told)
     return [
         replace(
             _of_layers([model], models, kinds[kinds["model"] == model.name], {model.name: sets[model.name].prompts}),
-            title=f"{model.name}, by layer",
-            finding=told[model.name].kinds,
+            title=model.name,
+            finding=finding_of("sinks of a set", sets[model.name], told[model.name], place == 0),
         )
-        for model in models
+        for place, model in enumerate(models)
     ]
 
 
 def layers_shown(
-    kinds: pd.DataFrame,
-    counts: pd.DataFrame,
-    moved: pd.DataFrame,
-    prompts: Mapping[str, int],
-    told: Mapping[str, SetAnswer] | None = None,
+    kinds: pd.DataFrame, moved: pd.DataFrame, prompts: Mapping[str, int], told: Mapping[str, SetAnswer] | None = None
 ) -> Exhibit:
     """Return the figure of `layers_by_kind` of the tables of sets. prompts: by model."""
-    return _of_layers(layer_rows(kinds, counts, moved, told or {}), (), kinds, prompts)
+    return _of_layers(layer_rows(kinds, moved, told or {}), (), kinds, prompts)
 
 
 def _of_layers(
@@ -91,19 +87,22 @@ def _of_layers(
     prompts: Mapping[str, int],
 ) -> Exhibit:
     counted = ", ".join(f"{count} ({name})" for name, count in prompts.items())
-    judged = any(model.births is not None and model.births.beyond is not None for model in models)
-    filled = " Diamonds: more than every null, jointly at 95 %." if judged else ""
-    mixed = "Mixed: no kind has more than half of a layer's sinks by its 95 % interval."
-    row = KIND_MEASURES["count"]
+    moving = [model.births for model in models if model.births is not None]
+    judged = any(births.tested for births in moving)
+    band = f" Grey: the range of the nulls ({listed(_NULLS)})." if moving else ""
+    if judged:
+        band = (
+            f" Grey: new sinks per step that at least one null explains ({listed(_NULLS)}), by joint 95 % intervals of "
+            "the differences. A dot to the right of it: significantly more than every null."
+        )
+    row = KIND_MEASURES["portion"]
     return Exhibit(
         "The sinks of each layer",
-        "Dots: means over prompts with their 95 % intervals. Grey ticks: the nulls, an arrow where one lies beyond "
-        f"the axis. Of the count: {set_counts.IID} and {MOVEMENT_NULLS['random'].title}; of new sinks: "
-        f"{listed(_NULLS)}.{filled} Prompts: {counted}. Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} of the "
-        f"sinks of every layer have no bar. {mixed} {set_counts.IID_SENTENCE}",
+        f"Bars: of which kind a layer's sinks are, beneath all tokens.{band} Means over prompts: {counted}. "
+        f"Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} everywhere have no bar.",
         layer_kinds.layer_kinds(models, beside),
         kinds,
-        formula=f"{row.title}: {row.sentence}\n\n$${row.formula}$$",
+        formula=f"{row.title}: $${row.formula}$$",
         name="layers-by-kind",
     )
 
@@ -135,29 +134,30 @@ def strengths(sets: Sets) -> Exhibit:
     )
 
 
-def movement(name: str, recordings: RecordingSet) -> Exhibit:
-    """How the sinks of one model move, by layer, beside the nulls."""
-    return movement_shown(name, movement_table({name: recordings}), recordings.prompts)
+def movement(name: str, recordings: RecordingSet, shown: Sequence[str] = PANELS) -> Exhibit:
+    """How the sinks of one model move, by layer, beside the nulls. shown: measures, of `PANELS`."""
+    return movement_shown(name, movement_table({name: recordings}), recordings.prompts, shown)
 
 
-def movement_shown(name: str, moved: pd.DataFrame, prompts: int) -> Exhibit:
+def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence[str] = PANELS) -> Exhibit:
     """The same of the model's table."""
     life = KIND_MEASURES["life"]
-    measures = [MOVES[measure] for measure in PANELS if measure in MOVES]
+    measures = [life if measure == life.name else MOVES[measure] for measure in shown]
     panels = []
-    for measure in (*measures, life):
+    for measure in measures:
         rows = moved[moved["measure"] == measure.title]
         bands = {str(of): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
         if OBSERVED in bands:
             title = f"{life.title} ({life.unit})" if measure is life else measure.title
             panels.append(layer_kinds.MovePanel(title, bands.pop(OBSERVED), bands, measure.percent))
     nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
+    caveat = f" {CENTROID_CAVEAT}" if "centroid-variance" in shown else ""
     return Exhibit(
-        f"How the sinks of {name} move",
-        f"Each layer over {prompts} prompts, with its nulls. {nulls} {CENTROID_CAVEAT}",
+        f"How the sinks of {in_sentence(name)} move",
+        f"Each layer over {prompts} prompts, with its nulls. {nulls}{caveat}",
         layer_kinds.movement(panels),
         moved,
-        formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in (*measures, life)),
+        formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in measures),
         name="movement",
     )
 
@@ -276,46 +276,40 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
     )
 
 
-_PORTION = KIND_MEASURES["portion"].title
+_PORTION, _TOKENS = (KIND_MEASURES[name].title for name in ("portion", "tokens"))
 
 
-def layer_rows(
-    kinds: pd.DataFrame, counts: pd.DataFrame, moved: pd.DataFrame, told: Mapping[str, SetAnswer]
-) -> list[layer_kinds.LayerKinds]:
+def layer_rows(kinds: pd.DataFrame, moved: pd.DataFrame, told: Mapping[str, SetAnswer]) -> list[layer_kinds.LayerKinds]:
     """Return what the figure shows of every model. told: as of `layers_by_kind`."""
-    counted, movements = (dict(iter(table.groupby("model"))) if len(table) else {} for table in (counts, moved))
+    movements = dict(iter(moved.groupby("model"))) if len(moved) else {}
     rows = []
     for name, table in kinds.groupby("model", sort=False):
-        bands, answer = _Bands(table), told.get(str(name))
-        nulls = {}
-        if name in counted:
-            iid = counted[name]
-            nulls[set_counts.IID] = _by_layer(iid[iid["counted"] == set_counts.IID], COUNT).value
-        random = bands.together("random", KIND_MEASURES["count"].title)
-        if np.isfinite(random.value).any():
-            nulls[MOVEMENT_NULLS["random"].title] = random.value
+        bands = _Bands(table)
+        tokens = bands.of("trained", _TOKENS, *bands.kinds).value[0]
         rows.append(
             layer_kinds.LayerKinds(
                 str(name),
-                bands.kinds,
+                [KIND_LABELS.get(kind, kind) for kind in bands.kinds],
                 np.nan_to_num(bands.of("trained", _PORTION, *bands.kinds).value),
-                layer_kinds.Beside(bands.together("trained", KIND_MEASURES["count"].title), nulls),
-                _births(movements[name], answer) if name in movements else None,
+                tokens if np.isfinite(tokens).all() else None,
+                _births(movements[name], told.get(str(name))) if name in movements else None,
             )
         )
     return rows
 
 
-def _births(moved: pd.DataFrame, answer: SetAnswer | None) -> layer_kinds.Beside | None:
+def _births(moved: pd.DataFrame, answer: SetAnswer | None) -> layer_kinds.Births | None:
     """Return the new sinks of a model's layers beside the nulls; None where they were not measured."""
     rows = moved[moved["measure"] == MOVES[MOVES_BY].title]
     bands = {str(of): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
     if OBSERVED not in bands:
         return None
-    observed, beyond = bands.pop(OBSERVED), None
+    observed, nulls = bands[OBSERVED], {null: bands[null].value for null in _NULLS if null in bands}
     if answer is not None and movement_nulls(answer.layers):
-        beyond = np.isin(np.arange(len(answer.layers)), beyond_every_null(answer.layers))
-    return layer_kinds.Beside(observed, {null: bands[null].value for null in _NULLS if null in bands}, beyond)
+        low, high = np.array([one.expected for one in answer.layers]).T
+        return layer_kinds.Births(observed, low, high, nulls, tested=True)
+    ends = np.array([*nulls.values(), np.full(len(observed.value), np.nan)])
+    return layer_kinds.Births(observed, np.fmin.reduce(ends), np.fmax.reduce(ends), nulls)
 
 
 class _Bands:

@@ -14,11 +14,13 @@ from analysis.words import percent
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer in every layer has no bar
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 24  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
-_LABEL = 11  # pixels of the letters in a bar
+_APART = 1.4  # rows between that of all tokens and the first layer's
+_LABEL, _LABELLED = 11, 0.1  # pixels of the letters in a bar, and the least portion that is written there
 _AROUND, _BETWEEN = 130, 34  # pixels above and beneath the panels, and between those of two models
 _NAME = 22  # pixels of a model's name above its panels
-_WIDTHS = (0.46, 0.27, 0.27)
-_ROOM = 1.15  # of the largest end of an interval, that an axis reaches to
+_WIDTHS = (0.62, 0.38)
+_ROOM = 1.15  # of the largest number, that an axis reaches to
+_BAND = 0.62  # of a row, that the range of the nulls is high
 _ROW = 250  # pixels a row of panels
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _WIDTH = 0.5  # of a layer, over which the marks of its series are spread
@@ -46,118 +48,136 @@ class Band(Protocol):
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A number of sinks per step by layer, (L,), beside its nulls by name. beyond (L,): whether it lies significantly
-    above every null; None where that was not tested.
+class Births:
+    """New sinks per step by layer, (L,), beside their nulls. low, high (L,): the range that they explain, NaN where
+    there is none. nulls: what each predicts, by name. tested: what lies beyond the range differs significantly from
+    every null; else it is the range of their means alone.
     """
 
     observed: Band
+    low: np.ndarray
+    high: np.ndarray
     nulls: Mapping[str, np.ndarray]
-    beyond: np.ndarray | None = None
+    tested: bool = False
 
     @property
     def most(self) -> float:
-        """The largest number to be in view; larger nulls stand at the edge."""
-        return float(np.nanmax([*np.nan_to_num(self.observed.high), 0.1]))
+        """The largest number to be in view; a range that is wider runs to the edge."""
+        return float(np.nanmax([*np.nan_to_num(self.observed.value), 0.1]))
+
+    @property
+    def name(self) -> str:
+        """What the range is called in the legend."""
+        nulls = "the null" if len(self.nulls) == 1 else f"{len(self.nulls)} nulls"
+        return (
+            f"what {nulls} explain{'s' if len(self.nulls) == 1 else ''} (95 %)" if self.tested else f"range of {nulls}"
+        )
 
 
 @dataclass(frozen=True)
 class LayerKinds:
-    """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind. count: sinks per step.
-    births: new ones per step; None where movement was not measured.
+    """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind. tokens (K,): the same of
+    all tokens, None where that is not known. births: new sinks per step; None where movement was not measured.
     """
 
     name: str
     kinds: Sequence[str]
     portions: np.ndarray
-    count: Beside
-    births: Beside | None = None
+    tokens: np.ndarray | None = None
+    births: Births | None = None
 
 
-NULL, OBSERVED, BEYOND = "null (▶ off axis)", "sinks, 95 % interval", "above all nulls"
-"""Names of the marks in the legend."""
+ALL_TOKENS, OBSERVED, BEYOND = "all tokens", "new sinks", "more than every null"
+"""Names of the row of all tokens, and of the marks of what was observed within the range of the nulls and beyond it."""
 
 
 def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) -> go.Figure:
-    """A row per model: which kinds of token each layer's sinks are, how many sinks it has and how many are new, per
-    step and beside the nulls. reach: models whose figures stand beside this one, on the same axes.
+    """A row of panels per model: which kinds of token each layer's sinks are, beneath those of all tokens, and how many
+    sinks are new per step, upon the range of the nulls. reach: models whose figures stand beside this one, on the
+    same axes.
     """
-    moved = any(model.births is not None for model in (*models, *reach))
-    titles = ["share of the sinks", "sinks per step", *(["new sinks per step"] if moved else [])]
-    most_layers = max(len(model.portions) for model in models)
-    row = max(_LEAST_ROW, min(_MOST_ROW, _TALL // most_layers)) * most_layers
+    everyone = [one.births for one in (*models, *reach) if one.births is not None]
+    titles = ["share of the layer's sinks", *(["new sinks per step"] if everyone else [])]
+    rows = max(len(model.portions) + (_APART if model.tokens is not None else 0) for model in models)
+    tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
     figure = make_subplots(
         len(models),
         len(titles),
         shared_yaxes=True,
         shared_xaxes="columns",
         column_widths=_WIDTHS[: len(titles)],
-        horizontal_spacing=0.045,
-        vertical_spacing=_BETWEEN / (row * len(models) + _BETWEEN * (len(models) - 1)),
+        horizontal_spacing=0.05,
+        vertical_spacing=_BETWEEN / (tall * len(models) + _BETWEEN * (len(models) - 1)),
     )
     named: set[str] = set()
     for number, model in enumerate(models, start=1):
         _kind_bars(figure, model, number, named)
-        panels = [model.count] if model.births is None else [model.count, model.births]
-        for column, beside in enumerate(panels, start=2):
-            others = [one.count if column == 2 else one.births for one in (*models, *reach)]
-            most = _ROOM * max(one.most for one in others if one is not None)
-            _beside_nulls(figure, beside, most, number, column, named)
-            figure.update_xaxes(range=[0, most], nticks=4, row=number, col=column)
-        layers = len(model.portions)
-        figure.update_yaxes(
-            range=[layers - 0.5, -0.5],
-            dtick=1 if layers <= _MOST_NAMED else 4,
-            showgrid=False,
-            zeroline=False,
-            ticks="",
-            row=number,
-        )
+        if model.births is not None:
+            most = _ROOM * max(one.most for one in everyone)
+            _beside_nulls(figure, model.births, most, number, named)
+            figure.update_xaxes(range=[0, most], nticks=4, row=number, col=2)
+        figure.update_yaxes(**_row_axis(model), row=number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
             place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom"}
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", showarrow=False, **place)
-    layout(figure, "", "", _AROUND + row * len(models) + _BETWEEN * (len(models) - 1))
+    layout(figure, "", "", _AROUND + tall * len(models) + _BETWEEN * (len(models) - 1))
     figure.update_layout(
         barmode="stack",
         bargap=0.12,
         showlegend=True,
-        legend={"y": 1 + (_NAME if len(models) > 1 else 0) / (row * len(models)), "font_size": 12},
+        legend={"y": 1 + (_NAME if len(models) > 1 else 0) / (tall * len(models)), "font_size": 12},
         uniformtext={"mode": "hide", "minsize": _LABEL},
     )
     figure.update_xaxes(zeroline=False)
     for column, title in enumerate(titles, start=1):
-        figure.update_xaxes(
-            title={"text": wrapped(title, 12 if column > 1 else 24), "font_size": 12}, row=len(models), col=column
-        )
-    figure.update_yaxes(title={"text": "layer", "font_size": 12, "standoff": 4}, col=1)
-    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5], ticktext=["0", percent(0.5)], col=1)
+        figure.update_xaxes(title={"text": wrapped(title, 28), "font_size": 12}, row=len(models), col=column)
+    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1], ticktext=["0", percent(0.5), percent(1)], col=1)
     return figure
 
 
+def _row_axis(model: LayerKinds) -> dict[str, object]:
+    """Return an axis that names the row of all tokens and the layers."""
+    layers = len(model.portions)
+    named = list(range(0, layers, 1 if layers <= _MOST_NAMED else 4))
+    above = [] if model.tokens is None else [-_APART]
+    return {
+        "range": [layers - 0.5, (above or [0])[0] - 0.5],
+        "tickvals": [*above, *named],
+        "ticktext": [*(ALL_TOKENS for _ in above), *(f"layer {layer}" for layer in named)],
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+    }
+
+
 def _kind_bars(figure: go.Figure, model: LayerKinds, row: int, named: set[str]) -> None:
-    """Draw the shares of the kinds, each named where it has room."""
-    layers = np.arange(len(model.portions))
+    """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room."""
+    above = 0 if model.tokens is None else 1
+    portions = model.portions if model.tokens is None else np.vstack([model.tokens, model.portions])
+    places = np.concatenate([[-_APART] * above, np.arange(len(model.portions))])
+    of = [*["of all tokens"] * above, *(f"of the sinks of layer {layer}" for layer in range(len(model.portions)))]
     for kind, name in enumerate(model.kinds):
-        if not (model.portions[:, kind] >= LEAST_PORTION).any():
+        if not (model.portions[:, kind] >= LEAST_PORTION).any() and not (portions[:above, kind] >= LEAST_PORTION).any():
             continue
         color = KIND_COLORS[kind % len(KIND_COLORS)]
         figure.add_trace(
             go.Bar(
-                x=_float(model.portions[:, kind]),
-                y=layers,
+                x=_float(portions[:, kind]),
+                y=places,
                 orientation="h",
                 name=as_text(name),
                 legendgroup=name,
                 legendrank=kind,
                 showlegend=name not in named,
                 marker={"color": color, "line": {"width": 0}},
-                text=[f"{as_text(name)} {percent(value, 0)}" for value in model.portions[:, kind]],
+                text=[percent(value, 0) if value >= _LABELLED else "" for value in portions[:, kind]],
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
                 textfont={"size": _LABEL, "color": ink_on(color)},
-                hovertemplate=f"layer %{{y}}<br>{as_text(name)} %{{x:.1%}} of the sinks<extra></extra>",
+                customdata=of,
+                hovertemplate=f"{as_text(name)}<br>%{{x:.1%}} %{{customdata}}<extra></extra>",
             ),
             row=row,
             col=1,
@@ -165,40 +185,43 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int, named: set[str]) 
         named.add(name)
 
 
-def _beside_nulls(figure: go.Figure, beside: Beside, most: float, row: int, column: int, named: set[str]) -> None:
-    """Draw the observed numbers with their intervals, and a tick for each null, at the edge where it lies beyond."""
-    layers = np.arange(len(beside.observed.value))
-    for null, values in beside.nulls.items():
-        inside = np.nan_to_num(values, nan=0.0) <= most
+def _beside_nulls(figure: go.Figure, births: Births, most: float, row: int, named: set[str]) -> None:
+    """Draw the observed numbers upon the range of the nulls, which ends at the edge where it goes beyond it."""
+    layers = np.arange(len(births.observed.value))
+    low, high = np.minimum(births.low, most), np.minimum(births.high, most)
+    told = [
+        "<br>".join(
+            f"{as_text(null)}: {values[layer]:.2g}"
+            for null, values in sorted(births.nulls.items(), key=lambda one: -np.nan_to_num(one[1][layer]))
+        )
+        for layer in layers
+    ]
+    if np.isfinite(high).any():
         figure.add_trace(
-            go.Scatter(
-                x=_float(np.where(inside, values, most)),
+            go.Bar(
+                base=_float(low),
+                x=_float(high - low),
                 y=layers,
-                mode="markers",
-                name=NULL,
-                legendgroup=NULL,
+                width=_BAND,
+                orientation="h",
+                name=births.name,
+                legendgroup=births.name,
                 legendrank=101,
-                showlegend=NULL not in named,
-                marker={
-                    "symbol": ["line-ns" if at else "triangle-right" for at in inside],
-                    "size": [11 if at else 8 for at in inside],
-                    "color": REFERENCE,
-                    "line": {"width": 2, "color": REFERENCE},
-                },
-                customdata=_float(values),
-                cliponaxis=False,
-                hovertemplate=f"layer %{{y}}<br>{as_text(null)}: %{{customdata:.3g}}<extra></extra>",
+                showlegend=births.name not in named,
+                marker={"color": REFERENCE, "opacity": 0.5, "line": {"width": 0}},
+                customdata=told,
+                hovertemplate="layer %{y}: what the nulls predict<br>%{customdata}<extra></extra>",
             ),
             row=row,
-            col=column,
+            col=2,
         )
-        named.add(NULL)
-    beyond = np.zeros(len(layers), bool) if beside.beyond is None else beside.beyond
-    for name, symbol, size, at, rank in ((OBSERVED, "circle", 7, ~beyond, 100), (BEYOND, "diamond", 11, beyond, 102)):
+        named.add(births.name)
+    beyond = births.tested & (np.nan_to_num(births.high, nan=np.inf) < births.observed.value)
+    for name, symbol, at in ((OBSERVED, "circle-open", ~beyond), (BEYOND, "circle", beyond)):
         if not at.any():
             continue
         value, low, high = (
-            _float(end)[at] for end in (beside.observed.value, beside.observed.low, beside.observed.high)
+            _float(end)[at] for end in (births.observed.value, births.observed.low, births.observed.high)
         )
         figure.add_trace(
             go.Scatter(
@@ -207,24 +230,15 @@ def _beside_nulls(figure: go.Figure, beside: Beside, most: float, row: int, colu
                 mode="markers",
                 name=name,
                 legendgroup=name,
-                legendrank=rank,
+                legendrank=100,
                 showlegend=name not in named,
-                marker={"color": SINK, "symbol": symbol, "size": size},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": high - value,
-                    "arrayminus": value - low,
-                    "thickness": 1.5,
-                    "width": 4,
-                    "color": SINK,
-                },
+                marker={"color": SINK, "symbol": symbol, "size": 9, "line": {"width": 2, "color": SINK}},
                 customdata=np.stack([low, high], axis=1),
-                hovertemplate="layer %{y}<br>%{x:.3g} per step (%{customdata[0]:.3g}–%{customdata[1]:.3g})"
+                hovertemplate="layer %{y}<br>%{x:.3g} new sinks per step (%{customdata[0]:.3g}–%{customdata[1]:.3g})"
                 "<extra></extra>",
             ),
             row=row,
-            col=column,
+            col=2,
         )
         named.add(name)
 

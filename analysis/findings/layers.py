@@ -21,7 +21,6 @@ from analysis.words import listed, percent
 
 MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
-_MOST = 0.5  # of a layer's sinks, above which the whole interval of a kind lies where most of them are said to be of it
 ABOVE, BELOW, OPEN, UNTESTED = "↑", "↓", "–", ""
 """A layer beside a null: significantly more, significantly fewer, not significant, not tested."""
 IN_IID = f"in {set_counts.IID}"
@@ -42,37 +41,52 @@ LEGEND: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
+class Lead:
+    """A kind of token that leads in some layers, as of `LayerAnswer`. shares: of the sinks of each of them that are of
+    the kind. tokens: its share of all tokens.
+    """
+
+    kind: str
+    layers: tuple[int, ...]
+    shares: tuple[float, ...]
+    tokens: float
+
+
+@dataclass(frozen=True)
 class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
-    kinds: names and portions of the sinks, most common first, from 10 % on. most: the kind whose 95 % interval lies
-    above half of them, '' where none does. lead: of the kinds whose interval lies above their share of all tokens the
-    one that lies furthest above it, '' where none does. strength: corrected share of the sinks with the ends of its
-    interval. attention: the share of the layer's attention that goes to them. outliers: whether a gap or a heavy tail
-    sets them apart, None where that was not tested. births: new sinks per step; moved: above a null, below it or
-    neither, by the null's name.
+    kinds: names and portions of the sinks, most common first, from 10 % on. lead: of the kinds whose interval lies
+    above their share of all tokens the one that lies furthest above it, '' where none does. strength: corrected share
+    of the sinks with the ends of its interval. attention: the share of the layer's attention that goes to them.
+    outliers:
+    whether a gap or a heavy tail sets them apart, None where that was not tested. births: new sinks per step. expected:
+    the range that the nulls explain, NaN where that was not tested. moved: above a null, below it or neither, by the
+    null's name.
     """
 
     layer: int
     count: float
     iid: float | None
     kinds: tuple[tuple[str, float], ...]
-    most: str
     lead: str
     strength: tuple[float, float, float]
     attention: float
     outliers: bool | None
     births: float
+    expected: tuple[float, float]
     moved: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class SetAnswer:
-    """The layers of a set and what they show. kinds: in which layers most sinks are of which kind. where: also how
-    strong and how many they are. movement: in which layers they move more than every null. exceptions: which nulls the
-    other layers do not exceed. Sentences that say nothing are empty. said: everything else, by the finding.
+    """The layers of a set and what they show. leads: the kinds that are more common among sinks than among all tokens,
+    the one furthest above first. kinds: the same in a sentence. where: also how strong and how many sinks are.
+    movement: in which layers they move more than every null. exceptions: which nulls the other layers do not exceed.
+    Sentences that say nothing are empty. said: everything else, by the finding.
     """
 
     layers: tuple[LayerAnswer, ...]
+    leads: tuple[Lead, ...]
     kinds: str
     where: str
     movement: str
@@ -90,9 +104,10 @@ def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
     family = family_of(recordings, families)
     layers = tuple(_layers(recordings, family))
     said = findings_of("record_set", recordings, family)
-    kinds = _kinds_told(layers)
+    leads = _leads(layers, dict(zip(recordings.kinds, token_shares(recordings).tolist(), strict=True)))
+    kinds = _kinds_told(layers, leads)
     where = f"{kinds} {_strength(recordings, layers)}".strip()
-    return SetAnswer(layers, kinds, where, *_movement(layers), said)
+    return SetAnswer(layers, leads, kinds, where, *_movement(layers), said)
 
 
 def answers(sets: Sets) -> dict[str, SetAnswer]:
@@ -121,6 +136,7 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
     iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
+    expected = _expected(births, family)
     marks = {null: _marks(family.get(f"{MOVES_BY}:{null}"), recordings.layers) for null in MOVEMENT_NULLS}
     return [
         LayerAnswer(
@@ -132,12 +148,12 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
                 for kind in np.argsort(-portions[layer], kind="stable")
                 if portions[layer, kind] >= LEAST_PORTION
             ),
-            next((name for name, low in zip(recordings.kinds, least[layer], strict=True) if low > _MOST), ""),
             recordings.kinds[int(excess[layer].argmax())] if excess[layer].max() > 0 else "",
             (float(strength.value[layer]), float(strength.low[layer]), float(strength.high[layer])),
             float(attention.value[layer]),
             None if apart is None else bool(apart[layer]),
             float(births[layer]),
+            (float(expected[0][layer]), float(expected[1][layer])),
             {null: rows[layer] for null, rows in marks.items()},
         )
         for layer in range(recordings.layers)
@@ -149,6 +165,20 @@ def token_shares(recordings: RecordingSet) -> np.ndarray:
     tokens = arrays_of(recordings, "trained")["tokens"].sum(axis=0)
     shares: np.ndarray = tokens / tokens.sum()
     return shares
+
+
+def _expected(births: np.ndarray, family: Mapping[str, Estimates]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range of new sinks per step, (G,) each end, that the nulls of movement explain: what lies above it is
+    significantly more than each of them predicts, and what lies below it significantly less.
+    """
+    every = [family.get(f"{MOVES_BY}:{null}") for null in MOVEMENT_NULLS if null != PLACES]
+    tested = [one for one in every if one is not None and np.isfinite(one.low).any()]
+    if not tested:
+        nothing = np.full(len(births), np.nan)
+        return nothing, nothing
+    ends = (np.max([one.high for one in tested], axis=0), np.min([one.low for one in tested], axis=0))
+    low, high = (births - end for end in ends)
+    return np.maximum(low, 0.0), high
 
 
 def _marks(difference: Estimates | None, layers: int) -> list[str]:
@@ -176,7 +206,7 @@ def _strength(recordings: RecordingSet, layers: Sequence[LayerAnswer]) -> str:
     none = [one.layer for one in layers if not one.kinds]
     have = "has" if len(none) == 1 else "have"
     without = f" {layers_in_words(np.array(none), len(layers))} {have} no sinks." if none else ""
-    return f"They draw {strength} × uniform attention (layer means{beside}).{_counted(with_sinks)}{without}"
+    return f"Sinks draw {strength} × uniform attention (layer means{beside}).{_counted(with_sinks)}{without}"
 
 
 OTHERS = "scrambled weights"
@@ -189,21 +219,35 @@ def strengths_of_others(recordings: RecordingSet) -> np.ndarray:
     return np.array(nulls).reshape(len(nulls), recordings.layers + 1)
 
 
-def _kinds_told(layers: Sequence[LayerAnswer]) -> str:
-    """Tell in which layers most sinks are of which kind, and in which of none."""
-    with_sinks = [one for one in layers if one.kinds]
-    if not with_sinks:
+def _leads(layers: Sequence[LayerAnswer], tokens: Mapping[str, float]) -> tuple[Lead, ...]:
+    """Return the kinds that lead, the one first that is furthest above its share of all tokens in all of its layers."""
+    leads = []
+    for kind, share in tokens.items():
+        there = [one for one in layers if one.lead == kind and kind in dict(one.kinds)]
+        if there:
+            shares = tuple(dict(one.kinds)[kind] for one in there)
+            leads.append(Lead(kind, tuple(one.layer for one in there), shares, share))
+    return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
+
+
+def _kinds_told(layers: Sequence[LayerAnswer], leads: Sequence[Lead]) -> str:
+    """Tell in which layers which kind is more common among sinks than among all tokens."""
+    if not any(one.kinds for one in layers):
         return "No layer has sinks by this definition."
-    by_most: dict[str, list[int]] = {}
-    for one in with_sinks:
-        by_most.setdefault(one.most, []).append(one.layer)
-    mixed = by_most.pop("", [])
-    kinds = listed([f"{_title(kind)} in {_in_sentence(numbers, len(layers))}" for kind, numbers in by_most.items()])
-    if not kinds:
-        return "The sinks of every layer are of mixed kinds."
-    are = "is" if len(mixed) == 1 else "are"
-    no_kind = f"; {_in_sentence(mixed, len(layers))} {are} mixed" if mixed else ""
-    return f"Most sinks are {kinds}{no_kind}."
+    if not leads:
+        return "In no layer is any kind of token clearly more common among sinks than among all tokens."
+    told = [
+        f"{_title(lead.kind)} in {_in_sentence(lead.layers, len(layers))} ({share_range(lead.shares)} of the sinks, "
+        f"{number(lead.tokens, True)} of all tokens)"
+        for lead in leads
+    ]
+    return f"More common among sinks than among all tokens: {listed(told)}."
+
+
+def share_range(shares: Sequence[float]) -> str:
+    """Return the least and the largest of shares: `85–100 %`."""
+    low, high = (number(end, True) for end in (min(shares), max(shares)))
+    return low if low == high else f"{low.removesuffix(' %')}–{high}"
 
 
 def _title(kind: str) -> str:

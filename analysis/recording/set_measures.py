@@ -91,6 +91,18 @@ KIND_MEASURES: Registry[SetMeasure] = Registry(
         r"\operatorname{mean}_{t,\,s\ \text{of the kind}} \frac{a_{t,l,s}}{u_{t,l,s}}",
         lambda arrays: (arrays["token_share"], arrays["tokens"][:, None, :]),
     ),
+    SetMeasure(
+        "tokens",
+        "Share of all tokens",
+        "share of all tokens",
+        "Which part of all tokens is of a kind, sink or not: the baseline of its share of the sinks.",
+        r"\frac{\#\,\text{tokens of the kind}}{\#\,\text{tokens}}",
+        lambda arrays: (
+            np.broadcast_to(arrays["tokens"][:, None, :], arrays["sinks"].shape),
+            arrays["tokens"].sum(axis=-1)[:, None, None],
+        ),
+        percent=True,
+    ),
 )
 
 

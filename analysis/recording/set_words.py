@@ -14,6 +14,8 @@ KIND_TITLES = {
     "end of text": "end-of-text tokens",
     "word": "words",
 }
+KIND_LABELS = {"[MASK]": "masked", "first": "first token", "last": "last token"}
+"""The kinds as legends name them."""
 SINGULAR = ("first", "last", "punctuation")
 """The kinds whose title takes a verb in the singular."""
 

@@ -45,10 +45,10 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     permuted = times(recordings, "permuted.births", [1, 30, 1, 1])
     answer = answer_of(changed(recordings, trained__sinks=sinks, trained__births=births, permuted__births=permuted))
     assert len(answer.layers) == LAYERS
-    assert answer.where.startswith(
-        "Most sinks are masked positions in layers 0 and 1 and words in layers 2 and 3. They"
-    )
-    assert answer.where.startswith(answer.kinds) and [one.most for one in answer.layers[1:3]] == ["[MASK]", "word"]
+    assert answer.where.startswith("More common among sinks than among all tokens: ")
+    assert [(lead.kind, lead.layers) for lead in answer.leads[:2]] in (LEADS, LEADS[::-1])
+    assert "masked positions in layers 0 and 1 (" in answer.kinds and "words in layers 2 and 3 (" in answer.kinds
+    assert answer.where.startswith(f"{answer.kinds} Sinks draw ")
     assert "× uniform attention (layer means; scrambled weights: " in answer.where
     moved = [one.moved for one in answer.layers]
     assert {moved[0][null] for null in ("fixed", *WEIGHT_NULLS)} == {ABOVE}
@@ -99,10 +99,17 @@ def test_layers_without_sinks_are_named() -> None:
     assert nothing.where == "No layer has sinks by this definition."
 
 
+LEADS = [("[MASK]", (0, 1)), ("word", (2, 3))]
+
+
 def headline(**sets: RecordingSet) -> str:
     """Return the headline over sets, by name."""
-    told, _ = finding_of("sinks of sets", sets, answers(sets))
-    return str(told)
+    return " ".join(filter(None, finding_of("sinks of sets", sets, answers(sets))))
+
+
+def above_figure(recordings: RecordingSet, first: bool = False) -> str:
+    """Return what stands above the figure of a set."""
+    return str(finding_of("sinks of a set", recordings, answer_of(recordings), first))
 
 
 def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
@@ -113,36 +120,59 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
     return changed(recordings, trained__sinks=sinks, **arrays)
 
 
-def test_the_headline_names_where_most_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
+def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told = headline(one=masked_first(0))
     assert told.startswith("In layers 0 and 1 of one, ") and " of the sinks are masked positions, which are " in told
-    assert told.count("%") >= 2 and "They move significantly more than all 4 nulls predict in no" in told
-    beside = headline(one=masked_first(0), two=a_set(1))
-    none = "no layer of {} is any kind of token clearly more common among sinks than among all tokens. "
-    assert "of the diffusion model one, " in beside and f"; in {none.format('two')}" in beside
-    assert headline(one=a_set(0)).startswith(f"In {none.format('one')}")
+    assert len(told.split(". ")[0].split()) <= 30 and told.count("%") >= 2
+    assert told.endswith("In no layer do sinks move significantly more than chance (all 4 nulls).")
+    none = "any kind of token clearly more common among sinks than among all tokens."
+    assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
+    shipped = {"Diffusion model": masked_first(0)}
+    assert headline(**shipped).startswith("In layers 0 and 1 of the diffusion model, ")
+
+
+def test_above_its_figure_a_set_has_its_own_answer_and_the_first_one_what_the_headline_leaves_out() -> None:
+    recordings = masked_first(0)
+    assert above_figure(recordings).startswith("In layers 0 and 1, ") and "significantly" in above_figure(recordings)
+    sinks = recordings.arrays["trained.sinks"].copy()
+    sinks[:, 2:, KINDS.index("word")] *= 50
+    both = changed(recordings, trained__sinks=sinks)
+    assert above_figure(recordings, first=True) == ""
+    told, first = headline(one=both), above_figure(both, first=True)
+    assert first.startswith("Over-represented elsewhere: ") and ("masked positions" in told) != (
+        "masked positions" in first
+    )
 
 
 def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -> None:
     births = times(a_set(0), "trained.births", [9, 1, 1, 1])
     some = masked_first(0, trained__births=births)
-    assert headline(one=some).endswith("more than all 4 nulls predict in only 1 of 4 layers (layer 0).")
-    assert headline(one=some, two=a_set(1)).endswith(
-        "more than all 4 nulls predict in only 1 of 4 layers, those of two in none."
-    )
+    assert headline(one=some).endswith("more than chance (all 4 nulls) in only 1 of 4 layers: layer 0.")
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
-    assert headline(one=every).endswith("more than all 4 nulls predict in 4 of 4 layers.")
-    assert headline(one=a_set(0), two=every).endswith("more than all 4 nulls predict in no layer, those of two in 4.")
-    assert "They move significantly more than shares held fixed predict in" in headline(one=a_set(2, models=0))
+    assert headline(one=every).endswith("more than chance (all 4 nulls) in 4 of 4 layers.")
+    assert "more than chance (shares held fixed)" in headline(one=a_set(2, models=0))
+
+
+def test_the_range_of_the_nulls_ends_where_the_verdict_turns() -> None:
+    births = times(a_set(0), "trained.births", [9, 1, 1, 1])
+    for recordings in (masked_first(0, trained__births=births), a_set(1), a_set(2, models=0)):
+        answer = answer_of(recordings)
+        above = [one.layer for one in answer.layers if one.births > one.expected[1]]
+        assert above == beyond_every_null(answer.layers)
+        below = [one.layer for one in answer.layers if one.births < one.expected[0]]
+        nulls = movement_nulls(answer.layers)
+        assert below == [one.layer for one in answer.layers if all(one.moved[null] == BELOW for null in nulls)]
+    assert np.isnan(answer_of(a_set(1, prompts=5)).layers[0].expected).all()
 
 
 def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
     few = headline(one=a_set(1, prompts=5))
-    assert few.endswith("5 prompts are too few to tell whether they move more than chance (30 needed).")
+    assert few.endswith("5 prompts are too few to tell whether sinks move more than chance (30 needed).")
     recordings = a_set(2)
     sinks, share = (recordings.arrays[f"trained.{name}"] * 0 for name in ("sinks", "share"))
     nothing = changed(recordings, trained__sinks=sinks, trained__share=share)
     assert headline(one=nothing) == "No layer of one has a sink by this definition."
-    assert finding_of("sinks of sets", {"one": nothing}, answers({"one": nothing}))[1] == ""
-    assert "; two has none. The sinks of one move" in headline(one=a_set(0), two=nothing)
-    assert headline(one=nothing, two=a_set(0)).count("The sinks of two move") == 1
+    assert above_figure(nothing) == "No layer has a sink by this definition."
+    assert finding_of("strengths of sets", {"one": nothing}, answers({"one": nothing})) == ""
+    sets = {"one": a_set(0), "two": a_set(1)}
+    assert "in two" in finding_of("strengths of sets", sets, answers(sets))

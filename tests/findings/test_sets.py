@@ -10,6 +10,7 @@ from analysis.exhibits import recording_sets
 from analysis.figures import layer_kinds
 from analysis.figures.export import Exhibit
 from analysis.findings import findings_of, layers
+from analysis.findings.layers import token_shares
 from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
 from analysis.recording.set_file import RecordingSet
@@ -18,7 +19,7 @@ from analysis.recording.set_words import layers_in_words
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from tests.helpers import there
-from tests.recording.made_sets import a_set
+from tests.recording.made_sets import LAYERS, a_set
 
 KINDS, COUNTS, MOVEMENT, MISSING = "where sinks are", "sink counts", "how sinks move", "missing claims"
 
@@ -190,10 +191,12 @@ def test_layers_are_named_in_runs(layers: list[int], words: str) -> None:
 def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     sets = {"one": a_set(0), "two": a_set(1, models=0)}
     shown = recording_sets.layers_by_kind(sets)
-    assert {"[MASK]", "word", layer_kinds.NULL, "sinks, 95 % interval"} <= {trace.name for trace in shown.figure.data}
+    assert {"masked", "word", layer_kinds.OBSERVED, "range of 4 nulls"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
-    dots = [trace for trace in shown.figure.data if trace.type == "scatter" and trace.name != layer_kinds.NULL]
-    assert dots and all(trace.error_x.array is not None for trace in dots)
+    bars = [trace for trace in shown.figure.data if trace.name == "masked"]
+    assert [len(trace.x) for trace in bars] == [LAYERS + 1] * 2, "the baseline of all tokens stands above the layers"
+    for name, trace in zip(sets, bars, strict=True):
+        assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
     strong = recording_sets.strengths(sets)
     assert {"[MASK]", "random weights", "logit-matched random weights"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
@@ -253,12 +256,13 @@ def test_models_beside_each_other_have_one_axis_and_mark_the_layers_that_exceed_
     sets = {"one": moving, "two": a_set(1)}
     told = layers.answers(sets)
     first, second = recording_sets.each_by_layer(sets, told)
-    assert first.figure.layout.xaxis3.range == second.figure.layout.xaxis3.range, "the same axis of new sinks"
-    assert first.finding == told["one"].kinds and set(first.table["model"]) == {"one"}
-    beyond = [trace for trace in first.figure.data if trace.name == layer_kinds.BEYOND]
-    assert len(beyond) == 1 and len(beyond[0].y) == len(told["one"].layers)
-    assert not [trace for trace in second.figure.data if trace.name == layer_kinds.BEYOND]
-    edge = first.figure.layout.xaxis3.range[1]
-    assert all(max(trace.x) <= edge for trace in second.figure.data if trace.name == layer_kinds.NULL), (
-        "none is cut off"
-    )
+    assert first.figure.layout.xaxis2.range == second.figure.layout.xaxis2.range, "the same axis of new sinks"
+    assert (first.title, second.title) == ("one", "two") and set(first.table["model"]) == {"one"}
+    assert first.finding != second.finding and second.finding.startswith("In ")
+    edge = first.figure.layout.xaxis2.range[1]
+    for shown, name in ((first, "one"), (second, "two")):
+        [band] = [trace for trace in shown.figure.data if trace.name == "what 4 nulls explain (95 %)"]
+        filled = [y for trace in shown.figure.data if trace.name == layer_kinds.BEYOND for y in trace.y]
+        ends = np.array(band.base) + np.array(band.x)
+        assert (ends <= edge + 1e-6).all(), "a wider range ends at the edge"
+        assert filled == layers.beyond_every_null(told[name].layers) and bool(filled) == (name == "one")

@@ -1,5 +1,7 @@
 """The claims of a run: asking for one, how far it is, and a row for each claim that opens on its figure."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,21 +11,14 @@ from analysis.claims.found import found_by
 from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.claims import new_claims
-from analysis.exhibits.claims import (
-    NOISE,
-    claim_figure,
-    claims_table,
-    estimate_words,
-    sources_of,
-    summary_line,
-    verdict_counts,
-)
+from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, summary_line
 from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
+from analysis.words import in_sentence, model_title
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, table
+from pages.parts.charts import chart, exhibit_text
 from pages.parts.plain import as_written, code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
@@ -48,14 +43,6 @@ def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> 
 ADDRESS = "claims"  # in the address: the run that is shown
 _CLAIM = "claim"  # in the address: the claim that is open
 _PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
-_COLUMNS = {
-    "claim": st.column_config.TextColumn(width=420),
-    "beyond the null": st.column_config.TextColumn(
-        "beyond the null", help="The difference in the claimed direction, with its 95 % interval."
-    ),
-    "asked about": st.column_config.TextColumn(help="The smallest difference that counts, set before anything runs."),
-    "published": st.column_config.TextColumn(help="What a paper reports of the model that is named."),
-}
 
 
 def tested_claims() -> dict[str, Any] | None:
@@ -170,60 +157,36 @@ def _draw(run: str) -> None:
     if record is None:
         return
     try:
-        verdicts = verdicts_of(record, model_name(record.parameters(ClaimsSpec).model.source))
+        verdicts = verdicts_of(record, in_sentence(model_title(model_name(record.parameters(ClaimsSpec).model.source))))
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
     st.markdown(f"##### {plain(summary_line(verdicts))}")
-    st.caption("Each row: the estimate and its null.", help=plain(NOISE))
-    _rows(run, _chosen(run, verdicts))
-    with st.expander("All numbers as a table", icon=":material/table_rows:", key="claims_numbers"):
-        table(
-            "Every claim with its null",
-            NOISE,
-            claims_table(verdicts),
-            "claims_table",
-            column_config=_COLUMNS,
-            height="content",
-        )
+    overview = claims_figure(verdicts)
+    exhibit_text("What papers claim", summary_line(verdicts), "", "claims_summary")
+    if overview is not None:
+        chart(replace(overview, title="Each claim beside its null"), "claims")
+    untold = [one for one in verdicts if one.excess is None]
+    if untold:
+        st.markdown("\n".join(f"- {plain(one.claim.sentence)} :gray[{plain(one.needed)}]" for one in untold))
+    _detail(run, {one.claim.name: one for one in verdicts})
 
 
-def _chosen(run: str, verdicts: list[ClaimVerdict]) -> list[ClaimVerdict]:
-    """Draw the choice of a verdict and return the claims that have it; at first that of the claim in the address."""
-    key, counts = f"claims_verdict_{run}", verdict_counts(verdicts)
-    if st.session_state.get(key) not in counts:
-        named = [one.verdict for one in verdicts if one.claim.name == address.named(_CLAIM)]
-        st.session_state[key] = next(iter([*named, *counts]), None)
-    chosen = st.segmented_control(
-        "Verdict", list(counts), key=key, required=True, format_func=counts.__getitem__, label_visibility="collapsed"
-    )
-    return [one for one in verdicts if one.verdict == chosen]
-
-
-def _rows(run: str, verdicts: list[ClaimVerdict]) -> None:
-    """Draw a row for each claim, which opens on its figure; the one in the address is open at first."""
+def _detail(run: str, verdicts: Mapping[str, ClaimVerdict]) -> None:
+    """Draw the choice of a claim, and the figure and sources of the one in the address."""
     named = address.named(_CLAIM)
-    opened = []
-    with st.container(gap="xsmall", key="claims_rows"):
-        for one in verdicts:
-            key = f"claim_{run}_{one.claim.name}"
-            first = st.session_state.setdefault(f"{key}_first", named == one.claim.name)  # Streamlit knows a fold by it
-            place = st.expander(_row_words(one), expanded=first, key=key, on_change="rerun")
-            if place.open:
-                opened.append(one.claim.name)
-                with place:
-                    _one(one)
-    if not opened:
-        address.drop(_CLAIM, stays=True)
-    elif named not in opened:
-        address.write(_CLAIM, opened[-1])
-
-
-def _row_words(one: ClaimVerdict) -> str:
-    """A claim in a line: sentence, estimate beside its null, and whether a paper reports a number."""
-    published = " :gray-badge[published]" if one.claim.published else ""
-    numbers = f" :small[:gray[{plain(estimate_words(one))}]]" if one.evidence is not None else ""
-    return f"**{plain(one.claim.sentence)}**{numbers}{published}"
+    shown = named if named in verdicts else None
+    shown_box(
+        "Claim in detail",
+        f"claim_shown_{run}",
+        shown,
+        verdicts,
+        lambda name: as_written(verdicts[name].claim.sentence),
+        lambda name: address.write(_CLAIM, name),
+        placeholder="Choose a claim for its numbers and sources",
+    )
+    if shown is not None:
+        _one(verdicts[shown])
 
 
 def _one(one: ClaimVerdict) -> None:

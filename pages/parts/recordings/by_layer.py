@@ -20,7 +20,6 @@ from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
-from analysis.words import counted, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_table, exhibit_text
@@ -41,7 +40,6 @@ _ICONS = {
 }
 _CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS]; dividing takes that out."
 _MOST = " (the most that sinks could move, which none is to exceed)"
-_OF_SINKS = ("count", "strength", "centroid", "turnover")  # rows of `CURVES`; the others are of all attention
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 Answers = dict[str, SetAnswer]
 """The answer of each set, by its name."""
@@ -95,17 +93,18 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 
 
 def _answer(sets: list[OpenSet], told: Answers) -> None:
-    """Draw the answer over all sets, and what counts as a sink and as moving."""
-    answer, strengths = finding_of("sinks of sets", _by_name(sets), told)
-    st.markdown(f"##### {plain(answer)}")
-    exhibit_text("Which tokens are sinks, and do they move?", answer, strengths, "answer")
+    """Draw the answer over the first set, and what counts as a sink and as moving."""
+    kinds, moves = finding_of("sinks of sets", _by_name(sets), told)
+    st.markdown(f"##### {plain(kinds)}")
+    if moves:
+        st.markdown(plain(moves))
+    exhibit_text("Which tokens are sinks, and do they move?", kinds, moves, "answer")
     rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
-    prompts = _alike({one_set.name: counted(one_set.recordings.prompts, "prompt") for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
     st.caption(
         plain(
-            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step. "
-            f"{prompts[0].upper()}{prompts[1:]}. {strengths}"
+            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step, beyond "
+            "what each null predicts."
         ),
         help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
     )
@@ -126,7 +125,7 @@ def _of_layers(sets: list[OpenSet], told: Answers) -> None:
         answer = told[one_set.name]
         _fold(one_set, "every layer and finding", layer_table(answer), answer.sentences)
     with st.expander("How strong the sinks are, and counted in other ways", icon=":material/tag:", key="sets_counts"):
-        _chart(_strengths(sets))
+        _chart(replace(_strengths(sets), finding=finding_of("strengths of sets", _by_name(sets), told)))
         others = _counts(sets)
         if others is not None:
             _chart(others)
@@ -173,15 +172,23 @@ def _cell(text: str) -> str:
 
 
 def _moves(sets: list[OpenSet], told: Answers) -> None:
-    for one_set in sets:
-        _chart(replace(_movement(one_set), finding=told[one_set.name].movement), f"movement_{one_set.key}")
-        apart = _queries_apart(one_set)
-        if apart is not None:
-            _chart(apart, f"queries_{one_set.key}")
+    """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
+    for start in range(0, len(sets), 2):
+        row = sets[start : start + 2]
+        for column, one_set in zip(figures_beside(len(row), f"moves_{start}"), row, strict=True):
+            with column:
+                figure = _movement(one_set, recording_sets.PANELS[:1])
+                _chart(replace(figure, finding=told[one_set.name].movement), f"movement_{one_set.key}")
     for one_set in sets:
         answer = told[one_set.name]
         said = [answer.exceptions] if answer.exceptions else []
         _fold(one_set, "new sinks beside each null", movement_table(answer), [*said, *answer.said.get(_MOVEMENT, ())])
+    with st.expander("Other measures of movement", icon=":material/show_chart:", key="sets_other_moves"):
+        for one_set in sets:
+            _chart(_movement(one_set, recording_sets.PANELS[1:]), f"moves_{one_set.key}")
+            apart = _queries_apart(one_set)
+            if apart is not None:
+                _chart(apart, f"queries_{one_set.key}")
     contrasts = _contrasts(sets)
     if contrasts:
         with st.expander("The published measure, beside the autoregressive model", icon=":material/compare_arrows:"):
@@ -192,34 +199,32 @@ def _moves(sets: list[OpenSet], told: Answers) -> None:
 
 
 def _over_steps(sets: list[OpenSet], told: Answers) -> None:
+    """Draw the kinds of sinks over the steps; the curves are folded."""
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
-    of_layer, of_tokens, toggle = keyed_columns([2, 2, 1], "sets_by_layer", vertical_alignment="bottom")
-    scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
-    noise = recording_sets.noise_of(one_set.recordings for one_set in sets)
-    read_split("set_split", noise)
-    split = of_tokens.selectbox(
-        "Count sinks on",
-        [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
-        key="set_split",
-        bind="query-params",
-        format_func=lambda name: undecided_named(name, noise),
-        help=f"{why_apart(noise)} Sets recorded by an earlier version hold all tokens together.",
-    )
-    singles = toggle.toggle(
-        "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."
-    )
+    of_layer = st.selectbox("Sinks of", scopes, key="set_scope", bind="query-params", width=320)
+    scope = scopes.index(of_layer) - 1
     _chart(_kinds(sets, scope))
-    names = [
-        name
-        for name in sets[0].recordings.info.curves
-        if name in CURVES and split in set_measures.parts_of(sets[0].recordings, name)
-    ]
-    of_sinks, others = ([name for name in names if (name in _OF_SINKS) is flag] for flag in (True, False))
-    _curves(sets, of_sinks, scope, split, singles)
-    if others:
-        titles = listed([CURVES[name].title for name in others])
-        with st.expander(plain(titles), icon=":material/show_chart:", key="sets_curves"):
-            _curves(sets, others, scope, split, singles)
+    with st.expander("Curves, by token state and prompt", icon=":material/show_chart:", key="sets_curves"):
+        noise = recording_sets.noise_of(one_set.recordings for one_set in sets)
+        read_split("set_split", noise)
+        of_tokens, toggle = keyed_columns([2, 1], "sets_by_layer", vertical_alignment="bottom")
+        split = of_tokens.selectbox(
+            "Count sinks on",
+            [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
+            key="set_split",
+            bind="query-params",
+            format_func=lambda name: undecided_named(name, noise),
+            help=f"{why_apart(noise)} Sets recorded by an earlier version hold all tokens together.",
+        )
+        singles = toggle.toggle(
+            "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."
+        )
+        names = [
+            name
+            for name in sets[0].recordings.info.curves
+            if name in CURVES and split in set_measures.parts_of(sets[0].recordings, name)
+        ]
+        _curves(sets, names, scope, split, singles)
 
 
 def _curves(sets: list[OpenSet], names: list[str], scope: int, split: str, singles: bool) -> None:
@@ -340,8 +345,8 @@ def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
-def _movement(one_set: OpenSet) -> Exhibit:
-    return recording_sets.movement(one_set.name, one_set.recordings)
+def _movement(one_set: OpenSet, shown: tuple[str, ...]) -> Exhibit:
+    return recording_sets.movement(one_set.name, one_set.recordings, shown)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)

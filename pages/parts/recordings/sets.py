@@ -22,6 +22,7 @@ from analysis.specs import (
     SinkParams,
     Spec,
 )
+from analysis.words import model_title
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.expander import Setting, fold, settings_of
@@ -93,7 +94,7 @@ def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
     titles: dict[str, str] = {}
     for job in jobs:
         source = Path(job.spec["model"]["source"])
-        name = source.name if source.is_absolute() else str(source)
+        name = source.name if source.is_absolute() else model_title(str(source))
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
         title = whole = f"{name} · {done} prompts" if done == planned else f"{name} · {done} of {planned} prompts"
         count = 1
@@ -236,6 +237,9 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
     if not chosen and jobs:
         newest = next(iter(jobs.values()))
         chosen = [newest.id, *_beside(newest, jobs)]
+        chosen.sort(
+            key=lambda job_id: jobs[job_id].spec["model"]["source"] == BUNDLED_PAIR[1]
+        )  # the diffusion model first
     if jobs and chosen != st.session_state.get(_CHOSEN):
         st.session_state[_CHOSEN] = chosen
 

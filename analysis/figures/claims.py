@@ -1,0 +1,95 @@
+"""The figure of papers' claims: how far each lies beyond its null, beside the smallest difference that counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.style import REFERENCE, as_text, layout, wrapped
+
+_ROW, _AROUND = 58, 120  # pixels of a claim, and above and beneath all
+_LETTERS = 54  # of a line of a claim, which a phone holds
+_FARTHEST = 5.0  # of the smallest difference that counts: what lies further stands at the edge
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """One claim. verdict: one of the figure's. value, low, high: beyond the null, where 1 is the smallest difference
+    that counts. told: its numbers, for the hover.
+    """
+
+    name: str
+    verdict: str
+    value: float
+    low: float
+    high: float
+    told: str
+
+
+def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> go.Figure:
+    """A row per claim, beneath its sentence, coloured by its verdict. looks: colour and symbol of each verdict."""
+    figure = go.Figure()
+    places = np.arange(len(rows), dtype=float)
+    value, low, high = (
+        np.clip([getattr(row, end) for row in rows], -_FARTHEST, _FARTHEST) for end in ("value", "low", "high")
+    )
+    for verdict, (color, symbol) in looks.items():
+        at = np.flatnonzero([row.verdict == verdict for row in rows])
+        if not len(at):
+            continue
+        away = np.array([abs(rows[place].value) > _FARTHEST for place in at])
+        further = np.where(value[at] > 0, "triangle-right", "triangle-left")
+        figure.add_trace(
+            go.Scatter(
+                x=value[at],
+                y=places[at],
+                mode="markers",
+                name=verdict,
+                marker={
+                    "size": 11,
+                    "color": color,
+                    "symbol": np.where(away, further, symbol).tolist(),
+                    "line": {"width": 2, "color": color},
+                },
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (high - value)[at],
+                    "arrayminus": (value - low)[at],
+                    "thickness": 2,
+                    "width": 5,
+                },
+                customdata=[_hovered(rows[place]) for place in at],
+                hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]:.2g} × the smallest difference "
+                "that counts (%{customdata[3]:.2g} to %{customdata[4]:.2g})<extra>%{fullData.name}</extra>",
+                cliponaxis=False,
+            )
+        )
+    for place, row in enumerate(rows):
+        for at, dash in ((0, "solid"), (1, "dot")):  # beneath its name, which they would cross
+            line = {"color": REFERENCE, "width": 2, "dash": dash}
+            figure.add_shape(type="line", x0=at, x1=at, y0=place - 0.2, y1=place + 0.35, line=line)
+        figure.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=place,
+            yshift=8,
+            yanchor="bottom",
+            align="left",
+            showarrow=False,
+            text=wrapped(row.name, _LETTERS),
+        )
+    title = wrapped("difference from the null ÷ smallest difference that counts", 34)
+    layout(figure, title, "", _AROUND + _ROW * len(rows))
+    figure.update_layout(showlegend=True, margin={"l": 14, "t": 70})
+    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.6, -1], zeroline=False)
+    figure.update_yaxes(automargin=False, showgrid=False)
+    least, most = min(-1.0, *low), max(2.0, *high)
+    figure.update_xaxes(zeroline=False, tickformat="~g", dtick=1, range=[least - 0.2, most + 0.2])
+    return figure
+
+
+def _hovered(row: ClaimRow) -> list[object]:
+    return [as_text(row.name), as_text(row.told), row.value, row.low, row.high]
