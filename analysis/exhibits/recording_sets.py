@@ -67,7 +67,7 @@ def each_by_layer(sets: Sets, told: Mapping[str, SetAnswer]) -> list[Exhibit]:
         replace(
             _of_layers([model], models, kinds[kinds["model"] == model.name], {model.name: sets[model.name].prompts}),
             title=model.name,
-            finding=finding_of("sinks of a set", sets[model.name], told[model.name], place == 0),
+            finding=finding_of("sinks of a set", told[model.name], place == 0),
         )
         for place, model in enumerate(models)
     ]

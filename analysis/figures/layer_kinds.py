@@ -15,8 +15,10 @@ LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer in every layer 
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 24  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
 _APART = 1.4  # rows between that of all tokens and the first layer's
-_LABEL, _LABELLED = 11, 0.1  # pixels of the letters in a bar, and the least portion that is written there
-_AROUND, _BETWEEN = 130, 34  # pixels above and beneath the panels, and between those of two models
+_LABEL, _LABELLED = 11, 0.13  # pixels of the letters in a bar, and the least portion that is written there
+_BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
+_KEY_LINE, _KEY_ROOM = 17, 14  # pixels of a line that names marks, and between these and the panels
+_BESIDE, _OF_MOVEMENT = 2, 100  # kinds that a line names, and the least rank of a mark of movement
 _NAME = 22  # pixels of a model's name above its panels
 _WIDTHS = (0.62, 0.38)
 _ROOM = 1.15  # of the largest number, that an axis reaches to
@@ -106,7 +108,7 @@ def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) 
         shared_yaxes=True,
         shared_xaxes="columns",
         column_widths=_WIDTHS[: len(titles)],
-        horizontal_spacing=0.05,
+        horizontal_spacing=0.06,
         vertical_spacing=_BETWEEN / (tall * len(models) + _BETWEEN * (len(models) - 1)),
     )
     named: set[str] = set()
@@ -121,19 +123,48 @@ def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) 
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
             place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom"}
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", showarrow=False, **place)
-    layout(figure, "", "", _AROUND + tall * len(models) + _BETWEEN * (len(models) - 1))
-    figure.update_layout(
-        barmode="stack",
-        bargap=0.12,
-        showlegend=True,
-        legend={"y": 1 + (_NAME if len(models) > 1 else 0) / (tall * len(models)), "font_size": 12},
-        uniformtext={"mode": "hide", "minsize": _LABEL},
-    )
+    name = _NAME if len(models) > 1 else 0
+    lines = _name_marks(figure, _KEY_ROOM / 2 + name)
+    above = _KEY_LINE * lines + _KEY_ROOM + name
+    layout(figure, "", "", above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH)
+    figure.update_layout(barmode="stack", bargap=0.12, showlegend=False, margin_t=above)
     figure.update_xaxes(zeroline=False)
+    figure.update_yaxes(title_standoff=0)
     for column, title in enumerate(titles, start=1):
         figure.update_xaxes(title={"text": wrapped(title, 28), "font_size": 12}, row=len(models), col=column)
-    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1], ticktext=["0", percent(0.5), percent(1)], col=1)
+    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5], ticktext=["0", percent(0.5)], col=1)
     return figure
+
+
+def _name_marks(figure: go.Figure, shift: float) -> int:
+    """Name the marks above their panels, which a phone has more room for than for a legend; return the number of lines.
+    shift: pixels between the panels and the names.
+    """
+    named = {trace.name: trace for trace in sorted(figure.data, key=lambda trace: -trace.legendrank)}
+    panels: dict[int, list[str]] = {}
+    for name, trace in sorted(named.items(), key=lambda one: one[1].legendrank):
+        sign = "■" if trace.type == "bar" else "○" if trace.marker.symbol == "circle-open" else "●"
+        column = 1 if trace.legendrank < _OF_MOVEMENT else 2
+        panels.setdefault(column, []).append(f"<span style='color:{trace.marker.color}'>{sign}</span> {name}")
+    texts = {}
+    for column, marks in panels.items():
+        wide = _BESIDE if column == 1 else 1
+        texts[column] = ["   ".join(marks[start : start + wide]) for start in range(0, len(marks), wide)]
+    for column, lines in texts.items():
+        figure.add_annotation(
+            x=next(figure.select_xaxes(row=1, col=column)).domain[0],
+            xref="paper",
+            xanchor="left",
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            yshift=shift,
+            align="left",
+            showarrow=False,
+            font_size=12,
+            text="<br>".join(lines),
+        )
+    return max(map(len, texts.values()))
 
 
 def _row_axis(model: LayerKinds) -> dict[str, object]:
@@ -174,6 +205,7 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int, named: set[str]) 
                 text=[percent(value, 0) if value >= _LABELLED else "" for value in portions[:, kind]],
                 textposition="inside",
                 insidetextanchor="middle",
+                constraintext="none",
                 textangle=0,
                 textfont={"size": _LABEL, "color": ink_on(color)},
                 customdata=of,
@@ -206,7 +238,7 @@ def _beside_nulls(figure: go.Figure, births: Births, most: float, row: int, name
                 orientation="h",
                 name=births.name,
                 legendgroup=births.name,
-                legendrank=101,
+                legendrank=_OF_MOVEMENT + 2,
                 showlegend=births.name not in named,
                 marker={"color": REFERENCE, "opacity": 0.5, "line": {"width": 0}},
                 customdata=told,
@@ -230,7 +262,7 @@ def _beside_nulls(figure: go.Figure, births: Births, most: float, row: int, name
                 mode="markers",
                 name=name,
                 legendgroup=name,
-                legendrank=100,
+                legendrank=_OF_MOVEMENT,
                 showlegend=name not in named,
                 marker={"color": SINK, "symbol": symbol, "size": 9, "line": {"width": 2, "color": SINK}},
                 customdata=np.stack([low, high], axis=1),

@@ -14,7 +14,6 @@ from analysis.findings.layers import (
     share_range,
     strengths_of_others,
 )
-from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import of_all_kinds
 from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number
@@ -24,19 +23,19 @@ from analysis.words import counted, in_sentence, listed
 
 
 def sinks_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, str]:
-    """Return which tokens the sinks of the first set are, and in how many layers they move more than every null; the
-    others have theirs by `sinks_of_set`. told: of `answers`.
+    """Return which tokens the sinks of the first set are, and in how many layers those of the first two sets move more
+    than every null. told: of `answers`.
     """
-    name, recordings = next(iter(sets.items()))
-    return _kinds(told[name], f" of {in_sentence(name)}"), _moves(recordings, told[name])
+    name = next(iter(sets))
+    return _kinds(told[name], f" of {in_sentence(name)}"), _moves(sets, told)
 
 
-def sinks_of_set(recordings: RecordingSet, answer: SetAnswer, in_headline: bool) -> str:
+def sinks_of_set(answer: SetAnswer, in_headline: bool) -> str:
     """Return what stands above the figure of one set. in_headline: it is the first, whose headline is told already, so
     that the kinds of its other layers follow.
     """
     if not in_headline:
-        return f"{_kinds(answer)} {_moves(recordings, answer)}".strip()
+        return _kinds(answer)
     others = [f"{_title(lead)} in {_in_layers(lead.layers, answer)}" for lead in answer.leads[1:]]
     return f"Over-represented elsewhere: {listed(others)}." if others else ""
 
@@ -74,8 +73,12 @@ def _in_layers(numbers: Sequence[int], answer: SetAnswer) -> str:
 # --- whether they move ------------------------------------------------------------------------------------------
 
 
-def _moves(recordings: RecordingSet, answer: SetAnswer) -> str:
-    """Tell in how many layers the sinks of a set move more than every null, or why that cannot be told."""
+def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
+    """Tell in how many layers the sinks of the first set move more than every null, or why that cannot be told; and in
+    how many those of the second do.
+    """
+    (name, recordings), *others = sets.items()
+    answer = told[name]
     if not _with_sinks(answer):
         return ""
     nulls = movement_nulls(answer.layers)
@@ -88,13 +91,17 @@ def _moves(recordings: RecordingSet, answer: SetAnswer) -> str:
         )
     by = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].title
     found, layers = beyond_every_null(answer.layers), len(answer.layers)
-    if not found:
-        return f"In no layer do sinks move significantly more than chance ({by})."
-    few = "only " if len(found) <= layers / 2 else ""
-    where = f": {_in_layers(found, answer)}" if len(found) < layers else ""
-    return (
-        f"Sinks move significantly more than chance ({by}) in {few}{len(found)} of {counted(layers, 'layer')}{where}."
+    than = f"significantly more than chance ({by})"
+    beside = "".join(
+        f"; in {in_sentence(other)}, in {len(beyond_every_null(told[other].layers)) or 'none'}"
+        for other, _ in others[:1]
+        if movement_nulls(told[other].layers) == nulls
     )
+    if not found:
+        return f"In no layer do sinks move {than}{beside}."
+    few = "only " if len(found) <= layers / 2 else ""
+    where = f" ({_in_layers(found, answer)})" if len(found) < layers else ""
+    return f"Sinks move {than} in {few}{len(found)} of {counted(layers, 'layer')}{where}{beside}."
 
 
 # --- how strong -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ them. On narrow windows the columns stand one beneath the other.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -37,10 +38,12 @@ _PAIR = f"""<style>
 </style>"""
 
 
-def figures_beside(count: int, key: str) -> Sequence[DeltaGenerator]:
-    """Return the places of figures that stand beside each other, on narrow windows one beneath the other."""
+def figures_beside(count: int, key: str, **options: Any) -> Sequence[DeltaGenerator]:
+    """Return the places of figures that stand beside each other, on narrow windows one beneath the other. options: of
+    `st.columns`.
+    """
     st.html(_PAIR)
-    return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium")
+    return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium", **options)
 
 
 def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:

@@ -109,7 +109,7 @@ def headline(**sets: RecordingSet) -> str:
 
 def above_figure(recordings: RecordingSet, first: bool = False) -> str:
     """Return what stands above the figure of a set."""
-    return str(finding_of("sinks of a set", recordings, answer_of(recordings), first))
+    return str(finding_of("sinks of a set", answer_of(recordings), first))
 
 
 def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
@@ -133,7 +133,7 @@ def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_
 
 def test_above_its_figure_a_set_has_its_own_answer_and_the_first_one_what_the_headline_leaves_out() -> None:
     recordings = masked_first(0)
-    assert above_figure(recordings).startswith("In layers 0 and 1, ") and "significantly" in above_figure(recordings)
+    assert above_figure(recordings).startswith("In layers 0 and 1, ") and above_figure(recordings).count(".") == 1
     sinks = recordings.arrays["trained.sinks"].copy()
     sinks[:, 2:, KINDS.index("word")] *= 50
     both = changed(recordings, trained__sinks=sinks)
@@ -147,10 +147,13 @@ def test_above_its_figure_a_set_has_its_own_answer_and_the_first_one_what_the_he
 def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -> None:
     births = times(a_set(0), "trained.births", [9, 1, 1, 1])
     some = masked_first(0, trained__births=births)
-    assert headline(one=some).endswith("more than chance (all 4 nulls) in only 1 of 4 layers: layer 0.")
+    assert headline(one=some).endswith("more than chance (all 4 nulls) in only 1 of 4 layers (layer 0).")
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
     assert headline(one=every).endswith("more than chance (all 4 nulls) in 4 of 4 layers.")
+    assert headline(one=some, two=every).endswith("in only 1 of 4 layers (layer 0); in two, in 4.")
+    assert headline(one=every, two=a_set(0)).endswith("in 4 of 4 layers; in two, in none.")
     assert "more than chance (shares held fixed)" in headline(one=a_set(2, models=0))
+    assert "in two" not in headline(one=some, two=a_set(2, models=0)), "held against other nulls"
 
 
 def test_the_range_of_the_nulls_ends_where_the_verdict_turns() -> None:

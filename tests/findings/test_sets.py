@@ -205,7 +205,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert moved.figure.data[-1].name == "observed", "its nulls are drawn beneath it"
     assert moved.figure.data[-1].legendrank < moved.figure.data[0].legendrank
     titles = [annotation.text for annotation in moved.figure.layout.annotations]
-    assert len(titles) == len(recording_sets.PANELS) + 1
+    assert len(titles) == len(recording_sets.PANELS)
     assert all(len(line) <= 22 for title in titles for line in title.split("<br>"))
     names = {trace.name for trace in moved.figure.data}
     assert names == {"observed", *(null.title for null in MOVEMENT_NULLS.values())}

@@ -84,7 +84,10 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
         [jobs[1].id, jobs[0].id]
     )
     assert said.index("of the diffusion model") < said.index("Left-to-right twin**")
-    assert said.count("Sinks move significantly more than chance (all 4 nulls) in 4 of 4 layers.") == 2
+    assert (
+        "Sinks move significantly more than chance (all 4 nulls) in 4 of 4 layers; in the left-to-right twin, in 4."
+        in said
+    )
     assert "Over all layers a sink draws " in said and "scrambled weights: at most " in said
     assert len(charts(test)) == 4
     exported = test.session_state["exhibits"]

@@ -117,7 +117,9 @@ def _of_layers(sets: list[OpenSet], told: Answers) -> None:
     figures = list(zip(sets, _layers(sets), strict=True))
     for start in range(0, len(figures), 2):
         row = figures[start : start + 2]
-        for column, (one_set, figure) in zip(figures_beside(len(row), f"layers_{start}"), row, strict=True):
+        for column, (one_set, figure) in zip(
+            figures_beside(len(row), f"layers_{start}", vertical_alignment="bottom"), row, strict=True
+        ):
             with column:
                 _chart(figure, f"layers_{one_set.key}")
     _next_steps()
@@ -175,7 +177,9 @@ def _moves(sets: list[OpenSet], told: Answers) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
     for start in range(0, len(sets), 2):
         row = sets[start : start + 2]
-        for column, one_set in zip(figures_beside(len(row), f"moves_{start}"), row, strict=True):
+        for column, one_set in zip(
+            figures_beside(len(row), f"moves_{start}", vertical_alignment="bottom"), row, strict=True
+        ):
             with column:
                 figure = _movement(one_set, recording_sets.PANELS[:1])
                 _chart(replace(figure, finding=told[one_set.name].movement), f"movement_{one_set.key}")
