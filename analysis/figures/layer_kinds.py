@@ -17,7 +17,7 @@ _MOST_NAMED = 16  # layers up to which each is named
 _APART = 1.4  # rows between that of all tokens and the first layer's
 _LABEL, _LABELLED = 11, 0.13  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
-_KEY_LINE, _KEY_ROOM = 17, 14  # pixels of a line that names marks, and between these and the panels
+_KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE, _OF_MOVEMENT = 2, 100  # kinds that a line names, and the least rank of a mark of movement
 _NAME = 22  # pixels of a model's name above its panels
 _WIDTHS = (0.62, 0.38)
@@ -71,7 +71,7 @@ class Births:
     def name(self) -> str:
         """What the range is called in the legend."""
         nulls = "the null" if len(self.nulls) == 1 else f"{len(self.nulls)} nulls"
-        return (
+        return f"range of {nulls}{', 95 %' if self.tested else ''}"
             f"what {nulls} explain{'s' if len(self.nulls) == 1 else ''} (95 %)" if self.tested else f"range of {nulls}"
         )
 
@@ -145,7 +145,7 @@ def _name_marks(figure: go.Figure, shift: float) -> int:
     for name, trace in sorted(named.items(), key=lambda one: one[1].legendrank):
         sign = "■" if trace.type == "bar" else "○" if trace.marker.symbol == "circle-open" else "●"
         column = 1 if trace.legendrank < _OF_MOVEMENT else 2
-        panels.setdefault(column, []).append(f"<span style='color:{trace.marker.color}'>{sign}</span> {name}")
+        panels.setdefault(column, []).append(f"<span style='color:{trace.marker.color};font-size:16px'>{sign}</span> {name}")
     texts = {}
     for column, marks in panels.items():
         wide = _BESIDE if column == 1 else 1

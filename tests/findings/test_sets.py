@@ -261,7 +261,7 @@ def test_models_beside_each_other_have_one_axis_and_mark_the_layers_that_exceed_
     assert first.finding != second.finding and second.finding.startswith("In ")
     edge = first.figure.layout.xaxis2.range[1]
     for shown, name in ((first, "one"), (second, "two")):
-        [band] = [trace for trace in shown.figure.data if trace.name == "what 4 nulls explain (95 %)"]
+        [band] = [trace for trace in shown.figure.data if trace.name == "range of 4 nulls, 95 %"]
         filled = [y for trace in shown.figure.data if trace.name == layer_kinds.BEYOND for y in trace.y]
         ends = np.array(band.base) + np.array(band.x)
         assert (ends <= edge + 1e-6).all(), "a wider range ends at the edge"
