@@ -93,7 +93,8 @@ def _of_layers(
     if judged:
         band = (
             f" Grey: new sinks per step that at least one null explains ({listed(_NULLS)}), by joint 95 % intervals of "
-            "the differences. It runs to the edge where it goes beyond the axis. A dot to the right of it: significantly more than every null."
+            "the differences. It ends at the edge where it goes beyond the axis. "
+            "A dot to the right of it: significantly more than every null."
         )
     row = KIND_MEASURES["portion"]
     return Exhibit(

@@ -72,8 +72,6 @@ class Births:
         """What the range is called in the legend."""
         nulls = "the null" if len(self.nulls) == 1 else f"{len(self.nulls)} nulls"
         return f"range of {nulls}{', 95 %' if self.tested else ''}"
-            f"what {nulls} explain{'s' if len(self.nulls) == 1 else ''} (95 %)" if self.tested else f"range of {nulls}"
-        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,8 @@ def _name_marks(figure: go.Figure, shift: float) -> int:
     for name, trace in sorted(named.items(), key=lambda one: one[1].legendrank):
         sign = "■" if trace.type == "bar" else "○" if trace.marker.symbol == "circle-open" else "●"
         column = 1 if trace.legendrank < _OF_MOVEMENT else 2
-        panels.setdefault(column, []).append(f"<span style='color:{trace.marker.color};font-size:16px'>{sign}</span> {name}")
+        style = f"color:{trace.marker.color};font-size:16px"
+        panels.setdefault(column, []).append(f"<span style='{style}'>{sign}</span> {name}")
     texts = {}
     for column, marks in panels.items():
         wide = _BESIDE if column == 1 else 1

@@ -165,7 +165,7 @@ def _draw(run: str) -> None:
     overview = claims_figure(verdicts)
     exhibit_text("What papers claim", summary_line(verdicts), "", "claims_summary")
     if overview is not None:
-        chart(replace(overview, title="Each claim beside its null"), "claims")
+        chart(replace(overview, title="Each claim beside its null"), "claims_overview")
     untold = [one for one in verdicts if one.excess is None]
     if untold:
         st.markdown("\n".join(f"- {plain(one.claim.sentence)} :gray[{plain(one.needed)}]" for one in untold))
