@@ -121,7 +121,9 @@ def claims_figure(verdicts: Sequence[ClaimVerdict]) -> Exhibit | None:
         ClaimRow(
             one.claim.sentence.removesuffix("."),
             one.verdict,
-            *(end / one.claim.margin for end in (one.excess.value, one.excess.low, one.excess.high)),
+            one.excess.value / one.claim.margin,
+            one.excess.low / one.claim.margin,
+            one.excess.high / one.claim.margin,
             estimate_words(one),
         )
         for name in _COUNTED

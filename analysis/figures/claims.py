@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, as_text, layout, wrapped
 
-_ROW, _AROUND = 58, 120  # pixels of a claim, and above and beneath all
+_ROW, _AROUND = 52, 120  # pixels of a claim, and above and beneath all
 _LETTERS = 54  # of a line of a claim, which a phone holds
 _FARTHEST = 5.0  # of the smallest difference that counts: what lies further stands at the edge
 
@@ -35,8 +35,8 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
         np.clip([getattr(row, end) for row in rows], -_FARTHEST, _FARTHEST) for end in ("value", "low", "high")
     )
     for verdict, (color, symbol) in looks.items():
-        at = np.flatnonzero([row.verdict == verdict for row in rows])
-        if not len(at):
+        at = [place for place, row in enumerate(rows) if row.verdict == verdict]
+        if not at:
             continue
         away = np.array([abs(rows[place].value) > _FARTHEST for place in at])
         further = np.where(value[at] > 0, "triangle-right", "triangle-left")
@@ -67,9 +67,9 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
             )
         )
     for place, row in enumerate(rows):
-        for at, dash in ((0, "solid"), (1, "dot")):  # beneath its name, which they would cross
+        for number, dash in ((0, "solid"), (1, "dot")):  # beneath its name, which they would cross
             line = {"color": REFERENCE, "width": 2, "dash": dash}
-            figure.add_shape(type="line", x0=at, x1=at, y0=place - 0.2, y1=place + 0.35, line=line)
+            figure.add_shape(type="line", x0=number, x1=number, y0=place - 0.2, y1=place + 0.35, line=line)
         figure.add_annotation(
             x=0,
             xref="paper",

@@ -1,12 +1,13 @@
 """Verdicts on claims: every row holds on a result built to satisfy it, and does not on one built to break it."""
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, VERDICTS, claim_verdicts
-from analysis.exhibits.claims import as_document, claim_figure, claims_table, summary_line
+from analysis.exhibits.claims import as_document, claim_figure, claims_figure, claims_table, summary_line
 from analysis.jobs.claim_measures import NULLS
 from analysis.specs import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, ClaimsSpec, ModelSpec
 from docs import claims as claims_page
@@ -120,6 +121,11 @@ def test_table_figure_and_document_hold_every_number():
     assert "LLaDA-8B" in table.set_index("claim").loc[CLAIMS["discount-helps"].sentence, "published"]
     shown = {one.claim.name: claim_figure(one) for one in verdicts}
     assert shown["discount-helps"] is None
+    overview = claims_figure(verdicts)
+    assert overview is not None and overview.title == summary_line(verdicts).removesuffix(".")
+    drawn = {trace.name: len(trace.y) for trace in overview.figure.data}
+    assert drawn == Counter(one.verdict for one in verdicts if one.excess is not None)
+    assert claims_figure([one for one in verdicts if one.excess is None]) is None
     figure = shown["small-values"]
     assert figure is not None and len(figure.table) == 1 + 2 * 3 and figure.finding
     assert "smallest difference asked about" in {trace.name for trace in figure.figure.data}
