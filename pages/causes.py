@@ -11,19 +11,20 @@ from pages.parts.causes.beside import beside_another
 from pages.parts.causes.eviction import EVICTION
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
+from pages.parts.primary_link import link_buttons
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.side import plots_and_controls
 from pages.parts.study.other_models import other_models
 
 
-def _after_hiding(source: str) -> None:
-    """Draw the way to the next page, and what is known of other models. source: of the model hidden in."""
-    st.page_link("pages/prune.py", label="Discount them when pruning", icon=":material/content_cut:")
-    other_models(source)
+def _discount() -> None:
+    """Draw the way to the next page."""
+    with link_buttons("causes_next"):
+        st.page_link("pages/prune.py", label="**Discount them when pruning**", icon=":material/content_cut:")
 
 
-HIDING = replace(ABLATION, others=_after_hiding)
+HIDING = replace(ABLATION, next_step=_discount, others=other_models)
 OVER_PROMPTS = {"Many prompts": HIDING, "Cache eviction": EVICTION}
 OF_ONE = {"One prompt": ablation, "Dense against pruned": beside_another}
 VIEWS = ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")

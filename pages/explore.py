@@ -23,7 +23,7 @@ from pages.parts.explore.lens import logit_lens
 from pages.parts.explore.massive import massive_activations
 from pages.parts.explore.parallel import parallel_writing
 from pages.parts.explore.record_with import record_with
-from pages.parts.explore.replay import replay
+from pages.parts.explore.replay import NEXT, replay
 from pages.parts.explore.text import text
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
@@ -64,15 +64,22 @@ TABS = {
     "Massive activations": Tab(massive_activations),
     "Geometry": Tab(geometry, ()),
 }
-_TAB, _KEPT, _TOP = "tab", "tab_kept", "explore_top"
+_TAB, _KEPT, _TOP, _TITLE = "tab", "tab_kept", "explore_top", "explore_title"
 _LEFT = 236  # pixels of the prompt's column
-# What is asked stands to the left of what is shown, above it where the page is narrow.
+# What is asked stands to the left of what is shown, above it where the page is narrow. On a wide page the title takes
+# no row of its own, and the buttons of the next step stand to the right of the explorer's own.
 _STYLE = f"""<style>
 @media (min-width:1100px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{flex:0 0 {_LEFT}px;
 width:{_LEFT}px;min-width:0}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:last-child{{flex:1 1 0;
 min-width:0}}
+[data-testid='stLayoutWrapper']:is(:has(>.st-key-{_TITLE}),:has(>.st-key-buttons_{NEXT})){{height:0;
+margin-bottom:-1rem}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{padding-top:3.6rem}}
+.st-key-{_TITLE} h1{{padding:0}}
+.st-key-buttons_{NEXT}{{position:relative;z-index:1;justify-content:flex-end;margin-left:auto;width:fit-content}}
+.st-key-explorer{{--sx-band:2.25rem;--sx-beside:22rem}}
 .st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
@@ -92,7 +99,7 @@ min-width:0}}
 
 def main() -> None:
     """Draw the page."""
-    st.title("Explore")
+    st.container(key=_TITLE).title("Explore")
     start_exhibits()
     record = shown_recording()
     if record is not None and record.state == "done":

@@ -12,16 +12,17 @@ NOTHING = "No effect is told from its control."
 
 
 def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str]) -> dict[str, Any]:
-    """Effects with their intervals, means, and every prompt by itself. What was found, as it is written."""
+    """Levels and effects with their intervals, means, and every prompt by itself. What was found, as it is written."""
     from analysis.evaluation.ablation_effects import MEASURES
     from analysis.exhibits import ablation as exhibits
     from analysis.figures.export import Exhibit
     from analysis.findings import said_of
 
     prompts = [str(prompt) for prompt in spec.prompts]
+    levels = [shown for name in MEASURES if (shown := exhibits.levels_beside(summary, name)) is not None]
     effects = [shown for name in MEASURES if (shown := exhibits.effects_of(summary, name)) is not None]
     means = exhibits.means(summary["rows"])
-    tables = {shown.name: shown.table for shown in effects}
+    tables = {shown.name: shown.table for shown in (*levels, *effects)}
     tables |= {"means": means, "prompts": exhibits.single_prompts(summary["rows"], prompts)}
     study = {
         "spec": spec.model_dump(mode="json"),
@@ -32,7 +33,7 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
     method = Exhibit("How it was measured", " ".join([exhibits.METHOD, *notes]))
     means_shown = Exhibit("Means over the prompts", "Target and matched control of every condition.", table=means)
     words = in_words(study["shown"], "What {name} loses without its sinks", NOTHING)
-    write(folder, "What sinks do", study, [*words, *effects, means_shown, method], tables)
+    write(folder, "What sinks do", study, [*words, *levels, *effects, means_shown, method], tables)
     return study
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from analysis.specs import CONTROLS, MASS_TOLERANCE
-from analysis.statistics.clustered import as_json, difference
+from analysis.statistics.clustered import as_json, difference, estimate
 from analysis.statistics.differences import Difference, in_family
 
 
@@ -19,6 +19,7 @@ class Measure(NamedTuple):
     """A number per prompt. axis: with its unit. percent: a share. untouched: its value where nothing is acted on, or
     the name of the numbers that hold it. tested: differences in it are tested and drawn; if not, it stands in tables
     alone. change, change_axis: what its differences are called where they are drawn, more change to the right.
+    level_axis: the axis of what is changed.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Measure(NamedTuple):
     tested: bool = True
     change: str = ""
     change_axis: str = ""
+    level_axis: str = ""
 
     @property
     def falls(self) -> bool:
@@ -41,16 +43,18 @@ MEASURES: Final[Mapping[str, Measure]] = {
         "KL divergence from the untouched prediction (nats)",
         False,
         0.0,
-        change="Change of the predictions",
-        change_axis="more change than with the control (nats)",
+        change="Divergence of the predictions",
+        change_axis="more divergence than with the control (KL, nats)",
+        level_axis="divergence from the untouched (KL, nats)",
     ),
     "aligned": Measure(
         "Agreement with the untouched text",
         "share of tokens in common, aligned",
         True,
         1.0,
-        change="Change of the text",
+        change="Changed tokens",
         change_axis="more changed tokens than with the control (of 100)",
+        level_axis="changed tokens (of 100)",
     ),
     "agreement": Measure(
         "Agreement by position",
@@ -199,6 +203,39 @@ class Levels(NamedTuple):
 
 def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
     """Return the levels of which an effect is the difference. rows: of the same summary. effect: one with a value."""
+    first, _, compared = _sides(rows, effect)
+    level = float(np.mean(np.array(first[effect["measure"]])[compared]))
+    return Levels(level, level - effect["value"], float(np.mean(np.array(first["share"])[compared])))
+
+
+class Change(NamedTuple):
+    """How far acting on some positions changes what a model does: the mean over n prompts with its interval, NaN where
+    there is none. share: of all attention, that the positions drew.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    share: float
+
+
+def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
+    """Return what the target and its control change, over the prompts of which an effect is the difference."""
+    *sides, compared = _sides(rows, effect)
+    clusters = _clusters(sides[0], compared) if compared.sum() > 1 else np.zeros(0)
+    found = []
+    for row in sides:
+        values = np.array(row[effect["measure"]], float)[compared]
+        values = 1 - values if MEASURES[effect["measure"]].falls else values
+        mean = estimate(values, clusters) if len(clusters) else None
+        ends = (np.nan, np.nan) if mean is None else (mean.low, mean.high)
+        found.append(Change(float(values.mean()), *ends, len(values), float(np.mean(np.array(row["share"])[compared]))))
+    return found[0], found[1]
+
+
+def _sides(rows: Sequence[Row], effect: Row) -> tuple[Row, Row, np.ndarray]:
+    """Return the rows of an effect's target and of its control, and which prompts are compared, (prompts,) bool."""
     by_name = {(row["intervention"], row["target"], control_of(row)): row for row in rows}
     done, target, against = effect["intervention"], effect["target"], effect["against"]
     first = by_name[done, target, ""]
@@ -211,8 +248,7 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
         compared &= np.array(second["share"]) > 0
     if not compared.any():  # of prompts that are done while others run, rows hold the means alone
         compared[:] = True
-    level = float(np.mean(np.array(first[effect["measure"]])[compared]))
-    return Levels(level, level - effect["value"], float(np.mean(np.array(first["share"])[compared])))
+    return first, second, compared
 
 
 def answer_rows(effects: Sequence[Row], measure: str, controls: Collection[str] = CONTROLS) -> list[Row]:

@@ -7,21 +7,24 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.ablation_effects import (
+    COUNT,
+    MASS,
     MEASURES,
     answer_rows,
     as_change,
+    changes_of,
     control_of,
     effect_of,
     levels_of,
     shown,
 )
-from analysis.figures.causes import DifferenceRow, control_differences
+from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.findings.ablations import Summary, named, without_sinks
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, interval_words
-from analysis.words import counted
+from analysis.words import counted, percent
 
 NUMBERS: Mapping[str, str] = {"share": "attention acted on", "count": "positions acted on"} | {
     name: measure.axis for name, measure in MEASURES.items()
@@ -31,6 +34,7 @@ NAT = (
     "Nats measure how far predictions move: by 0.04 nats, a token that the untouched model predicts is 4 % less likely "
     "(geometric mean)."
 )
+_MINUS = {"sinks minus it": "value", "its low": "low", "its high": "high", "p_holm": "p_holm"}
 METHOD = (
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
     "chooses the positions, a second one is intervened on and predicts the tokens. Differences: target minus control, "
@@ -42,24 +46,65 @@ METHOD = (
 )
 
 
-def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit | None:
-    """Target minus control in a row of `MEASURES`, a dot each with its interval; None where there is none.
+def levels_beside(summary: Summary, name: str) -> Exhibit | None:
+    """What hiding the sinks changes in a row of `MEASURES`, beside what hiding each control does; None without one."""
+    measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASS))
+    if not drawn or not measure.level_axis:
+        return None
+    unit, (first, last), prompts = POINTS if measure.percent else NATS, summary["layers"], summary["prompts"]
+    sides = [changes_of(summary["rows"], effect) for effect in drawn]
+    hidden = {"sinks": sides[0][0]} | {
+        CONTROLS[effect["against"]].title: control for effect, (_, control) in zip(drawn, sides, strict=True)
+    }
+    told = ["sinks minus control"]
+    told += [interval_words(effect_of(as_change(effect)), unit).replace(f" {unit.name}", "") for effect in drawn]
+    tests = max(effect.get("tests", len(drawn)) for effect in drawn)
+    return Exhibit(
+        measure.change,
+        f"Means over {prompts} prompts, layers {first} to {last}, with 95 % intervals; filled: differs significantly "
+        f"from the sinks. Significant: after Holm correction over {counted(tests, 'test')}.{without_sinks(drawn[0])}"
+        + ("" if measure.percent else f" {NAT}"),
+        levels_with_differences(
+            [
+                LevelRow(
+                    f"{called} ({percent(level.share, 0)}{' of the attention' if place == 0 else ''}"
+                    f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'})",
+                    unit.scale * level.value,
+                    unit.scale * level.low,
+                    unit.scale * level.high,
+                    place == 0 or shown(drawn[place - 1]),
+                    told[place],
+                )
+                for place, (called, level) in enumerate(hidden.items())
+            ],
+            measure.level_axis,
+        ),
+        pd.DataFrame(
+            [
+                {"hidden": called, "attention": level.share, "value": level.value, "low": level.low}
+                | {"high": level.high, "n": level.n}
+                | {name: effect.get(end) for name, end in _MINUS.items()}
+                for (called, level), effect in zip(hidden.items(), [{}, *map(as_change, drawn)], strict=True)
+            ]
+        ),
+        formula=METHOD,
+        name=f"levels-{name}",
+    )
 
-    answering: the effects of the answer alone, those of the sinks under the first intervention.
-    """
+
+def effects_of(summary: Summary, name: str) -> Exhibit | None:
+    """Target minus control in a row of `MEASURES`, a dot each with its interval; None where there is none."""
     measure = MEASURES[name]
-    family = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
-    drawn = answer_rows(family, name) if answering else family
+    drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
     if not drawn:
         return None
     first, last = summary["layers"]
     levels = [levels_of(summary["rows"], effect) for effect in drawn]
     tested = [shown(effect) for effect in drawn]
     changes = [as_change(effect) for effect in drawn]
-    alone = len({(effect["target"], effect["intervention"]) for effect in drawn}) == 1 and drawn[0]["target"] == "sinks"
     unit = POINTS if measure.percent else NATS
     of = "of 100 tokens" if measure.falls else unit.name
-    tests = max(effect.get("tests", len(family)) for effect in family)
+    tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     return Exhibit(
         measure.change or measure.title,
         f"Target minus control, {of}, with its 95 % interval; right of the line the target changes more. Filled: "
@@ -70,8 +115,8 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit 
         control_differences(
             [
                 DifferenceRow(
-                    _called(effect, alone),
-                    "sinks" if alone else INTERVENTIONS[effect["intervention"]].title,
+                    named(effect),
+                    INTERVENTIONS[effect["intervention"]].title,
                     unit.scale * change["value"],
                     unit.scale * change["low"],
                     unit.scale * change["high"],
@@ -95,7 +140,7 @@ def effects_of(summary: Summary, name: str, answering: bool = False) -> Exhibit 
             ]
         ),
         formula=METHOD,
-        finding=finding_of("loss without sinks", levels[0], name) if alone else finding_of("sides of effects", changes),
+        finding=finding_of("sides of effects", changes),
         name=f"effects-{name}",
     )
 
@@ -129,9 +174,3 @@ def _condition(row: Mapping[str, Any]) -> dict[str, str]:
         "which": f"control: {CONTROLS[control_of(row)].title}" if control_of(row) else "target",
         "done to them": INTERVENTIONS[row["intervention"]].title,
     }
-
-
-def _called(effect: Mapping[str, Any], alone: bool) -> str:
-    """Return the name of a comparison, without its target where there is no other."""
-    against = effect["against"]
-    return CONTROLS[against].title if alone and against in CONTROLS else named(effect)

@@ -168,6 +168,75 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
     return figure
 
 
+@dataclass(frozen=True)
+class LevelRow:
+    """What hiding some positions changes, with its interval; NaN where there is none. filled: differs significantly
+    from the first row. told: the difference from it in words, at the right.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    filled: bool
+    told: str
+
+
+def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure:
+    """A row for what is hidden, the sinks first: its level with the interval, and at the right the difference."""
+    figure = go.Figure()
+    places = np.arange(len(rows))
+    value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
+    for at, color in ((places[:1], SINK), (places[1:], REFERENCE)):
+        figure.add_trace(
+            go.Scatter(
+                x=value[at],
+                y=at,
+                mode="markers",
+                showlegend=False,
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": np.nan_to_num(high - value)[at],
+                    "arrayminus": np.nan_to_num(value - low)[at],
+                    "thickness": 2,
+                    "width": 5,
+                    "color": color,
+                },
+                marker={
+                    "size": 11,
+                    "color": color,
+                    "line": {"width": 2, "color": color},
+                    "symbol": ["circle" if rows[place].filled else "circle-open" for place in at],
+                },
+                text=[as_text(rows[place].name) for place in at],
+                customdata=np.stack([low[at], high[at]], axis=-1),
+                hovertemplate="%{text}<br>%{x:.3g} [%{customdata[0]:.3g}, %{customdata[1]:.3g}]<extra></extra>",
+            )
+        )
+    layout(figure, wrapped(x_title, 40), "", height=80 + 60 * len(rows))
+    for place, row in enumerate(rows):  # above its line, so that the plot has the whole width on a phone, too
+        for x, text in ((0, wrapped(row.name, 30)), (1, f"<b>{as_text(row.told)}</b>" if place else as_text(row.told))):
+            side = "right" if x else "left"
+            figure.add_annotation(
+                x=x,
+                xref="paper",
+                xanchor=side,
+                y=place,
+                yshift=9,
+                yanchor="bottom",
+                align=side,
+                showarrow=False,
+                text=text,
+            )
+    figure.update_layout(margin_l=14, margin_r=14, margin_t=8)
+    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.7, -0.7], zeroline=False)
+    figure.update_yaxes(automargin=False)
+    most = np.nanmax(np.fmax(high, value))
+    figure.update_xaxes(zeroline=False, tickformat="~g", nticks=6, range=[0, 1.06 * most or 1.0])
+    return figure
+
+
 def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, labels: list[str]) -> go.Figure:
     """In which step each position was filled in two texts, (2, S), −1 where in none; joined by a line, in another
     colour where the tokens differ in the end (S,).

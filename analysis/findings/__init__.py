@@ -58,7 +58,6 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("first policy", "evict", implementation="analysis.findings.evictions:headline"),
     Finding("other policies", "evict", implementation="analysis.findings.evictions:others"),
     Finding("tests of policies", "evict", implementation="analysis.findings.ablations:correction"),
-    Finding("loss without sinks", "effects", implementation="analysis.findings.ablations:without_its_sinks"),
     Finding("sides of effects", "effects", implementation="analysis.findings.ablations:sides"),
     Finding("least kept", "effects", implementation="analysis.findings.evictions:least_kept"),
     Finding("sides of policies", "effects", implementation="analysis.findings.evictions:sides"),

@@ -11,10 +11,10 @@ from analysis.evaluation.ablation_effects import (
     MASS,
     MEASURES,
     UNIT,
-    Levels,
     Row,
     answer_rows,
     as_change,
+    changes_of,
     control_of,
     effect_of,
     shown,
@@ -32,69 +32,85 @@ _FEW = 4  # effects of which each is named
 
 # --- the answer -------------------------------------------------------------------------------------------------
 
-_THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens with as much attention"}
+_THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens of equal attention"}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "aligned"
+_MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
 def answer(summary: Summary) -> list[str]:
-    """Say whether hiding the sinks changes more than hiding each control does: of the text, then of the predictions.
-    Empty where sinks were not compared.
+    """Say whether hiding the sinks changes more than hiding each control does: of the text, of the predictions, and per
+    unit of attention. Empty where sinks were not compared.
     """
-    if told := _no_sinks(summary["rows"]):
+    rows, effects = summary["rows"], summary["effects"]
+    if told := _no_sinks(rows):
         return [told]
-    text = _answer_on(summary["effects"], _TEXT, "Hiding the sinks changes the text", "the text changes")
-    who = "It changes the predictions" if text else "Hiding the sinks changes the predictions"
-    return list(filter(None, (text, _answer_on(summary["effects"], _PREDICTIONS, who, "the predictions change"))))
+    return list(filter(None, (_text(rows, effects), _predictions(effects), _per_unit(effects))))
 
 
-def _answer_on(effects: Sequence[Row], measure: str, hiding: str, changes: str) -> str:
-    """Say on which side of each control one measure lies, with the differences and their intervals. hiding, changes:
-    how it begins where sinks are hidden, and where something else is done to them.
-    """
-    rows = answer_rows(effects, measure)
-    by_control = {row["against"]: as_change(row) for row in rows if row["against"] in (*_THAN, UNIT)}
-    compared = [control for control in _THAN if control in by_control]
+def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:
+    """The changes of the answer in a measure by their control."""
+    return {row["against"]: as_change(row) for row in answer_rows(effects, measure, tuple(_THAN))}
+
+
+def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
+    """Say how many tokens change with the sinks hidden, and whether that is more than with each control."""
+    compared = _compared(effects, _TEXT)
     if not compared:
         return ""
-    done = rows[0]["intervention"]
-    begins = hiding if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: {changes}"
-    than = "than hiding" if done == "attention" else "than with"
-    sides: dict[int, list[str]] = {}
-    for place, control in enumerate(compared):
-        words = f"{_THAN[control]} ({_amount(by_control[control], short=place > 0)})"
-        sides.setdefault(side_of(effect_of(by_control[control])), []).append(words)
-    told = [f"{word} {than} {' or '.join(sides[side])}" for side, word in ((1, "more"), (-1, "less")) if side in sides]
-    open_ = f"not significantly more or less {than} {' or '.join(sides[0])}" if 0 in sides else ""
-    clauses = " but ".join(told)
-    if open_:
-        clauses = f"{clauses}, and {open_}" if clauses else open_
-    missed = _detectable(by_control[COUNT]) if not told and COUNT in by_control else ""
-    return f"{begins} {clauses}{_per_unit(by_control.get(UNIT))}.{missed}"
+    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _TEXT, tuple(compared))}
+    changed = f"{_tokens(next(iter(levels.values()))[0].value)} of 100 tokens"
+    done = next(iter(compared.values()))["intervention"]
+    begins, than = f"Sinks, {INTERVENTIONS[done].title}: {changed} change", "than with"
+    if done == "attention":
+        begins, than = f"Hiding the sinks changes {changed}", "than hiding"
+    controls = {of: f"{_THAN[of]} ({_tokens(control.value)})" for of, (_, control) in levels.items()}
+    return f"{begins}, {_beside(compared, than, controls)}.{_detectable(compared)}"
 
 
-def _amount(change: Row, short: bool = False) -> str:
-    """Return a change beyond a control with its interval: in nats, or in tokens of 100. short: without its unit."""
-    if not MEASURES[change["measure"]].falls:
-        return difference_words(change)
-    value, low, high = (100 * change[end] for end in ("value", "low", "high"))
-    word = "more" if value >= 0 else "fewer"
-    if word == "fewer":
-        value, low, high = -value, -high, -low
-    decimals = 0 if high - low >= 1 else 1
-    value, low, high = (round(end, decimals) + 0.0 for end in (value, low, high))  # with 0, −0 is 0
-    ends = f"{low:.{decimals}f}, {high:.{decimals}f}".replace("-", "−")
-    return f"{value:.{decimals}f} {word}{'' if short else ' of 100 tokens differ'} [{ends}]"
-
-
-def _per_unit(change: Row | None) -> str:
-    """Say what is left per unit of attention hidden."""
-    if change is None:
+def _predictions(effects: Sequence[Row]) -> str:
+    """Say whether the predictions change more with the sinks hidden than with each control."""
+    compared = _compared(effects, _PREDICTIONS)
+    if not compared:
         return ""
-    side = side_of(effect_of(change))
-    if not side:
-        return "; per unit of attention no difference is significant"
-    return f"; per unit of attention {'more' if side > 0 else 'less'} ({_amount(change, short=True)})"
+    beside = _beside(compared, "than with", _THAN)
+    change = "do not change" if beside.startswith("not ") else "change"
+    return f"The predictions {change} {beside.removeprefix('not ')}.{_detectable(compared)}"
+
+
+def _beside(compared: Mapping[str, Row], than: str, controls: Mapping[str, str]) -> str:
+    """Say on which side of each control the sinks lie. than: before the name of a control."""
+    by_side = {side: [of for of, row in compared.items() if side_of(effect_of(row)) == side] for side in _MORE_OR_LESS}
+    told = [
+        f"{_MORE_OR_LESS[side]} {than} {' or '.join(controls[of] for of in those)}"
+        for side, those in by_side.items()
+        if those
+    ]
+    return ", but ".join(told)
+
+
+def _tokens(share: float) -> str:
+    """A share of changed tokens as a number of 100."""
+    return f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
+
+
+def _per_unit(effects: Sequence[Row]) -> str:
+    """Say what is left of the differences per unit of attention hidden."""
+    told: dict[int, list[str]] = {}
+    for measure, what in ((_TEXT, "the text"), (_PREDICTIONS, "the predictions")):
+        for row in answer_rows(effects, measure, (UNIT,)):
+            told.setdefault(side_of(effect_of(as_change(row))), []).append(what)
+    clauses = [
+        f"{listed(what)} {_verb(side, what == ['the text'])} {_MORE_OR_LESS[side].removeprefix('not ')}"
+        for side, what in told.items()
+    ]
+    return f"Per unit of attention hidden, {', and '.join(clauses)} than with as many random tokens." if clauses else ""
+
+
+def _verb(side: int, single: bool) -> str:
+    if side:
+        return "changes" if single else "change"
+    return "does not change" if single else "do not change"
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:
@@ -105,7 +121,11 @@ def _no_sinks(rows: Sequence[Row]) -> str:
     return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
 
 
-def _detectable(change: Row) -> str:
+def _detectable(compared: Mapping[str, Row]) -> str:
+    """Say which difference would have been detected, where none is significant."""
+    change = compared.get(COUNT)
+    if change is None or any(side_of(effect_of(row)) for row in compared.values()):
+        return ""
     size = effect_of(change).detectable()
     if size is None or not np.isfinite(size):
         return ""
@@ -266,16 +286,6 @@ def contrasts(summary: Summary) -> list[str]:
 
 
 # --- figures ----------------------------------------------------------------------------------------------------
-
-
-def without_its_sinks(levels: Levels, measure: str) -> str:
-    """Say what the untouched model loses without its sinks, and how much attention they drew."""
-    row, without = MEASURES[measure], f"Without its sinks ({percent(levels.share, 0)} of the attention)"
-    if measure == _PREDICTIONS:
-        return f"{without} the predictions change by {levels.target:.2g} nats."
-    if row.falls:
-        return f"{without} the model keeps {percent(levels.target, 0)} of its text."
-    return f"{without}, {row.title.lower()}: {levels.target:.3g}."
 
 
 def sides(drawn: Sequence[Row]) -> str:

@@ -163,11 +163,11 @@ def test_heads_stand_beside_the_range_of_those_with_random_weights(page, tmp_pat
         page.evaluate(
             "document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all', values: { k: 1.25 } })"
         )
-        told = f"random weights (the layer’s heads): {above.sum()} of {above.size} lie above"
+        told = f"{above.sum()} of {above.size} heads lie above their layer’s."
         expect(page.get_by_text(told)).to_be_visible()
         opened(page, tmp_path, explored([trajectory], ["model"]))
         assert page.evaluate(nulls, {**asked, "judged": judged}) is None
-        expect(page.get_by_text("random weights")).to_be_hidden()
+        expect(page.get_by_text("Random weights")).to_have_count(0)
 
 
 def coded_before(packed):
@@ -277,6 +277,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     explorer.get_by_role("button", name="Side by side").click()
     slider.press("End")
     expect(finding).to_contain_text("Finished: the model no longer reads this text.")
+    explorer.get_by_text("Definition, table, help").click()
     explorer.get_by_role("button", name="Table").click()
     expect(explorer.get_by_role("heading", name="dense: no forward reads this text")).to_be_visible()
     page.keyboard.press("Escape")
@@ -296,6 +297,7 @@ def test_a_masked_position_is_not_named_by_the_word_it_becomes_and_hostile_words
     opened(page, tmp_path, explored([trajectory], [HOSTILE]), f"#step=0&position={position}")
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer.locator(".sx-finding")).to_contain_text(f"Position {position}, still masked (later ‘")
+    explorer.get_by_text("Definition, table, help").click()
     explorer.get_by_role("button", name="Table").click()
     expect(explorer.get_by_role("cell", name="[MASK] (later").first).to_be_visible()
     assert page.evaluate("window.ran") is None
@@ -315,15 +317,10 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer.get_by_text("sink: above mean + 2 std", exact=True)).to_be_visible()
     expect(explorer.get_by_label("Count sinks among")).to_be_hidden()
-    explorer.get_by_text("Sink definition", exact=True).press("Space")
+    explorer.get_by_text("Definition, table, help", exact=True).press("Space")
     for name in ("Definition", "Judged on", "Count sinks among"):
         expect(explorer.locator("label", has_text=name).locator("select")).to_be_visible()
-    hint = explorer.get_by_text("which tokens are sinks")
-    explorer.get_by_role("button", name="Got it").click()
-    expect(hint).to_be_hidden()
-    page.reload()
-    page.wait_for_function("document.querySelector('.sinkscope-explorer').explorer")
-    expect(hint).to_be_hidden()
+    expect(explorer.locator(".sx-a").get_by_text("prompt", exact=True)).to_be_visible()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in (
         "sink, as long as it lasts",
@@ -343,7 +340,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(hint).to_be_hidden()
     explorer.locator(".sx-finding").dispatch_event("pointerdown", {"pointerType": "touch"})
     expect(hint).to_be_visible()
-    explorer.get_by_role("button", name="Controls and definitions").click()
+    explorer.get_by_role("button", name="Help").click()
     expect(explorer.get_by_role("cell", name="Click", exact=True)).to_be_visible()
     page.keyboard.press("Escape")
     expect(explorer.locator(".sx-finding")).to_contain_text(f"Position {written}, still masked")
@@ -351,7 +348,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
-    found = re.compile(r"positions? (is a sink|are sinks) \(orange outlines?\): ")
+    found = re.compile(r"positions? (is a sink|are sinks) by raw attention \(orange outlines?\): ")
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot

@@ -39,7 +39,7 @@ def test_ablate_writes_effects_means_and_every_prompt(tmp_path: Path, capsys, pr
     column = "KL divergence from the untouched prediction (nats)"
     of_first = single[(single[["positions", "which", "done to them"]] == means.iloc[0, :3]).all(axis=1)]
     assert of_first[column].mean() == pytest.approx(means.iloc[0][column], abs=1e-6)
-    assert "Change of the predictions" in (out / "study.html").read_text()
+    assert "Divergence of the predictions" in (out / "study.html").read_text()
     assert main(arguments) == 2 and "exists" in capsys.readouterr().err
     assert main(["ablate", "--targets", "nobody", "--prompts", prompts, "--out", str(tmp_path / "other")]) == 2
     assert "'sinks'" in capsys.readouterr().err

@@ -4,12 +4,14 @@ import numpy as np
 
 from analysis.figures.causes import (
     DifferenceRow,
+    LevelRow,
     channel_map,
     control_differences,
     effect_intervals,
     filled_steps,
     interval_curve,
     lens_map,
+    levels_with_differences,
 )
 
 
@@ -49,6 +51,22 @@ def test_a_difference_stands_beside_the_line_of_none_with_its_interval_and_its_l
     assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0)}
     low, high = figure.layout.xaxis.range
     assert low < -0.1 and high > 0.5, "the line and every interval are in view"
+
+
+def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_words():
+    rows = [
+        LevelRow("sinks <i>", 60.0, 50.0, 70.0, True, "sinks minus control"),
+        LevelRow("as many", 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
+        LevelRow("equal", 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
+    ]
+    figure = levels_with_differences(rows, "changed tokens (of 100)")
+    first, others = figure.data
+    assert list(first.x) == [60] and list(others.x) == [30, 55] and first.marker.color != others.marker.color
+    assert others.marker.symbol == ("circle", "circle-open")
+    np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 10, 0])
+    texts = [note.text for note in figure.layout.annotations]
+    assert texts[0] == "sinks &lt;i&gt;" and "<b>+5 [-5, +15]</b>" in texts
+    assert figure.layout.xaxis.range[0] == 0 and figure.layout.xaxis.range[1] > 70, "every interval is in view"
 
 
 def test_positions_are_joined_where_both_filled_them():

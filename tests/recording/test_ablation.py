@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, effects, levels_of, shown
-from analysis.exhibits.ablation import effects_of
+from analysis.evaluation.ablation_effects import MEASURES, changes_of, effects, levels_of, shown
+from analysis.exhibits.ablation import effects_of, levels_beside
 from analysis.findings import said_of
 from analysis.findings.ablations import answer, contrasts, disagreement, disagreements, strongest, without_sinks
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
@@ -536,12 +536,15 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
-    text, told, *_, corrected = said_of("ablate_set", summary)
+    text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
-    assert told.startswith("It changes the predictions more than hiding as many random tokens (+0.2")
-    assert " but less than hiding tokens with as much attention (−0." in told and told.count("[") == 2
-    assert text.startswith("Hiding the sinks changes the text not significantly more or less than hiding as many ")
-    assert " or tokens with as much attention (0 more [" in text
+    assert told.startswith("The predictions change significantly more than with as many random tokens, but ")
+    assert told.endswith("significantly less than with tokens of equal attention.")
+    assert (
+        text.startswith("Hiding the sinks changes ") and " of 100 tokens, not significantly more or less than " in text
+    )
+    assert " than hiding as many random tokens (" in text and ") or tokens of equal attention (" in text
+    assert unit.startswith("Per unit of attention hidden, ") and unit.endswith("than with as many random tokens.")
     for effect in summary["effects"]:
         levels = levels_of(rows, effect)
         measured = effect["measure"]
@@ -551,16 +554,27 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         if effect["against"] != "unit":
             row = next(row for row in rows if row["control"] == effect["against"])
             assert levels.control == pytest.approx(np.mean(row[measured]))
-    shown_first = effects_of(summary, "divergence", answering=True)
-    assert len(shown_first.table) == 3
-    assert shown_first.figure.data[0].x[0] > 0 > shown_first.figure.data[0].x[1]
-    assert "Holm correction over 3 tests" in shown_first.sentence and "4 % less likely" in shown_first.sentence
-    kept = effects_of(summary, "aligned", answering=True)
-    assert kept.figure.data[0].x[0] == pytest.approx(-100 * kept.table["value"][0]), "right: more tokens change"
-    assert shown_first.finding.startswith("Without its sinks (2") and "by 0.5 nats" in shown_first.finding
+        for change, row in zip(
+            changes_of(rows, effect), (rows[0], rows[1 + (effect["against"] == "mass")]), strict=True
+        ):
+            found = 1 - np.array(row[measured]) if measured == "aligned" else np.array(row[measured])
+            assert change.value == pytest.approx(found.mean()) and change.n == 30
+            assert change.share == pytest.approx(np.mean(row["share"])) and change.low <= change.value <= change.high
+    drawn = levels_beside(summary, "divergence")
+    assert drawn.table["hidden"].tolist() == ["sinks", "as many random tokens", "random tokens of equal attention"]
+    (sinks,), controls = drawn.figure.data[0].x, drawn.figure.data[1]
+    assert controls.x[0] < sinks < controls.x[1] and controls.marker.symbol == ("circle", "circle")
+    written = [note.text for note in drawn.figure.layout.annotations]
+    assert "sinks (21 % of the attention)" in written and "sinks minus control" in written
+    assert any(note.startswith("<b>+0.2") for note in written) and any(note.startswith("<b>−0.") for note in written)
+    assert "Holm correction over 3 tests" in drawn.sentence and "4 % less likely" in drawn.sentence
+    kept = levels_beside(summary, "aligned")
+    assert kept.figure.data[0].x[0] == pytest.approx(50) and set(kept.figure.data[1].marker.symbol) == {"circle-open"}
+    effect = effects_of(summary, "aligned")
+    assert effect.figure.data[0].x[0] == pytest.approx(-100 * effect.table["value"][0]), "right: more tokens change"
     further = rows + rows_of({("moving", ""): values["sinks", ""], ("moving", "matched"): values["sinks", "matched"]})
     several = summary | {"effects": effects(further), "rows": further}
-    assert len(effects_of(several, "divergence", answering=True).table) == 3
+    assert len(levels_beside(several, "divergence").table) == 3
     assert len(effects_of(several, "divergence").table) == 5
 
 
@@ -571,25 +585,27 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
-    text, told = answer(summary_of(rows))
-    assert text.startswith("Hiding the sinks changes the text more than hiding as many random tokens (30 more of 100 ")
-    assert " or tokens with as much attention (20 more [" in text and text.count("differ") == 1
-    assert " more than hiding as many random tokens (+" in told and " but less than hiding tokens with as " in told
+    text, told, unit = answer(summary_of(rows))
+    assert text == (
+        "Hiding the sinks changes 70 of 100 tokens, significantly more than hiding as many random tokens (40) or "
+        "tokens of equal attention (51)."
+    )
+    assert " more than with as many random tokens, but significantly less than with tokens of equal attention." in told
+    assert unit.startswith("Per unit of attention hidden, the text and the predictions change significantly more than ")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
-    assert " more than hiding as many random tokens (30 more" in mixed
-    assert " but less than hiding tokens with as much attention (19 fewer [" in mixed
+    assert " more than hiding as many random tokens (40), but significantly less than hiding tokens of equal " in mixed
     rows[2]["aligned"] = rows[0]["aligned"]
     alike = answer(summary_of(rows))[0]
-    assert ", and not significantly more or less than hiding tokens with as much attention (0 more [" in alike
+    assert ", but not significantly more or less than hiding tokens of equal attention (70)." in alike
     assert answer({"rows": [], "effects": []}) == []
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
-    text, told = answer(summary_of(rows_of(values)))
-    assert "not significantly more or less than hiding as many random tokens (" in told
+    text, told, _ = answer(summary_of(rows_of(values)))
+    assert told.startswith("The predictions do not change significantly more or less than with as many random tokens.")
     assert "nats from as many random tokens would have been detected." in told
     assert "of 100 tokens from as many random tokens would have been detected." in text
 

@@ -38,7 +38,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     test.run()
     assert not test.exception
     said = texts(test)
-    assert "Change of the predictions" in said and "3 prompts, layers 0 to" in said
+    assert "Divergence of the predictions" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
     assert "Holm correction over" in said and "The twin and random weights, shipped study" in folds(test)
     assert "ablate_set_answer" in test.session_state["exhibits"]

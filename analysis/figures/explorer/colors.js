@@ -1,5 +1,5 @@
-// Colours of both themes. One sequential scale in OKLCH with even steps of lightness: dark is more on a light page, light
-// is more on a dark one. Orange means sink and nothing else.
+// Colours of both themes. Two sequential scales in OKLCH with even steps of lightness: dark is more on a light page, light
+// is more on a dark one. Blue (ramp) is attention to a position, orange (heat) attention to sinks.
 
 const channel = (value) => {
   const v = Math.min(1, Math.max(0, value));
@@ -31,13 +31,13 @@ function ramp(from, to, hump) {
 }
 const THEMES = {
   light: {
-    ramp: ramp([0.985, 0.008, 235], [0.3, 0.12, 268], 0.055), ink: "#14181f", soft: "#5b6472", faint: "#6f7886", line: "#dfe3e9",
-    panel: "#ffffff", sink: "#c93d00", glow: "rgba(224,82,6,.55)", brush: "rgba(20,24,31,.10)", second: "#7a5195",
+    ramp: ramp([0.985, 0.008, 235], [0.3, 0.12, 268], 0.055), heat: ramp([0.985, 0.012, 75], [0.46, 0.13, 40], 0.055), ink: "#14181f", soft: "#5b6472", faint: "#6f7886", line: "#dfe3e9",
+    panel: "#ffffff", sink: "#c93d00", brush: "rgba(20,24,31,.10)", second: "#7a5195",
     inks: ["#14181f", "#ffffff"], quiet: "#b9c1cc", empty: "#eef0f3",
   },
   dark: {
-    ramp: ramp([0.225, 0.018, 262], [0.95, 0.07, 190], 0.085), ink: "#f2f4f7", soft: "#a7b0bd", faint: "#8a94a3", line: "#2c333e",
-    panel: "#10141d", sink: "#ff9145", glow: "rgba(255,145,69,.6)", brush: "rgba(255,255,255,.13)", second: "#c9a3e6",
+    ramp: ramp([0.225, 0.018, 262], [0.95, 0.07, 190], 0.085), heat: ramp([0.235, 0.02, 45], [0.9, 0.09, 80], 0.075), ink: "#f2f4f7", soft: "#a7b0bd", faint: "#8a94a3", line: "#2c333e",
+    panel: "#10141d", sink: "#ff9145", brush: "rgba(255,255,255,.13)", second: "#c9a3e6",
     inks: ["#0d1117", "#f2f4f7"], quiet: "#4a5464", empty: "#1d232d",
   },
 };

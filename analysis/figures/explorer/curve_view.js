@@ -23,7 +23,15 @@ class CurveView extends View {
     return { values: series.count, even: gaussian ? Float64Array.from(recording.keys, (n) => n * gaussianTail(view.threshold)) : null };
   }
   draw(view) {
-    const g = this.begin(), { theme } = this.app, axis = this.axis(), recordings = this.app.shown(), top = 30, bottom = this.h - 18, first = recordings[0], to = target(view, first);
+    const axis = this.axis(), { position, layer, head, judged, measure, area, over, show } = view;
+    this.begin();
+    this.still(`${show} ${over} ${area ? Object.values(area) : ""} ${position} ${layer} ${head} ${judged} ${measure} ${rule(view)}`, () => { this.curves = this.paint(view, axis); });
+    for (const { own, y, recording, values, color } of this.curves) this.dot(own, y, recording, view, values, color);
+    this.scrubber(axis, view, this.h - 18);
+  }
+  // Everything that is the same in every step; returns the curves, on which the step is marked.
+  paint(view, axis) {
+    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 30, bottom = this.h - 18, first = recordings[0], to = target(view, first), curves = [];
     const others = (recording) => (view.layer == null || recordings.length > 1 || !recording.whole ? [] : Array.from({ length: recording.H }, (_, h) => h).filter((h) => h !== view.head));
     const drawn = recordings.map((recording) => ({
       recording, main: this.values(recording, view, view.layer, view.head),
@@ -70,11 +78,11 @@ class CurveView extends View {
       g.lineWidth = 2.2;
       path(main.values, own);
       g.stroke();
-      this.dot(own, y, recording, view, main.values, color);
+      curves.push({ own, y, recording, values: main.values, color });
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
     this.legend(axis, top, view, drawn, random, to);
-    this.scrubber(axis, view, bottom);
+    return curves;
   }
   top(unit, lists) {
     let most = 0;

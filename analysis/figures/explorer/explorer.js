@@ -12,14 +12,18 @@ function mount(root, packed, options = {}) {
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Explorer");
   root.innerHTML = TEMPLATE;
-  const find = (selector) => root.querySelector(selector), out = (name) => find(`[data-out=${name}]`), frames = [];
-  let family = ""; // of the page, once it is known
+  const found = new Map(), out = (name) => find(`[data-out=${name}]`), frames = [];
+  function find(selector) {
+    if (!found.has(selector)) found.set(selector, root.querySelector(selector));
+    return found.get(selector);
+  }
+  let family = "", themed = ""; // of the page, once they are known
   const app = {
-    state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, dialog: find("dialog"), content: header.content,
+    state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, version: 0, dialog: find("dialog"), content: header.content,
     shown: () => (recordings.length < 2 || app.state.show === "first" ? [recordings[0]] : app.state.show === "second" ? [recordings[1]] : recordings),
     get steps() { return app.shown()[0].T; },
     get ceiling() { return recordings[0].ceiling; },
-    get themeName() { return root.dataset.theme ?? document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"); },
+    get themeName() { return (themed ||= root.dataset.theme ?? document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")); },
     get theme() { return THEMES[app.themeName]; },
     get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
@@ -29,7 +33,7 @@ function mount(root, packed, options = {}) {
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
 
   // --- drawing ---
-  let requested = 0, spoken = 0, bars = "", gone = false;
+  let requested = 0, spoken = 0, bars = "", stepTold = "", gone = false;
   function invalidate() { if (!gone) requested ||= requestAnimationFrame(frame); } // a pointer may leave a removed canvas
   function frame() {
     requested = 0;
@@ -53,11 +57,12 @@ function mount(root, packed, options = {}) {
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} of ${app.steps}`);
     put("criterion", criterion(view, definitions));
     const peak = strongestStep();
-    find("[data-do=strongest]").textContent = peak === null ? "Strongest step" : `Strongest step: ${peak}`;
+    put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
     put("headtitle", to ? `To ${of}` : "Attention to sinks");
-    put("above", several.length > 1 ? "" : aboveNull(first, view));
+    put("headkey", headKey(first, view));
+    put("pale", first.noise ? "prompt, undecided" : "prompt");
     put("rastertitle", where);
     put("lives", several.length > 1 ? "" : lived(first, view));
     put("base", several.length > 1 ? "" : overAll(first, view));
@@ -72,9 +77,15 @@ function mount(root, packed, options = {}) {
     root.classList.toggle("sx-both", several.length > 1);
     root.classList.toggle("sx-nodots", !views.raster.dotted());
     find("[data-do=undo]").hidden = !PINS.some((name) => app.state[name] != null);
-    const slider = views.curve.canvas;
-    for (const [name, value] of Object.entries({ valuemin: 0, valuemax: app.steps, valuenow: app.state.step, valuetext: out("step").textContent })) slider.setAttribute(`aria-${name}`, value);
+    sayStep();
     drawBars(Boolean(to));
+  }
+  // The step, for whoever hears the curve as a slider.
+  function sayStep() {
+    const told = { valuemin: 0, valuemax: app.steps, valuenow: app.state.step, valuetext: out("step").textContent }, text = String(Object.values(told));
+    if (text === stepTold) return;
+    stepTold = text;
+    for (const [name, value] of Object.entries(told)) views.curve.canvas.setAttribute(`aria-${name}`, value);
   }
   // more: is drawn elsewhere, and spoken here
   function say(parts, more) {
@@ -85,7 +96,7 @@ function mount(root, packed, options = {}) {
     clearTimeout(spoken);
     if (!app.playing) spoken = setTimeout(() => put("live", text), 500);
   }
-  // The colour bars. Where heads are about their own sinks, each cell marks its own even split.
+  // The colour bars. That of the grid is the text’s where a position is chosen.
   function drawBars(chosen) {
     const key = `${app.themeName} ${chosen} ${devicePixelRatio}`;
     if (key === bars) return;
@@ -141,14 +152,6 @@ function mount(root, packed, options = {}) {
     const step = strongestStep();
     if (step !== null) set({ step, over: "step" });
   }
-  // What each view answers, until the visitor has read it; where nothing can be kept, each time.
-  const HINTED = "sinkscope-explorer-hint";
-  function hint(read) {
-    let known = false;
-    try { if (read) localStorage.setItem(HINTED, "read"); known = localStorage.getItem(HINTED) !== null; } catch { known = false; }
-    find(".sx-hint").hidden = read || known;
-    root.classList.toggle("sx-hinted", !(read || known));
-  }
   function controls() {
     const { state } = app, row = definitions.find((each) => each.name === state.definition);
     for (const name of ["show", "over"]) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === state[name]));
@@ -168,10 +171,10 @@ function mount(root, packed, options = {}) {
     choices[1].textContent = second?.name ?? "";
     find("[data-do=link]").hidden = !options.href;
     for (const [name, there] of Object.entries({
-      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), nulls: (each) => each.random?.whole, blocks: (each) => each.openBlock,
+      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
+    root.classList.toggle("sx-nulled", Boolean(recordings[0].random?.whole));
     find(".sx-more").open = ["definition", "judged", "split"].some((name) => app.state[name] !== START[name]);
-    hint(false);
     controls();
   }
 
@@ -223,6 +226,7 @@ function mount(root, packed, options = {}) {
       else if (kind === "attention") recordings[track].attention.set(key, values);
       else recordings[track].cells.set(told.keys[key], values);
     }
+    app.version += 1;
     invalidate();
   }
 
@@ -236,7 +240,6 @@ function mount(root, packed, options = {}) {
     else if (data.do === "strongest") strongest();
     else if (data.do === "zoom") zoom();
     else if (data.do === "undo") escape();
-    else if (data.do === "understood") hint(true);
     else if (data.do === "help") open(help(app.touched));
     else if (data.do === "table") open(app.shown().flatMap((each) => table(each, app.view({}))));
     else if (data.do === "link") copy(button);
@@ -267,7 +270,8 @@ function mount(root, packed, options = {}) {
   root.addEventListener("keydown", (event) => keyPressed(app, event));
   const scheme = matchMedia("(prefers-color-scheme: dark)"), watch = new MutationObserver(repaint);
   function repaint() {
-    bars = family = "";
+    bars = family = themed = "";
+    app.version += 1;
     for (const each of Object.values(views)) each.measure();
     invalidate();
   }
@@ -303,16 +307,16 @@ function mount(root, packed, options = {}) {
 }
 
 function drawBar(element, app, mass) {
-  const ratio = devicePixelRatio || 1, w = Number((element.dataset.w ??= element.width)), h = Number((element.dataset.h ??= element.height)), g = element.getContext("2d"), { theme, ceiling } = app;
+  const ratio = devicePixelRatio || 1, w = Number((element.dataset.w ??= element.width)), h = Number((element.dataset.h ??= element.height)), g = element.getContext("2d"), { theme, ceiling } = app, { css } = mass ? theme.ramp : theme.heat;
   element.width = w * ratio;
   element.height = h * ratio;
   Object.assign(element.style, { width: `${w}px`, height: `${h}px` });
   element.setAttribute("role", "img");
-  element.setAttribute("aria-label", mass ? "Colours: attention in multiples of an even split" : "Colours: share of attention, 0 to 100 %");
+  element.setAttribute("aria-label", mass ? "Colours: attention in multiples of an even split" : "Colours: share of attention that goes to sinks, 0 to 100 %");
   const top = mass ? ceiling : 1, wide = w - 26, x = (value) => 6 + wide * (mass ? placed(value, top) : Math.sqrt(value));
   g.scale(ratio, ratio);
   g.clearRect(0, 0, w, h);
-  for (let i = 0; i < wide; i++) { g.fillStyle = theme.ramp.css[Math.round((255 * i) / wide)]; g.fillRect(6 + i, 2, 1.5, 8); }
+  for (let i = 0; i < wide; i++) { g.fillStyle = css[Math.round((255 * i) / wide)]; g.fillRect(6 + i, 2, 1.5, 8); }
   g.strokeStyle = theme.line;
   g.strokeRect(5.5, 1.5, wide + 1, 9);
   g.font = `10.5px ${app.font}`;
@@ -323,7 +327,7 @@ function drawBar(element, app, mass) {
   const marks = mass ? [[1, "1×"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
   for (const [value, text] of marks) g.fillText(text, x(value), 19);
   g.textAlign = "left";
-  g.fillText(mass ? "× even split, by powers of two" : "share, square-root scale", 6, 31);
+  g.fillText(mass ? "attention, × even split" : "attention to sinks, √ scale", 6, 31);
   if (!mass) return;
   g.strokeStyle = theme.ink;
   g.lineWidth = 2;

@@ -51,26 +51,41 @@ class RasterView extends View {
     });
   }
   draw(view) {
+    const plans = this.plan(), { zoom } = this.app.state, { show, layer, head, judged } = view;
     this.begin();
-    if (!this.app.shown()[0].has(view.layer, view.head)) this.app.need({ heads: view });
-    for (const plan of this.plan()) this.drawMap(view, plan);
-    this.ticks(this.axis(), this.h - 7);
+    if (!this.app.shown()[0].has(layer, head)) this.app.need({ heads: view });
+    this.still(`${show} ${zoom} ${layer} ${head} ${judged} ${rule(view)}`, () => {
+      this.lives = plans.map((plan) => this.paint(view, plan));
+      this.ticks(this.axis(), this.h - 7);
+    });
+    plans.forEach((plan, n) => this.mark(view, plan, this.lives[n]));
   }
-  drawMap(view, plan) {
-    const { g } = this, { theme, state } = this.app, shared = this.axis(), { recording } = plan, { T } = recording, axis = new Axis(this.w, T), ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch, inside = (s) => s >= plan.p0 && s <= plan.p1;
+  // A map, which is the same in every step; returns the positions that are sinks longest, with how many steps.
+  paint(view, plan) {
+    const { g } = this, { theme } = this.app, { recording } = plan, axis = new Axis(this.w, recording.T), ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch;
     if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillStyle = theme.soft; g.fillText(recording.name, axis.left, plan.y - 9); }
     g.fillStyle = theme.empty;
     g.fillRect(axis.left, plan.y, axis.width, plan.h);
     const image = this.image(recording, view, plan);
     g.imageSmoothingEnabled = false;
-    if (image) g.drawImage(image, axis.edge(0), plan.y, axis.edge(T) - axis.edge(0), plan.h);
+    if (image) g.drawImage(image, axis.edge(0), plan.y, axis.edge(recording.T) - axis.edge(0), plan.h);
     g.save();
     g.beginPath();
     g.rect(axis.left - 1, plan.y - 1, axis.width + 2, plan.h + 2);
     g.clip();
-    const life = this.outlines(view, plan, axis, ch, y, inside);
+    const life = this.outlines(view, plan, axis, ch, y);
     if (this.dotted()) this.dots(plan, axis, ch, y);
     if (recording.openBlock) this.block(plan, axis, ch, y);
+    g.restore();
+    return [...life].sort((a, b) => b[1] - a[1]).slice(0, 14);
+  }
+  // What is chosen and looked at in a map, and the names of its rows.
+  mark(view, plan, life) {
+    const { g } = this, { theme, state } = this.app, shared = this.axis(), axis = new Axis(this.w, plan.recording.T), ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch, inside = (s) => s >= plan.p0 && s <= plan.p1;
+    g.save();
+    g.beginPath();
+    g.rect(axis.left - 1, plan.y - 1, axis.width + 2, plan.h + 2);
+    g.clip();
     if (view.area) {
       const { t0, t1 } = view.area, p0 = view.area.p0 ?? plan.p0, p1 = view.area.p1 ?? plan.p1, x = shared.edge(t0), w = shared.edge(t1 + 1) - x;
       g.fillStyle = theme.brush;
@@ -91,13 +106,13 @@ class RasterView extends View {
     line(g, shared.x(state.step), plan.y, shared.x(state.step), plan.y + plan.h);
     this.labels(view, plan, axis, ch, y, inside, life);
   }
-  outlines(view, plan, axis, ch, y, inside) {
+  outlines(view, plan, axis, ch, y) {
     const { g } = this, life = new Map();
     g.strokeStyle = this.app.theme.sink;
     g.lineWidth = ch >= 4 ? 1.5 : 1.2;
     g.beginPath();
     for (const [s, from, to] of this.runs(plan.recording, view)) {
-      if (!inside(s)) continue;
+      if (s < plan.p0 || s > plan.p1) continue;
       life.set(s, (life.get(s) ?? 0) + to - from + 1);
       const x = axis.edge(from), w = axis.edge(to + 1) - x;
       if (ch >= 3) g.rect(x + 0.5, y(s) + 0.5, w - 1, ch - 1);
@@ -145,7 +160,7 @@ class RasterView extends View {
       g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, at)), axis.left - 10);
     };
     if (view.position != null) label(view.position, 700, theme.ink);
-    for (const [s, steps] of [...life].sort((a, b) => b[1] - a[1]).slice(0, 14)) if (steps >= 2) label(s, 400, theme.sink);
+    for (const [s, steps] of life) if (steps >= 2) label(s, 400, theme.sink);
     const every = Math.max(10, Math.ceil(plan.rows / 80) * 10);
     for (let s = Math.ceil(plan.p0 / every) * every; s <= plan.p1; s += every) label(s, 400, theme.faint);
   }

@@ -52,12 +52,16 @@ class Recording {
     }
   }
 
+  // What was made for a key; the longest unused results are forgotten.
   remember(key, make) {
-    if (!this.cache.has(key)) {
-      if (this.cache.size > KEPT) this.cache.clear();
-      this.cache.set(key, make());
-    }
-    return this.cache.get(key);
+    const { cache } = this;
+    let known = cache.get(key);
+    if (known === undefined) {
+      known = make();
+      if (cache.size >= KEPT) cache.delete(cache.keys().next().value);
+    } else cache.delete(key);
+    cache.set(key, known);
+    return known;
   }
 
   // Takes in maps of heads that were asked for.
@@ -192,6 +196,13 @@ class Recording {
       }
       return { share, even, count };
     });
+  }
+  // The same of one step, of which nothing else is computed.
+  shareAt(view, step, layer, head) {
+    const [l, h] = this.judged(view, layer, head);
+    if (!this.has(layer, head) || !this.has(l, h)) return null;
+    const positions = this.sinksOf(view, step, l, h), [share, even] = this.share(layer, head, step, positions);
+    return { share, even, count: positions.length };
   }
   // The same to positions p0 … p1, mean over steps t0 … t1 that hold one of them.
   given(layer, head, [t0, t1], [p0, p1]) {

@@ -25,6 +25,8 @@ function stepRange(view, recording) {
   if (view.area) return [own(view.area.t0), own(view.area.t1)];
   return view.over === "all" ? [0, last] : [own(view.step), own(view.step)];
 }
+// The recordings and steps shown, as the name of a drawing.
+const stepsShown = (view) => `${view.show} ${view.step} ${view.over} ${view.area ? Object.values(view.area) : ""}`;
 // Whether the step shown is the finished text of this recording, which no forward reads.
 const finished = (view, recording) => view.over === "step" && !view.area && ownStep(view, recording) >= recording.T;
 // The positions that numbers are about, both ends included; null: the sinks.
@@ -37,6 +39,7 @@ function target(view, recording) {
 function shareOf(recording, view, layer = view.layer, head = view.head) {
   const range = stepRange(view, recording), to = target(view, recording);
   if (to) return to.length ? { ...recording.given(layer, head, range, to), count: to[1] - to[0] + 1 } : { share: NaN, even: NaN, count: 0 };
+  if (range[0] === range[1]) return recording.shareAt(view, range[0], layer, head) ?? { share: NaN, even: NaN, count: NaN };
   const series = recording.series(view, layer, head);
   if (series === null) return { share: NaN, even: NaN, count: NaN };
   const mean = (values) => {

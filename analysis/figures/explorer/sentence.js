@@ -67,7 +67,8 @@ function finding(recording, view, definitions) {
   if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
   const keys = recording.keys[t1];
   const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
-  return ["", `${few(count)} of ${keys} positions ${be}`, ` (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
+  const [raw, under] = recording.even ? ["", ""] : [" by raw attention", " under its mask"];
+  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}${under}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
 }
 // How a step's sinks and its open positions overlap; empty where no position is open.
 function stillOpen(recording, view, step) {
@@ -76,7 +77,7 @@ function stillOpen(recording, view, step) {
   if (!open) return "";
   const them = sinks === 1 ? "It is" : "They are", others = open - both;
   return both === sinks && both === open
-    ? ` ${them} exactly the ${open === 1 ? "position" : `${open} positions`} still ${name}: here sinks and masks are the same.`
+    ? ` ${them} exactly the position${open === 1 ? "" : "s"} still ${name}.`
     : ` ${both} of ${sinks} ${both === 1 ? "is" : "are"} still ${name}, as ${others === 1 ? "is 1 position" : `are ${others} positions`} that ${others === 1 ? "is" : "are"} no sink${others === 1 ? "" : "s"}.`;
 }
 // The same over all steps, as shares; empty where no position is open or none is a sink.
@@ -95,12 +96,20 @@ function overlap(recording, flags, from, to) {
   }
   return { sinks, open, both };
 }
-// How many heads give their sinks more than any head of their layer does with random weights.
-function aboveNull(recording, view) {
-  const nulls = finished(view, recording) ? null : headNulls(recording, view), shares = nulls && headShares(recording, view);
-  if (!shares) return "";
-  const { L, H } = recording, above = shares.reduce((sum, share, i) => sum + (share > nulls[Math.floor(i / H)][1]), 0);
-  return `: ${above} of ${L * H} lie above`;
+// Shares from the least to the most: '1.4–8.1 %'.
+function range(shares) {
+  const [least, most] = [Math.min(...shares), Math.max(...shares)].map(percent);
+  return least === most ? most : `${least.replace("\u00a0%", "")}–${most}`;
+}
+// What the cells of the grid are, beside an even split and random weights.
+function headKey(recording, view) {
+  const all = "all: of the heads’ mean map.";
+  if (target(view, recording)) return `Share of a head’s attention, coloured in × even split as the text; ${all}`;
+  const evens = finished(view, recording) || view.several ? null : headEvens(recording, view), nulls = evens && headNulls(recording, view);
+  const beside = evens ? ` Even split by head: ${range(evens)}.` : "";
+  if (!nulls) return `Share of a head’s attention to its own sinks; ${all}${beside}`;
+  const { L, H } = recording, above = headShares(recording, view).reduce((sum, share, i) => sum + (share > nulls[Math.floor(i / H)][1]), 0);
+  return `Share of a head’s attention to its own sinks; ${all}${beside} Random weights: ${range(nulls.flat())}; ${above} of ${L * H} heads lie above their layer’s.`;
 }
 // How many positions are sinks in some step and for how long, beside as many sinks drawn at random in every step.
 function lived(recording, view) {

@@ -13,38 +13,36 @@ const legend = (...entries) => `<p class="sx-key">${entries.map(([when, sign, te
 
 const TEMPLATE = `<div class="sx-body">
   <header class="sx-top">
-    <p class="sx-finding" data-out="finding"></p>
     <div class="sx-tools">
       ${choice("show", "Recording", [["first", ""], ["second", ""], ["both", "Side by side"]])}
-      <button type="button" class="sx-quiet" data-do="ask" hidden>What else could stand here?</button>
-      <button type="button" class="sx-quiet" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button>
-      <button type="button" class="sx-quiet" data-do="strongest" title="Go to the step in which the sinks take most (S)">Strongest step</button>
       <button type="button" class="sx-quiet" data-do="link" hidden>Copy link</button>
-      <button type="button" class="sx-quiet" data-do="table">Table</button>
-      <button type="button" class="sx-quiet" data-do="help" aria-label="Controls and definitions" title="Controls and definitions (?)">?</button>
-      <span class="sx-about"><span data-out="about"></span> · <span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span></span>
     </div>
+    <p class="sx-finding" data-out="finding"></p>
   </header>
-  <p class="sx-hint" hidden><span><b>Text:</b> which tokens are sinks. <b>Grid:</b> in which heads. <b>Curve:</b> at which steps. <b>Map:</b> how long each lasts. Point at anything and the rest follows.</span><button type="button" class="sx-quiet" data-do="understood">Got it</button></p>
   <div class="sx-rule">
-    <label class="sx-k">Sink threshold <span data-out="parameter"></span> <output data-out="threshold"></output> <input type="range" data-set="threshold"></label>
-    ${choice("over", "Steps", [["step", "This step"], ["all", "Mean over steps"]])}
-    <details class="sx-more"><summary>Sink definition</summary><div>
+    <label class="sx-k">Threshold <span data-out="parameter"></span> <output data-out="threshold"></output> <input type="range" data-set="threshold"></label>
+    ${choice("over", "Steps", [["step", "This step"], ["all", "All steps"]])}
+    <button type="button" class="sx-quiet" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button>
+    <details class="sx-more"><summary>Definition, table, help</summary><div>
       <label>Definition<select data-set="definition"></select></label>
       <label title="The coarser of this and what is shown">Judged on<select data-set="judged"><option value="head">each head</option><option value="layer">each layer</option><option value="model">the whole model</option></select></label>
       <label>Count sinks among<select data-set="split"></select></label>
+      <label>Steps per second<select data-set="speed"><option>2</option><option>8</option><option>20</option></select></label>
+      <button type="button" class="sx-quiet" data-do="table">Table</button>
+      <button type="button" class="sx-quiet" data-do="help" title="Keys, mouse and definitions (?)">Help</button>
     </div></details>
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2><span data-out="texttitle"></span><canvas class="sx-bar" data-bar="mass" width="164" height="38"></canvas></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", `sink: above <span data-out="criterion"></span>`], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
-    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="38"></canvas></h2>${legend(["", "", "number, line: share of a head’s attention that goes to its own sinks; all: of the heads’ mean map"], ["", "mark", "tick: an even split over them"], ["nulls", "band", `random weights (the layer’s heads)<span data-out="above"></span>`])}${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2><span data-out="texttitle"></span><canvas class="sx-bar" data-bar="mass" width="164" height="38"></canvas></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", `sink: above <span data-out="criterion"></span>`], ["now", "pale", `<span data-out="pale"></span>`], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
+    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="38"></canvas></h2><p class="sx-key" data-out="headkey"></p>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
       <button type="button" class="sx-icon" data-do="next" aria-label="Next step" title="Next step (→)">${icon("next")}</button>
       <span class="sx-step" data-out="step"></span>
-      <label class="sx-speed"><span class="sx-hidden">Steps per second</span><select data-set="speed"><option value="2">2 steps/s</option><option value="8">8 steps/s</option><option value="20">20 steps/s</option></select></label>
-    </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}</section>
+      <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take most (S)"></button>
+    </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
+    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span> · <span data-out="about"></span></span><button type="button" data-do="ask" hidden>What else could stand here?</button></p></section>
     <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span data-out="lives"></span></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="164" height="38"></canvas></h2>${legend(["", "", "rows: positions"], ["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"], ["", "", `<span data-out="base"></span>`])}${canvas("raster", "application")}</section>
   </div>
   </div>
@@ -64,7 +62,9 @@ const KEYS = [
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a position gets when every query spreads its attention evenly over the positions it can see.",
   "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
-  "Orange is a sink and nothing else. In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
+  "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
+  "Blue is attention to a position. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them.",
+  "In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
 ];
 const PARAMETERS = { k: "k", attention_level: "level", epsilon: "ε" };
 

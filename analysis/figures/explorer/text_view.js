@@ -45,13 +45,14 @@ class TextView extends View {
   }
 
   draw(view) {
-    const g = this.begin(), { theme } = this.app, plan = this.plan();
+    const g = this.begin(), { theme, state } = this.app, plan = this.plan(), { layer, head, judged } = view;
+    this.still(`${stepsShown(view)} ${state.step} ${layer} ${head} ${judged} ${rule(view)}`, () => plan.recordings.forEach((recording, n) => this.drawText(view, recording, plan.boxes[n], plan)));
     this.font(11, 600);
     g.fillStyle = theme.soft;
     g.textAlign = "left";
     for (const { recording, y } of plan.titles) g.fillText(recording.name + (finished(view, recording) ? " · finished" : ""), 2, y + 9);
     plan.recordings.forEach((recording, n) => {
-      this.drawText(view, recording, plan.boxes[n], plan);
+      this.mark(view, plan.boxes[n][view.position], plan);
       this.lines(view, recording, plan.boxes[n]);
     });
     if (plan.small) this.words(view, plan);
@@ -75,23 +76,23 @@ class TextView extends View {
         g.fillRect(boxes[s][0], boxes[s][1] + boxes[s][3] + 1.5, boxes[s][2] + 2.5, 1.5);
       }
     }
+    g.strokeStyle = theme.sink;
+    g.lineWidth = plan.small ? 1.5 : 2.5;
     for (const { box: [x, y, w, h], life } of sinks) {
-      g.save();
       g.globalAlpha = Math.max(0.15, life);
-      g.strokeStyle = theme.sink;
-      g.lineWidth = plan.small ? 1.5 : 2;
-      if (!plan.small && life > 0.5) { g.shadowColor = theme.glow; g.shadowBlur = 9 * this.ratio; }
       rounded(g, x - 0.5, y - 0.5, w + 1, h + 1, plan.small ? 1 : 4);
       g.stroke();
-      g.restore();
     }
-    if (view.position != null && view.position < S) {
-      const [x, y, w, h] = boxes[view.position];
-      g.strokeStyle = theme.ink;
-      g.lineWidth = 2;
-      rounded(g, x - 2.5, y - 2.5, w + 5, h + 5, plan.small ? 2 : 6);
-      g.stroke();
-    }
+    g.globalAlpha = 1;
+  }
+  // Around the position looked at.
+  mark(view, box, plan) {
+    if (view.position == null || !box) return;
+    const { g } = this, [x, y, w, h] = box;
+    g.strokeStyle = this.app.theme.ink;
+    g.lineWidth = 2;
+    rounded(g, x - 2.5, y - 2.5, w + 5, h + 5, plan.small ? 2 : 6);
+    g.stroke();
   }
   // Lines from the token looked at to those it attends to, the wider the more; a ring where it attends to itself.
   lines(view, recording, boxes) {

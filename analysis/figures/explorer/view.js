@@ -26,6 +26,23 @@ class View {
     g.setLineDash([]);
     return g;
   }
+  // What seldom changes, painted on a canvas of its own where its key has changed, and copied from there.
+  still(key, paint) {
+    const { g, w, h, ratio, canvas, app } = this, name = `${app.themeName} ${app.version} ${w} ${h} ${ratio} ${key}`;
+    if (this.painted !== name) {
+      this.copy ??= document.createElement("canvas");
+      Object.assign(this.copy, { width: canvas.width, height: canvas.height });
+      this.g = this.copy.getContext("2d");
+      this.begin();
+      paint();
+      this.g = g;
+      this.painted = name;
+    }
+    g.save();
+    g.resetTransform();
+    g.drawImage(this.copy, 0, 0);
+    g.restore();
+  }
   font(size, weight = 400) { this.g.font = `${weight} ${size}px ${this.app.font}`; }
   // Step numbers beneath a plot, and the axis's name to their left.
   ticks(axis, y) {

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.exhibits.ablation import NUMBERS, effects_of, means, single_prompts
+from analysis.exhibits.ablation import NUMBERS, effects_of, levels_beside, means, single_prompts
 from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
@@ -60,18 +60,13 @@ def _cost(spec: AblateSetSpec, recording: Recording) -> str:
 
 
 def _outcome(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
-    figures = {f"effects_{name}": effects_of(summary, name, answering=True) for name in _DRAWN}
+    figures = {f"levels_{name}": levels_beside(summary, name) for name in _DRAWN}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _more(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
-    """All effects, where some are not those of the answer."""
-    return {
-        f"others_{name}": every
-        for name in _DRAWN
-        if (every := effects_of(summary, name)) is not None
-        and ((told := effects_of(summary, name, answering=True)) is None or len(every.table) > len(told.table))
-    }
+    figures = {f"effects_{name}": effects_of(summary, name) for name in _DRAWN}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 ABLATION = OverPrompts(

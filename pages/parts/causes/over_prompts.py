@@ -42,7 +42,8 @@ class OverPrompts:
     what: what a run does, before "over N prompts". about: what it does with {prompts}, as a sentence. spec: its
     question. controls: draws the controls of the question and returns their fields. cost: what a run takes. outcome,
     means, single: figures by name and tables of a summary. more: further figures, in a fold. columns: of the tables.
-    note: under which conditions the numbers hold. others: draws what is known of other models, given this one.
+    note: under which conditions the numbers hold. next_step: draws the ways on. others: draws what is known of other
+    models, given this one.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class OverPrompts:
     columns: Mapping[str, Any]
     more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
+    next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
 
     def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
@@ -172,19 +174,23 @@ class OverPrompts:
             exhibit_text(
                 f"{self.name.capitalize()} over prompts", answer[0], " ".join(answer[1:]), f"{self.kind}_answer"
             )
-        for place, said in enumerate(answer):
-            st.markdown(f"{'' if place else '##### '}{plain(said)}")
+            st.markdown(f"##### {plain(answer[0])}")
+            if answer[1:]:
+                st.markdown(plain(" ".join(answer[1:])))
+        self.next_step()
+        self._figures(self.outcome(job.summary))
         st.caption(
             f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
             f"{plain(criterion(spec.sinks))}. {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens, seed "
             f"{spec.seed:d}. {plain(' '.join([*tested, earlier]))}".strip()
         )
-        self._figures(self.outcome(job.summary))
         self.others(spec.model.source)
         more = self.more(job.summary)
         if more:
             with st.expander(
-                "Other positions and interventions", icon=":material/stacked_bar_chart:", key=f"{self.kind}_more"
+                "Per unit of attention, other positions and interventions",
+                icon=":material/stacked_bar_chart:",
+                key=f"{self.kind}_more",
             ):
                 self._figures(more)
         if others:

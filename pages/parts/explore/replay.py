@@ -6,16 +6,19 @@ from analysis.specs import DEFINITIONS
 from pages.parts import address
 from pages.parts.charts import exhibit_explorer
 from pages.parts.explore import branches
+from pages.parts.primary_link import link_buttons
 from pages.parts.recordings.explorer import NAMED, Token, explorer, explorer_data, redraw_beneath, sink_params, to_play
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference
 
+NEXT = "explore_next"
+"""The row of buttons for what can be done with the sinks shown."""
 _DEFINITION = ("definition", *(row.parameter for row in DEFINITIONS.values()))
 
 
 @st.fragment
 def replay(recording: Recording, beside: Recording | None) -> None:
-    """Draw the explorer, and beneath it what its sinks and a chosen token lead to."""
+    """Draw the explorer with the buttons for its sinks, and beneath it what a chosen token leads to."""
     address.keep()
     change, parent = recording.info.branch, branches.parent_of(recording)
 
@@ -24,6 +27,8 @@ def replay(recording: Recording, beside: Recording | None) -> None:
         if of is not None:
             branches.choose(of, token["step"], token["position"], token["finished"])
 
+    named = tuple((name, str(st.query_params[name])) for name in NAMED if name in st.query_params)
+    _hand_over(recording, {name: value for name, value in named if name in _DEFINITION})
     explorer(
         recording,
         "explorer",
@@ -33,21 +38,19 @@ def replay(recording: Recording, beside: Recording | None) -> None:
         on_token=choose if branches.why_none(recording) == "" else None,
     )
     redraw_beneath()
-    named = tuple((name, str(st.query_params[name])) for name in NAMED if name in st.query_params)
     exhibit_explorer(
         "The recording, step by step",
         "Pin a token, head or step to follow it; drag to select steps and positions.",
         lambda: explorer_data(recording, beside, stored_reference(recording), named),
         "explorer",
     )
-    _hand_over(recording, {name: value for name, value in named if name in _DEFINITION})
     branches.alternatives(recording, beside)
     branches.compared(recording, parent, sink_params())
 
 
 def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
-    """Links to what can be done with these sinks, by the definition that the explorer shows."""
-    with st.container(horizontal=True):
+    """Draw the buttons for what can be done with these sinks, by the definition that the explorer shows."""
+    with link_buttons(NEXT):
         st.page_link(
             "pages/causes.py",
             label="**Hide these sinks**",
@@ -58,7 +61,7 @@ def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
         st.page_link(
             "pages/prune.py",
             label="**Discount these sinks**",
-            icon=":material/tune:",
+            icon=":material/content_cut:",
             query_params={
                 "source": recording.model.source,
                 "prune_sink_std": definition.get("k", f"{sink_params().k:g}"),

@@ -116,28 +116,34 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
             st.caption(
                 f"{code(source)}: {with_sinks:d} of {steps:d} steps have sinks; in the others nothing was blocked."
             )
-    _bars(table)
-    at_most = f", {blocked} at most" if blocked else ""
-    heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
-    st.dataframe(
-        numbers,
-        hide_index=True,
-        key="ablation_table",
-        column_config={
-            "title": st.column_config.TextColumn(_CALLED["title"]),
-            "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format="percent"),
-            "aligned": st.column_config.ProgressColumn(
-                _CALLED["aligned"], min_value=0, max_value=1, format="percent", help=ALIGNED
-            ),
-            "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format="percent"),
-            "lost_per_tenth": st.column_config.NumberColumn(_CALLED["lost_per_tenth"], format="percent"),
-            "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
-            "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
-        },
+    _answer(table)
+    with st.expander("Confidence and numbers", icon=":material/list:", key="ablation_more"):
+        chart(
+            _bars(table, "confidence", "Confidence", "The mean probability of the tokens chosen."),
+            "ablation_confidence",
+        )
+        at_most = f", {blocked} at most" if blocked else ""
+        heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
+        st.dataframe(
+            numbers,
+            hide_index=True,
+            key="ablation_table",
+            column_config={
+                "title": st.column_config.TextColumn(_CALLED["title"]),
+                "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format="percent"),
+                "aligned": st.column_config.ProgressColumn(
+                    _CALLED["aligned"], min_value=0, max_value=1, format="percent", help=ALIGNED
+                ),
+                "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format="percent"),
+                "lost_per_tenth": st.column_config.NumberColumn(_CALLED["lost_per_tenth"], format="percent"),
+                "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
+                "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
+            },
+        )
+        download_buttons(numbers, "ablation")
+    exhibit_table(
+        "Attention blocked, and what it changes", _SENTENCE, numbers.rename(columns=_CALLED), "ablation_numbers"
     )
-    exported = numbers.rename(columns=_CALLED)
-    exhibit_table("Attention blocked, and what it changes", _SENTENCE, exported, "ablation_numbers")
-    download_buttons(numbers, "ablation")
     for place, (source, job) in enumerate(jobs):
         with st.expander(f"What {plain(source)} wrote", icon=":material/notes:", expanded=place == 0):
             st.caption("Shaded tokens are not in the untouched text, aligned; a line marks tokens left out.")
@@ -146,28 +152,23 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
                 tokens.show(tokens.changed_text(row["words"], row["same"], missing=row["missing"]))
 
 
-def _bars(table: pd.DataFrame) -> None:
-    """What blocking does to the text and to the model's confidence."""
-    left, right = st.columns(2, gap="large")
-    for column, name, title, sentence, percent in (
-        (left, "aligned", "Agreement with the untouched text", ALIGNED, True),
-        (right, "confidence", "Confidence", "The mean probability of the tokens chosen.", False),
-    ):
-        bars = {
-            str(source): dict(zip(rows["title"], rows[name], strict=True))
-            for source, rows in table.groupby("model", sort=False)
-        }
-        with column:
-            chart(
-                Exhibit(
-                    title,
-                    sentence,
-                    outcome_bars(bars, "agreement" if percent else name, percent),
-                    formula=_METHOD,
-                    finding=_blocked(table, name, title) if percent else "",
-                ),
-                f"ablation_{name}",
-            )
+def _answer(table: pd.DataFrame) -> None:
+    """What blocking does to the text, in a sentence and a figure."""
+    title = "Agreement with the untouched text"
+    told = _blocked(table, "aligned", title)
+    if told:
+        st.markdown(f"##### {plain(told)}")
+    chart(_bars(table, "aligned", title, ALIGNED), "ablation_aligned")
+
+
+def _bars(table: pd.DataFrame, name: str, title: str, sentence: str) -> Exhibit:
+    """A column of the table as bars, of each model in its own colour."""
+    bars = {
+        str(source): dict(zip(rows["title"], rows[name], strict=True))
+        for source, rows in table.groupby("model", sort=False)
+    }
+    percent = name == "aligned"
+    return Exhibit(title, sentence, outcome_bars(bars, "agreement" if percent else name, percent), formula=_METHOD)
 
 
 def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
