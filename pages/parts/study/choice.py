@@ -91,13 +91,15 @@ def say_discount(
     told, _ = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="said_by_study"):
-        st.caption(plain(f"In the runs here {_lower(said)} {basis}".strip()), width="content")
+        st.caption(plain(f"In the runs here {_lower(said)}"), width="content")
         st.page_link(
             "pages/start.py",
             label=f"Open the {study.place.partition(',')[0]}",
             icon=":material/auto_stories:",
             query_params={ADDRESS: study.name},
         )
+    if basis:
+        st.caption(plain(basis))
 
 
 def can_tell(found: Mapping[str, Difference]) -> bool:

@@ -1,0 +1,27 @@
+"""What a sweep is said to take: scoring by what it took before, on as many items or scaled from others."""
+
+from analysis.engine import JobRecord
+from analysis.engine.cost_estimate import _seconds_a_model
+from analysis.specs import EvaluateSpec, ModelSpec
+
+
+def scored(limit: int | None, seconds: float, tasks: tuple[str, ...] = ("bundled",)) -> JobRecord:
+    """An evaluation of two models."""
+    spec = EvaluateSpec(compare=(ModelSpec(source="pruned"),), limit=limit, tasks=tasks)
+    return JobRecord(
+        id="0" * 12,
+        kind="evaluate",
+        spec=spec.model_dump(mode="json"),
+        state="done",
+        created=1.0,
+        started=1.0,
+        finished=1.0 + seconds,
+        summary={"answers": 100, "restored": 0},
+    )
+
+
+def test_scoring_is_foreseen_by_as_many_items_else_scaled_from_others():
+    asked = EvaluateSpec(limit=128)
+    assert _seconds_a_model([scored(64, 20.0)], asked) == 20.0
+    assert _seconds_a_model([scored(64, 20.0), scored(128, 30.0)], asked) == 15.0, "measured goes first"
+    assert _seconds_a_model([scored(64, 20.0, ("piqa",)), scored(None, 20.0)], asked) is None
