@@ -227,7 +227,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
         tickmode="array",
         tickvals=list(range(len(names))),
         ticktext=_short(names),
-        range=[len(names) - 0.5, -0.5],
+        range=[len(names) - 0.5, -0.75],
         zeroline=False,
         showgrid=False,
     )
