@@ -6,20 +6,24 @@ whose numbers a study lacks is left out.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
+    accuracies,
     called,
     changes_told,
     discounts,
     factor,
     needs,
     outcomes_of,
+    per_unit,
     position,
     recordings,
+    share,
     spec_of,
     text_changed,
     text_effect,
@@ -37,6 +41,7 @@ from analysis.statistics.decisions import (
     EQUIVALENT,
     ONE_SEED,
     POINTS,
+    TOO_COARSE,
     WAITING,
     WORSE,
     decide,
@@ -44,7 +49,7 @@ from analysis.statistics.decisions import (
 )
 from analysis.statistics.differences import Difference
 from analysis.study import rules
-from analysis.study.findings import Cause, Findings
+from analysis.study.findings import Cause, Contrast, Findings
 from analysis.words import counted, listed
 
 _SHOWN = 9  # tokens in the picture of a sink
@@ -108,9 +113,11 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
+    hatched = "; hatched: [MASK]" if any(token.masked for token in tokens) else ""
+    where = f"Positions {first}–{first + len(tokens) - 1} of one text, step {track.frames[at]}; orange: sinks{hatched}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
-    return charts.skyline(tokens, times) + charts.caption(has), told
+    return charts.skyline(tokens, times, where) + charts.caption(has), told
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -140,19 +147,20 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tup
     """Return lead, sentence and brief where hiding sinks changes more than hiding as many other tokens, but not more
     than hiding others with as much attention. told: the sentence where predictions or text were not measured.
     """
-    lead, amounts, levels = "Token for token, yes.", text_changed(causes), changes_told(causes)
+    unit = per_unit(causes)
+    lead, amounts, levels = f"Token for token, yes{unit and '; '}{unit}.", text_changed(causes), changes_told(causes)
     predictions = {cause.control: cause.effect for cause in causes if cause.measure == "divergence"}
     if not {COUNT, MASS} <= predictions.keys() & amounts.keys():
-        return lead, told, f"{lead.removesuffix('.')}; at equal attention, no."
+        return lead, told, "" if unit else f"{lead.removesuffix('.')}; at equal attention, no."
     sides = {control: -side_of(text_effect(causes, control)) for control in amounts}  # 1: the text changes more
     decision = decide(predictions[MASS], rules.shift_of(spec, "divergence"))
     brief = "no" if decision != CANNOT_TELL else "this study cannot tell"
     if sides[MASS] > 0 and decision != CANNOT_TELL:
         brief = "predictions and text disagree"
-    first = f"{levels[0].upper()}{levels[1:]}." if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}."
+    first = f"{levels[0].upper()}{levels[1:]}" if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}"
     less = {WORSE: "predictions change less", EQUIVALENT: "predictions change about as much"}
     rest = less.get(decision, "this study cannot tell whether predictions change more")
-    return (lead, f"{first} At equal attention {rest}.", f"{lead.removesuffix('.')}; at equal attention, {brief}.")
+    return (lead, f"{first}, where {rest}.", "" if unit else f"{lead.removesuffix('.')}; at equal attention, {brief}.")
 
 
 def _apart(amounts: Mapping[str, str]) -> list[str]:
@@ -180,22 +188,41 @@ def _discount(findings: Findings) -> Answer | None:
         return None
     outcomes = outcomes_of(findings, by_setting)
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
-    told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
-    told[1:] = [one.replace(f" {POINTS.name}", "", 1) for one in told[1:]]
-    sentence = (
-        f"Counting sinks less (discount) when removing weights (pruning) changes accuracy by {listed(told)} sparsity."
-    )
+    sentence = _pruned(findings, by_setting)
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]
-    if seen:
+    if seen and max(seen) < TOO_COARSE:
         sizes = dict.fromkeys(POINTS.size(size).removesuffix(" points") for size in seen)
         sentence += f" It would have detected ±{listed(list(sizes))} points."
+    elif seen and min(seen) >= TOO_COARSE:
+        sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
     lead, brief, margin = lead_of(set(outcomes.values())), "", POINTS.margin(rules.margin_of(findings))
     if set(outcomes.values()) == {EQUIVALENT}:
         lead, brief = f"No: less than {margin}.", f"No: accuracy changes by less than {margin}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Not by {margin} or more."  # significant, and too small to matter
     return Answer("Does discounting them help?", lead, sentence, brief)
+
+
+def _pruned(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
+    """Tell the accuracy of the dense model, and of the pruned ones without and with the discount, at each setting with
+    the difference; differences alone where the study does not hold the accuracies.
+    """
+    told = {name: interval_words(contrast.effect) for name, contrast in by_setting.items()}
+    later = {name: words.replace(f" {POINTS.name}", "", 1) for name, words in list(told.items())[1:]}
+    first, *_ = told
+    at = first.replace(" %", " % of weights", 1)
+    levels = {name: accuracies(findings, contrast) for name, contrast in by_setting.items()}
+    pairs = {name: [share(float(np.mean(values))) for values in both] for name, both in levels.items() if both[0]}
+    if findings.pruning is None or pairs.keys() != told.keys():
+        changes = listed([f"{told[first]} at {first}", *(f"{words} at {name}" for name, words in later.items())])
+        return f"Counting sinks less while pruning (discount) changes accuracy by {changes} sparsity."
+    dense, (without, discounted) = share(findings.pruning.dense), pairs[first]
+    others = "; ".join(f"{name}: {' and '.join(pairs[name])} ({words})" for name, words in later.items())
+    return (
+        f"Pruning {at} takes accuracy from {dense} to {without}; counting sinks less (discount), to "
+        f"{discounted} ({told[first]}).{others and f' Pruning {others}.'}"
+    )
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story_parts import (
+    accuracies,
     called,
     changes_told,
     discounts,
     needs,
     outcomes_of,
+    per_unit,
     share,
     spec_of,
     spread,
@@ -41,8 +43,8 @@ from analysis.statistics.decisions import (
     tests_in_words,
 )
 from analysis.study import rules
-from analysis.study.findings import Cause, Findings, MaskChange
-from analysis.words import counted, listed, times
+from analysis.study.findings import Cause, Contrast, Findings, MaskChange
+from analysis.words import listed, times
 
 # --- what hiding them does --------------------------------------------------------------------------------------
 
@@ -60,8 +62,8 @@ def hidden(findings: Findings) -> Told | None:
     verdict = rules.sinks_matter(findings)[models.index(own.model)]
     margin = rules.shift_of(spec, own.measure)
     text = next((one for one in findings.continuations if one.model == own.model), None)
-    beats, notes, beat = [], [verdict.numbers], int(text is not None)
-    effects, tokens = _effects(findings, primary, equal, beat), _tokens(findings, beat)
+    beats, notes = [], [verdict.numbers]
+    effects, tokens = _effects(findings, primary), _tokens(findings)
     chart = tokens or effects
     if text is None:
         figure, alt = chart, verdict.numbers
@@ -72,7 +74,7 @@ def hidden(findings: Findings) -> Told | None:
         lines = [Line("Untouched", text.untouched, None)]
         lines += [
             Line(
-                f"{name}: {changed[name]} of {len(words)} tokens differ{_left_out(text.untouched, words)}",
+                f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
                 words,
                 same[name],
             )
@@ -80,10 +82,6 @@ def hidden(findings: Findings) -> Told | None:
         ]
         figure = charts.aligned(text.prompt, lines) + chart
         alt = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
-        sinks, matched = changed.values()
-        change = f"{counted(sinks, 'token changes', 'tokens change')} instead of {matched}"
-        beats.append(f"One text: {change}.")
-    over = len(beats)
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
     beats.append(_over_prompts(own, at_equal, those))
     disagree = _disagree(those)
@@ -109,7 +107,7 @@ def hidden(findings: Findings) -> Told | None:
             None if at_equal is None else decide(at_equal.effect, margin),
             not disagree,
         ),
-        takeaway=beats[over],
+        takeaway=beats[0],
         folded=effects if tokens else None,
         summary=_summary(own, at_equal, those),
     )
@@ -180,13 +178,23 @@ def _no_more_than_random(causes: Sequence[Cause]) -> str:
     return f" With random weights, no less: {' '.join(tokens_more(own.untrained))}."
 
 
+def _by_attention(causes: Sequence[Cause]) -> str:
+    """Tell, as a further sentence, how much of the text changes per unit of attention hidden; empty where that was not
+    measured. causes: of one model.
+    """
+    effect = next((one.effect for one in causes if (one.measure, one.control) == ("aligned", UNIT)), None)
+    if effect is None or effect.low != effect.low:
+        return ""
+    return f" Per unit of attention, {' '.join(tokens_more(effect))}{'' if side_of(effect) else ', not significant'}."
+
+
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome. causes: of
     the same model.
     """
     over, text = f"Over {own.effect.n} prompts", text_changed(causes)
     if levels := changes_told(causes, brief=True, after=" of 100 tokens change"):
-        return f"{over}, {levels}.{_no_more_than_random(causes)}"
+        return f"{over}, {levels}.{_by_attention(causes)}{_no_more_than_random(causes)}"
     if text:
         beside = f", and {text[MASS]} than hiding others with as much attention" if MASS in text else ""
         return f"{over}, hiding the sinks changes {text[COUNT]} of 100 tokens than hiding as many others{beside}."
@@ -203,15 +211,22 @@ def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
     return tuple(agreement(before, after).kept[1].tolist())
 
 
-def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Cause], beat: int) -> Markup:
-    """Draw the effects of hiding sinks against both controls, per model, beside random weights."""
+_AGAINST = {COUNT: "as many others", MASS: "others of equal attention", UNIT: "per unit of attention"}
+_UNTRAINED = "random weights, as many"
+
+
+def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
+    """Draw the effects of hiding sinks against every control, per model, beside random weights."""
     names, unit = called(findings), rules.unit_of(causes[0].measure)
     groups = []
-    for cause in causes:
-        rows = [("as many tokens", cause.effect, tone(findings, cause.model))]
-        if cause.model in equal:
-            rows.append(("equal attention", equal[cause.model].effect, tone(findings, cause.model)))
-        rows += [("random weights", cause.untrained, charts.NULL)] if cause.untrained is not None else []
+    for beat, cause in enumerate(causes):
+        those = {
+            one.control: one.effect
+            for one in findings.causes
+            if (one.model, one.measure) == (cause.model, cause.measure)
+        }
+        rows = [(label, those[name], tone(findings, cause.model)) for name, label in _AGAINST.items() if name in those]
+        rows += [(_UNTRAINED, cause.untrained, charts.NULL)] if cause.untrained is not None else []
         marks = tuple(
             Mark(
                 label,
@@ -230,25 +245,25 @@ def _effects(findings: Findings, causes: Sequence[Cause], equal: Mapping[str, Ca
     measure = MEASURES[causes[0].measure]
     axis = f"{measure.title}, sinks minus others ({unit.name})"
     band = rules.shift_of(spec_of(findings), causes[0].measure)
-    return charts.intervals(groups, axis, unit.scale, band, f"±{unit.margin(band)}: too small to matter")
+    return charts.intervals(groups, axis, unit.scale, band, unit.margin(band))
 
 
-def _tokens(findings: Findings, beat: int) -> Markup:
+def _tokens(findings: Findings) -> Markup:
     """Draw how many more tokens of the text change against both controls, per model, beside random weights; empty where
     that was not measured.
     """
     names, groups = called(findings), []
-    for model in dict.fromkeys(cause.model for cause in findings.causes):
+    for beat, model in enumerate(dict.fromkeys(cause.model for cause in findings.causes)):
         those = {
             cause.control: cause for cause in findings.causes if (cause.model, cause.measure) == (model, "aligned")
         }
         rows = [
             (label, those[control].effect, tone(findings, model))
-            for control, label in ((COUNT, "as many tokens"), (MASS, "equal attention"))
+            for control, label in _AGAINST.items()
             if control in those
         ]
         untrained = those[COUNT].untrained if COUNT in those else None
-        rows += [("random weights", untrained, charts.NULL)] if untrained is not None else []
+        rows += [(_UNTRAINED, untrained, charts.NULL)] if untrained is not None else []
         marks = tuple(
             Mark(
                 label,
@@ -268,11 +283,7 @@ def _tokens(findings: Findings, beat: int) -> Markup:
         return Markup()
     band = rules.shift_of(spec_of(findings), "aligned")
     return charts.intervals(
-        groups,
-        "tokens of 100 that change, sinks minus others; filled: significant",
-        100,
-        band,
-        f"±{100 * band:g}: too small to matter",
+        groups, "tokens of 100 that change, sinks minus others", 100, band, f"{100 * band:g} tokens"
     )
 
 
@@ -287,7 +298,7 @@ def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], mar
         return title
     text = [cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", MASS)]
     if text and side_of(at_equal.effect) == side_of(text[0]) != 0:  # agreement falls as the text changes
-        return f"{title}; at equal attention they disagree"
+        return f"{title}; {per_unit(causes) or 'at equal attention they disagree'}"
     return title + _at_equal(at_equal, BETTER, margin)
 
 
@@ -352,14 +363,19 @@ def masks(findings: Findings) -> Told | None:
     if floor:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
-    beats = [f"The discount changes {share(value)} of the decisions to keep or prune a weight{at}."]
+    beats = [f"The discount changes {share(value)} of all decisions to keep or prune{at}."]
     if floor:
         chance = f"independent masks differ by {share(told.chance)}"
         beats.append(f"Another calibration text and noise change {share(floor)}; {chance}.")
     return Told(
         "masks",
         title,
-        charts.bars(groups, "mask disagreement: weights that one mask prunes and the other keeps (%)", 100),
+        charts.bars(
+            groups,
+            "mask disagreement: weights that one mask prunes and the other keeps (%)",
+            100,
+            "one seed or pair of seeds",
+        ),
         f"The discount changes {share(value)} of the pruning mask{at}; "
         f"two seeds of its control differ by {share(floor)}.",
         tuple(beats),
@@ -390,12 +406,76 @@ def _runs(values: Sequence[float]) -> str:
 
 
 def accuracy(findings: Findings) -> Told | None:
-    """Tell what the discount does to accuracy, beside what noise, order and norm do."""
+    """Tell what the discount does to accuracy, beside the dense model and the same pruning without it."""
     by_setting, pruning = discounts(findings), findings.pruning
     if not by_setting or pruning is None:
         return None
     outcomes, margin, above = outcomes_of(findings, by_setting), rules.margin_of(findings), rules.above_chance(pruning)
     noise = discounts(findings, "noise")
+    of_discount = {name: one.effect for name, one in by_setting.items()}
+    of_noise = {name: one.effect for name, one in noise.items()}
+    alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
+    beats = [f"{alone}."]
+    rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
+    came_with = said_of("gain", pruning, margin, above)
+    beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
+    levels, differences = _levels(findings, by_setting), _differences(by_setting, noise, margin)
+    without = listed(
+        [share(float(np.mean(both[0]))) for one in by_setting.values() if (both := accuracies(findings, one))[0]]
+    )
+    return Told(
+        "accuracy",
+        _accuracy_title(outcomes, margin),
+        levels or differences,
+        " ".join(beats),
+        tuple(beats),
+        f"{pruning.items:,} items; no other models, tasks or calibration texts."
+        f"{_cost_below(findings, outcomes, margin)}",
+        (*filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)), *needs(findings)),
+        meaning=story_meanings.of_accuracy(outcomes),
+        takeaway=beats[0],
+        summary=Summary(
+            "Accuracy with the discount",
+            listed([f"{interval_words(effect)} at {name}" for name, effect in of_discount.items()]),
+            f"the same pruning without it{without and f': {without}'}",
+        ),
+        folded=differences if levels else None,
+    )
+
+
+def _cost_below(findings: Findings, outcomes: Mapping[str, str], margin: float) -> str:
+    """Tell, as a further sentence, where a margin that rules out a difference exceeds what pruning itself costs."""
+    dense, by_setting = 0.0 if findings.pruning is None else findings.pruning.dense, discounts(findings)
+    ruled_out = [name for name, outcome in outcomes.items() if outcome == EQUIVALENT]
+    costs = {name: dense - float(np.mean(accuracies(findings, by_setting[name])[0] or dense)) for name in ruled_out}
+    told = [f"{100 * cost:.1f} points at {name}" for name, cost in costs.items() if 0 < cost < margin]
+    return f" Pruning itself costs {listed(told)}, less than that margin." if told else ""
+
+
+def _levels(findings: Findings, by_setting: Mapping[str, Contrast]) -> Markup:
+    """Draw the accuracy of the dense model, and of the pruned ones without and with the discount, a dot per calibration
+    seed; empty where the study does not hold them.
+    """
+    pruning, groups = findings.pruning, list[Group]()
+    for name, contrast in by_setting.items():
+        without, discounted = accuracies(findings, contrast)
+        if not without:
+            return Markup()
+        means = [float(np.mean(values)) for values in (without, discounted)]
+        told = f"{share(means[1])}, {interval_words(contrast.effect)}"
+        marks = (
+            Mark("without the discount", means[0], share(means[0]), charts.NULL, dots=without),
+            Mark("with the discount", means[1], told, dots=discounted),
+        )
+        groups.append(Group(name.replace(" %", " % of weights removed", 1), marks))
+    if pruning is None:
+        return Markup()
+    dense = Group("", (Mark("unpruned", pruning.dense, share(pruning.dense), charts.NULL),))
+    return charts.bars([dense, *groups], "accuracy (%)", 100, "one calibration seed")
+
+
+def _differences(by_setting: Mapping[str, Contrast], noise: Mapping[str, Contrast], margin: float) -> Markup:
+    """Draw the change of accuracy by the discount, and by the rest of its recipe."""
     kinds = (
         ("The discount alone", by_setting, charts.MODEL),
         ("The rest of the recipe (noise, order, norm), no discount", noise, charts.NULL),
@@ -412,39 +492,14 @@ def accuracy(findings: Findings) -> Told | None:
                     one.effect.low,
                     one.effect.high,
                     filled=one.effect.shown,
-                    beat=beat,
                 )
                 for name, one in rows.items()
             ),
         )
-        for beat, (title, rows, of) in enumerate(kinds)
+        for title, rows, of in kinds
         if rows
     ]
-    of_discount = {name: one.effect for name, one in by_setting.items()}
-    of_noise = {name: one.effect for name, one in noise.items()}
-    alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
-    beats = [f"{alone}."]
-    rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
-    came_with = said_of("gain", pruning, margin, above)
-    beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
-    return Told(
-        "accuracy",
-        _accuracy_title(outcomes, margin),
-        charts.intervals(
-            groups, "change of accuracy (points)", 100, margin, f"±{POINTS.margin(margin)}: too small to matter"
-        ),
-        " ".join(beats),
-        tuple(beats),
-        f"{pruning.items:,} items, dense accuracy {share(pruning.dense)}; no other models, tasks or calibration texts.",
-        (*filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)), *needs(findings)),
-        meaning=story_meanings.of_accuracy(outcomes),
-        takeaway=f"{alone}, compared with the same pruning without it.",
-        summary=Summary(
-            "Accuracy with the discount",
-            listed([f"{interval_words(effect)} at {name}" for name, effect in of_discount.items()]),
-            "the same pruning without it",
-        ),
-    )
+    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin))
 
 
 _VERBS = {BETTER: "raises accuracy", WORSE: "lowers accuracy"}

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, layer_names, movement_rows, number, recordings, spec_of, spread, tone
+from analysis.exhibits.story_parts import (
+    called,
+    layer_names,
+    movement_rows,
+    null_name,
+    number,
+    recordings,
+    spec_of,
+    spread,
+    tone,
+)
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.recording.set_file import ALL_LAYERS
@@ -14,8 +24,6 @@ from analysis.recording.set_measures import MOVES
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.study.findings import Findings
 from analysis.words import listed
-
-_NULLS = {MOVEMENT_NULLS["fixed"].title: "writing of tokens alone"}
 
 
 def movement(findings: Findings) -> Told | None:
@@ -30,7 +38,7 @@ def movement(findings: Findings) -> Told | None:
         marks = [_births_mark("observed", births["observed"], tone(findings, model), beat)]
         drawn = [null.title for null in MOVEMENT_NULLS.values() if not null.weights and null.title in births]
         drawn += _strongest_weights(births)
-        marks += [_births_mark(_NULLS.get(title, title), births[title], charts.NULL, beat) for title in drawn]
+        marks += [_births_mark(null_name(title), births[title], charts.NULL, beat) for title in drawn]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
@@ -40,24 +48,30 @@ def movement(findings: Findings) -> Told | None:
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     rate = story_meanings.rate(value, steps)
     hardest = (_strongest_weights(by_model[source]) or [""])[0]
-    beats = [f"A layer gains {number(value)} new sinks per step.{_beside(observed, fixed, positions)}"]
+    beats = [f"A layer gains {number(value)} new sinks per step{_beside(observed, fixed, positions)}."]
     beats += [_hardest(observed, hardest, by_model[source][hardest])] if hardest else []
     others = [model for model in by_model if model != source]
     beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
+    notes = [
+        f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
+        for model, births in by_model.items()
+        for of, rows in births.items()
+    ]
+    sharp = MOVEMENT_NULLS["matched"]
+    if any(sharp.title in births for births in by_model.values()):
+        notes.append(f"{null_name(sharp.title).capitalize()}: {sharp.sentence}.")
     return Told(
         "movement",
         _moves(observed, fixed, rate) + _but(by_model[source], fixed),
-        charts.bars(groups, "new sinks per layer and step: mean over layers, and the least and most of a layer"),
+        charts.bars(groups, "new sinks per layer and step, mean over layers", dot="one layer"),
         "; ".join(
-            f"{names[model]}, {of}: {_mean(rows)}" for model, births in by_model.items() for of, rows in births.items()
-        ),
-        tuple(beats),
-        "It counts positions that become sinks, not how much attention moves.",
-        tuple(
-            f"{names[model]}, {of}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
+            f"{names[model]}, {null_name(of)}: {_mean(rows)}"
             for model, births in by_model.items()
             for of, rows in births.items()
         ),
+        tuple(beats),
+        "It counts positions that become sinks, not how much attention moves.",
+        tuple(notes),
         plays=True,
         meaning=story_meanings.of_movement(value, steps),
         takeaway=beats[1 if hardest else 0],
@@ -66,7 +80,7 @@ def movement(findings: Findings) -> Told | None:
             number(value),
             "; ".join(
                 [f"{_mean(rows)} {of}" for rows, of in ((fixed, "by writing alone"),) if rows]
-                + ([f"{_mean(by_model[source][hardest])} with {hardest}"] if hardest else [])
+                + ([f"{_mean(by_model[source][hardest])} with {null_name(hardest)}"] if hardest else [])
             ),
         ),
     )
@@ -93,7 +107,7 @@ def _moves(observed: Rows, fixed: Rows | None, rate: str) -> str:
     if above:
         return f"Only in {layer_names(above)} do new sinks appear more often than the writing of tokens explains"
     if len(_layers_above(fixed, observed)) == len(observed):
-        return f"A layer gains {rate}, less often than the writing of tokens would make them"
+        return f"A layer gains {rate}, less than writing alone would give"
     return "No layer is shown to gain sinks more often than the writing of tokens explains"
 
 
@@ -119,17 +133,17 @@ def _hardest(observed: Rows, hardest: str, null: Rows) -> str:
         f"{side} in {layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
     )
     told = f"the model {told}" if told else "no layer differs significantly"
-    return f"The strictest, {hardest}, gain {_mean(null)}: {told}."
+    return f"The strictest baseline, {null_name(hardest)}, gains {_mean(null)}: {told}."
 
 
 def _beside(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:
-    """Return how many would appear under the nulls, as a sentence after another one."""
-    told = [] if fixed is None else [f"{_mean(fixed)} if only writing moved sinks"]
+    """Return how many would appear under the nulls, as the end of a sentence."""
+    told = [] if fixed is None else [f"{_mean(fixed)} if only writing moved them"]
     told += [] if positions is None else [f"{_mean(positions)} at random positions"]
     if not told:
         return ""
     stay = positions is not None and _mostly_stay(observed, positions)
-    return f" It would gain {listed(told)}{': most stay where they are' if stay else ''}."
+    return f", {listed(told)}{': most stay' if stay else ''}"
 
 
 def _mostly_stay(observed: Rows, positions: Rows) -> bool:
@@ -152,7 +166,7 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
 def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, beat: int) -> Mark:
     values = [row["value"] for row in rows]
     told = f"{_mean(rows)} ({spread(min(values), max(values), number)})"
-    return Mark(label, float(np.mean(values)), told, tone_of, min(values), max(values), beat=beat)
+    return Mark(label, float(np.mean(values)), told, tone_of, dots=tuple(values), beat=beat)
 
 
 def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:

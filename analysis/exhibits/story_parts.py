@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from analysis.evaluation.ablation_effects import COUNT, MASS
+from analysis.evaluation.ablation_effects import COUNT, MASS, UNIT
 from analysis.figures.story import charts
 from analysis.findings.ablations import side_of
 from analysis.models.registry import entry
 from analysis.recording.playback import UNDECIDED, Played, unpacked
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import METHODS, StudySpec
 from analysis.statistics.decisions import POINTS, Unit, decide, seen
 from analysis.statistics.differences import Difference
@@ -122,7 +123,13 @@ def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") 
         return ""
     changed = {control: [f"{100 * (1 - level):.0f}" for level in both] for control, both in levels.items()}
     sinks, others = changed[COUNT]
-    unseen = {control: _unseen([of[control].effect], ", ", detectable=not brief) for control in amounts}
+    effects = [of[control].effect for control in amounts]
+    together = not brief and len(effects) > 1 and not any(map(side_of, effects))  # told once
+    unseen = {
+        control: "" if together else _unseen([effect], ", ", detectable=not brief)
+        for control, effect in zip(amounts, effects, strict=True)
+    }
+    end = _unseen(effects, ": ") if together else ""
     told_of = {control: f"({amount}{unseen[control]})" for control, amount in amounts.items()}
     told = f"hiding sinks changes {sinks} of 100 tokens, hiding as many others {others} {told_of[COUNT]}"
     if brief:
@@ -131,8 +138,8 @@ def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") 
         return told
     beside, equal = changed[MASS]
     if brief or beside != sinks:
-        return f"{told}; at equal attention {beside} instead of {equal} {told_of[MASS]}"
-    return f"{told}, others of equal attention {equal} {told_of[MASS]}"
+        return f"{told}; at equal attention {beside} instead of {equal} {told_of[MASS]}{end}"
+    return f"{told}, others of equal attention {equal} {told_of[MASS]}{end}"
 
 
 def text_in_words(causes: Sequence[Cause]) -> str:
@@ -156,6 +163,21 @@ def text_in_words(causes: Sequence[Cause]) -> str:
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:
     """Return the difference of agreement with the untouched text, against a control of `text_changed`."""
     return next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", control))
+
+
+def per_unit(causes: Sequence[Cause]) -> str:
+    """Return whether hiding sinks changes more per unit of attention hidden, as the end of a clause; empty where that
+    was not measured. causes: of one model.
+    """
+    effects = {cause.measure: cause.effect for cause in causes if cause.control == UNIT}
+    sides = {side_of(effects["divergence"])} if "divergence" in effects else set[int]()
+    sides |= {-side_of(effects["aligned"])} if "aligned" in effects else set[int]()  # agreement falls
+    if not sides:
+        return ""
+    return f"per unit of attention, {_PER_UNIT.get(frozenset(sides - {0}), 'predictions and text disagree')}"
+
+
+_PER_UNIT = {frozenset[int](): "not shown", frozenset({1}): "too", frozenset({-1}): "less"}
 
 
 def _unseen(effects: Sequence[Difference], before: str = " (", detectable: bool = True) -> str:
@@ -211,6 +233,20 @@ def discounts(findings: Findings, kind: str = "discount") -> dict[str, Contrast]
     }
 
 
+def accuracies(findings: Findings, contrast: Contrast) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the accuracies of the second and of the first method of a comparison, one per calibration seed that both
+    have; empty where the study does not hold them.
+    """
+    by_method = {
+        one.method: dict(zip(one.seeds, one.by_seed, strict=False))
+        for one in (findings.pruning.settings if findings.pruning is not None else ())
+        if one.sparsity == contrast.sparsity and not one.part
+    }
+    second, first = by_method.get(contrast.against, {}), by_method.get(contrast.method, {})
+    seeds = sorted(second.keys() & first.keys())
+    return tuple(second[seed] for seed in seeds), tuple(first[seed] for seed in seeds)
+
+
 def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[str, str]:
     """Return the decision at each setting."""
     pruning = findings.pruning
@@ -233,3 +269,16 @@ def layer_names(layers: Sequence[str]) -> str:
 def movement_rows(findings: Findings, source: str) -> list[Mapping[str, Any]]:
     """Return the rows on how the sinks of a model move."""
     return [row for row in findings.tables.get("movement", ()) if row["model"] == source]
+
+
+_NULLS = MappingProxyType(
+    {
+        MOVEMENT_NULLS["fixed"].title: "writing of tokens alone",
+        MOVEMENT_NULLS["matched"].title: "equally sharp random weights",
+    }
+)
+
+
+def null_name(title: str) -> str:
+    """Return what the story calls a null of movement, by its title."""
+    return _NULLS.get(title, title)

@@ -11,12 +11,14 @@ from analysis.exhibits.story_parts import (
     factor,
     layer_names,
     movement_rows,
+    null_name,
     position,
     recordings,
     share,
     spec_of,
     spread,
     tone,
+    within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
@@ -82,7 +84,6 @@ def sink(findings: Findings) -> Told | None:
         token = position(track, at, top)
         who = f"position {top}, still masked" if token.masked else f"‘{token.text.strip()}’ at {top}"
         step = f"step {int(track.frames[at])} of {int(track.frames[-1])}"
-        step = step if track is played[0] else f"as far along ({step})"
         draws = f"{factor(held / even)} ×{'' if beats else ' an even split'}" if count else "no sinks"
         strongest = f"; the strongest, {who}, {factor(float(track.mass[at, top]))} ×" if count > 1 else f": {who}"
         beats.append(f"{name}, {step}: {draws}{strongest if count else ''}.")
@@ -90,7 +91,11 @@ def sink(findings: Findings) -> Told | None:
         notes.append(f"{name}, step {int(track.frames[at])}: {takes}; an even split is {share(even)}.")
     takeaway = " ".join(beats)
     masked = _Masked.of(played[0], frame)
-    beats += [masked.in_words] if masked.there else []
+    beats += (
+        [masked.in_words(f"{within(findings, played[0].title)}'s" if len(played) > 1 else "its")]
+        if masked.there
+        else []
+    )
     notes += (
         ["An even split: what each token would draw if all that see it attended evenly."] if len(played) > 1 else []
     )
@@ -150,17 +155,17 @@ class _Masked:
         """True where sinks and masked positions are the same ones in the frame."""
         return self.sinks == self.there == self.both
 
-    @property
-    def in_words(self) -> str:
-        """Tell how far masked positions and sinks overlap, in the frame and over all steps."""
+    def in_words(self, whose: str) -> str:
+        """Tell how far masked positions and sinks overlap, in the frame and over all steps. whose: sinks, as `its`."""
+        theirs = f"{whose[0].upper()}{whose[1:]}"
         if self.same:
-            told = f"Its {counted(self.sinks, 'sink')} are exactly the {self.there} positions still masked"
+            told = f"{theirs} {counted(self.sinks, 'sink')} are exactly the {self.there} positions still masked"
             if self.sinks == 1:
-                told = "Its only sink is the only position still masked"
+                told = f"{theirs} only sink is the only position still masked"
         elif self.both == self.sinks:
-            told = f"Its sinks are masked, but so are {self.there - self.both} positions that are no sinks"
+            told = f"{theirs} sinks are masked, but so are {self.there - self.both} positions that are no sinks"
         else:
-            told = f"{self.both} of its {self.sinks} sinks are masked, and {self.there} positions in all"
+            told = f"{self.both} of {whose} {self.sinks} sinks are masked, and {self.there} positions in all"
         but = "but only" if self.becoming < 0.5 < self.of_sinks else "and"
         return (
             f"{told}. Over the whole text {share(self.of_sinks)} of sinks are masked, {but} {share(self.becoming)} of "
@@ -172,7 +177,7 @@ class _Masked:
         """Tell what the frame cannot show, as a further sentence; empty where sinks and masks are not the same."""
         if not self.same:
             return ""
-        return " It cannot tell sinks from masks: here they are the same."
+        return " Here sinks and masks coincide."
 
 
 def _sinks_take(track: Played, at: int) -> str:
@@ -196,7 +201,7 @@ def has_sinks(findings: Findings) -> str:
     layers = f" (layer by layer {factor(min(by_layer))} to {factor(max(by_layer))} ×)" if by_layer else ""
     told = f"over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split{layers}"
     names = [name for name in dict.fromkeys(("random", hardest)) if name in known]
-    nulls = [f"{MOVEMENT_NULLS[name].title} {factor(known[name])} ×" for name in names]
+    nulls = [f"{null_name(MOVEMENT_NULLS[name].title)} {factor(known[name])} ×" for name in names]
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return f"This model {has}: {told}; {listed(nulls)}."
 

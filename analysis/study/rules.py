@@ -342,6 +342,8 @@ def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str, numb
     does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_AS_MANY}{interval}"
     beside = _at_equal_attention(cause, equal, decision, margin, numbers)
     if decision == EQUIVALENT:
+        if not numbers:
+            return f"No: {subject} {words.higher.removesuffix(' more')} about as much as {_AS_MANY}{beside}."
         return f"No: {subject} differs from {_AS_MANY} by less than {least}{interval}{beside}."
     if decision == CANNOT_TELL:
         seen_then = _interval(effect, unit, numbers, seen(effect, unit))

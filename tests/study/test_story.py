@@ -1,17 +1,18 @@
 """The story of studies that support, refute and cannot tell: every sentence follows from their numbers."""
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from analysis.evaluation.ablation_effects import MASS
+from analysis.evaluation.ablation_effects import MASS, UNIT
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import tokens_more
 from analysis.exhibits.study_report import report_html
-from analysis.figures.story import Story, findings_html, slides_html
+from analysis.figures.story import Answer, Story, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
@@ -101,7 +102,7 @@ TITLES = {
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "^A layer gains less than one new sink per text, less often than the writing of tokens would make",
+        "movement": "^A layer gains less than one new sink per text, less than writing alone would give$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
@@ -116,10 +117,14 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes\. Hiding",
-        r"^Yes\. Counting sinks less \(discount\) when removing weights \(pruning\) changes accuracy by \+",
+        r"^Yes\. Pruning 50 % of weights takes accuracy from 90 % to \d+ %; counting sinks less \(discount\), to \d+ % "
+        r"\(\+",
     ),
-    "refutes": (r"^No\. ", r"^No, it hurts\. Counting sinks less .* accuracy by −"),
-    "cannot tell": (r"^This study cannot tell whether", r"^This study cannot tell\. .* It would have detected ±"),
+    "refutes": (r"^No\. ", r"^No, it hurts\. Pruning .* \(discount\), to \d+ % \(−"),
+    "cannot tell": (
+        r"^This study cannot tell whether",
+        r"^This study cannot tell\. .* It would have detected nothing below 25 points\.$",
+    ),
 }
 MEANINGS = {
     "supports": {
@@ -196,7 +201,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"over 30 prompts they draw [\d.]+ × an even split \(layer by layer [\d.]+ to [\d.]+ ×\); random weights "
-        r"1\.0 × and logit-matched random weights [\d.]+ ×\.$",
+        r"1\.0 × and equally sharp random weights [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
     tables = rows_of(supports())
@@ -237,32 +242,65 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     assert [track["name"] for track in played["tracks"]] == ["Diffusion model", "Left-to-right twin"]
 
 
-def test_where_sinks_matter_token_for_token_both_controls_are_told():
+def test_where_sinks_matter_token_for_token_all_controls_are_told():
     study = read(EXAMPLE)
 
-    def answered(value: float) -> tuple[str, str]:
-        """Return lead and sentence where the text differs by so much at equal attention."""
+    def answered(value: float, unit: float | None = None) -> Answer:
+        """Return the answer where the text differs by so much at equal attention, and per unit of attention by so
+        much, in which nothing was measured for None.
+        """
         effect = Difference(value=value, low=value - 0.1, high=value + 0.1, n=30, clusters=30)
         causes = [
             one.model_copy(update={"effect": effect, "levels": (one.levels[0], one.levels[0] - value)})
             if (one.measure, one.control) == ("aligned", MASS)
             else one
             for one in study.causes
+            if one.control != UNIT
         ]
+        if unit is not None:
+            effect = replace(effect, value=unit, low=unit - 0.1, high=unit + 0.1)
+            causes.append(causes[0].model_copy(update={"measure": "aligned", "control": UNIT, "effect": effect}))
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.lead == "Token for token, yes."
         first = "Hiding sinks changes 63 of 100 tokens, hiding as many others 32 (31 more [23, 39]), others of equal "
         assert answer.sentence.startswith(first)
-        return answer.short, answer.sentence
+        return answer
 
-    short, told = answered(-0.2)
-    assert told.endswith("attention 43 (20 more [10, 30]). At equal attention predictions change less.")
-    assert short == "Token for token, yes; at equal attention, predictions and text disagree."
-    short, told = answered(0.2)
-    assert "attention 83 (20 fewer [10, 30]). At equal" in told
-    assert short == "Token for token, yes; at equal attention, no."
-    _, told = answered(0.05)
-    assert "attention 68 (5 fewer [−15, +5], not significant). At equal" in told
+    told = answered(-0.2)
+    assert told.sentence.endswith("attention 43 (20 more [10, 30]), where predictions change less.")
+    assert told.lead == "Token for token, yes."
+    assert told.short == "Token for token, yes; at equal attention, predictions and text disagree."
+    told = answered(0.2)
+    assert "attention 83 (20 fewer [10, 30]), where" in told.sentence
+    assert told.short == "Token for token, yes; at equal attention, no."
+    assert "attention 68 (5 fewer [−15, +5], not significant), where" in answered(0.05).sentence
+    for unit, words in ((0.01, "not shown"), (-0.2, "too"), (0.2, "less")):
+        assert answered(-0.2, unit).short == f"Token for token, yes; per unit of attention, {words}."
+    (answer, _) = story_of(study).answers
+    assert answer.lead == "Token for token, yes; per unit of attention, not shown."
+
+
+def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
+    study = read(EXAMPLE)
+    (_, answer) = story_of(study).answers
+    assert answer.sentence == (
+        "Pruning 50 % of weights takes accuracy from 93 % to 91 %; counting sinks less (discount), to 91 % (+0.1 "
+        "points [−0.7, +0.9]). Pruning 70 %: 72 % and 72 % (+0.3 [−0.3, +1.0])."
+    )
+    pruning = study.pruning.model_copy(update={"settings": ()})
+    (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
+    assert answer.sentence == (
+        "Counting sinks less while pruning (discount) changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
+        "+0.3 [−0.3, +1.0] at 70 % sparsity."
+    )
+
+
+@pytest.mark.parametrize("study", [*FIXTURES.values(), lambda: read(EXAMPLE)])
+def test_every_kind_of_mark_in_a_figure_of_the_story_is_told(study):
+    for told in story_of(study()).findings:
+        for drawn in filter(None, (told.figure, told.folded)):
+            marks = set(re.findall(r'<i class="(run|whisker|dot hollow|dot|band)"', drawn))
+            keys = set(re.findall(r'<i class="key (run|line|dot hollow|dot|band)"', drawn))
+            assert {{"whisker": "line"}.get(mark, mark) for mark in marks} == keys, told.name
 
 
 def test_an_even_split_of_a_left_to_right_model_counts_what_its_tokens_see():
@@ -288,17 +326,19 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
     (told,) = (finding for finding in story_of(study).findings if finding.name == "sink")
     both = (masked & sinks).sum()
     assert told.beats[-1] == (
-        f"Its 8 sinks are exactly the 8 positions still masked. Over the whole text {percent(both / sinks.sum(), 0)} "
+        f"The diffusion model's 8 sinks are exactly the 8 positions still masked. Over the whole text "
+        f"{percent(both / sinks.sum(), 0)} "
         f"of sinks are masked, but only {percent(both / masked.sum(), 0)} of masked positions are sinks."
     )
-    assert told.caveat.endswith("It cannot tell sinks from masks: here they are the same.")
-    assert "as far along (step 19 of 23)" in told.beats[1]
+    assert told.caveat.endswith("Here sinks and masks coincide.")
+    assert told.beats[1].startswith("Left-to-right twin, step 19 of 23: ")
 
 
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
     assert told.beats[1] == (
-        "The strictest, logit-matched random weights, gain 1.7: the model more in layer 0, fewer in layers 1–7."
+        "The strictest baseline, equally sharp random weights, gains 1.7: the model more in layer 0, fewer in "
+        "layers 1–7."
     )
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]

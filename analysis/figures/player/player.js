@@ -81,10 +81,11 @@ class TrackView {
   constructor(track, place, player, titled) {
     Object.assign(this, { track, player, shown: -1, looked: -1 });
     this.root = make("section", "track");
+    this.heading = make("span");
     this.told = make("span", "told");
     if (titled) {
-      const title = make("div", "title", track.name ?? track.title);
-      title.append(this.told);
+      const title = make("div", "title");
+      title.append(this.heading, this.told);
       this.root.append(title);
     }
     this.text = make("div", "text");
@@ -151,8 +152,9 @@ class TrackView {
       this.slots[position].state = state;
     }
     this.shown = at;
-    const step = this.player.views.length > 1 && !this.player.branches && at < track.last && this !== this.player.views[0] ? `Step ${track.frames[at]} of ${track.frames.at(-1)}, as far along: ` : "";
-    this.told.textContent = step + this.summary();
+    const beside = this.player.views.length > 1 && !this.player.branches && at < track.last; // each has its own number of steps
+    this.heading.textContent = `${track.name ?? track.title}${beside ? `, step ${track.frames[at]} of ${track.frames.at(-1)}` : ""}`;
+    this.told.textContent = this.summary();
     this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
     if (first >= 0) this.follow(this.slots[first]);
   }
@@ -312,7 +314,7 @@ class TrackView {
     pen.textAlign = "right";
     for (const [mass, text] of marks) pen.fillText(text, this.left - 5, y(mass) + 4);
     pen.textAlign = "left";
-    pen.fillText("attention (× an even split)", this.left + 2, 10);
+    pen.fillText("attention by position (× an even split); orange: sinks", this.left + 2, 10);
     pen.globalAlpha = 0.2;
     for (const [mass] of marks) pen.fillRect(this.left, Math.round(y(mass)), wide - this.left, 1);
     const each = (wide - this.left) / track.positions, gap = each > 4 ? 1 : 0;
@@ -329,7 +331,7 @@ class TrackView {
         pen.fillStyle = color;
         pen.fillRect(x, top, each, foot - top);
       }
-      pen.globalAlpha = track.flags[row + position] & UNDECIDED ? 0.45 : 0.95;
+      pen.globalAlpha = 0.95;
       pen.fillStyle = token;
       pen.fillRect(x, foot - height, Math.max(each - gap, 1), height);
       if (glow > 0.01) {
@@ -531,6 +533,7 @@ class Player {
     this.forth.disabled = this.frame === this.last;
     const where = this.frame === this.last ? "Finished text" : `Step ${this.step} of ${this.views[0].track.frames.at(-1)}`;
     this.status.replaceChildren(make("b", "", where));
+    this.status.classList.toggle("heard", this.views.length > 1 && !this.branches); // titles tell it
     if (this.branches) {
       const [first, second] = this.views, count = first.differ(second, this.frame);
       second.differ(first, this.frame);

@@ -22,7 +22,7 @@ _PROMPT = 90  # characters of a prompt before the text that goes on from it
 class Mark:
     """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right.
 
-    tone: MODEL, REFERENCE or NULL. low, high: of its interval, None where there is none. dots: single runs. filled:
+    tone: MODEL, REFERENCE or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
     """
 
@@ -51,20 +51,28 @@ def glued(text: str) -> str:
     return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
-def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Markup:
-    """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit."""
-    ends = [end for mark in _marks(groups) for end in (mark.value, mark.high or 0.0, *mark.dots)]
+def bars(groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "") -> Markup:
+    """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit. dot:
+    what each dot beside a bar is.
+    """
+    ends = [end for mark in _marks(groups) for end in (mark.value, *mark.dots)]
     most = max(ends, default=0.0) or 1.0
-    return _chart(groups, axis, scale, 0.0, 1.04 * most, bar=True)
+    keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
+    return _chart(groups, axis, scale, 0.0, 1.04 * most, keys)
 
 
-def intervals(
-    groups: Sequence[Group], axis: str, scale: float = 1.0, margin: float | None = None, margin_told: str = ""
-) -> Markup:
-    """Draw differences from zero with their intervals, all on one scale. margin: half-width of the equivalence band."""
+def intervals(groups: Sequence[Group], axis: str, scale: float, margin: float, margin_told: str) -> Markup:
+    """Draw differences from zero with their intervals, all on one scale. margin: half-width of the equivalence band,
+    and it as text.
+    """
     ends = [abs(end) for mark in _marks(groups) for end in (mark.value, mark.low, mark.high, margin) if end is not None]
     most = 1.08 * (max(ends, default=0.0) or 1.0)
-    return _chart(groups, axis, scale, -most, most, bar=False, margin=margin, margin_told=margin_told)
+    keys = {"line": "95 % interval", "dot": "significant", "dot hollow": "not significant"}
+    for name, filled in (("dot", True), ("dot hollow", False)):
+        if all(mark.filled is not filled for mark in _marks(groups)):
+            keys.pop(name)
+    keys["band"] = f"±{margin_told}, the margin set beforehand"
+    return _chart(groups, axis, scale, -most, most, keys, margin)
 
 
 def _marks(groups: Sequence[Group]) -> list[Mark]:
@@ -77,16 +85,18 @@ def _chart(
     scale: float,
     low: float,
     high: float,
-    bar: bool,
+    keys: Mapping[str, str],
     margin: float | None = None,
-    margin_told: str = "",
 ) -> Markup:
+    """Draw rows on one scale. keys: what each kind of mark is, by its class. margin: None where the marks are bars."""
+
     def at(value: float) -> str:
         return f"{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
 
     def wide(first: float, last: float) -> str:
         return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
 
+    bar = margin is None
     band = "" if margin is None else Markup('<i class="band" style="{}"></i>').format(wide(-margin, margin))
     panels = []
     for group in groups:
@@ -111,11 +121,11 @@ def _chart(
         Markup('<i style="left:{}">{}</i>').format(at(tick / scale), f"{tick:g}".replace("-", "−"))
         for tick in _ticks(scale * low, scale * high)
     )
-    band_told = Markup(' · <i class="key band"></i> {}').format(margin_told) if margin_told else ""
+    told = Markup().join(Markup(' <span>· <i class="key {}"></i>{}</span>').format(*key) for key in keys.items())
     foot = Markup(
         '<div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">{}</span>'
         '</div><div class="axis">{}{}</div>'
-    ).format(ticks, axis, band_told)
+    ).format(ticks, axis, told)
     return Markup('<div class="chart">{}{}</div>').format(Markup().join(panels), foot)
 
 
@@ -179,9 +189,9 @@ class Token:
     masked: bool
 
 
-def skyline(tokens: Sequence[Token], told: str) -> Markup:
+def skyline(tokens: Sequence[Token], told: str, where: str) -> Markup:
     """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar,
-    as a multiple of it.
+    as a multiple of it. where: which tokens of which step these are.
     """
     most = max((token.share for token in tokens), default=1.0) or 1.0
     top = max(range(len(tokens)), key=lambda at: tokens[at].share) if tokens else -1
@@ -199,8 +209,8 @@ def skyline(tokens: Sequence[Token], told: str) -> Markup:
     return Markup(
         '<div class="skyline" style="--even:{}"><span class="drawn">attention</span>'
         '<span class="even"><span>even split, 1 ×</span>'
-        "</span>{}</div>"
-    ).format(even, Markup().join(columns))
+        '</span>{}</div><div class="axis">{}</div>'
+    ).format(even, Markup().join(columns), where)
 
 
 def caption(text: str) -> Markup:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.export import policy, table_html
 from analysis.figures.player import player_html, player_script
+from analysis.figures.story.charts import glued
 from analysis.figures.story.fragment import Story, file_script, findings_html, picture_html, slides_html, story_css
 
 _STYLE = """:root{color-scheme:light dark;--page-ink:#1c2433;--page-paper:#fff;--page-line:#d5dbe5;--page-dim:#566073}
@@ -71,14 +72,14 @@ _PAGE = """<!doctype html>
 {{ picture if story.picture }}
 <div class="answers">
 {% for answer in story.answers %}
-<p><b>{{ answer.question }} {{ answer.lead }}</b> {{ answer.sentence }}</p>
+<p><b>{{ answer.question }} {{ answer.lead }}</b> {{ answer.sentence | glued }}</p>
 {% else %}
 <p>The finished parts support no answer yet.</p>
 {% endfor %}
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix: tables and numbers</a></nav>
-<p class="fine">{{ story.about }} {{ story.thin }} {{ story.reading }}</p>
+<p class="fine">{{ story.about }} {{ story.thin }} {{ story.reading | glued }}</p>
 </header>
 {% if player %}
 <div class="stage"><div>{{ player }}</div></div>
@@ -173,4 +174,6 @@ def document_html(
 
 @cache
 def _template() -> Template:
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["glued"] = glued
+    return environment.from_string(_PAGE)

@@ -13,7 +13,7 @@ from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN
 
 _FOLDER = Path(__file__).parent
 CANNOT_TELL = "This study cannot tell"
-_FEW_ROWS = 6  # in a chart whose rows a slide draws larger
+_FEW_ROWS = 4  # in a chart whose rows a slide draws larger
 
 _FINDINGS = """{% for told in findings %}
 <section class="finding" id="{{ told.name }}" {% if told.plays %}data-plays="1"{% endif %}

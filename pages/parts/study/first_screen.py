@@ -17,7 +17,7 @@ ASKING = "ask"  # in the address: that what a study asks is shown
 STYLE = """<style>
 [data-testid='stMainBlockContainer']{padding-top:3.6rem}
 .st-key-study_shown label{position:absolute;clip-path:inset(50%);height:1px;overflow:hidden}
-.st-key-story_stage{--player-size:.84rem;--strip:84px}
+.st-key-story_stage{--player-size:.82rem;--strip:72px}
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.75rem}.st-key-story_first p{margin-bottom:.2rem}
 .st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}

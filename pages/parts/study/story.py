@@ -34,7 +34,7 @@ def story(findings: Findings, name: str) -> None:
         with st.container(key="story_first"):
             first_screen.first_screen(findings, told, name)
     else:
-        left, right = st.columns(2, gap="medium")
+        left, right = st.columns([6, 5], gap="medium")
         with left:
             with st.container(key="story_first"):
                 first_screen.first_screen(findings, told, name)
