@@ -55,7 +55,7 @@ from analysis.words import counted, listed
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models unmask text step by step. A few tokens, {TERM}, draw several times their "
+    f"Diffusion language models unmask text in steps. A few tokens, {TERM}, draw several times their "
     "share of attention."
 )
 
@@ -148,7 +148,7 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tup
     than hiding others with as much attention. told: the sentence where predictions or text were not measured.
     """
     unit = per_unit(causes)
-    lead, amounts, levels = f"Token for token, yes{unit and '; '}{unit}.", text_changed(causes), changes_told(causes)
+    lead, amounts, levels = f"Per token, yes{unit and '; '}{unit}.", text_changed(causes), changes_told(causes)
     predictions = {cause.control: cause.effect for cause in causes if cause.measure == "divergence"}
     if not {COUNT, MASS} <= predictions.keys() & amounts.keys():
         return lead, told, "" if unit else f"{lead.removesuffix('.')}; at equal attention, no."

@@ -267,16 +267,16 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
 
     told = answered(-0.2)
     assert told.sentence.endswith("attention 43 (20 more [10, 30]), where predictions change less.")
-    assert told.lead == "Token for token, yes."
-    assert told.short == "Token for token, yes; at equal attention, predictions and text disagree."
+    assert told.lead == "Per token, yes."
+    assert told.short == "Per token, yes; at equal attention, predictions and text disagree."
     told = answered(0.2)
     assert "attention 83 (20 fewer [10, 30]), where" in told.sentence
-    assert told.short == "Token for token, yes; at equal attention, no."
+    assert told.short == "Per token, yes; at equal attention, no."
     assert "attention 68 (5 fewer [−15, +5], not significant), where" in answered(0.05).sentence
     for unit, words in ((0.01, "not shown"), (-0.2, "too"), (0.2, "less")):
-        assert answered(-0.2, unit).short == f"Token for token, yes; per unit of attention, {words}."
+        assert answered(-0.2, unit).short == f"Per token, yes; per unit of attention, {words}."
     (answer, _) = story_of(study).answers
-    assert answer.lead == "Token for token, yes; per unit of attention, not shown."
+    assert answer.lead == "Per token, yes; per unit of attention, not shown."
 
 
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():

@@ -153,7 +153,7 @@ class TrackView {
     }
     this.shown = at;
     const beside = this.player.views.length > 1 && !this.player.branches && at < track.last; // each has its own number of steps
-    this.heading.textContent = `${track.name ?? track.title}${beside ? `, step ${track.frames[at]} of ${track.frames.at(-1)}` : ""}`;
+    this.heading.textContent = `${track.name ?? track.title}${beside ? `, step ${track.frames[at]}/${track.frames.at(-1)}` : ""}`;
     this.told.textContent = this.summary();
     this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
     if (first >= 0) this.follow(this.slots[first]);
@@ -361,7 +361,7 @@ class TrackView {
       pen.fillStyle = color;
       pen.fillText(text, from + 3, at - 3);
     };
-    const apart = threshold !== null && threshold < high && y(1) - y(threshold) > 12;
+    const apart = threshold !== null && threshold < high && y(1) - y(threshold) > 10;
     line(1, "even split", [1, 2]);
     if (threshold !== null && threshold < high) line(threshold, apart ? "sinks lie above" : "", [4, 4]);
     pen.fillStyle = color;

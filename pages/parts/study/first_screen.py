@@ -17,11 +17,11 @@ ASKING = "ask"  # in the address: that what a study asks is shown
 STYLE = """<style>
 [data-testid='stMainBlockContainer']{padding-top:3.6rem}
 .st-key-study_shown label{position:absolute;clip-path:inset(50%);height:1px;overflow:hidden}
-.st-key-story_stage{--player-size:.82rem;--strip:72px}
+.st-key-story_stage{--player-size:.82rem;--strip:78px}
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.75rem}.st-key-story_first p{margin-bottom:.2rem}
 .st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}
-.st-key-study_answer strong{display:block;font-size:1.06rem;margin-bottom:.1rem}
+.st-key-study_answer strong{display:block;font-size:1.02rem;margin-bottom:.1rem}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
