@@ -20,7 +20,7 @@ READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 _WIDE = 0.02  # of an interval that supports whole per cents only
 ROLES = ("Without discount (control)", "With discount")
 EVERY_SEED = "all seeds"
-LEVELS = ("setting", "dense", "without discount", "with discount", "chance")
+LEVELS = ("setting", "dense", "without", "with", "chance")
 """Columns of `level_table`."""
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 

@@ -8,14 +8,22 @@ import streamlit as st
 from pages.parts.charts import exhibit_table
 from pages.parts.plain import plain
 
+_TITLE = "Accuracy without and with the discount, %"
 _SAID = "Right answers in percent: means over tasks and calibration seeds, in brackets the 95 % interval over items."
+_PLACE = "levels"
+_STYLE = f"""<style>
+.st-key-{_PLACE}{{overflow-x:auto}}
+.st-key-{_PLACE} :is(td,th){{padding:.35rem .5rem}}
+</style>"""
 
 
 def levels(rows: Sequence[Mapping[str, str]], key: str) -> None:
     """Draw what an accuracy is at each setting. rows: of `level_table`."""
-    st.markdown("**Accuracy, %**", help=plain(_SAID))
+    st.markdown(f"**{_TITLE}**", help=plain(_SAID))
     names = list(rows[0])
-    cells = [" | ".join(plain(row[name]).replace(" ", "\u00a0") for name in names) for row in rows]
+    cells = [" | ".join(plain(row[name]).replace(", ", ",\u00a0") for name in names) for row in rows]
     head = [f"| {' | '.join(names)} |", f"| :-- {'| --: ' * (len(names) - 1)}|"]
-    st.markdown("\n".join([*head, *(f"| {row} |" for row in cells)]))
-    exhibit_table("Accuracy by setting", _SAID, pd.DataFrame(rows), key)
+    with st.container(key=_PLACE):
+        st.html(_STYLE)
+        st.markdown("\n".join([*head, *(f"| {row} |" for row in cells)]))
+    exhibit_table(_TITLE, _SAID, pd.DataFrame(rows), key)
