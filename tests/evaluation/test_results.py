@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
+from analysis.exhibits.over_seeds import differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.findings import evaluations
@@ -472,6 +473,30 @@ def test_over_settings_one_sentence_tells_what_is_decided():
         "The sink discount changes accuracy at 1 of 2 sparsities: +3.0 points [+2.0, +4.0] at 70 % sparsity, a "
         "significant gain."
     )
+
+
+def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interval(seeded):
+    control = comparing.related_pairs(seeded)["control"]
+    found = comparing.on_tasks(seeded, control)
+    together = evaluations.together(seeded, control)
+    assert np.mean([one.value for one in found.values()]) == pytest.approx(together.value)
+    assert {one.tests for one in found.values()} == {2} and all(one.holds_seeds for one in found.values())
+    whole, seeds, *_ = differences_over_seeds(seeded, dict.fromkeys(control, ""), by_task=True).figure.data
+    assert list(whole.x) == pytest.approx([100 * one.value for one in (together, *found.values())])
+    assert len(seeds.x) == 3 * len(control)
+    (row,) = tables.level_table(seeded, dict.fromkeys(control, "50 %"))
+    _, without, with_it, chance = tables.role_table(seeded)
+    assert (row["without"], row["with"], row["chance"]) == (without["Average"], with_it["Average"], chance["Average"])
+
+
+def test_an_interval_far_wider_than_its_seeds_ends_in_arrows():
+    def arrows(half: float) -> int:
+        row = figures.OverSeeds("50 %", 0.1, 0.1 - half, 0.1 + half, (0.0, 0.2), "+0.1 points", "hover")
+        figure = figures.over_seeds([row], 2.0, SERIES_COLORS[0], "points")
+        assert figure.layout.xaxis.range[1] < 10, "the axis holds seeds and band"
+        return sum(len(one.x) for one in figure.data if str(one.marker.symbol).startswith("triangle"))
+
+    assert (arrows(0.8), arrows(40.0)) == (0, 2)
 
 
 def test_accuracy_by_role_is_the_mean_over_seeds(seeded, found):

@@ -134,3 +134,16 @@ def test_the_overlap_names_both_runs_in_every_cell():
     assert (figure.data[0].zmin, figure.data[0].zmax) == (0, 1)
     assert list(figure.layout.xaxis.ticktext) == ["1", "2"], "names in full beside the rows alone"
     assert list(figure.layout.yaxis.ticktext) == ["1 · a", "2 · b"]
+
+
+def test_each_projection_has_a_dot_over_its_layers_and_a_line_from_the_least_to_the_largest():
+    layers = np.array([[0.01, 0.02], [0.03, np.nan]])
+    mine = figures.Changed("with the discount", np.array([0.02, 0.02]), layers)
+    seed = figures.Changed("another calibration seed", np.array([0.05, np.nan]), layers * 2, is_floor=True)
+    first, floor = figures.changed_by_projection([mine, seed], ["q_proj", "down_proj"]).data
+    assert list(first.x) == pytest.approx([2, 2]) and list(floor.x) == pytest.approx([5])
+    assert list(first.error_x.array) == pytest.approx([1, 0])
+    assert list(first.error_x.arrayminus) == pytest.approx([1, 0])
+        [1, 0]
+    )
+    assert (first.marker.symbol, floor.marker.symbol) == ("circle", "circle-open")
