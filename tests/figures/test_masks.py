@@ -144,6 +144,4 @@ def test_each_projection_has_a_dot_over_its_layers_and_a_line_from_the_least_to_
     assert list(first.x) == pytest.approx([2, 2]) and list(floor.x) == pytest.approx([5])
     assert list(first.error_x.array) == pytest.approx([1, 0])
     assert list(first.error_x.arrayminus) == pytest.approx([1, 0])
-        [1, 0]
-    )
     assert (first.marker.symbol, floor.marker.symbol) == ("circle", "circle-open")
