@@ -75,12 +75,12 @@ def main() -> None:
         with st.container(key="prune_seeds_place"):
             seeds = choose_seeds(asked)
         first = st.container(key="prune_start_place")
-        evaluation, settings = choose_scores(model, seeds)
+        evaluation, scoring = choose_scores(model, seeds)
         wants = wanted(asked, seeds, evaluation)
         with first:
             start(asked, wants)
             active_runs()
-        accuracies_in_brief(model, asked, settings, pairs, results, drawn=view != ACCURACY)
+        accuracies_in_brief(model, asked, scoring, pairs, results, drawn=view != ACCURACY)
     with beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, results, beside)

@@ -120,12 +120,13 @@ def sweep_of(prunings: Sequence[PruneSpec], evaluation: EvaluateSpec, seeds: Seq
         for name, value in only_read(one.model_dump()).items():
             base[name] = base[name] | value if isinstance(value, dict) else value
     model = prunings[0].model
+    fields: dict[str, Any] = {name: tuple(dict.fromkeys(values)) for name, values in axes.items() if values}
     spec = SweepSpec(
         model=model,
         seeds=tuple(seeds),
         pruning=PruneSpec.model_validate(base | {"out": "", "overwrite": False}),
         evaluation=evaluation.model_copy(update={"model": model, "compare": (), "names": (), "kept": ()}),
-        **{name: tuple(dict.fromkeys(values)) for name, values in axes.items() if values},
+        **fields,
         **more,
     )
     if {setting_key(one) for one in prunings} != {setting_key(one) for one in grid(spec).prunings}:
