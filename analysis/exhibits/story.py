@@ -201,6 +201,9 @@ def _discount(findings: Findings) -> Answer | None:
         lead, brief = f"No: less than {margin}.", f"No: accuracy changes by less than {margin}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Not by {margin} or more."  # significant, and too small to matter
+    elif set(outcomes.values()) in ({BETTER}, {WORSE}):
+        changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
+        brief = f"{lead.removesuffix('.')}: {listed(changes)}."
     return Answer("Does discounting them help?", lead, sentence, brief)
 
 

@@ -12,7 +12,7 @@ from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import tokens_more
 from analysis.exhibits.study_report import report_html
-from analysis.figures.story import Answer, Story, findings_html, slides_html
+from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
@@ -187,6 +187,12 @@ def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
     assert not discount_at(read(EXAMPLE), {"50 %": weak})
 
 
+def test_a_slide_tells_by_how_much_the_discount_helps_or_hurts():
+    (_, helps), (_, hurts) = (story_of(study()).answers for study in (supports, refutes))
+    assert re.fullmatch(r"Yes: \+12\.\d points at 50 % and \+12\.\d points at 70 %\.", helps.short)
+    assert re.fullmatch(r"No, it hurts: −1[12]\.\d points at 50 % and −1[12]\.\d points at 70 %\.", hurts.short)
+
+
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     small, large = supports(), supports()
     assert "30 prompts, 6 calibration seeds" in story_of(small).thin
@@ -218,7 +224,7 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_all_in_a_r
         assert all(re.search(r"\d", told.takeaway) for told in story.findings)
         last = slides_html(story).split('<section class="slide')[-1]
         assert last.count("<tr>") == 1 + len(story.findings)
-        assert all(f"{answer.question} {answer.short}" in last for answer in story.answers)
+        assert all(glued(f"{answer.question} {answer.short}") in last for answer in story.answers)
 
 
 @pytest.mark.parametrize("name", FIXTURES)
