@@ -36,7 +36,8 @@ class ExplorerMaps:
     """Mass by map, in units in which uniform attention gives 1 on average; NaN where a token is absent.
 
     model (T, S), layers (L, T, S), heads (N, T, S) float32 with the index l·H + h of each in `held`. mean and std
-    (M, T) float32 over the positions of each step. uniform and visible (1 or L, T, S): what uniform attention gives
+    (M, T) float32 over the positions of each step; mean_even and std_even: of the mass divided by what uniform
+    attention gives, None where that is 1 everywhere. uniform and visible (1 or L, T, S): what uniform attention gives
     each key, and the most it can get; uniform_model and visible_model (T, S): their means over layers.
     """
 
@@ -50,6 +51,8 @@ class ExplorerMaps:
     uniform_model: np.ndarray
     visible: np.ndarray
     visible_model: np.ndarray
+    mean_even: np.ndarray | None = None
+    std_even: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> 
         "splits": track.splits.astype("u1"),
         "held": np.asarray(maps.held, "<u4"),
     }
+    if maps.mean_even is not None and maps.std_even is not None:
+        sent |= {"meanEven": maps.mean_even.astype("<f4"), "stdEven": maps.std_even.astype("<f4")}
     if track.random_model is not None:
         sent["randomModel"] = track.random_model.astype("<f4")
     if track.random_heads is not None:
@@ -307,6 +312,15 @@ def _maps(trajectory: Trajectory) -> ExplorerMaps:
     by_layer = np.stack([definitions.mean_mass(mass[:, layer : layer + 1]) for layer in range(layers)])
     every = [head_map(trajectory, index) for index in range(layers * heads)]
     rows = [definitions.moments(values) for values in (model, *by_layer, *every)]
+    uniform_model, uniform = pattern.uniform_mass.mean(axis=(1, 2)), np.moveaxis(pattern.uniform_mass[:, :, 0], 1, 0)
+    evened = []
+    if not pattern.is_even:
+        of_layer = np.broadcast_to(uniform, by_layer.shape)
+        evens = (uniform_model, *of_layer, *np.repeat(of_layer, heads, axis=0))
+        evened = [
+            definitions.moments(definitions.corrected_share(values, even))
+            for values, even in zip((model, *by_layer, *every), evens, strict=True)
+        ]
     held = range(len(every)) if mass.size <= MOST_CELLS else range(0)
     return ExplorerMaps(
         model=model,
@@ -315,17 +329,20 @@ def _maps(trajectory: Trajectory) -> ExplorerMaps:
         held=held,
         mean=np.stack([row.mean[:, 0] for row in rows]),
         std=np.stack([row.std[:, 0] for row in rows]),
-        uniform=np.moveaxis(pattern.uniform_mass[:, :, 0], 1, 0),
-        uniform_model=pattern.uniform_mass.mean(axis=(1, 2)),
+        uniform=uniform,
+        uniform_model=uniform_model,
         visible=np.moveaxis(pattern.largest_mass[:, :, 0], 1, 0),
         visible_model=pattern.visible(None),
+        mean_even=np.stack([row.mean[:, 0] for row in evened]) if evened else None,
+        std_even=np.stack([row.std[:, 0] for row in evened]) if evened else None,
     )
 
 
 class SharesAsked(BaseModel):
     """A request for the shares of all heads, as `cellsKey` in selection.js writes it.
 
-    range: the first and last step, which are averaged. to: the first and last position; None: the sinks.
+    range: the first and last step, which are averaged. to: the first and last position; None: the sinks. basis: whether
+    they are judged on mass over an even split, where the mask gives some positions more than others, or on raw mass.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -336,6 +353,7 @@ class SharesAsked(BaseModel):
     threshold: float
     split: Annotated[int, Field(ge=0, lt=len(SPLITS))]
     judged: Literal["head", "layer", "model"]
+    basis: Literal["even", "raw"] = "even"
 
     @property
     def params(self) -> SinkParams:
@@ -374,12 +392,16 @@ def _sinks(trajectory: Trajectory, asked: SharesAsked, rows: slice) -> np.ndarra
         if holds is None
         else holds(trajectory.state, trajectory.open_block, trajectory.info.prompt_length)
     )
+    uniform = pattern.uniform_mass[rows]
     if asked.judged == "model":
         judged, visible = definitions.mean_mass(mass)[:, None, None], pattern.visible(None)[rows, None, None]
+        uniform = uniform.mean(axis=(1, 2), keepdims=True)
     elif asked.judged == "layer":
         judged, visible = mass.mean(axis=2, keepdims=True, dtype=np.float32), pattern.largest_mass[rows]
     else:
         judged, visible = mass, pattern.largest_mass[rows]
+    if asked.basis == "even" and not pattern.is_even and asked.definition != "mean-attention":
+        judged = definitions.corrected_share(judged, uniform)
     return definitions.find_sinks(judged, asked.params, visible) & counted[rows, None, None]
 
 

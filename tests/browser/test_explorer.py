@@ -120,12 +120,13 @@ def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
     opened(page, tmp_path, explored([trajectory], ["model"]))
     scopes = [(None, None), *((layer, None) for layer in range(trajectory.layers))]
     scopes += [(layer, head) for layer in range(trajectory.layers) for head in range(trajectory.heads)]
-    asked = [(name, value) for name, values in VALUES.items() for value in values]
+    bases = ("raw",) if trajectory.pattern.is_even else ("raw", "even")
+    asked = [(name, value, basis) for basis in bases for name, values in VALUES.items() for value in values]
     found = page.evaluate(
         """([scopes, asked]) => {
           const { recordings } = document.querySelector(".sinkscope-explorer").explorer, [recording] = recordings;
-          return scopes.map(([layer, head]) => asked.map(([definition, threshold]) => {
-            const view = { definition, threshold, split: 0, judged: "head" };
+          return scopes.map(([layer, head]) => asked.map(([definition, threshold, basis]) => {
+            const view = { definition, threshold, basis, split: 0, judged: "head" };
             return [[...recording.sinks(view, layer, head)], [...recording.series(view, layer, head).share]];
           }));
         }""",
@@ -135,10 +136,14 @@ def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
         layers = slice(None) if layer is None else slice(layer, layer + 1)
         heads = slice(None) if head is None else slice(head, head + 1)
         mass = definitions.mean_mass(trajectory.mass[:, layers, heads])
-        for (definition, value), (flags, shares) in zip(asked, of_scope, strict=True):
+        uniform = trajectory.pattern.uniform_mass
+        of_layer = uniform.mean(axis=(1, 2)) if layer is None else uniform[:, layer if uniform.shape[1] > 1 else 0, 0]
+        for (definition, value, basis), (flags, shares) in zip(asked, of_scope, strict=True):
             params = SinkParams.model_validate({"definition": definition, DEFINITIONS[definition].parameter: value})
-            expected = definitions.find_sinks(mass, params, trajectory.pattern.visible(layer))
-            assert np.array_equal(np.reshape(flags, mass.shape), expected), (layer, head, definition, value)
+            evened = basis == "even" and definition != "mean-attention"
+            judged = definitions.corrected_share(mass, of_layer) if evened else mass
+            expected = definitions.find_sinks(judged, params, trajectory.pattern.visible(layer))
+            assert np.array_equal(np.reshape(flags, mass.shape), expected), (layer, head, definition, value, basis)
             strength = np.where(expected, mass, 0).sum(axis=1) / np.nansum(mass, axis=1)
             assert np.allclose(shares, strength, atol=1e-5)
 
@@ -196,6 +201,8 @@ def test_shares_of_all_heads_are_those_that_python_answers_where_heads_are_too_m
     opened(page, tmp_path, explored([trajectory], ["model"]))
     asked = [
         {"range": [2, 6], "to": to, "definition": "std", "threshold": 1.25, "split": split, "judged": judged}
+        | {"basis": basis}
+        for basis in ("even", "raw")
         for judged in ("head", "layer", "model")
         for split in range(len(SPLITS))
         for to in (None, [3, 9])
@@ -238,7 +245,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     page.on("request", lambda request: requests.append(request.url))
     first = routed(relative(block_trajectory()))
     second = shorter(relative(attending(block_trajectory(), "causal")), 5)
-    opened(page, tmp_path, explored([first, second], ["dense", "pruned"]), "#step=3")
+    opened(page, tmp_path, explored([first, second], ["dense", "pruned"]), "#step=3&basis=raw")
     explorer, slider = page.get_by_role("group", name="Explorer"), page.get_by_role("slider", name="Denoising step")
     finding = explorer.locator(".sx-finding")
     expect(slider).to_have_attribute("aria-valuetext", "Step 3 of 9")
@@ -284,7 +291,9 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     page.goto("about:blank")
-    page.goto(reloaded.split("#")[0] + "#step=9999999&layer=77&head=x&position=-1&k=99&area=5-1-0-0&split=nothing")
+    page.goto(
+        reloaded.split("#")[0] + "#step=9999999&layer=77&head=x&position=-1&k=99&area=5-1-0-0&split=nothing&basis=raw"
+    )
     expect(finding).to_contain_text("an even split gives")
     assert errors == [] and {url.split("#")[0] for url in requests} <= {reloaded.split("#")[0], "about:blank"}
 
@@ -313,7 +322,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     written = int(np.flatnonzero(trajectory.undecided[0])[0])
     page.add_init_script(DRAWN)
     packed = explored([trajectory], ["model"])
-    opened(page, tmp_path, packed, f"#step=0&position={written}")
+    opened(page, tmp_path, packed, f"#step=0&position={written}&basis=raw")
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer.get_by_text("sink: above mean + 2 std", exact=True)).to_be_visible()
     expect(explorer.get_by_label("Count sinks among")).to_be_hidden()
@@ -350,6 +359,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
     found = re.compile(r"positions? (is a sink|are sinks) by raw attention \(orange outlines?\): ")
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
+    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split (orange outline")
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")

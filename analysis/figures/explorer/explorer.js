@@ -159,7 +159,7 @@ function mount(root, packed, options = {}) {
     Object.assign(slider, { min: row.least, max: row.most, step: row.step });
     slider.value = state.values[row.parameter] ?? row.preset;
     slider.setAttribute("aria-label", row.title);
-    for (const name of ["speed", "measure", "definition", "split", "judged"]) find(`[data-set=${name}]`).value = String(state[name]);
+    for (const name of ["speed", "measure", "definition", "split", "judged", "basis"]) find(`[data-set=${name}]`).value = String(state[name]);
   }
   function prepare() {
     const option = (value, text) => Object.assign(make("option", text), { value: String(value) });
@@ -171,10 +171,10 @@ function mount(root, packed, options = {}) {
     choices[1].textContent = second?.name ?? "";
     find("[data-do=link]").hidden = !options.href;
     for (const [name, there] of Object.entries({
-      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock,
+      edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
     root.classList.toggle("sx-nulled", Boolean(recordings[0].random?.whole));
-    find(".sx-more").open = ["definition", "judged", "split"].some((name) => app.state[name] !== START[name]);
+    find(".sx-more").open = ["definition", "judged", "basis", "split"].some((name) => app.state[name] !== START[name]);
     controls();
   }
 

@@ -33,7 +33,7 @@ class Recording {
   constructor(told, arrays, prefix) {
     const of = (name) => arrays[prefix + name];
     Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
-    for (const name of ["model", "mean", "std", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomModel", "randomHeads", "openBlock", "experts"]) this[name] = of(name);
+    for (const name of ["model", "mean", "std", "meanEven", "stdEven", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomModel", "randomHeads", "openBlock", "experts"]) this[name] = of(name);
     const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
     this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
     this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));
@@ -128,15 +128,24 @@ class Recording {
   times(layer, head) {
     const mass = this.mass(layer, head);
     if (mass === null || this.even) return mass;
-    return this.remember(`times ${layer} ${head}`, () => {
-      const uniform = this.uniformOf(layer);
-      return Float32Array.from(mass, (value, i) => (uniform[i] > 0 ? value / uniform[i] : NaN));
-    });
+    return this.remember(`times ${layer} ${head}`, () => divided(mass, this.uniformOf(layer)));
   }
 
+  // Whether sinks are judged on multiples of an even split: where a mask gives some positions more than others, unless raw
+  // mass is chosen, and by definitions that do not take the mask into account themselves. Files of earlier versions lack it.
+  evened(view) { return Boolean(this.meanEven) && view.basis === "even" && view.definition !== "mean-attention"; }
+  // How many positions of each step get attention under an even split, (T).
+  reached(layer) {
+    return this.remember(`reached ${layer}`, () => {
+      const uniform = this.uniformOf(layer), counts = new Uint32Array(this.T);
+      for (let i = 0; i < uniform.length; i++) counts[Math.floor(i / this.S)] += uniform[i] > 0;
+      return counts;
+    });
+  }
   // What the mass of a position of a step must exceed: a number, or one for each position.
   level(view, step, layer, head) {
-    const at = this.index(layer, head) * this.T + step, visible = this.visibleOf(layer), row = { mean: this.mean[at], std: this.std[at], count: this.keys[step] };
+    const at = this.index(layer, head) * this.T + step, visible = this.visibleOf(layer), even = this.evened(view);
+    const row = even ? { mean: this.meanEven[at], std: this.stdEven[at], count: this.reached(layer)[step] } : { mean: this.mean[at], std: this.std[at], count: this.keys[step] };
     return LEVELS[view.definition](f32(view.threshold), row, visible.subarray(step * this.S, (step + 1) * this.S));
   }
   // The map on which sinks are judged: the coarser of what is shown and what was chosen.
@@ -146,7 +155,7 @@ class Recording {
   }
   // The sinks of one step among the tokens that are counted: positions.
   sinksOf(view, step, layer, head) {
-    const mass = this.mass(layer, head), level = this.level(view, step, layer, head), from = step * this.S, bit = 1 << view.split, found = [];
+    const mass = this.evened(view) ? this.times(layer, head) : this.mass(layer, head), level = this.level(view, step, layer, head), from = step * this.S, bit = 1 << view.split, found = [];
     const each = typeof level !== "number";
     for (let s = 0; s < this.S; s++) if (mass[from + s] > (each ? level[s] : level) && this.splits[from + s] & bit) found.push(s);
     return found;
@@ -258,9 +267,10 @@ class Recording {
   withMaps(model, all) {
     const { T, S, L, H } = this, cells = T * S, heads = all.length ? Array.from({ length: L * H }, (_, i) => all.subarray(i * cells, (i + 1) * cells)) : [];
     const layerMaps = heads.length ? Array.from({ length: L }, (_, l) => averaged(heads.slice(l * H, (l + 1) * H))) : [], maps = [model, ...layerMaps, ...heads];
-    const [mean, std] = moments(maps, T, S);
+    const [mean, std] = moments(maps, T, S), layerOf = (m) => (m === 0 ? null : m <= layerMaps.length ? m - 1 : Math.floor((m - 1 - layerMaps.length) / H));
+    const [meanEven, stdEven] = this.even ? [] : moments(maps.map((map, m) => divided(map, this.uniformOf(layerOf(m)))), T, S);
     return Object.assign(Object.create(Recording.prototype), this, {
-      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, randomModel: null, attention: new Map(), cells: new Map(), cache: new Map(),
+      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, randomModel: null, attention: new Map(), cells: new Map(), cache: new Map(),
     });
   }
   // By step: the least and the most that a head of a layer gives its sinks, and has of them.
@@ -282,6 +292,8 @@ class Recording {
   }
 }
 
+// Mass in multiples of what uniform attention gives.
+const divided = (mass, uniform) => Float32Array.from(mass, (value, i) => (uniform[i] > 0 ? value / uniform[i] : NaN));
 // The mean of maps of one shape.
 function averaged(maps) {
   const mean = new Float32Array(maps[0].length);
@@ -303,7 +315,7 @@ function moments(maps, T, S) {
   return [mean, std];
 }
 // What decides which positions are sinks, as the name of a result.
-const rule = (view) => `${view.definition} ${view.threshold} ${view.split}`;
+const rule = (view) => `${view.definition} ${view.threshold} ${view.split} ${view.basis}`;
 // The level that a sink exceeds, as THRESHOLDS of analysis/sinks/definitions.py, rounded after each operation as there.
 const LEVELS = {
   std: (k, { mean, std }) => f32(mean + f32(k * std)),

@@ -2,7 +2,7 @@
 
 const START = {
   step: 0, layer: null, head: null, position: null, area: null, zoom: null, definition: "std", values: {}, split: 0,
-  judged: "head", over: "step", show: "first", measure: "share", speed: 8,
+  judged: "head", basis: "even", over: "step", show: "first", measure: "share", speed: 8,
 };
 const PINS = ["layer", "head", "position", "area", "zoom"];
 const clamp = (value, most) => Math.max(0, Math.min(most, value));
@@ -68,12 +68,12 @@ function headNulls(recording, view) {
   return Array.from({ length: L }, (_, l) => { const row = share.subarray(l * H, (l + 1) * H); return [Math.min(...row), Math.max(...row)]; });
 }
 // What a request for the shares of all heads is of; also the name of its answer.
-const cellsKey = (view, recording) => JSON.stringify({ range: stepRange(view, recording), to: target(view, recording), definition: view.definition, threshold: view.threshold, split: view.split, judged: view.judged });
+const cellsKey = (view, recording) => JSON.stringify({ range: stepRange(view, recording), to: target(view, recording), definition: view.definition, threshold: view.threshold, split: view.split, judged: view.judged, basis: view.basis });
 
 // --- addresses: only what differs from the start, as text ---------------------------------------------------------
 
 const NUMBERS = { step: "step", layer: "layer", head: "head", position: "position" };
-const CHOICES = { judged: ["head", "layer", "model"], over: ["step", "all"], show: ["first", "second", "both"], measure: ["share", "count", "entropy"] };
+const CHOICES = { judged: ["head", "layer", "model"], basis: ["even", "raw"], over: ["step", "all"], show: ["first", "second", "both"], measure: ["share", "count", "entropy"] };
 
 function toAddress(state, definitions, recording) {
   const named = {};

@@ -67,7 +67,7 @@ function finding(recording, view, definitions) {
   if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
   const keys = recording.keys[t1];
   const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
-  const [raw, under] = recording.even ? ["", ""] : [" by raw attention", " under its mask"];
+  const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}${under}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
 }
 // How a step's sinks and its open positions overlap; empty where no position is open.

@@ -26,6 +26,7 @@ const TEMPLATE = `<div class="sx-body">
     <details class="sx-more"><summary>Definition, table, help</summary><div>
       <label>Definition<select data-set="definition"></select></label>
       <label title="The coarser of this and what is shown">Judged on<select data-set="judged"><option value="head">each head</option><option value="layer">each layer</option><option value="model">the whole model</option></select></label>
+      <label class="sx-uneven">Judged by<select data-set="basis"><option value="even">attention ÷ even split</option><option value="raw">raw attention</option></select></label>
       <label>Count sinks among<select data-set="split"></select></label>
       <label>Steps per second<select data-set="speed"><option>2</option><option>8</option><option>20</option></select></label>
       <button type="button" class="sx-quiet" data-do="table">Table</button>

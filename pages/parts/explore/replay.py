@@ -56,7 +56,7 @@ def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
             label="**Hide these sinks**",
             icon=":material/visibility_off:",
             query_params={"recording": recording.job.id, "causes_view": "One prompt", **definition},
-            help="Denoises the prompt again while no token attends to them.",
+            help="Denoises the prompt again while no token attends to them; judged on raw attention.",
         )
         st.page_link(
             "pages/prune.py",

@@ -20,7 +20,16 @@ from pages.parts.recordings.references import stored_reference
 
 _PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
 _PLACES = ("step", "layer", "head", "position", "area", "show")
-NAMED = (*_PLACES, "definition", "split", "judged", "over", "measure", *(row.parameter for row in DEFINITIONS.values()))
+NAMED = (
+    *_PLACES,
+    "definition",
+    "split",
+    "judged",
+    "basis",
+    "over",
+    "measure",
+    *(row.parameter for row in DEFINITIONS.values()),
+)
 """What an explorer names in the address."""
 _MOST_HEADS = 64  # that are sent for one request
 
