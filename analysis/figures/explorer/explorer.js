@@ -174,7 +174,7 @@ function mount(root, packed, options = {}) {
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
     root.classList.toggle("sx-nulled", Boolean(recordings[0].random?.whole));
-    find(".sx-more").open = ["definition", "judged", "basis", "split"].some((name) => app.state[name] !== START[name]);
+    find(".sx-more").open = ["definition", "judged", "split"].some((name) => app.state[name] !== START[name]);
     controls();
   }
 
