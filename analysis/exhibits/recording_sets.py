@@ -118,11 +118,12 @@ def strengths(sets: Sets) -> Exhibit:
     models = []
     for name, recordings in sets.items():
         bands = _Bands(table[table["model"] == name])
+        labels = [KIND_LABELS.get(kind, kind) for kind in bands.kinds]
         shares, portions = (bands.of("trained", measure, *bands.kinds) for measure in (row.title, _PORTION))
         rare = np.nan_to_num(portions.value) < layer_kinds.LEAST_PORTION
         shown = Estimates(*(np.where(rare, np.nan, part) for part in (shares.value, shares.low, shares.high)))
         others = {MOVEMENT_NULLS[null].title: bands.together(null, row.title) for null in recordings.weight_nulls}
-        models.append(layer_kinds.KindStrengths(name, bands.kinds, shown, bands.together("trained", row.title), others))
+        models.append(layer_kinds.KindStrengths(name, labels, shown, bands.together("trained", row.title), others))
     return Exhibit(
         "How strong the sinks are, by kind",
         f"{row.sentence} Dots: means over prompts with their 95 % intervals, by kind of token; grey line: all sinks of "
@@ -241,7 +242,7 @@ def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
     return Exhibit(
         f"Which tokens are sinks, {first.scopes[scope]}",
         f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
-        dynamics.kinds_over_steps(counts, kinds),
+        dynamics.kinds_over_steps(counts, [KIND_LABELS.get(kind, kind) for kind in kinds]),
         pd.concat(tables),
         formula="The first kind is any token that is not decided yet, wherever it stands; then its position decides "
         "(first, last), then its text.",
@@ -249,8 +250,17 @@ def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
     )
 
 
-def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
-    """A row of `metrics.of_mass` for every head, mean over prompts, beside that of random weights."""
+def heads_of_sets(sets: Sets, measure: str) -> dict[str, Exhibit]:
+    """Return `heads` of every set that has them, by name, on one colour scale."""
+    there = {name: recordings for name, recordings in sets.items() if measure in recordings.info.head_metrics}
+    tops = [np.nanmax(set_measures.heads(recordings, measure).value) for recordings in there.values()]
+    return {name: heads(name, recordings, measure, float(max(tops))) for name, recordings in there.items()}
+
+
+def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -> Exhibit:
+    """A row of `metrics.of_mass` for every head, mean over prompts, beside that of random weights. top: what the
+    colours reach at least.
+    """
     metric = HEAD_METRICS[measure]
     grids, tables = [], []
     for which, title in (("trained", name), ("random", "random weights")):
@@ -267,9 +277,9 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Exhibit:
         tables.append(pd.DataFrame({"of": title, "layer": layer, "head": head, **numbers}))
     finding = finding_of("heads beyond random weights", recordings, measure)
     return Exhibit(
-        f"{metric.title} by layer and head, {name}",
+        f"{metric.title} by layer and head, {in_sentence(name)}",
         f"{metric.sentence}, mean over {recordings.prompts} prompts.",
-        masks.grids(grids, metric.title.lower(), "head", percent=metric.percent),
+        masks.grids(grids, metric.title.lower(), "head", percent=metric.percent, top=top),
         pd.concat(tables),
         formula=f"$${metric.formula}$$",
         finding=finding,

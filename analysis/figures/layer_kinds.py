@@ -338,7 +338,9 @@ class MovePanel:
 
 
 def movement(panels: Sequence[MovePanel]) -> go.Figure:
-    """A panel a measure: what was observed, with its interval, and its nulls."""
+    """A panel a measure: what was observed, with its interval, and its nulls; one alone has a logarithmic axis, as its
+    nulls lie far apart.
+    """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = make_subplots(
@@ -363,12 +365,14 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
             dots.showlegend = name not in named
             figure.add_trace(dots, **place)
             named.add(name)
-        figure.update_yaxes(tickformat="~p" if panel.percent else None, **place)
+        numbers = np.concatenate([band.value for _, band, *_ in series])
+        alone = len(panels) == 1 and bool((numbers > 0).all())
+        scale = {"type": "log", "dtick": "D1", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
+        figure.update_yaxes(**scale | ({"tickformat": "~p"} if panel.percent else {}), **place)
     layout(figure, "", "", 120 + _ROW * rows)
     figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows))
     figure.update_xaxes(zeroline=False, tickformat="d")
     figure.update_xaxes(title_text="layer", row=rows)
-    figure.update_yaxes(rangemode="tozero")
     figure.update_annotations(font_size=12)
     return figure
 

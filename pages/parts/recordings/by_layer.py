@@ -12,7 +12,17 @@ from analysis.exhibits.inside_sets import queries_apart
 from analysis.exhibits.recording_sets import CENTROID_CAVEAT
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, layers, set_contrast
-from analysis.findings.layers import ABOVE, BELOW, OPEN, PLACES, SetAnswer, layer_table, legend, movement_table
+from analysis.findings.layers import (
+    ABOVE,
+    BELOW,
+    OPEN,
+    PLACES,
+    SetAnswer,
+    layer_table,
+    legend,
+    movement_nulls,
+    movement_table,
+)
 from analysis.findings.sets import NOISE
 from analysis.recording import set_counts, set_measures, set_tables
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
@@ -20,9 +30,10 @@ from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
+from analysis.words import in_sentence, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, exhibit_table, exhibit_text
+from pages.parts.charts import chart, exhibit_table, exhibit_text, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
@@ -101,10 +112,11 @@ def _answer(sets: list[OpenSet], told: Answers) -> None:
     exhibit_text("Which tokens are sinks, and do they move?", kinds, moves, "answer")
     rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
+    against = movement_nulls(next(iter(told.values())).layers)
+    nulls = f" Nulls: {listed([MOVEMENT_NULLS[null].title for null in against])}." if against else ""
     st.caption(
         plain(
-            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step, beyond "
-            "what each null predicts."
+            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step.{nulls}"
         ),
         help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
     )
@@ -253,9 +265,10 @@ def _by_head(sets: list[OpenSet], told: Answers) -> None:
         format_func=lambda name: HEAD_METRICS[name].title,
         width=320,
     )
+    shown = _heads(sets, metric)
     for one_set in sets:
-        if metric in one_set.recordings.info.head_metrics:
-            _chart(_heads(one_set, metric), f"heads_{one_set.key}")
+        if one_set.name in shown:
+            _chart(shown[one_set.name], f"heads_{one_set.key}")
         else:
             st.caption(
                 f"{plain(one_set.name)}: an earlier version recorded this set and kept no heads. Record it again."
@@ -266,8 +279,13 @@ def _prompts(sets: list[OpenSet], told: Answers) -> None:
     """One prompt of the set, and the click that records it on its own."""
     one_set = sets[0]
     prompts = one_set.recordings.info.prompts
+    heading(f"Every prompt of {in_sentence(one_set.name)}", "Scroll for all; record one again to explore it.", None)
     st.dataframe(
-        set_tables.prompt_table(one_set.recordings), hide_index=True, height=260, alt="Every prompt with its numbers"
+        set_tables.prompt_table(one_set.recordings),
+        hide_index=True,
+        height=400,
+        alt="Every prompt with its numbers",
+        column_config={text: st.column_config.TextColumn(width=230) for text in ("prompt", "written")},
     )
     within("set_prompt", len(prompts) - 1)
     box, button = st.columns([4, 1], vertical_alignment="bottom")
@@ -369,5 +387,5 @@ def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool
 
 
 @st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner="Measuring every head…")
-def _heads(one_set: OpenSet, metric: str) -> Exhibit:
-    return recording_sets.heads(one_set.name, one_set.recordings, metric)
+def _heads(sets: list[OpenSet], metric: str) -> dict[str, Exhibit]:
+    return recording_sets.heads_of_sets(_by_name(sets), metric)
