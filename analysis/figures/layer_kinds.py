@@ -151,9 +151,9 @@ def _name_marks(figure: go.Figure, shift: float) -> int:
         texts[column] = ["   ".join(marks[start : start + wide]) for start in range(0, len(marks), wide)]
     for column, lines in texts.items():
         figure.add_annotation(
-            x=next(figure.select_xaxes(row=1, col=column)).domain[0],
+            x=next(figure.select_xaxes(row=1, col=column)).domain[column - 1],
             xref="paper",
-            xanchor="left",
+            xanchor="left" if column == 1 else "right",  # or a phone would cut them
             y=1,
             yref="paper",
             yanchor="bottom",
@@ -367,7 +367,7 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
             named.add(name)
         numbers = np.concatenate([band.value for _, band, *_ in series])
         alone = len(panels) == 1 and bool((numbers > 0).all())
-        scale = {"type": "log", "dtick": "D1", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
+        scale = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
         figure.update_yaxes(**scale | ({"tickformat": "~p"} if panel.percent else {}), **place)
     layout(figure, "", "", 120 + _ROW * rows)
     figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows))

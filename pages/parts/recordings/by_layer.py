@@ -33,7 +33,7 @@ from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import in_sentence, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, exhibit_table, exhibit_text, heading
+from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
@@ -113,12 +113,13 @@ def _answer(sets: list[OpenSet], told: Answers) -> None:
     rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
     against = movement_nulls(next(iter(told.values())).layers)
-    nulls = f" Nulls: {listed([MOVEMENT_NULLS[null].title for null in against])}." if against else ""
+    nulls = f"Nulls: {listed([MOVEMENT_NULLS[null].title for null in against])}. " if against else ""
     st.caption(
         plain(
-            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step.{nulls}"
+            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step, beyond "
+            "what every null predicts."
         ),
-        help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
+        help=plain(f"{nulls}{NOISE} {_CAUSAL}" if causal else f"{nulls}{NOISE}"),
     )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
@@ -281,7 +282,7 @@ def _prompts(sets: list[OpenSet], told: Answers) -> None:
     prompts = one_set.recordings.info.prompts
     heading(f"Every prompt of {in_sentence(one_set.name)}", "Scroll for all; record one again to explore it.", None)
     st.dataframe(
-        set_tables.prompt_table(one_set.recordings),
+        as_read(set_tables.prompt_table(one_set.recordings), ("prompt", "written")),
         hide_index=True,
         height=400,
         alt="Every prompt with its numbers",
