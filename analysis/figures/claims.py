@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, as_text, layout, wrapped
 
-_ROW, _AROUND = 52, 120  # pixels of a claim, and above and beneath all
+_ROW, _AROUND = 52, 140  # pixels of a claim, and above and beneath all
 _LETTERS = 54  # of a line of a claim, which a phone holds
-_FARTHEST = 5.0  # of the smallest difference that counts: what lies further stands at the edge
+_FARTHEST = 4.0  # of the smallest difference that counts: what lies further stands at the edge, with its number
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,16 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
         at = [place for place, row in enumerate(rows) if row.verdict == verdict]
         if not at:
             continue
-        away = np.array([abs(rows[place].value) > _FARTHEST for place in at])
-        further = np.where(value[at] > 0, "triangle-right", "triangle-left")
+        away = [abs(rows[place].value) > _FARTHEST for place in at]
         figure.add_trace(
             go.Scatter(
                 x=value[at],
                 y=places[at],
-                mode="markers",
+                mode="markers+text",
+                text=[f"{rows[place].value:.0f} ×" if far else "" for place, far in zip(at, away, strict=True)],
+                textposition=["middle left" if rows[place].value > 0 else "middle right" for place in at],
                 name=verdict,
-                marker={
-                    "size": 11,
-                    "color": color,
-                    "symbol": np.where(away, further, symbol).tolist(),
-                    "line": {"width": 2, "color": color},
-                },
+                marker={"size": 11, "color": color, "symbol": symbol, "line": {"width": 2, "color": color}},
                 error_x={
                     "type": "data",
                     "symmetric": False,
@@ -83,11 +79,16 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
         )
     title = wrapped("difference from the null ÷ smallest difference that counts", 34)
     layout(figure, title, "", _AROUND + _ROW * len(rows))
-    figure.update_layout(showlegend=True, margin={"l": 14, "t": 70})
+    for number, called, side in ((0, "null", "right"), (1, "smallest that counts", "left")):
+        figure.add_annotation(
+            x=number, y=1, yref="paper", yanchor="bottom", xanchor=side, text=called, font_size=12, showarrow=False
+        )
+    height = _ROW * len(rows)
+    figure.update_layout(showlegend=True, legend_y=1 + 22 / height, margin={"l": 14, "t": 84})
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.6, -1], zeroline=False)
     figure.update_yaxes(automargin=False, showgrid=False)
     least, most = min(-1.0, *low), max(2.0, *high)
-    figure.update_xaxes(zeroline=False, tickformat="~g", dtick=1, range=[least - 0.2, most + 0.2])
+    figure.update_xaxes(zeroline=False, tickformat="~g", dtick=1, showgrid=False, range=[least - 0.2, most + 0.2])
     return figure
 
 
