@@ -44,7 +44,10 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
                 x=value[at],
                 y=places[at],
                 mode="markers+text",
-                text=[f"{rows[place].value:.0f} ×" if far else "" for place, far in zip(at, away, strict=True)],
+                text=[
+                    f"{rows[place].value:.0f} ×".replace("-", "−") if far else ""
+                    for place, far in zip(at, away, strict=True)
+                ],
                 textposition=["middle left" if rows[place].value > 0 else "middle right" for place in at],
                 name=verdict,
                 marker={"size": 11, "color": color, "symbol": symbol, "line": {"width": 2, "color": color}},

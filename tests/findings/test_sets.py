@@ -198,7 +198,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
     strong = recording_sets.strengths(sets)
-    assert {"[MASK]", "random weights", "logit-matched random weights"} <= {t.name for t in strong.figure.data}
+    assert {"masked", "random weights", "logit-matched random weights"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
     moved = recording_sets.movement("one", sets["one"])
