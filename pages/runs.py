@@ -35,7 +35,7 @@ def main() -> None:
     if alike is not None:
         say_scores(alike, against)
     view, beside = views_row(VIEWS, VIEW)
-    first = st.container()  # above the table, as long as nothing is ticked there
+    first = st.container(key="runs_first")  # above the table, as long as nothing is ticked there
     with _place_of_table(view, runs):
         chosen = runs_table(runs) if runs else []
     if chosen:
@@ -56,7 +56,7 @@ def main() -> None:
 def _place_of_table(view: str, runs: list[Run]) -> DeltaGenerator:
     """Return where the table stands: in a fold above what is not about all runs, open where some are ticked."""
     if view == VIEWS[0] or not runs:
-        return st.container()
+        return st.container(key="runs_all")
     return st.expander("Tick other runs to compare", expanded=any_ticked(), key="fold_runs_table")
 
 

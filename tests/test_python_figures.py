@@ -213,6 +213,7 @@ def test_masks_of_pruned_folders_are_compared(tmp_path, monkeypatch):
         disagreement=floor,
         heads=floor,
         depth=floor,
+        changed_weights=other,
         head_sparsity=other,
         mask={**other, "layer": 1},
         overlap={"others": [folders["control"], folders["seed"]]},

@@ -126,7 +126,8 @@ def _span(found: Mapping[str, Difference]) -> str:
         [getattr(one, name) for one in found.values() for name in names] for names in (("value",), ("low", "high"))
     )
     decimals = 0 if max(map(abs, ends)) >= _WIDE else 1
-    low, high, least, most = (POINTS.number(end, decimals) for end in (min(values), max(values), min(ends), max(ends)))
+    low, high = (POINTS.number(value, 1) for value in (min(values), max(values)))
+    least, most = (POINTS.number(end, decimals) for end in (min(ends), max(ends)))
     return f"{low if low == high else f'{low} to {high}'} points [{least}, {most}]"
 
 

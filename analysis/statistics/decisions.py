@@ -49,8 +49,8 @@ FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
 
 
 def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
-    """`+1.2 points [+0.4, +2.0]`, with as many digits as a narrow interval needs, and one more where an end of it would
-    read as 0.
+    """`+1.2 points [+0.4, +2.0]`, with as many digits as a narrow interval needs, and one more where an end of it, or the
+    estimate within a wide one, would read as 0.
     """
     ends = (difference.value, difference.low, difference.high)
     half = unit.scale * (difference.high - difference.low) / 2
@@ -59,7 +59,8 @@ def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
         decimals = 0
     small = min(abs(unit.scale * difference.low), abs(unit.scale * difference.high))
     decimals += small < 0.5 * 10**-decimals
-    value, low, high = (unit.number(end, decimals) for end in ends)
+    low, high = (unit.number(end, decimals) for end in ends[1:])
+    value = unit.number(difference.value, decimals + (decimals == 0 and abs(unit.scale * difference.value) < 0.5))
     return f"{value} {unit.name} [{low}, {high}]"
 
 

@@ -91,6 +91,7 @@ def test_words():
     one = Difference(0.0123, 0.0042, 0.0204, 100, 50, p=0.01, p_holm=0.03, tests=3)
     assert interval_words(one) == "+1.2 points [+0.4, +2.0]"
     assert interval_words(Difference(0.003, 0.0001, 0.006, 9, 9)) == "+0.30 points [+0.01, +0.60]"
+    assert interval_words(Difference(-0.004, -0.128, 0.119, 9, 9)) == "−0.4 points [−13, +12]"
     assert interval_words(Difference(0.0, -0.01, 0.01, 9, 9)) == "0.0 points [−1.0, +1.0]"
     assert interval_words(Difference(-0.008, -0.15, 0.134, 9, 9)) == "−1 points [−15, +13]"
     assert interval_words(Difference(0.0417, 0.0261, 0.0612, 9, 9), NATS) == "+0.042 nats [+0.026, +0.061]"

@@ -258,7 +258,7 @@ def test_one_button_prunes_and_scores_with_and_without_at_as_many_seeds_as_a_stu
     assert test.button(key=f"restart_sweep_{record.id}")
 
 
-def test_what_two_seeds_cannot_tell_is_said_beside_what_the_study_found_and_more_seeds_are_offered():
+def test_what_two_seeds_cannot_tell_is_said_beside_what_the_study_found():
     test = app(PAGE, **TINY, prune_seeds="2")
     test.button(key="prune").click().run()
     record = engine().wait(engine().jobs("sweep")[0].id, 300)
@@ -267,7 +267,4 @@ def test_what_two_seeds_cannot_tell_is_said_beside_what_the_study_found_and_more
     assert "The sink discount changes accuracy by " in told and "(shipped study, 6 seeds)." in told
     assert "In the runs here the sink discount changes accuracy by " in told and "not decided with 2 seeds." in told
     assert "Weights changed by projection" in told, "of the masks that were pruned"
-    test.button(key="prune_more_seeds").click().run()
-    wider = engine().jobs("sweep")[0]
-    assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)
-    engine().cancel(wider.id)
+    assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"

@@ -11,7 +11,7 @@ from analysis.words import percent
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.session import engine
 from tests.engine.fake_hub import fake_hub
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, folds, texts
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/runs.py"
@@ -151,7 +151,7 @@ def test_runs_that_were_scored_apart_are_compared_on_what_both_were_asked(pruned
     shown = texts(check(test.segmented_control(key="runs_view").set_value("Accuracy").run()))
     assert f"{run_name(pruned[1].spec)} against {run_name(pruned[0].spec)}" in shown
     assert "Not only the method differs: Sparsity (60 % and 30 %)" in shown
-    assert "Items on which two models disagree" in shown
+    assert "Items on which two models disagree" in folds(test)
 
 
 def test_runs_without_an_evaluation_are_scored_where_they_are_ticked(pruned):

@@ -33,14 +33,12 @@ from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import matched_pairs
 from pages.parts.pruning.settings import Asked, with_and_without
 from pages.parts.session import engine, submit
-from pages.parts.study.choice import can_tell, say_discount
+from pages.parts.study.choice import say_discount
 from pages.parts.sweeping import (
     SEEDS,
     cost_in_words,
     launch,
-    offer_more_seeds,
     say_refused,
-    sweep_of_pairs,
     sweeps_at_work,
 )
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
@@ -359,9 +357,6 @@ def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | Non
         ]
     )
     say_discount(found, {name: pairs[0].spec}, said, " ".join(explained.split()))
-    sweep = None if can_tell(found) else sweep_of_pairs(pairs)
-    if sweep is not None:
-        offer_more_seeds(sweep, "prune_more_seeds")
 
 
 def _found(results: Results, name: str) -> dict[str, Difference]:
