@@ -49,8 +49,8 @@ FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
 
 
 def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
-    """`+1.2 points [+0.4, +2.0]`, with as many digits as a narrow interval needs, and one more where an end of it, or the
-    estimate within a wide one, would read as 0.
+    """`+1.2 points [+0.4, +2.0]`, with as many digits as a narrow interval needs, and one more where an end of it would
+    read as 0, or the estimate within a wide one.
     """
     ends = (difference.value, difference.low, difference.high)
     half = unit.scale * (difference.high - difference.low) / 2

@@ -467,7 +467,8 @@ def test_over_settings_one_sentence_tells_what_is_decided():
         "sparsity."
     )
     assert said(_50=of(-0.001, 0.12, 2), _70=of(-0.004, 0.13, 2)) == (
-        "The sink discount changes accuracy by −0.4 to −0.1 points [−13, +13] at 2 sparsities: not decided with 2 seeds."
+        "The sink discount changes accuracy by −0.4 to −0.1 points [−13, +13] at 2 sparsities: not decided with 2 "
+        "seeds."
     )
     assert said(_50=of(0.001, 0.008), _70=of(0.03, 0.01)) == (
         "The sink discount changes accuracy at 1 of 2 sparsities: +3.0 points [+2.0, +4.0] at 70 % sparsity, a "

@@ -34,13 +34,7 @@ from pages.parts.pruning.runs import matched_pairs
 from pages.parts.pruning.settings import Asked, with_and_without
 from pages.parts.session import engine, submit
 from pages.parts.study.choice import say_discount
-from pages.parts.sweeping import (
-    SEEDS,
-    cost_in_words,
-    launch,
-    say_refused,
-    sweeps_at_work,
-)
+from pages.parts.sweeping import SEEDS, cost_in_words, launch, say_refused, sweeps_at_work
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _SCORE, _SEEDS = "prune", "prune_then_score", "prune_seeds"
