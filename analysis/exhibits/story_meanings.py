@@ -112,7 +112,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "Accuracy on these tasks speaks neither for nor against the discount.",
+    EQUIVALENT: "Prune this model with the discount or without, as you like.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",
