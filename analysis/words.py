@@ -169,6 +169,11 @@ def model_title(source: str) -> str:
     return MODEL_TITLES.get(source, source)
 
 
+def model_short_title(source: str) -> str:
+    """Return the same without its noun, for a button: `Diffusion`."""
+    return model_title(source).rsplit(" ", 1)[0] if source in MODEL_TITLES else source
+
+
 def in_sentence(title: str) -> str:
     """Return the title of a model within a sentence: `the diffusion model`; any other name as it is."""
     return f"the {title[0].lower()}{title[1:]}" if title.startswith(tuple(MODEL_TITLES.values())) else title

@@ -61,9 +61,9 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     return Exhibit(
         measure.change,
-        f"Means over {prompts} prompts, layers {first} to {last}, with 95 % intervals; filled: differs significantly "
-        f"from the sinks. Significant: after Holm correction over {counted(tests, 'test')}.{without_sinks(drawn[0])}"
-        + ("" if measure.percent else f" {NAT}"),
+        f"Means over {prompts} prompts, layers {first} to {last}, with 95 % intervals; filled: significant "
+        f"difference from the sinks. Significant: after Holm correction over {counted(tests, 'test')}."
+        f"{without_sinks(drawn[0])}" + ("" if measure.percent else f" {NAT}"),
         levels_with_differences(
             [
                 LevelRow(

@@ -171,7 +171,7 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
 @dataclass(frozen=True)
 class LevelRow:
     """What hiding some positions changes, with its interval; NaN where there is none. filled: differs significantly
-    from the first row. told: the difference from it in words, at the right.
+    from the first row. told: the difference from it in words, beside the axis; of the first the title of these.
     """
 
     name: str
@@ -183,7 +183,7 @@ class LevelRow:
 
 
 def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure:
-    """A row for what is hidden, the sinks first: its level with the interval, and at the right the difference."""
+    """A row for what is hidden, the sinks first: its level with the interval, and outside the axis the difference."""
     figure = go.Figure()
     places = np.arange(len(rows))
     value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
@@ -192,8 +192,11 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             go.Scatter(
                 x=value[at],
                 y=at,
-                mode="markers",
+                mode="markers+text",
+                text=[f"{each:.0f}" if each >= 10 else f"{each:.2g}" for each in value[at]],
+                textposition="bottom center",
                 showlegend=False,
+                cliponaxis=False,
                 error_x={
                     "type": "data",
                     "symmetric": False,
@@ -209,28 +212,36 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
                     "line": {"width": 2, "color": color},
                     "symbol": ["circle" if rows[place].filled else "circle-open" for place in at],
                 },
-                text=[as_text(rows[place].name) for place in at],
+                hovertext=[as_text(rows[place].name) for place in at],
                 customdata=np.stack([low[at], high[at]], axis=-1),
-                hovertemplate="%{text}<br>%{x:.3g} [%{customdata[0]:.3g}, %{customdata[1]:.3g}]<extra></extra>",
+                hovertemplate="%{hovertext}<br>%{x:.3g} [%{customdata[0]:.3g}, %{customdata[1]:.3g}]<extra></extra>",
             )
         )
-    layout(figure, wrapped(x_title, 40), "", height=80 + 60 * len(rows))
-    for place, row in enumerate(rows):  # above its line, so that the plot has the whole width on a phone, too
-        for x, text in ((0, wrapped(row.name, 30)), (1, f"<b>{as_text(row.told)}</b>" if place else as_text(row.told))):
-            side = "right" if x else "left"
-            figure.add_annotation(
-                x=x,
-                xref="paper",
-                xanchor=side,
-                y=place,
-                yshift=9,
-                yanchor="bottom",
-                align=side,
-                showarrow=False,
-                text=text,
-            )
-    figure.update_layout(margin_l=14, margin_r=14, margin_t=8)
-    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.7, -0.7], zeroline=False)
+    layout(figure, wrapped(x_title, 40), "", height=90 + 64 * len(rows))
+    for place, row in enumerate(rows):
+        figure.add_annotation(  # above its line, so that the plot has as much width as it can on a phone
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=place,
+            yshift=9,
+            yanchor="bottom",
+            align="left",
+            showarrow=False,
+            text=wrapped(row.name, 30),
+        )
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="left",
+            xshift=14,
+            y=place,
+            align="left",
+            showarrow=False,
+            text=as_text(row.told).replace(" [", "<br>["),
+        )
+    figure.update_layout(margin_l=14, margin_r=134, margin_t=8)
+    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.5, -0.7], zeroline=False)
     figure.update_yaxes(automargin=False)
     most = np.nanmax(np.fmax(high, value))
     figure.update_xaxes(zeroline=False, tickformat="~g", nticks=6, range=[0, 1.06 * most or 1.0])

@@ -73,6 +73,13 @@ def _predictions(effects: Sequence[Row]) -> str:
     compared = _compared(effects, _PREDICTIONS)
     if not compared:
         return ""
+    sides = [side_of(effect_of(row)) for row in compared.values()]
+    if sides in ([1, -1], [-1, 1]):
+        first, second = ("more", "less") if sides[0] > 0 else ("less", "more")
+        return (
+            f"The predictions change {first} than with {_THAN[COUNT]}; at equal attention they change {second}, not "
+            f"{first}."
+        )
     beside = _beside(compared, "than with", _THAN)
     change = "do not change" if beside.startswith("not ") else "change"
     return f"The predictions {change} {beside.removeprefix('not ')}.{_detectable(compared)}"
@@ -100,17 +107,17 @@ def _per_unit(effects: Sequence[Row]) -> str:
     for measure, what in ((_TEXT, "the text"), (_PREDICTIONS, "the predictions")):
         for row in answer_rows(effects, measure, (UNIT,)):
             told.setdefault(side_of(effect_of(as_change(row))), []).append(what)
+    if not told:
+        return ""
+    if list(told) == [0]:
+        return "Per unit of attention hidden, no difference is significant."
     clauses = [
-        f"{listed(what)} {_verb(side, what == ['the text'])} {_MORE_OR_LESS[side].removeprefix('not ')}"
+        f"{listed(what)} {'changes' if what == ['the text'] else 'change'} {_MORE_OR_LESS[side]}"
         for side, what in told.items()
+        if side
     ]
-    return f"Per unit of attention hidden, {', and '.join(clauses)} than with as many random tokens." if clauses else ""
-
-
-def _verb(side: int, single: bool) -> str:
-    if side:
-        return "changes" if single else "change"
-    return "does not change" if single else "do not change"
+    rest = f"; for {listed(told[0])} no difference is significant" if 0 in told else ""
+    return f"Per unit of attention hidden, {', and '.join(clauses)} than with as many random tokens{rest}."
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:

@@ -24,6 +24,7 @@ from analysis.sinks import definitions, token_states
 from analysis.sinks.token_states import SPLITS
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.specs.base import bounds, extra
+from analysis.words import model_short_title
 
 MOST_CELLS = 4_000_000  # of all heads together, 16 MB; of longer recordings a head is sent when it is looked at
 MOST_NULL_CELLS = 1_000_000  # of all heads with random weights, 2 MB; of longer recordings only their mean is sent
@@ -59,18 +60,20 @@ class ExplorerMaps:
 class ExplorerTrack:
     """One recording as an explorer shows it.
 
-    name: of its model. tokens (T, S) and final (S,): ids, with text in `words`. state (T, S): a `TokenState` each.
-    written, edited, taken_back (T, S) bool: what each step does to a token. confidence (T, S), NaN where no token was
-    chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
-    open_block (T, 2): positions that each step writes in, None where there is one block. random_model: the mean mass
-    (T, S) of the same shape with random weights on the same inputs; random_heads (L·H, T, S): that of its heads, which
-    travels in float16, as it is a baseline and not exact itself. branch: step and position of a token that was
-    written by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1 where it was not
-    routed; None without experts. even: whether uniform attention gives every key the same. noise: whether undecided
-    tokens are random ones. autoregressive: whether tokens are absent until they are written.
+    name: what it is called. source: its model or, of one model twice, the same as the name. tokens (T, S) and final
+    (S,): ids, with text in `words`. state (T, S): a `TokenState` each. written, edited, taken_back (T, S) bool: what
+    each step does to a token. confidence (T, S), NaN where no token was chosen. splits (T, S) uint8: a bit for each
+    part of the tokens among which sinks can be counted, in split_names. open_block (T, 2): positions that each step
+    writes in, None where there is one block. random_model: the mean mass (T, S) of the same shape with random weights
+    on the same inputs; random_heads (L·H, T, S): that of its heads, which travels in float16, as it is a baseline and
+    not exact itself. branch: step and position of a token that was written by hand. experts (M, T, K, S): the experts
+    of each token in the layers `expert_layers`, −1 where it was not routed; None without experts. even: whether uniform
+    attention gives every key the same. noise: whether undecided tokens are random ones. autoregressive: whether tokens
+    are absent until they are written.
     """
 
     name: str
+    source: str
     heads: int
     maps: ExplorerMaps
     tokens: np.ndarray
@@ -251,7 +254,8 @@ def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None 
         )
         splits |= np.uint8(1 << bit) * held
     return ExplorerTrack(
-        name=name,
+        name=model_short_title(name),
+        source=name,
         heads=trajectory.heads,
         maps=_maps(trajectory),
         tokens=trajectory.tokens,

@@ -65,7 +65,10 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     assert others.marker.symbol == ("circle", "circle-open")
     np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 10, 0])
     texts = [note.text for note in figure.layout.annotations]
-    assert texts[0] == "sinks &lt;i&gt;" and "<b>+5 [-5, +15]</b>" in texts
+    assert texts[0] == "sinks &lt;i&gt;" and "+5<br>[-5, +15]" in texts
+    assert first.text == ("60",) and others.text == ("30", "55"), "the value at a dot is its own"
+    beside = [note for note in figure.layout.annotations if note.x == 1]
+    assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100
     assert figure.layout.xaxis.range[0] == 0 and figure.layout.xaxis.range[1] > 70, "every interval is in view"
 
 

@@ -110,7 +110,7 @@ def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(exp
     assert engine().wait(twin.id, 300).state == "done"
     test.run()
     assert not test.exception and not test.error
-    assert [track["name"] for track in explorer_sent[-1][0]["tracks"]] == ["bundled", "bundled-ar"]
+    assert [track["name"] for track in explorer_sent[-1][0]["tracks"]] == ["Diffusion", "Left-to-right"]
     assert test.query_params["beside"] in (twin.id, [twin.id])
     assert not [button for button in test.button if button.label == "Record with bundled-ar"], "it was recorded"
 

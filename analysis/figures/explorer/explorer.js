@@ -167,8 +167,7 @@ function mount(root, packed, options = {}) {
     find("[data-set=split]").replaceChildren(...recordings[0].splitNames.map((name, n) => option(n, name)));
     const [first, second] = recordings, choices = root.querySelectorAll("[data-show]");
     choices[0].parentElement.hidden = !second;
-    choices[0].textContent = first.name;
-    choices[1].textContent = second?.name ?? "";
+    for (const [n, each] of recordings.entries()) Object.assign(choices[n], { textContent: each.name, title: each.source });
     find("[data-do=link]").hidden = !options.href;
     for (const [name, there] of Object.entries({
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,

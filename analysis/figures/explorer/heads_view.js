@@ -1,10 +1,10 @@
 // Layers × heads: what share of each head's attention goes to what is chosen, its sinks where nothing is. The first column
-// is the whole layer's own map. Shares of sinks are on a square-root scale of orange, as the colour follows the printed
+// is the layer's mean map, whose sinks may take less than those of any head. Shares of sinks are on a square-root scale of orange, as the colour follows the printed
 // number; shares of a position are in multiples of uniform attention, on the blue scale of the text.
 
 class HeadsView extends View {
   plan() {
-    const recordings = this.app.shown(), gap = 14, left = 36, top = recordings.length > 1 ? 34 : 18, width = (this.w - gap * (recordings.length - 1)) / recordings.length;
+    const recordings = this.app.shown(), gap = 14, left = 36, top = recordings.length > 1 ? 46 : 30, width = (this.w - gap * (recordings.length - 1)) / recordings.length;
     return recordings.map((recording, n) => {
       const cw = (width - left - 6) / (recording.H + 1), ch = (this.h - top - 2) / recording.L, x0 = n * (width + gap) + left;
       return { recording, x0, y0: top, cw, ch, heads: x0 + cw + 6 };
@@ -38,7 +38,8 @@ class HeadsView extends View {
     if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillText(recording.name, x0, 8); }
     this.font(11);
     g.textAlign = "center";
-    g.fillText("all", x0 + cw / 2, y0 - 8);
+    g.fillText("mean", x0 + cw / 2, y0 - 20);
+    g.fillText("map", x0 + cw / 2, y0 - 8);
     for (let h = 0, every = Math.ceil(16 / cw); h < recording.H; h += every) g.fillText(h || cw < 40 ? h : "head 0", heads + (h + 0.5) * cw, y0 - 8);
     g.textAlign = "right";
     g.fillText("layer", x0 - 6, y0 - 8);

@@ -13,6 +13,7 @@ from analysis.recording.explored import SharesAsked, content_of, explored, feed_
 from analysis.recording.parallel import is_pair
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
+from analysis.words import model_short_title
 from pages.parts import address
 from pages.parts.leaving import guarded
 from pages.parts.recordings.recording import BY_KEY, Recording, model_name
@@ -218,7 +219,9 @@ def _names(recordings: list[Recording]) -> list[str]:
         return ["One per forward", "Threshold"]
     names = [model_name(each.job.spec["model"]["source"]) for each in recordings]
     if len(set(names)) < len(names):
-        names = [f"{name}, seed {each.info.seed}" for name, each in zip(names, recordings, strict=True)]
+        names = [
+            f"{model_short_title(name)}, seed {each.info.seed}" for name, each in zip(names, recordings, strict=True)
+        ]
     return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, 1)]
 
 
