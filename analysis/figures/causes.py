@@ -193,7 +193,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
                 x=value[at],
                 y=at,
                 mode="markers+text",
-                text=[f"{each:.0f}" if each >= 10 else f"{each:.2g}" for each in value[at]],
+                text=[f"{each:.0f}" if each >= 10 else f"{each:#.2g}" for each in value[at]],
                 textposition="bottom center",
                 showlegend=False,
                 cliponaxis=False,
@@ -217,7 +217,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
                 hovertemplate="%{hovertext}<br>%{x:.3g} [%{customdata[0]:.3g}, %{customdata[1]:.3g}]<extra></extra>",
             )
         )
-    layout(figure, wrapped(x_title, 40), "", height=90 + 64 * len(rows))
+    layout(figure, wrapped(x_title, 24), "", height=100 + 64 * len(rows))
     for place, row in enumerate(rows):
         figure.add_annotation(  # above its line, so that the plot has as much width as it can on a phone
             x=0,
@@ -236,6 +236,8 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             xanchor="left",
             xshift=14,
             y=place,
+            yshift=9,
+            yanchor="top",  # so that it clears a name that is longer than the axis
             align="left",
             showarrow=False,
             text=as_text(row.told).replace(" [", "<br>["),

@@ -103,7 +103,7 @@ function range(shares) {
 }
 // What the cells of the grid are, beside an even split and random weights.
 function headKey(recording, view) {
-  const all = "all: of the heads’ mean map.";
+  const all = "mean map: averaged over the layer’s heads.";
   if (target(view, recording)) return `Share of a head’s attention, coloured in × even split as the text; ${all}`;
   const evens = finished(view, recording) || view.several ? null : headEvens(recording, view), nulls = evens && headNulls(recording, view);
   const beside = evens ? ` Even split by head: ${range(evens)}.` : "";
