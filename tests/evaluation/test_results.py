@@ -446,8 +446,8 @@ def of(value: float, half: float, seeds: int = 6) -> Difference:
     """A difference over seeds, tested alone, with so wide an interval."""
     error = half / 1.96
     p = float(2 * ndtr(-abs(value) / error))
-    known = {"cluster_variance": error**2, "seed_variance": 0.0, "p": p, "p_holm": p}
-    return Difference(value, value - half, value + half, 768, 300, seeds=seeds, **known)
+    ends = value - half, value + half
+    return Difference(value, *ends, 768, 300, seeds=seeds, cluster_variance=error**2, seed_variance=0.0, p=p, p_holm=p)
 
 
 def test_over_settings_one_sentence_tells_what_is_decided():
