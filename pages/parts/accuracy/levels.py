@@ -22,8 +22,8 @@ def levels(rows: Sequence[Mapping[str, str]], key: str) -> None:
     st.markdown(f"**{_TITLE}**", help=plain(_SAID))
     names = list(rows[0])
     cells = [" | ".join(plain(row[name]).replace(", ", ",\u00a0") for name in names) for row in rows]
-    head = [f"| {' | '.join(names)} |", f"| :-- {'| --: ' * (len(names) - 1)}|"]
+    head = [" | ".join(plain(name) for name in names), " | ".join([":--", *("--:" for _ in names[1:])])]
     with st.container(key=_PLACE):
         st.html(_STYLE)
-        st.markdown("\n".join([*head, *(f"| {row} |" for row in cells)]))
+        st.markdown("\n".join(f"| {line} |" for line in [*head, *cells]))
     exhibit_table(_TITLE, _SAID, pd.DataFrame(rows), key)

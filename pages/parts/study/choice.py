@@ -94,7 +94,7 @@ def say_discount(
         st.caption(plain(f"In the runs here {_lower(said)}"), width="content")
         st.page_link(
             "pages/start.py",
-            label=f"Open the {study.place.partition(',')[0]}",
+            label=f"Open the {plain(study.place.partition(',')[0])}",
             icon=":material/auto_stories:",
             query_params={ADDRESS: study.name},
         )
