@@ -32,7 +32,9 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     assert len(list(out.glob("queries-over-prompts-*.csv"))) == 2
     layers = [pd.read_csv(file) for file in out.glob("layers-*.csv") if file.name != "layers-by-kind.csv"]
     assert len(layers) == 2
-    assert all(said["shown"][name][0].startswith("More common among sinks than among all tokens: ") for name in (first, second)), said["shown"]
+    assert all(
+        said["shown"][name][0].startswith("More common among sinks than among all tokens: ") for name in (first, second)
+    ), said["shown"]
     page = (out / "study.html").read_text()
     assert "The sinks of each layer" in page
     assert 'src="http' not in page and "<link" not in page  # it opens without a network
