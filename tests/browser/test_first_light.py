@@ -103,6 +103,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
         slider.press("ArrowRight")
         expect(slider).to_have_attribute("aria-valuetext", f"Step {step} of 16")
     page.wait_for_url(re.compile("step=9"))
+    explorer.get_by_text("Definition, table, help").click()
     explorer.get_by_role("button", name="Table").click()
     masks = explorer.get_by_role("cell", name=re.compile(r"^\[MASK\] \(later"))
     expect(masks).to_have_count(16 - 9)
