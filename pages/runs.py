@@ -32,9 +32,11 @@ def main() -> None:
     empty = st.container()
     alike = scored_alike(runs)
     against = None if alike is None else paired(alike)
-    if alike is not None:
-        say_scores(alike, against)
+    answer = st.container(key="runs_answer")
     view, beside = views_row(VIEWS, VIEW)
+    if alike is not None and view == VIEWS[0]:  # the other views have answers of their own
+        with answer:
+            say_scores(alike, against)
     first = st.container(key="runs_first")  # above the table, as long as nothing is ticked there
     with _place_of_table(view, runs):
         chosen = runs_table(runs) if runs else []

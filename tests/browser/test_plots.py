@@ -120,7 +120,7 @@ def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored
     page.get_by_role("button", name="Preview masks").click()
     page.locator(".st-key-fold_prune_discount summary").click()
     slider = page.locator(".st-key-prune_sink_std").get_by_role("slider")
-    expect(page.get_by_text("Mask bits changed, this setting").first).to_be_visible()
+    expect(page.get_by_text("Weights changed by projection").first).to_be_visible()
     expect(page.get_by_text("being measured")).to_have_count(0)
     expect(page.get_by_text("Idle. Nothing is running.")).to_be_visible()  # what stood above the plots is gone
     all_drawn(page)
@@ -128,7 +128,9 @@ def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored
     for _ in range(10):
         slider.press("ArrowRight")
     views = page.locator(".st-key-prune_view")
-    views.get_by_role("radio", name="Discount").or_(views.get_by_role("button", name="Discount")).first.click()
-    page.wait_for_url(re.compile("prune_view=Discount"))
+    views.get_by_role("radio", name="Token weights").or_(
+        views.get_by_role("button", name="Token weights")
+    ).first.click()
+    page.wait_for_url(re.compile("prune_view=Token"))
     page.wait_for_url(re.compile("prune_sink_std=3"))
     assert slider.get_attribute("aria-valuetext") == "3.0"
