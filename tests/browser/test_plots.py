@@ -128,9 +128,7 @@ def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored
     for _ in range(10):
         slider.press("ArrowRight")
     views = page.locator(".st-key-prune_view")
-    views.get_by_role("radio", name="Token weights").or_(
-        views.get_by_role("button", name="Token weights")
-    ).first.click()
-    page.wait_for_url(re.compile("prune_view=Token"))
+    views.get_by_role("radio", name="Discount").or_(views.get_by_role("button", name="Discount")).first.click()
+    page.wait_for_url(re.compile("prune_view=Discount"))
     page.wait_for_url(re.compile("prune_sink_std=3"))
     assert slider.get_attribute("aria-valuetext") == "3.0"
