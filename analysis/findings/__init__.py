@@ -107,9 +107,9 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("what a sink is", "story", implementation="analysis.exhibits.story_sinks:sink"),
     Finding("place of sinks", "story", implementation="analysis.exhibits.story_sinks:place"),
     Finding("movement of sinks", "story", implementation="analysis.exhibits.story_movement:movement"),
-    Finding("hidden sinks", "story", implementation="analysis.exhibits.story_effects:hidden"),
-    Finding("changed mask", "story", implementation="analysis.exhibits.story_effects:masks"),
-    Finding("accuracy with the discount", "story", implementation="analysis.exhibits.story_effects:accuracy"),
+    Finding("hidden sinks", "story", implementation="analysis.exhibits.story_hidden:hidden"),
+    Finding("changed mask", "story", implementation="analysis.exhibits.story_discount:masks"),
+    Finding("accuracy with the discount", "story", implementation="analysis.exhibits.story_discount:accuracy"),
 )
 _RULES: Implementations[Any] = Implementations(FINDINGS)
 

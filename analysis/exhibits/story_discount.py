@@ -1,0 +1,223 @@
+"""The story's findings on what discounting sinks does to masks and accuracy."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from analysis.exhibits import story_meanings
+from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, share, spread
+from analysis.figures.story import Summary, Told, charts
+from analysis.figures.story.charts import Group, Mark
+from analysis.findings import said_of
+from analysis.specs import METHODS
+from analysis.statistics.decisions import (
+    AT_CHANCE,
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    conclusions,
+    interval_words,
+    tests_in_words,
+)
+from analysis.study import rules
+from analysis.study.findings import Contrast, Findings, MaskChange
+from analysis.words import listed, times
+
+
+def masks(findings: Findings) -> Told | None:
+    """Tell how many weights the discount prunes differently, beside two calibration seeds."""
+    changes = [one for one in findings.mask_changes if one.changed]
+    if not changes:
+        return None
+    told = max(changes, key=_beside_seeds)  # at the setting where it changes most beside the seeds
+    value, floor = float(np.mean(told.changed)), float(np.mean(told.floor)) if told.floor else 0.0
+    several = len({one.method for one in changes}) > 1
+    groups = []
+    for change in changes:
+        named = f" ({METHODS[change.method].title})" if several else ""
+        marks = [Mark("discount on or off", float(np.mean(change.changed)), _runs(change.changed), dots=change.changed)]
+        if change.floor:
+            marks.append(
+                Mark(
+                    "another calibration seed",
+                    float(np.mean(change.floor)),
+                    _runs(change.floor),
+                    charts.NULL,
+                    dots=change.floor,
+                    beat=1,
+                )
+            )
+        groups.append(Group(f"{100 * change.sparsity:g} % sparsity{named}", tuple(marks)))
+    title = f"The discount changes {share(value)} of the pruning mask"
+    if floor:
+        title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
+    at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
+    beats = [f"The discount changes {share(value)} of all decisions to keep or prune{at}."]
+    if floor:
+        chance = f"independent masks differ by {share(told.chance)}"
+        beats.append(f"Another calibration text and noise change {share(floor)}; {chance}.")
+    return Told(
+        "masks",
+        title,
+        charts.bars(
+            groups,
+            "mask disagreement: weights that one mask prunes and the other keeps (%)",
+            100,
+            "one seed or pair of seeds",
+        ),
+        f"The discount changes {share(value)} of the pruning mask{at}; "
+        f"two seeds of its control differ by {share(floor)}.",
+        tuple(beats),
+        "A small change of masks can still matter: the next finding measures accuracy.",
+        tuple(
+            f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
+            f"chance {share(one.chance)}."
+            for one in changes
+        ),
+        meaning=story_meanings.of_masks(value, floor or None),
+        takeaway=" ".join(beats),
+        summary=Summary(
+            f"Mask changed by the discount{at}", share(value), f"{share(floor)} by another seed" if floor else ""
+        ),
+    )
+
+
+def _beside_seeds(change: MaskChange) -> float:
+    floor = float(np.mean(change.floor)) if change.floor else 0.0
+    return float(np.mean(change.changed)) / floor if floor else 0.0
+
+
+def _runs(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    told = share(float(np.mean(values)))
+    return told if len(values) == 1 else f"{told} ({spread(min(values), max(values), share)})"
+
+
+def accuracy(findings: Findings) -> Told | None:
+    """Tell what the discount does to accuracy, beside the dense model and the same pruning without it."""
+    by_setting, pruning = discounts(findings), findings.pruning
+    if not by_setting or pruning is None:
+        return None
+    outcomes, margin, above = outcomes_of(findings, by_setting), rules.margin_of(findings), rules.above_chance(pruning)
+    noise = discounts(findings, "noise")
+    of_discount = {name: one.effect for name, one in by_setting.items()}
+    of_noise = {name: one.effect for name, one in noise.items()}
+    alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
+    beats = [f"{alone}."]
+    rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
+    came_with = said_of("gain", pruning, margin, above)
+    beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
+    levels, differences = _levels(findings, by_setting), _differences(by_setting, noise, margin)
+    without = listed(
+        [share(float(np.mean(both[0]))) for one in by_setting.values() if (both := accuracies(findings, one))[0]]
+    )
+    return Told(
+        "accuracy",
+        _accuracy_title(outcomes, margin),
+        levels or differences,
+        " ".join(beats),
+        tuple(beats),
+        f"{pruning.items:,} items; no other models, tasks or calibration texts."
+        f"{_cost_below(findings, outcomes, margin)}",
+        (*filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)), *needs(findings)),
+        meaning=story_meanings.of_accuracy(outcomes),
+        takeaway=beats[0],
+        summary=Summary(
+            "Accuracy with the discount",
+            listed([f"{interval_words(effect)} at {name}" for name, effect in of_discount.items()]),
+            f"the same pruning without it{without and f': {without}'}",
+        ),
+        folded=differences if levels else None,
+    )
+
+
+def _cost_below(findings: Findings, outcomes: Mapping[str, str], margin: float) -> str:
+    """Tell, as a further sentence, where a margin that rules out a difference exceeds what pruning itself costs."""
+    dense, by_setting = 0.0 if findings.pruning is None else findings.pruning.dense, discounts(findings)
+    ruled_out = [name for name, outcome in outcomes.items() if outcome == EQUIVALENT]
+    costs = {name: dense - float(np.mean(accuracies(findings, by_setting[name])[0] or dense)) for name in ruled_out}
+    told = [f"{100 * cost:.1f} points at {name}" for name, cost in costs.items() if 0 < cost < margin]
+    return f" Pruning itself costs {listed(told)}, less than that margin." if told else ""
+
+
+def _levels(findings: Findings, by_setting: Mapping[str, Contrast]) -> Markup:
+    """Draw the accuracy of the dense model, and of the pruned ones without and with the discount, a dot per calibration
+    seed; empty where the study does not hold them.
+    """
+    pruning, groups = findings.pruning, list[Group]()
+    for name, contrast in by_setting.items():
+        without, discounted = accuracies(findings, contrast)
+        if not without:
+            return Markup()
+        means = [float(np.mean(values)) for values in (without, discounted)]
+        told = f"{share(means[1])}, {interval_words(contrast.effect)}"
+        marks = (
+            Mark("without the discount", means[0], share(means[0]), charts.NULL, dots=without),
+            Mark("with the discount", means[1], told, dots=discounted),
+        )
+        groups.append(Group(name.replace(" %", " % of weights removed", 1), marks))
+    if pruning is None:
+        return Markup()
+    dense = Group("", (Mark("unpruned", pruning.dense, share(pruning.dense), charts.NULL),))
+    return charts.bars([dense, *groups], "accuracy (%)", 100, "one calibration seed")
+
+
+def _differences(by_setting: Mapping[str, Contrast], noise: Mapping[str, Contrast], margin: float) -> Markup:
+    """Draw the change of accuracy by the discount, and by the rest of its recipe."""
+    kinds = (
+        ("The discount alone", by_setting, charts.MODEL),
+        ("The rest of the recipe (noise, order, norm), no discount", noise, charts.NULL),
+    )
+    groups = [
+        Group(
+            title,
+            tuple(
+                Mark(
+                    name,
+                    one.effect.value,
+                    interval_words(one.effect),
+                    of,
+                    one.effect.low,
+                    one.effect.high,
+                    filled=one.effect.shown,
+                )
+                for name, one in rows.items()
+            ),
+        )
+        for title, rows, of in kinds
+        if rows
+    ]
+    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin))
+
+
+_VERBS = {BETTER: "raises accuracy", WORSE: "lowers accuracy"}
+
+
+def _accuracy_title(outcomes: Mapping[str, str], margin: float) -> str:
+    """Return the title, by the decisions at all settings."""
+    by_outcome: dict[str, list[str]] = {}
+    for name, outcome in outcomes.items():
+        by_outcome.setdefault(outcome, []).append(name)
+    least, only = POINTS.margin(margin), next(iter(by_outcome)) if len(by_outcome) == 1 else ""
+    if only == CANNOT_TELL:
+        return "This study cannot tell whether the discount changes accuracy"
+    if only == EQUIVALENT:
+        return f"The discount changes accuracy by less than {least}"
+    if only == ONE_SEED:
+        return "One calibration seed cannot tell whether the discount changes accuracy"
+    if only == AT_CHANCE:
+        return "The dense model is at chance, so its prunings cannot be compared"
+    if only == WAITING:
+        return "What the discount does to accuracy is not known yet"
+    told = [f"{_VERBS[outcome]} at {listed(names)}" for outcome, names in by_outcome.items() if outcome in _VERBS]
+    if EQUIVALENT in by_outcome:
+        told.append(f"changes it by less than {least} at {listed(by_outcome[EQUIVALENT])}")
+    title = f"The discount {listed(told)}" if told else "What the discount does depends on the sparsity"
+    rest = [name for outcome in (CANNOT_TELL, ONE_SEED, WAITING) for name in by_outcome.get(outcome, [])]
+    return f"{title}; this study cannot tell at {listed(rest)}" if rest else title
