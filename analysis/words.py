@@ -25,7 +25,7 @@ _PARTS = {
     10: "a tenth",
 }
 MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"}
-"""What pages call the models that ship; commands and addresses keep their names."""
+"""Names of the models that ship, on pages; commands and addresses keep theirs."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -209,7 +209,7 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 
 
 class Change(NamedTuple):
-    """How far acting on some positions changes what a model does: the mean over n prompts with its interval, NaN where
+    """The change that acting on some positions makes to what a model does: the mean over n prompts with its interval, NaN where
     there is none. share: of all attention, that the positions drew.
     """
 

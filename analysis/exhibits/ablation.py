@@ -47,7 +47,7 @@ METHOD = (
 
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:
-    """What hiding the sinks changes in a row of `MEASURES`, beside what hiding each control does; None without one."""
+    """Draw the change without the sinks in a row of `MEASURES` beside that without each control; None without one."""
     measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASS))
     if not drawn or not measure.level_axis:
         return None

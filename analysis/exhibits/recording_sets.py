@@ -34,7 +34,7 @@ from analysis.specs import DEFINITIONS
 from analysis.words import in_sentence, listed, percent
 
 PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance", "life")
-"""What the figure of movement shows, of `MOVES` and the life of a sink; the tables hold all."""
+"""Measures that the figure of movement shows, of `MOVES` and the life of a sink; the tables hold all."""
 SUMS_LAYERS = (
     "This sums the layers: those with the heaviest sinks decide, and the sinks of the others are hidden. Which tokens "
     "are the sinks of a layer is told layer by layer."
@@ -137,7 +137,7 @@ def strengths(sets: Sets) -> Exhibit:
 
 
 def movement(name: str, recordings: RecordingSet, shown: Sequence[str] = PANELS) -> Exhibit:
-    """How the sinks of one model move, by layer, beside the nulls. shown: measures, of `PANELS`."""
+    """Draw how the sinks of one model move, by layer, beside the nulls. shown: measures, of `PANELS`."""
     return movement_shown(name, movement_table({name: recordings}), recordings.prompts, shown)
 
 

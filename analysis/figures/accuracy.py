@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.causes import effect_intervals
-from analysis.figures.style import REFERENCE, as_text, layout, shorten, wrapped
+from analysis.figures.style import REFERENCE, as_text, interval_bar, layout, shorten, wrapped
 from analysis.words import p_words, percent
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
@@ -213,14 +213,7 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
                     "line": {"color": colors[model], "width": 2},
                     "symbol": ["circle" if whisker.clear else "circle-open" for whisker in of_model],
                 },
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": values[:, 2] - values[:, 0],
-                    "arrayminus": values[:, 0] - values[:, 1],
-                    "thickness": 2,
-                    "width": 0,
-                },
+                error_x=interval_bar(*values.T, width=0),
                 text=["<br>".join(map(as_text, whisker.hover.split("<br>"))) for whisker in of_model],
                 hovertemplate="%{text}<extra></extra>",
             )
@@ -281,14 +274,7 @@ def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: s
             mode="markers",
             name="all seeds, 95 % interval" if any(row.seeds for row in shown) else "95 % interval over items",
             marker={"symbol": "diamond", "size": 12, "color": color},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": high - values,
-                "arrayminus": values - low,
-                "thickness": 3,
-                "width": 0,
-            },
+            error_x=interval_bar(values, low, high, thickness=3, width=0),
             text=hovers,
             hovertemplate="%{text}<extra></extra>",
         )

@@ -14,8 +14,10 @@ from analysis.figures.style import (
     TOKEN,
     as_text,
     color_bar,
+    interval_bar,
     layout,
     log_ticks,
+    name_above,
     token_axis,
     wrapped,
     write_cells,
@@ -59,14 +61,7 @@ def effect_intervals(
                     "line": {"width": 2, "color": color},
                     "symbol": ["circle" if flag else "circle-open" for flag in np.array(shown)[at]],
                 },
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (high - values)[at],
-                    "arrayminus": (values - low)[at],
-                    "thickness": 2,
-                    "width": 5,
-                },
+                error_x=interval_bar(values[at], low[at], high[at]),
                 customdata=np.stack([low[at], high[at]], axis=-1),
                 text=[as_text(name) for name, member in zip(names, groups, strict=True) if member == group],
                 hovertemplate=f"%{{text}}<br>%{{x:{number}}} (%{{customdata[0]:{number}}} to "
@@ -117,15 +112,7 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
                 y=places[at],
                 mode="markers",
                 name=as_text(group),
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (high - value)[at],
-                    "arrayminus": (value - low)[at],
-                    "thickness": 2,
-                    "width": 5,
-                    "color": color,
-                },
+                error_x=interval_bar(value[at], low[at], high[at], color=color),
                 marker={
                     "size": 11,
                     "color": color,
@@ -147,19 +134,8 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
     if len(groups) > 1:
         figure.update_layout(legend={"y": 1.0, "yanchor": "bottom"}, margin_t=70)
         figure.layout.annotations[0].update(y=0, yanchor="bottom", xanchor="left")
-    for place, row in enumerate(rows):  # above its line, so that the plot has the whole width on a phone, too
-        figure.add_annotation(
-            x=0,
-            xref="paper",
-            xanchor="left",
-            xshift=4,
-            y=place,
-            yshift=9,
-            yanchor="bottom",
-            align="left",
-            showarrow=False,
-            text=f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>",
-        )
+    for place, row in enumerate(rows):
+        name_above(figure, place, f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>", xshift=4)
     least, most = min(0.0, *low), max(0.0, *high)
     room = 0.08 * (most - least)
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.7, -0.9], zeroline=False)
@@ -170,7 +146,7 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
 
 @dataclass(frozen=True)
 class LevelRow:
-    """What hiding some positions changes, with its interval; NaN where there is none. filled: differs significantly
+    """The change without some positions, with its interval; NaN where there is none. filled: differs significantly
     from the first row. told: the difference from it in words, beside the axis; of the first the title of these.
     """
 
@@ -197,15 +173,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
                 textposition="bottom center",
                 showlegend=False,
                 cliponaxis=False,
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": np.nan_to_num(high - value)[at],
-                    "arrayminus": np.nan_to_num(value - low)[at],
-                    "thickness": 2,
-                    "width": 5,
-                    "color": color,
-                },
+                error_x=interval_bar(value[at], np.fmin(low, value)[at], np.fmax(high, value)[at], color=color),
                 marker={
                     "size": 11,
                     "color": color,
@@ -219,17 +187,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
         )
     layout(figure, wrapped(x_title, 24), "", height=100 + 64 * len(rows))
     for place, row in enumerate(rows):
-        figure.add_annotation(  # above its line, so that the plot has as much width as it can on a phone
-            x=0,
-            xref="paper",
-            xanchor="left",
-            y=place,
-            yshift=9,
-            yanchor="bottom",
-            align="left",
-            showarrow=False,
-            text=wrapped(row.name, 30),
-        )
+        name_above(figure, place, wrapped(row.name, 30))
         figure.add_annotation(
             x=1,
             xref="paper",

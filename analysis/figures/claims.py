@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import REFERENCE, as_text, layout, wrapped
+from analysis.figures.style import REFERENCE, as_text, interval_bar, layout, name_above, wrapped
 
 _ROW, _AROUND = 52, 140  # pixels of a claim, and above and beneath all
 _LETTERS = 54  # of a line of a claim, which a phone holds
@@ -51,14 +51,7 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
                 textposition=["middle left" if rows[place].value > 0 else "middle right" for place in at],
                 name=verdict,
                 marker={"size": 11, "color": color, "symbol": symbol, "line": {"width": 2, "color": color}},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (high - value)[at],
-                    "arrayminus": (value - low)[at],
-                    "thickness": 2,
-                    "width": 5,
-                },
+                error_x=interval_bar(value[at], low[at], high[at]),
                 customdata=[_hovered(rows[place]) for place in at],
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]:.2g} × the smallest difference "
                 "that counts (%{customdata[3]:.2g} to %{customdata[4]:.2g})<extra>%{fullData.name}</extra>",
@@ -69,17 +62,7 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
         for number, dash in ((0, "solid"), (1, "dot")):  # beneath its name, which they would cross
             line = {"color": REFERENCE, "width": 2, "dash": dash}
             figure.add_shape(type="line", x0=number, x1=number, y0=place - 0.2, y1=place + 0.35, line=line)
-        figure.add_annotation(
-            x=0,
-            xref="paper",
-            xanchor="left",
-            y=place,
-            yshift=8,
-            yanchor="bottom",
-            align="left",
-            showarrow=False,
-            text=wrapped(row.name, _LETTERS),
-        )
+        name_above(figure, place, wrapped(row.name, _LETTERS), yshift=8)
     title = wrapped("difference from the null ÷ smallest difference that counts", 34)
     layout(figure, title, "", _AROUND + _ROW * len(rows))
     for number, called, side in ((0, "null", "right"), (1, "smallest that counts", "left")):

@@ -13,6 +13,7 @@ from analysis.figures.style import (
     TOKEN,
     block_reduce,
     color_bar,
+    interval_bar,
     layout,
     write_cells,
 )
@@ -77,8 +78,7 @@ def group_bars(
     for (name, color), values in zip(GROUPS.items(), (sinks, others, mean), strict=True):
         error = None
         if name == "as many random tokens":
-            error = {"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low, "width": 2}
-            error |= {"color": SELECTED, "thickness": 1.5}
+            error = interval_bar(mean, low, high, thickness=1.5, width=2, color=SELECTED)
         figure.add_trace(
             go.Bar(
                 x=names,

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import METHOD_LOOKS, PER_CENT, REFERENCE, Look, as_text, layout, looks_by_method, wrapped
+from analysis.figures.style import (
+    METHOD_LOOKS,
+    PER_CENT,
+    REFERENCE,
+    Look,
+    as_text,
+    interval_bar,
+    layout,
+    looks_by_method,
+    wrapped,
+)
 
 _APART = 0.01  # of the axis between the points of two lines, which stand at equal cost
 _BEYOND = 0.04  # of the span of the values that the axis shows on both sides of them
@@ -116,16 +126,7 @@ def _add(
                 "symbol": f"{symbol}-open" if hollow else symbol,
                 "line": {"width": 2, "color": color},
             },
-            error_y=None
-            if hollow
-            else {
-                "type": "data",
-                "symmetric": False,
-                "array": high - value,
-                "arrayminus": value - low,
-                "thickness": 1.5,
-                "width": 4,
-            },
+            error_y=None if hollow else interval_bar(value, low, high, thickness=1.5, width=4),
             customdata=[*zip(points.cost.tolist(), low.tolist(), high.tolist(), map(as_text, names), strict=True)],
             hovertemplate=f"%{{customdata[3]}}<br>%{{customdata[0]:.3s}}<br>%{{y:{number}}}{unit} "
             f"(%{{customdata[1]:{number}}} to %{{customdata[2]:{number}}}{unit})<extra>{as_text(name)}</extra>",

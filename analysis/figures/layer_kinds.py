@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, ink_on, layout, wrapped
+from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, ink_on, interval_bar, layout, wrapped
 from analysis.words import percent
 
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer in every layer has no bar
@@ -69,7 +69,7 @@ class Births:
 
     @property
     def name(self) -> str:
-        """What the range is called in the legend."""
+        """The name of the range in the legend."""
         nulls = "the null" if len(self.nulls) == 1 else f"{len(self.nulls)} nulls"
         return f"range of {nulls}{', 95 %' if self.tested else ''}"
 
@@ -396,14 +396,7 @@ def _dots(x: np.ndarray, band: Band, color: str, symbol: str, **style: object) -
         y=_float(band.value),
         mode="markers",
         marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": color, "width": 2}},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": _float(band.high - band.value),
-            "arrayminus": _float(band.value - band.low),
-            "thickness": 1.5,
-            "width": 3,
-        },
+        error_y=interval_bar(band.value, band.low, band.high, thickness=1.5, width=3),
         customdata=np.stack([_float(band.low), _float(band.high), np.round(x)], axis=1),
         hovertemplate="layer %{customdata[2]}<br>%{y:.3g} (%{customdata[0]:.3g}–%{customdata[1]:.3g})",
         cliponaxis=False,  # what is 0 lies on the axis

@@ -22,6 +22,7 @@ from analysis.figures.style import (
     as_text,
     color_bar,
     flat_color_bar,
+    interval_bar,
     layout,
     wrapped,
     write_cells,
@@ -205,15 +206,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
                 name=as_text(one.name),
                 marker={"symbol": "circle-open" if one.is_floor else "circle", "size": 10, "color": color}
                 | {"line": {"width": 2, "color": color}},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (high - whole).astype(np.float32),
-                    "arrayminus": (whole - low).astype(np.float32),
-                    "thickness": 1,
-                    "width": 0,
-                    "color": color,
-                },
+                error_x=interval_bar(whole, low, high, thickness=1, width=0, color=color),
                 text=[text for text, known in zip(told, there, strict=True) if known],
                 customdata=np.stack([low, high], axis=1).astype(np.float32),
                 hovertemplate="%{text}<br>layers %{customdata[0]:.2f} to %{customdata[1]:.2f} %"

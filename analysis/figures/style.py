@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from html import escape
 from textwrap import wrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -145,6 +145,18 @@ def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection
         "tickangle": -90,
         "tickfont": {"size": 10},
     }
+
+
+def interval_bar(value: np.ndarray, low: np.ndarray, high: np.ndarray, **look: Any) -> dict[str, Any]:
+    """Return the error bar of estimates with their intervals, (N,) each. look: thickness, width of the caps, color."""
+    ends = {"array": np.asarray(high - value, np.float32), "arrayminus": np.asarray(value - low, np.float32)}
+    return {"type": "data", "symmetric": False, "thickness": 2, "width": 5, **ends, **look}
+
+
+def name_above(figure: go.Figure, place: int, text: str, **shifts: int) -> None:
+    """Write the name of a row above its line, so that on a phone, too, the plot has the whole width. text: markup."""
+    at: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "y": place, "yshift": 9, "yanchor": "bottom"}
+    figure.add_annotation(**at | shifts, align="left", showarrow=False, text=text)
 
 
 def shorten(label: str, width: int = 10) -> str:

@@ -14,6 +14,7 @@ from analysis.figures.style import (
     Look,
     as_text,
     flat_color_bar,
+    interval_bar,
     layout,
     looks_by_method,
     wrapped,
@@ -95,14 +96,7 @@ def deltas(comparisons: Sequence[Delta]) -> go.Figure:
                     "line": {"color": color, "width": 2},
                     "symbol": [_symbol(symbol, shown) for shown in delta.shown],
                 },
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (high - value).astype(np.float32),
-                    "arrayminus": (value - low).astype(np.float32),
-                    "thickness": 2,
-                    "width": 4,
-                },
+                error_y=interval_bar(value, low, high, width=4),
                 text=[as_text(words) for words in delta.words],
                 hovertemplate="%{text}<extra></extra>",
             )

@@ -1,4 +1,4 @@
-"""What a sweep is said to take: scoring by what it took before, on as many items or scaled from others."""
+"""A sweep's estimate takes scoring as it took before, on as many items or scaled from others."""
 
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import _seconds_a_model

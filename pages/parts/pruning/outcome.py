@@ -45,7 +45,7 @@ UNBROKEN = "\u00a0"  # a space at which no line ends
 
 
 class Wanted(NamedTuple):
-    """What the button runs: prunings at calibration seeds, and the sweep that also scores them; None where they are
+    """Work of the button: prunings at calibration seeds, and the sweep that also scores them; None where they are
     not scored. problem: why it cannot run, or ''."""
 
     prunings: list[PruneSpec]
@@ -54,7 +54,7 @@ class Wanted(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What the button says."""
+        """The words on the button."""
         methods = list(dict.fromkeys(spec.method for spec in self.prunings))
         if set(methods) == set(with_and_without()):
             return "Prune with and without the discount"

@@ -153,7 +153,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
 
 
 def _answer(table: pd.DataFrame) -> None:
-    """What blocking does to the text, in a sentence and a figure."""
+    """Draw the effect of blocking on the text, in a sentence and a figure."""
     title = "Agreement with the untouched text"
     told = _blocked(table, "aligned", title)
     if told:

@@ -61,7 +61,7 @@ def current_study() -> tuple[str, JobRecord | None, Findings] | None:
 
 
 class _Told(NamedTuple):
-    """What a study says of the discount. found: by setting."""
+    """The answer of a study on the discount. found: by setting."""
 
     name: str
     found: dict[str, Difference]
