@@ -209,8 +209,8 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 
 
 class Change(NamedTuple):
-    """The change that acting on some positions makes to what a model does: the mean over n prompts with its interval, NaN where
-    there is none. share: of all attention, that the positions drew.
+    """The change that acting on some positions makes to what a model does: the mean over n prompts with its interval,
+    NaN where there is none. share: of all attention, that the positions drew.
     """
 
     value: float
