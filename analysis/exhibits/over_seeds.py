@@ -18,8 +18,8 @@ from analysis.words import counted
 _TITLE = "Accuracy with minus without the discount"
 _SENTENCE = (
     "In points, on the same items. A diamond is the mean over calibration seeds; its 95 % interval holds the noise of "
-    "seeds and items, and ends in an arrow where it is wider than the axis. A dot is one seed. In the band a difference "
-    "is smaller than what a study asks about."
+    "seeds and items, and ends in an arrow where it is wider than the axis. A dot is one seed. In the band a "
+    "difference is smaller than what a study asks about."
 )
 
 
