@@ -1,5 +1,6 @@
 """A server for the browser tests of a file, and pages in the system's Chromium."""
 
+import os
 import shlex
 import shutil
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 from tests.helpers import server
 
 # Of what happens, not of how fast: the suite also runs beside other work.
-PATIENCE = 420_000  # ms
+PATIENCE = int(os.environ.get("BROWSER_PATIENCE", "420000"))  # ms
 expect.set_options(timeout=PATIENCE)
 POLICY = "Content Security Policy"  # in what the browser says of something that one refused
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"

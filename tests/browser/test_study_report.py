@@ -82,7 +82,7 @@ def test_scrolling_steps_the_player_and_lights_up_what_is_read_but_not_under_red
     last = page.locator("#hidden .beat").count() - 1
     expect(page.locator("#hidden")).to_have_attribute("data-read", str(last))
     page.locator("#hidden").evaluate(READ, 0.01)
-    expect(page.locator("#hidden .row.now, #hidden .line.now").first).to_be_visible()
+    expect(page.locator("#hidden .line.now").first).to_be_visible()
 
 
 def test_its_slides_follow_keys_swipes_buttons_and_the_address(page, report):
