@@ -33,7 +33,8 @@ function mount(root, packed, options = {}) {
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
 
   // --- drawing ---
-  let requested = 0, spoken = 0, bars = "", stepTold = "", gone = false;
+  let requested = 0, spoken = 0, stepTold = "", gone = false;
+  const bars = [...root.querySelectorAll("[data-bar]")];
   function invalidate() { if (!gone) requested ||= requestAnimationFrame(frame); } // a pointer may leave a removed canvas
   function frame() {
     requested = 0;
@@ -98,10 +99,12 @@ function mount(root, packed, options = {}) {
   }
   // The colour bars. That of the grid is the text’s where a position is chosen.
   function drawBars(chosen) {
-    const key = `${app.themeName} ${chosen} ${devicePixelRatio}`;
-    if (key === bars) return;
-    bars = key;
-    for (const element of root.querySelectorAll("[data-bar]")) drawBar(element, app, chosen || element.dataset.bar === "mass");
+    for (const element of bars) {
+      const mass = chosen || element.dataset.bar === "mass", key = `${app.themeName} ${app.font} ${mass} ${devicePixelRatio}`;
+      if (element.dataset.drawn === key) continue;
+      element.dataset.drawn = key;
+      drawBar(element, app, mass);
+    }
   }
 
   // --- changes ---
@@ -269,7 +272,7 @@ function mount(root, packed, options = {}) {
   root.addEventListener("keydown", (event) => keyPressed(app, event));
   const scheme = matchMedia("(prefers-color-scheme: dark)"), watch = new MutationObserver(repaint);
   function repaint() {
-    bars = family = themed = "";
+    family = themed = "";
     app.version += 1;
     for (const each of Object.values(views)) each.measure();
     invalidate();

@@ -26,17 +26,20 @@ class View {
     g.setLineDash([]);
     return g;
   }
-  // What seldom changes, painted on a canvas of its own where its key has changed, and copied from there.
+  // What seldom changes. It is painted in place where its key has changed, as it may change in every frame; where it stays,
+  // once more on a canvas of its own, and copied from there.
   still(key, paint) {
-    const { g, w, h, ratio, canvas, app } = this, name = `${app.themeName} ${app.version} ${w} ${h} ${ratio} ${key}`;
-    if (this.painted !== name) {
+    const { g, w, h, ratio, canvas, app } = this, name = `${app.themeName} ${app.version} ${w} ${h} ${ratio} ${key}`, stays = name === this.painted;
+    this.painted = name;
+    if (!stays) { paint(); return; }
+    if (this.copied !== name) {
       this.copy ??= document.createElement("canvas");
       Object.assign(this.copy, { width: canvas.width, height: canvas.height });
       this.g = this.copy.getContext("2d");
       this.begin();
       paint();
       this.g = g;
-      this.painted = name;
+      this.copied = name;
     }
     g.save();
     g.resetTransform();
