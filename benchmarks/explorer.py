@@ -79,7 +79,6 @@ def large() -> bytes:
     undecided = np.arange(steps)[:, None] <= when
     track = ExplorerTrack(
         name="large",
-        source="large",
         heads=heads,
         maps=ExplorerMaps(model, by_layer, head, [0], *moments, ones, ones[0], positions * ones, positions * ones[0]),
         tokens=np.where(undecided, 0, 1 + np.arange(positions) % 40),

@@ -60,20 +60,18 @@ class ExplorerMaps:
 class ExplorerTrack:
     """One recording as an explorer shows it.
 
-    name: what it is called. source: its model or, of one model twice, the same as the name. tokens (T, S) and final
-    (S,): ids, with text in `words`. state (T, S): a `TokenState` each. written, edited, taken_back (T, S) bool: what
-    each step does to a token. confidence (T, S), NaN where no token was chosen. splits (T, S) uint8: a bit for each
-    part of the tokens among which sinks can be counted, in split_names. open_block (T, 2): positions that each step
-    writes in, None where there is one block. random_model: the mean mass (T, S) of the same shape with random weights
-    on the same inputs; random_heads (L·H, T, S): that of its heads, which travels in float16, as it is a baseline and
-    not exact itself. branch: step and position of a token that was written by hand. experts (M, T, K, S): the experts
-    of each token in the layers `expert_layers`, −1 where it was not routed; None without experts. even: whether uniform
-    attention gives every key the same. noise: whether undecided tokens are random ones. autoregressive: whether tokens
-    are absent until they are written.
+    name: what it is called. tokens (T, S) and final (S,): ids, with text in `words`. state (T, S): a `TokenState` each.
+    written, edited, taken_back (T, S) bool: what each step does to a token. confidence (T, S), NaN where no token was
+    chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
+    open_block (T, 2): positions that each step writes in, None where there is one block. random_model: the mean mass
+    (T, S) of the same shape with random weights on the same inputs; random_heads (L·H, T, S): that of its heads, which
+    travels in float16, as it is a baseline and not exact itself. branch: step and position of a token that was written
+    by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1 where it was not routed;
+    None without experts. even: whether uniform attention gives every key the same. noise: whether undecided tokens are
+    random ones. autoregressive: whether tokens are absent until they are written.
     """
 
     name: str
-    source: str
     heads: int
     maps: ExplorerMaps
     tokens: np.ndarray
@@ -255,7 +253,6 @@ def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None 
         splits |= np.uint8(1 << bit) * held
     return ExplorerTrack(
         name=model_short_title(name),
-        source=name,
         heads=trajectory.heads,
         maps=_maps(trajectory),
         tokens=trajectory.tokens,

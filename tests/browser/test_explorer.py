@@ -30,6 +30,7 @@ from analysis.specs import (
     SDARSampling,
     SinkParams,
 )
+from analysis.study.findings import EXAMPLE, read
 from pages.parts.leaving import guarded
 from tests.browser.helpers import HOSTILE
 from tests.conftest import GOLDEN
@@ -359,11 +360,23 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
     found = re.compile(r"positions? (is a sink|are sinks) by raw attention \(orange outlines?\): ")
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
+    expect(explorer.locator(".sx-finding")).to_contain_text(f", the strongest of {trajectory.steps}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split (orange outline")
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")
+
+
+def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_an_even_split(page, tmp_path):
+    path = tmp_path / "shipped.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer_html(read(EXAMPLE).explorer)}")
+    page.goto(path.as_uri())
+    explorer = page.get_by_role("group", name="Explorer")
+    expect(explorer.get_by_role("button", name="Diffusion", exact=True)).to_be_visible()
+    explorer.get_by_role("button", name="Left-to-right", exact=True).click()
+    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split")
+    expect(explorer.get_by_text("bundled")).to_have_count(0)
 
 
 COMPONENT = """<!doctype html><meta charset=utf-8><div id=part><div class=host></div></div><a href=next.html>Next</a>

@@ -131,7 +131,7 @@ class CurveView extends View {
     const base = to || view.measure === "share" ? "even split" : view.measure === "count" ? "Gaussian reference" : "uniform attention";
     const entries = several ? drawn.map(({ recording }, n) => [recording.name, n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink, []]) : [[to ? "attention" : { share: "sinks", count: "sinks", entropy: "entropy" }[view.measure], to || view.measure === "entropy" ? theme.ink : theme.sink, []]];
     if (drawn.some(({ main }) => main?.even)) entries.push([base, theme.soft, [4, 3]]);
-    if (random) entries.push([view.head == null ? "random weights" : "random weights, all heads", theme.faint, [1, 3]]);
+    if (random) entries.push([view.head == null ? "random weights, one draw" : "random weights, one draw, all heads", theme.faint, [1, 3]]);
     if (drawn[0].others.length) entries.push(["other heads", theme.quiet, []]);
     this.font(11);
     g.textAlign = "left";

@@ -61,7 +61,7 @@ function mount(root, packed, options = {}) {
     put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
-    put("headtitle", to ? `To ${of}` : "Attention to sinks");
+    put("headtitle", to ? `To ${of}` : { head: "Each head’s own sinks", layer: "Each layer’s sinks", model: "Sinks of the model" }[view.judged]);
     put("headkey", headKey(first, view));
     put("pale", first.noise ? "prompt, undecided" : "prompt");
     put("rastertitle", where);
@@ -146,11 +146,7 @@ function mount(root, packed, options = {}) {
     if (area?.p0 == null || area.p1 === area.p0) return null;
     return pin({ zoom: [area.p0, area.p1], area: null });
   }
-  // The step in which the sinks of the pinned map take most; null while the map is on its way.
-  function strongestStep() {
-    const { layer, head } = app.state, share = app.shown()[0].series(app.view({}), layer, head)?.share;
-    return share ? share.reduce((best, value, t) => (value > share[best] ? t : best), 0) : null;
-  }
+  const strongestStep = () => app.shown()[0].strongest(app.view({}), app.state.layer, app.state.head);
   function strongest() {
     const step = strongestStep();
     if (step !== null) set({ step, over: "step" });
@@ -170,7 +166,7 @@ function mount(root, packed, options = {}) {
     find("[data-set=split]").replaceChildren(...recordings[0].splitNames.map((name, n) => option(n, name)));
     const [first, second] = recordings, choices = root.querySelectorAll("[data-show]");
     choices[0].parentElement.hidden = !second;
-    for (const [n, each] of recordings.entries()) Object.assign(choices[n], { textContent: each.name, title: each.source });
+    for (const [n, each] of recordings.entries()) choices[n].textContent = each.name;
     find("[data-do=link]").hidden = !options.href;
     for (const [name, there] of Object.entries({
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,

@@ -206,7 +206,12 @@ class Recording {
       return { share, even, count };
     });
   }
-  // The same of one step, of which nothing else is computed.
+  // The step in which a map's sinks take most; null while the map is on its way.
+  strongest(view, layer, head) {
+    const share = this.series(view, layer, head)?.share;
+    return share ? share.reduce((best, value, t) => (value > share[best] ? t : best), 0) : null;
+  }
+  // What `series` has of one step, of which nothing else is computed.
   shareAt(view, step, layer, head) {
     const [l, h] = this.judged(view, layer, head);
     if (!this.has(layer, head) || !this.has(l, h)) return null;

@@ -68,7 +68,8 @@ function finding(recording, view, definitions) {
   const keys = recording.keys[t1];
   const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}; an even split gives ${them} ${percent(even)}${under}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
+  const most = one && !view.several && t0 === recording.strongest(view, view.layer, view.head) ? `, the strongest of ${recording.T}` : "";
+  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}${most}; an even split gives ${them} ${percent(even)}${under}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
 }
 // How a step's sinks and its open positions overlap; empty where no position is open.
 function stillOpen(recording, view, step) {
@@ -101,15 +102,15 @@ function range(shares) {
   const [least, most] = [Math.min(...shares), Math.max(...shares)].map(percent);
   return least === most ? most : `${least.replace("\u00a0%", "")}–${most}`;
 }
-// What the cells of the grid are, beside an even split and random weights.
+// What the cells of the grid are, beside the whole model, an even split and random weights.
 function headKey(recording, view) {
-  const all = "mean map: averaged over the layer’s heads.";
-  if (target(view, recording)) return `Share of a head’s attention, coloured in × even split as the text; ${all}`;
-  const evens = finished(view, recording) || view.several ? null : headEvens(recording, view), nulls = evens && headNulls(recording, view);
-  const beside = evens ? ` Even split by head: ${range(evens)}.` : "";
-  if (!nulls) return `Share of a head’s attention to its own sinks; ${all}${beside}`;
+  if (target(view, recording)) return "Share of a head’s attention, coloured in × even split as the text; mean map: of the layer’s heads averaged.";
+  const done = finished(view, recording) || view.several, evens = done ? null : headEvens(recording, view), nulls = evens && headNulls(recording, view);
+  const all = done ? "" : ` (whole model: ${percent(shareOf(recording, view, null, null).share)})`, beside = evens ? ` Even split: ${range(evens)}.` : "";
+  const told = `Share of a head’s attention; mean map: of the layer’s heads averaged${all}.${beside}`;
+  if (!nulls) return told;
   const { L, H } = recording, above = headShares(recording, view).reduce((sum, share, i) => sum + (share > nulls[Math.floor(i / H)][1]), 0);
-  return `Share of a head’s attention to its own sinks; ${all}${beside} Random weights: ${range(nulls.flat())}; ${above} of ${L * H} heads lie above their layer’s.`;
+  return `${told} One draw of random weights: ${range(nulls.flat())}; ${above} of ${L * H} heads lie above their layer’s.`;
 }
 // How many positions are sinks in some step and for how long, beside as many sinks drawn at random in every step.
 function lived(recording, view) {

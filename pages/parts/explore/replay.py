@@ -28,7 +28,8 @@ def replay(recording: Recording, beside: Recording | None) -> None:
             branches.choose(of, token["step"], token["position"], token["finished"])
 
     named = tuple((name, str(st.query_params[name])) for name in NAMED if name in st.query_params)
-    _hand_over(recording, {name: value for name, value in named if name in _DEFINITION})
+    shown = beside if beside is not None and address.named("show") == "second" else recording
+    _hand_over(shown, {name: value for name, value in named if name in _DEFINITION})
     explorer(
         recording,
         "explorer",
@@ -56,7 +57,12 @@ def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
             label="**Hide these sinks**",
             icon=":material/visibility_off:",
             query_params={"recording": recording.job.id, "causes_view": "One prompt", **definition},
-            help="Denoises the prompt again while no token attends to them; judged on raw attention.",
+            help="Writes the prompt's text again while no token attends to the sinks of each step. "
+            + (
+                "They are those shown of the whole model."
+                if recording.trajectory.pattern.is_even
+                else "There they are judged on raw attention, so some differ from those shown."
+            ),
         )
         st.page_link(
             "pages/prune.py",

@@ -15,6 +15,7 @@ from analysis.engine.runs import Label
 from analysis.recording.trajectory import RecordingInfo, Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
+from analysis.words import model_title
 from pages.parts import address
 from pages.parts.plain import shortened
 from pages.parts.session import engine, model_in_use
@@ -171,7 +172,7 @@ def short_title(job: JobRecord) -> str:
 
 
 def _model_name(job: JobRecord) -> str:
-    return model_name(job.spec["model"]["source"])
+    return model_title(model_name(job.spec["model"]["source"]))
 
 
 def model_name(source: str) -> str:

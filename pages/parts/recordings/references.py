@@ -93,8 +93,8 @@ def reference_offer(recording: Recording) -> None:
         icon=":material/balance:",
         on_click=observe,
         width="stretch",
-        help="The same inputs through the same shape of model with random weights: the baseline of every head. Takes "
-        f"{seconds_of(recording)}.",
+        help="The same inputs through the same shape of model with random weights: the baseline of every head, from "
+        f"one draw of weights. Takes {seconds_of(recording)}.",
     )
     if st.session_state.get(asked):
         ask("reference", _reference_spec(recording, recording.model), _OBSERVING, by_hand=True)
