@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
-from analysis.exhibits.scored_runs import scored_alike
+from analysis.exhibits.scored_runs import Alike, scored_alike
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
@@ -14,12 +14,12 @@ from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
-from pages.parts.runs.overview import overview, paired, say_scores
+from pages.parts.runs.overview import overview, say_scores
 from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import any_ticked, clear_button, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
-from pages.parts.side import views_row
+from pages.parts.side import figures_beside, views_row
 
 VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 
@@ -29,37 +29,48 @@ def main() -> None:
     st.title("Runs")
     start_exhibits()
     runs = known_runs(engine())
-    empty = st.container()
     alike = scored_alike(runs)
-    against = None if alike is None else paired(alike)
     answer = st.container(key="runs_answer")
     view, beside = views_row(VIEWS, VIEW)
-    if alike is not None and view == VIEWS[0]:  # the other views have answers of their own
-        with answer:
-            say_scores(alike, against)
-    first = st.container(key="runs_first")  # above the table, as long as nothing is ticked there
-    with _place_of_table(view, runs):
-        chosen = runs_table(runs) if runs else []
-    if chosen:
-        clear_button(beside, runs)
-    if not runs:
-        with empty:
-            _no_runs(linked=view == VIEWS[0])
-    if view == VIEWS[0] and not chosen and alike is not None:
-        with first:
-            overview(alike, against)
+    if view == VIEWS[0]:
+        _all_runs(runs, alike, answer, beside)
     else:
+        chosen = _ticked_in_fold(runs) if runs else []
+        if chosen:
+            clear_button(beside, runs)
+        if not runs:
+            _no_runs(linked=False)
         _view(view, chosen, runs, beside)
     st.divider()
     import_runs()
     disk()
 
 
-def _place_of_table(view: str, runs: list[Run]) -> DeltaGenerator:
-    """Return where the table stands: in a fold above what is not about all runs, open where some are ticked."""
-    if view == VIEWS[0] or not runs:
-        return st.container(key="runs_all")
-    return st.expander("Tick other runs to compare", expanded=any_ticked(), key="fold_runs_table")
+def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, beside: DeltaGenerator) -> None:
+    """Draw the table of runs with their accuracies beside it, and what is ticked beneath."""
+    if not runs:
+        _no_runs(linked=True)
+        return
+    with answer:  # the other views have answers of their own
+        say_scores(runs, alike)
+    left, right = figures_beside([1.5, 1] if alike is not None else [1, 0.001], "runs_all")
+    with left:
+        chosen = runs_table(runs)
+    if alike is not None:
+        with right:
+            overview(alike)
+    if len(chosen) == 1:
+        open_run(chosen[0])
+    elif chosen:
+        compare_settings(chosen)
+    if chosen:
+        clear_button(beside, runs)
+
+
+def _ticked_in_fold(runs: list[Run]) -> list[Run]:
+    """Draw the table in a fold, open where some are ticked; return these."""
+    with st.expander("Tick other runs to compare", expanded=any_ticked(), key="fold_runs_table"):
+        return runs_table(runs)
 
 
 def _no_runs(linked: bool) -> None:
@@ -76,12 +87,6 @@ def _view(view: str, chosen: list[Run], runs: list[Run], beside: DeltaGenerator)
         masks_of(chosen)
     elif view == "Texts":
         texts_of(chosen)
-    elif len(chosen) == 1:
-        open_run(chosen[0])
-    elif chosen:
-        compare_settings(chosen)
-    elif runs:
-        st.caption("Tick a run to open it, or two to eight to see which settings differ.")
 
 
 if __name__ == "__main__":

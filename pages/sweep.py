@@ -15,6 +15,7 @@ from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
 from analysis.evaluation.sweep_scores import Comparison
+from analysis.exhibits.discount_levels import levels_of_study
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
 from analysis.specs import AS_STORED, METHODS, ModelSpec, PruneSpec, SweepSpec, grid
 from analysis.words import counted, percent
@@ -28,13 +29,16 @@ from pages.parts.progress import cut_short, duration
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.study.choice import can_tell
+from pages.parts.study.found import example
+from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
-from pages.parts.sweep.settings import sweep_settings
+from pages.parts.sweep.settings import asked_by_address, sweep_settings
 from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds, say_refused
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 REDRAW = 5.0  # seconds between drawings of what is there
 _ESTIMATES = "sweep_estimates"
+_NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 
 def main() -> None:
@@ -43,43 +47,42 @@ def main() -> None:
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")
-    record = _shown(records)
     answer = st.container(key="sweep_answer", gap="small")
+    actions = st.container(key="sweep_actions", horizontal=True, vertical_alignment="center")
     if engine().authorizer.may("run"):
-        with st.expander("New sweep", icon=":material/add:", expanded=not records, key="new_sweep"):
-            st.caption(
-                f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model "
-                "beside the dense one, on the same items with the same masks."
-            )
-            _what_to_sweep(model)
+        _new_sweep(model, actions)
     else:
         may_act()
+    record = _shown(records, actions)
     if record is None:
-        with answer:
-            st.markdown(
-                "No sweeps yet. A sweep shows which method keeps most accuracy, sparsity by sparsity. An example that "
-                "comes with SinkScope is below."
-            )
-        _example()
+        _example(answer)
     else:
-        _state(record, alone=len(records) == 1)
-        _results(record, answer)
+        if record.state != "done":
+            _state(record, alone=len(records) == 1)
+        _results(record, answer, actions)
     st.page_link(
         "pages/start.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
     )
 
 
-def _example() -> None:
-    """The planes of the sweep that comes with SinkScope."""
+def _example(answer: DeltaGenerator) -> None:
+    """What the shipped study says, while there is no sweep; and the planes of the sweep that ships, in a fold."""
+    study = example()
+    told = None if study is None else levels_of_study(study)
+    if told is not None:
+        with answer:
+            say_cost(told)
+            st.caption("The shipped study of the diffusion model. Your own sweep takes its place.")
+        chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:
         return
-    st.subheader("Example that comes with SinkScope")
-    for number, written in enumerate(found.planes):
-        if written.quality == ACCURACY:
-            chart(written.shown(), f"sweep_example_{number}")
-    if engine().authorizer.may("run"):
-        reproduce(found.command)
+    with st.expander("Accuracy against size: the sweep that comes with SinkScope", key="fold_sweep_example"):
+        for number, written in enumerate(found.planes):
+            if written.quality == ACCURACY:
+                chart(written.shown(), f"sweep_example_{number}")
+        if engine().authorizer.may("run"):
+            reproduce(found.command)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -88,6 +91,36 @@ def _shipped(path: str, changed: int) -> ShippedFrontier:
 
 
 # --- before it starts -------------------------------------------------------------------------------------------
+
+
+def _new_sweep(model: ModelSpec, actions: DeltaGenerator) -> None:
+    """Draw the button that opens the settings of a new sweep, and the settings where they are open."""
+    opened = st.session_state.setdefault(_NEW, asked_by_address())
+    actions.button(
+        "New sweep",
+        "sweep_new",
+        type="secondary" if opened else "primary",
+        icon=":material/close:" if opened else ":material/add:",
+        on_click=_open_or_close,
+    )
+    if not opened:
+        return
+    with st.container(border=True, key="new_sweep"):
+        st.caption(
+            f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model "
+            "beside the dense one, on the same items with the same masks."
+        )
+        _what_to_sweep(model)
+
+
+def _open_or_close() -> None:
+    st.session_state[_NEW] = not st.session_state[_NEW]
+
+
+def _start(spec: SweepSpec) -> None:
+    """Start a sweep, and make room for it."""
+    st.session_state[_NEW] = False
+    launch(spec, True)
 
 
 def _what_to_sweep(model: ModelSpec) -> None:
@@ -107,8 +140,8 @@ def _what_to_sweep(model: ModelSpec) -> None:
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
         help=plain(problem) or "Runs on all devices. Stop it at any time; it resumes where it was.",
-        on_click=launch,
-        args=(spec, True),
+        on_click=_start,
+        args=(spec,),
     )
     if spec is not None and cost_estimate is not None and cost_estimate.estimates:
         _offer_estimates(spec, cost_estimate, buttons)
@@ -161,8 +194,8 @@ def _await_estimates() -> None:
 # --- the sweep shown --------------------------------------------------------------------------------------------
 
 
-def _shown(sweeps: Sequence[JobRecord]) -> JobRecord | None:
-    """The sweep in the address, else the newest; with the others to choose from."""
+def _shown(sweeps: Sequence[JobRecord], place: DeltaGenerator) -> JobRecord | None:
+    """The sweep in the address, else the newest; with the others to choose from. place: of the box."""
     records = {record.id: record for record in sweeps}
     sweep_id = address.named(ADDRESS)
     if sweep_id and sweep_id not in records:
@@ -171,7 +204,17 @@ def _shown(sweeps: Sequence[JobRecord]) -> JobRecord | None:
         return None
     shown = sweep_id if sweep_id in records else next(iter(records))
     if len(records) > 1:
-        shown_box("Shown", "sweep_shown", shown, records, lambda job: _title(records[job]), _choose)
+        with place:
+            shown_box(
+                "Sweep",
+                "sweep_shown",
+                shown,
+                records,
+                lambda job: _title(records[job]),
+                _choose,
+                label_visibility="collapsed",
+                width=320,
+            )
     return records[shown]
 
 
@@ -194,28 +237,32 @@ def _title(record: JobRecord) -> str:
 
 
 def _state(record: JobRecord, alone: bool) -> None:
-    """How far it is or how it ended. alone: whether there is no box that says which sweep it is."""
+    """How far it is, or how it was cut short. alone: whether there is no box that says which sweep it is."""
     which = plain(_title(record)) if alone else ""
-    if which and record.state != "done":
+    if which:
         st.caption(which)
-    if not record.ended:
+    if record.ended:
+        cut_short(record, "sweep", "points")
+    else:
         follow(record.id)
-        return
-    if record.state == "done":
-        points = engine().sweep_points(record)
-        took = f"{counted(len(points), 'point')} took {duration(seconds_taken(points))} in all"
-        st.caption(f":material/check_circle: Finished: {took}. {which}")
-        return
-    cut_short(record, "sweep", "points")
 
 
-def _results(record: JobRecord, answer: DeltaGenerator) -> None:
+def _finished(record: JobRecord) -> None:
+    """Say which sweep this was, and how long it took."""
+    points = engine().sweep_points(record)
+    took = f"{counted(len(points), 'point')} took {duration(seconds_taken(points))} in all"
+    st.caption(f":material/check_circle: Finished: {took}. {plain(_title(record))}")
+
+
+def _results(record: JobRecord, answer: DeltaGenerator, actions: DeltaGenerator) -> None:
     if not record.ended:
         st.fragment(_so_far, run_every=REDRAW)(record.id)  # which draws nothing outside of itself
         return
-    more = _draw(record.id, answer)
+    more = _draw(record.id, answer, actions)
 
     def rest() -> None:
+        if record.state == "done":
+            _finished(record)
         more()
         _take_away(record)
 
@@ -226,8 +273,12 @@ def _so_far(sweep_id: str) -> None:
     _draw(sweep_id)()
 
 
-def _draw(sweep_id: str, answer: DeltaGenerator | None = None) -> Callable[[], None]:
-    """Draw the differences, and return what draws the rest of the results. answer: where the finding stands."""
+def _draw(
+    sweep_id: str, answer: DeltaGenerator | None = None, actions: DeltaGenerator | None = None
+) -> Callable[[], None]:
+    """Draw the answer and its figure, and return what draws the rest of the results. answer, actions: where the answer
+    stands, and what can be done about it.
+    """
     record = engine().job(sweep_id)
     if record is None:
         return lambda: None
@@ -237,13 +288,15 @@ def _draw(sweep_id: str, answer: DeltaGenerator | None = None) -> Callable[[], N
     except EXPECTED as error:
         st.error(plain(why(error)))
         return lambda: None
-    return sweep_results(points, scores, answer, lambda compared: _more_seeds(record, compared))
+    return sweep_results(points, scores, answer, lambda compared: _more_seeds(record, compared, actions))
 
 
-def _more_seeds(record: JobRecord, compared: Sequence[Comparison]) -> None:
+def _more_seeds(record: JobRecord, compared: Sequence[Comparison], place: DeltaGenerator | None) -> None:
     """Offer more calibration seeds where those there are cannot tell."""
-    if record.ended and not can_tell({str(place): one.difference for place, one in enumerate(compared)}):
-        offer_more_seeds(record.parameters(SweepSpec), f"sweep_more_seeds_{record.id}", shown=True)
+    told = {str(at): one.difference for at, one in enumerate(compared)}
+    if place is not None and not can_tell(told):
+        with place:
+            offer_more_seeds(record.parameters(SweepSpec), f"sweep_more_seeds_{record.id}")
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:

@@ -25,6 +25,7 @@ SAVED_BY_VERBS = {
     "analysis.exhibits.eviction.frontier_of": "`evict` saves its figures, which `read` opens",
     "analysis.exhibits.recording_sets.each_by_layer": "the figure `layers` of sets, a figure per set",
     "analysis.exhibits.recording_sets.heads_of_sets": "the figure `heads` of sets, a figure per set",
+    "analysis.exhibits.scored_runs.accuracy_of_runs": "of all runs of a store; Python reads one result at a time",
     "analysis.exhibits.study.pruning_exhibits": "one of the parts that `part_exhibits` draws",
 }
 """Functions that pages draw with and Python need not call, each with the reason."""

@@ -7,10 +7,7 @@ import numpy as np
 
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.sweep_scores import Comparison, Setting
-from analysis.evaluation.tables import LEVELS, percent_words
 from analysis.specs import EvictionPoint, PruneSpec, part_alone
-from analysis.statistics import clustered
-from analysis.statistics.clustered import Estimate
 
 
 def setting_row(setting: Setting) -> dict[str, Any]:
@@ -29,22 +26,6 @@ def setting_row(setting: Setting) -> dict[str, Any]:
         "chance": setting.chance,
         **{setting.titles[name]: setting.of_task(name) for name in setting.tasks},
     }
-
-
-def level_rows(compared: Mapping[str, Comparison]) -> list[dict[str, str]]:
-    """Return average accuracies without and with the discount as `tables.level_table` does. compared: by setting."""
-    rows = []
-    for name, one in compared.items():
-        sides = (one.setting.dense, *(_over_items(side) for side in (one.other, one.setting)))
-        chance = "" if one.setting.chance is None else f"{100 * one.setting.chance:.1f}"
-        rows.append(dict(zip(LEVELS, (name, *map(percent_words, sides), chance), strict=True)))
-    return rows
-
-
-def _over_items(setting: Setting) -> Estimate:
-    """Return the accuracy of a setting, the mean over its seeds, with its interval over items."""
-    runs, clusters = zip(*((runs.mean(axis=0), of) for runs, _, of in setting.tasks.values()), strict=True)
-    return clustered.average(runs, clusters)
 
 
 def comparison_row(comparison: Comparison) -> dict[str, Any]:

@@ -20,8 +20,6 @@ READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 _WIDE = 0.02  # of an interval that supports whole per cents only
 ROLES = ("Without discount (control)", "With discount")
 EVERY_SEED = "all seeds"
-LEVELS = ("setting", "dense", "without", "with", "chance")
-"""Columns of `level_table`."""
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 
 
@@ -94,20 +92,6 @@ def role_table(results: Results) -> list[dict[str, str]]:
     levels = {MEAN: chance_level(results, AVERAGE)} | {task.title: chance_level(results, task.name) for task in tasks}
     written = {name: "" if level is None else f"{100 * level:.1f}" for name, level in levels.items()}
     return [*rows, {"model": "Chance", **written, "run": ""}]
-
-
-def level_table(results: Results, names: Mapping[Pair, str]) -> list[dict[str, str]]:
-    """Return average accuracies at each setting in per cent, the means over its calibration seeds: of the dense model,
-    without and with the discount, and of choosing at random. names: of the setting of each pair."""
-    chance, rows = chance_level(results, AVERAGE), []
-    for name in dict.fromkeys(names.values()):
-        with_it, without = zip(*(pair for pair, setting in names.items() if setting == name), strict=True)
-        models = ((0,), without, with_it)
-        dense, *sides = (percent_words(average(results, *dict.fromkeys(some))) for some in models)
-        rows.append(
-            dict(zip(LEVELS, (name, dense, *sides, "" if chance is None else f"{100 * chance:.1f}"), strict=True))
-        )
-    return rows
 
 
 def _over(results: Results, benchmark: str, models: Sequence[int]) -> Estimate:

@@ -1,14 +1,26 @@
-"""The accuracies of scored runs together: those of pruned models that answered the same tasks, by sparsity."""
+"""The accuracies of scored runs together: those of pruned models that answered the same tasks, setting by setting."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
-from analysis.figures.sweep import Curve
+from analysis.evaluation.results import Results, begun, clusters, scores
+from analysis.evaluation.sweep_scores import Setting, accuracy_interval
+from analysis.figures.export import Exhibit
+from analysis.figures.runs import Scores, accuracy_by_setting
+from analysis.pruned.naming import plain_title
+from analysis.specs import METHODS, PruneSpec, detail, setting_key, where
+from analysis.words import counted
+
+_FORMULA = (
+    "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
+    "calibration seed; its interval holds the noise of items and, where there are several, of the seeds."
+)
 
 
 class Alike(NamedTuple):
@@ -19,6 +31,16 @@ class Alike(NamedTuple):
     items: int
     tasks: str
     runs: list[tuple[Run, float]]
+
+    @property
+    def by_sparsity(self) -> dict[float, float]:
+        """The mean accuracy of the runs at each sparsity, in its order."""
+        values: dict[float, list[float]] = defaultdict(list)
+        for run, value in self.runs:
+            overall = run.sparsity.get("overall")
+            if isinstance(overall, int | float):
+                values[round(float(overall), 2)].append(value)
+        return {at: float(np.mean(values[at])) for at in sorted(values)}
 
 
 def scored_alike(runs: Sequence[Run]) -> Alike | None:
@@ -34,22 +56,82 @@ def scored_alike(runs: Sequence[Run]) -> Alike | None:
     return Alike(dense, chance, items, tasks, scored)
 
 
-def by_sparsity(alike: Alike, title_of: Callable[[Run], str]) -> tuple[list[Curve], pd.DataFrame]:
-    """Return a curve per method, the mean and the span of its runs at each sparsity, and a row per run. title_of: what
-    a run's method is called.
+def runs_by_setting(alike: Alike) -> list[tuple[PruneSpec, list[tuple[Run, float]]]]:
+    """Return the runs of each setting, from the least sparsity on and method by method."""
+    groups: dict[str, tuple[PruneSpec, list[tuple[Run, float]]]] = {}
+    for run, value in alike.runs:
+        try:
+            spec = PruneSpec.model_validate(run.parameters)
+        except ValidationError:  # of an older version
+            continue
+        groups.setdefault(setting_key(spec), (spec, []))[1].append((run, value))
+    order = list(METHODS)
+    return sorted(groups.values(), key=lambda one: (one[0].sparsity, order.index(one[0].method), setting_key(one[0])))
+
+
+def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
+    """Return the accuracy of each setting beside the dense model's and chance; None where no run has parameters.
+    results: the answers of the dense model and of the runs in the order of `runs_by_setting`, for intervals.
     """
-    rows = [
-        {"run": run.name, "method": title_of(run), "sparsity": float(run.sparsity["overall"]), "accuracy": value}
-        for run, value in alike.runs
-        if isinstance(run.sparsity.get("overall"), int | float)
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "method", "sparsity", "accuracy"])
-    names = {title_of(run): str(run.parameters.get("method", "")) for run, _ in alike.runs}
-    curves = []
-    for title, own in frame.groupby("method", sort=False):
-        at = own.groupby(own["sparsity"].round(2))["accuracy"].agg(["mean", "min", "max", "count"])
-        mean, low, high, seeds = (at[column].to_numpy(float) for column in at)
-        curves.append(
-            Curve(str(title), at.index.to_numpy(np.float64), mean, low, high, seeds, method=names[str(title)])
+    groups = runs_by_setting(alike)
+    rows, first = [], 1
+    for spec, runs in groups:
+        values = [value for _, value in runs]
+        low = high = np.nan
+        if results is not None:
+            whole = accuracy_interval(_setting(spec, results, range(first, first + len(runs))))
+            low, high = whole.low, whole.high
+        first += len(runs)
+        seeds = values if len(values) > 1 else []
+        control = any(row.control == spec.method for row in METHODS.values())
+        rows.append(
+            Scores(where(spec), _named(spec), "" if control else spec.method, float(np.mean(values)), low, high, seeds)
         )
-    return curves, frame
+    if not rows:
+        return None
+    most = max(len(runs) for _, runs in groups)
+    over = f" and {counted(most, 'calibration seed')}" if most > 1 else "; one seed shows no noise of its own"
+    bars = f"Bars: 95 % intervals over {alike.items:,} items{over}" if results is not None else "Diamonds: means"
+    dots = "; dots: single runs" if most > 1 else ""
+    return Exhibit(
+        "Accuracy by sparsity and method",
+        f"{bars}{dots}.",
+        accuracy_by_setting(rows, alike.dense, alike.chance),
+        pd.DataFrame(
+            {
+                "sparsity": [row.group for row in rows],
+                "method": [row.name for row in rows],
+                **{
+                    title: [100 * getattr(row, end) for row in rows]
+                    for title, end in (("accuracy, %", "value"), ("low, %", "low"), ("high, %", "high"))
+                },
+                "runs": [len(runs) for _, runs in groups],
+            }
+        ).dropna(axis=1, how="all"),
+        formula=_FORMULA,
+    )
+
+
+def _named(spec: PruneSpec) -> str:
+    name = plain_title(spec.method).partition(" (control)")[0]
+    return " · ".join(filter(None, (name, detail(spec))))
+
+
+def _setting(spec: PruneSpec, results: Results, models: Sequence[int]) -> Setting:
+    every = range(len(results.names))
+    tasks = begun(results)
+    return Setting(
+        spec,
+        tuple(range(len(models))),
+        len(models),
+        {
+            task.name: (
+                np.stack([scores(results, task.name, model, every)[0] for model in models]),
+                scores(results, task.name, 0, every)[0],
+                clusters(results, task.name, every),
+            )
+            for task in tasks
+        },
+        {task.name: task.title for task in tasks},
+        {task.name: results.chance[task.name] for task in tasks},
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from analysis.figures.style import (
     FLAT_BAR,
@@ -31,6 +33,12 @@ _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
+_BOTH_HEIGHT = 440  # of accuracies with their differences beneath
+_UPPER = 0.62  # of it that the accuracies take
+_BESIDE = 104  # pixels at the right, for the names of lines
+_LINE = 17  # pixels of a name
+_APART = 0.012  # of the span of the sparsities between two series
+_FAINT = 0.18  # opacity of a band
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,70 @@ class Delta:
     shown: Sequence[bool]
     words: Sequence[str]
     method: str = ""
+
+
+Seeds = Sequence[Sequence[float] | np.ndarray]
+"""What each calibration seed gives, at each sparsity."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Accuracies of a method along sparsities, (N,) each, as shares. low, high: of their 95 % intervals, NaN where they
+    are not known; seeds: of each calibration seed, drawn instead.
+    """
+
+    name: str
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: Seeds
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the second of two lines has more than the first, one per sparsity, as shares. seeds: of each seed."""
+
+    x: np.ndarray
+    differences: Sequence[Difference]
+    seeds: Seeds
+
+
+def with_and_without(
+    without: Line, discounted: Line, gain: Gain, dense: float, chance: float | None, margin: float, color: str
+) -> go.Figure:
+    """Draw accuracy along sparsity without and with the discount, and what it gains beneath, on one axis of sparsities.
+
+    margin: half of the band of differences that do not matter, a share. color: of what has the discount.
+    """
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=0.06)
+    layout(figure, "", "accuracy", _BOTH_HEIGHT)
+    every = np.unique(np.concatenate([without.x, discounted.x]))
+    reach = float(np.ptp(every)) or 2 * _AROUND
+    names = [("dense model", dense, REFERENCE)] + ([("chance", chance, REFERENCE)] if chance is not None else [])
+    for name, level, _ in names:
+        dash = DENSE_DASH if name == "dense model" else CHANCE_DASH
+        _across(figure, 100 * level, 100 * level, "y", line={"color": REFERENCE, "width": 1.5, "dash": dash})
+    for line, look, side in ((without, Look(REFERENCE, "square"), -1), (discounted, Look(color, "diamond"), 1)):
+        _add_line(figure, line, look, side * _APART * reach)
+        names.append((line.name, float(line.value[-1]), look.color))
+    shown = [end for line in (without, discounted) for end in (line.value, line.low, line.high)]
+    shown += [np.asarray(seeds, float) for line in (without, discounted) for seeds in line.seeds]
+    ends = np.concatenate([*shown, [level for _, level, _ in names]])
+    ends = 100 * ends[np.isfinite(ends)]
+    low, high = float(ends.min()) - 3, float(ends.max()) + 3
+    figure.update_yaxes(range=[low, high], ticksuffix=PER_CENT, zeroline=False, row=1, col=1)
+    pixel = (high - low) / (_UPPER * (_BOTH_HEIGHT - 60))
+    places = _spread([100 * level for _, level, _ in names], _LINE * pixel)
+    for (name, level, of), place in zip(names, places, strict=True):
+        _name_beside(figure, f"{as_text(name)} {percent(level, 0)}", place, of)
+    _add_gain(figure, gain, margin, color)
+    figure.update_layout(showlegend=False)
+    figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10
+    figure.update_xaxes(range=[every[0] - 0.06 * reach, every[-1] + 0.06 * reach])
+    _sparsity_ticks(figure, [every])
+    figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
+    return figure
 
 
 def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
@@ -139,6 +211,106 @@ def grid_map(
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category", title_standoff=18)  # names of tasks have two lines where they are long
     return write_cells(figure)
+
+
+def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
+    value, low, high = (100 * np.asarray(values, float) for values in (line.value, line.low, line.high))
+    known = bool(np.isfinite(low).all())
+    ends = f" [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{PER_CENT}" if known else PER_CENT
+    figure.add_trace(
+        go.Scatter(
+            x=line.x + shift,
+            y=value,
+            mode="lines+markers",
+            name=as_text(line.name),
+            line={"color": look.color, "width": 2},
+            marker={"color": look.color, "size": 9, "symbol": look.symbol},
+            error_y=interval_bar(value, low, high, width=4) if known else None,
+            customdata=np.stack([low, high], axis=1),
+            hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{ends}<extra></extra>",
+        ),
+        row=1,
+        col=1,
+    )
+    if not known:
+        _add_seeds(figure, line.x + shift, line.seeds, look.color, f"%{{y:.1f}}{PER_CENT}", 1)
+
+
+def _add_seeds(figure: go.Figure, x: np.ndarray, seeds: Seeds, color: str, told: str, row: int) -> None:
+    """Add a faint dot for each calibration seed."""
+    figure.add_trace(
+        go.Scatter(
+            x=np.repeat(x, [len(each) for each in seeds]),
+            y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in seeds)]),
+            mode="markers",
+            name="one seed",
+            marker={"color": color, "size": 6, "opacity": 0.45},
+            hovertemplate=f"one seed: {told}<extra></extra>",
+        ),
+        row=row,
+        col=1,
+    )
+
+
+def _add_gain(figure: go.Figure, gain: Gain, margin: float, color: str) -> None:
+    """Add the lower plot: differences in points with their intervals, seeds beside them, around a band."""
+    band = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
+    _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **band)
+    _across(figure, 0, 0, "y2", line={"color": REFERENCE, "width": 1})
+    value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in gain.differences]).T
+    figure.add_trace(
+        go.Scatter(
+            x=gain.x,
+            y=value,
+            mode="markers",
+            name="difference",
+            marker={"color": color, "size": 9, "symbol": "diamond"},
+            error_y=interval_bar(value, low, high, width=4),
+            customdata=np.stack([low, high], axis=1),
+            hovertemplate="%{y:+.1f} points [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<extra></extra>",
+        ),
+        row=2,
+        col=1,
+    )
+    beside = gain.x + 2 * _APART * (float(np.ptp(gain.x)) or 2 * _AROUND)
+    _add_seeds(figure, beside, gain.seeds, color, "%{y:+.1f} points", 2)
+    figure.update_yaxes(title_text="difference<br>(points)", zeroline=False, row=2, col=1)
+    _name_beside(figure, f"±{100 * margin:g} points", 0, REFERENCE, "y2")
+
+
+def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) -> None:
+    """Add a line or a band across the plot of a vertical axis."""
+    place = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": axis, "y0": low, "y1": high}
+    figure.add_shape(**place | look)
+
+
+_BESIDE_PLOT = {"showarrow": False, "align": "left", "xref": "x domain", "x": 1, "xanchor": "left", "xshift": 5}
+
+
+def _name_beside(figure: go.Figure, text: str, y: float, color: str, axis: str = "y") -> None:
+    """Add a name at the right of a plot, in its colour; in that of all text where that is the grey of references."""
+    font = None if color == REFERENCE else {"color": color}
+    figure.add_annotation(text=text, font=font, **_BESIDE_PLOT, yref=axis, y=y, yanchor="middle")
+
+
+def _spread(values: Sequence[float], least: float) -> list[float]:
+    """Return values moved apart, in their order, so that no two are closer than `least`; about where they were."""
+    order = np.argsort(values, kind="stable")
+    groups: list[list[float]] = []  # of values that touch: their sum and their number
+    for value in np.asarray(values, float)[order]:
+        groups.append([value, 1])
+        while len(groups) > 1 and _edge(groups[-1], -1, least) < _edge(groups[-2], 1, least):
+            total, count = groups.pop()
+            groups[-1] = [groups[-1][0] + total, groups[-1][1] + count]
+    placed = [total / count + (at - (count - 1) / 2) * least for total, count in groups for at in range(int(count))]
+    moved = np.empty(len(placed))
+    moved[order] = placed
+    return moved.tolist()
+
+
+def _edge(group: Sequence[float], side: int, least: float) -> float:
+    total, count = group
+    return total / count + side * count * least / 2
 
 
 def _looks(drawn: Sequence[Curve | Delta]) -> dict[str, Look]:

@@ -3,7 +3,7 @@
 Whether a difference is shown is decided where it is tested, by the p that is adjusted for all that is looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
 _NAMED = 3  # differences that are written out
+_LISTED = 4  # sparsities whose accuracies are all told
 _WIDE = 10.0  # points, from which on tenths of an interval's ends mean nothing
 _SAME = 1e-9  # values that differ by less are one
 
@@ -55,19 +56,25 @@ def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str
     return f"{verdict} from {low} to {high} points."
 
 
-def scored_alike(values: Sequence[float], dense: float | None, chance: float | None, items: int, tasks: str) -> str:
-    """Tell the accuracies of pruned models on the same tasks: the lowest and the highest, the dense model's, chance and
-    how many items each answered. Shares.
+def scored_alike(
+    count: int, scored: int, levels: Mapping[float, float], dense: float | None, chance: float | None
+) -> str:
+    """Tell how many runs there are, and of those that were scored alike the accuracies: the dense model's, the mean at
+    each sparsity, and chance. levels: by sparsity, shares. scored: how many that are, the dense model among them.
     """
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    span = f"{100 * low:.1f} to {100 * high:.1f} %" if high - low > _SAME else f"{100 * high:.1f} %"
-    levels = {"dense model": dense, "chance": chance}
-    beside = ", ".join(f"{name} {100 * level:.1f} %" for name, level in levels.items() if level is not None)
-    scored = counted(len(values), "pruned model")
-    said = f"{scored} {'score' if len(values) > 1 else 'scores'} {span} on {items:,} items"
-    return f"{said}{f'; {beside}' if beside else ''}. Tasks: {tasks}."
+    runs = counted(count, "run")
+    if not levels:
+        return f"{runs}, none pruned and scored yet."
+    at = list(levels)
+    values = [f"{100 * level:.0f}" for level in levels.values()]
+    removed = [f"{100 * each:.0f}" for each in at]
+    many = len(at) > _LISTED
+    told = [f"{ends[0]} to {ends[-1]}" if many else listed(ends) for ends in (removed, values)]
+    said = [f"the dense model scores {percent(dense, 0)}"] if dense is not None else []
+    said.append(f"with {told[0]} % of the weights removed, models score {told[1]} %")
+    said += [f"chance is {percent(chance, 0)}"] if chance is not None else []
+    alike = f", {scored} scored alike" if scored < count else ""
+    return f"{runs}{alike}: {'; '.join(said)}."
 
 
 def published_differences(
@@ -114,19 +121,6 @@ def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chan
     missed = f"; not shown of {listed(rest)}" if rest else ""
     top = f"highest: {names[best]}, {percent(float(values[best]))}"
     return f"{said} above choosing at random ({percent(chance)}), {top}{missed}."
-
-
-def accuracy_over_sparsity(sparsity: np.ndarray, accuracy: np.ndarray) -> str:
-    """Tell the span of accuracies (N,) at the lowest and at the highest sparsity (N,), both to a per cent. Shares."""
-    at = np.round(np.asarray(sparsity, float), 2)
-    if not len(at) or at.min() == at.max():
-        return ""
-    ends = []
-    for end in (at.min(), at.max()):
-        values = 100 * np.asarray(accuracy, float)[at == end]
-        low, high = f"{values.min():.1f}", f"{values.max():.1f}"
-        ends.append(f"{low if low == high else f'{low} to {high}'} % at {percent(end, 0)} sparsity")
-    return f"Accuracy is {ends[0]} and {ends[1]}."
 
 
 def seeds_apart(names: Sequence[str], x: Sequence[str], low: np.ndarray, high: np.ndarray, seeds: np.ndarray) -> str:

@@ -69,7 +69,7 @@ def headline(compared: Sequence[Comparison]) -> Verdict:
     significant = [comparison for comparison in compared if comparison.shown]
     first = max(significant or compared, key=lambda one: abs(one.difference.value))
     told = f"{noise([comparison.difference for comparison in compared], seed_of(first.setting))} {_LEFT_OUT}"
-    if all(map(_is_discount, compared)):
+    if all(map(is_discount, compared)):
         discount = _by_setting(compared)
         said, stands = change_of_accuracy({name: one.difference for name, one in discount.items()})
         return Verdict(said, f"On {_model(first)}, against {_sides(first)[1]}. {stands} {told}", discount)
@@ -79,7 +79,7 @@ def headline(compared: Sequence[Comparison]) -> Verdict:
     return Verdict(_significant(first, compared) if significant else _open(first, compared), told)
 
 
-def _is_discount(comparison: Comparison) -> bool:
+def is_discount(comparison: Comparison) -> bool:
     """Return whether two prunings differ in nothing but the discount of the sinks."""
     point = comparison.setting.pruning
     if comparison.relation != "control" or isinstance(point, EvictionPoint) or part_alone(point):

@@ -39,6 +39,22 @@ def run_name(parameters: Mapping[str, Any]) -> str:
     return " · ".join([" ".join(parts), share, *_unusual(parameters), *([quantized] if quantized else [])])
 
 
+def plain_title(method: str) -> str:
+    """Return what a method is to its readers: with the discount, without it, or as it was published; of another than
+    the preset with its own title.
+    """
+    row, preset = METHODS.get(method), METHODS[PruneSpec.model_fields["method"].default]
+    if row is None:
+        return method
+    if any(other.published == method for other in METHODS.values()):
+        return f"{row.title} as published"
+    if method == preset.control:
+        return "Without discount (control)"
+    if row.discounted and row.tokens == "sinks":
+        return "With discount" if row is preset else f"With discount ({row.title})"
+    return row.title
+
+
 def seed_of(parameters: Mapping[str, Any]) -> int | None:
     """Return the calibration seed of a pruning; None where it reads no text."""
     _, rows = _method_and_rows(parameters)

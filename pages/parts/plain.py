@@ -24,6 +24,11 @@ def plain(text: object) -> str:
     return _LINE_START.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", whole)).replace("\n", "  \n")
 
 
+def unbroken(text: object) -> str:
+    """The same, with no line ending between a number and its per cent sign."""
+    return plain(text).replace(" %", "\u00a0%")
+
+
 def as_written(text: object) -> str:
     """Text on one line, for what reads no Markdown and would show its backslashes: the options of boxes."""
     return " ".join(_encodable(str(text)).split())

@@ -1,6 +1,6 @@
 """A run as a row of a table: the same columns on every page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,27 +9,27 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run, Score, latency, score, size
-from analysis.pruned.naming import quantization_title, seed_of, settings_title
+from analysis.pruned.naming import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
 from pages.parts.charts import table
 from pages.parts.session import engine
 
-_DENSE = "dense"
-_CONTROL, _WITHOUT = "(control)", "(without: control)"
+_DENSE = "Dense"
 MOST_RUNS = 8  # compared at once
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
     "run": st.column_config.TextColumn(width=230),
-    "method": st.column_config.TextColumn(width=230),
+    "method": st.column_config.TextColumn(width=195),
     "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
     "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
-    "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
+    "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=85),
+    "95 % interval": st.column_config.TextColumn(width=105, help="Over items; another calibration seed adds noise."),
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
     "items": st.column_config.NumberColumn(format="%d"),
     "sparsity, %": st.column_config.NumberColumn(
-        format="%.1f", help="Of the prunable weights, as counted in the checkpoint."
+        format="%.0f", width=75, help="Of the prunable weights, as counted in the checkpoint."
     ),
     "weights in theory, MB": st.column_config.NumberColumn(
         format="%.1f", help="By arithmetic: codes, scales and zero points, or a bit mask and the values left."
@@ -41,7 +41,8 @@ COLUMNS = {
 """How the columns of `row` are written."""
 _ALWAYS = ("method", "sparsity, %", "seed", "accuracy, %", "95 % interval")
 _TELLING = ("★", "settings", "model", "bits", "tags", "dense, %", "chance, %", "items")
-_ROWS = 5  # of a table, so that what is compared is seen beneath it
+ROWS = 5
+"""Rows of a table, so that what is compared is seen beneath it."""
 _ROW = 33  # pixels of a row, and of the head
 
 
@@ -51,12 +52,7 @@ def method_title(run: Run) -> str:
         return run.kind
     if run.kept:
         return f"keeping {kept_of(run.kept).keeping.title}"
-    name = str(run.parameters.get("method", _DENSE))
-    if name not in METHODS:
-        return name
-    row = METHODS[name]
-    told = " (with discount)" if row.discounted and row.tokens == "sinks" else ""
-    return f"{row.title.replace(_CONTROL, _WITHOUT)}{told}"
+    return plain_title(str(run.parameters["method"])) if "method" in run.parameters else _DENSE
 
 
 def _short(source: str) -> str:
@@ -115,14 +111,44 @@ def in_pairs(runs: Sequence[Run]) -> list[Run]:
     return [run for group in groups.values() for run in group]
 
 
+def by_sparsity(runs: Sequence[Run]) -> list[Run]:
+    """Return runs from the dense models on to the most pruned ones, method by method and seed by seed."""
+    methods = {name: place for place, name in enumerate(METHODS)}
+
+    def place(run: Run) -> tuple[Any, ...]:
+        given = run.parameters
+        sparsity = run.sparsity.get("overall")
+        removed = round(float(sparsity), 2) if isinstance(sparsity, int | float) else 0.0
+        bits = quantization_title(given) if given else ""
+        return (
+            run.model,
+            removed,
+            methods.get(str(given.get("method")), -1),
+            bits,
+            seed_of(given) or 0 if given else 0,
+        )
+
+    return sorted(runs, key=place)
+
+
 def table_of_runs(
-    title: str, sentence: str, runs: Sequence[Run], key: str, selected: Sequence[int], hint: str, **options: Any
+    title: str,
+    sentence: str,
+    runs: Sequence[Run],
+    key: str,
+    selected: Sequence[int],
+    hint: str,
+    rows: int = ROWS,
+    left_out: Collection[str] = (),
+    **options: Any,
 ) -> None:
     """Draw runs as a table to choose rows from. Of its columns those are shown that tell the runs apart; its tool bar
-    shows the others. selected: places of the rows that are chosen at first. hint, options: of `table`.
+    shows the others. selected: places of the rows that are chosen at first. rows: that are seen. left_out: columns that
+    stand elsewhere, in `COLUMNS`. hint, options: of `table`.
     """
     frame = pd.DataFrame(row(run) for run in runs)
-    hint = " ".join(filter(None, (_in_common(frame), hint)))
+    if not left_out:
+        hint = " ".join(filter(None, (_in_common(frame), hint)))
     table(
         title,
         "",
@@ -130,9 +156,9 @@ def table_of_runs(
         key,
         sentence,
         hint=hint,
-        column_order=_shown(frame, runs),
+        column_order=[name for name in _shown(frame, runs) if name not in left_out],
         selection_default={"selection": {"rows": list(selected), "columns": [], "cells": []}},
-        height=_ROW * (min(len(runs), _ROWS) + 1) + 2,
+        height=_ROW * (min(len(runs), rows) + 1) + 2,
         column_config=COLUMNS,
         **options,
     )

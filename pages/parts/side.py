@@ -38,9 +38,9 @@ _PAIR = f"""<style>
 </style>"""
 
 
-def figures_beside(count: int, key: str, **options: Any) -> Sequence[DeltaGenerator]:
-    """Return the places of figures that stand beside each other, on narrow windows one beneath the other. options: of
-    `st.columns`.
+def figures_beside(count: int | Sequence[float], key: str, **options: Any) -> Sequence[DeltaGenerator]:
+    """Return the places of figures that stand beside each other, on narrow windows one beneath the other. count: of
+    them, or their widths. options: of `st.columns`.
     """
     st.html(_PAIR)
     return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium", **options)

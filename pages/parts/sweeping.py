@@ -1,14 +1,13 @@
 """Asking for a sweep: what it takes, the click that starts it, how far it is, and more calibration seeds."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 
 import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import added
 from analysis.engine.planned import children
-from analysis.engine.run_pairs import RunPair, sweep_of
-from analysis.specs import EvaluateSpec, PruneSpec, StudySpec, SweepSpec, point_name
+from analysis.specs import StudySpec, SweepSpec, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
@@ -78,10 +77,9 @@ def _running(sweep_id: str) -> None:
 # --- more seeds -------------------------------------------------------------------------------------------------
 
 
-def offer_more_seeds(spec: SweepSpec, key: str, shown: bool = False) -> None:
+def offer_more_seeds(spec: SweepSpec, key: str) -> None:
     """Draw the button that does the same again with more calibration seeds, and say what it takes; nothing where that
-    cannot be, as where the model is gone. spec: with the seeds that there are. key: of the button. shown: as
-    of `launch`.
+    cannot be, as where the model is gone. spec: with the seeds that there are. key: of the button.
     """
     if not engine().authorizer.may("run"):
         return
@@ -93,32 +91,13 @@ def offer_more_seeds(spec: SweepSpec, key: str, shown: bool = False) -> None:
         told = cost_in_words(wider)
     except EXPECTED:
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        acting_button(
-            f"Run {more} more seeds",
-            key,
-            type="primary",
-            icon=":material/add:",
-            help="Prunes and scores the same with more calibration seeds. What is finished is used again.",
-            on_click=launch,
-            args=(wider, shown),
-        )
-        st.caption(plain(told))
+    acting_button(
+        f"Run {more} more seeds",
+        key,
+        icon=":material/add:",
+        help="Prunes and scores the same with more calibration seeds. What is finished is used again.",
+        on_click=launch,
+        args=(wider, True),
+    )
+    st.caption(plain(told), width="content")
     say_refused()
-
-
-def sweep_of_pairs(pairs: Sequence[RunPair]) -> SweepSpec | None:
-    """Return the sweep that runs and their controls could be of, scored as the first was; None where there is none."""
-    scored = next((one.record for one in pairs[0].run.evaluations if one.record.kind == "evaluate"), None)
-    if scored is None or any(sweeps_at_work()):
-        return None
-    prunings = {(pair.seed, name): spec for pair in pairs for name, spec in _both(pair).items()}
-    try:
-        evaluation = scored.parameters(EvaluateSpec)
-        return sweep_of(list(prunings.values()), evaluation, sorted({pair.seed for pair in pairs}))
-    except EXPECTED:  # parameters that changed since, or runs that are no grid
-        return None
-
-
-def _both(pair: RunPair) -> Mapping[str, PruneSpec]:
-    return {run.id: PruneSpec.model_validate(run.parameters) for run in (pair.run, pair.control)}

@@ -8,11 +8,13 @@ from analysis.evaluation import comparing, curves, decomposition, sweep_scores, 
 from analysis.evaluation.frontier import COSTS, placed
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.exhibits import sweep_axes
+from analysis.exhibits.discount_levels import levels_of_sweep, pairs_along
 from analysis.exhibits.frontier import plane
 from analysis.exhibits.over_seeds import differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS
+from analysis.findings.sweeps import is_discount
 from analysis.specs import SweepSpec, grid
 from analysis.statistics.differences import SHOWN
 from sinkscope.drawing.rows import Drawn, chosen
@@ -89,6 +91,15 @@ def _sweep_differences(swept: Sweep) -> go.Figure:
     return sweep_figures.deltas(sweep_axes.differences_along(sweep_scores.comparisons(swept.settings)))
 
 
+def _sweep_discount(swept: Sweep, method: str = "") -> go.Figure:
+    pairs = _discounts(swept)
+    return levels_of_sweep(chosen(pairs, method or next(iter(pairs)), "method with a discount")).shown.figure
+
+
+def _discounts(swept: Sweep) -> dict[str, list[sweep_scores.Comparison]]:
+    return pairs_along([one for one in sweep_scores.comparisons(swept.settings) if is_discount(one)])
+
+
 def _sweep_accuracy(swept: Sweep) -> go.Figure:
     first = swept.settings[0]
     return sweep_figures.accuracy(sweep_axes.by_sparsity(swept.settings), "sparsity", first.dense.value, first.chance)
@@ -121,6 +132,11 @@ def _sweep_noise_steps(swept: Sweep, method: str = "") -> go.Figure:
 
 SWEEP_ROWS = {
     "accuracy": Drawn("Accuracy by sparsity, a curve per method, with dense and chance", _sweep_accuracy),
+    "discount": Drawn(
+        "Accuracy by sparsity without and with the discount, and their difference. method",
+        _sweep_discount,
+        lambda swept: bool(_discounts(swept)),
+    ),
     "differences": Drawn("Each method against its control and baseline, by sparsity", _sweep_differences),
     "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
     "sizes": Drawn("Accuracy by size or time, each setting joined to its control. size, such as 'bytes'", _sweep_sizes),

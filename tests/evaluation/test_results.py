@@ -485,9 +485,6 @@ def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interva
     whole, seeds, *_ = differences_over_seeds(seeded, dict.fromkeys(control, ""), by_task=True).figure.data
     assert list(whole.x) == pytest.approx([100 * one.value for one in (together, *found.values())])
     assert len(seeds.x) == 3 * len(control)
-    (row,) = tables.level_table(seeded, dict.fromkeys(control, "50 %"))
-    _, without, with_it, chance = tables.role_table(seeded)
-    assert (row["without"], row["with"], row["chance"]) == (without["Average"], with_it["Average"], chance["Average"])
 
 
 def test_an_interval_far_wider_than_its_seeds_ends_in_arrows():

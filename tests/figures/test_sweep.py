@@ -58,6 +58,29 @@ def test_differences_stand_around_zero_with_their_intervals():
     assert [line.y0 for line in figure.layout.shapes] == [0]
 
 
+def test_both_lines_stand_above_their_difference_with_names_that_do_not_touch():
+    x, nan = np.array([0.5, 0.7]), np.full(2, np.nan)
+    without = figures.Line("without", x, np.array([0.9, 0.72]), np.array([0.85, 0.6]), np.array([0.95, 0.84]), [(), ()])
+    other = figures.Line("with discount", x, np.array([0.91, 0.721]), nan, nan, [(0.9, 0.92), (0.72, 0.722)])
+    differences = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
+    gain = figures.Gain(x, differences, [(0.0, 0.02), (-0.01, 0.012)])
+    figure = figures.with_and_without(without, other, gain, 0.93, 0.375, 0.02, "#ef7010")
+    first, second, seeds, difference, single = figure.data
+    np.testing.assert_allclose(first.error_y.array, [5, 12], rtol=1e-5)
+    assert second.error_y.array is None and list(seeds.y) == [90, 92, 72, 72.2], "seeds where no interval is known"
+    assert first.line.color != second.line.color and difference.yaxis == single.yaxis == "y2"
+    np.testing.assert_allclose(difference.y, [1, 0.1])
+    assert all(left < right for left, right in zip(first.x, second.x, strict=True)), "side by side"
+    shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
+    assert shapes == [("y", 93, 93), ("y", 37.5, 37.5), ("y2", -2, 2), ("y2", 0, 0)]
+    names = {note.text: note.y for note in figure.layout.annotations}
+    assert set(names) == {"dense model 93 %", "chance 38 %", "without 72 %", "with discount 72 %", "±2 points"}
+    low, high = figure.layout.yaxis.range
+    assert low < 37.5 and high > 95
+    assert names["with discount 72 %"] - names["without 72 %"] > 0.05 * (high - low)
+    assert figure.layout.yaxis.ticksuffix == " %" and list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
+
+
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():
     figure = figures.grid_map(np.array([[0.5, np.nan]]), ["<i>a"], ["60 %", "70 %"], "sparsity", "steps", "accuracy")
     cells = figure.data[0]

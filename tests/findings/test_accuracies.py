@@ -41,19 +41,17 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
     assert finding_of("sweep differences", np.zeros((0, 3)), [], "the control") == ""
 
 
-def test_accuracies_at_the_ends_of_the_sparsities_are_told():
-    said = finding_of("accuracy over sparsity", np.array([0.5, 0.502, 0.698]), np.array([0.9, 0.92, 0.7]))
-    assert said == "Accuracy is 90.0 to 92.0 % at 50 % sparsity and 70.0 % at 70 % sparsity."
-    assert finding_of("accuracy over sparsity", np.array([0.5, 0.501]), np.array([0.9, 0.92])) == ""
-
-
-def test_accuracies_of_runs_stand_beside_the_dense_model_chance_and_their_items():
-    said = finding_of("scored alike", [0.703, 0.925], 0.931, 0.375, 1360, "A, B")
-    assert said == (
-        "2 pruned models score 70.3 to 92.5 % on 1,360 items; dense model 93.1 %, chance 37.5 %. Tasks: A, B."
+def test_accuracies_of_runs_stand_by_sparsity_beside_the_dense_model_and_chance():
+    levels = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}
+    assert finding_of("scored alike", 19, 19, levels, 0.931, 0.375) == (
+        "19 runs: the dense model scores 93 %; with 50, 60 and 70 % of the weights removed, models score 91, 90 and "
+        "72 %; chance is 38 %."
     )
-    assert finding_of("scored alike", [0.5], None, None, 9, "A") == "1 pruned model scores 50.0 % on 9 items. Tasks: A."
-    assert finding_of("scored alike", [], None, None, 9, "A") == ""
+    part = finding_of("scored alike", 25, 19, {0.5: 0.9}, None, None)
+    assert part == "25 runs, 19 scored alike: with 50 % of the weights removed, models score 90 %."
+    many = finding_of("scored alike", 9, 9, dict.fromkeys((0.1, 0.2, 0.3, 0.4, 0.5), 0.8) | {0.6: 0.6}, None, None)
+    assert "with 10 to 60 % of the weights removed, models score 80 to 60 %" in many
+    assert finding_of("scored alike", 1, 0, {}, None, None) == "1 run, none pruned and scored yet."
 
 
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():

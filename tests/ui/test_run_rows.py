@@ -1,10 +1,12 @@
 """Rows of runs: those that differ in their method alone stand together; columns that tell nothing apart are hidden."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis.engine.runs import Run
 from analysis.specs import CalibrationParams, PruneSpec
-from pages.parts.run_rows import _in_common, _shown, in_pairs
+from pages.parts.run_rows import _in_common, _shown, by_sparsity, in_pairs, method_title
 
 
 def run(method: str, sparsity: float, seed: int) -> Run:
@@ -26,6 +28,31 @@ def test_a_run_stands_beside_its_control_and_the_newest_pair_first():
         "wanda-noised 0.5 0",
         "sink-wanda 0.5 0",
     ]
+
+
+def test_all_runs_stand_by_sparsity_method_and_seed_the_dense_model_first():
+    def removed(share: float) -> dict[str, object]:
+        return {"sparsity": {"overall": share}}
+
+    asked = [("sink-wanda", 0.7, 0), ("wanda-noised", 0.7, 1), ("wanda", 0.7, 0), ("sink-wanda", 0.5, 1)]
+    runs = [replace(run(*each), report=removed(each[1] - 0.001)) for each in asked]
+    runs.append(Run("dense", "dense", "dense", "bundled", "bundled", 0.0))
+    assert [each.id for each in by_sparsity(runs)] == [
+        "dense",
+        "sink-wanda 0.5 1",
+        "wanda 0.7 0",
+        "wanda-noised 0.7 1",
+        "sink-wanda 0.7 0",
+    ]
+    assert [method_title(each) for each in by_sparsity(runs)] == [
+        "Dense",
+        "With discount",
+        "Wanda as published",
+        "Without discount (control)",
+        "With discount",
+    ]
+    others = [method_title(run(name, 0.5, 0)) for name in ("magnitude", "sparsegpt", "sink-sparsegpt", "sham-wanda")]
+    assert others == ["Magnitude", "SparseGPT as published", "With discount (Sink-SparseGPT)", "Sham-Wanda (control)"]
 
 
 def frame(**columns: list[object]) -> pd.DataFrame:

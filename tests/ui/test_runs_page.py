@@ -78,8 +78,11 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert table.loc[names[0], "dense, %"] == table.loc["bundled dense", "accuracy, %"]
     summary = engine().jobs("evaluate")[1].summary
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
-    assert "2 pruned models score" in texts(test) and "Accuracy by sparsity, all scored runs" in texts(test)
-    test.multiselect(key="runs_methods").set_value(["Wanda"]).run()
+    told = texts(test).replace("\u00a0", " ")
+    assert "##### 4 runs, 3 scored alike: the dense model scores " in told and "with 30 and 60 % of the weights" in told
+    assert "Accuracy by sparsity and method" in told
+    assert list(rows(test)["method"]) == ["Dense", "Magnitude", "Wanda as published", "Magnitude"]
+    test.multiselect(key="runs_methods").set_value(["Wanda as published"]).run()
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()
     assert "0 of 4 runs" in texts(test)

@@ -31,8 +31,8 @@ def swept():
 
 
 def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
+    assert "sweep_seeds" not in {box.key for box in app(PAGE).text_input}, "settings come with a click"
     test = app(PAGE, **SMALL)
-    assert "No sweeps yet" in texts(test)
     titles = folds(test)
     assert "More settings" in titles
     shared = "text bundled, 2 sequences, 32 tokens each, step interval 25, sparsity over layers uniform"
@@ -60,12 +60,19 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     monkeypatch.setattr(frontier, "EXAMPLE", tmp_path / "shipped.json.gz")
     test = app(PAGE)
-    assert [heading.value for heading in test.subheader] == ["Example that comes with SinkScope"]
-    assert "At 60 %, it gains." in texts(test) and not test.exception
+    told = texts(test).replace("\u00a0", " ")
+    assert "Pruning 70 % of the weights costs 20 points of accuracy" in told
+    assert "The shipped study of the diffusion model" in told and "No sweep" not in told
+    assert "At 60 %, it gains." in told and not test.exception
+
+
+def opened(**address):
+    """The page with the settings of a new sweep."""
+    return app(PAGE, **address).button(key="sweep_new").click().run()
 
 
 def test_what_does_not_go_together_is_one_sentence_and_the_button_is_off():
-    test = app(PAGE)
+    test = opened()
     test.text_input(key="sweep_sparsities").set_value("0.5, 1.5").run()
     assert "Sparsity must be at most 0.95" in texts(test)
     assert test.button(key="sweep_start").disabled
@@ -87,37 +94,63 @@ def test_the_button_starts_the_sweep_of_the_address_and_it_can_be_stopped():
     assert "This sweep was cancelled" in texts(test)
 
 
-def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
+def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     assert swept.state == "done", swept.reason
     test = app(PAGE, sweep=swept.id)
-    told = texts(test)
-    assert "cannot tell at" in told and "hold two sources of noise" in told
+    told = texts(test).replace("\u00a0", " ")
     first = next(element.value for element in test.markdown if element.value.startswith("#####"))
-    assert re.match(r"##### The sink discount changes accuracy by ", first) and first.count("not decided") <= 1
-    assert "| dense | without | with | chance |" in told.replace("\u00a0", " ")
+    assert re.match(r"##### (Pruning 70\u00a0% of the weights costs |The dense model is not above chance)", first), (
+        first
+    )
+    assert (
+        "hold two sources of noise" in told and "Other models, tasks and calibration sources are not covered." in told
+    )
+    assert "Accuracy without and with the discount" in told and "and 2 calibration seeds; small dots" in told
     assert "8 points took " in told
-    assert "Other models, tasks and calibration sources are not covered." in told
-    compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
-    assert compared["compared with"].str.startswith("Wanda, noised (control)").all()
-    assert set(compared["conclusion"]) == {"cannot tell"} and "detectable" not in compared, "too coarse for a number"
-    assert "Two calibration seeds of Wanda, noised (control)" in told.replace("\\", "")
-    for title in (
-        "Differences of accuracy by sparsity",
-        "Accuracy against sparsity",
-        "Tasks by method at 70 %",
-        "Noise steps that count, by sparsity: Sink-Wanda",
-        "Points",
-    ):
-        assert title in told.replace("\\", "")
     assert "python -m analysis sweep" in test.code[0].value
-    frame = test.dataframe[-1].value
-    assert len(frame) == 8 and set(frame["state"]) == {"done"}
+    pair = test.segmented_control(key="sweep_pair")
+    assert len(pair.options) == 2, "one per range of noise steps"
+    assert not pair.set_value(pair.options[1]).run().exception
+
+
+@pytest.mark.parametrize(
+    ("view", "title"),
+    [
+        ("Every method", "Accuracy against sparsity"),
+        ("Size and time", "Accuracy against "),
+        ("Differences", "Differences of accuracy by sparsity"),
+        ("Tasks", "Tasks by method at 70 %"),
+        ("Noise steps", "Noise steps that count, by sparsity: Sink-Wanda"),
+        ("Published results", "Published by others"),
+        ("Points", "Points"),
+    ],
+)
+def test_every_other_view_of_a_sweep_has_an_address(swept, view, title):
+    test = app(PAGE, sweep=swept.id, sweep_view=view)
+    told = texts(test).replace("\\", "")
+    assert title in told and not test.exception and not test.error
+    if view == "Differences":
+        compared = next(frame.value for frame in test.dataframe if "compared with" in frame.value.columns)
+        assert compared["compared with"].str.startswith("Wanda, noised (control)").all()
+        assert set(compared["conclusion"]) == {"cannot tell"} and "detectable" not in compared, (
+            "too coarse for a number"
+        )
+        assert "Two calibration seeds of Wanda, noised (control)" in told and "cannot tell at" in told
+    if view == "Points":
+        frame = test.dataframe[-1].value
+        assert len(frame) == 8 and set(frame["state"]) == {"done"}
+
+
+def test_an_address_with_a_control_of_a_view_opens_it(swept):
+    assert "Accuracy against " in texts(app(PAGE, sweep=swept.id, sweep_size="bytes"))
+    assert "Accuracy against " not in texts(app(PAGE, sweep=swept.id))
 
 
 def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept):
     test = app(PAGE, sweep=swept.id)
     told = texts(test)
-    assert "not decided with 2 seeds" in told and "more models to prune and score: " in told
+    assert "2 seeds cannot tell" in told or "not above chance" in told
+    assert "more models to prune and score: " in told
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
     wider = engine().jobs("sweep")[0]
     assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)
@@ -126,7 +159,7 @@ def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept):
 
 
 def test_published_results_stand_apart_with_their_source(swept):
-    test = app(PAGE, sweep=swept.id)
+    test = app(PAGE, sweep=swept.id, sweep_view="Published results")
     told = texts(test).replace("\\", "")
     assert "Published by others" in told and "Not measured here" in told and "Independent replication" in told
     test.selectbox(key="sweep_published_table").set_value("LLaDA-8B · unstructured · average").run()
@@ -138,7 +171,7 @@ def test_a_sweep_that_is_not_here_is_said(swept):
 
 
 def test_items_a_task_are_preset_and_can_be_emptied_which_the_address_says():
-    test = app(PAGE)
+    test = opened()
     assert test.number_input(key="sweep_limit").value == 128 and "sweep_limit" not in test.query_params
     test.number_input(key="sweep_limit").set_value(None).run()
     assert test.number_input(key="sweep_limit").value is None

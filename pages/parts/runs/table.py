@@ -1,20 +1,20 @@
 """The table of runs: filters, columns to sort by, and which runs are ticked."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run
-from analysis.words import counted, listed
+from analysis.words import counted
 from cache.keys import content_key
 from pages.parts import address
 from pages.parts.keyed import keyed_columns
-from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, in_pairs, method_title, table_of_runs
+from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, by_sparsity, method_title, table_of_runs
 from pages.parts.session import not_in_address
 
 _CHOSEN, _FIRST, _SHOWN, _AGAIN = "runs_chosen", "runs_chosen_by_address", "runs_shown", "runs_cleared"
+_ROWS = 10  # of the table
 _TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
 
@@ -22,11 +22,11 @@ def runs_table(runs: list[Run]) -> list[Run]:
     """Draw the table with its filters, and return the runs that are ticked."""
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
-    place, right, _ = keyed_columns([6.6, 1.5, 1.5], "runs_table")  # the last is for the tool bar of the table
+    place, right = keyed_columns([3, 1.4], "runs_table", vertical_alignment="center")
     with right.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
         filtered = _filtered(runs)
     first = st.session_state.get(_FIRST, ())  # to be seen without scrolling
-    shown = in_pairs(sorted(filtered, key=lambda run: run.id not in first))
+    shown = sorted(by_sparsity(filtered), key=lambda run: run.id not in first)
     st.session_state[_SHOWN] = [run.id for run in shown]
     chosen = st.session_state[_CHOSEN]
     if shown:
@@ -64,11 +64,13 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
     table_of_runs(
         _counted(shown, list(by_id.values())),
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items; calibration seeds add noise that "
-        "it leaves out.",
+        "it leaves out. The tool bar of the table has more columns.",
         shown,
         key,
         ticked,
         hint="Tick one to open it, more to compare.",
+        rows=_ROWS,
+        left_out=("made", "dense, %", "chance, %", "items"),
         above=heading,
         on_select=lambda: _follow_ticks(key, by_id),
         selection_mode="multi-row",
@@ -76,11 +78,8 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
 
 
 def _counted(shown: list[Run], runs: list[Run]) -> str:
-    """Return how many runs are shown, and where that is all of them, of what kinds they are."""
-    if len(shown) < len(runs):
-        return f"{len(shown):,} of {counted(len(runs), 'run')}"
-    kinds = Counter(run.kind for run in runs)
-    return f"{counted(len(runs), 'run')}: {listed([f'{count:,} {kind}' for kind, count in kinds.items()])}"
+    """Return how many runs are shown."""
+    return "All runs" if len(shown) == len(runs) else f"{len(shown):,} of {counted(len(runs), 'run')}"
 
 
 def _from_address(by_id: dict[str, Run]) -> None:

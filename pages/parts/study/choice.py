@@ -90,16 +90,31 @@ def say_discount(
         return
     told, _ = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
+    _link_study(f"In the runs here {_lower(said)}", study)
+    if basis:
+        st.caption(plain(basis))
+
+
+def say_study(settings: Mapping[str, PruneSpec], seeds: int) -> None:
+    """Say in a line what the current study found of the discount at these settings, where it has more seeds and can
+    tell.
+    """
+    study = _of_study(settings, seeds)
+    if study is not None:
+        told = finding_of("discount in brief", list(study.found.values()), study.margin)
+        _link_study(f"{study.place[0].upper()}{study.place[1:]}: {told}.", study)
+
+
+def _link_study(told: str, study: _Told) -> None:
+    """Draw a line with a link to the study."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="said_by_study"):
-        st.caption(plain(f"In the runs here {_lower(said)}"), width="content")
+        st.caption(plain(told), width="content")
         st.page_link(
             "pages/start.py",
             label=f"Open the {plain(study.place.partition(',')[0])}",
             icon=":material/auto_stories:",
             query_params={ADDRESS: study.name},
         )
-    if basis:
-        st.caption(plain(basis))
 
 
 def can_tell(found: Mapping[str, Difference]) -> bool:

@@ -1,4 +1,4 @@
-"""What settings of a sweep differ by: the finding, one figure and one table of what they are compared with."""
+"""What pruning costs in a sweep and what its settings differ by: the answer, its figure, differences in numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,16 +11,16 @@ from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.exhibits import sweep_axes
+from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
 from analysis.specs import EvictionPoint
 from analysis.statistics.decisions import TOO_COARSE, percent
-from pages.parts.accuracy.levels import levels
 from pages.parts.charts import chart, kept, table
-from pages.parts.plain import plain
-from pages.parts.side import figures_beside
-from pages.parts.study.choice import say_discount
+from pages.parts.plain import plain, unbroken
+from pages.parts.study.choice import can_tell, say_discount, say_study
+from pages.parts.sweep.accuracies import draw_accuracies
 
 _DELTA = (
     "First minus second method on the same items, the mean over tasks and calibration seeds. Items of one cluster (a "
@@ -32,62 +32,96 @@ _DELTA = (
 _deltas = kept(figures.deltas)
 
 
-def draw_differences(
+def draw_answer(
     compared: Sequence[Comparison],
-    family: int,
     settings: Sequence[Setting],
     place: DeltaGenerator,
     offer: Callable[[Sequence[Comparison]], None],
     instead: Callable[[], None] | None = None,
-) -> Callable[[], None]:
-    """Draw the answer and one figure of what settings are compared with. Return what draws the table of it. place:
-    where both are to stand. offer: draws what can be done about the answer, beneath it. instead: draws another figure,
-    where sparsity is not the only axis; that of the differences then stands with the table.
+) -> None:
+    """Say what pruning costs and whether the discount changes that. place: where that stands. offer: draws what can be
+    done about it. instead: draws another figure, where sparsity is not the only axis.
     """
-    if not compared:
-        with place:
-            st.caption("Sweep a method with its control or its published baseline to see their difference here.")
-            if instead is not None:
-                instead()
-        return lambda: None
-    held = sweeps.relations(compared)
+    first = [comparison for comparison in compared if comparison.relation == sweeps.relations(compared)[0]]
+    pairs = pairs_along([one for one in first if sweeps.is_discount(one)])
+    if instead is None and pairs:
+        _with_and_without(pairs, place, offer)
+        return
     with place:
-        first = [comparison for comparison in compared if comparison.relation == held[0]]
-        told: Mapping[str, Comparison] = {}
-        for said in finding_of("largest difference", first):
-            if said.discount:
-                found = {name: one.difference for name, one in said.discount.items()}
-                prunings = {name: one.setting.pruning for name, one in said.discount.items()}
-                say_discount(found, prunings, explained=said.tested)
-                told = said.discount
-                continue
-            answer, _, numbers = said.told.partition(". ")
-            st.markdown(f"##### {plain(answer)}.")
-            st.markdown(plain(numbers), help=plain(said.tested))
+        _say(first, settings)
         offer(first)
-        if instead is not None:
-            instead()
-        elif told:
-            left, right = figures_beside(2, "sweep_answer")
-            with left:
-                shown = _compared(compared, held, family)
-            with right:
-                levels(sweep_tables.level_rows(told), "sweep_levels")
-        else:
-            shown = _compared(compared, held, family)
-
-    def more() -> None:
-        for response in dose.dose_responses(settings):
-            st.markdown(plain(finding_of("dose-response", response)))
-        _table(shown if instead is None else _compared(compared, held, family))
-        for verdict in finding_of("pairs of methods", compared):
-            st.markdown(plain(verdict.told), help=plain(verdict.tested))
-
-    return more
+    if instead is not None:
+        instead()
+    elif first:
+        _figure(first)
+    else:
+        draw_accuracies(settings)
 
 
-def _compared(compared: Sequence[Comparison], held: Sequence[str], family: int) -> list[Comparison]:
+def _with_and_without(
+    pairs: Mapping[str, Sequence[Comparison]], place: DeltaGenerator, offer: Callable[[Sequence[Comparison]], None]
+) -> None:
+    """Draw accuracies without and with the discount of one method, and say what they show."""
+    names = list(pairs)
+    chosen = names[0]
+    if len(names) > 1:
+        chosen = st.segmented_control(
+            "Discount", names, default=names[0], required=True, key="sweep_pair", bind="query-params"
+        )
+    pair = pairs[chosen]
+    told = levels_of_sweep(pair)
+    explained = finding_of("largest difference", pair)[0].tested
+    with place:
+        say_cost(told, explained)
+        prunings = {f"{percent(one.setting.pruning.sparsity)} sparsity": one.setting.pruning for one in pair}
+        if not can_tell({name: one.difference for name, one in zip(prunings, pair, strict=True)}):
+            say_study(prunings, max(len(one.seeds) for one in pair))
+    offer(pair)
+    chart(told.shown, "sweep_levels")
+
+
+def say_cost(told: DiscountLevels, explained: str = "") -> None:
+    """Say in the first line of the page what pruning costs, and on what that stands."""
+    said = finding_of("cost of pruning", told.losses, told.gain.differences)
+    which = "with" if told.discounted_lost else "without"
+    cost = f"The cost is the dense model's accuracy minus that of pruning {which} the discount, on the same items."
+    st.markdown(f"##### {unbroken(said)}", help=plain(f"{cost} {explained}"))
+
+
+def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
+    """Say what is compared, where that is not a discount along sparsities alone."""
+    for said in finding_of("largest difference", first) if first else ():
+        if said.discount:
+            found = {name: one.difference for name, one in said.discount.items()}
+            say_discount(found, {name: one.setting.pruning for name, one in said.discount.items()}, "", said.tested)
+            continue
+        answer, _, numbers = said.told.partition(". ")
+        st.markdown(f"##### {plain(answer)}.")
+        st.markdown(plain(numbers), help=plain(said.tested))
+    removing = [one for one in settings if not isinstance(one.pruning, EvictionPoint)]
+    if not first and removing:
+        own = [one for one in removing if one.label == removing[0].label]
+        lost = {one.pruning.sparsity: sweep_scores.from_dense(one) for one in own}
+        st.markdown(f"##### {plain(finding_of('cost of pruning', lost, (), f'{own[0].label}: pruning'))}")
+    if not first:
+        st.caption("Sweep a method with its control or its published baseline to see their difference here.")
+
+
+def differences_in_numbers(compared: Sequence[Comparison], settings: Sequence[Setting]) -> None:
+    """Draw the differences of one relation as a figure and a table, dose-responses, and every pair in a sentence."""
+    if not compared:
+        st.caption("Nothing was swept with its control or its published baseline.")
+        return
+    for response in dose.dose_responses(settings):
+        st.markdown(plain(finding_of("dose-response", response)))
+    _table(_compared(compared))
+    for verdict in finding_of("pairs of methods", compared):
+        st.markdown(plain(verdict.told), help=plain(verdict.tested))
+
+
+def _compared(compared: Sequence[Comparison]) -> list[Comparison]:
     """Draw the differences of one relation. Return its comparisons."""
+    held = sweeps.relations(compared)
     relation = held[0]
     if len(held) > 1:
         relation = st.segmented_control(
@@ -104,11 +138,12 @@ def _compared(compared: Sequence[Comparison], held: Sequence[str], family: int) 
     shown = [comparison for comparison in compared if comparison.relation == relation]
     pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
     if pruned:
-        _figure(pruned, family)
+        _figure(pruned)
     return shown
 
 
-def _figure(compared: Sequence[Comparison], family: int) -> None:
+def _figure(compared: Sequence[Comparison]) -> None:
+    family = compared[0].difference.tests
     floors = [_floor(setting) for setting in _controls(compared)]
     chart(
         Exhibit(
@@ -119,7 +154,7 @@ def _figure(compared: Sequence[Comparison], family: int) -> None:
             f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
             _deltas(sweep_axes.differences_along(compared)),
             formula=_DELTA,
-            finding="" if compared[0].relation == "control" else _in_words(compared),  # which the first line says
+            finding=_in_words(compared),
         ),
         "sweep_deltas",
     )

@@ -1,6 +1,6 @@
 """What a sweep has found so far: differences with both sources of noise, accuracies along its axes, and its points."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
-from analysis.evaluation import sweep_scores, sweep_tables
+from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import evaluate_command
-from analysis.evaluation.frontier import CACHE, COSTS, TIMES, Cost, Placed, placed
+from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import Comparison, Setting
@@ -26,17 +26,11 @@ from analysis.words import percent
 from pages.parts.charts import chart, kept, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.sweep.differences import draw_differences
+from pages.parts.sweep.accuracies import THEORETICAL, draw_accuracies, shares_of, telling
+from pages.parts.sweep.differences import differences_in_numbers, draw_answer
 
-_ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
-_THEORETICAL = ("bytes", "dense bytes", CACHE, f"dense {CACHE}")
-_NO_SHARES = {
-    *("λ", "k", "seed", "dense ms", "speed beside dense", "seconds to prune", "seconds to score"),
-    *COSTS,
-    *(f"{name} (theoretical)" for name in _THEORETICAL),
-}
 _OPENED = "sweep_opened"
-_accuracy, _grid_map = kept(figures.accuracy), kept(figures.grid_map)
+_grid_map, _accuracy = kept(figures.grid_map), kept(figures.accuracy)
 
 
 def sweep_results(
@@ -45,8 +39,8 @@ def sweep_results(
     place: DeltaGenerator | None = None,
     offer: Callable[[Sequence[Comparison]], None] = lambda compared: None,
 ) -> Callable[[], None]:
-    """Draw the differences that are known. Return what draws all else. place: of the answer and its figure, if they are
-    to stand above all else. offer: draws what can be done about the answer.
+    """Draw what is known of the answer with its figure. Return what draws all else. place: of the answer, if that is to
+    stand above all else. offer: draws what can be done about the answer.
     """
     prunings = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
@@ -69,6 +63,7 @@ def sweep_results(
         )
     of_model = [setting for setting in settings if setting.pruning.model.source == chosen]
     of_chosen = [point for point in points if point.pruning.model.source == chosen]
+    held = [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen]
     on_plane = any(
         setting.pruning.quantization.active or isinstance(setting.pruning, EvictionPoint) for setting in of_model
     )
@@ -76,39 +71,48 @@ def sweep_results(
     def planes() -> None:
         _plane(of_chosen, of_model, compared, lambda: _diverging(key, prunings, scores))
 
-    rest_of_differences = draw_differences(
-        [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
-        len(compared),
+    draw_answer(
+        held,
         of_model,
         st.container(key="sweep_so_far") if place is None else place,
         offer,
         planes if on_plane else None,  # sparsity alone is no axis of theirs
     )
-
-    def more() -> None:
-        with _fold("Accuracy of every method", "accuracy"):
-            _accuracies(of_model)
-        if not on_plane:
-            with _fold("Accuracy against size and time", "plane", "sweep_quality", "sweep_size"):
-                planes()
-        with _fold("Differences in numbers", "differences"):
-            rest_of_differences()
-        with _fold("Accuracy by task", "tasks", "sweep_sparsity"):
-            _task_map(of_model)
-        if len(sweep_axes.step_ranges(of_model)) > 1:
-            with _fold("Accuracy by noise steps", "steps", "sweep_step_method"):
-                _step_map(of_model)
-        with _fold("Published results", "published", "sweep_published_table"):
-            _published()
-        with _fold("Every point", "points"):
-            _points([point_row(point) for point in points])
-
-    return more
+    views: dict[str, Callable[[], None]] = {
+        "Every method": lambda: draw_accuracies(of_model),
+        **({} if on_plane else {_PLANE: planes}),
+        "Differences": lambda: differences_in_numbers(held, of_model),
+        _TASKS: lambda: _task_map(of_model),
+        **({_STEPS: lambda: _step_map(of_model)} if len(sweep_axes.step_ranges(of_model)) > 1 else {}),
+        _PUBLISHED: _published,
+        "Points": lambda: _points([point_row(point) for point in points]),
+    }
+    return lambda: _more(views)
 
 
-def _fold(title: str, name: str, *controls: str) -> DeltaGenerator:
-    """Return a fold, open where the address sets one of its controls."""
-    return st.expander(title, key=f"fold_sweep_{name}", expanded=any(key in st.query_params for key in controls))
+_PLANE, _TASKS, _STEPS, _PUBLISHED = "Size and time", "Tasks", "Noise steps", "Published results"
+_VIEW = "sweep_view"
+_CONTROLS = {
+    **{"sweep_quality": _PLANE, "sweep_size": _PLANE, "sweep_sparsity": _TASKS, "sweep_step_method": _STEPS},
+    "sweep_published_table": _PUBLISHED,
+}
+"""Views by the controls that stand in addresses of theirs."""
+
+
+def _more(views: Mapping[str, Callable[[], None]]) -> None:
+    """Draw what else a sweep shows in a fold, one view at a time; open where the address asks for one."""
+    asked = next((view for key, view in _CONTROLS.items() if key in st.query_params and view in views), "")
+    linked = bool(asked) or _VIEW in st.query_params
+    place = st.expander("More about this sweep", key="fold_sweep_more_views", expanded=linked, on_change="rerun")
+    if not place.open:
+        return
+    with place:
+        names = list(views)
+        default = asked or names[0]
+        chosen = st.segmented_control(
+            "View", names, default=default, required=True, key=_VIEW, bind="query-params", label_visibility="collapsed"
+        )
+        views[chosen]()
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -127,60 +131,6 @@ def _diverging(
     """As `_computed`, of how far the answers lie from the dense model's."""
     settings = settings_of(_scores, _asked, QUALITIES[DIVERGENCE])
     return settings, sweep_scores.comparisons(settings)
-
-
-def _accuracies(settings: Sequence[Setting]) -> None:
-    """Draw the accuracy of every setting: as a plot, or of evictions alone, which have no sparsity, as a table."""
-    first = settings[0]
-    waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
-    interim = f"Interim: {waiting} more runs of these settings are to come." if waiting else ""
-    along = sweep_axes.by_sparsity(settings)
-    frame = pd.DataFrame([sweep_tables.setting_row(setting) for setting in settings])
-    if not along:
-        table(
-            "Accuracy of every setting",
-            f"Of {_items(first)}: means over seeds, and their lowest and highest.",
-            frame.dropna(axis=1, how="all"),
-            "sweep_accuracy",
-            _ACCURACY,
-            finding=_seeds_apart(along),
-            hint=interim,
-            shares=_shares(frame),
-            column_order=_telling(frame),
-        )
-        return
-    chart(
-        Exhibit(
-            "Accuracy against sparsity",
-            f"Of {_items(first)}. A dot is the mean over calibration seeds, the band spans the seeds; it holds no "
-            "noise of the items.",
-            _accuracy(along, "sparsity", first.dense.value, first.chance),
-            frame,
-            formula=_ACCURACY,
-            finding=_seeds_apart(along),
-        ),
-        "sweep_accuracy",
-        hint=interim,
-    )
-
-
-def _items(setting: Setting) -> str:
-    """Return how many items a setting answered, with the dense model's accuracy on them and chance."""
-    count = sum(len(dense) for _, dense, _ in setting.tasks.values())
-    chance = "" if setting.chance is None else f", chance {percent(setting.chance, 1)}"
-    return f"{count:,} items (dense {percent(setting.dense.value, 1)}{chance})"
-
-
-def _seeds_apart(along: Sequence[figures.Curve]) -> str:
-    """Where all seeds of one curve lie above those of every other."""
-    x = sorted({float(at) for curve in along for at in curve.x})
-    low, high, seeds = (np.full((len(along), len(x)), empty) for empty in (np.nan, np.nan, 0.0))
-    for row, curve in enumerate(along):
-        at = [x.index(float(place)) for place in curve.x]
-        low[row, at], high[row, at], seeds[row, at] = curve.low, curve.high, curve.seeds
-    return finding_of(
-        "seeds apart", [curve.name for curve in along], [f"{percent(at, 0)}" for at in x], low, high, seeds
-    )
 
 
 def _plane(
@@ -371,7 +321,7 @@ def _published() -> None:
 def _points(rows: Sequence[dict]) -> None:
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
     frame["method"] = frame["method"].map(lambda name: METHODS[name].title if name in METHODS else name)
-    frame = frame.rename(columns={name: f"{name} (theoretical)" for name in _THEORETICAL})
+    frame = frame.rename(columns={name: f"{name} (theoretical)" for name in THEORETICAL})
     table(
         "Points",
         "Every point of the sweep: state, accuracy, size and time.",
@@ -379,18 +329,6 @@ def _points(rows: Sequence[dict]) -> None:
         "sweep_points",
         "In the file accuracies and sparsities are shares. Theoretical: by arithmetic from shapes, bits and masks. "
         "Seconds are of this machine while it did whatever else it did.",
-        shares=_shares(frame),
-        column_order=_telling(frame),
+        shares=shares_of(frame),
+        column_order=telling(frame),
     )
-
-
-def _shares(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of a table that hold shares."""
-    return [name for name in frame.select_dtypes("float").columns if name not in _NO_SHARES]
-
-
-def _telling(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of a table that are not the same in all rows; the file has the others too."""
-    if len(frame) < 2:
-        return list(frame.columns)
-    return [name for name in frame.columns if name in ("accuracy", "seeds") or frame[name].nunique() > 1]

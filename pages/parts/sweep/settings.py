@@ -46,6 +46,13 @@ _EVICTION = {"policies": "sweep_policies", "budgets": "sweep_budgets"}
 _SAMPLES, _LENGTH = 64, 128  # minutes on a laptop
 
 
+def asked_by_address() -> bool:
+    """Return whether the address sets what a new sweep does."""
+    parts = (SweepSpec, EvaluateSpec, CalibrationParams, DiscountParams, StepParams, QuantizationParams)
+    fields = {name for spec in parts for name in spec.model_fields} | {"allocation", "models"}
+    return any(f"sweep_{name}" in st.query_params for name in fields)
+
+
 def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     """Draws the controls. The sweep they ask for, or why there is none, in one sentence."""
     checkpoint = found(model)

@@ -1,0 +1,133 @@
+"""Sentences on what pruning costs: accuracies beside the dense model's along sparsities, and what a discount wins back.
+Imports no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from analysis.findings.evaluations import MARGIN
+from analysis.statistics.decisions import (
+    AT_CHANCE,
+    BETTER,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    decide,
+    interval_words,
+)
+from analysis.statistics.differences import Difference
+from analysis.words import counted, listed, percent
+
+_NAMED = 3  # significant losses that are written out, and sparsities that are listed
+_WIDE = 0.1  # half an interval, from which on tenths of a point mean nothing
+_TENTHS = 0.01  # a share of accuracy, below which a loss is told with a decimal
+
+
+def cost_of_pruning(
+    losses: Mapping[float, Difference], discount: Sequence[Difference], who: str = "Pruning", margin: float = MARGIN
+) -> str:
+    """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that.
+
+    losses: pruned minus dense, by sparsity; one that its interval does not tell from 0 is said to be within the noise.
+    discount: with minus without it, one family of tests. who: what costs it.
+    """
+    decided = {at: decide(one, margin, one.above_chance) for at, one in sorted(losses.items())}
+    if not decided:
+        return ""
+    if WAITING in decided.values():
+        return f"{who} {_shares(list(decided))} of the weights: not all accuracies are in."
+    if set(decided.values()) == {AT_CHANCE}:
+        return "The dense model is not above chance on these tasks, so pruning has nothing to lose."
+    even = [at for at in decided if decided[at] == EQUIVALENT]
+    costly = [at for at in decided if decided[at] not in (EQUIVALENT, ONE_SEED, AT_CHANCE) and losses[at].high < 0]
+    rest = [at for at in decided if at not in (*costly, *even)]
+    said = []
+    if costly:
+        said.append(_costly(who, {at: losses[at] for at in costly}))
+    if even:
+        at = _shares(even)
+        said.append(f"{at} {_cost(even)} less than {POINTS.margin(margin)}" if said else _less(who, at, margin))
+    if rest:
+        told = f"{_cost(rest)} {_span([-losses[at].value for at in rest])}"
+        of = _not_shown([losses[at] for at in rest])
+        said.append(
+            f"{_shares(rest)} {told}, {of}"
+            if said
+            else f"{who} {_shares(rest)} of the weights costs {_points(rest, losses)}, {of}"
+        )
+    return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin))))}."
+
+
+def _costly(who: str, losses: Mapping[float, Difference]) -> str:
+    at = list(losses)
+    if len(at) == 1:
+        return f"{who} {percent(at[0], 0)} of the weights costs {_size(losses[at[0]], 'points of accuracy ')}"
+    if len(at) <= _NAMED:
+        told = [
+            f"{_size(losses[each], 'points of accuracy ' if each == at[0] else '')} at {percent(each, 0)}"
+            for each in at
+        ]
+        return f"{who} costs {listed(told)} of the weights"
+    ends = [f"{_size(losses[each], 'points ')} at {percent(each, 0)}" for each in (at[0], at[-1])]
+    return f"{who} costs accuracy at {len(at)} sparsities, from {ends[0]} to {ends[1]} of the weights"
+
+
+def _less(who: str, at: str, margin: float) -> str:
+    return f"{who} {at} of the weights costs less than {POINTS.margin(margin)} of accuracy"
+
+
+def _cost(at: Sequence[float]) -> str:
+    return "cost" if len(at) > 1 else "costs"
+
+
+def _points(at: Sequence[float], losses: Mapping[float, Difference]) -> str:
+    return f"{_span([-losses[each].value for each in at])} points of accuracy"
+
+
+def _size(loss: Difference, unit: str) -> str:
+    """Return a loss with its interval, as `21 points of accuracy [9, 32]`. unit: with a space behind it."""
+    decimals = 0 if (loss.high - loss.low) / 2 >= _WIDE / 2 or -loss.value >= _WIDE else 1
+    value, low, high = (_number(-end, decimals) for end in (loss.value, loss.high, loss.low))
+    return f"{value} {unit}[{low}, {high}]"
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{round(POINTS.scale * value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
+def _span(losses: Sequence[float]) -> str:
+    decimals = int(min(map(abs, losses)) < _TENTHS)
+    low, high = (_number(end, decimals) for end in (min(losses), max(losses)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _shares(at: Sequence[float]) -> str:
+    """Return sparsities, as `50 and 60 %`; of many their ends."""
+    if len(at) > _NAMED:
+        return f"{100 * at[0]:g} to {percent(at[-1], 0)}"
+    return f"{listed([f'{100 * each:.0f}' for each in at])} %"
+
+
+def _not_shown(differences: Sequence[Difference]) -> str:
+    one_seed = any(one.seeds == 1 for one in differences)
+    return "by one calibration seed" if one_seed else "within the noise"
+
+
+def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN) -> str:
+    """Tell whether the discount changes accuracy, as the end of a sentence; '' where there is no verdict yet."""
+    decided = [decide(one, margin, one.above_chance) for one in differences]
+    if not decided or {WAITING, AT_CHANCE} & set(decided):
+        return ""
+    for kind, does in ((BETTER, "wins back"), (WORSE, "costs another")):
+        shown = [one for one, each in zip(differences, decided, strict=True) if each == kind]
+        if shown:
+            most = max(shown, key=lambda one: abs(one.value))
+            count = f" at {len(shown)} of {len(decided)} sparsities" if len(decided) > 1 else ""
+            return f"the discount {does} up to {interval_words(most)}{count}"
+    if set(decided) == {EQUIVALENT}:
+        return f"the discount changes accuracy by less than {POINTS.margin(margin)}"
+    seeds = max(one.seeds for one in differences)
+    with_seeds = ONE_SEED in decided or differences[0].seeds
+    what = counted(seeds, "seed") if with_seeds else "these items"
+    return f"{'one seed' if ONE_SEED in decided else what} cannot tell whether the discount helps"
