@@ -28,15 +28,17 @@ from pages.parts.explore.text import text
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
+from pages.parts.primary_link import link_buttons
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings.beside import beside_choice
 from pages.parts.recordings.choice import choose_recording, opened
-from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in
+from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.recordings.references import reference_offer
 from pages.parts.session import engine, submit
 from pages.parts.side import plots_and_controls
+from pages.parts.study.found import example
 from pages.parts.user_errors import told
 
 _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()))
@@ -105,6 +107,10 @@ def main() -> None:
     if record is not None and record.state == "done":
         _look_at(record)
         return
+    shipped = example() if record is None else None
+    if shipped is not None and shipped.explorer:
+        _look_at_example(shipped.explorer)
+        return
     ask(record)
     if record is None:
         st.info("No recording yet. Press **Record**: the text fills in, and its sinks show in every step and head.")
@@ -113,6 +119,19 @@ def main() -> None:
         _follow(record.id)
     else:
         _ended_badly(record)
+
+
+def _look_at_example(packed: str) -> None:
+    """Draw the recordings of the shipped study in the explorer, beside the prompt: nothing has been recorded yet."""
+    st.html(_STYLE)
+    asked, shown = keyed_columns([1, 3], _TOP, gap="medium")
+    with asked:
+        ask(None, narrow=True)
+        choose_recording(None)
+    with shown:
+        with link_buttons(NEXT):
+            st.badge("Shipped example", icon=":material/auto_stories:", color="gray")
+        stored_explorer(packed, "shipped_explorer")
 
 
 def _look_at(record: JobRecord) -> None:

@@ -439,7 +439,33 @@ def packed_text(packed: bytes) -> str:
     return f"{CODED}{spare}{base64.b85encode(deflated, pad=True).decode().replace('<', ',')}"
 
 
+def unpacked_text(text: str, state: Mapping[str, Any] | None = None) -> bytes:
+    """Return the bytes that `packed_text` made this text of. state: what is chosen at first, in place of theirs."""
+    begins = len(CODED) + 1
+    deflated = base64.b85decode(text[begins:].replace(",", "<"))
+    coded = zlib.decompress(deflated[: len(deflated) - int(text[begins - 1])])
+    (length,) = struct.unpack_from("<I", coded)
+    header, at, arrays = json.loads(coded[4 : 4 + length]), 4 + length, {}
+    for name, (kind, _, size) in header["arrays"].items():
+        width = np.dtype(kind).itemsize
+        planes = np.frombuffer(coded, np.uint8, width * size, at).reshape(width, size)
+        arrays[name] = np.ascontiguousarray(planes.T).view(f"<{kind}").ravel()
+        at += width * size
+    late = [name for name, values in arrays.items() if values.dtype == "<f4"]
+    for name in sorted(late, key=lambda name: _ORDER.get(name.partition(".")[2], 0)):
+        number, _, kind = name.partition(".")
+        track, coded_bits = header["tracks"][int(number)], arrays[name].view("<u4")
+        changes = (coded_bits >> 1) ^ -(coded_bits & 1)
+        rows = np.concatenate([changes, np.zeros(-changes.size % track["positions"], "<u4")])
+        bits = rows.reshape(-1, track["positions"]).cumsum(axis=0, dtype="<u4").ravel()[: changes.size]
+        bits = bits + _predicted(kind, track, {each: arrays[f"{number}.{each}"] for each in _READ})
+        arrays[name] = bits.view("<f4")
+    header |= {} if state is None else {"state": dict(state)}
+    return _packed(header, arrays, b"".join(_padded(values.tobytes()) for values in arrays.values()))
+
+
 _READ = ("heads", "layers")
+_ORDER = {"layers": 1, "model": 2}  # what is predicted comes after what it is predicted from, which is first
 
 
 def _predicted(kind: str, track: dict[str, Any], of: dict[str, np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, Rec
 from pages.parts.dynamics import curves
 from pages.parts.dynamics.over_steps import EXPLORED
 from pages.parts.session import engine
+from pages.parts.study import found
 from tests.helpers import ROOT
 from tests.ui.helpers import another_model, app, charts, folds, prompt_box, sent_to_explorer, shown_box, texts
 
@@ -34,12 +35,24 @@ def recording():
 @pytest.mark.parametrize(("page", "shows"), PAGES.items())
 def test_pages_say_what_they_show_before_anything_is_recorded(page, shows, monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
+    monkeypatch.setattr(found, "EXAMPLE", ROOT / "none")
     test = app(page)
     assert "**Model**" in texts(test)
     said = " ".join(element.value for element in test.info)
     assert "recording" in said and shows in said
     leads_on = {link.proto.label for link in test.get("page_link")} | {button.key for button in test.button}
     assert leads_on & {"**Record a prompt**", "record", "record_set"}
+
+
+def test_explore_opens_on_the_shipped_example_before_anything_is_recorded_and_runs_nothing(monkeypatch):
+    ran = engine().jobs()
+    monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
+    test = app("pages/explore.py")
+    assert "Shipped example" in texts(test) and test.button(key="record") and not test.info
+    sent = [part.proto.bytes for part in test.get("bidi_component")]
+    assert any(b"Left-to-right" in each for each in sent)
+    monkeypatch.undo()
+    assert [job.id for job in engine().jobs()] == [job.id for job in ran]
 
 
 def test_the_sidebar_describes_the_model_in_use(recording):

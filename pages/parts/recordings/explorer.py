@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
@@ -9,7 +10,15 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.figures.explorer import component_js, explorer_css, feed_js
-from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares
+from analysis.recording.explored import (
+    SharesAsked,
+    content_of,
+    explored,
+    feed_bytes,
+    head_map,
+    head_shares,
+    unpacked_text,
+)
 from analysis.recording.parallel import is_pair
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
@@ -64,40 +73,50 @@ def explorer(
     play: not empty: it plays once by itself, and once only for this value in a browser's tab, from step play_from on.
     on_token: called with a pinned token about which the visitor asks.
     """
-    state = _given(key, recording, beside)
+    state = _given(key, (recording.key, None if beside is None else beside.key))
     state |= {"asks": "yes"} if on_token is not None else {}
     state |= {"play": play, "from": str(play_from or 0)} if play else {}
     packed = explorer_data(recording, beside, stored_reference(recording), tuple(sorted(state.items())))
     content, asked = content_of(packed), f"{key}_asked"
 
-    def said(what: str) -> dict[str, Any] | None:
-        """What the browser said, unless it was of a recording that came into view before."""
-        view = st.session_state.get(key)  # None where the reader has left the page meanwhile
-        told = None if view is None else view[what]
-        return told if told and told.get("content") == content else None
-
-    def moved() -> None:
-        told = said("view")
-        if told is not None:
-            _to_address(key, told["address"])
-
     def chosen() -> None:
-        told = said("token")
+        told = _said(key, content, "token")
         if told is not None and on_token is not None:
             on_token(
                 Token(track=told["track"], step=told["step"], finished=told["finished"], position=told["position"])
             )
 
     def needs() -> None:
-        told = said("need")
+        told = _said(key, content, "need")
         if told is not None:
             st.session_state[asked] = told
 
-    _mount(key=key, data=packed, on_view_change=moved, on_token_change=chosen, on_need_change=needs)
+    _mount(
+        key=key,
+        data=packed,
+        on_view_change=partial(_keep_view, key, content),
+        on_token_change=chosen,
+        on_need_change=needs,
+    )
     st.session_state[_CONTENT] = content
     needed = st.session_state.get(asked)
     if needed is not None and needed["content"] == content:
         _feed(key=f"{key}_feed", data=_answer(needed, recording, beside))
+
+
+@st.fragment
+def stored_explorer(packed: str, key: str) -> None:
+    """Draw the explorer of recordings whose files are elsewhere, from what an exported file holds of them, and keep
+    what is chosen in the address.
+    """
+    address.keep()
+    unpacked = _unpacked(packed, tuple(sorted(_given(key, ()).items())))
+    _mount(key=key, data=unpacked, on_view_change=partial(_keep_view, key, content_of(unpacked)))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _unpacked(packed: str, state: tuple[tuple[str, str], ...]) -> bytes:
+    return unpacked_text(packed, dict(state))
 
 
 def play_once(job_id: str) -> None:
@@ -225,15 +244,30 @@ def _names(recordings: list[Recording]) -> list[str]:
     return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, 1)]
 
 
-def _given(key: str, recording: Recording, beside: Recording | None) -> dict[str, str]:
-    """What the address asks to show, unless the explorer wrote it there itself: that is not said to it again."""
+def _given(key: str, of: tuple[str | None, ...]) -> dict[str, str]:
+    """What the address asks to show, unless the explorer wrote it there itself: that is not said to it again. of: the
+    recordings shown.
+    """
     kept = f"{key}_given"
     named = {name: value for name in NAMED if (value := address.named(name)) is not None}
-    of = (recording.key, None if beside is None else beside.key)
     before = st.session_state.get(kept)
     if before is None or before["of"] != of or named not in (before["state"], before["said"]):
         before = st.session_state[kept] = {"of": of, "state": named, "said": named}
     return dict(before["state"])
+
+
+def _said(key: str, content: str, what: str) -> dict[str, Any] | None:
+    """What the browser said, unless it was of a recording that came into view before."""
+    view = st.session_state.get(key)  # None where the reader has left the page meanwhile
+    told = None if view is None else view[what]
+    return told if told and told.get("content") == content else None
+
+
+def _keep_view(key: str, content: str) -> None:
+    """Put into the address where the explorer is."""
+    told = _said(key, content, "view")
+    if told is not None:
+        _to_address(key, told["address"])
 
 
 def _to_address(key: str, said: dict[str, Any]) -> None:
