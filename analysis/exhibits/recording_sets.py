@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES, SetAnswer, movement_nulls
+from analysis.findings.layers import SetAnswer
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -28,10 +28,10 @@ from analysis.recording.set_tables import (
 from analysis.recording.set_words import KIND_LABELS, number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, null_name
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
-from analysis.words import in_sentence, listed, percent
+from analysis.words import in_sentence, percent
 
 PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance", "life")
 """Measures that the figure of movement shows, of `MOVES` and the life of a sink; the tables hold all."""
@@ -52,63 +52,37 @@ def noise_of(sets: Iterable[RecordingSet]) -> str:
     return "uniform" if noises == {"uniform"} else "mask"
 
 
-def layers_by_kind(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> Exhibit:
-    """Return the figure of which tokens each layer's sinks are and how they move, a row a model. told: of `answers`,
-    which say in which layers sinks move more than every null.
-    """
-    return layers_shown(kind_table(sets), movement_table(sets), prompts_of(sets), told or {})
+def layers_by_kind(sets: Sets) -> Exhibit:
+    """Return the figure of which tokens each layer's sinks are, a panel a model."""
+    return layers_shown(kind_table(sets), prompts_of(sets))
 
 
 def each_by_layer(sets: Sets, told: Mapping[str, SetAnswer]) -> list[Exhibit]:
-    """Return the same, a figure per model on common axes, with what its layers show as its finding."""
+    """Return the same, a figure per model, with what its layers show as its finding. told: of `answers`."""
     kinds = kind_table(sets)
-    models = layer_rows(kinds, movement_table(sets), told)
     return [
         replace(
-            _of_layers([model], models, kinds[kinds["model"] == model.name], {model.name: sets[model.name].prompts}),
-            title=model.name,
-            finding=finding_of("sinks of a set", told[model.name], place == 0),
+            layers_shown(kinds[kinds["model"] == name], {name: recordings.prompts}),
+            title=name,
+            finding=finding_of("sinks of a set", told[name], place == 0),
         )
-        for place, model in enumerate(models)
+        for place, (name, recordings) in enumerate(sets.items())
     ]
 
 
-def layers_shown(
-    kinds: pd.DataFrame, moved: pd.DataFrame, prompts: Mapping[str, int], told: Mapping[str, SetAnswer] | None = None
-) -> Exhibit:
-    """Return the figure of `layers_by_kind` of the tables of sets. prompts: by model."""
-    return _of_layers(layer_rows(kinds, moved, told or {}), (), kinds, prompts)
-
-
-def _of_layers(
-    models: Sequence[layer_kinds.LayerKinds],
-    beside: Sequence[layer_kinds.LayerKinds],
-    kinds: pd.DataFrame,
-    prompts: Mapping[str, int],
-) -> Exhibit:
+def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
+    """Return the figure of `layers_by_kind` of the table of sets. prompts: by model."""
     counted = ", ".join(f"{count} ({name})" for name, count in prompts.items())
-    moving = [model.births for model in models if model.births is not None]
-    judged = any(births.tested for births in moving)
-    band = f" Grey: the range of the nulls ({listed(_NULLS)})." if moving else ""
-    if judged:
-        band = (
-            f" Grey: new sinks per step that at least one null explains ({listed(_NULLS)}), by joint 95 % intervals of "
-            "the differences. It ends at the edge where it goes beyond the axis. "
-            "A dot to the right of it: significantly more than every null."
-        )
     row = KIND_MEASURES["portion"]
     return Exhibit(
         "The sinks of each layer",
-        f"Bars: of which kind a layer's sinks are, beneath all tokens.{band} Means over prompts: {counted}. "
+        f"Of which kind a layer's sinks are, beneath all tokens. Means over prompts: {counted}. "
         f"Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} everywhere have no bar.",
-        layer_kinds.layer_kinds(models, beside),
+        layer_kinds.layer_kinds(layer_rows(kinds)),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
         name="layers-by-kind",
     )
-
-
-_NULLS = [null.title for name, null in MOVEMENT_NULLS.items() if name != PLACES]
 
 
 def strengths(sets: Sets) -> Exhibit:
@@ -122,7 +96,7 @@ def strengths(sets: Sets) -> Exhibit:
         shares, portions = (bands.of("trained", measure, *bands.kinds) for measure in (row.title, _PORTION))
         rare = np.nan_to_num(portions.value) < layer_kinds.LEAST_PORTION
         shown = Estimates(*(np.where(rare, np.nan, part) for part in (shares.value, shares.low, shares.high)))
-        others = {MOVEMENT_NULLS[null].title: bands.together(null, row.title) for null in recordings.weight_nulls}
+        others = {MOVEMENT_NULLS[null].called: bands.together(null, row.title) for null in recordings.weight_nulls}
         models.append(layer_kinds.KindStrengths(name, labels, shown, bands.together("trained", row.title), others))
     return Exhibit(
         "How strong the sinks are, by kind",
@@ -148,11 +122,11 @@ def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence
     panels = []
     for measure in measures:
         rows = moved[moved["measure"] == measure.title]
-        bands = {str(of): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
+        bands = {null_name(str(of)): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
         if OBSERVED in bands:
             title = f"{life.title} ({life.unit})" if measure is life else measure.title
             panels.append(layer_kinds.MovePanel(title, bands.pop(OBSERVED), bands, measure.percent))
-    nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
+    nulls = " ".join(f"{null.called.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
     caveat = f" {CENTROID_CAVEAT}" if "centroid-variance" in shown else ""
     return Exhibit(
         f"How the sinks of {in_sentence(name)} move",
@@ -290,9 +264,8 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
 _PORTION, _TOKENS = (KIND_MEASURES[name].title for name in ("portion", "tokens"))
 
 
-def layer_rows(kinds: pd.DataFrame, moved: pd.DataFrame, told: Mapping[str, SetAnswer]) -> list[layer_kinds.LayerKinds]:
-    """Return what the figure shows of every model. told: as of `layers_by_kind`."""
-    movements = dict(iter(moved.groupby("model"))) if len(moved) else {}
+def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
+    """Return what the figure shows of every model."""
     rows = []
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
@@ -303,24 +276,9 @@ def layer_rows(kinds: pd.DataFrame, moved: pd.DataFrame, told: Mapping[str, SetA
                 [KIND_LABELS.get(kind, kind) for kind in bands.kinds],
                 np.nan_to_num(bands.of("trained", _PORTION, *bands.kinds).value),
                 tokens if np.isfinite(tokens).all() else None,
-                _births(movements[name], told.get(str(name))) if name in movements else None,
             )
         )
     return rows
-
-
-def _births(moved: pd.DataFrame, answer: SetAnswer | None) -> layer_kinds.Births | None:
-    """Return the new sinks of a model's layers beside the nulls; None where they were not measured."""
-    rows = moved[moved["measure"] == MOVES[MOVES_BY].title]
-    bands = {str(of): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
-    if OBSERVED not in bands:
-        return None
-    observed, nulls = bands[OBSERVED], {null: bands[null].value for null in _NULLS if null in bands}
-    if answer is not None and movement_nulls(answer.layers):
-        low, high = np.array([one.expected for one in answer.layers]).T
-        return layer_kinds.Births(observed, low, high, nulls, tested=True)
-    ends = np.array([*nulls.values(), np.full(len(observed.value), np.nan)])
-    return layer_kinds.Births(observed, np.fmin.reduce(ends), np.fmax.reduce(ends), nulls)
 
 
 class _Bands:

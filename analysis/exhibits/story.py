@@ -14,11 +14,13 @@ from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
     accuracies,
+    by_attention,
     called,
     changes_told,
     discounts,
     factor,
     needs,
+    of_cost,
     outcomes_of,
     per_unit,
     position,
@@ -28,6 +30,7 @@ from analysis.exhibits.story_parts import (
     text_changed,
     text_effect,
     text_in_words,
+    won_back,
 )
 from analysis.figures.story import Answer, Story, charts
 from analysis.findings import said_of
@@ -154,13 +157,18 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tup
         return lead, told, "" if unit else f"{lead.removesuffix('.')}; at equal attention, no."
     sides = {control: -side_of(text_effect(causes, control)) for control in amounts}  # 1: the text changes more
     decision = decide(predictions[MASS], rules.shift_of(spec, "divergence"))
-    brief = "no" if decision != CANNOT_TELL else "this study cannot tell"
+    beside = "no" if decision != CANNOT_TELL else "this study cannot tell"
     if sides[MASS] > 0 and decision != CANNOT_TELL:
-        brief = "predictions and text disagree"
+        beside = "predictions and text disagree"
+    brief = "" if unit else f"{lead.removesuffix('.')}; at equal attention, {beside}."
+    by_unit = by_attention(causes)
+    if by_unit and levels:
+        of_count = changes_told([cause for cause in causes if cause.control != MASS])
+        return lead, f"{of_count[0].upper()}{of_count[1:]}. {by_unit} At equal attention, {beside}.", brief
     first = f"{levels[0].upper()}{levels[1:]}" if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}"
     less = {WORSE: "predictions change less", EQUIVALENT: "predictions change about as much"}
     rest = less.get(decision, "this study cannot tell whether predictions change more")
-    return (lead, f"{first}, where {rest}.", "" if unit else f"{lead.removesuffix('.')}; at equal attention, {brief}.")
+    return lead, f"{first}, where {rest}.", brief
 
 
 def _apart(amounts: Mapping[str, str]) -> list[str]:
@@ -199,21 +207,26 @@ def _discount(findings: Findings) -> Answer | None:
     lead, brief, margin = lead_of(set(outcomes.values())), "", POINTS.margin(rules.margin_of(findings))
     if set(outcomes.values()) == {EQUIVALENT}:
         lead, brief = f"No: less than {margin}.", f"No: accuracy changes by less than {margin}."
-        if any(one.shown and one.value > 0 for one in effects.values()):
+        gains, back = any(one.shown and one.value > 0 for one in effects.values()), won_back(findings, by_setting)
+        if gains:
             lead = f"Not by {margin} or more."  # significant, and too small to matter
+        if back is not None and back[1] > rules.margin_of(findings):
+            lead = brief = f"{'Little' if gains else 'No'}: at {back[0]} it wins back {of_cost(*back[1:])}."
     elif set(outcomes.values()) in ({BETTER}, {WORSE}):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
-    return Answer("Does discounting them help?", lead, sentence, brief)
+    return Answer("Does counting them less help pruning?", lead, sentence, brief)
 
 
 def _pruned(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     """Tell the accuracy of the dense model, and of the pruned ones without and with the discount, at each setting with
     the difference; differences alone where the study does not hold the accuracies.
     """
-    told = {name: interval_words(contrast.effect) for name, contrast in by_setting.items()}
+    back = won_back(findings, by_setting)
+    first = next(iter(by_setting)) if back is None else back[0]
+    ordered = {first: by_setting[first], **by_setting}
+    told = {name: interval_words(contrast.effect) for name, contrast in ordered.items()}
     later = {name: words.replace(f" {POINTS.name}", "", 1) for name, words in list(told.items())[1:]}
-    first, *_ = told
     at = first.replace(" %", " % of weights", 1)
     levels = {name: accuracies(findings, contrast) for name, contrast in by_setting.items()}
     pairs = {name: [share(float(np.mean(values))) for values in both] for name, both in levels.items() if both[0]}

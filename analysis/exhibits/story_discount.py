@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, share, spread
+from analysis.exhibits.story_parts import accuracies, discounts, needs, of_cost, outcomes_of, share, spread, won_back
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
@@ -119,7 +119,7 @@ def accuracy(findings: Findings) -> Told | None:
     )
     return Told(
         "accuracy",
-        _accuracy_title(outcomes, margin),
+        _accuracy_title(findings, by_setting, outcomes, margin),
         levels or differences,
         " ".join(beats),
         tuple(beats),
@@ -199,7 +199,9 @@ def _differences(by_setting: Mapping[str, Contrast], noise: Mapping[str, Contras
 _VERBS = {BETTER: "raises accuracy", WORSE: "lowers accuracy"}
 
 
-def _accuracy_title(outcomes: Mapping[str, str], margin: float) -> str:
+def _accuracy_title(
+    findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str], margin: float
+) -> str:
     """Return the title, by the decisions at all settings."""
     by_outcome: dict[str, list[str]] = {}
     for name, outcome in outcomes.items():
@@ -208,6 +210,9 @@ def _accuracy_title(outcomes: Mapping[str, str], margin: float) -> str:
     if only == CANNOT_TELL:
         return "This study cannot tell whether the discount changes accuracy"
     if only == EQUIVALENT:
+        back = won_back(findings, by_setting)
+        if back is not None and back[1] > margin:
+            return f"At {back[0]} sparsity the discount wins back {of_cost(*back[1:])}"
         return f"The discount changes accuracy by less than {least}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"

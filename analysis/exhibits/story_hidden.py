@@ -7,7 +7,15 @@ from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, changes_told, per_unit, spec_of, text_changed, tokens_more, tone
+from analysis.exhibits.story_parts import (
+    by_attention,
+    called,
+    changes_told,
+    per_unit,
+    spec_of,
+    text_changed,
+    tokens_more,
+)
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import WHERE, disagreement, side_of
@@ -114,7 +122,7 @@ def _disagree(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "It measures change, not quality; one seed of the sampler."
+        return "Change, counted after the texts are aligned, not quality; one seed of the sampler."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -147,23 +155,13 @@ def _no_more_than_random(causes: Sequence[Cause]) -> str:
     return f" With random weights, no less: {' '.join(tokens_more(own.untrained))}."
 
 
-def _by_attention(causes: Sequence[Cause]) -> str:
-    """Tell, as a further sentence, how much of the text changes per unit of attention hidden; empty where that was not
-    measured. causes: of one model.
-    """
-    effect = next((one.effect for one in causes if (one.measure, one.control) == ("aligned", UNIT)), None)
-    if effect is None or effect.low != effect.low:
-        return ""
-    return f" Per unit of attention, {' '.join(tokens_more(effect))}{'' if side_of(effect) else ', not significant'}."
-
-
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome. causes: of
     the same model.
     """
     over, text = f"Over {own.effect.n} prompts", text_changed(causes)
     if levels := changes_told(causes, brief=True, after=" of 100 tokens change"):
-        return f"{over}, {levels}.{_by_attention(causes)}{_no_more_than_random(causes)}"
+        return f"{over}, {levels}. {by_attention(causes)}{_no_more_than_random(causes)}".strip()
     if text:
         beside = f", and {text[MASS]} than hiding others with as much attention" if MASS in text else ""
         return f"{over}, hiding the sinks changes {text[COUNT]} of 100 tokens than hiding as many others{beside}."
@@ -194,7 +192,7 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
             for one in findings.causes
             if (one.model, one.measure) == (cause.model, cause.measure)
         }
-        rows = [(label, those[name], tone(findings, cause.model)) for name, label in _AGAINST.items() if name in those]
+        rows = [(label, those[name], charts.MODEL) for name, label in _AGAINST.items() if name in those]
         rows += [(_UNTRAINED, cause.untrained, charts.NULL)] if cause.untrained is not None else []
         marks = tuple(
             Mark(
@@ -226,11 +224,7 @@ def _tokens(findings: Findings) -> Markup:
         those = {
             cause.control: cause for cause in findings.causes if (cause.model, cause.measure) == (model, "aligned")
         }
-        rows = [
-            (label, those[control].effect, tone(findings, model))
-            for control, label in _AGAINST.items()
-            if control in those
-        ]
+        rows = [(label, those[control].effect, charts.MODEL) for control, label in _AGAINST.items() if control in those]
         untrained = those[COUNT].untrained if COUNT in those else None
         rows += [(_UNTRAINED, untrained, charts.NULL)] if untrained is not None else []
         marks = tuple(

@@ -6,22 +6,13 @@ from typing import Any
 import numpy as np
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import (
-    called,
-    layer_names,
-    movement_rows,
-    null_name,
-    number,
-    recordings,
-    spec_of,
-    spread,
-    tone,
-)
+from analysis.exhibits.story_parts import called, layer_names, movement_rows, number, recordings, spec_of, spread
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
+from analysis.findings.layers import PLACES
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import MOVES
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, null_name
 from analysis.study.findings import Findings
 from analysis.words import listed
 
@@ -35,123 +26,93 @@ def movement(findings: Findings) -> Told | None:
         if "observed" not in births:
             continue
         by_model[model] = births
-        marks = [_births_mark("observed", births["observed"], tone(findings, model), beat)]
-        drawn = [null.title for null in MOVEMENT_NULLS.values() if not null.weights and null.title in births]
-        drawn += _strongest_weights(births)
-        marks += [_births_mark(null_name(title), births[title], charts.NULL, beat) for title in drawn]
+        marks = [_births_mark("observed", births["observed"], charts.MODEL, beat)]
+        marks += [
+            _births_mark(MOVEMENT_NULLS[null].called, rows, charts.NULL, beat) for null, rows in _nulls(births).items()
+        ]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
     observed = by_model[source]["observed"]
-    fixed, positions = (by_model[source].get(MOVEMENT_NULLS[name].title) for name in ("fixed", "shuffled"))
-    value = float(np.mean([row["value"] for row in observed]))
+    nulls = _nulls(by_model[source])
+    value = _mean_of(observed)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     rate = story_meanings.rate(value, steps)
-    hardest = (_strongest_weights(by_model[source]) or [""])[0]
-    beats = [f"A layer gains {number(value)} new sinks per step{_beside(observed, fixed, positions)}."]
-    beats += [_hardest(observed, hardest, by_model[source][hardest])] if hardest else []
+    hardest = max(nulls, key=lambda null: _mean_of(nulls[null]), default="")
+    beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls)}".strip()]
+    beats += [_hardest(observed, MOVEMENT_NULLS[hardest].called, nulls[hardest])] if len(nulls) > 1 else []
     others = [model for model in by_model if model != source]
-    beats += [f"{names[model]}: {_mean(by_model[model]['observed'])}." for model in others]
+    beats += [_other(names[model], by_model[model]) for model in others]
     notes = [
         f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
         for model, births in by_model.items()
         for of, rows in births.items()
     ]
-    sharp = MOVEMENT_NULLS["matched"]
-    if any(sharp.title in births for births in by_model.values()):
-        notes.append(f"{null_name(sharp.title).capitalize()}: {sharp.sentence}.")
+    notes += [f"{MOVEMENT_NULLS[null].called.capitalize()}: {MOVEMENT_NULLS[null].sentence}." for null in nulls]
     return Told(
         "movement",
-        _moves(observed, fixed, rate) + _but(by_model[source], fixed),
+        f"A layer gains {rate}{_but(by_model[source])}",
         charts.bars(groups, "new sinks per layer and step, mean over layers", dot="one layer"),
-        "; ".join(
-            f"{names[model]}, {null_name(of)}: {_mean(rows)}"
-            for model, births in by_model.items()
-            for of, rows in births.items()
-        ),
+        "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
         plays=True,
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=beats[1 if hardest else 0],
+        takeaway=beats[0],
         summary=Summary(
             "New sinks per layer and step",
             number(value),
-            "; ".join(
-                [f"{_mean(rows)} {of}" for rows, of in ((fixed, "by writing alone"),) if rows]
-                + ([f"{_mean(by_model[source][hardest])} with {null_name(hardest)}"] if hardest else [])
-            ),
+            f"at most {_mean(nulls[hardest])} by chance ({MOVEMENT_NULLS[hardest].called})" if nulls else "",
         ),
     )
-
-
-def _strongest_weights(births: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """The title of the other weights whose sinks move most, the hardest to exceed; empty where none were drawn."""
-    titles = [null.title for null in MOVEMENT_NULLS.values() if null.weights and null.title in births]
-    return [max(titles, key=lambda title: float(np.mean([row["value"] for row in births[title]])))] if titles else []
 
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def _moves(observed: Rows, fixed: Rows | None, rate: str) -> str:
-    """Return whether sinks move more than the writing of tokens explains, in every layer, in some or in none. rate: of
-    new sinks, in words.
-    """
-    above = [] if fixed is None else _layers_above(observed, fixed)
-    if fixed is None:
-        return f"A layer gains {rate}"
-    if len(above) == len(observed):
-        return f"A layer gains {rate}, more often than writing explains"
-    if above:
-        return f"Only in {layer_names(above)} do new sinks appear more often than the writing of tokens explains"
-    if len(_layers_above(fixed, observed)) == len(observed):
-        return f"A layer gains {rate}, less than writing alone would give"
-    return "No layer is shown to gain sinks more often than the writing of tokens explains"
+def _nulls(births: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Return what each null of chance predicts, by its name: all but random positions, where sinks move most."""
+    return {
+        name: births[null.title] for name, null in MOVEMENT_NULLS.items() if name != PLACES and null.title in births
+    }
 
 
-def _but(births: Mapping[str, Rows], fixed: Rows | None) -> str:
-    """Return in which layers all untrained weights are exceeded, as the end of the title, where writing alone is
-    exceeded in every layer; empty elsewhere.
+def _but(births: Mapping[str, Rows]) -> str:
+    """Return in which layers sinks appear more often than by every null, as the end of a sentence; empty where there is
+    none to hold them against.
     """
-    observed, nulls = births["observed"], [null.title for null in MOVEMENT_NULLS.values() if null.weights]
-    if fixed is None or not births.keys() & set(nulls) or len(_layers_above(observed, fixed)) < len(observed):
+    observed, nulls = births["observed"], _nulls(births)
+    if not nulls:
         return ""
-    above = [_layers_above(observed, births[title]) for title in nulls if title in births]
-    all_of = [layer for layer in above[0] if all(layer in layers for layers in above)]
-    if len(all_of) == len(observed):
-        return "; every layer exceeds all untrained weights"
-    exceed = "exceeds" if len(all_of) < 2 else "exceed"
-    return f"; {f'only {layer_names(all_of)}' if all_of else 'no layer'} {exceed} all untrained weights"
+    above = [set(_layers_above(observed, rows)) for rows in nulls.values()]
+    layers = [row["layer"] for row in observed if all(row["layer"] in those for those in above)]
+    where = "every layer" if len(layers) == len(observed) else layer_names(layers) or "no layer"
+    if all(len(_layers_above(rows, observed)) == len(observed) for rows in nulls.values()):
+        return ", in every layer less than chance"
+    only = "only " if 0 < len(layers) <= len(observed) / 2 else ""
+    return f", {only}in {where} more than chance"
 
 
-def _hardest(observed: Rows, hardest: str, null: Rows) -> str:
-    """Tell the untrained weights that gain most sinks, and in which layers the model gains more and fewer."""
+def _other(name: str, births: Mapping[str, Rows]) -> str:
+    """Tell how many sinks a layer of another model gains, beside the null that gains most."""
+    most = max(_nulls(births).values(), key=_mean_of, default=None)
+    return f"{name}: {_mean(births['observed'])}{'' if most is None else f', chance at most {_mean(most)}'}."
+
+
+def _chance(nulls: Mapping[str, Rows]) -> str:
+    """Tell what each null predicts; empty where there is none."""
+    told = [f"{_mean(rows)} ({MOVEMENT_NULLS[name].called})" for name, rows in nulls.items()]
+    return f"Chance gives {listed(told)}." if told else ""
+
+
+def _hardest(observed: Rows, called: str, null: Rows) -> str:
+    """Tell in which layers the model gains more and fewer than by the null that gains most. called: its name."""
     above, below = _layers_above(observed, null), _layers_above(null, observed)
     told = ", ".join(
         f"{side} in {layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
     )
-    told = f"the model {told}" if told else "no layer differs significantly"
-    return f"The strictest baseline, {null_name(hardest)}, gains {_mean(null)}: {told}."
-
-
-def _beside(observed: Rows, fixed: Rows | None, positions: Rows | None) -> str:
-    """Return how many would appear under the nulls, as the end of a sentence."""
-    told = [] if fixed is None else [f"{_mean(fixed)} if only writing moved them"]
-    told += [] if positions is None else [f"{_mean(positions)} at random positions"]
-    if not told:
-        return ""
-    stay = positions is not None and _mostly_stay(observed, positions)
-    return f", {listed(told)}{': most stay' if stay else ''}"
-
-
-def _mostly_stay(observed: Rows, positions: Rows) -> bool:
-    """Return whether fewer than half of the sinks are new in a step, in every layer: a layer has at least as many sinks
-    as appear in it at random positions.
-    """
-    drawn = {row["layer"]: row["low"] for row in positions}
-    return all(row["high"] < 0.5 * drawn.get(row["layer"], 0.0) for row in observed)
+    return f"Beside the strictest, {called}: {told or 'no layer differs significantly'}."
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:
@@ -165,8 +126,7 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
 
 def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, beat: int) -> Mark:
     values = [row["value"] for row in rows]
-    told = f"{_mean(rows)} ({spread(min(values), max(values), number)})"
-    return Mark(label, float(np.mean(values)), told, tone_of, dots=tuple(values), beat=beat)
+    return Mark(label, _mean_of(rows), _mean(rows), tone_of, dots=tuple(values), beat=beat)
 
 
 def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -175,8 +135,12 @@ def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{_mean(rows)} (layers {spread(min(values), max(values), number)})"
 
 
-def _mean(rows: Sequence[Mapping[str, Any]]) -> str:
-    return number(float(np.mean([row["value"] for row in rows])))
+def _mean_of(rows: Rows) -> float:
+    return float(np.mean([row["value"] for row in rows]))
+
+
+def _mean(rows: Rows) -> str:
+    return number(_mean_of(rows))
 
 
 def _layers_above(observed: Sequence[Mapping[str, Any]], null: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,6 @@ from analysis.figures.story import charts
 from analysis.findings.ablations import side_of
 from analysis.models.registry import entry
 from analysis.recording.playback import UNDECIDED, Played, unpacked
-from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import METHODS, StudySpec
 from analysis.statistics.decisions import POINTS, Unit, decide, seen
 from analysis.statistics.differences import Difference
@@ -60,11 +59,6 @@ def within(findings: Findings, source: str) -> str:
     """Return the name of a model within a sentence, as `the diffusion model`."""
     name = called(findings).get(source, source)
     return name if name == source else f"the {name[0].lower()}{name[1:]}"
-
-
-def tone(findings: Findings, source: str) -> str:
-    """Return the tone of a model's marks."""
-    return charts.MODEL if source == spec_of(findings).model.source else charts.REFERENCE
 
 
 def spec_of(findings: Findings) -> StudySpec:
@@ -177,7 +171,18 @@ def per_unit(causes: Sequence[Cause]) -> str:
     return f"per unit of attention, {_PER_UNIT.get(frozenset(sides - {0}), 'predictions and text disagree')}"
 
 
-_PER_UNIT = {frozenset[int](): "not shown", frozenset({1}): "too", frozenset({-1}): "less"}
+def by_attention(causes: Sequence[Cause]) -> str:
+    """Return how many more tokens of the text change per unit of attention hidden, and what would have been detected
+    where that is not significant; empty where that was not measured. causes: of one model.
+    """
+    effect = next((one.effect for one in causes if (one.measure, one.control) == ("aligned", UNIT)), None)
+    if effect is None or effect.low != effect.low:
+        return ""
+    could = "" if side_of(effect) else _could_see(effect)
+    return f"Per unit of attention, {' '.join(tokens_more(effect))}{could}."
+
+
+_PER_UNIT = {frozenset[int](): "no difference seen", frozenset({1}): "too", frozenset({-1}): "less"}
 
 
 def _unseen(effects: Sequence[Difference], before: str = " (", detectable: bool = True) -> str:
@@ -190,8 +195,13 @@ def _unseen(effects: Sequence[Difference], before: str = " (", detectable: bool 
     which = (
         "" if len(open_ones) == len(effects) else "the first is " if open_ones[0] is effects[0] else "the second is "
     )
-    could = seen(open_ones[0], POINTS if open_ones[0].detectable() >= 1 else _OF_100) if detectable else ""
+    could = _could_see(open_ones[0]) if detectable else ""
     return f"{before}{which}not significant{could}{')' if before.endswith('(') else ''}"
+
+
+def _could_see(effect: Difference) -> str:
+    """Return which difference would have been detected, as the end of a clause."""
+    return seen(effect, POINTS if effect.detectable() >= 1 else _OF_100)
 
 
 _OF_100 = Unit("tokens", 100.0, 0)
@@ -254,6 +264,30 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
     return {name: decide(one.effect, rules.margin_of(findings), above) for name, one in by_setting.items()}
 
 
+def won_back(findings: Findings, by_setting: Mapping[str, Contrast]) -> tuple[str, float, float] | None:
+    """Return the setting at which pruning without the discount costs most, this cost, and the most that the discount
+    wins back of it by its interval; None where the study does not hold the accuracies. Shares of accuracy.
+    """
+    dense = 0.0 if findings.pruning is None else findings.pruning.dense
+    costs = {
+        name: dense - sum(without) / len(without)
+        for name, contrast in by_setting.items()
+        if (without := accuracies(findings, contrast)[0])
+    }
+    if costs.keys() != by_setting.keys() or not costs:
+        return None
+    name = max(costs, key=lambda setting: costs[setting])
+    return name, costs[name], max(by_setting[name].effect.high, 0.0)
+
+
+def of_cost(cost: float, won: float) -> str:
+    """Return how much of the cost of pruning is won back, as `at most 1.0 of the 21 points that pruning costs`. Shares
+    of accuracy.
+    """
+    at_most = f"at most {100 * won:.1f}" if won >= 0.0005 else "none"
+    return f"{at_most} of the {100 * cost:.{0 if cost >= 0.0995 else 1}f} points that pruning costs"
+
+
 def needs(findings: Findings) -> tuple[str, ...]:
     """Tell what it would take to settle what the study cannot tell about the discount."""
     return tuple(f"{name}: {one.needs}" for name, one in discounts(findings).items() if one.needs)
@@ -269,16 +303,3 @@ def layer_names(layers: Sequence[str]) -> str:
 def movement_rows(findings: Findings, source: str) -> list[Mapping[str, Any]]:
     """Return the rows on how the sinks of a model move."""
     return [row for row in findings.tables.get("movement", ()) if row["model"] == source]
-
-
-_NULLS = MappingProxyType(
-    {
-        MOVEMENT_NULLS["fixed"].title: "writing of tokens alone",
-        MOVEMENT_NULLS["matched"].title: "equally sharp random weights",
-    }
-)
-
-
-def null_name(title: str) -> str:
-    """Return what the story calls a null of movement, by its title."""
-    return _NULLS.get(title, title)

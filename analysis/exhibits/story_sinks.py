@@ -11,15 +11,14 @@ from analysis.exhibits.story_parts import (
     factor,
     layer_names,
     movement_rows,
-    null_name,
     position,
     recordings,
     share,
     spec_of,
     spread,
-    tone,
     within,
 )
+from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
@@ -68,9 +67,7 @@ def sink(findings: Findings) -> Told | None:
             Group(
                 name,
                 (
-                    Mark(
-                        "its sinks", held, f"{share(held)} of attention", tone(findings, track.title), beat=len(beats)
-                    ),
+                    Mark("its sinks", held, f"{share(held)} of attention", charts.MODEL, beat=len(beats)),
                     Mark(
                         "an even split",
                         even,
@@ -133,13 +130,12 @@ class _Masked:
     both: int
     becoming: float
     of_sinks: float
-    of_all: float
 
     @classmethod
     def of(cls, track: Played, at: int) -> "_Masked":
         """Count those of a recording and of its frame `at`."""
         masked = ((track.flags & UNDECIDED) > 0)[:-1]
-        sinks, there = track.sinks[:-1], (track.mass > 0)[:-1]
+        sinks = track.sinks[:-1]
         both = (masked & sinks).sum()
         return cls(
             int(sinks[at].sum()),
@@ -147,7 +143,6 @@ class _Masked:
             int((masked[at] & sinks[at]).sum()),
             float(both / max(masked.sum(), 1)),
             float(both / max(sinks.sum(), 1)),
-            float(masked.sum() / max(there.sum(), 1)),
         )
 
     @property
@@ -185,25 +180,23 @@ def _sinks_take(track: Played, at: int) -> str:
 
 
 def has_sinks(findings: Findings) -> str:
-    """Tell what the model's sinks draw over all prompts, averaged over all layers and within single ones, beside other
-    weights: random ones, and those whose sinks draw most; empty where that was not measured.
+    """Tell what the model's sinks draw over all prompts, averaged over all layers, beside the other weights whose sinks
+    draw most; empty where that was not measured.
     """
     drawn = _drawn(findings)
     if drawn is None:
         return ""
     together = {name: _draws(findings, name).get(ALL_LAYERS) for name in _weights(findings)}
-    by_layer = [value for layer, value in _draws(findings, "trained").items() if layer != ALL_LAYERS]
     known = {name: value for name, value in together.items() if value is not None and name != "trained"}
     own = together.get("trained")
     if own is None or not known:
         return ""
     hardest = max(known, key=lambda name: known[name])
-    layers = f" (layer by layer {factor(min(by_layer))} to {factor(max(by_layer))} ×)" if by_layer else ""
-    told = f"over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split{layers}"
-    names = [name for name in dict.fromkeys(("random", hardest)) if name in known]
-    nulls = [f"{null_name(MOVEMENT_NULLS[name].title)} {factor(known[name])} ×" for name in names]
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
-    return f"This model {has}: {told}; {listed(nulls)}."
+    return (
+        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split; with "
+        f"{MOVEMENT_NULLS[hardest].called}, {factor(known[hardest])} ×."
+    )
 
 
 def _weights(findings: Findings) -> list[str]:
@@ -269,16 +262,13 @@ def place(findings: Findings) -> Told | None:
         return None
     names = called(findings)
     groups = {
-        names.get(model, model): {
-            layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()
-        }
+        names.get(model, model): _of_tokens(findings, model)
+        | {layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()}
         for model, layers in portions.items()
     }
-    masked = _where_masked(portions[source])
+    masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
-    title = f"In {masked} the sinks are masked positions" if masked else _commonest(portions[source])
-    if written and written[0]["low"] > written[1]["high"]:
-        title += f", and {'most' if written[0]['low'] > 0.5 else 'many'} end as their token is written"
+    title = _masked_title(findings, masked, portions[source]) if masked else _commonest(portions[source])
     beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
     notes = [f"{names.get(model, model)}: {_layers_told(layers, shares=True)}." for model, layers in portions.items()]
     beats += list(filter(None, (_together(findings, source, portions[source]),)))
@@ -300,7 +290,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
         " ".join(beats),
         tuple(beats),
-        f"Why is not shown{_by_number(findings)}.",
+        f"It does not say why{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
         (*notes, f"{spec_of(findings).prompts} prompts per model."),
         plays=True,
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
@@ -309,14 +299,36 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-def _by_number(findings: Findings) -> str:
-    """Tell how much of the text shown is masked, as an end of the limits; empty where none of it is."""
-    played = recordings(findings)
-    if not played:
-        return ": while much of a text is masked, many sinks would be masked by number alone"
-    masked = _Masked.of(played[0], 0).of_all
-    told = f": {share(masked)} of positions are masked, so many sinks would be by number alone"
-    return told if masked else ""
+_BY_NUMBER = ": while much of a text is masked, many sinks would be masked by number alone"
+
+
+def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
+    """Return the share of all tokens that is of each kind, as the row of a figure; empty where the study, of an earlier
+    version, does not hold it.
+    """
+    rows = {
+        row["kind"]: row["value"]
+        for row in findings.tables.get("layers", ())
+        if (row["model"], row["layer"], row["measure"], row["weights"])
+        == (source, ALL_LAYERS, KIND_MEASURES["tokens"].title, "trained")
+    }
+    return {ALL_TOKENS: rows} if rows else {}
+
+
+def _masked_title(findings: Findings, masked: str, layers: "Layers") -> str:
+    """Tell which share of the sinks of those layers are masked positions, beside that of all tokens. masked: the layers
+    most of whose sinks are, in words.
+    """
+    of_layers = _masked_rows(layers)
+    shares = [of_layers[layer]["value"] for layer in _mostly_masked(layers)]
+    tokens = sum(
+        value
+        for row in _of_tokens(findings, spec_of(findings).model.source).values()
+        for kind, value in row.items()
+        if kind in _MASKED
+    )
+    beside = f", which are {share(tokens)} of all tokens" if tokens else ""
+    return f"In {masked}, {spread(min(shares), max(shares), share)} of the sinks are masked positions{beside}"
 
 
 def _together(findings: Findings, source: str, layers: "Layers") -> str:
@@ -369,10 +381,14 @@ def _portions(findings: Findings) -> Portions:
     return found
 
 
-def _where_masked(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """The layers most of whose sinks are masked positions, in words."""
-    rows = {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in _MASKED}
-    return layer_names([layer for layer, row in rows.items() if row["low"] is not None and row["low"] > 0.5])
+def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:
+    """The row of masked positions of each layer."""
+    return {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in _MASKED}
+
+
+def _mostly_masked(layers: Layers) -> list[str]:
+    """The layers most of whose sinks are masked positions."""
+    return [layer for layer, row in _masked_rows(layers).items() if row["low"] is not None and row["low"] > 0.5]
 
 
 def _most(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:

@@ -88,8 +88,8 @@ def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
 
 def sink_exhibits(findings: Findings) -> dict[str, Exhibit]:
     """Where the sinks of each model are, layer by layer, and how many by other ways of counting."""
-    layers, counts, moved = (pd.DataFrame(findings.tables.get(name, ())) for name in ("layers", "counts", "movement"))
-    exhibits = {} if layers.empty else {"layers": recording_sets.layers_shown(layers, moved, findings.prompts)}
+    layers, counts = (pd.DataFrame(findings.tables.get(name, ())) for name in ("layers", "counts"))
+    exhibits = {} if layers.empty else {"layers": recording_sets.layers_shown(layers, findings.prompts)}
     return exhibits if counts.empty else exhibits | {"counts": recording_sets.counts_shown(counts)}
 
 

@@ -18,11 +18,9 @@ _APART = 1.4  # rows between that of all tokens and the first layer's
 _LABEL, _LABELLED = 11, 0.13  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
-_BESIDE, _OF_MOVEMENT = 2, 100  # kinds that a line names, and the least rank of a mark of movement
+_BESIDE = 3  # kinds that a line names
 _NAME = 22  # pixels of a model's name above its panels
-_WIDTHS = (0.62, 0.38)
-_ROOM = 1.15  # of the largest number, that an axis reaches to
-_BAND = 0.62  # of a row, that the range of the nulls is high
+_SHARES = (0, 0.25, 0.5, 0.75)  # that the axis names, but its end, which would be cut
 _ROW = 250  # pixels a row of panels
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _WIDTH = 0.5  # of a layer, over which the marks of its series are spread
@@ -50,72 +48,34 @@ class Band(Protocol):
 
 
 @dataclass(frozen=True)
-class Births:
-    """New sinks per step by layer, (L,), beside their nulls. low, high (L,): the range that they explain, NaN where
-    there is none. nulls: what each predicts, by name. tested: what lies beyond the range differs significantly from
-    every null; else it is the range of their means alone.
-    """
-
-    observed: Band
-    low: np.ndarray
-    high: np.ndarray
-    nulls: Mapping[str, np.ndarray]
-    tested: bool = False
-
-    @property
-    def most(self) -> float:
-        """The largest number to be in view; a range that is wider runs to the edge."""
-        return float(np.nanmax([*np.nan_to_num(self.observed.value), 0.1]))
-
-    @property
-    def name(self) -> str:
-        """The name of the range in the legend."""
-        nulls = "the null" if len(self.nulls) == 1 else f"{len(self.nulls)} nulls"
-        return f"range of {nulls}{', 95 %' if self.tested else ''}"
-
-
-@dataclass(frozen=True)
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind. tokens (K,): the same of
-    all tokens, None where that is not known. births: new sinks per step; None where movement was not measured.
+    all tokens, None where that is not known.
     """
 
     name: str
     kinds: Sequence[str]
     portions: np.ndarray
     tokens: np.ndarray | None = None
-    births: Births | None = None
 
 
-ALL_TOKENS, OBSERVED, BEYOND = "all tokens", "new sinks", "more than every null"
-"""Names of the row of all tokens, and of the marks of what was observed within the range of the nulls and beyond it."""
+ALL_TOKENS = "all tokens"
+"""Name of the row of all tokens."""
 
 
-def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) -> go.Figure:
-    """A row of panels per model: which kinds of token each layer's sinks are, beneath those of all tokens, and how many
-    sinks are new per step, upon the range of the nulls. reach: models whose figures stand beside this one, on the
-    same axes.
-    """
-    everyone = [one.births for one in (*models, *reach) if one.births is not None]
-    titles = ["share of the layer's sinks", *(["new sinks per step"] if everyone else [])]
+def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
+    """A panel per model: which kinds of token each layer's sinks are, beneath those of all tokens."""
     rows = max(len(model.portions) + (_APART if model.tokens is not None else 0) for model in models)
     tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
     figure = make_subplots(
         len(models),
-        len(titles),
-        shared_yaxes=True,
-        shared_xaxes="columns",
-        column_widths=_WIDTHS[: len(titles)],
-        horizontal_spacing=0.06,
+        1,
+        shared_xaxes=True,
         vertical_spacing=_BETWEEN / (tall * len(models) + _BETWEEN * (len(models) - 1)),
     )
     named: set[str] = set()
     for number, model in enumerate(models, start=1):
         _kind_bars(figure, model, number, named)
-        if model.births is not None:
-            most = _ROOM * max(one.most for one in everyone)
-            _beside_nulls(figure, model.births, most, number, named)
-            figure.update_xaxes(range=[0, most], nticks=4, row=number, col=2)
         figure.update_yaxes(**_row_axis(model), row=number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
@@ -126,11 +86,9 @@ def layer_kinds(models: Sequence[LayerKinds], reach: Sequence[LayerKinds] = ()) 
     above = _KEY_LINE * lines + _KEY_ROOM + name
     layout(figure, "", "", above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH)
     figure.update_layout(barmode="stack", bargap=0.12, showlegend=False, margin_t=above)
-    figure.update_xaxes(zeroline=False)
+    figure.update_xaxes(zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[percent(value) for value in _SHARES])
     figure.update_yaxes(title_standoff=0)
-    for column, title in enumerate(titles, start=1):
-        figure.update_xaxes(title={"text": wrapped(title, 28), "font_size": 12}, row=len(models), col=column)
-    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5], ticktext=["0", percent(0.5)], col=1)
+    figure.update_xaxes(title={"text": "share of the layer's sinks", "font_size": 12}, row=len(models))
     return figure
 
 
@@ -139,31 +97,25 @@ def _name_marks(figure: go.Figure, shift: float) -> int:
     shift: pixels between the panels and the names.
     """
     named = {trace.name: trace for trace in sorted(figure.data, key=lambda trace: -trace.legendrank)}
-    panels: dict[int, list[str]] = {}
-    for name, trace in sorted(named.items(), key=lambda one: one[1].legendrank):
-        sign = "■" if trace.type == "bar" else "○" if trace.marker.symbol == "circle-open" else "●"
-        column = 1 if trace.legendrank < _OF_MOVEMENT else 2
-        style = f"color:{trace.marker.color};font-size:16px"
-        panels.setdefault(column, []).append(f"<span style='{style}'>{sign}</span> {name}")
-    texts = {}
-    for column, marks in panels.items():
-        wide = _BESIDE if column == 1 else 1
-        texts[column] = ["   ".join(marks[start : start + wide]) for start in range(0, len(marks), wide)]
-    for column, lines in texts.items():
-        figure.add_annotation(
-            x=next(figure.select_xaxes(row=1, col=column)).domain[column - 1],
-            xref="paper",
-            xanchor="left" if column == 1 else "right",  # or a phone would cut them
-            y=1,
-            yref="paper",
-            yanchor="bottom",
-            yshift=shift,
-            align="left",
-            showarrow=False,
-            font_size=12,
-            text="<br>".join(lines),
-        )
-    return max(map(len, texts.values()))
+    marks = [
+        f"<span style='color:{trace.marker.color};font-size:16px'>■</span> {name}"
+        for name, trace in sorted(named.items(), key=lambda one: one[1].legendrank)
+    ]
+    lines = ["   ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
+    figure.add_annotation(
+        x=0,
+        xref="paper",
+        xanchor="left",
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        yshift=shift,
+        align="left",
+        showarrow=False,
+        font_size=12,
+        text="<br>".join(lines),
+    )
+    return len(lines)
 
 
 def _row_axis(model: LayerKinds) -> dict[str, object]:
@@ -212,64 +164,6 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int, named: set[str]) 
             ),
             row=row,
             col=1,
-        )
-        named.add(name)
-
-
-def _beside_nulls(figure: go.Figure, births: Births, most: float, row: int, named: set[str]) -> None:
-    """Draw the observed numbers upon the range of the nulls, which ends at the edge where it goes beyond it."""
-    layers = np.arange(len(births.observed.value))
-    low, high = np.minimum(births.low, most), np.minimum(births.high, most)
-    told = [
-        "<br>".join(
-            f"{as_text(null)}: {values[layer]:.2g}"
-            for null, values in sorted(births.nulls.items(), key=lambda one: -np.nan_to_num(one[1][layer]))
-        )
-        for layer in layers
-    ]
-    if np.isfinite(high).any():
-        figure.add_trace(
-            go.Bar(
-                base=_float(low),
-                x=_float(high - low),
-                y=layers,
-                width=_BAND,
-                orientation="h",
-                name=births.name,
-                legendgroup=births.name,
-                legendrank=_OF_MOVEMENT + 2,
-                showlegend=births.name not in named,
-                marker={"color": REFERENCE, "opacity": 0.5, "line": {"width": 0}},
-                customdata=told,
-                hovertemplate="layer %{y}: what the nulls predict<br>%{customdata}<extra></extra>",
-            ),
-            row=row,
-            col=2,
-        )
-        named.add(births.name)
-    beyond = births.tested & (np.nan_to_num(births.high, nan=np.inf) < births.observed.value)
-    for name, symbol, at in ((OBSERVED, "circle-open", ~beyond), (BEYOND, "circle", beyond)):
-        if not at.any():
-            continue
-        value, low, high = (
-            _float(end)[at] for end in (births.observed.value, births.observed.low, births.observed.high)
-        )
-        figure.add_trace(
-            go.Scatter(
-                x=value,
-                y=layers[at],
-                mode="markers",
-                name=name,
-                legendgroup=name,
-                legendrank=_OF_MOVEMENT,
-                showlegend=name not in named,
-                marker={"color": SINK, "symbol": symbol, "size": 9, "line": {"width": 2, "color": SINK}},
-                customdata=np.stack([low, high], axis=1),
-                hovertemplate="layer %{y}<br>%{x:.3g} new sinks per step (%{customdata[0]:.3g}–%{customdata[1]:.3g})"
-                "<extra></extra>",
-            ),
-            row=row,
-            col=2,
         )
         named.add(name)
 

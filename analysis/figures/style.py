@@ -20,8 +20,8 @@ SELECTED = "#e83e8c"
 # Told apart by protanopes and deuteranopes too, from the grey of references as well, and against both themes' pages.
 SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887", "#586858")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
-# Of tokens, in the order of `KINDS`; none is the orange of sinks.
-KIND_COLORS = (SERIES_COLORS[0], SERIES_COLORS[6], *SERIES_COLORS[2:6])
+# Of tokens, in the order of `KINDS`; none is the orange of sinks, nor a red that says that something is wrong.
+KIND_COLORS = ("#5048e7", "#586858", "#38a778", "#3097ff", "#99820f", "#785887")
 
 
 class Look(NamedTuple):

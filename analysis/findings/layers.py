@@ -27,6 +27,8 @@ IN_IID = f"in {set_counts.IID}"
 """The column with the sinks per step of the null of counts."""
 PLACES = "shuffled"
 """The null whose sinks stand anywhere in every step: the most that could move, which no model is to exceed."""
+CLEARLY = 0.1
+"""A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 LEGEND: Mapping[str, str] = {
     "× uniform": "× uniform: attention to a sink divided by what uniform attention under the model's mask gives it "
     "(corrected share): mean over all sinks of the layer, with its 95 % interval over prompts. In the figure it is "
@@ -55,13 +57,11 @@ class Lead:
 @dataclass(frozen=True)
 class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
-    kinds: names and portions of the sinks, most common first, from 10 % on. lead: of the kinds whose interval lies
-    above their share of all tokens the one that lies furthest above it, '' where none does. strength: corrected share
-    of the sinks with the ends of its interval. attention: the share of the layer's attention that goes to them.
-    outliers:
-    whether a gap or a heavy tail sets them apart, None where that was not tested. births: new sinks per step. expected:
-    the range that the nulls explain, NaN where that was not tested. moved: above a null, below it or neither, by the
-    null's name.
+    kinds: names and portions of the sinks, most common first, from 10 % on. lead: of the kinds that lie
+    significantly, and by `CLEARLY`, above their share of all tokens the one that lies furthest above it, '' where none
+    does. strength: corrected share of the sinks with the ends of its interval. attention: the share of the layer's
+    attention that goes to them. outliers: whether a gap or a heavy tail sets them apart, None where that was not
+    tested. births: new sinks per step. moved: above a null, below it or neither, by the null's name.
     """
 
     layer: int
@@ -73,7 +73,6 @@ class LayerAnswer:
     attention: float
     outliers: bool | None
     births: float
-    expected: tuple[float, float]
     moved: Mapping[str, str]
 
 
@@ -132,11 +131,10 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
     portion = by_kind(recordings, "portion")
     portions, least = np.nan_to_num(portion.value), np.nan_to_num(portion.low)
     tokens = token_shares(recordings)
-    excess = np.where(least > tokens, portions - tokens, -1.0)
+    excess = np.where((least > tokens) & (portions >= tokens + CLEARLY), portions - tokens, -1.0)
     iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
-    expected = _expected(births, family)
     marks = {null: _marks(family.get(f"{MOVES_BY}:{null}"), recordings.layers) for null in MOVEMENT_NULLS}
     return [
         LayerAnswer(
@@ -153,7 +151,6 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
             float(attention.value[layer]),
             None if apart is None else bool(apart[layer]),
             float(births[layer]),
-            (float(expected[0][layer]), float(expected[1][layer])),
             {null: rows[layer] for null, rows in marks.items()},
         )
         for layer in range(recordings.layers)
@@ -165,20 +162,6 @@ def token_shares(recordings: RecordingSet) -> np.ndarray:
     tokens = arrays_of(recordings, "trained")["tokens"].sum(axis=0)
     shares: np.ndarray = tokens / tokens.sum()
     return shares
-
-
-def _expected(births: np.ndarray, family: Mapping[str, Estimates]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the range of new sinks per step, (G,) each end, that the nulls of movement explain: what lies above it is
-    significantly more than each of them predicts, and what lies below it significantly less.
-    """
-    every = [family.get(f"{MOVES_BY}:{null}") for null in MOVEMENT_NULLS if null != PLACES]
-    tested = [one for one in every if one is not None and np.isfinite(one.low).any()]
-    if not tested:
-        nothing = np.full(len(births), np.nan)
-        return nothing, nothing
-    ends = (np.max([one.high for one in tested], axis=0), np.min([one.low for one in tested], axis=0))
-    low, high = (births - end for end in ends)
-    return np.maximum(low, 0.0), high
 
 
 def _marks(difference: Estimates | None, layers: int) -> list[str]:
@@ -276,14 +259,14 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     nulls, every = movement_nulls(layers), beyond_every_null(layers)
     if not nulls:
         return "", ""
-    of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].title
+    of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].called
     if len(every) == len(layers):
         return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}.", ""
     where_not: dict[tuple[int, ...], list[str]] = {}
     for null in nulls:
         numbers = tuple(one.layer for one in layers if one.moved[null] != ABOVE)
         if numbers:
-            where_not.setdefault(numbers, []).append(MOVEMENT_NULLS[null].title)
+            where_not.setdefault(numbers, []).append(MOVEMENT_NULLS[null].called)
     if not every and [len(numbers) for numbers in where_not] == [len(layers)]:
         than = f"any of the {len(nulls)} nulls predicts" if len(nulls) > 1 else _predict(nulls)
         return f"In no layer do sinks move significantly more than {than}.", ""
@@ -306,7 +289,7 @@ def beyond_every_null(layers: Sequence[LayerAnswer]) -> list[int]:
 
 
 def _predict(nulls: Sequence[str]) -> str:
-    return f"{listed([MOVEMENT_NULLS[null].title for null in nulls])} predict"
+    return f"{listed([MOVEMENT_NULLS[null].called for null in nulls])} predict"
 
 
 def _in_sentence(numbers: Sequence[int], count: int) -> str:
@@ -339,7 +322,7 @@ def movement_table(answer: SetAnswer) -> pd.DataFrame:
     return _filled(
         [
             {"layer": str(one.layer), "new per step": number(one.births, False)}
-            | {f"vs {MOVEMENT_NULLS[null].title}": mark for null, mark in one.moved.items()}
+            | {f"vs {MOVEMENT_NULLS[null].called}": mark for null, mark in one.moved.items()}
             for one in answer.layers
         ]
     )

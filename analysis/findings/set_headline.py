@@ -18,7 +18,6 @@ from analysis.recording.set_measures import of_all_kinds
 from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
-from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed
 
 
@@ -36,8 +35,12 @@ def sinks_of_set(answer: SetAnswer, in_headline: bool) -> str:
     """
     if not in_headline:
         return _kinds(answer)
-    others = [f"{_title(lead)} in {_in_layers(lead.layers, answer)}" for lead in answer.leads[1:]]
-    return f"Over-represented elsewhere: {listed(others)}." if others else ""
+    others = [
+        f"{_title(lead)} in {_in_layers(lead.layers, answer)} ({share_range(lead.shares)} against "
+        f"{number(lead.tokens, True)})"
+        for lead in answer.leads[1:]
+    ]
+    return f"Elsewhere more common than among all tokens: {listed(others)}." if others else ""
 
 
 # --- which tokens -----------------------------------------------------------------------------------------------
@@ -89,9 +92,8 @@ def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
             f"{counted(count, what)} {'is' if count == 1 else 'are'} too few to tell whether sinks move more than "
             f"chance ({LEAST_PROMPTS} needed)."
         )
-    by = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].title
     found, layers = beyond_every_null(answer.layers), len(answer.layers)
-    than = f"significantly more than chance ({by})"
+    than = "significantly more than chance"
     beside = "".join(
         f"; in {in_sentence(other)}, in {len(beyond_every_null(told[other].layers)) or 'none'}"
         for other, _ in others[:1]

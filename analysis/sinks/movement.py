@@ -26,13 +26,20 @@ class Coincidence:
 
 @dataclass(frozen=True)
 class MovementNull(Implemented):
-    """A null that movement is compared with. title: for legends; sentence: what it is. One that runs
-    the same inputs through models with other weights has what draws these (analysis/recording/weight_nulls.py).
+    """A null that movement is compared with. title: for legends and tables; sentence: what it is; brief: its name for a
+    reader who is new to it, empty where that is the title. One that runs the same inputs through models with other
+    weights has what draws these (analysis/recording/weight_nulls.py).
     """
 
     name: str
     title: str
     sentence: str
+    brief: str = ""
+
+    @property
+    def called(self) -> str:
+        """The name that sentences give it."""
+        return self.brief or self.title
 
     @property
     def weights(self) -> bool:
@@ -152,6 +159,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "fixed",
         "shares held fixed",
         "every position keeps its mean share while its token's state stays, so that only writing moves sinks",
+        "writing alone",
     ),
     MovementNull(
         "random",
@@ -169,10 +177,18 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "matched",
         "logit-matched random weights",
         "random weights whose attention logits spread as the trained ones do, layer by layer, on the same inputs",
+        "equally sharp random weights",
         implementation="analysis.recording.weight_nulls:matched_like",
     ),
 )
 """What movement is held against."""
+
+
+def null_name(title: str) -> str:
+    """Return what sentences call a null, by its title in tables; anything else is what it is."""
+    return next((null.called for null in MOVEMENT_NULLS.values() if null.title == title), title)
+
+
 WEIGHT_NULLS = tuple(name for name, row in MOVEMENT_NULLS.items() if row.weights)
 """Those that are other weights. Random weights attend almost uniformly, which any trained model beats."""
 

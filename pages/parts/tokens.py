@@ -28,10 +28,8 @@ _STYLE = """<style>
 
 
 def confidence_color(confidence: float) -> str:
-    """Shade of a token by the probability it was chosen with: amber when unsure, blue when sure."""
-    if confidence < 0.5:
-        return f"rgba(240,160,32,{0.12 + 0.36 * (0.5 - confidence) * 2:.2f})"
-    return f"rgba(58,124,232,{0.10 + 0.45 * (confidence - 0.5) * 2:.2f})"
+    """Shade of a token by the probability it was chosen with: the surer, the bluer."""
+    return f"rgba(58,124,232,{0.1 + 0.45 * confidence:.2f})"
 
 
 def states_of(undecided: Sequence[bool], prompt_length: int) -> list[int]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from analysis.exhibits import recording_sets
-from analysis.figures import layer_kinds
 from analysis.figures.export import Exhibit
 from analysis.findings import findings_of, layers
 from analysis.findings.layers import token_shares
@@ -191,14 +190,14 @@ def test_layers_are_named_in_runs(layers: list[int], words: str) -> None:
 def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     sets = {"one": a_set(0), "two": a_set(1, models=0)}
     shown = recording_sets.layers_by_kind(sets)
-    assert {"masked", "word", layer_kinds.OBSERVED, "range of 4 nulls"} <= {trace.name for trace in shown.figure.data}
+    assert {"masked", "word"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
     bars = [trace for trace in shown.figure.data if trace.name == "masked"]
     assert [len(trace.x) for trace in bars] == [LAYERS + 1] * 2, "the baseline of all tokens stands above the layers"
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
     strong = recording_sets.strengths(sets)
-    assert {"masked", "random weights", "logit-matched random weights"} <= {t.name for t in strong.figure.data}
+    assert {"masked", "random weights", "equally sharp random weights"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
     moved = recording_sets.movement("one", sets["one"])
@@ -208,7 +207,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert len(titles) == len(recording_sets.PANELS)
     assert all(len(line) <= 22 for title in titles for line in title.split("<br>"))
     names = {trace.name for trace in moved.figure.data}
-    assert names == {"observed", *(null.title for null in MOVEMENT_NULLS.values())}
+    assert names == {"observed", *(null.called for null in MOVEMENT_NULLS.values())}
     counted = there(recording_sets.counts(sets))
     assert {trace.name for trace in counted.figure.data} >= {"k = 3", "log-normal attention", "3 new tokens"}
     assert set(counted.table["model"]) == {"one", "two"}
@@ -250,19 +249,9 @@ def told(shown: Exhibit) -> list[str]:
     return [shown.title, shown.told, shown.formula, shown.figure.to_json(), shown.table.to_csv()]
 
 
-def test_models_beside_each_other_have_one_axis_and_mark_the_layers_that_exceed_every_null() -> None:
-    moving = a_set(0)
-    moving = changed(moving, trained__births=moving.arrays["trained.births"] * 9)
-    sets = {"one": moving, "two": a_set(1)}
-    told = layers.answers(sets)
-    first, second = recording_sets.each_by_layer(sets, told)
-    assert first.figure.layout.xaxis2.range == second.figure.layout.xaxis2.range, "the same axis of new sinks"
+def test_models_beside_each_other_have_a_figure_and_a_finding_each() -> None:
+    sets = {"one": a_set(0), "two": a_set(1)}
+    first, second = recording_sets.each_by_layer(sets, layers.answers(sets))
     assert (first.title, second.title) == ("one", "two") and set(first.table["model"]) == {"one"}
     assert first.finding != second.finding and second.finding.startswith("In ")
-    edge = first.figure.layout.xaxis2.range[1]
-    for shown, name in ((first, "one"), (second, "two")):
-        [band] = [trace for trace in shown.figure.data if trace.name == "range of 4 nulls, 95 %"]
-        filled = [y for trace in shown.figure.data if trace.name == layer_kinds.BEYOND for y in trace.y]
-        ends = np.array(band.base) + np.array(band.x)
-        assert (ends <= edge + 1e-6).all(), "a wider range ends at the edge"
-        assert filled == layers.beyond_every_null(told[name].layers) and bool(filled) == (name == "one")
+    assert first.figure.layout.xaxis.range == second.figure.layout.xaxis.range == (0, 1)

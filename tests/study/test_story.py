@@ -10,10 +10,11 @@ import pytest
 from analysis.evaluation.ablation_effects import MASS, UNIT
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
-from analysis.exhibits.story_parts import tokens_more
+from analysis.exhibits.story_parts import of_cost, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
@@ -93,22 +94,21 @@ def cannot_tell() -> Findings:
 FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell}
 TITLES = {
     "supports": {
-        "place": "the sinks are masked positions",
-        "movement": "^A layer gains a new sink about every 3 steps, more often than writing explains; only layer 0 "
-        "exceeds all untrained weights$",
+        "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
+        "movement": "^A layer gains a new sink about every 3 steps, only in layer 0 more than chance$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "^A layer gains less than one new sink per text, less than writing alone would give$",
+        "movement": "^A layer gains less than one new sink per text, in every layer less than chance$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": "^Only in layer 7 do new sinks appear more often than the writing of tokens explains$",
+        "movement": "^A layer gains a new sink about every 14 steps, in no layer more than chance$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -206,8 +206,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split \(layer by layer [\d.]+ to [\d.]+ ×\); random weights "
-        r"1\.0 × and equally sharp random weights [\d.]+ ×\.$",
+        r"over 30 prompts they draw [\d.]+ × an even split; with equally sharp random weights, [\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
     tables = rows_of(supports())
@@ -267,8 +266,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             effect = replace(effect, value=unit, low=unit - 0.1, high=unit + 0.1)
             causes.append(causes[0].model_copy(update={"measure": "aligned", "control": UNIT, "effect": effect}))
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        first = "Hiding sinks changes 63 of 100 tokens, hiding as many others 32 (31 more [23, 39]), others of equal "
-        assert answer.sentence.startswith(first)
+        first = "Hiding sinks changes 63 of 100 tokens, hiding as many others 32 (31 more [23, 39])"
+        assert answer.sentence.startswith(f"{first}{', others of equal ' if unit is None else '. Per unit of '}")
         return answer
 
     told = answered(-0.2)
@@ -279,21 +278,27 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert "attention 83 (20 fewer [10, 30]), where" in told.sentence
     assert told.short == "Per token, yes; at equal attention, no."
     assert "attention 68 (5 fewer [−15, +5], not significant), where" in answered(0.05).sentence
-    for unit, words in ((0.01, "not shown"), (-0.2, "too"), (0.2, "less")):
+    for unit, words in ((0.01, "no difference seen"), (-0.2, "too"), (0.2, "less")):
         assert answered(-0.2, unit).short == f"Per token, yes; per unit of attention, {words}."
     (answer, _) = story_of(study).answers
-    assert answer.lead == "Per token, yes; per unit of attention, not shown."
+    assert answer.lead == "Per token, yes; per unit of attention, no difference seen."
+    assert answer.sentence.endswith(
+        "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected. At equal attention, "
+        "predictions and text disagree."
+    )
 
 
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
     assert answer.sentence == (
-        "Pruning 50 % of weights takes accuracy from 93 % to 91 %; counting sinks less (discount), to 91 % (+0.1 "
-        "points [−0.7, +0.9]). Pruning 70 %: 72 % and 72 % (+0.3 [−0.3, +1.0])."
+        "Pruning 70 % of weights takes accuracy from 93 % to 72 %; counting sinks less (discount), to 72 % (+0.3 "
+        "points [−0.3, +1.0]). Pruning 50 %: 91 % and 91 % (+0.1 [−0.7, +0.9])."
     )
+    assert answer.short == "No: at 70 % it wins back at most 1.0 of the 21 points that pruning costs."
     pruning = study.pruning.model_copy(update={"settings": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
+    assert answer.lead == "No: less than 2 points.", "what pruning costs is not known"
     assert answer.sentence == (
         "Counting sinks less while pruning (discount) changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
         "+0.3 [−0.3, +1.0] at 70 % sparsity."
@@ -342,10 +347,14 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
-    assert told.beats[1] == (
-        "The strictest baseline, equally sharp random weights, gains 1.7: the model more in layer 0, fewer in "
-        "layers 1–7."
+    assert told.beats == (
+        "A layer gains 0.29 new sinks per step. Chance gives 0.081 (writing alone), 0.12 (random weights), 0.16 "
+        "(permuted weights) and 1.7 (equally sharp random weights).",
+        "Beside the strictest, equally sharp random weights: more in layer 0, fewer in layers 1–7.",
+        "Left-to-right twin: 0.52, chance at most 0.42.",
     )
+    labels = re.findall(r'<span class="label">([^<]+)</span>', told.figure)
+    assert labels[:5] == ["observed", *(null.called for name, null in MOVEMENT_NULLS.items() if name != "shuffled")]
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
     (told,) = (
@@ -353,7 +362,28 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title.endswith("more often than writing explains") and "strictest" not in " ".join(told.beats)
+    assert told.title.endswith(", in every layer more than chance") and "strictest" not in " ".join(told.beats)
+
+
+def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
+    study = read(EXAMPLE)
+    (told,) = (finding for finding in story_of(study).findings if finding.name == "place")
+    assert told.figure.count(">all tokens<") == 2 and 'title="[MASK]: 33 %"' in told.figure
+    assert told.title == "In layers 0–2, 85 to 100 % of the sinks are masked positions, which are 33 % of all tokens"
+    tables = rows_of(study)
+    tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
+    (told,) = (
+        finding for finding in story_of(study.model_copy(update={"tables": tables})).findings if finding.name == "place"
+    )
+    assert told.title.endswith("are masked positions") and "by number alone" in told.caveat, "of an earlier version"
+
+
+def test_what_is_won_back_of_the_cost_of_pruning_ends_at_its_interval():
+    study = read(EXAMPLE)
+    titles = [finding.title for finding in story_of(study).findings]
+    assert titles[-1] == "At 70 % sparsity the discount wins back at most 1.0 of the 21 points that pruning costs"
+    assert of_cost(0.0432, 0.012) == "at most 1.2 of the 4.3 points that pruning costs"
+    assert of_cost(0.2, 0.0) == "none of the 20 points that pruning costs"
 
 
 def test_a_study_without_levels_tells_differences():

@@ -84,24 +84,25 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
         [jobs[1].id, jobs[0].id]
     )
     assert said.index("of the diffusion model") < said.index("Left-to-right twin**")
-    assert (
-        "Sinks move significantly more than chance (all 4 nulls) in 4 of 4 layers; in the left-to-right twin, in 4."
-        in said
+    assert "Sinks move significantly more than chance in 4 of 4 layers; in the left-to-right twin, in 4." in said
+    each = "writing alone, random weights, permuted weights and equally sharp random weights"
+    assert f"More than chance: more new sinks per step than by each of {each}." in said, (
+        "chance is named where it is read"
     )
     assert "Over all layers a sink draws " in said and "scrambled weights: at most " in said
     assert len(charts(test)) == 4
     exported = test.session_state["exhibits"]
-    assert next(iter(exported)) == "answer" and "all 4 nulls" in exported["answer"].notes[0]
+    assert next(iter(exported)) == "answer" and "more than chance" in exported["answer"].notes[0]
     first, second = (table.value for table in test.table if "layer" in table.value)
-    assert len(first) == LAYERS == len(second) and "vs shares held fixed" not in first
+    assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
     plain_said = said.replace("\\", "")
     assert "above mean + 2 std per layer" in plain_said
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("How sinks move").run()
-    assert "Sinks move more than shares held fixed, random weights" in texts(test)
-    assert "more than chance (all 4 nulls)" in texts(test), "the answer stands above every view"
+    assert "Sinks move more than writing alone, random weights" in texts(test)
+    assert "more than chance in 4 of 4" in texts(test), "the answer stands above every view"
     moved = test.table[0].value
-    assert set(moved["vs shares held fixed"]) == {":primary[:material/arrow_upward:]"} and len(moved) == LAYERS
+    assert set(moved["vs writing alone"]) == {":primary[:material/arrow_upward:]"} and len(moved) == LAYERS
     for view in ("Head by head", "Single prompts", "Over the steps"):
         test.segmented_control(key="evidence_view").set_value(view).run()
         assert not test.exception, view

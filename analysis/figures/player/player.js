@@ -42,9 +42,7 @@ const name = (made, label) => {
 const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const percent = (share) => `${Math.round(100 * share)} %`;
-const multiple = (times) => `${times < 9.95 ? times.toFixed(1) : Math.round(times)} ×`;
-const shade = (sure) =>
-  sure < 0.5 ? `rgba(240,160,32,${(0.12 + 0.72 * (0.5 - sure)).toFixed(2)})` : `rgba(58,124,232,${(0.1 + 0.9 * (sure - 0.5)).toFixed(2)})`;
+const shade = (sure) => `rgba(58,124,232,${(0.1 + 0.45 * sure).toFixed(2)})`;
 
 async function unpacked(track) {
   const bytes = Uint8Array.from(atob(track.cells), (letter) => letter.charCodeAt(0));
@@ -59,7 +57,6 @@ async function unpacked(track) {
     confidence: new Uint16Array(buffer, 6 * cells, cells),
     chosenIn: new Uint16Array(buffer, 8 * cells, cells),
     flags: new Uint8Array(buffer, 10 * cells, cells),
-    uniform: track.uneven ? new Float32Array(buffer.slice(11 * cells)) : null, // what an even split gives each token
   };
 }
 
@@ -225,17 +222,13 @@ class TrackView {
   summary() {
     const { track } = this, row = this.shown * track.positions;
     if (this.shown === track.last) return "finished: the model no longer reads this text";
-    let sinks = 0, tokens = 0, held = 0, all = 0, even = 0, every = 0;
+    let sinks = 0, tokens = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
       if (!track.mass[cell]) continue;
-      const uniform = track.uniform?.[cell] ?? 1, paid = track.mass[cell] * uniform;
       tokens += 1;
-      all += paid;
-      every += uniform;
-      if (track.flags[cell] & SINK) (sinks += 1), (held += paid), (even += uniform);
+      if (track.flags[cell] & SINK) sinks += 1;
     }
-    if (!sinks) return "no sink";
-    return `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens: ${multiple(held / all / (even / every))} an even split`;
+    return sinks ? `${tokens} tokens, ${sinks} of them sink${sinks === 1 ? "" : "s"}` : "no sink";
   }
 
   describe(position) {
@@ -331,8 +324,8 @@ class TrackView {
         pen.fillStyle = color;
         pen.fillRect(x, top, each, foot - top);
       }
-      pen.globalAlpha = 0.95;
-      pen.fillStyle = token;
+      pen.globalAlpha = 0.42;
+      pen.fillStyle = color;
       pen.fillRect(x, foot - height, Math.max(each - gap, 1), height);
       if (glow > 0.01) {
         pen.globalAlpha = glow;

@@ -13,8 +13,8 @@ from markupsafe import Markup, escape
 from analysis.figures.style import ink_on
 from analysis.words import percent
 
-MODEL, REFERENCE, NULL = "model", "reference", "null"
-"""Tones of a mark: the model, the model it is compared with, or the null."""
+MODEL, NULL = "model", "null"
+"""Tones of a mark: what was measured, or what it is held against."""
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
@@ -22,7 +22,7 @@ _PROMPT = 90  # characters of a prompt before the text that goes on from it
 class Mark:
     """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right.
 
-    tone: MODEL, REFERENCE or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
+    tone: MODEL or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
     """
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from analysis.figures.story.charts import glued
-from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN
+from analysis.figures.style import REFERENCE, SINK
 
 _FOLDER = Path(__file__).parent
 CANNOT_TELL = "This study cannot tell"
@@ -182,7 +182,7 @@ class Story:
 def story_css() -> str:
     """Return the style of findings and slides."""
     style = "".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("story", "deck"))
-    colors = {"SINK_COLOR": SINK, "MODEL_COLOR": TOKEN, "REFERENCE_COLOR": SERIES_COLORS[2], "NULL_COLOR": REFERENCE}
+    colors = {"SINK_COLOR": SINK, "NULL_COLOR": REFERENCE}
     for name, color in colors.items():
         style = style.replace(name, color)
     return style

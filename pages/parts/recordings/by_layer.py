@@ -26,7 +26,7 @@ from analysis.findings.layers import (
 from analysis.findings.sets import NOISE
 from analysis.recording import set_counts, set_measures, set_tables
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, MovementNull
 from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
@@ -112,14 +112,12 @@ def _answer(sets: list[OpenSet], told: Answers) -> None:
     exhibit_text("Which tokens are sinks, and do they move?", kinds, moves, "answer")
     rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
     causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
-    against = movement_nulls(next(iter(told.values())).layers)
-    nulls = f"Nulls: {listed([MOVEMENT_NULLS[null].title for null in against])}. " if against else ""
+    against = [MOVEMENT_NULLS[null].called for null in movement_nulls(next(iter(told.values())).layers)]
+    each = "each of " if len(against) > 1 else ""
+    chance = f" More than chance: more new sinks per step than by {each}{listed(against)}." if against else ""
     st.caption(
-        plain(
-            f"Sink: attention ÷ uniform attention above {rules} per layer and step. Moving: new sinks per step, beyond "
-            "what every null predicts."
-        ),
-        help=plain(f"{nulls}{NOISE} {_CAUSAL}" if causal else f"{nulls}{NOISE}"),
+        plain(f"Sink: attention ÷ uniform attention above {rules} per layer and step.{chance}"),
+        help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
     )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
@@ -165,10 +163,15 @@ def _nulls() -> None:
     """Draw what each null is, in a fold."""
     with st.expander("What each null is", icon=":material/balance:", key="sets_nulls"):
         rows = [
-            f"- **{plain(null.title)}**: {plain(null.sentence)}{_MOST if name == PLACES else ''}"
+            f"- **{plain(null.called)}**{_titled(null)}: {plain(null.sentence)}{_MOST if name == PLACES else ''}"
             for name, null in MOVEMENT_NULLS.items()
         ]
         st.markdown("\n".join([*rows, f"- {plain(set_counts.IID_SENTENCE)}"]))
+
+
+def _titled(null: MovementNull) -> str:
+    """Return the name of a null in tables, where sentences have another one."""
+    return "" if null.called == null.title else f" ({plain(null.title)})"
 
 
 def _fold(one_set: OpenSet, title: str, table: pd.DataFrame, sentences: list[str]) -> None:
