@@ -27,8 +27,11 @@ def movement(findings: Findings) -> Told | None:
             continue
         by_model[model] = births
         marks = [_births_mark("observed", births["observed"], charts.MODEL, beat)]
+        nulls = _nulls(births)
         marks += [
-            _births_mark(MOVEMENT_NULLS[null].called, rows, charts.NULL, beat) for null, rows in _nulls(births).items()
+            _births_mark(_labelled(null, len(nulls)), nulls[null], charts.NULL, beat)
+            for null in dict.fromkeys(("fixed", _strictest(nulls)))
+            if null in nulls
         ]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
@@ -38,7 +41,7 @@ def movement(findings: Findings) -> Told | None:
     value = _mean_of(observed)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     rate = story_meanings.rate(value, steps)
-    hardest = max(nulls, key=lambda null: _mean_of(nulls[null]), default="")
+    hardest = _strictest(nulls)
     beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls)}".strip()]
     beats += [_hardest(observed, MOVEMENT_NULLS[hardest].called, nulls[hardest])] if len(nulls) > 1 else []
     others = [model for model in by_model if model != source]
@@ -78,6 +81,17 @@ def _nulls(births: Mapping[str, Rows]) -> dict[str, Rows]:
     }
 
 
+def _strictest(nulls: Mapping[str, Rows]) -> str:
+    """Return the null that gains most sinks, the hardest to exceed; empty where there is none."""
+    return max(nulls, key=lambda null: _mean_of(nulls[null]), default="")
+
+
+def _labelled(null: str, count: int) -> str:
+    """Return the label of a null. count: of all that the model is held against, of which the strictest is drawn."""
+    called = MOVEMENT_NULLS[null].called
+    return called if null == "fixed" else f"{called} (strictest of {count})"
+
+
 def _but(births: Mapping[str, Rows]) -> str:
     """Return in which layers sinks appear more often than by every null, as the end of a sentence; empty where there is
     none to hold them against.
@@ -96,8 +110,9 @@ def _but(births: Mapping[str, Rows]) -> str:
 
 def _other(name: str, births: Mapping[str, Rows]) -> str:
     """Tell how many sinks a layer of another model gains, beside the null that gains most."""
-    most = max(_nulls(births).values(), key=_mean_of, default=None)
-    return f"{name}: {_mean(births['observed'])}{'' if most is None else f', chance at most {_mean(most)}'}."
+    nulls = _nulls(births)
+    most = f", chance at most {_mean(nulls[_strictest(nulls)])}" if nulls else ""
+    return f"{name}: {_mean(births['observed'])}{most}."
 
 
 def _chance(nulls: Mapping[str, Rows]) -> str:

@@ -14,7 +14,6 @@ from analysis.exhibits.story_parts import of_cost, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
-from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
@@ -354,7 +353,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         "Left-to-right twin: 0.52, chance at most 0.42.",
     )
     labels = re.findall(r'<span class="label">([^<]+)</span>', told.figure)
-    assert labels[:5] == ["observed", *(null.called for name, null in MOVEMENT_NULLS.items() if name != "shuffled")]
+    assert labels[:3] == ["observed", "writing alone", "equally sharp random weights (strictest of 4)"]
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
     (told,) = (
