@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import (
     MASS_SCALE,
+    PER_CENT,
     REFERENCE,
     SERIES_COLORS,
     SINK,
@@ -334,16 +335,16 @@ def lens_map(
     figure = go.Figure(
         go.Heatmap(
             x=names,
-            z=np.asarray(probability, np.float32),
+            z=100 * np.asarray(probability, np.float32),
             colorscale=MASS_SCALE,
             zmin=0,
-            zmax=1,
+            zmax=100,
             colorbar=color_bar("probability", percent=True),
             text=[[as_text(word) for word in row] for row in words],
             texttemplate="%{text}" if count <= 24 else None,
             customdata=[names] * layers,
-            hovertemplate="layer %{y}<br>becomes %{customdata} with %{z:.1%}<br>likeliest here: ‘%{text}’"
-            "<extra></extra>",
+            hovertemplate="layer %{y}<br>becomes %{customdata} with %{z:.1f}" + PER_CENT + "<br>likeliest here: "
+            "‘%{text}’<extra></extra>",
             xgap=1 if count <= _GAPS else 0,
             ygap=1 if count <= _GAPS else 0,
         )

@@ -11,6 +11,7 @@ from analysis.figures.style import (
     KIND_COLORS,
     MASS_SCALE,
     NARROW_TICK_LABELS,
+    PER_CENT,
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
@@ -45,9 +46,12 @@ class Series:
 def curves(
     series: Sequence[Series], x_title: str, y_title: str, step: float | None = None, percent: bool = False
 ) -> go.Figure:
-    """A line a series; a band from the smallest to the largest where a series holds several recordings."""
+    """A line a series; a band from the smallest to the largest where a series holds several recordings. percent: the
+    values are shares.
+    """
     figure = go.Figure()
     dashes, colors = itertools.cycle(("dash", "dot", "dashdot")), itertools.cycle(SERIES_COLORS)
+    series = [_scaled(each, 100) for each in series] if percent else series
     for place, unsorted in enumerate(series):
         order = np.argsort(unsorted.x, kind="stable")
         curve = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
@@ -91,15 +95,20 @@ def curves(
                     "width": _COVERED if _is_covered(series, place) else 2,
                     "dash": next(dashes) if curve.reference else "solid",
                 },
-                hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
+                hovertemplate=f"%{{y:.1f}}{PER_CENT}" if percent else "%{y:.3g}",
             )
         )
     if step is not None:
         figure.add_vline(x=step, line={"color": SELECTED, "width": 1})
     layout(figure, x_title, y_title, height=240 + 20 * len(series))
     figure.update_layout(hovermode="x unified", showlegend=True)
-    figure.update_yaxes(tickformat=".0%" if percent else None)
+    figure.update_yaxes(ticksuffix=PER_CENT if percent else None)
     return figure
+
+
+def _scaled(series: Series, factor: float) -> Series:
+    arrays = {name: getattr(series, name) for name in ("values", "low", "high", "singles")}
+    return replace(series, **{name: factor * array for name, array in arrays.items() if array is not None})
 
 
 _COVERED = 6  # pixels of a line beneath another one, on both sides of which it is seen
@@ -288,7 +297,7 @@ def small_multiples(
     """Layer × head grids side by side on one colour scale. grids: title -> (L, H). centre: the middle of the scale."""
     from plotly.subplots import make_subplots
 
-    count = len(grids)
+    count, middle = len(grids), 100 * centre if percent and centre is not None else centre
     columns = min(count, 4)
     rows = -(-count // columns)
     figure = make_subplots(
@@ -302,9 +311,9 @@ def small_multiples(
     for index, values in enumerate(grids.values()):
         figure.add_trace(
             go.Heatmap(
-                z=np.asarray(values, np.float32),
+                z=np.asarray(100 * values if percent else values, np.float32),
                 coloraxis="coloraxis",
-                hovertemplate="layer %{y}, head %{x}<br>%{z:.1%}<extra></extra>"
+                hovertemplate=f"layer %{{y}}, head %{{x}}<br>%{{z:.1f}}{PER_CENT}<extra></extra>"
                 if percent
                 else "layer %{y}, head %{x}<br>%{z:.3g}<extra></extra>",
             ),
@@ -312,7 +321,7 @@ def small_multiples(
             col=index % columns + 1,
         )
     layout(figure, "", "", height=250 * rows)
-    figure.update_layout(coloraxis={"colorscale": list(scale), "cmid": centre, "colorbar": color_bar(name, percent)})
+    figure.update_layout(coloraxis={"colorscale": list(scale), "cmid": middle, "colorbar": color_bar(name, percent)})
     figure.update_layout(margin_t=46)
     figure.update_xaxes(showgrid=False, zeroline=False)
     # The marks of a theme would lie upon the grid to the left.

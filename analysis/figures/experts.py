@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import (
     MASS_SCALE,
+    PER_CENT,
     REFERENCE,
     SELECTED,
     SINK,
@@ -52,15 +53,15 @@ def layer_lines(values: Mapping[str, np.ndarray], layers: Sequence[int]) -> go.F
         figure.add_trace(
             go.Scatter(
                 x=list(layers),
-                y=np.asarray(shares, np.float32),
+                y=100 * np.asarray(shares, np.float32),
                 name=name,
                 mode="lines+markers",
                 line={"color": (TOKEN, SINK, REFERENCE)[index % 3], "dash": ("solid", "dash", "dot")[index % 3]},
-                hovertemplate="layer %{x}: %{y:.1%}<extra>" + name + "</extra>",
+                hovertemplate="layer %{x}: %{y:.1f}" + PER_CENT + "<extra>" + name + "</extra>",
             )
         )
     layout(figure, "layer", "share", height=320)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
     figure.update_xaxes(dtick=1 if len(layers) <= 24 else None)
     return figure
 
@@ -78,20 +79,20 @@ def group_bars(
     for (name, color), values in zip(GROUPS.items(), (sinks, others, mean), strict=True):
         error = None
         if name == "as many random tokens":
-            error = interval_bar(mean, low, high, thickness=1.5, width=2, color=SELECTED)
+            error = interval_bar(100 * mean, 100 * low, 100 * high, thickness=1.5, width=2, color=SELECTED)
         figure.add_trace(
             go.Bar(
                 x=names,
-                y=np.asarray(values, np.float32),
+                y=100 * np.asarray(values, np.float32),
                 name=name,
                 marker_color=color,
                 error_y=error,
-                hovertemplate="expert %{x}: %{y:.1%}<extra>" + name + "</extra>",
+                hovertemplate="expert %{x}: %{y:.1f}" + PER_CENT + "<extra>" + name + "</extra>",
             )
         )
     layout(figure, "expert", "share of choices", height=360)
     figure.update_layout(barmode="group")
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
     figure.update_xaxes(type="category")
     return figure
 
@@ -107,15 +108,15 @@ def turnover_lines(mean: np.ndarray, one_layer: np.ndarray, layer: int) -> go.Fi
         figure.add_trace(
             go.Scatter(
                 x=steps,
-                y=np.asarray(values, np.float32),
+                y=100 * np.asarray(values, np.float32),
                 name=name,
                 mode="lines+markers",
                 line={"color": color, "dash": dash},
-                hovertemplate="step %{x}: %{y:.1%}<extra>" + name + "</extra>",
+                hovertemplate="step %{x}: %{y:.1f}" + PER_CENT + "<extra>" + name + "</extra>",
             )
         )
     layout(figure, "denoising step", "experts changed", height=320)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
     return figure
 
 

@@ -12,6 +12,7 @@ from analysis.figures.style import (
     FLAT_BAR,
     MASS_SCALE,
     NARROW_TICK_LABELS,
+    PER_CENT,
     REFERENCE,
     SINK,
     as_text,
@@ -43,19 +44,19 @@ def head_grid(
     layers, heads = values.shape
     written = layers * heads <= _WRITTEN
     large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
-    number = "%{z:.0%}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
+    number = f"%{{z:.0f}}{PER_CENT}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
     shown = [[words.percent(value, 1) if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
     if names is not None:
         named = [[f"<br>most attention: {as_text(each)}" for each in row] for row in names]
         shown = [list(map("".join, zip(*rows, strict=True))) for rows in zip(shown, named, strict=True)]
     figure = go.Figure(
         go.Heatmap(
-            z=values,
+            z=100 * values if percent else values,
             text=shown,
             hovertemplate="layer %{y}, head %{x}<br>" + name + " %{text}" + CLICK_HINT + "<extra></extra>",
             colorscale=MASS_SCALE if centre is None else DIFFERENCE_SCALE,
             zmin=0 if percent else None,
-            zmid=centre,
+            zmid=100 * centre if percent and centre is not None else centre,
             colorbar=(flat_color_bar if written else color_bar)(name, percent),
             texttemplate=number if written else None,
             xgap=1 if layers * heads <= 256 else 0,

@@ -98,12 +98,15 @@ def colors_by_method(methods: Sequence[str]) -> list[str]:
 
 
 def color_bar(title: str, percent: bool = False) -> dict:
-    """A colour bar with its title along the side, so that it takes no width from the plot."""
+    """A colour bar with its title along the side, so that it takes no width from the plot. percent: of values in per
+    cent.
+    """
     return {
         "title": {"text": title, "side": "right"},
         "thickness": 12,
         "outlinewidth": 0,
-        "tickformat": "~p" if percent else "~g",
+        "tickformat": "~g",
+        "ticksuffix": PER_CENT if percent else "",
     }
 
 

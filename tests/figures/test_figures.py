@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures import dynamics, experts, tuning
+from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.style import REFERENCE, as_text, block_reduce, shorten, token_axis
+from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
 from pages.parts.plot import Point
 
 
@@ -46,6 +46,9 @@ def test_axes_are_named_and_arrays_are_not_half_precision(name):
 def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     grid = np.arange(6).reshape(2, 3) / 10
     assert figures.head_grid(grid, "strength").data[0].text[1][1] == "40.0 %"
+    assert {each.texttemplate for each in figures.head_grid(grid, "strength").data if each.texttemplate} == {
+        f"%{{z:.0f}}{PER_CENT}"
+    }
     null = np.full((2, 3), 0.15)
     marked = figures.head_grid(grid, "strength", null=null).data[1]
     assert len(marked.x) == int((grid <= 0.15).sum()) and marked.name == "not above random weights (at most 15 %)"
@@ -60,7 +63,7 @@ def test_maps_and_grids_stand_as_their_arrays_do():
     drawn = {
         "attention map": (attention, figures.attention_map(attention, list("abcd"))),
         "mass over steps": (mass, figures.mass_over_steps(mass, list("abcd"), mass > 2, None)),
-        "heads": (heads, figures.head_grid(heads, "strength")),
+        "heads": (100 * heads, figures.head_grid(heads, "strength")),
     }
     for name, (array, figure) in drawn.items():
         np.testing.assert_allclose(np.array(figure.data[0].z, float), array, rtol=1e-6, err_msg=name)
@@ -70,12 +73,26 @@ def test_maps_and_grids_stand_as_their_arrays_do():
         assert left < right, name
 
 
+def test_shares_are_in_per_cent_with_a_space_before_the_sign():
+    one = dynamics.Series("a", np.arange(2), np.array([[0.5, 1]]), low=np.array([0.25, 0.5]), high=np.array([0.75, 1]))
+    drawn = dynamics.curves([one], "step", "share", percent=True)
+    band, line = drawn.data
+    assert list(line.y) == [50, 100] and list(band.y) == [75, 100, 50, 25]
+    figure = experts.layer_lines({"unused": np.array([0.5, 0.25])}, [0, 1])
+    assert list(figure.data[0].y) == [50, 25]
+    grid = dynamics.small_multiples({"a": np.full((2, 2), 0.5)}, "share", ["#000", "#fff"], True, 0.5)
+    assert grid.data[0].z[0][0] == grid.layout.coloraxis.cmid == 50
+    lens = causes.lens_map(np.array([[0.5]]), [["a"]], ["0 a"], np.array([False])).data[0]
+    assert lens.z[0][0] == 50 and lens.zmax == 100
+    assert drawn.layout.yaxis.ticksuffix == figure.layout.yaxis.ticksuffix == lens.colorbar.ticksuffix == PER_CENT
+
+
 def test_a_clicked_cell_is_its_layer_and_head():
     heads = np.arange(6).reshape(2, 3) / 10
     drawn = figures.head_grid(heads, "strength")
     assert (drawn.layout.yaxis.title.text, drawn.layout.xaxis.title.text) == ("layer", "head")
     layer, head = Point(x=2, y=1, customdata=None).cell  # the column and the row that Plotly names
-    assert heads[layer, head] == heads[1, 2] == pytest.approx(float(drawn.data[0].z[1][2]))
+    assert heads[layer, head] == heads[1, 2] == pytest.approx(float(drawn.data[0].z[1][2]) / 100)
 
 
 def test_padding_leaves_gaps_in_a_heads_heatmap():
