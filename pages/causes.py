@@ -14,8 +14,9 @@ from pages.parts.frame import run
 from pages.parts.primary_link import link_buttons
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
+from pages.parts.session import model_in_use
 from pages.parts.side import plots_and_controls
-from pages.parts.study.other_models import other_models
+from pages.parts.study.other_models import one_text, other_models, study_answer
 
 
 def _discount() -> None:
@@ -24,7 +25,7 @@ def _discount() -> None:
         st.page_link("pages/prune.py", label="**Discount them when pruning**", icon=":material/content_cut:")
 
 
-HIDING = replace(ABLATION, next_step=_discount, others=other_models)
+HIDING = replace(ABLATION, next_step=_discount, others=other_models, example=one_text)
 OVER_PROMPTS = {"Many prompts": HIDING, "Cache eviction": EVICTION}
 OF_ONE = {"One prompt": ablation, "Dense against pruned": beside_another}
 VIEWS = ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")
@@ -57,9 +58,12 @@ def main() -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    over_prompts = OVER_PROMPTS.get(view)
+    over_prompts, first = OVER_PROMPTS.get(view), st.container()
     recording = recording_to_look_at(SHOWS) if over_prompts is None else recording_in_hand(SHOWS)
     if recording is None:
+        if over_prompts is HIDING:
+            with first:
+                study_answer(model_in_use().source)
         return
     plots, side = plots_and_controls()
     if over_prompts is not None:

@@ -9,6 +9,7 @@ from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.masks.projections import changed_weights
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
@@ -37,6 +38,9 @@ from pages.parts.user_errors import EXPECTED
 PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks", "Discount", "Suggest settings"
 VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)
 
+_EXPLAINED = (
+    "Pruning removes the weights that matter least. The sink discount counts sink tokens less when deciding which."
+)
 _FIRST = {
     DISCOUNT: "Once masks are previewed: the weight of each token, the text as the discount sees it, scores and output "
     "errors.",
@@ -46,7 +50,9 @@ _FIRST = {
 
 def main() -> None:
     """Draw the page."""
-    st.title("Prune")
+    with st.container(horizontal=True, vertical_alignment="center", key="prune_title"):
+        st.title("Prune", width="content")
+        st.caption(_EXPLAINED, width="stretch")
     start_exhibits()
     model = model_in_use()
     first_line = st.container(key="prune_answer", gap="small")
@@ -58,7 +64,7 @@ def main() -> None:
     masks = pair_masks(pairs)
     with first_line:
         results = pair_results(scored_pairs(pairs))
-        answer(pairs, masks, results)
+        said = answer(asked, pairs, results)
         if pairs and not has_setting(pairs[0], asked.specs):
             st.caption(
                 "Nothing is pruned with and without the discount at these settings yet. Shown is the newest pair."
@@ -73,14 +79,16 @@ def main() -> None:
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         with st.container(key="prune_seeds_place"):
-            seeds = choose_seeds(asked)
+            number, takes = keyed_columns([5, 6], "prune_seeds", vertical_alignment="bottom", gap="small")
+            with number:
+                seeds = choose_seeds(asked)
         first = st.container(key="prune_start_place")
         evaluation, scoring = choose_scores(model, seeds)
         wants = wanted(asked, seeds, evaluation)
         with first:
-            start(asked, wants)
+            start(asked, wants, takes)
             active_runs()
-        accuracies_in_brief(model, asked, scoring, pairs, results, drawn=view != ACCURACY)
+        accuracies_in_brief(model, asked, scoring, pairs, results, said, drawn=view != ACCURACY)
     with beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, results, beside)

@@ -78,8 +78,13 @@ def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
 
 def setting_title(pair: RunPair, method: bool) -> str:
     """Return what pairs that differ in their calibration seed alone are called. method: whether with their method."""
-    title, removed = METHODS[pair.spec.method].title if method else "", where(pair.spec)
-    return ", ".join(filter(None, (title, removed and f"{removed} sparsity", detail(pair.spec))))
+    return title_of(pair.spec, method)
+
+
+def title_of(spec: PruneSpec, method: bool) -> str:
+    """Return the same of one pruning."""
+    title, removed = METHODS[spec.method].title if method else "", where(spec)
+    return ", ".join(filter(None, (title, removed and f"{removed} sparsity", detail(spec))))
 
 
 def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:

@@ -18,6 +18,7 @@ CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 """What people read above columns of differences; files for machines keep their names."""
 _WIDE = 0.02  # of an interval that supports whole per cents only
+DENSE_ROLE = "Dense model"
 ROLES = ("Without discount (control)", "With discount")
 EVERY_SEED = "all seeds"
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
@@ -70,13 +71,7 @@ def role_table(results: Results) -> list[dict[str, str]]:
 
     Where pairs of several settings are there, every model has a row of its own.
     """
-    pairs = comparing.related_pairs(results)["control"]
-    members: dict[str, list[int]] = {} if results.runs[0].settings else {"Dense model": [0]}
-    if comparing.is_one_setting(results, pairs):
-        for role, side in zip(ROLES, (1, 0), strict=True):
-            members[role] = list(dict.fromkeys(pair[side] for pair in pairs))
-    placed = {model for models in members.values() for model in models}
-    members |= {name: [model] for model, name in enumerate(results.names) if model not in placed}
+    members = roles(results)
     tasks = begun(results) if len(results.accuracies) > 1 else []
     rows = [
         {
@@ -92,6 +87,18 @@ def role_table(results: Results) -> list[dict[str, str]]:
     levels = {MEAN: chance_level(results, AVERAGE)} | {task.title: chance_level(results, task.name) for task in tasks}
     written = {name: "" if level is None else f"{100 * level:.1f}" for name, level in levels.items()}
     return [*rows, {"model": "Chance", **written, "run": ""}]
+
+
+def roles(results: Results) -> dict[str, list[int]]:
+    """Return the models of each role: the dense one, runs with a discount and their controls at all seeds; others by
+    name, as all are where pairs of several settings are there."""
+    pairs = comparing.related_pairs(results)["control"]
+    members: dict[str, list[int]] = {} if results.runs[0].settings else {DENSE_ROLE: [0]}
+    if comparing.is_one_setting(results, pairs):
+        for role, side in zip(ROLES, (1, 0), strict=True):
+            members[role] = list(dict.fromkeys(pair[side] for pair in pairs))
+    placed = {model for models in members.values() for model in models}
+    return members | {name: [model] for model, name in enumerate(results.names) if model not in placed}
 
 
 def _over(results: Results, benchmark: str, models: Sequence[int]) -> Estimate:

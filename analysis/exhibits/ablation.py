@@ -34,6 +34,7 @@ NAT = (
     "Nats measure how far predictions move: by 0.04 nats, a token that the untouched model predicts is 4 % less likely "
     "(geometric mean)."
 )
+_STATE = {COUNT: " of the same state"}  # which names of controls leave out
 _MINUS = {"sinks minus it": "value", "its low": "low", "its high": "high", "p_holm": "p_holm"}
 METHOD = (
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
@@ -53,9 +54,9 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         return None
     unit, (first, last), prompts = POINTS if measure.percent else NATS, summary["layers"], summary["prompts"]
     sides = [changes_of(summary["rows"], effect) for effect in drawn]
-    hidden = {"sinks": sides[0][0]} | {
-        CONTROLS[effect["against"]].title: control for effect, (_, control) in zip(drawn, sides, strict=True)
-    }
+    hidden = {"sinks": sides[0][0]}
+    for effect, (_, control) in zip(drawn, sides, strict=True):
+        hidden[CONTROLS[effect["against"]].title + _STATE.get(effect["against"], "")] = control
     told = ["sinks minus control"]
     told += [interval_words(effect_of(as_change(effect)), unit).replace(f" {unit.name}", "") for effect in drawn]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)

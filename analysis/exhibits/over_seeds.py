@@ -7,9 +7,9 @@ import pandas as pd
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.figures.accuracy import OverSeeds, over_seeds
+from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
-from analysis.figures.style import colors_by_method
+from analysis.figures.style import REFERENCE, colors_by_method
 from analysis.findings.evaluations import MARGIN
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
@@ -33,6 +33,33 @@ def differences_over_seeds(results: Results, names: Mapping[Pair, str], by_task:
     color = colors_by_method([results.runs[pairs[0][0]].settings.get("method", "")])[0]
     drawn = over_seeds(rows, POINTS.scale * MARGIN, color, "points of accuracy")
     return Exhibit(_TITLE, _SENTENCE, drawn, pd.DataFrame(told).rename(columns=tables.READ_AS))
+
+
+def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit:
+    """Return the average accuracy of each role (`tables.roles`) beside chance, with what its seeds give alone. finding:
+    of `FINDINGS`."""
+    members, chance = tables.roles(results), tables.chance_level(results, AVERAGE)
+    first = [models[0] for models in members.values()]
+    settings = [results.runs[model].settings.get("method", "" if model else "dense") for model in first]
+    rows = []
+    for (role, models), color in zip(members.items(), colors_by_method(settings), strict=True):
+        whole = tables.average(results, *models)
+        alone = [tables.average(results, model).value for model in models] if len(models) > 1 else []
+        value, low, high = (100 * float(getattr(whole, end)) for end in ("value", "low", "high"))
+        seeds = tuple(100 * float(one) for one in alone)
+        rows.append(Accuracy(role, value, low, high, seeds, tables.percent_words(whole), color))
+    if chance is not None:
+        rows.append(Accuracy("Chance", *(100 * chance,) * 3, (), f"{100 * chance:.3g}", REFERENCE))
+    most = max(len(row.seeds) for row in rows)
+    dots, over = ("; dots: seeds", f"tasks and {most} calibration seeds") if most else ("", "tasks")
+    planned = sum(benchmark.planned for benchmark in results.accuracies)
+    return Exhibit(
+        title,
+        f"Right answers to {planned:,} items, the mean over {over}. The interval covers the choice of items alone.",
+        accuracy_levels(rows, f"right answers; line: 95 % over items{dots}"),
+        pd.DataFrame(results.once(tables.role_table)),
+        finding=finding,
+    )
 
 
 def _by_setting(results: Results, names: Mapping[Pair, str]) -> list[OverSeeds]:

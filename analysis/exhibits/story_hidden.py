@@ -38,27 +38,14 @@ def hidden(findings: Findings) -> Told | None:
     models = list(dict.fromkeys(cause.model for cause in findings.causes))
     verdict = rules.sinks_matter(findings)[models.index(own.model)]
     margin = rules.shift_of(spec, own.measure)
-    text = next((one for one in findings.continuations if one.model == own.model), None)
+    text = texts(findings, own.model)
     beats, notes = [], [verdict.numbers]
     effects, tokens = _effects(findings, primary), _tokens(findings)
     chart = tokens or effects
     if text is None:
         figure, alt = chart, verdict.numbers
     else:
-        variants = {"Its sinks hidden": text.hidden, "As many other tokens hidden": text.matched}
-        same = {name: _kept(text.untouched, words) for name, words in variants.items()}
-        changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-        lines = [Line("Untouched", text.untouched, None)]
-        lines += [
-            Line(
-                f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
-                words,
-                same[name],
-            )
-            for name, words in variants.items()
-        ]
-        figure = charts.aligned(text.prompt, lines) + chart
-        alt = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
+        figure, alt = text[0] + chart, text[1]
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
     beats.append(_over_prompts(own, at_equal, those))
     disagree = _disagree(those)
@@ -88,6 +75,28 @@ def hidden(findings: Findings) -> Told | None:
         folded=effects if tokens else None,
         summary=_summary(own, at_equal, those),
     )
+
+
+def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
+    """Draw one text of a model as it writes it untouched, with its sinks hidden and with as many other tokens hidden,
+    shaded where it differs; and tell the same in a sentence. None where the study has none."""
+    text = next((one for one in findings.continuations if one.model == model), None)
+    if text is None:
+        return None
+    variants = {"Its sinks hidden": text.hidden, "As many other tokens hidden": text.matched}
+    same = {name: _kept(text.untouched, words) for name, words in variants.items()}
+    changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
+    lines = [Line("Untouched", text.untouched, None)]
+    lines += [
+        Line(
+            f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
+            words,
+            same[name],
+        )
+        for name, words in variants.items()
+    ]
+    told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
+    return charts.aligned(text.prompt, lines), told
 
 
 def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Summary:

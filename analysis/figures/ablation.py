@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import SERIES_COLORS, as_text, layout
+from analysis.figures.style import PER_CENT, SERIES_COLORS, as_text, layout
 
 
 def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, percent: bool) -> go.Figure:
@@ -12,19 +12,20 @@ def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, perc
     models next to each other. outcomes: model -> blocked -> value from 0 to 1.
     """
     figure = go.Figure()
+    scale, unit = (100, PER_CENT) if percent else (1, "")
     for index, (model, values) in enumerate(outcomes.items()):
         figure.add_trace(
             go.Bar(
-                x=list(values.values()),
+                x=[scale * value for value in values.values()],
                 y=[as_text(name) for name in values],
                 orientation="h",
                 name=as_text(model),
                 marker={"color": SERIES_COLORS[index % len(SERIES_COLORS)], "line": {"width": 0}},
-                texttemplate="%{x:.0%}" if percent else "%{x:.2f}",
+                texttemplate=f"%{{x:.0f}}{unit}" if percent else "%{x:.2f}",
                 textposition="outside",
                 textangle=0,
                 cliponaxis=False,
-                hovertemplate=f"%{{y}}<br>%{{x:{'.1%' if percent else '.3f'}}}<extra>%{{fullData.name}}</extra>",
+                hovertemplate=f"%{{y}}<br>%{{x:{'.1f' if percent else '.3f'}}}{unit}<extra>%{{fullData.name}}</extra>",
             )
         )
     bars = sum(len(values) for values in outcomes.values())
@@ -32,5 +33,7 @@ def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, perc
     figure.update_layout(barmode="group", bargap=0.25, showlegend=True)
     # The first model's bar, and the first choice, on top.
     figure.update_yaxes(autorange="reversed", ticks="")
-    figure.update_xaxes(range=[0, 1.18], tickformat=".0%" if percent else None, tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(
+        range=[0, 1.18 * scale], ticksuffix=unit, tickvals=[scale * tick for tick in (0, 0.25, 0.5, 0.75, 1)]
+    )
     return figure

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.causes import effect_intervals
-from analysis.figures.style import REFERENCE, as_text, interval_bar, layout, shorten, wrapped
+from analysis.figures.style import PER_CENT, REFERENCE, as_text, interval_bar, layout, name_above, shorten, wrapped
 from analysis.words import p_words, percent
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
@@ -20,6 +20,7 @@ _WIDER = 8  # times what is near, from which on an interval is cut off at the ed
 _BENEATH = 0.24  # of the distance of two rows, by which the seeds stand beneath their row
 _FAINT = 0.18  # opacity of a band
 _ROW = 56  # pixels
+_LEVEL = 38  # the same, of an accuracy
 
 
 class Band(Protocol):
@@ -321,6 +322,63 @@ def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: s
         zeroline=False,
         showgrid=False,
     )
+    return figure
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """An accuracy in per cent with its interval, and what each seed gives alone; of chance no interval. words: the
+    numbers as they are written after the name."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    words: str
+    color: str
+
+
+def accuracy_levels(rows: Sequence[Accuracy], x_title: str) -> go.Figure:
+    """A row for each accuracy with its interval, beneath its name, and dots of its seeds."""
+    figure, places = go.Figure(), np.arange(len(rows))
+    value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
+    colors = [row.color for row in rows]
+    for place, row in enumerate(rows):
+        figure.add_trace(
+            go.Scatter(
+                x=value[[place]],
+                y=[place],
+                mode="markers",
+                marker={"size": 11, "color": row.color},
+                error_x=interval_bar(*(ends[[place]] for ends in (value, low, high)), color=row.color),
+                hovertemplate=f"{as_text(row.name)}: {as_text(row.words)}<extra></extra>",
+            )
+        )
+    dots = [(seed, place + _BENEATH, colors[place]) for place, row in enumerate(rows) for seed in row.seeds]
+    if dots:
+        x, y, shades = zip(*dots, strict=True)
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=y,
+                mode="markers",
+                marker={"size": 6, "color": shades, "opacity": 0.6},
+                hovertemplate=f"one seed: %{{x:.1f}}{PER_CENT}<extra></extra>",
+            )
+        )
+    layout(figure, wrapped(x_title, 40), "", height=66 + _LEVEL * len(rows))
+    for place, row in enumerate(rows):
+        name_above(figure, place, f"{as_text(row.name)} <b>{as_text(row.words)}</b>", xshift=4)
+    ends = np.array([*low, *high, *(seed for seed, *_ in dots)])
+    ends = ends[np.isfinite(ends)] if np.isfinite(ends).any() else np.array([0.0, 100.0])
+    room = 0.06 * float(np.ptp(ends))
+    figure.update_layout(showlegend=False, margin_t=4, margin_l=14)
+    figure.update_xaxes(
+        zeroline=False, ticksuffix=PER_CENT, nticks=6, range=[float(ends.min()) - room, float(ends.max()) + room]
+    )
+    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.55, -0.75])
+    figure.update_yaxes(automargin=False, zeroline=False)
     return figure
 
 

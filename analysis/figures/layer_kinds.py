@@ -8,7 +8,17 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, ink_on, interval_bar, layout, wrapped
+from analysis.figures.style import (
+    KIND_COLORS,
+    PER_CENT,
+    REFERENCE,
+    SINK,
+    as_text,
+    ink_on,
+    interval_bar,
+    layout,
+    wrapped,
+)
 from analysis.words import percent
 
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer in every layer has no bar
@@ -255,14 +265,14 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
         for number, (name, band, color, symbol, rank) in enumerate(series):
             style = {"name": as_text(name), "legendgroup": name, "legendrank": rank}
             beside = (number / max(len(series) - 1, 1) - 0.5) * _WIDTH  # so that marks of one layer do not hide another
-            dots = _dots(np.arange(len(band.value)) + beside, band, color, symbol, **style)
+            dots = _dots(np.arange(len(band.value)) + beside, band, color, symbol, panel.percent, **style)
             dots.showlegend = name not in named
             figure.add_trace(dots, **place)
             named.add(name)
         numbers = np.concatenate([band.value for _, band, *_ in series])
         alone = len(panels) == 1 and bool((numbers > 0).all())
         scale = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
-        figure.update_yaxes(**scale | ({"tickformat": "~p"} if panel.percent else {}), **place)
+        figure.update_yaxes(**scale | ({"tickformat": "~g", "ticksuffix": PER_CENT} if panel.percent else {}), **place)
     layout(figure, "", "", 120 + _ROW * rows)
     figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows))
     figure.update_xaxes(zeroline=False, tickformat="d")
@@ -284,15 +294,19 @@ class _Column:
         self.value, self.low, self.high = (part[:, kind] for part in (band.value, band.low, band.high))
 
 
-def _dots(x: np.ndarray, band: Band, color: str, symbol: str, **style: object) -> go.Scatter:
+def _dots(x: np.ndarray, band: Band, color: str, symbol: str, percent: bool = False, **style: object) -> go.Scatter:
+    """Dots with their intervals. percent: the values are shares, drawn in per cent."""
+    value, low, high = ((100 if percent else 1) * _float(ends) for ends in (band.value, band.low, band.high))
+    unit = PER_CENT if percent else ""
     return go.Scatter(
         x=x,
-        y=_float(band.value),
+        y=value,
         mode="markers",
         marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": color, "width": 2}},
-        error_y=interval_bar(band.value, band.low, band.high, thickness=1.5, width=3),
-        customdata=np.stack([_float(band.low), _float(band.high), np.round(x)], axis=1),
-        hovertemplate="layer %{customdata[2]}<br>%{y:.3g} (%{customdata[0]:.3g}–%{customdata[1]:.3g})",
+        error_y=interval_bar(value, low, high, thickness=1.5, width=3),
+        customdata=np.stack([low, high, np.round(x)], axis=1),
+        hovertemplate=f"layer %{{customdata[2]}}<br>%{{y:.3g}}{unit} "
+        f"(%{{customdata[0]:.3g}}–%{{customdata[1]:.3g}}{unit})",
         cliponaxis=False,  # what is 0 lies on the axis
         showlegend=False,
         **style,

@@ -22,7 +22,7 @@ from analysis.figures.style import (
     as_text,
     color_bar,
     flat_color_bar,
-    interval_bar,
+    in_per_cent,
     layout,
     wrapped,
     write_cells,
@@ -36,8 +36,18 @@ _BESIDE = 192
 # Of names beneath cells, the first at which none meets its neighbour. They end at their cell: one that began there
 # would be cut off beneath the last.
 _ANGLES = [0, -30, -90]
-_APART = 0.5  # of the distance of two rows, that the dots of one spread over
-_PROJECTION = 38  # pixels of a row
+_PROJECTION = 30  # pixels of a row
+_IN_WORDS = {
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "o_proj": "output",
+    "gate_proj": "MLP gate",
+    "up_proj": "MLP up",
+    "down_proj": "MLP down",
+}
+MATRICES = "Attention: query, key, value, output; MLP: gate, up, down."
+"""The rows of `changed_by_projection` in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +102,10 @@ def grids(
     is_flat = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
     height = max(260, min(640, 90 + (30 if layers > 16 else 33) * layers)) + FLAT_BAR * is_flat
     layout(figure, "", "", height)
-    top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed else 1)
-    share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
+    top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed or percent else 1)
     bar = (flat_color_bar if is_flat else color_bar)(bar_title or (f"{name}, {unit}" if signed else name))
-    if not signed:
-        bar["tickformat"] = share
+    if percent and not signed:
+        bar = in_per_cent(bar, ".2~f" if top < 5 else ".0f")
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(
         coloraxis={**axis, "colorbar": bar},
@@ -137,11 +146,12 @@ def _cells(
     """
     written = grid.values.size <= _WRITTEN_CELLS
     decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
-    share = "%{z:.0%}" if several and not decimals else "%{z:.3~p}"
+    share = (f"%{{z:.{decimals}f}}" if several and not decimals else "%{z:.3~g}") + PER_CENT
     number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
+    scaled = (100 if percent else 1) * grid.values
     return go.Heatmap(
         # Signed numbers are differences, in points as they are written, so that none reads −0.
-        z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
+        z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else scaled, np.float32),
         coloraxis="coloraxis",
         text=_hover(grid, name, columns, signed, percent, unit).tolist(),
         hovertemplate="%{text}<extra></extra>",
@@ -187,13 +197,12 @@ class Changed:
 
 
 def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.Figure:
-    """A row for each projection, on it a dot for all its layers together and a thin line from the least to the largest
-    of them: filled dots of what changes the masks, hollow ones of another calibration seed."""
+    """A row for each projection, on it a dot for all its layers together: filled dots of what changes the masks, hollow
+    ones of another calibration seed. The hover has the range over layers."""
     figure = go.Figure()
     colors = iter((SINK, *SERIES_COLORS))
-    for index, one in enumerate(shown):
+    for one in shown:
         color = REFERENCE if one.is_floor else next(colors)
-        rows = np.arange(len(names)) + (index - (len(shown) - 1) / 2) * _APART / max(len(shown), 1)
         there = np.isfinite(one.whole)
         layers = one.layers[:, there]
         low, whole, high = (100 * ends for ends in (np.nanmin(layers, 0), one.whole[there], np.nanmax(layers, 0)))
@@ -201,28 +210,26 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
         figure.add_trace(
             go.Scatter(
                 x=whole.astype(np.float32),
-                y=rows[there],
+                y=np.flatnonzero(there),
                 mode="markers",
                 name=as_text(one.name),
                 marker={"symbol": "circle-open" if one.is_floor else "circle", "size": 10, "color": color}
                 | {"line": {"width": 2, "color": color}},
-                error_x=interval_bar(whole, low, high, thickness=1, width=0, color=color),
                 text=[text for text, known in zip(told, there, strict=True) if known],
                 customdata=np.stack([low, high], axis=1).astype(np.float32),
-                hovertemplate="%{text}<br>layers %{customdata[0]:.2f} to %{customdata[1]:.2f} %"
+                hovertemplate=f"%{{text}}<br>layers %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}{PER_CENT}"
                 "<extra>%{fullData.name}</extra>",
             )
         )
-    layout(figure, "weights changed; line: range over layers", "", 92 + _PROJECTION * len(names))
+    layout(figure, "weights changed, all layers", "", 92 + _PROJECTION * len(names))
     figure.update_layout(showlegend=True)
     figure.update_xaxes(rangemode="tozero", ticksuffix=PER_CENT, zeroline=False)
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(names))),
-        ticktext=_short(names),
-        range=[len(names) - 0.5, -0.75],
+        ticktext=[_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)],
+        range=[len(names) - 0.5, -0.5],
         zeroline=False,
-        showgrid=False,
     )
     return figure
 
@@ -262,7 +269,7 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
         figure.add_trace(
             go.Scatter(
                 x=np.arange(len(values)),
-                y=np.asarray(values, np.float32),
+                y=100 * np.asarray(values, np.float32),
                 name=as_text(name),
                 mode="lines" if floor else "lines+markers",
                 # Earlier lines are wider, so that one that lies upon another hides nothing.
@@ -272,7 +279,7 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
                     "dash": dashes[(index - len(lines)) % len(dashes)] if floor else "solid",
                     "width": 2 + max(len(lines) - 1 - index, 0),
                 },
-                hovertemplate="%{y:.3%}",
+                hovertemplate=f"%{{y:.3f}}{PER_CENT}",
             )
         )
     layout(figure, "layer", y_title, height=340)
@@ -280,9 +287,9 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
     figure.update_yaxes(title_standoff=24)
     figure.update_xaxes(dtick=1 if len(next(iter(lines.values()))) <= 16 else 4)
     if log:
-        figure.update_yaxes(type="log", dtick="D2", tickformat=".2~%")
+        figure.update_yaxes(type="log", dtick="D2", tickformat=".2~g", ticksuffix=PER_CENT)
     else:
-        figure.update_yaxes(rangemode="tozero", tickformat=".2~%")
+        figure.update_yaxes(rangemode="tozero", tickformat=".2~f", ticksuffix=PER_CENT)
     return figure
 
 

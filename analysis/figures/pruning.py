@@ -8,12 +8,14 @@ import plotly.graph_objects as go
 from analysis.figures.style import (
     FLAT_BAR,
     MASS_SCALE,
+    PER_CENT,
     SERIES_COLORS,
     SYMBOLS,
     TOKEN,
     as_text,
     color_bar,
     flat_color_bar,
+    in_per_cent,
     layout,
     write_cells,
 )
@@ -27,17 +29,17 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
     written = layers <= _WRITTEN_LAYERS
     figure = go.Figure(
         go.Heatmap(
-            z=sparsity.T.astype(np.float32),
+            z=(100 * sparsity.T).astype(np.float32),
             x=list(range(layers)),
             y=[as_text(projection) for projection in projections],
             zmin=0,
-            zmax=1,
+            zmax=100,
             colorscale=MASS_SCALE,
-            colorbar=(flat_color_bar if written else color_bar)("sparsity", percent=True),
+            colorbar=in_per_cent((flat_color_bar if written else color_bar)("sparsity")),
             xgap=1,
             ygap=1,
-            texttemplate="%{z:.0%}" if written else None,
-            hovertemplate="layer %{x}, %{y}<br>%{z:.2%} removed<extra></extra>",
+            texttemplate=f"%{{z:.0f}}{PER_CENT}" if written else None,
+            hovertemplate=f"layer %{{x}}, %{{y}}<br>%{{z:.2f}}{PER_CENT} removed<extra></extra>",
             hoverongaps=False,
         )
     )
@@ -55,21 +57,21 @@ def layer_profiles(profiles: Mapping[str, np.ndarray]) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=list(range(len(profile))),
-                y=np.asarray(profile, np.float32),
+                y=100 * np.asarray(profile, np.float32),
                 mode="lines+markers",
                 name=as_text(name),
                 line={"color": SERIES_COLORS[place % len(SERIES_COLORS)], "width": 2},
                 marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
-                hovertemplate="layer %{x}<br>%{y:.2%} removed",
+                hovertemplate=f"layer %{{x}}<br>%{{y:.2f}}{PER_CENT} removed",
             )
         )
     layout(figure, "layer", "sparsity", 300)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(dtick=1 if all(len(profile) <= 32 for profile in profiles.values()) else None)
-    ends = np.concatenate([np.zeros(0), *profiles.values()])
+    ends = 100 * np.concatenate([np.zeros(0), *profiles.values()])
     if len(ends):  # lines that are flat would be drawn on an axis beyond what a share can be
-        figure.update_yaxes(range=[max(float(ends.min()) - 0.05, -0.01), min(float(ends.max()) + 0.05, 1.01)])
-    figure.update_yaxes(tickformat=".0%")
+        figure.update_yaxes(range=[max(float(ends.min()) - 5, -1), min(float(ends.max()) + 5, 101)])
+    figure.update_yaxes(ticksuffix=PER_CENT)
     return figure
 
 

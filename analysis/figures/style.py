@@ -110,6 +110,11 @@ def color_bar(title: str, percent: bool = False) -> dict:
     }
 
 
+def in_per_cent(bar: dict, tick_format: str = "~g") -> dict:
+    """Return a colour bar of values in per cent."""
+    return bar | {"tickformat": tick_format, "ticksuffix": PER_CENT}
+
+
 def flat_color_bar(title: str, percent: bool = False) -> dict:
     """A colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes no width
     from them.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
+from analysis.figures.style import PER_CENT, REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
 from analysis.words import percent
 
 _DASHES = ("dash", "dot")
@@ -39,12 +39,14 @@ def history(
     would leave nothing of it to see, are triangles at the edge; their hover tells their value. floor: two values
     between which another calibration seed leaves no discount, a grey band.
     """
-    numbers, worth = np.arange(len(values)), np.asarray(values, float)
+    numbers, worth = np.arange(len(values)), 100 * np.asarray(values, float)
+    references = {name: 100 * level for name, level in references.items()}
+    floor = None if floor is None else (100 * floor[0], 100 * floor[1])
     best = (np.maximum if maximise else np.minimum).accumulate(worth)
     low, high = _window(worth, [*references.values(), *(floor or ())], maximise, least_height)
     outside = (worth < low) | (worth > high)
     ends = [0, max(planned, 2) - 1]
-    form = f".{decimals}%"
+    form = f".{decimals}f"
     figure = go.Figure()
     if floor is not None:
         figure.add_hrect(y0=floor[0], y1=floor[1], fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
@@ -56,7 +58,7 @@ def history(
                 name=name,
                 mode="lines",
                 line={"color": REFERENCE, "dash": dash, "width": 1.5},
-                hovertemplate=f"{name}: %{{y:{form}}}<extra></extra>",
+                hovertemplate=f"{name}: %{{y:{form}}}{PER_CENT}<extra></extra>",
             )
         )
     figure.add_trace(
@@ -81,7 +83,9 @@ def history(
                 "line": {"width": 0},
                 "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
             },
-            customdata=[f"{value:{form}}<br>{as_text(words)}" for value, words in zip(values, settings, strict=True)],
+            customdata=[
+                f"{value:{form}}{PER_CENT}<br>{as_text(words)}" for value, words in zip(worth, settings, strict=True)
+            ],
             hovertemplate="trial %{x}: %{customdata}<extra></extra>",
         )
     )
@@ -89,7 +93,10 @@ def history(
     figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")
     margin = 0.06 * (high - low)
     figure.update_yaxes(
-        tickformat=f".{max(decimals - 1, 0)}%", exponentformat=None, range=[low - margin, high + margin]
+        tickformat=f".{max(decimals - 1, 0)}f",
+        ticksuffix=PER_CENT,
+        exponentformat=None,
+        range=[low - margin, high + margin],
     )
     return figure
 
@@ -112,16 +119,16 @@ def importances(shares: Mapping[str, float]) -> go.Figure:
     names = sorted(shares, key=lambda name: shares[name])
     figure = go.Figure(
         go.Bar(
-            x=[shares[name] for name in names],
+            x=[100 * shares[name] for name in names],
             y=names,
             orientation="h",
             marker={"color": SERIES_COLORS[0]},
             text=[percent(shares[name], 0) for name in names],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{x:.1f}}{PER_CENT}<extra></extra>",
         )
     )
     layout(figure, "importance", "", 360)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.12 * max(shares.values(), default=1)])
+    figure.update_xaxes(ticksuffix=PER_CENT, range=[0, 112 * max(shares.values(), default=1)])
     return figure

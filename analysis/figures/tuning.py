@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
+from analysis.figures.style import PER_CENT, REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
 from analysis.words import percent
 
 
@@ -79,7 +79,7 @@ def score_shifts(
     """
     figure = go.Figure()
     for (given, name), color in zip(names.items(), SERIES_COLORS, strict=False):
-        points = np.array([layer[given] for layer in quantiles])
+        points = 100 * np.array([layer[given] for layer in quantiles])
         figure.add_trace(
             go.Box(
                 x=np.arange(len(points)),
@@ -96,5 +96,6 @@ def score_shifts(
     layout(figure, "layer", "feature score, relative shift", 380)
     figure.update_layout(boxmode="group")
     figure.update_xaxes(dtick=1 if len(quantiles) <= 16 else 4)
-    figure.update_yaxes(tickformat=".1~%", range=reach)
+    ends = None if reach is None else [100 * end for end in reach]
+    figure.update_yaxes(tickformat=".1~f", ticksuffix=PER_CENT, range=ends)
     return figure

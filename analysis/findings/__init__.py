@@ -74,7 +74,6 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("sparsity by layer", "pruning", implementation="analysis.findings.pruned:sparsity_by_layer"),
     Finding("kept by layer", "pruning", implementation="analysis.findings.pruned:kept_by_layer"),
     Finding("change against seeds", "discount", implementation="analysis.findings.masks:change_against_seeds"),
-    Finding("changed matrices", "discount", implementation="analysis.findings.masks:changed_matrices"),
     Finding("output error", "discount", implementation="analysis.findings.masks:output_error"),
     Finding("changes of errors", "discount", implementation="analysis.findings.masks:changes_of_errors"),
     Finding("token weights", "discount", implementation="analysis.findings.masks:token_weights"),

@@ -35,6 +35,8 @@ _FEW = 4  # effects of which each is named
 _THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens of equal attention"}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "aligned"
+PER_UNIT: Final = "Per unit of attention hidden"
+"""The beginning of the answer's last sentence."""
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
@@ -110,14 +112,14 @@ def _per_unit(effects: Sequence[Row]) -> str:
     if not told:
         return ""
     if list(told) == [0]:
-        return "Per unit of attention hidden, no difference is significant."
+        return f"{PER_UNIT}, no difference is significant."
     clauses = [
         f"{listed(what)} {'changes' if what == ['the text'] else 'change'} {_MORE_OR_LESS[side]}"
         for side, what in told.items()
         if side
     ]
     rest = f"; for {listed(told[0])} no difference is significant" if 0 in told else ""
-    return f"Per unit of attention hidden, {', and '.join(clauses)} than with as many random tokens{rest}."
+    return f"{PER_UNIT}, {', and '.join(clauses)} than with as many random tokens{rest}."
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:

@@ -30,10 +30,10 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
     return f"{said[0].upper()}{said[1:]}."
 
 
-def discounted_mask(value: float, seeds: float | None, chance: float, at: str = "") -> str:
+def discounted_mask(value: float, seeds: float | None, chance: float, place: str = "") -> str:
     """How much of a mask the sink discount changes: a share of the weights, beside what two calibration seeds change,
-    or beside independent masks where there are none. at: of which setting, such as 50 % sparsity."""
-    who = f"At {at}, the sink discount" if at else "The sink discount"
+    or beside independent masks where there are none. place: where that was found, as the sentence begins."""
+    who = f"{place} the sink discount" if place else "The sink discount"
     if not value > 0:
         return f"{who} changes no weight of the pruning mask."
     floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
@@ -48,18 +48,6 @@ def whole_against_seeds(title: str, value: float, seeds: float | None, chance: f
     if not value > 0 or not floor > 0:
         return ""
     return f"{title} is {percent(value)} over {whole}, {times(value, floor)} that of {name} ({percent(floor)})."
-
-
-def changed_matrices(values: np.ndarray, seeds: np.ndarray, changed: float, floor: float) -> str:
-    """In how many matrices (L, P) a discount changes more of the weights than another calibration seed does, and what
-    both change of all weights, as shares."""
-    there = np.isfinite(values) & np.isfinite(seeds)
-    count, more = int(there.sum()), int((values > seeds)[there].sum())
-    if not count or not changed > 0:
-        return "This setting changes no weight." if count else ""
-    now = f"{percent(changed)} of all weights, the seed {percent(floor)}."
-    where, way = ("every matrix", "fewer") if not more else (f"{more} of {count} matrices", "more")
-    return f"In {where} the discount changes {way} weights than another calibration seed: {now}"
 
 
 def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, columns: Sequence[str] | str) -> str:

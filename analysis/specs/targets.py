@@ -145,7 +145,8 @@ CONTROLS: Registry[Control] = Registry(
     Control(
         "unit",
         "per unit of attention",
-        "as many random tokens of the same state, with their effect scaled up to the attention that the target draws",
+        "as many random tokens of the same state, with their effect scaled up linearly, an extrapolation, to the "
+        "attention that the target draws",
     ),
 )
 

@@ -10,7 +10,7 @@ from analysis.evaluation.results import AVERAGE, Results
 from analysis.exhibits import sweep_axes
 from analysis.exhibits.discount_levels import levels_of_sweep, pairs_along
 from analysis.exhibits.frontier import plane
-from analysis.exhibits.over_seeds import differences_over_seeds
+from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import SERIES_COLORS
@@ -68,7 +68,12 @@ def _seeds(results: Results) -> list[comparing.Pair]:
     return pairs if len(pairs) > 1 and comparing.is_one_setting(results, pairs) else []
 
 
+def _roles(results: Results) -> go.Figure:
+    return accuracy_by_role(results, "Accuracy").figure
+
+
 ROWS = {
+    "accuracy by role": Drawn("Average accuracy of dense and pruned models with 95 % intervals, and chance", _roles),
     "over seeds": Drawn(
         "With minus without the discount over calibration seeds, on average and by task",
         _over_seeds,

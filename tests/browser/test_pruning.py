@@ -62,15 +62,15 @@ def test_a_folds_controls_are_sent_once_it_is_opened_and_its_values_live_in_titl
     all_drawn(page)
     expect(field).to_be_visible()
     fold.locator("summary").click()
-    expect(fold.locator("summary")).to_have_text(re.compile("text bundled, 5 sequences"))
+    expect(fold.locator("summary")).to_have_text(re.compile("· 5 sequences"))
 
     for name in ("Runs", "Prune"):
         page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
         expect(main.get_by_role("heading", name=name, level=1)).to_be_visible()
-    expect(fold.locator("summary")).to_have_text(re.compile("text bundled, 5 sequences"))
+    expect(fold.locator("summary")).to_have_text(re.compile("· 5 sequences"))
     page.wait_for_url(re.compile("prune_samples=5"))
     page.reload()
-    expect(fold.locator("summary")).to_have_text(re.compile("text bundled, 5 sequences"))
+    expect(fold.locator("summary")).to_have_text(re.compile("· 5 sequences"))
 
 
 def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(page, address, home):

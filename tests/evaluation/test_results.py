@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
-from analysis.exhibits.over_seeds import differences_over_seeds
+from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.findings import evaluations
@@ -485,6 +485,18 @@ def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interva
     whole, seeds, *_ = differences_over_seeds(seeded, dict.fromkeys(control, ""), by_task=True).figure.data
     assert list(whole.x) == pytest.approx([100 * one.value for one in (together, *found.values())])
     assert len(seeds.x) == 3 * len(control)
+
+
+def test_accuracies_by_role_stand_beside_chance_with_a_dot_per_seed(seeded, found):
+    exhibit = accuracy_by_role(seeded, "Accuracy")
+    *roles, chance, seeds = exhibit.figure.data
+    whole = [tables.average(seeded, *models) for models in tables.roles(seeded).values()]
+    assert [one.x[0] for one in roles] == pytest.approx([100 * one.value for one in whole])
+    assert [one.error_x.array[0] for one in roles] == pytest.approx([100 * (one.high - one.value) for one in whole])
+    assert chance.x[0] == pytest.approx(100 * tables.chance_level(seeded, results.AVERAGE))
+    assert len(seeds.x) == 6 and "3 calibration seeds" in exhibit.sentence
+    alone = accuracy_by_role(found, "Accuracy")
+    assert "seeds" not in alone.sentence and len(alone.figure.data) == len(found.names) + 1, "no dots of one seed"
 
 
 def test_an_interval_far_wider_than_its_seeds_ends_in_arrows():

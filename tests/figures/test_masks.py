@@ -15,7 +15,7 @@ def test_a_measure_and_its_floor_share_one_scale_from_zero():
     measured, floor = np.array([[0.1, 0.2]]), np.array([[0.4, 0.05]])
     figure = figures.grids([figures.Grid("measured", measured), figures.Grid("seeds", floor)], "disagreement", "head")
     assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
-    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, pytest.approx(0.4))
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, pytest.approx(40))
     assert colors(figure) == MASS_SCALE
     assert [text.text for text in figure.layout.annotations] == ["measured", "seeds"]
     assert figure.layout.xaxis.title.text == "head"
@@ -67,7 +67,7 @@ def test_what_lies_beyond_the_floor_stands_on_the_diverging_scale_and_says_both_
 
 def test_colours_reach_what_chance_gives_though_no_cell_does():
     figure = figures.grids([figures.Grid("d", np.array([[0.0043, 0.002]]))], "disagreement", "head", top=0.5)
-    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 0.5)
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 50)
 
 
 def test_depth_draws_floors_dashed_and_zero_only_on_a_plain_axis():
@@ -136,12 +136,14 @@ def test_the_overlap_names_both_runs_in_every_cell():
     assert list(figure.layout.yaxis.ticktext) == ["1 · a", "2 · b"]
 
 
-def test_each_projection_has_a_dot_over_its_layers_and_a_line_from_the_least_to_the_largest():
+def test_each_projection_has_a_dot_over_its_layers_and_a_name_in_words():
     layers = np.array([[0.01, 0.02], [0.03, np.nan]])
     mine = figures.Changed("with the discount", np.array([0.02, 0.02]), layers)
     seed = figures.Changed("another calibration seed", np.array([0.05, np.nan]), layers * 2, is_floor=True)
-    first, floor = figures.changed_by_projection([mine, seed], ["q_proj", "down_proj"]).data
+    figure = figures.changed_by_projection([mine, seed], ["q_proj", "down_proj"])
+    assert list(figure.layout.yaxis.ticktext) == ["query", "MLP down"]
+    first, floor = figure.data
     assert list(first.x) == pytest.approx([2, 2]) and list(floor.x) == pytest.approx([5])
-    assert list(first.error_x.array) == pytest.approx([1, 0])
-    assert list(first.error_x.arrayminus) == pytest.approx([1, 0])
+    assert first.customdata.tolist() == [pytest.approx([1, 3]), pytest.approx([2, 2])], "the range over layers"
+    assert list(floor.y) == [0], "a projection that no layer has"
     assert (first.marker.symbol, floor.marker.symbol) == ("circle", "circle-open")

@@ -45,9 +45,9 @@ def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, writt
 def test_shares_of_several_grids_are_written_in_whole_percents_where_they_are_large():
     shown = [masks.Grid("a", np.full((2, 3), 0.351)), masks.Grid("b", np.full((2, 3), 0.029))]
     figure = masks.grids(shown, "sink strength", "head")
-    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {"%{z:.0%}"}
+    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {"%{z:.0f} %"}
     alone = masks.grids(shown[:1], "sink strength", "head")
-    assert {trace.texttemplate for trace in alone.data if trace.texttemplate} == {"%{z:.3~p}"}
+    assert {trace.texttemplate for trace in alone.data if trace.texttemplate} == {"%{z:.3~g} %"}
 
 
 def test_titles_of_panels_beside_each_other_stand_in_short_lines():

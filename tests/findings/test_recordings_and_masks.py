@@ -247,20 +247,13 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
     assert finding_of("differing weights", np.zeros(40, int), 100, 40, 0.2) == ""
 
 
-def test_matrices_that_change_more_than_another_seed_changes_them_are_counted():
-    values, seeds = np.array([[0.01, 0.02], [0.03, np.nan]]), np.full((2, 2), 0.05)
-    told = "weights than another calibration seed: 0.21 % of all weights, the seed 1.4 %."
-    said = finding_of("changed matrices", values, seeds, 0.0021, 0.014)
-    assert said == f"In every matrix the discount changes fewer {told}"
-    said = finding_of("changed matrices", values, seeds / 2, 0.0021, 0.014)
-    assert said == f"In 1 of 3 matrices the discount changes more {told}"
-    assert finding_of("changed matrices", values * 0, seeds, 0.0, 0.014) == "This setting changes no weight."
-
-
 def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
     assert finding_of("discounted mask", 0.0021, 0.014, 0.5) == (
         "The sink discount changes 0.21 % of the pruning mask, "
         "a seventh of what another calibration seed changes (1.4 %)."
+    )
+    assert finding_of("discounted mask", 0.0021, 0.014, 0.5, "In the runs here").startswith(
+        "In the runs here the sink discount changes 0.21 % of the pruning mask"
     )
     assert "1/238 of what independent masks would change (50 %)" in finding_of("discounted mask", 0.0021, None, 0.5)
     assert finding_of("discounted mask", 0.0, 0.014, 0.5) == "The sink discount changes no weight of the pruning mask."

@@ -48,7 +48,7 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
     test.run()
     assert not test.exception, test.exception
     shown = texts(test)
-    assert "**Accuracy, %**" in shown, "it is not interim"
+    assert "**Accuracy**" in shown, "it is not interim"
     assert f"{names[1]} against dense" in shown
     assert f"Noise: measured on {names[1]} against dense and 1 more matched pair of runs." in shown
     test.multiselect(key="accuracy_runs").set_value([ids[0]]).run()
@@ -73,7 +73,7 @@ def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
     assert record.state == "done", record.reason
     (point,) = engine().sweep_points(record)
     assert point.pruning.method == "magnitude" and point.evaluated.spec["tasks"] == ["bundled_agreement"]
-    assert "**Accuracy, %**" in texts(test.run())
+    assert "**Accuracy**" in texts(test.run())
     sweeps = len(engine().jobs("sweep"))
     test.slider(key="prune_sparsity").set_value(0.45)
     test.toggle(key="prune_then_score").set_value(False).run()

@@ -40,7 +40,9 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     said = texts(test)
     assert "Divergence of the predictions" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
-    assert "Holm correction over" in said and "The twin and random weights, shipped study" in folds(test)
+    assert "Holm correction over" in said and "The left-to-right twin and random weights, shipped study" in folds(test)
+    assert "One text, with and without its sinks" in said and "From the shipped study." in said
+    assert "as many random tokens of the same state" in str(test.session_state["exhibits"]["ablate_set_levels_aligned"])
     assert "ablate_set_answer" in test.session_state["exhibits"]
     means, single = (frame.value for frame in test.dataframe[-2:])
     assert len(single) == 27 and set(single["prompt"]) == set(job.spec["prompts"])
@@ -51,7 +53,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
     said = texts(test).replace("\\", "")
-    assert "Latest run. Other prompts than set." in said and "Each of 3 prompts" in said, "the latest one is shown"
+    assert "Latest run here. Other prompts than set." in said and "Each of 3 prompts" in said, "the latest one is shown"
     assert not [box for box in test.selectbox if box.label == "Recording"], "no one-prompt box above many prompts"
     test.button(key="run_ablate_set").click().run()
     job = engine().jobs("ablate_set")[0]

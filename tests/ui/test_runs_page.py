@@ -111,9 +111,8 @@ def test_a_run_is_pushed_to_the_hub_after_what_would_go_was_shown(pruned, monkey
 
 def test_one_run_shows_everything_about_it(pruned):
     test = app(PAGE, run=pruned[0].id)
-    shown = texts(test)
-    time = next(metric for metric in test.metric if metric.label == "Time")
-    assert "Sparsity" in shown and "pruning" in time.help and " MB in the process" in time.help
+    took = next(caption for caption in test.caption if "weights removed" in caption.value)
+    assert " of those that can be. Took " in took.value and "pruning" in took.help and " MB in the process" in took.help
     assert rows(test, "setting")["setting"].iloc[0] == "Dense model"
     assert len(rows(test, "complete")) == 1
     assert any("python -m analysis prune" in block.value for block in test.code)

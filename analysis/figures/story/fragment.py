@@ -222,9 +222,12 @@ def _few_rows(figure: Markup) -> bool:
 
 def picture_html(story: Story) -> Markup:
     """Return the picture of a sink by itself."""
-    return Markup('<div class="story"><figure style="margin:0" aria-label="{}">{}</figure></div>').format(
-        story.picture_told, story.picture
-    )
+    return figure_html(story.picture, story.picture_told)
+
+
+def figure_html(figure: Markup, told: str) -> Markup:
+    """Return one figure of the story by itself. told: what it shows, in words."""
+    return Markup('<div class="story"><figure style="margin:0" aria-label="{}">{}</figure></div>').format(told, figure)
 
 
 @cache

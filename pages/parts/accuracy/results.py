@@ -1,6 +1,7 @@
 """The numbers of an evaluation: accuracies, paired differences, how both came about item by item, and perplexities."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.exhibits.over_seeds import differences_over_seeds
+from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
@@ -21,7 +22,7 @@ from analysis.findings import finding_of
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
-from pages.parts.charts import chart, exhibit_table, heading, kept, table
+from pages.parts.charts import chart, exhibit_table, kept, table
 from pages.parts.expander import Setting, fold
 from pages.parts.plain import plain
 
@@ -119,37 +120,19 @@ def at_a_glance(results: Results) -> Compared:
     return Compared(pairs, name)
 
 
-def in_brief(results: Results, said: bool = False) -> None:
-    """Draw who is better than whom in words, and the average accuracies: narrow, for a column among others. said:
-    whether the words stand elsewhere on the page.
+def in_brief(results: Results, title: str = "", finding: str | None = None) -> None:
+    """Draw the average accuracies beside chance: narrow, for a column among others. title: of the figure. finding: what
+    they show; None for who is better than whom in words, above it.
     """
     if not results.accuracies:
         return
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
-    if pairs and not said:
+    if pairs and finding is None:
         st.markdown("\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs)))
-    title, sentence, explained, _, hint = _titles(results)
-    heading(f"{title}, %", "", f"{plain(sentence)}\n\n{explained}", hint=hint)
-    shown = list(results.once(tables.accuracy_grid)[0])[1]
-    rows = results.once(tables.role_table)
-    cells = [f"| {_role(row)} | {_unbroken(row[tables.MEAN])} |" for row in rows]
-    st.markdown("\n".join([f"| model | {plain(shown)} |", "| :-- | :-- |", *cells]))
-    exhibit_table(
-        "Accuracy", "Right answers in percent, with the 95 % interval in brackets.", pd.DataFrame(rows), _GRID
-    )
-
-
-def _role(row: Mapping[str, str]) -> str:
-    """Return a role as Markdown, with the exact name of its run in small."""
-    named = row["run"].removeprefix(f"{row['model']}, ")
-    named = "" if named in row["model"].lower() or named == row["model"] else named
-    return plain(row["model"]) + (f" :small[:gray[{plain(named)}]]" if named else "")
-
-
-def _unbroken(number: str) -> str:
-    """Return a number with its interval as Markdown that stays on one line."""
-    return plain(number).replace(" ", "\u00a0")
+    own_title, _, explained, _, hint = _titles(results)
+    exhibit = accuracy_by_role(results, title or own_title, finding or "")
+    chart(replace(exhibit, formula=explained), _GRID, hint=hint)
 
 
 def differences(results: Results, compared: Compared) -> None:

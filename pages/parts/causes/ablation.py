@@ -60,8 +60,16 @@ def _cost(spec: AblateSetSpec, recording: Recording) -> str:
 
 
 def _outcome(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
-    figures = {f"levels_{name}": levels_beside(summary, name) for name in _DRAWN}
-    return {name: figure for name, figure in figures.items() if figure is not None}
+    return _levels(summary, "aligned")
+
+
+def _predictions(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
+    return _levels(summary, "divergence")
+
+
+def _levels(summary: Mapping[str, Any], name: str) -> dict[str, Exhibit]:
+    figure = levels_beside(summary, name)
+    return {} if figure is None else {f"levels_{name}": figure}
 
 
 def _more(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
@@ -74,11 +82,13 @@ ABLATION = OverPrompts(
     name="ablation",
     address=ABLATION_ASKED,
     what="Ablating",
-    about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens.",
+    about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens. Same state: "
+    "masked where the sink is masked, written where it is written.",
     spec=AblateSetSpec,
     controls=_controls,
     cost=_cost,
     outcome=_outcome,
+    predictions=_predictions,
     more=_more,
     means=means,
     single=single_prompts,

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.figures.export import Exhibit
 from analysis.findings import findings_of
+from analysis.findings.ablations import PER_UNIT
 from analysis.sinks.rule_words import criterion
 from analysis.specs import JobSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
@@ -23,13 +24,17 @@ from pages.parts import asking
 from pages.parts.acting import acting_button
 from pages.parts.causes.latest import latest
 from pages.parts.charts import chart, exhibit_text, table
-from pages.parts.plain import code, plain
+from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.choice import recording_box, sink_controls
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine, not_in_address
 from pages.parts.side import figures_beside
 
+_PER_UNIT = (
+    "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
+    "linearly. That extrapolates."
+)
 _LIKE = "Model, sampler and seed as in"
 _TESTS = ("tests of effects", "tests of policies")  # rows of `FINDINGS`
 _CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompts", "keys": "prompt groups"}
@@ -41,9 +46,9 @@ class OverPrompts:
     """One experiment. kind: of its jobs. name: as after "an". address: the key of a finished job in the page's address.
     what: what a run does, before "over N prompts". about: what it does with {prompts}, as a sentence. spec: its
     question. controls: draws the controls of the question and returns their fields. cost: what a run takes. outcome,
-    means, single: figures by name and tables of a summary. more: further figures, in a fold. columns: of the tables.
-    note: under which conditions the numbers hold. next_step: draws the ways on. others: draws what is known of other
-    models, given this one.
+    means, single: figures by name and tables of a summary. predictions, more: further figures, each in a fold. columns:
+    of the tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws what is
+    known of other models, given this one. example: returns what draws one text of the model, if there is one.
     """
 
     kind: str
@@ -58,10 +63,12 @@ class OverPrompts:
     means: Callable[[Sequence[Mapping[str, Any]]], pd.DataFrame]
     single: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], pd.DataFrame]
     columns: Mapping[str, Any]
+    predictions: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
+    example: Callable[[str], Callable[[], None] | None] = lambda source: None
 
     def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
         """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown. Return the
@@ -127,7 +134,9 @@ class OverPrompts:
             st.caption(self.about.format(prompts="the prompts"))
             st.info(f"Press **Run {self.name}**: results show as prompts finish.")
             return None
-        self._finished(job, job.parameters(self.spec), f"Latest run. {_differing(job.parameters(self.spec), asked)}")
+        self._finished(
+            job, job.parameters(self.spec), f"Latest run here. {_differing(job.parameters(self.spec), asked)}"
+        )
         self._settings(job)
         return job
 
@@ -175,15 +184,20 @@ class OverPrompts:
                 f"{self.name.capitalize()} over prompts", answer[0], " ".join(answer[1:]), f"{self.kind}_answer"
             )
             st.markdown(f"##### {plain(answer[0])}")
-            if answer[1:]:
-                st.markdown(plain(" ".join(answer[1:])))
+        beneath = " ".join(filter(None, (earlier, *answer[1:])))
+        if beneath:
+            st.caption(plain(beneath), help=_PER_UNIT if PER_UNIT in beneath else None)
+        self._beside_example(self.outcome(job.summary), self.example(spec.model.source))
         self.next_step()
-        self._figures(self.outcome(job.summary))
         st.caption(
             f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
-            f"{plain(criterion(spec.sinks))}. {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens, seed "
-            f"{spec.seed:d}. {plain(' '.join([*tested, earlier]))}".strip()
+            f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
+            f"{spec.seed:d}. {plain(' '.join(tested))}".strip()
         )
+        predictions = self.predictions(job.summary)
+        if predictions:
+            with st.expander("Predictions", icon=":material/query_stats:", key=f"{self.kind}_predictions"):
+                self._figures(predictions)
         self.others(spec.model.source)
         more = self.more(job.summary)
         if more:
@@ -199,6 +213,18 @@ class OverPrompts:
                     st.markdown(plain(said))
         with st.expander("Means and single prompts", icon=":material/list:", key=f"{self.kind}_numbers"):
             self._numbers(spec, job.summary)
+
+    def _beside_example(self, shown: Mapping[str, Exhibit], example: Callable[[], None] | None) -> None:
+        """Draw figures, and one text at their right where there is one."""
+        if example is None or len(shown) != 1:
+            self._figures(shown)
+            return
+        left, right = figures_beside([4, 5], f"{self.kind}_example")
+        with left:
+            for name, figure in shown.items():
+                chart(figure, f"{self.kind}_{name}")
+        with right:
+            example()
 
     def _so_far(self, partial: Mapping[str, Any]) -> None:
         """Draw what the prompts that are done show, while the others run."""

@@ -190,22 +190,20 @@ def changed_weights(comparison: Comparison, floor: Comparison | None) -> None:
     the same layer by layer in a fold."""
     measure = next(iter(MEASURES.values()))
     shown = [_changed("with the discount", comparison, is_floor=False)]
-    said = ""
-    if floor is not None:
-        shown.append(_changed("another calibration seed", floor, is_floor=True))
-        totals = (float(measure.compute(one.total())) for one in (comparison, floor))
-        said = finding_of("changed matrices", shown[0].layers, shown[1].layers, *totals)
+    shown += [] if floor is None else [_changed("another calibration seed", floor, is_floor=True)]
+    total, whole = comparison.total(), None if floor is None else float(measure.compute(floor.total()))
+    value, chance = float(measure.compute(total)), float(measure.independent(total))
     table = table_of(comparison.projections, None if floor is None else floor.projections, "layer", "projection")
     table["projection"] = [comparison.names[index] for index in table["projection"]]
     chart(
         Exhibit(
-            "Weights changed by projection",
-            "The share of weights that are kept without the discount and pruned with it, or the reverse, over the "
-            "calibration seeds.",
+            "Weights changed by matrix",
+            "The share of weights that are kept without the discount and pruned with it, or the reverse, over "
+            f"all layers and calibration seeds. {figures.MATRICES}",
             figures.changed_by_projection(shown, comparison.names),
             table,
             formula=formula(measure),
-            finding=said,
+            finding=finding_of("discounted mask", value, whole, chance, "In the runs here"),
         ),
         "prune_changed",
     )

@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of
+from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of, title_of
 from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.evaluation.tables import ROLES
-from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
-from analysis.pruned.compare import MEASURES, Comparison, pooled
+from analysis.pruned.compare import Comparison, pooled
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.differences import Difference
 from analysis.words import counted
@@ -38,10 +37,10 @@ from pages.parts.sweeping import SEEDS, cost_in_words, launch, say_refused, swee
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _SCORE, _SEEDS = "prune", "prune_then_score", "prune_seeds"
+_HERE = "Accuracy in the runs here"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
 _MOST_SEEDS = 64
 ALL_SEEDS = "all calibration seeds, with against without the discount"
-UNBROKEN = "\u00a0"  # a space at which no line ends
 
 
 class Wanted(NamedTuple):
@@ -101,26 +100,26 @@ def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
         return Wanted(asks, None, why(error))
 
 
-def start(asked: Asked, wants: Wanted) -> None:
-    """Draw what the prunings will take, and the button that starts them."""
-    takes, buttons = st.container(), st.container(horizontal=True)
+def start(asked: Asked, wants: Wanted, takes: Any) -> None:
+    """Draw what the prunings will take, and the button that starts them. takes: the place of what they take."""
+    buttons = st.container(horizontal=True, vertical_alignment="center", gap="small")
     if not may_act(buttons):
         return
     _start_button(wants, "prune", buttons)
     with takes:
         if wants.problem:
             st.error(plain(wants.problem))
-        else:
-            if wants.sweep is not None:
-                st.caption(plain(_cost(wants.sweep)))
-            plan(asked.specs, buttons)
-    st.toggle(
+        elif wants.sweep is not None:
+            st.caption(plain(_cost(wants.sweep)))
+    buttons.toggle(
         "Then score them",
         value=True,
         key=_SCORE,
         persist_state="session",
         help="Scores the dense model and each pruned one on the same items, as set below.",
     )
+    if not wants.problem:
+        plan(asked.specs, buttons)
     say_refusal(_PLACE)
     say_refused()
 
@@ -176,13 +175,14 @@ def accuracies_in_brief(
     settings: Mapping[str, object] | None,
     pairs: list[RunPair],
     results: Results | None,
+    said: str,
     drawn: bool,
 ) -> None:
     """Draw the accuracy with and without the discount, or how it comes in.
 
     The evaluation is the one in the address or at work; else those of runs and their controls; else the newest.
-    settings: of `choose_scores`. pairs: of `matched_pairs`. results: of `pair_results`. drawn: whether an evaluation is
-    to be drawn here, and not in full.
+    settings: of `choose_scores`. pairs: of `matched_pairs`. results: of `pair_results`. said: what is left
+    of `answer`. drawn: whether an evaluation is to be drawn here, and not in full.
     """
     runs = _copies(model)
     if sweeps_at_work():
@@ -197,7 +197,7 @@ def accuracies_in_brief(
     named = address.named("evaluation")
     if not named and (newest is None or newest.ended) and pairs:
         if results is not None:
-            in_brief(results, said=True)
+            in_brief(results, "Accuracy" if said else _HERE, said)
         else:
             _offer_scores(settings, runs, pairs)
         return
@@ -217,8 +217,7 @@ def _scores_so_far(specs: list[PruneSpec]) -> None:
     if results is None:
         st.caption("Accuracies come in as soon as one seed is pruned and scored with and without the discount.")
         return
-    st.caption(f"So far, of {counted(len(pairs), 'calibration seed')}:")
-    in_brief(results, said=True)
+    in_brief(results, f"{_HERE}, so far", "")
 
 
 def _say_cut_short(asked: Asked) -> None:
@@ -324,46 +323,32 @@ def pair_results(pairs: list[RunPair]) -> Results | None:
     return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
 
 
-def answer(pairs: list[RunPair], masks: PairMasks | None, results: Results | None) -> None:
-    """Say what the discount does to accuracy, and beneath it how far the masks of runs and of their controls differ,
-    beside two calibration seeds. pairs: of `matched_pairs`. masks: of `pair_masks`. results: of `pair_results`.
+def answer(asked: Asked, pairs: list[RunPair], results: Results | None) -> str:
+    """Say what the discount does to accuracy; return what is left to say of the runs here. pairs: of `matched_pairs`.
+    results: of `pair_results`.
     """
+    discounted = [spec for spec in asked.specs if METHODS[spec.method].discounted]
     if not pairs:
-        st.markdown(
-            "Prune with and without the sink discount: see which weights change, then what that does to accuracy."
-        )
-        return
+        settings = {title_of(spec, method=False): spec for spec in discounted[:1]}
+        return say_discount({}, settings)
     name = setting_title(pairs[0], method=False)
     found = {} if results is None or not results.accuracies else _found(results, name)
-    said = "" if masks is None else _mask_in_words(masks, "" if found else name)
-    if not found:
-        if said:
-            st.markdown(f"##### {plain(said.replace(' %', UNBROKEN + '%'))}")
-        st.caption("Accuracy: not measured on the same items yet. Score both under step 3.")
-        return
-    assert results is not None
-    explained = " ".join(
-        [
-            f"{pairs[0].run.model}. The control reads the same noised text without the discount.",
-            tested(together(results, comparing.related_pairs(results)["control"])),
-            _seeds_in_words(pairs, results),
-            " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",
-        ]
-    )
-    say_discount(found, {name: pairs[0].spec}, said, " ".join(explained.split()))
+    explained = ""
+    if found and results is not None:
+        explained = " ".join(
+            [
+                f"{pairs[0].run.model}. The control reads the same noised text without the discount.",
+                tested(together(results, comparing.related_pairs(results)["control"])),
+                _seeds_in_words(pairs, results),
+                " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",
+            ]
+        )
+    return say_discount(found, {name: pairs[0].spec}, " ".join(explained.split()))
 
 
 def _found(results: Results, name: str) -> dict[str, Difference]:
     """Return the difference that the discount makes, by the setting's name."""
     return comparing.at_settings(results, dict.fromkeys(comparing.related_pairs(results)["control"], name))
-
-
-def _mask_in_words(masks: PairMasks, name: str) -> str:
-    total, measure = masks.comparison.total(), next(iter(MEASURES.values()))
-    value, chance = float(measure.compute(total)), float(measure.independent(total))
-    seeds = None if masks.floor is None else float(measure.compute(masks.floor.total()))
-    said: str = finding_of("discounted mask", value, seeds, chance, name)
-    return said
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:

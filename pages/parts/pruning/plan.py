@@ -36,13 +36,13 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
         return
     if not may_ask:
         acting_button(
-            "Estimate time and memory",
+            "Estimate",
             "prune_estimate",
             buttons,
             icon=":material/timer:",
             on_click=_want,
             args=(source,),
-            help="Runs one step of each phase. From then on it follows the settings.",
+            help="Time and memory, from one step of each phase. From then on it follows the settings.",
         )
         return
     if wanted != {method: text for method, (text, _) in estimates.items()}:

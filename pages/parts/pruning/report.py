@@ -21,7 +21,7 @@ from analysis.pruned import masks_file
 from analysis.specs import FootprintSpec
 from analysis.words import percent
 from pages.parts.acting import acting_button
-from pages.parts.charts import card, chart, copy_button, export_button, kept, reproduce
+from pages.parts.charts import chart, copy_button, exhibit_text, export_button, kept, reproduce
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar
@@ -110,23 +110,21 @@ _sparsity_grid, _grids = kept(figures.sparsity_grid), kept(grids)
 
 
 def pruned_numbers(run: Run) -> None:
-    """Draw how much was removed, how long that took, what the folder weighs, and what the report notes."""
+    """Say how much was removed, how long that took, what the folder weighs, and what the report notes."""
     report: Mapping[str, Any] = run.report or {}
-    numbers = st.container(horizontal=True)  # on a phone as many stand beside each other as fit
+    phases, model = report.get("phases") or (), report.get("model") or {}
+    told = []
     if run.sparsity:
-        removed = "Share of the prunable weights that were removed."
-        card(numbers, "Sparsity", f"{percent(run.sparsity['overall'], 1)}", help=removed)
-        card(numbers, "Weights removed", f"{run.sparsity['pruned_weights']:,}")
-    phases = report.get("phases") or ()
+        share = percent(run.sparsity["overall"], 1)
+        told.append(f"{run.sparsity['pruned_weights']:,} weights removed, {share} of those that can be.")
     if phases:
-        card(numbers, "Time", duration(sum(row["seconds"] for row in phases)), help=_phases_in_words(phases))
-    card(numbers, "Folder", f"{size(run) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report.")
-    told = [f":material/info: {plain(note)}" for note in report.get("notes") or ()]
-    model = report.get("model") or {}
+        told.append(f"Took {duration(sum(row['seconds'] for row in phases))}.")
+    told.append(f"Folder: {size(run) / 1e6:,.1f} MB.")
     if model.get("dtype") and model.get("device"):
-        told.insert(0, f"Ran in {plain(model['dtype'])} on {plain(model['device'])}.")
-    if told:
-        st.caption("\n\n".join(told))
+        told.append(f"Ran in {model['dtype']} on {model['device']}.")
+    said = " ".join([*told, *(report.get("notes") or ())])
+    exhibit_text("Pruning", said, "", f"pruned_numbers_{run.id}")
+    st.caption(plain(said), help=_phases_in_words(phases) if phases else None)
 
 
 def _phases_in_words(phases: Sequence[Mapping[str, Any]]) -> str:
@@ -187,10 +185,8 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
     heads = {name: _by_head(values) for name, values in sparsity["by_head"].items()}
     varying = {name: values for name, values in heads.items() if values.size and _range(values) > SAME}
     if not varying:
-        st.markdown("**Sparsity**")
         st.caption(f"{everywhere}, and every head as many.")
         return
-    st.markdown("**Sparsity**")
     st.caption(f"{everywhere}; heads differ.")
     with st.expander("Sparsity by head", key="fold_sparsity_by_head"):
         _by_heads(varying, everywhere, whole, folder)

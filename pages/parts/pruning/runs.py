@@ -25,6 +25,7 @@ from pages.parts.session import engine
 from pages.parts.sweeping import asked_by, follow, sweeps_at_work
 
 SHOWN = 6  # that were cut off
+_LATEST = 4  # pruned models that are listed: of two settings the control and the discount
 _OPENED, _MATCHING = "prune_opened", "prune_matching"
 _REFRESH = 0.7  # seconds
 
@@ -99,23 +100,26 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
     matching = wanted[0].id if wanted else None
     if _MATCHING not in st.session_state or st.session_state[_MATCHING] != matching:
         st.session_state[_MATCHING] = st.session_state[_OPENED] = matching
+    shown = done[:_LATEST]
     key = f"prune_table_{content_key(runs=list(by_id), open=matching)[:8]}"  # a click is of a place in the table
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows
-        st.session_state[_OPENED] = done[rows[0]].id if rows and rows[0] < len(done) else None
+        st.session_state[_OPENED] = shown[rows[0]].id if rows and rows[0] < len(shown) else None
 
     opened = by_id.get(st.session_state[_OPENED])
     table_of_runs(
-        counted(len(done), "pruned model"),
+        ("Latest " if len(done) > len(shown) else "") + counted(len(shown), "pruned model"),
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
-        done,
+        shown,
         key,
         selected=[] if matching is None else [list(by_id).index(matching)],
         hint="Click a row to open it." if opened is not None else "None has these settings. Click a row to open it.",
         on_select=clicked,
         selection_mode="single-row",
     )
+    if len(done) > len(shown):
+        st.page_link("pages/runs.py", label=f"All {len(done)} on Runs", icon=":material/table_rows:")
     return opened
 
 

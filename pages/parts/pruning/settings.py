@@ -46,6 +46,7 @@ from pages.parts.user_errors import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _STRENGTH = "discount_strength"
+_CALIBRATION_TOLD = ("samples", "seq_len", "seed")  # always; the rest where it was changed
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 
 
@@ -297,7 +298,7 @@ def _calibration(rows: list[Reader], checkpoint: Checkpoint | None) -> Calibrati
     noise_key, noise = noise_of("prune", checkpoint)
     preset = preset.model_copy(update={"noise": noise})
     keys = {name: f"prune_{name}" for name in _CALIBRATION} | {"noise": noise_key}
-    settings = settings_of(CalibrationParams, keys, CALIBRATION_IN_WORDS, CALIBRATION_IN_WORDS, **preset.model_dump())
+    settings = settings_of(CalibrationParams, keys, _CALIBRATION_TOLD, CALIBRATION_IN_WORDS, **preset.model_dump())
     place, drawn = fold("Calibration", "fold_prune_calibration", settings)
     if not drawn:
         noise_note(preset, checkpoint)

@@ -69,30 +69,28 @@ class _Told(NamedTuple):
     place: str
 
 
-def say_discount(
-    found: Mapping[str, Difference], settings: Mapping[str, PruneSpec], basis: str = "", explained: str = ""
-) -> None:
-    """Say in the first line of a page what the sink discount does to accuracy; where its runs cannot tell, what the
-    current study found at the same settings, and what they show after it.
+def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSpec], explained: str = "") -> str:
+    """Say in the first line of a page what the sink discount does to accuracy; where its runs cannot tell, or there are
+    none, what the current study found at the same settings. Return what is left to say of the runs.
 
-    found: over calibration seeds, by setting. settings: the prunings with the discount, by the same names. basis: on
-    what that stands, beside items and seeds. explained: the help.
+    found: over calibration seeds, by setting. settings: the prunings with the discount, by the same names. explained:
+    the help.
     """
-    said, stands = finding_of("change of accuracy", found)
-    study = (
-        None
-        if _decisions(found) - _OPEN
-        else _of_study(settings, max((one.seeds for one in found.values()), default=0))
-    )
+    seeds = max((one.seeds for one in found.values()), default=0)
+    study = None if _decisions(found) - _OPEN else _of_study(settings, seeds)
     if study is None:
-        st.markdown(f"##### {plain(said)}", help=plain(explained) or None)
-        st.caption(plain(" ".join(filter(None, (stands, basis)))))
-        return
-    told, _ = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
+        if found:
+            said, stands = finding_of("change of accuracy", found, place="runs here")
+            st.markdown(f"##### {plain(said)}", help=plain(explained) or None)
+            st.caption(plain(f"{stands} {_COVERS}" if seeds > 1 else stands))
+        else:
+            st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
+        return ""
+    said = finding_of("change of accuracy", found)[0] if found else ""
+    told, stands = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    _link_study(f"In the runs here {_lower(said)}", study)
-    if basis:
-        st.caption(plain(basis))
+    _link_study(f"{stands} {_COVERS}", study)
+    return f"In the runs here {_lower(said)}" if said else ""
 
 
 def say_study(settings: Mapping[str, PruneSpec], seeds: int) -> None:
@@ -128,6 +126,7 @@ def _decisions(found: Mapping[str, Difference]) -> set[str]:
 
 
 _OPEN = {CANNOT_TELL, ONE_SEED}
+_COVERS = "The interval covers items and seeds."
 
 
 def _lower(said: str) -> str:

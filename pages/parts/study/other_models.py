@@ -1,27 +1,71 @@
-"""Effects of hiding sinks in other models: the twin and random weights, as the current study measured them."""
+"""What the current study found on hiding sinks: one text of a model with and without, and the effects in the twin and
+random weights."""
+
+from collections.abc import Callable
 
 import streamlit as st
 
+from analysis.exhibits.story_hidden import hidden, texts
 from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.study import part_exhibits
-from pages.parts.charts import chart
+from analysis.figures.story import figure_html
+from analysis.study.findings import Findings
+from pages.parts.charts import chart, exhibit_text
+from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
+from pages.parts.study.html_parts import mount
 
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
+_TEXT = "One text, with and without its sinks"
+
+
+def one_text(source: str) -> Callable[[], None] | None:
+    """Return what draws one text of a model with and without its sinks, as the current study has it; None where it has
+    none. source: of the model that the page is on."""
+    current = _of_model(source)
+    drawn = None if current is None else texts(current[1], source)
+    if current is None or drawn is None:
+        return None
+    figure, told = drawn
+
+    def draw() -> None:
+        st.markdown(f"**{_TEXT}**", help=plain("Each text is aligned with the untouched one, token by token."))
+        st.caption(f"From the {current[0]} study. Shaded: not in the untouched text.")
+        mount(figure_html(figure, told), "causes_text")
+        exhibit_text(_TEXT, told, "", "causes_text")
+
+    return draw
+
+
+def study_answer(source: str) -> None:
+    """Say what the current study found on hiding sinks, with one text; nothing where it has not. source: of a model."""
+    current, draw = _of_model(source), one_text(source)
+    told = None if current is None else hidden(current[1])
+    if current is None or told is None:
+        return
+    st.markdown(f"##### {plain(told.title)} ({current[0]} study).")
+    if draw is not None:
+        draw()
 
 
 def other_models(source: str) -> None:
     """Draw what the current study found of the twin and of random weights, in a fold; else say that they were not run.
     source: of the model that the page is on.
     """
-    current = current_study()
-    figures = {}
-    if current is not None and spec_of(current[2]).model.source == source:
-        figures = part_exhibits(current[2], "causes")
+    current = _of_model(source)
+    figures = {} if current is None else part_exhibits(current[1], "causes")
     if current is None or not figures:
-        st.caption("The autoregressive twin and random weights were not run; a study on Start runs both.")
+        st.caption("The left-to-right twin and random weights were not run; a study on Start runs both.")
         return
-    title = f"The twin and random weights, {'shipped' if current[1] is None else 'current'} study"
+    title = f"The left-to-right twin and random weights, {current[0]} study"
     with st.expander(title, icon=":material/compare_arrows:", key="causes_twin"):
         for name in filter(figures.__contains__, _SHOWN):
             chart(figures[name], f"study_{name}")
+
+
+def _of_model(source: str) -> tuple[str, Findings] | None:
+    """Return the current study after a word on which it is, shipped or current; None where it has another model."""
+    current = current_study()
+    if current is None or spec_of(current[2]).model.source != source:
+        return None
+    return "shipped" if current[1] is None else "current", current[2]

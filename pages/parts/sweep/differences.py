@@ -93,7 +93,9 @@ def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
     for said in finding_of("largest difference", first) if first else ():
         if said.discount:
             found = {name: one.difference for name, one in said.discount.items()}
-            say_discount(found, {name: one.setting.pruning for name, one in said.discount.items()}, "", said.tested)
+            here = say_discount(found, {name: one.setting.pruning for name, one in said.discount.items()}, said.tested)
+            if here:
+                st.caption(plain(here))
             continue
         answer, _, numbers = said.told.partition(". ")
         st.markdown(f"##### {plain(answer)}.")

@@ -205,8 +205,9 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     missing = "" if statistics.has_floor else " What another calibration seed changes is not measured yet."
     chart(
         Exhibit(
-            "Weights changed by projection",
-            f"The share of weights that are kept without the discount and pruned with it, or the reverse.{missing}",
+            "Weights changed by matrix",
+            "The share of weights that are kept without the discount and pruned with it, or the reverse. "
+            f"{grids.MATRICES}{missing}",
             grids.changed_by_projection(shown, _short_names(statistics)),
             _table(statistics, effects),
             formula=_SCORE,
@@ -259,8 +260,8 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> N
 def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects]) -> str:
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     if len(effects) == 1:
-        (effect,), (total,) = effects.values(), totals.values()
-        return finding_of("changed matrices", effect.changed, effect.floor, total.changed, total.floor)
+        (total,) = totals.values()
+        return finding_of("discounted mask", total.changed, total.floor, 0.0, "In this preview")
     changed = {name: total.changed for name, total in totals.items()}
     return finding_of("change against seeds", changed, next(iter(totals.values())).floor)
 
