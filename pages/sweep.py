@@ -17,8 +17,9 @@ from analysis.evaluation.qualities import ACCURACY
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.discount_levels import levels_of_study
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
-from analysis.specs import AS_STORED, METHODS, ModelSpec, PruneSpec, SweepSpec, grid
-from analysis.words import counted, percent
+from analysis.pruned.naming import plain_title
+from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid
+from analysis.words import MODEL_TITLES, counted, percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import chart, export_button, reproduce, start_exhibits
@@ -30,7 +31,7 @@ from pages.parts.session import engine, model_in_use, model_name, not_in_address
 from pages.parts.shown_box import shown_box
 from pages.parts.study.choice import can_tell
 from pages.parts.study.found import example
-from pages.parts.sweep.differences import say_cost
+from pages.parts.sweep.differences import DISCOUNT, say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
 from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds, say_refused
@@ -38,6 +39,7 @@ from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 REDRAW = 5.0  # seconds between drawings of what is there
 _ESTIMATES = "sweep_estimates"
+_NAMED = 2  # methods that a title names
 _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 
@@ -72,7 +74,7 @@ def _example(answer: DeltaGenerator) -> None:
     if told is not None:
         with answer:
             say_cost(told)
-            st.caption("The shipped study of the diffusion model. Your own sweep takes its place.")
+            st.caption(f"{DISCOUNT} This is the shipped study of the diffusion model; your own sweep takes its place.")
         chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:
@@ -226,8 +228,9 @@ def _title(record: JobRecord) -> str:
     """A sweep in one line: when, which models and methods, how many points."""
     spec = record.parameters(SweepSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
-    models = ", ".join(model.source for model in spec.models)
-    methods = ", ".join(METHODS[name].title for name in spec.methods)
+    models = ", ".join(MODEL_TITLES.get(model.source, model.source) for model in spec.models)
+    several = len(spec.methods) > _NAMED
+    methods = f"{len(spec.methods)} methods" if several else ", ".join(map(plain_title, spec.methods))
     sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     bits = f" · {', '.join(map(str, spec.bits))} bits" if min(spec.bits) < AS_STORED else ""

@@ -18,7 +18,7 @@ from analysis.study.findings import Findings
 from analysis.study.rules import above_chance
 from analysis.words import counted
 
-TITLE = "Accuracy without and with the discount"
+TITLE = "Accuracy without and with the sink discount"
 _WITHOUT, _WITH = "without", "with discount"
 _IN_ALL = -1  # the last stage on the way from the dense model: the whole way
 _FORMULA = (
@@ -125,7 +125,7 @@ def _marks(items: int, seeds: int, holds_seeds: bool) -> str:
     """Say what is drawn. holds_seeds: whether the intervals hold the noise of the calibration seeds."""
     over = f" and {counted(seeds, 'calibration seed')}" if holds_seeds else "; one seed shows no noise of its own"
     dots = "; small dots: single seeds" if seeds > 1 else ""
-    return f"Bars: 95 % intervals over {items:,} items{over}{dots}; grey band: less than {POINTS.margin(MARGIN)}."
+    return f"Bars: 95 % intervals over {items:,} items{over}{dots}; grey band: ±{POINTS.margin(MARGIN)}."
 
 
 def _by_seed(setting: Setting, seeds: Sequence[int]) -> np.ndarray:

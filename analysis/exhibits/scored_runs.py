@@ -91,11 +91,11 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
         return None
     most = max(len(runs) for _, runs in groups)
     over = f" and {counted(most, 'calibration seed')}" if most > 1 else "; one seed shows no noise of its own"
-    bars = f"Bars: 95 % intervals over {alike.items:,} items{over}" if results is not None else "Diamonds: means"
+    bars = f" with 95 % intervals over {alike.items:,} items{over}" if results is not None else ""
     dots = "; dots: single runs" if most > 1 else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"{bars}{dots}.",
+        f"Diamonds: means{bars}{dots}.",
         accuracy_by_setting(rows, alike.dense, alike.chance),
         pd.DataFrame(
             {

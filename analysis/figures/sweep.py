@@ -244,7 +244,7 @@ def _add_seeds(figure: go.Figure, x: np.ndarray, seeds: Seeds, color: str, told:
             y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in seeds)]),
             mode="markers",
             name="one seed",
-            marker={"color": color, "size": 6, "opacity": 0.45},
+            marker={"color": color, "size": 7, "opacity": 0.6},
             hovertemplate=f"one seed: {told}<extra></extra>",
         ),
         row=row,
@@ -274,7 +274,11 @@ def _add_gain(figure: go.Figure, gain: Gain, margin: float, color: str) -> None:
     )
     beside = gain.x + 2 * _APART * (float(np.ptp(gain.x)) or 2 * _AROUND)
     _add_seeds(figure, beside, gain.seeds, color, "%{y:+.1f} points", 2)
-    figure.update_yaxes(title_text="difference<br>(points)", zeroline=False, row=2, col=1)
+    ends = np.abs(np.concatenate([low, high, *(100 * np.asarray(each, float) for each in gain.seeds)]))
+    reach = 1.1 * max(float(ends.max()), 150 * margin)
+    figure.update_yaxes(
+        title_text="with − without<br>(points)", range=[-reach, reach], nticks=5, zeroline=False, row=2, col=1
+    )
     _name_beside(figure, f"±{100 * margin:g} points", 0, REFERENCE, "y2")
 
 

@@ -114,8 +114,9 @@ def _not_shown(differences: Sequence[Difference]) -> str:
     return "by one calibration seed" if one_seed else "within the noise"
 
 
-def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN) -> str:
-    """Tell whether the discount changes accuracy, as the end of a sentence; '' where there is no verdict yet."""
+def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN, who: str = "the sink discount") -> str:
+    """Tell whether the discount changes accuracy, as the end of a sentence; '' where there is no verdict yet. who: what
+    it is called."""
     decided = [decide(one, margin, one.above_chance) for one in differences]
     if not decided or {WAITING, AT_CHANCE} & set(decided):
         return ""
@@ -124,10 +125,10 @@ def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN)
         if shown:
             most = max(shown, key=lambda one: abs(one.value))
             count = f" at {len(shown)} of {len(decided)} sparsities" if len(decided) > 1 else ""
-            return f"the discount {does} up to {interval_words(most)}{count}"
+            return f"{who} {does} up to {interval_words(most)}{count}"
     if set(decided) == {EQUIVALENT}:
-        return f"the discount changes accuracy by less than {POINTS.margin(margin)}"
+        return f"{who} changes accuracy by less than {POINTS.margin(margin)}"
     seeds = max(one.seeds for one in differences)
     with_seeds = ONE_SEED in decided or differences[0].seeds
     what = counted(seeds, "seed") if with_seeds else "these items"
-    return f"{'one seed' if ONE_SEED in decided else what} cannot tell whether the discount helps"
+    return f"{'one seed' if ONE_SEED in decided else what} cannot tell whether {who} helps"

@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.engine.runs import Run, Score, latency, score, size
 from analysis.pruned.naming import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
+from analysis.words import MODEL_TITLES
 from pages.parts.charts import table
 from pages.parts.session import engine
 
@@ -20,16 +21,16 @@ RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
     "run": st.column_config.TextColumn(width=230),
-    "method": st.column_config.TextColumn(width=195),
+    "method": st.column_config.TextColumn(width=168),
     "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
     "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
-    "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=85),
-    "95 % interval": st.column_config.TextColumn(width=105, help="Over items; another calibration seed adds noise."),
+    "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=83),
+    "95 % interval": st.column_config.TextColumn(width=98, help="Over items; another calibration seed adds noise."),
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
     "items": st.column_config.NumberColumn(format="%d"),
     "sparsity, %": st.column_config.NumberColumn(
-        format="%.0f", width=75, help="Of the prunable weights, as counted in the checkpoint."
+        "removed, %", format="%.0f", width=74, help="Sparsity: of the prunable weights, as counted in the checkpoint."
     ),
     "weights in theory, MB": st.column_config.NumberColumn(
         format="%.1f", help="By arithmetic: codes, scales and zero points, or a bit mask and the values left."
@@ -56,8 +57,8 @@ def method_title(run: Run) -> str:
 
 
 def _short(source: str) -> str:
-    """Return a model's source; of a folder its name."""
-    return Path(source).name if Path(source).is_absolute() else source
+    """Return the name of a model: of one that ships its title, of a folder its name, else its source."""
+    return Path(source).name if Path(source).is_absolute() else MODEL_TITLES.get(source, source)
 
 
 def accuracy_cells(accuracy: Score | None) -> dict[str, object]:
@@ -82,9 +83,9 @@ def row(run: Run) -> dict[str, object]:
         "run": run.name,
         "method": method_title(run),
         "sparsity, %": None if sparsity is None else 100 * sparsity,
+        **accuracy_cells(accuracy),
         "seed": seed_of(run.parameters) if run.parameters else None,
         "settings": settings_title(run.parameters) if run.parameters else "",
-        **accuracy_cells(accuracy),
         "model": _short(run.model),
         "bits": quantization_title(run.parameters),
         "weights in theory, MB": None if run.bytes is None else run.bytes[1] / 1e6,

@@ -24,7 +24,7 @@ def said(losses: dict[float, Difference], discount: list[Difference] = OPEN) -> 
 def test_a_loss_that_its_interval_does_not_tell_from_0_is_within_the_noise():
     assert said(LOSSES) == (
         "Pruning 70 % of the weights costs 21 points of accuracy [9, 32]; 50 and 60 % cost 2 to 3, within the noise; "
-        "2 seeds cannot tell whether the discount helps."
+        "2 seeds cannot tell whether the sink discount helps."
     )
     first = {0.5: LOSSES[0.5]}
     assert said(first, []) == "Pruning 50 % of the weights costs 2 points of accuracy, within the noise."
@@ -33,8 +33,8 @@ def test_a_loss_that_its_interval_does_not_tell_from_0_is_within_the_noise():
 def test_several_losses_are_told_each_and_of_many_the_ends():
     clear = lost(-0.031, -0.042, -0.02)
     assert said({0.5: clear, 0.7: LOSSES[0.7]}, NONE) == (
-        "Pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights; the discount "
-        "changes accuracy by less than 2 points."
+        "Pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights; the sink "
+        "discount changes accuracy by less than 2 points."
     )
     many = said(dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]})
     assert "costs accuracy at 4 sparsities, from 3.1 points [2.0, 4.2] at 20 % to 21 points [9, 32] at 70 %" in many
@@ -50,7 +50,7 @@ def test_one_seed_a_model_at_chance_and_missing_answers_give_no_verdict():
     one = lost(-0.206, -0.25, -0.16, 1)
     assert said({0.7: one}, [one]) == (
         "Pruning 70 % of the weights costs 21 points of accuracy, by one calibration seed; one seed cannot tell "
-        "whether the discount helps."
+        "whether the sink discount helps."
     )
     assert "not above chance" in said({0.7: lost(-0.2, -0.3, -0.1, above_chance=False)})
     assert "not all accuracies are in" in said({0.7: lost(-0.2, -0.3, -0.1, final=False)})
@@ -61,7 +61,7 @@ def test_a_discount_that_helps_or_hurts_is_told_with_its_interval():
     def shown(value: float) -> Difference:
         return Difference(value, value - 0.01, value + 0.01, 360, 350, p=1e-4, p_holm=1e-4, seeds=6, seed_variance=1e-5)
 
-    assert "the discount wins back up to +3.0 points [+2.0, +4.0] at 1 of 2 sparsities" in said(
+    assert "the sink discount wins back up to +3.0 points [+2.0, +4.0] at 1 of 2 sparsities" in said(
         LOSSES, [shown(0.03), NONE[0]]
     )
-    assert said(LOSSES, [shown(-0.03)]).endswith("the discount costs another up to −3.0 points [−4.0, −2.0].")
+    assert said(LOSSES, [shown(-0.03)]).endswith("the sink discount costs another up to −3.0 points [−4.0, −2.0].")

@@ -62,7 +62,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     test = app(PAGE)
     told = texts(test).replace("\u00a0", " ")
     assert "Pruning 70 % of the weights costs 20 points of accuracy" in told
-    assert "The shipped study of the diffusion model" in told and "No sweep" not in told
+    assert "This is the shipped study of the diffusion model" in told
     assert "At 60 %, it gains." in told and not test.exception
 
 
@@ -105,7 +105,7 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     assert (
         "hold two sources of noise" in told and "Other models, tasks and calibration sources are not covered." in told
     )
-    assert "Accuracy without and with the discount" in told and "and 2 calibration seeds; small dots" in told
+    assert "Accuracy without and with the sink discount" in told and "and 2 calibration seeds; small dots" in told
     assert "8 points took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")

@@ -68,7 +68,7 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
         shown,
         key,
         ticked,
-        hint="Tick one to open it, more to compare.",
+        hint="Intervals over items. Tick to open or compare.",
         rows=_ROWS,
         left_out=("made", "dense, %", "chance, %", "items"),
         above=heading,

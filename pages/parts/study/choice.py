@@ -93,14 +93,18 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
     return f"In the runs here {_lower(said)}" if said else ""
 
 
-def say_study(settings: Mapping[str, PruneSpec], seeds: int) -> None:
+def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str) -> None:
     """Say in a line what the current study found of the discount at these settings, where it has more seeds and can
-    tell.
+    tell. before: what is said before that, and where there is no such study.
     """
     study = _of_study(settings, seeds)
-    if study is not None:
-        told = finding_of("discount in brief", list(study.found.values()), study.margin)
-        _link_study(f"{study.place[0].upper()}{study.place[1:]}: {told}.", study)
+    if study is None:
+        st.caption(plain(before))
+        return
+    told = finding_of("discount in brief", list(study.found.values()), study.margin)
+    _link_study(
+        f"{before} {study.place[0].upper()}{study.place[1:]}: {told.replace('the sink discount', 'it', 1)}.", study
+    )
 
 
 def _link_study(told: str, study: _Told) -> None:

@@ -29,6 +29,7 @@ _DELTA = (
     "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
     "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
 )
+DISCOUNT = "The sink discount lets attention sinks count less."
 _deltas = kept(figures.deltas)
 
 
@@ -74,8 +75,10 @@ def _with_and_without(
     with place:
         say_cost(told, explained)
         prunings = {f"{percent(one.setting.pruning.sparsity)} sparsity": one.setting.pruning for one in pair}
-        if not can_tell({name: one.difference for name, one in zip(prunings, pair, strict=True)}):
-            say_study(prunings, max(len(one.seeds) for one in pair))
+        if can_tell({name: one.difference for name, one in zip(prunings, pair, strict=True)}):
+            st.caption(DISCOUNT)
+        else:
+            say_study(prunings, max(len(one.seeds) for one in pair), DISCOUNT)
     offer(pair)
     chart(told.shown, "sweep_levels")
 
