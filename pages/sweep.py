@@ -109,10 +109,15 @@ def _new_sweep(model: ModelSpec, actions: DeltaGenerator) -> None:
         return
     with st.container(border=True, key="new_sweep"):
         st.caption(
-            f"Prunes {code(model_name(model.source))} with every combination of axes and scores each pruned model "
-            "beside the dense one, on the same items with the same masks."
+            f"Prunes {_called(model)} with every combination of axes and scores each pruned model beside the dense "
+            "one, on the same items with the same masks."
         )
         _what_to_sweep(model)
+
+
+def _called(model: ModelSpec) -> str:
+    title = MODEL_TITLES.get(model.source, "")
+    return f"the {title[0].lower()}{title[1:]}" if title else code(model_name(model.source))
 
 
 def _open_or_close() -> None:

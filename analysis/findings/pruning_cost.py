@@ -21,7 +21,7 @@ from analysis.words import counted, listed, percent
 
 _NAMED = 3  # significant losses that are written out, and sparsities that are listed
 _WIDE = 0.1  # half an interval, from which on tenths of a point mean nothing
-_TENTHS = 0.01  # a share of accuracy, below which a loss is told with a decimal
+_TENTHS = 0.01  # a share of accuracy; where no loss is larger, they are told with a decimal
 
 
 def cost_of_pruning(
@@ -97,7 +97,7 @@ def _number(value: float, decimals: int) -> str:
 
 
 def _span(losses: Sequence[float]) -> str:
-    decimals = int(min(map(abs, losses)) < _TENTHS)
+    decimals = int(max(map(abs, losses)) < _TENTHS)
     low, high = (_number(end, decimals) for end in (min(losses), max(losses)))
     return low if low == high else f"{low} to {high}"
 

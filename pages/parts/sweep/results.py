@@ -47,7 +47,7 @@ def sweep_results(
     key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in prunings))
     settings, compared = _computed(key, prunings, scores)
     if not settings:
-        st.caption("No point is scored yet. Results come in one by one.")
+        st.markdown("##### No model is scored yet; accuracies come in one by one.")
         return lambda: None
     models = list(dict.fromkeys(setting.pruning.model.source for setting in settings))
     chosen = models[0]
