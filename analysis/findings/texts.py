@@ -25,8 +25,8 @@ def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0) 
     if np.isfinite(sure).sum() < 2 or np.nanmax(sure) == np.nanmin(sure):
         return f"{said}."
     return (
-        f"{said}: half of them had a probability of {percent(float(np.nanmedian(sure)))} or more when they were "
-        f"chosen, {names[least]} the least, {percent(float(sure[least]))}."
+        f"{said}: half had a probability of {percent(float(np.nanmedian(sure)))} or more when chosen; the least likely "
+        f"was {names[least]}, with {percent(float(sure[least]))}."
     )
 
 

@@ -11,13 +11,13 @@ def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_l
     confidence = np.array([[0.2, NONE, NONE], [0.9, 0.5, NONE], [NONE, NONE, 0.8]])
     said = finding_of("written text", confidence, ["‘the’ at 7", "‘cat’ at 8", "‘sat’ at 9"])
     assert said == (
-        "3 tokens in 3 forwards: half of them had a probability of 80 % or more when they were chosen, ‘cat’ at 8 the "
-        "least, 50 %."
+        "3 tokens in 3 forwards: half had a probability of 80 % or more when chosen; the least likely was ‘cat’ at "
+        "8, with 50 %."
     )
     assert finding_of("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 forwards."
     masks = np.array([[0.9, NONE, NONE], [NONE, 0.5, NONE]])  # of a prompt, whose last token was given
     said = finding_of("written text", masks, ["‘a’ at 0", "‘b’ at 1", "‘c’ at 2"], prompt=3)
-    assert said.startswith("2 tokens in 2 forwards (2 of them in the prompt): half of them")
+    assert said.startswith("2 tokens in 2 forwards (2 of them in the prompt): half had")
     assert finding_of("written text", np.full((2, 1), NONE), ["‘cat’ at 8"]) == ""
     assert finding_of("written text", np.zeros((2, 0)), []) == ""
 

@@ -76,7 +76,7 @@ def test_an_added_curve_is_drawn_and_its_row_is_asked(recording, trajectory):
     assert additions.CURVE.sentence in texts(test)
     choose(test, "toggle", "curve_heaviest_table", True)
     table = test.dataframe[0].value
-    own = table[table["series"] == "bundled"]["mass"].to_numpy()
+    own = table[table["series"] == "Diffusion model"]["mass"].to_numpy()
     np.testing.assert_allclose(own, mean_mass(trajectory.mass).max(axis=1), rtol=1e-6)
     test = app("pages/explore.py", recording=recording.id, tab="Dynamics", split="[MASK] only")
     assert additions.CURVE.title in texts(test), "it can be split"

@@ -115,7 +115,7 @@ def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(exp
     spec = RecordSpec(prompt="kate has a cat .", sampling=LLaDASampling(gen_length=6, steps=3), seed=4)
     dense = engine().wait(engine().submit("record", spec).id, 300)
     test = app("pages/explore.py", recording=dense.id)
-    next(button for button in test.button if button.label == "Record with bundled-ar").click().run()
+    next(button for button in test.button if button.label == "Record with the left-to-right twin").click().run()
     twin = engine().jobs("record")[0]
     assert twin.parameters() == RecordSpec(
         model=ModelSpec(source="bundled-ar"), prompt=spec.prompt, sampling=AutoregressiveSampling(gen_length=6), seed=4
@@ -125,7 +125,9 @@ def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(exp
     assert not test.exception and not test.error
     assert [track["name"] for track in explorer_sent[-1][0]["tracks"]] == ["Diffusion", "Left-to-right"]
     assert test.query_params["beside"] in (twin.id, [twin.id])
-    assert not [button for button in test.button if button.label == "Record with bundled-ar"], "it was recorded"
+    assert not [button for button in test.button if button.label == "Record with the left-to-right twin"], (
+        "it was recorded"
+    )
 
 
 def test_what_can_be_done_with_its_sinks_is_linked_with_their_definition(recording):

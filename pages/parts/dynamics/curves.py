@@ -14,6 +14,7 @@ from analysis.sinks.definitions import KINDS, count_by_kind
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import SinkParams
+from analysis.words import in_sentence
 from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
@@ -81,12 +82,18 @@ def curve(
                 series[0].values.mean(axis=0)[np.argsort(series[0].x, kind="stable")],
                 metric.percent,
                 null,
-                series[0].name if several else "",
+                _subject(series[0].name) if several else "",
                 **({"where": where} if where else {}),
             ),
         ),
         key,
     )
+
+
+def _subject(name: str) -> str:
+    """The name of a series as it begins a sentence."""
+    within = in_sentence(name)
+    return name if within == name else f"{within[0].upper()}{within[1:]}"
 
 
 def kinds_of_sinks(

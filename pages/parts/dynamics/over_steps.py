@@ -13,6 +13,7 @@ from analysis.sinks.definitions import gaussian_reference
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.token_states import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
+from analysis.words import model_title
 from pages.parts.charts import chart
 from pages.parts.dynamics.curves import RANDOM, curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
 from pages.parts.plain import plain
@@ -71,7 +72,7 @@ def _groups(jobs: list[JobRecord], scope: Scope) -> dict[str, list[Recording]]:
             st.caption(f"{plain(recording_title(job))} has no such layer or head and is left out.")
             continue
         groups.setdefault(recording.model.source, []).append(recording)
-    names = [model_name(source) for source in groups]
+    names = [model_title(model_name(source)) for source in groups]
     unlike = [name if names.count(name) == 1 else source for name, source in zip(names, groups, strict=True)]
     return dict(zip(unlike, groups.values(), strict=True))
 

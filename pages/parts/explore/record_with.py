@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.engine.runs import known_runs
 from analysis.models.checkpoint import find
 from analysis.specs import SAMPLINGS, AutoregressiveSampling, ModelSpec, RecordSpec, Sampling
+from analysis.words import in_sentence, model_title
 from pages.parts import address, permission
 from pages.parts.plain import plain, shortened
 from pages.parts.recordings.recording import Recording, finished_recordings, model_name
@@ -36,7 +37,7 @@ def record_with(recording: Recording, parameter: str) -> None:
     if not offers:
         return
     if len(offers) == 1:
-        _button(offers[0], f"Record with {offers[0].title}", 0, parameter, recording)
+        _button(offers[0], f"Record with {in_sentence(offers[0].title)}", 0, parameter, recording)
         return
     with st.popover("Record this prompt with…", icon=":material/fiber_manual_record:", width="stretch"):
         for number, offer in enumerate(offers):
@@ -79,7 +80,7 @@ def _offers(recording: Recording) -> list[_Offer]:
     for title, model in models.items():
         spec = _spec(recording, model)
         if spec is not None and (model.source, recording.job.spec["prompt"], spec.seed) not in known:
-            offers.append(_Offer(title, spec))
+            offers.append(_Offer(model_title(title), spec))
     return offers
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
+from analysis.words import in_sentence, model_title
 from pages.parts import address, asking
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
@@ -68,7 +69,7 @@ def autoregressive_reference(recording: Recording) -> JobRecord | None:
     if job is None or job.state == "done":
         return job
     if not job.ended:
-        asking.follow(job.id, f"Recording the same prompt with {TWIN}")
+        asking.follow(job.id, f"Recording the same prompt with {in_sentence(model_title(TWIN))}")
     else:
         st.error(plain(job.reason) or "The autoregressive recording was cancelled.")
     return None
@@ -114,13 +115,13 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
     )
     if not same_prompt and wanted not in options[len(jobs) + 1 :]:
         acting_button(
-            f"Record with {TWIN}",
+            f"Record with {in_sentence(model_title(TWIN))}",
             "record_twin",
             button,
             on_click=record_twin,
             icon=":material/fiber_manual_record:",
             width="stretch",
-            help="Records the same prompt with the autoregressive model that ships with SinkScope.",
+            help=f"Records the same prompt with the autoregressive model that ships with SinkScope, `{TWIN}`.",
         )
     say_refusal(_PLACE)
     _to_address("reference", chosen)
@@ -158,7 +159,7 @@ def beside_choice(
         _beside_box(chosen, titles)
     running = engine().job(named) if named and named not in titles else None
     if running is not None and running.kind == "record" and not running.ended:
-        asking.follow(running.id, f"Recording the prompt with {model_name(running.spec['model']['source'])}")
+        asking.follow(running.id, f"Recording the prompt with {_called(running)}")
     elif running is not None and running.state in ("failed", "cancelled"):
         st.error(plain(running.reason) or "The recording to compare with was cancelled.")
     job = jobs.get(chosen)
@@ -167,6 +168,10 @@ def beside_choice(
     except EXPECTED as error:
         st.warning(plain(why(error)))
         return None
+
+
+def _called(job: JobRecord) -> str:
+    return in_sentence(model_title(model_name(job.spec["model"]["source"])))
 
 
 def _beside_box(chosen: str, titles: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from analysis.engine.recording_labels import recording_labels, save_recording_la
 from analysis.engine.runs import Label
 from analysis.sinks.token_states import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
+from analysis.words import in_sentence, model_title
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
 from pages.parts.keyed import keyed_columns
@@ -201,7 +202,8 @@ def recording_to_look_at(shows: str = "") -> Recording | None:
     job = shown_recording()
     if job is not None and not job.ended:
         choose_recording(job)
-        asking.follow(job.id, f"Recording with {job.spec['model']['source']}. It is shown here when it is done.")
+        called = in_sentence(model_title(job.spec["model"]["source"]))
+        asking.follow(job.id, f"Recording with {called}. It is shown here when it is done.")
         return None
     if job is None or job.state != "done":
         st.info(f"There is no recording to look at yet. {shows}".strip())
