@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.engine.run_pairs import has_setting
+from analysis.figures.masks import MATRICES
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
@@ -27,7 +28,7 @@ from pages.parts.pruning.outcome import (
 )
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
-from pages.parts.session import model_in_use, model_name
+from pages.parts.session import model_in_use
 from pages.parts.side import settings_preview_outcome, views_row
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
@@ -72,7 +73,7 @@ def main() -> None:
     with beneath:
         view, beside = views_row(VIEWS, "prune_view")
     with preview:
-        st.markdown("**2 · Which weights change**", help=plain(f"In {model_name(model.source)}."))
+        st.markdown("**2 · Which weights change**", help=plain(MATRICES))
         found = _preview(model, asked)
         if found is None and masks is not None and view != MASKS:
             changed_weights(masks.comparison, masks.floor)

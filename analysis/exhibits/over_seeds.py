@@ -9,7 +9,7 @@ from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
-from analysis.figures.style import REFERENCE, colors_by_method
+from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method
 from analysis.findings.evaluations import MARGIN
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
@@ -47,9 +47,9 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
         alone = [tables.average(results, model).value for model in models] if len(models) > 1 else []
         value, low, high = (100 * float(getattr(whole, end)) for end in ("value", "low", "high"))
         seeds = tuple(100 * float(one) for one in alone)
-        rows.append(Accuracy(role, value, low, high, seeds, tables.percent_words(whole), color))
+        rows.append(Accuracy(role, value, low, high, seeds, _per_cent(tables.percent_words(whole)), color))
     if chance is not None:
-        rows.append(Accuracy("Chance", *(100 * chance,) * 3, (), f"{100 * chance:.3g}", REFERENCE))
+        rows.append(Accuracy("Chance", *(100 * chance,) * 3, (), _per_cent(f"{100 * chance:.3g}"), REFERENCE))
     most = max(len(row.seeds) for row in rows)
     dots, over = ("; dots: seeds", f"tasks and {most} calibration seeds") if most else ("", "tasks")
     planned = sum(benchmark.planned for benchmark in results.accuracies)
@@ -60,6 +60,12 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
         pd.DataFrame(results.once(tables.role_table)),
         finding=finding,
     )
+
+
+def _per_cent(words: str) -> str:
+    """Return an accuracy with its unit after the estimate, before the interval."""
+    value, space, interval = words.partition(" ")
+    return f"{value}{PER_CENT}{space}{interval}"
 
 
 def _by_setting(results: Results, names: Mapping[Pair, str]) -> list[OverSeeds]:

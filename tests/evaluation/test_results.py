@@ -494,6 +494,7 @@ def test_accuracies_by_role_stand_beside_chance_with_a_dot_per_seed(seeded, foun
     assert [one.x[0] for one in roles] == pytest.approx([100 * one.value for one in whole])
     assert [one.error_x.array[0] for one in roles] == pytest.approx([100 * (one.high - one.value) for one in whole])
     assert chance.x[0] == pytest.approx(100 * tables.chance_level(seeded, results.AVERAGE))
+    assert " % [" in exhibit.figure.layout.annotations[0].text
     assert len(seeds.x) == 6 and "3 calibration seeds" in exhibit.sentence
     alone = accuracy_by_role(found, "Accuracy")
     assert "seeds" not in alone.sentence and len(alone.figure.data) == len(found.names) + 1, "no dots of one seed"

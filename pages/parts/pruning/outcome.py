@@ -337,7 +337,7 @@ def answer(asked: Asked, pairs: list[RunPair], results: Results | None) -> str:
     if found and results is not None:
         explained = " ".join(
             [
-                f"{pairs[0].run.model}. The control reads the same noised text without the discount.",
+                "The control reads the same noised text without the discount.",
                 tested(together(results, comparing.related_pairs(results)["control"])),
                 _seeds_in_words(pairs, results),
                 " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",

@@ -21,7 +21,7 @@ from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.run_rows import in_pairs, table_of_runs
-from pages.parts.session import engine
+from pages.parts.session import engine, model_in_use
 from pages.parts.sweeping import asked_by, follow, sweeps_at_work
 
 SHOWN = 6  # that were cut off
@@ -131,11 +131,11 @@ def _precisions_differ(ended: list[JobRecord]) -> bool:
 
 
 def _titles(runs: list[JobRecord], known: list[Run]) -> dict[str, str]:
-    """Each run in one line of Markdown by its id: the name it has on every page, and its model."""
-    names = {run.id: run.name for run in known}
+    """Each run in one line of Markdown by its id: the name it has on every page, and its model unless it is in use."""
+    names, in_use = {run.id: run.name for run in known}, model_in_use().source
     return {
-        record.id: f"**{plain(names.get(record.id) or run_name(record.spec))}** · "
-        f"{plain(record.spec['model']['source'])}"
+        record.id: f"**{plain(names.get(record.id) or run_name(record.spec))}**"
+        + ("" if (source := record.spec["model"]["source"]) == in_use else f" · {plain(source)}")
         for record in runs
     }
 
