@@ -30,7 +30,7 @@ def one_text(source: str) -> Callable[[], None] | None:
 
     def draw() -> None:
         st.markdown(f"**{_TEXT}**", help=plain("Each text is aligned with the untouched one, token by token."))
-        st.caption(f"From the {current[0]} study. Shaded: not in the untouched text.")
+        st.caption(plain(f"From the {current[0]} study. Shaded: not in the untouched text."))
         mount(figure_html(figure, told), "causes_text")
         exhibit_text(_TEXT, told, "", "causes_text")
 
@@ -43,7 +43,7 @@ def study_answer(source: str) -> None:
     told = None if current is None else hidden(current[1])
     if current is None or told is None:
         return
-    st.markdown(f"##### {plain(told.title)} ({current[0]} study).")
+    st.markdown(f"##### {plain(f'{told.title} ({current[0]} study).')}")
     if draw is not None:
         draw()
 
@@ -58,7 +58,7 @@ def other_models(source: str) -> None:
         st.caption("The left-to-right twin and random weights were not run; a study on Start runs both.")
         return
     title = f"The left-to-right twin and random weights, {current[0]} study"
-    with st.expander(title, icon=":material/compare_arrows:", key="causes_twin"):
+    with st.expander(plain(title), icon=":material/compare_arrows:", key="causes_twin"):
         for name in filter(figures.__contains__, _SHOWN):
             chart(figures[name], f"study_{name}")
 
