@@ -110,7 +110,14 @@ def _more(views: Mapping[str, Callable[[], None]]) -> None:
         names = list(views)
         default = asked or names[0]
         chosen = st.segmented_control(
-            "View", names, default=default, required=True, key=_VIEW, bind="query-params", label_visibility="collapsed"
+            "View",
+            names,
+            default=default,
+            required=True,
+            key=_VIEW,
+            bind="query-params",
+            format_func=lambda name: plain(name),
+            label_visibility="collapsed",
         )
         views[chosen]()
 
