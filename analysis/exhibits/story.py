@@ -117,7 +117,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     hatched = "; hatched: [MASK]" if any(token.masked for token in tokens) else ""
-    where = f"Positions {first}–{first + len(tokens) - 1} of one text, step {track.frames[at]}; orange: sinks{hatched}"
+    where = f"Step {track.frames[at]} of one text; orange: sinks{hatched}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told
@@ -164,7 +164,7 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tup
     by_unit = by_attention(causes)
     if by_unit and levels:
         of_count = changes_told([cause for cause in causes if cause.control != MASS])
-        return lead, f"{of_count[0].upper()}{of_count[1:]}. {by_unit} At equal attention, {beside}.", brief
+        return lead, f"{of_count[0].upper()}{of_count[1:]}. {by_unit}", brief
     first = f"{levels[0].upper()}{levels[1:]}" if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}"
     less = {WORSE: "predictions change less", EQUIVALENT: "predictions change about as much"}
     rest = less.get(decision, "this study cannot tell whether predictions change more")
@@ -215,7 +215,7 @@ def _discount(findings: Findings) -> Answer | None:
     elif set(outcomes.values()) in ({BETTER}, {WORSE}):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
-    return Answer("Does counting them less help pruning?", lead, sentence, brief)
+    return Answer("Does counting them less (discount) help?", lead, sentence, brief)
 
 
 def _pruned(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
@@ -227,17 +227,16 @@ def _pruned(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     ordered = {first: by_setting[first], **by_setting}
     told = {name: interval_words(contrast.effect) for name, contrast in ordered.items()}
     later = {name: words.replace(f" {POINTS.name}", "", 1) for name, words in list(told.items())[1:]}
-    at = first.replace(" %", " % of weights", 1)
     levels = {name: accuracies(findings, contrast) for name, contrast in by_setting.items()}
     pairs = {name: [share(float(np.mean(values))) for values in both] for name, both in levels.items() if both[0]}
     if findings.pruning is None or pairs.keys() != told.keys():
         changes = listed([f"{told[first]} at {first}", *(f"{words} at {name}" for name, words in later.items())])
-        return f"Counting sinks less while pruning (discount) changes accuracy by {changes} sparsity."
+        return f"Counting sinks less while pruning changes accuracy by {changes} sparsity."
     dense, (without, discounted) = share(findings.pruning.dense), pairs[first]
     others = "; ".join(f"{name}: {' and '.join(pairs[name])} ({words})" for name, words in later.items())
     return (
-        f"Pruning {at} takes accuracy from {dense} to {without}; counting sinks less (discount), to "
-        f"{discounted} ({told[first]}).{others and f' Pruning {others}.'}"
+        f"Pruning {first} takes accuracy from {dense} to {without}; with it, to {discounted} "
+        f"({told[first]}).{others and f' Pruning {others}.'}"
     )
 
 

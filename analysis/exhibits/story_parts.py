@@ -29,10 +29,10 @@ def about(findings: Findings) -> str:
     told = source
     if known is not None:
         summary = known.summary.partition(". ")[0].removesuffix(".")
-        told += f", {summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}"
+        told = f"{summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]} ({source})"
     if spec.reference is None:
         return f"Model: {told}."
-    return f"Models: {told}, and {spec.reference.source}, {_other(spec)}."
+    return f"Models: {told} and {_other(spec)} ({spec.reference.source})."
 
 
 def _other(spec: StudySpec) -> str:
@@ -281,11 +281,9 @@ def won_back(findings: Findings, by_setting: Mapping[str, Contrast]) -> tuple[st
 
 
 def of_cost(cost: float, won: float) -> str:
-    """Return how much of the cost of pruning is won back, as `at most 1.0 of the 21 points that pruning costs`. Shares
-    of accuracy.
-    """
+    """Return how much of the cost of pruning is won back, as `at most 1.0 of 21 points lost`. Shares of accuracy."""
     at_most = f"at most {100 * won:.1f}" if won >= 0.0005 else "none"
-    return f"{at_most} of the {100 * cost:.{0 if cost >= 0.0995 else 1}f} points that pruning costs"
+    return f"{at_most} of {100 * cost:.{0 if cost >= 0.0995 else 1}f} points lost"
 
 
 def needs(findings: Findings) -> tuple[str, ...]:

@@ -194,8 +194,8 @@ def has_sinks(findings: Findings) -> str:
     hardest = max(known, key=lambda name: known[name])
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
-        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split; with "
-        f"{MOVEMENT_NULLS[hardest].called}, {factor(known[hardest])} ×."
+        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split; "
+        f"{MOVEMENT_NULLS[hardest].called}: {factor(known[hardest])} ×."
     )
 
 

@@ -228,7 +228,7 @@ class TrackView {
       tokens += 1;
       if (track.flags[cell] & SINK) sinks += 1;
     }
-    return sinks ? `${tokens} tokens, ${sinks} of them sink${sinks === 1 ? "" : "s"}` : "no sink";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens` : "no sink";
   }
 
   describe(position) {
