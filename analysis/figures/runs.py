@@ -67,8 +67,8 @@ def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: flo
     _add_levels(figure, dense, chance)
     figure.update_layout(showlegend=False)
     levels = [100 * level for level in (dense, chance) if level is not None]
-    ends = np.concatenate([value, low[known], high[known], levels, np.zeros(0) if len(rows) else [0, 100]])
-    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=20, range=[ends.min() - 4, ends.max() + 4])
+    drawn = np.concatenate([value, low[known], high[known], levels, np.zeros(0) if len(rows) else [0, 100]])
+    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=20, range=[drawn.min() - 4, drawn.max() + 4])
     figure.update_yaxes(
         tickmode="array",
         tickvals=places,
