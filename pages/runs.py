@@ -55,7 +55,7 @@ def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, besi
         say_scores(runs, alike)
     left, right = figures_beside([1.5, 1] if alike is not None else [1, 0.001], "runs_all")
     with left:
-        chosen = runs_table(runs)
+        chosen = runs_table(runs, beside)
     if alike is not None:
         with right:
             overview(alike)

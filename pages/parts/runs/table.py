@@ -18,12 +18,16 @@ _ROWS = 10  # of the table
 _TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
 
-def runs_table(runs: list[Run]) -> list[Run]:
-    """Draw the table with its filters, and return the runs that are ticked."""
+def runs_table(runs: list[Run], beside: DeltaGenerator | None = None) -> list[Run]:
+    """Draw the table with its filters, and return the runs that are ticked. beside: the place of the filters; the tool
+    bar of the table covers what stands above its right end.
+    """
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
-    place, right = keyed_columns([3, 1.4], "runs_table", vertical_alignment="center")
-    with right.popover("Filter", icon=":material/filter_list:", key="runs_filter", width="stretch"):
+    place = st.container()
+    if beside is None:
+        place, beside, _ = keyed_columns([6.6, 1.5, 1.5], "runs_table")
+    with beside.popover("Filter", icon=":material/filter_list:", key="runs_filter"):
         filtered = _filtered(runs)
     first = st.session_state.get(_FIRST, ())  # to be seen without scrolling
     shown = sorted(by_sparsity(filtered), key=lambda run: run.id not in first)
