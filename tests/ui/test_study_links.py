@@ -78,7 +78,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert json.loads(test.json[0].value) == spec and "2 prompts, layers 0 to" in texts(test)
     test = app("pages/runs.py", run=runs)
     assert test.session_state["runs_chosen"] == runs
-    test = app("pages/sweep.py", sweep=jobs["pruning"][0])
+    test = app("pages/sweep.py", sweep=jobs["pruning"][0], sweep_view="Points")
     assert len(test.dataframe[-1].value) == len(runs)
     test = app("pages/runs.py", runs_view="Accuracy", evaluation=scored.evaluations[0])
     assert test.query_params["evaluation"] in (list(scored.evaluations), scored.evaluations[0])
