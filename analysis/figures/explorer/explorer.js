@@ -70,7 +70,7 @@ function mount(root, packed, options = {}) {
     put("curvetitle", to ? `Attention to ${of}` : "");
     const row = definitions.find((each) => each.name === view.definition);
     put("parameter", `${PARAMETERS[row.parameter] ?? row.parameter} =`);
-    put("threshold", String(view.threshold));
+    put("threshold", level(view));
     find("[data-set=measure]").hidden = Boolean(to);
     find("[data-do=zoom]").hidden = !(app.state.area?.p0 != null && app.state.area.p1 > app.state.area.p0);
     find("[data-do=ask]").hidden = !options.onAsk || app.state.position == null;
@@ -314,7 +314,10 @@ function drawBar(element, app, mass) {
   const top = mass ? ceiling : 1, wide = w - 26, x = (value) => 6 + wide * (mass ? placed(value, top) : Math.sqrt(value));
   g.scale(ratio, ratio);
   g.clearRect(0, 0, w, h);
-  for (let i = 0; i < wide; i++) { g.fillStyle = css[Math.round((255 * i) / wide)]; g.fillRect(6 + i, 2, 1.5, 8); }
+  const colors = g.createLinearGradient(6, 0, 6 + wide, 0);
+  for (let i = 0; i < 256; i += 15) colors.addColorStop(i / 255, css[i]);
+  g.fillStyle = colors;
+  g.fillRect(6, 2, wide, 8);
   g.strokeStyle = theme.line;
   g.strokeRect(5.5, 1.5, wide + 1, 9);
   g.font = `10.5px ${app.font}`;

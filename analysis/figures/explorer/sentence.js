@@ -12,10 +12,11 @@ function percent(share) {
 const few = (number) => (Number.isInteger(number) ? String(number) : number.toFixed(1));
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const place = (view) => (view.layer == null ? "the whole model" : view.head == null ? `layer ${view.layer}` : `layer ${view.layer} head ${view.head}`);
+const level = (view) => String(+view.threshold.toFixed(2));
 function criterion(view, definitions) {
-  const row = definitions.find((each) => each.name === view.definition);
-  if (row.name === "std") return `mean + ${view.threshold} std`;
-  return row.name === "above-others" ? `the mean of the others + ${view.threshold}` : `a mean attention of ${view.threshold}`;
+  const row = definitions.find((each) => each.name === view.definition), threshold = level(view);
+  if (row.name === "std") return `mean + ${threshold} std`;
+  return row.name === "above-others" ? `the mean of the others + ${threshold}` : `a mean attention of ${threshold}`;
 }
 // A position in a step: its state decides its name.
 function tokenName(recording, step, position) {
