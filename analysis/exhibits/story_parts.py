@@ -48,7 +48,7 @@ def called(findings: Findings) -> Mapping[str, str]:
     """
     spec = spec_of(findings)
     if spec.reference is None:
-        return MappingProxyType({spec.model.source: spec.model.source})
+        return MappingProxyType({spec.model.source: "The model"})
     other = _other(spec).partition(" ")[2]
     return MappingProxyType(
         {spec.model.source: "Diffusion model", spec.reference.source: f"{other[0].upper()}{other[1:]}"}
@@ -58,7 +58,10 @@ def called(findings: Findings) -> Mapping[str, str]:
 def within(findings: Findings, source: str) -> str:
     """Return the name of a model within a sentence, as `the diffusion model`."""
     name = called(findings).get(source, source)
-    return name if name == source else f"the {name[0].lower()}{name[1:]}"
+    if name == source:
+        return name
+    bare = name.removeprefix("The ")
+    return f"the {bare[0].lower()}{bare[1:]}"
 
 
 def spec_of(findings: Findings) -> StudySpec:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import REFERENCE, as_text, interval_bar, layout, name_above, wrapped
 
-_ROW, _AROUND = 52, 140  # pixels of a claim, and above and beneath all
+_ROW, _AROUND = 60, 140  # pixels of a claim, and above and beneath all
 _LETTERS = 54  # of a line of a claim, which a phone holds
 _FARTHEST = 4.0  # of the smallest difference that counts: what lies further stands at the edge, with its number
 
@@ -61,7 +61,7 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
     for place, row in enumerate(rows):
         for number, dash in ((0, "solid"), (1, "dot")):  # beneath its name, which they would cross
             line = {"color": REFERENCE, "width": 2, "dash": dash}
-            figure.add_shape(type="line", x0=number, x1=number, y0=place - 0.2, y1=place + 0.35, line=line)
+            figure.add_shape(type="line", x0=number, x1=number, y0=place - 0.12, y1=place + 0.2, line=line)
         name_above(figure, place, wrapped(row.name, _LETTERS), yshift=8)
     title = wrapped("difference from the null ÷ smallest difference that counts", 34)
     layout(figure, title, "", _AROUND + _ROW * len(rows))

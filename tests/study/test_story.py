@@ -434,6 +434,28 @@ def test_a_study_of_an_earlier_version_is_told_without_what_it_lacks():
     assert story_of(empty).findings == () and story_of(empty).answers == ()
 
 
+def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of_pruning():
+    study = read(EXAMPLE)
+    tables = {name: tuple(row for row in rows if row["model"] == "bundled") for name, rows in study.tables.items()}
+    alone = study.model_copy(
+        update={
+            "spec": {**study.spec, "reference": None},
+            "tables": tables,
+            "causes": tuple(cause for cause in study.causes if cause.model == "bundled"),
+            "playback": {**study.playback, "tracks": study.playback["tracks"][:1]},
+            "pruning": None,
+            "mask_changes": (),
+        }
+    )
+    story = story_of(alone)
+    assert [answer.question for answer in story.answers] == ["Do sinks matter?"]
+    assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
+    beats = " ".join(beat for finding in story.findings for beat in finding.beats)
+    assert "The model, step 40 of 48: 2.6 ×" in beats and "The model: masked positions in layers 0–2" in beats
+    assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith("SinkScope (bundled).")
+    assert [track["name"] for track in playback_of(alone)["tracks"]] == ["The model"]
+
+
 def test_hostile_text_stays_text():
     hostile = "</script><img src=x onerror=alert(1)>"
     text = Continuation(
