@@ -194,7 +194,7 @@ def missing(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[s
         if not enough(recordings, null):
             seen = prompts_seen(recordings, null)
             there = f"{counted(len(seen), 'model')} saw at least {min(seen)}" if seen else "none was recorded"
-            few.setdefault(there, []).append(MOVEMENT_NULLS[null].title)
+            few.setdefault(there, []).append(MOVEMENT_NULLS[null].called)
     return [
         f"No claims against {listed(titles)}: they need {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each; "
         f"{there}."
