@@ -209,7 +209,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
 
     swept = sinkscope.read(out)
-    assert set(sinkscope.figures(swept)) == {"accuracy", "differences", "sizes", "tasks"}
+    assert set(sinkscope.figures(swept)) == {"accuracy", "differences", "discount", "sizes", "tasks"}
     assert all(len(sinkscope.figure(swept, name).data) for name in sinkscope.figures(swept))
     exported = tmp_path / "exported"
     assert main(["export", str(home), "--out", str(exported)]) == 0
