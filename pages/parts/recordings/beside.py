@@ -115,7 +115,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
     )
     if not same_prompt and wanted not in options[len(jobs) + 1 :]:
         acting_button(
-            f"Record with {in_sentence(model_title(TWIN))}",
+            f"Record with {plain(in_sentence(model_title(TWIN)))}",
             "record_twin",
             button,
             on_click=record_twin,
