@@ -14,7 +14,7 @@ from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
     accuracies,
-    by_attention,
+    at_equal_attention,
     called,
     changes_told,
     discounts,
@@ -22,19 +22,15 @@ from analysis.exhibits.story_parts import (
     needs,
     of_cost,
     outcomes_of,
-    per_unit,
     position,
     recordings,
-    share,
     spec_of,
     text_changed,
-    text_effect,
     text_in_words,
     won_back,
 )
 from analysis.figures.story import Answer, Story, charts
 from analysis.findings import said_of
-from analysis.findings.ablations import side_of
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
 from analysis.statistics.decisions import (
@@ -47,13 +43,12 @@ from analysis.statistics.decisions import (
     TOO_COARSE,
     WAITING,
     WORSE,
-    decide,
     interval_words,
 )
 from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Cause, Contrast, Findings
-from analysis.words import counted, listed
+from analysis.words import counted, listed, percent
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
@@ -140,35 +135,22 @@ def _matter(findings: Findings) -> Answer | None:
     for word in _YES_NO:
         if sentence.startswith(word):
             lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
-    told, brief = f"{sentence[0].upper()}{sentence[1:]} {text}".strip(), ""
+    told = f"{sentence[0].upper()}{sentence[1:]} {text}".strip()
     if lead == "It depends.":
-        lead, told, brief = _token_for_token(causes, spec, told)
-    return Answer("Do sinks matter?", lead, told, brief)
+        lead, told = _token_for_token(causes, spec, told)
+    return Answer("Do sinks matter?", lead, told)
 
 
-def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tuple[str, str, str]:
-    """Return lead, sentence and brief where hiding sinks changes more than hiding as many other tokens, but not more
+def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tuple[str, str]:
+    """Return lead and sentence where hiding sinks changes more than hiding as many other tokens, but not more
     than hiding others with as much attention. told: the sentence where predictions or text were not measured.
     """
-    unit = per_unit(causes)
-    lead, amounts, levels = f"Per token, yes{unit and '; '}{unit}.", text_changed(causes), changes_told(causes)
-    predictions = {cause.control: cause.effect for cause in causes if cause.measure == "divergence"}
-    if not {COUNT, MASS} <= predictions.keys() & amounts.keys():
-        return lead, told, "" if unit else f"{lead.removesuffix('.')}; at equal attention, no."
-    sides = {control: -side_of(text_effect(causes, control)) for control in amounts}  # 1: the text changes more
-    decision = decide(predictions[MASS], rules.shift_of(spec, "divergence"))
-    beside = "no" if decision != CANNOT_TELL else "this study cannot tell"
-    if sides[MASS] > 0 and decision != CANNOT_TELL:
-        beside = "predictions and text disagree"
-    brief = "" if unit else f"{lead.removesuffix('.')}; at equal attention, {beside}."
-    by_unit = by_attention(causes)
-    if by_unit and levels:
-        of_count = changes_told([cause for cause in causes if cause.control != MASS])
-        return lead, f"{of_count[0].upper()}{of_count[1:]}. {by_unit}", brief
+    amounts, levels = text_changed(causes), changes_told(causes)
+    beside = at_equal_attention(causes, rules.shift_of(spec, "divergence"))
+    if COUNT not in amounts or not beside:
+        return "Per token, yes.", told
     first = f"{levels[0].upper()}{levels[1:]}" if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}"
-    less = {WORSE: "predictions change less", EQUIVALENT: "predictions change about as much"}
-    rest = less.get(decision, "this study cannot tell whether predictions change more")
-    return lead, f"{first}, where {rest}.", brief
+    return f"Per token, yes; at equal attention, {beside}.", f"{first}."
 
 
 def _apart(amounts: Mapping[str, str]) -> list[str]:
@@ -228,11 +210,11 @@ def _pruned(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     told = {name: interval_words(contrast.effect) for name, contrast in ordered.items()}
     later = {name: words.replace(f" {POINTS.name}", "", 1) for name, words in list(told.items())[1:]}
     levels = {name: accuracies(findings, contrast) for name, contrast in by_setting.items()}
-    pairs = {name: [share(float(np.mean(values))) for values in both] for name, both in levels.items() if both[0]}
+    pairs = {name: [percent(np.mean(values), 1) for values in both] for name, both in levels.items() if both[0]}
     if findings.pruning is None or pairs.keys() != told.keys():
         changes = listed([f"{told[first]} at {first}", *(f"{words} at {name}" for name, words in later.items())])
         return f"Counting sinks less while pruning changes accuracy by {changes} sparsity."
-    dense, (without, discounted) = share(findings.pruning.dense), pairs[first]
+    dense, (without, discounted) = percent(findings.pruning.dense, 1), pairs[first]
     others = "; ".join(f"{name}: {' and '.join(pairs[name])} ({words})" for name, words in later.items())
     return (
         f"Pruning {first} takes accuracy from {dense} to {without}; with it, to {discounted} "

@@ -26,7 +26,7 @@ from analysis.statistics.decisions import (
 )
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings, MaskChange
-from analysis.words import listed, times
+from analysis.words import listed, percent, times
 
 
 def masks(findings: Findings) -> Told | None:
@@ -115,7 +115,7 @@ def accuracy(findings: Findings) -> Told | None:
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     levels, differences = _levels(findings, by_setting), _differences(by_setting, noise, margin)
     without = listed(
-        [share(float(np.mean(both[0]))) for one in by_setting.values() if (both := accuracies(findings, one))[0]]
+        [percent(np.mean(both[0]), 1) for one in by_setting.values() if (both := accuracies(findings, one))[0]]
     )
     return Told(
         "accuracy",
@@ -156,15 +156,15 @@ def _levels(findings: Findings, by_setting: Mapping[str, Contrast]) -> Markup:
         if not without:
             return Markup()
         means = [float(np.mean(values)) for values in (without, discounted)]
-        told = f"{share(means[1])}, {interval_words(contrast.effect)}"
+        told = f"{percent(means[1], 1)}, {interval_words(contrast.effect)}"
         marks = (
-            Mark("without the discount", means[0], share(means[0]), charts.NULL, dots=without),
+            Mark("without the discount", means[0], percent(means[0], 1), charts.NULL, dots=without),
             Mark("with the discount", means[1], told, dots=discounted),
         )
         groups.append(Group(name.replace(" %", " % of weights removed", 1), marks))
     if pruning is None:
         return Markup()
-    dense = Group("", (Mark("unpruned", pruning.dense, share(pruning.dense), charts.NULL),))
+    dense = Group("", (Mark("unpruned", pruning.dense, percent(pruning.dense, 1), charts.NULL),))
     return charts.bars([dense, *groups], "accuracy (%)", 100, "one calibration seed")
 
 

@@ -8,10 +8,10 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story_parts import (
+    at_equal_attention,
     by_attention,
     called,
     changes_told,
-    per_unit,
     spec_of,
     text_changed,
     tokens_more,
@@ -49,7 +49,7 @@ def hidden(findings: Findings) -> Told | None:
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
     beats.append(_over_prompts(own, at_equal, those))
     disagree = _disagree(those)
-    notes += [disagree] if disagree else []
+    notes += [disagree, by_attention(those)]
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         beats += _other_model(
             called(findings).get(model, model), [one for one in findings.causes if one.model == model]
@@ -151,17 +151,18 @@ def _other_model(name: str, causes: Sequence[Cause]) -> list[str]:
     if not amounts:
         return []
     told = f"{name}: {changes_told(causes, brief=True) or listed(list(amounts.values()))}."
-    return [told + _no_more_than_random(causes)]
+    return [told + _with_random(causes)]
 
 
-def _no_more_than_random(causes: Sequence[Cause]) -> str:
-    """Tell, as a further sentence, that with random weights hiding sinks changes the text no less; empty where that is
-    not so, or not measured. causes: of one model.
+def _with_random(causes: Sequence[Cause]) -> str:
+    """Tell, as a further sentence, what hiding as much does with random weights, and that it is no less where that is
+    so; empty where that was not measured. causes: of one model.
     """
     own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
-    if own is None or own.untrained is None or side_of(own.untrained) >= 0 or own.effect.high < own.untrained.low:
+    if own is None or own.untrained is None:
         return ""
-    return f" With random weights, no less: {' '.join(tokens_more(own.untrained))}."
+    as_much = side_of(own.untrained) < 0 and own.effect.high >= own.untrained.low
+    return f" With random weights, {'no less: ' if as_much else ''}{' '.join(tokens_more(own.untrained))}."
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
@@ -170,7 +171,7 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
     """
     over, text = f"Over {own.effect.n} prompts", text_changed(causes)
     if levels := changes_told(causes, brief=True, after=" of 100 tokens change"):
-        return f"{over}, {levels}. {by_attention(causes)}{_no_more_than_random(causes)}".strip()
+        return f"{over}, {levels}.{_with_random(causes)}"
     if text:
         beside = f", and {text[MASS]} than hiding others with as much attention" if MASS in text else ""
         return f"{over}, hiding the sinks changes {text[COUNT]} of 100 tokens than hiding as many others{beside}."
@@ -268,9 +269,8 @@ def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], mar
     title = "Hiding the sinks changes predictions and text more than hiding as many other tokens"
     if at_equal is None:
         return title
-    text = [cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", MASS)]
-    if text and side_of(at_equal.effect) == side_of(text[0]) != 0:  # agreement falls as the text changes
-        return f"{title}; {per_unit(causes) or 'at equal attention they disagree'}"
+    if (beside := at_equal_attention(causes, margin)).startswith("the text changes more"):
+        return f"{title}; at equal attention, {beside}"
     return title + _at_equal(at_equal, BETTER, margin)
 
 

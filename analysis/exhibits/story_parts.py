@@ -11,7 +11,7 @@ from analysis.findings.ablations import side_of
 from analysis.models.registry import entry
 from analysis.recording.playback import UNDECIDED, Played, unpacked
 from analysis.specs import METHODS, StudySpec
-from analysis.statistics.decisions import POINTS, Unit, decide, seen
+from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, POINTS, WORSE, Unit, decide, seen
 from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Cause, Contrast, Findings
@@ -162,16 +162,24 @@ def text_effect(causes: Sequence[Cause], control: str) -> Difference:
     return next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", control))
 
 
-def per_unit(causes: Sequence[Cause]) -> str:
-    """Return whether hiding sinks changes more per unit of attention hidden, as the end of a clause; empty where that
-    was not measured. causes: of one model.
+def at_equal_attention(causes: Sequence[Cause], margin: float) -> str:
+    """Return what text and predictions do against others of equal attention, as a clause; empty where either was not
+    measured. causes: of one model. margin: of the predictions, in nats.
     """
-    effects = {cause.measure: cause.effect for cause in causes if cause.control == UNIT}
-    sides = {side_of(effects["divergence"])} if "divergence" in effects else set[int]()
-    sides |= {-side_of(effects["aligned"])} if "aligned" in effects else set[int]()  # agreement falls
-    if not sides:
+    predictions = next((one.effect for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+    if predictions is None or MASS not in text_changed(causes):
         return ""
-    return f"per unit of attention, {_PER_UNIT.get(frozenset(sides - {0}), 'predictions and text disagree')}"
+    outcome = decide(predictions, margin)
+    if side_of(text_effect(causes, MASS)) < 0:  # agreement falls as the text changes
+        return _TEXT_MORE.get(outcome, "the text changes more; of predictions this study cannot tell")
+    return "this study cannot tell" if outcome == CANNOT_TELL else "no"
+
+
+_TEXT_MORE = {
+    BETTER: "too",
+    WORSE: "the text changes more, predictions less",
+    EQUIVALENT: "the text changes more, predictions about as much",
+}
 
 
 def by_attention(causes: Sequence[Cause]) -> str:
@@ -183,9 +191,6 @@ def by_attention(causes: Sequence[Cause]) -> str:
         return ""
     could = "" if side_of(effect) else _could_see(effect)
     return f"Per unit of attention, {' '.join(tokens_more(effect))}{could}."
-
-
-_PER_UNIT = {frozenset[int](): "no difference seen", frozenset({1}): "too", frozenset({-1}): "less"}
 
 
 def _unseen(effects: Sequence[Difference], before: str = " (", detectable: bool = True) -> str:

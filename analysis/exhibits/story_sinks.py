@@ -22,6 +22,7 @@ from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
+from analysis.findings.layers import CLEARLY
 from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -32,7 +33,6 @@ from analysis.study.findings import Findings
 from analysis.words import counted, listed
 
 _MASKED = ("[MASK]", "undecided")
-_MIXED = "mixed"
 _AT = {
     "[MASK]": "masked positions",
     "undecided": "undecided positions",
@@ -269,8 +269,14 @@ def place(findings: Findings) -> Told | None:
     masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
     title = _masked_title(findings, masked, portions[source]) if masked else _commonest(portions[source])
-    beats = [f"{names.get(model, model)}: {_layers_told(layers)}." for model, layers in portions.items()]
-    notes = [f"{names.get(model, model)}: {_layers_told(layers, shares=True)}." for model, layers in portions.items()]
+    tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
+    beats, notes = (
+        [
+            f"{names.get(model, model)}: {_layers_told(layers, tokens[model], told)}."
+            for model, layers in portions.items()
+        ]
+        for told in (False, True)
+    )
     beats += list(filter(None, (_together(findings, source, portions[source]),)))
     ends, summary = "", None
     if written:
@@ -344,7 +350,7 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
     most = max(rows, key=lambda row: row["value"] or 0.0, default=None)
     if most is None or (most["value"] or 0.0) <= 0.5:
         return ""
-    where = [layer for layer, kinds in layers.items() if _leading(kinds) == most["kind"]]
+    where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
     told = f"All layers averaged, {share(most['value'])} are {_AT.get(most['kind'], most['kind'])}"
     draws = _draws(findings, "trained")
     inside, outside = (
@@ -360,8 +366,21 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
     return f"{told}."
 
 
-def _leading(kinds: Mapping[str, Mapping[str, Any]]) -> str:
+def _commonest_kind(kinds: Mapping[str, Mapping[str, Any]]) -> str:
     return max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
+
+
+def _leading(kinds: Mapping[str, Mapping[str, Any]], tokens: Mapping[str, float]) -> str:
+    """Return the kind that leads a layer (see `_layers_told`), empty where none does."""
+    if not tokens:
+        most = _commonest_kind(kinds)
+        return most if (kinds[most]["value"] or 0.0) > 0.5 else ""
+    above = {
+        kind: row["value"] - tokens[kind]
+        for kind, row in kinds.items()
+        if kind in tokens and (row["low"] or 0.0) > tokens[kind] and row["value"] >= tokens[kind] + CLEARLY
+    }
+    return max(above, key=above.__getitem__, default="")
 
 
 Layers = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -405,23 +424,25 @@ def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return f"In {most.count(kind)} of {len(layers)} layers most sinks are {_AT.get(kind, kind)}"
 
 
-def _layers_told(layers: Mapping[str, Mapping[str, Mapping[str, Any]]], shares: bool = False) -> str:
-    """Return the leading kind of each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
+def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = False) -> str:
+    """Return the kind that leads each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
-    shares: give its share of the sinks; else a layer in which no kind holds half of them is called mixed.
+    tokens: the share of all tokens that is of each kind. Where it is known, the kind leads that lies furthest, and
+    clearly, above its share; else the one that most sinks are. shares: give its share of the sinks.
     """
     leading: dict[str, list[str]] = {}
     for layer, kinds in layers.items():
-        kind = _leading(kinds)
-        mixed = not shares and (kinds[kind]["value"] or 0.0) <= 0.5
-        leading.setdefault(_MIXED if mixed else kind, []).append(layer)
+        leading.setdefault(_leading(kinds, tokens), []).append(layer)
+    apart = leading.pop("", [])
     told = []
-    mixed_in = f"; mixed in {layer_names(leading.pop(_MIXED))}" if _MIXED in leading and len(leading) > 1 else ""
     for kind, those in leading.items():
         values = [layers[layer][kind]["value"] for layer in those] if shares else []
-        held = f" ({spread(min(values), max(values), share)})" if shares else ""
+        beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
+        held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{_AT.get(kind, kind)} in {layer_names(those)}{held}")
-    return f"{listed(told)}{mixed_in}"
+    none = f"no kind more common than among all tokens in {layer_names(apart)}" if tokens and apart else ""
+    mixed = f"mixed in {layer_names(apart)}" if apart and not tokens else ""
+    return "; ".join(filter(None, (listed(told), none or mixed)))
 
 
 def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:

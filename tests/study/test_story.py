@@ -1,19 +1,19 @@
 """The story of studies that support, refute and cannot tell: every sentence follows from their numbers."""
 
 import re
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from analysis.evaluation.ablation_effects import MASS, UNIT
+from analysis.evaluation.ablation_effects import MASS
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import of_cost, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
+from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
@@ -116,10 +116,10 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes\. Hiding",
-        r"^Yes\. Pruning 50 % takes accuracy from 90 % to \d+ %; with it, to \d+ % "
+        r"^Yes\. Pruning 50 % takes accuracy from 90.0 % to [\d.]+ %; with it, to [\d.]+ % "
         r"\(\+",
     ),
-    "refutes": (r"^No\. ", r"^No, it hurts\. Pruning .*; with it, to \d+ % \(−"),
+    "refutes": (r"^No\. ", r"^No, it hurts\. Pruning .*; with it, to [\d.]+ % \(−"),
     "cannot tell": (
         r"^This study cannot tell whether",
         r"^This study cannot tell\. .* It would have detected nothing below 25 points\.$",
@@ -249,47 +249,60 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
 def test_where_sinks_matter_token_for_token_all_controls_are_told():
     study = read(EXAMPLE)
 
-    def answered(value: float, unit: float | None = None) -> Answer:
-        """Return the answer where the text differs by so much at equal attention, and per unit of attention by so
-        much, in which nothing was measured for None.
-        """
+    def answered(value: float) -> Answer:
+        """Return the answer where the agreement of the text differs by so much at equal attention."""
         effect = Difference(value=value, low=value - 0.1, high=value + 0.1, n=30, clusters=30)
         causes = [
             one.model_copy(update={"effect": effect, "levels": (one.levels[0], one.levels[0] - value)})
             if (one.measure, one.control) == ("aligned", MASS)
             else one
             for one in study.causes
-            if one.control != UNIT
         ]
-        if unit is not None:
-            effect = replace(effect, value=unit, low=unit - 0.1, high=unit + 0.1)
-            causes.append(causes[0].model_copy(update={"measure": "aligned", "control": UNIT, "effect": effect}))
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        first = "Hiding sinks changes 63 of 100 tokens, hiding as many others 32 (31 more [23, 39])"
-        assert answer.sentence.startswith(f"{first}{', others of equal ' if unit is None else '. Per unit of '}")
+        first = "Hiding sinks changes 63 of 100 tokens, hiding as many others 32 (31 more [23, 39]), others of equal "
+        assert answer.sentence.startswith(first)
         return answer
 
     told = answered(-0.2)
-    assert told.sentence.endswith("attention 43 (20 more [10, 30]), where predictions change less.")
-    assert told.lead == "Per token, yes."
-    assert told.short == "Per token, yes; at equal attention, predictions and text disagree."
+    assert told.sentence.endswith("attention 43 (20 more [10, 30]).")
+    assert told.lead == "Per token, yes; at equal attention, the text changes more, predictions less."
     told = answered(0.2)
-    assert "attention 83 (20 fewer [10, 30]), where" in told.sentence
-    assert told.short == "Per token, yes; at equal attention, no."
-    assert "attention 68 (5 fewer [−15, +5], not significant), where" in answered(0.05).sentence
-    for unit, words in ((0.01, "no difference seen"), (-0.2, "too"), (0.2, "less")):
-        assert answered(-0.2, unit).short == f"Per token, yes; per unit of attention, {words}."
-    (answer, _) = story_of(study).answers
-    assert answer.lead == "Per token, yes; per unit of attention, no difference seen."
-    assert answer.sentence.endswith("Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected.")
+    assert told.sentence.endswith("attention 83 (20 fewer [10, 30]).")
+    assert told.lead == "Per token, yes; at equal attention, no."
+    told = answered(0.05)
+    assert "attention 68 (5 fewer [−15, +5], not significant" in told.sentence
+    assert told.lead == "Per token, yes; at equal attention, no."
+    story = story_of(study)
+    assert story.answers[0].lead == "Per token, yes; at equal attention, the text changes more, predictions less."
+    (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
+    assert hidden.title.endswith("other tokens; at equal attention, the text changes more, predictions less")
+    assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
+    assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
+
+
+def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
+    study = read(EXAMPLE)
+    (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
+    assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
+    assert place.beats[1].endswith(
+        "punctuation in layers 0–3; no kind more common than among all tokens in layers 4–7."
+    )
+    rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
+    (place,) = (
+        finding
+        for finding in story_of(study.model_copy(update={"tables": {**study.tables, "layers": rows}})).findings
+        if finding.name == "place"
+    )
+    assert "words in layers 4 and 6–7" in place.beats[0], "shares of all tokens are not known"
+    assert place.beats[1].endswith("; mixed in layer 1.")
 
 
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
     assert answer.sentence == (
-        "Pruning 70 % takes accuracy from 93 % to 72 %; with it, to 72 % (+0.3 points [−0.3, +1.0]). "
-        "Pruning 50 %: 91 % and 91 % (+0.1 [−0.7, +0.9])."
+        "Pruning 70 % takes accuracy from 92.6 % to 71.8 %; with it, to 72.2 % (+0.3 points [−0.3, +1.0]). "
+        "Pruning 50 %: 91.3 % and 91.4 % (+0.1 [−0.7, +0.9])."
     )
     assert answer.short == "No: at 70 % it wins back at most 1.0 of 21 points lost."
     pruning = study.pruning.model_copy(update={"settings": ()})
