@@ -46,7 +46,6 @@ def running(
     difference: around a zero line, in points. chance: the accuracy of choosing at random, as a dotted line. All panels
     share both axes.
     """
-    scale = 100 if difference else 1
     columns = 1 if len(bands) <= ONE_COLUMN else 2
     rows = max(1, -(-len(bands) // columns))
     height = 60 + PANEL * rows
@@ -67,9 +66,9 @@ def running(
             continue
         for other in begun:
             if other is not band:
-                _line(figure, other, REFERENCE, scale, row, column)
-        _band(figure, band, color, scale, row, column)
-        _line(figure, band, color, scale, row, column, told="points" if difference else "share")
+                _line(figure, other, REFERENCE, difference, row, column)
+        _band(figure, band, color, difference, row, column)
+        _line(figure, band, color, difference, row, column, told="points" if difference else "share")
     figure.update_annotations(font_size=13, yshift=-2)
     figure.update_layout(hovermode="x", showlegend=False, margin={"t": 30})
     figure.update_xaxes(rangemode="tozero")
@@ -81,15 +80,15 @@ def running(
     figure.update_yaxes(title_text=y_title, col=1, title_standoff=8)
     if difference:
         figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
-        figure.update_yaxes(range=_range(bands, scale))
+        figure.update_yaxes(range=_range(bands))
     else:
-        figure.update_yaxes(range=_shares(bands, chance), tickformat=".0%")
+        figure.update_yaxes(range=_shares(bands, chance), ticksuffix=PER_CENT)
         if chance is not None and begun:
-            figure.add_hline(y=chance, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
+            figure.add_hline(y=100 * chance, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
             figure.add_annotation(
                 x=1,
                 xref="x domain",
-                y=chance,
+                y=100 * chance,
                 yref="y",
                 text=f"chance {percent(chance, 0)}",
                 showarrow=False,
@@ -100,17 +99,17 @@ def running(
     return figure
 
 
-def _ends(band: Band, scale: int) -> tuple[np.ndarray, ...]:
-    """Items, mean, low and high at the points that are drawn."""
+def _ends(band: Band, difference: bool) -> tuple[np.ndarray, ...]:
+    """Items, mean, low and high at the points that are drawn, in points or per cent."""
     at = thinned(len(band.items))
-    mean, low, high = (scale * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
-    if scale == 1:
-        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    mean, low, high = (100 * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
+    if not difference:
+        low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
     return band.items[at], mean, low, high
 
 
-def _band(figure: go.Figure, band: Band, color: str, scale: int, row: int, column: int) -> None:
-    x, _, low, high = _ends(band, scale)
+def _band(figure: go.Figure, band: Band, color: str, difference: bool, row: int, column: int) -> None:
+    x, _, low, high = _ends(band, difference)
     there = np.isfinite(low) & np.isfinite(high)
     trace = go.Scatter(
         x=np.concatenate([x[there], x[there][::-1]]),
@@ -124,13 +123,13 @@ def _band(figure: go.Figure, band: Band, color: str, scale: int, row: int, colum
     figure.add_trace(trace, row, column)
 
 
-def _line(figure: go.Figure, band: Band, color: str, scale: int, row: int, column: int, told: str = "") -> None:
+def _line(figure: go.Figure, band: Band, color: str, difference: bool, row: int, column: int, told: str = "") -> None:
     """The line of a model. told: what its hover says, in points or as a share; '' for one that stands behind."""
-    x, mean, low, high = _ends(band, scale)
+    x, mean, low, high = _ends(band, difference)
     hover = {
         "": None,
         "points": "%{y:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]",
-        "share": "%{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}]",
+        "share": f"%{{y:.1f}} [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{PER_CENT}",
     }[told]
     trace = go.Scatter(
         x=x,
@@ -390,21 +389,21 @@ def thinned(count: int) -> np.ndarray:
 
 
 def _shares(bands: Sequence[Band], chance: float | None) -> list[float]:
-    """The part of 0 … 1 that bands fill once the first few items are over, with the chance level."""
+    """The part of 0 … 100 % that bands fill once the first few items are over, with the chance level."""
     ends = np.concatenate([np.zeros(0), *(end[len(end) // 8 :] for band in bands for end in (band.low, band.high))])
     ends = np.clip(ends[np.isfinite(ends)], 0, 1)
     if chance is not None and len(ends):
         ends = np.append(ends, chance)
     if not len(ends):
-        return [-0.02, 1.02]
+        return [-2.0, 102.0]
     room = 0.02 + 0.05 * float(np.ptp(ends))
-    return [max(float(ends.min()) - room, -0.02), min(float(ends.max()) + room, 1.02)]
+    return [100 * max(float(ends.min()) - room, -0.02), 100 * min(float(ends.max()) + room, 1.02)]
 
 
-def _range(bands: Sequence[Band], scale: float) -> list[float] | None:
+def _range(bands: Sequence[Band]) -> list[float] | None:
     """What is left to see once the first few items, whose intervals cover everything, are over."""
     ends = [
-        scale * np.abs(np.concatenate([band.low[len(band.low) // 8 :], band.high[len(band.high) // 8 :]]))
+        100 * np.abs(np.concatenate([band.low[len(band.low) // 8 :], band.high[len(band.high) // 8 :]]))
         for band in bands
     ]
     values = np.concatenate(ends) if ends else np.zeros(0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import REFERENCE, as_text, colors_by_method, layout
+from analysis.figures.style import PER_CENT, REFERENCE, as_text, colors_by_method, layout
 from analysis.words import percent
 
 
@@ -34,30 +34,30 @@ def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Fi
         figure.add_trace(
             go.Scatter(
                 x=x,
-                y=[value for dots in of_name for value in dots.seeds],
+                y=[100 * value for dots in of_name for value in dots.seeds],
                 mode="markers",
                 name=as_text(name),
                 legendgroup=name,
                 marker={"color": colors[name], "size": 8, "opacity": 0.65},
-                hovertemplate="%{y:.1%}<extra>%{fullData.name}, one seed</extra>",
+                hovertemplate=f"%{{y:.1f}}{PER_CENT}<extra>%{{fullData.name}}, one seed</extra>",
             )
         )
         figure.add_trace(
             go.Scatter(
                 x=[sparsities.index(dots.sparsity) + shift for dots in of_name],
-                y=[dots.mean for dots in of_name],
+                y=[100 * dots.mean for dots in of_name],
                 mode="markers",
                 name=as_text(name),
                 legendgroup=name,
                 showlegend=False,
                 marker={"symbol": "line-ew", "size": 22, "line": {"width": 3, "color": colors[name]}},
-                hovertemplate="mean %{y:.1%}<extra>%{fullData.name}</extra>",
+                hovertemplate=f"mean %{{y:.1f}}{PER_CENT}<extra>%{{fullData.name}}</extra>",
             )
         )
     for level, dash, label in ((dense, "dash", "dense"), (chance, "dot", "chance")):
         if level is not None:
             figure.add_hline(
-                y=level,
+                y=100 * level,
                 line={"color": REFERENCE, "width": 1.5, "dash": dash},
                 annotation_text=f"{label} {percent(level, 1)}",
                 annotation_position="bottom right" if label == "dense" else "top right",
@@ -67,6 +67,6 @@ def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Fi
     figure.update_xaxes(
         ticktext=[percent(sparsity, 0) for sparsity in sparsities], range=[-0.6, len(sparsities) - 0.4], **ticks
     )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(ticksuffix=PER_CENT)
     figure.update_layout(showlegend=True)
     return figure

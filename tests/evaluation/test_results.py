@@ -738,7 +738,8 @@ def test_figures_draw_a_panel_with_a_line_and_a_band_a_model(found):
         (name, line.yaxis) for line in lines for name in found.names if name != line.name
     }
     assert all(np.asarray(trace.y).dtype == np.float32 for trace in figure.data)
-    assert lines[0].y[-1] == pytest.approx(drawn[0].mean[-1])
+    assert lines[0].y[-1] == pytest.approx(100 * drawn[0].mean[-1])
+    assert figure.layout.yaxis.ticksuffix == " %"
     assert len({tuple(axis.range) for axis in figure.select_yaxes()}) == 1
     points = figures.running(curves.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
     assert told(points)[0].y[-1] == pytest.approx(100 * comparing.family(found)[1, 0]["a"].value, rel=1e-5)
@@ -750,9 +751,9 @@ def test_figures_draw_a_panel_with_a_line_and_a_band_a_model(found):
 def test_running_accuracy_has_the_chance_level_in_view(found):
     drawn = [curves.running_accuracy(np.ones(80), np.arange(80), "sure")]
     plain, with_chance = (figures.running(drawn, ["#000000"], "accuracy", chance=chance) for chance in (None, 0.25))
-    assert {shape.y0 for shape in with_chance.layout.shapes} == {0.25}
+    assert {shape.y0 for shape in with_chance.layout.shapes} == {25}
     assert "chance 25 %" in [annotation.text for annotation in with_chance.layout.annotations]
-    assert with_chance.layout.yaxis.range[0] < 0.25 < plain.layout.yaxis.range[0]
+    assert with_chance.layout.yaxis.range[0] < 25 < plain.layout.yaxis.range[0]
     assert not plain.layout.shapes
     rows = tables.accuracy_table(found)
     assert {row["chance"] for row in rows} == {0.5}
