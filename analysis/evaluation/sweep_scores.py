@@ -285,6 +285,15 @@ def accuracy_interval(setting: Setting) -> Difference:
     return crossed_difference(runs, [np.zeros_like(row) for row in runs], clusters, paired=True, test=False)
 
 
+def interval_over_items(setting: Setting) -> Estimate:
+    """The accuracy of a setting, the mean over its calibration seeds, with its interval over clusters of items alone.
+
+    With few seeds an interval over them is mostly as wide as chance makes it; figures draw the seeds beside this one.
+    """
+    clusters = [clusters for _, _, clusters in setting.tasks.values()]
+    return clustered.average([runs.mean(axis=0) for runs in _rows(setting, setting.seeds)], clusters)
+
+
 def from_dense(setting: Setting) -> Difference:
     """A setting minus its dense model, which has no seeds of its own."""
     runs = _rows(setting, setting.seeds)

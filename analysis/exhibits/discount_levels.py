@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.sweep_scores import Comparison, Setting, accuracy_interval, from_dense
+from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense, interval_over_items
 from analysis.exhibits.story_parts import accuracies, discounts
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
@@ -122,8 +122,8 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
 
 
 def _marks(items: int, seeds: int, holds_seeds: bool) -> str:
-    """Say what is drawn. holds_seeds: whether the intervals hold the noise of the calibration seeds."""
-    over = f" and {counted(seeds, 'calibration seed')}" if holds_seeds else "; one seed shows no noise of its own"
+    """Say what is drawn. holds_seeds: whether the differences' intervals hold the noise of the calibration seeds."""
+    over = f", of the difference also over {counted(seeds, 'calibration seed')}" if holds_seeds else "; one seed"
     dots = "; small dots: single seeds" if seeds > 1 else ""
     return f"Bars: 95 % intervals over {items:,} items{over}{dots}; grey band: ±{POINTS.margin(MARGIN)}."
 
@@ -133,7 +133,7 @@ def _by_seed(setting: Setting, seeds: Sequence[int]) -> np.ndarray:
 
 
 def _line(name: str, x: np.ndarray, settings: Sequence[Setting]) -> Line:
-    value, low, high = np.array([(one.value, one.low, one.high) for one in map(accuracy_interval, settings)]).T
+    value, low, high = np.array([(one.value, one.low, one.high) for one in map(interval_over_items, settings)]).T
     return Line(name, x, value, low, high, [one.by_seed for one in settings])
 
 

@@ -10,16 +10,15 @@ from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
 from analysis.evaluation.results import Results, begun, clusters, scores
-from analysis.evaluation.sweep_scores import Setting, accuracy_interval
+from analysis.evaluation.sweep_scores import Setting, interval_over_items
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
 from analysis.pruned.naming import plain_title
 from analysis.specs import METHODS, PruneSpec, detail, setting_key, where
-from analysis.words import counted
 
 _FORMULA = (
     "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
-    "calibration seed; its interval holds the noise of items and, where there are several, of the seeds."
+    "calibration seed; its interval holds the noise of the items, the dots show that of the seeds."
 )
 
 
@@ -79,7 +78,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
         values = [value for _, value in runs]
         low = high = np.nan
         if results is not None:
-            whole = accuracy_interval(_setting(spec, results, range(first, first + len(runs))))
+            whole = interval_over_items(_setting(spec, results, range(first, first + len(runs))))
             low, high = whole.low, whole.high
         first += len(runs)
         seeds = values if len(values) > 1 else []
@@ -90,8 +89,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
     if not rows:
         return None
     most = max(len(runs) for _, runs in groups)
-    over = f" and {counted(most, 'calibration seed')}" if most > 1 else "; one seed shows no noise of its own"
-    bars = f" with 95 % intervals over {alike.items:,} items{over}" if results is not None else ""
+    bars = f" with 95 % intervals over {alike.items:,} items" if results is not None else ""
     dots = "; dots: single runs" if most > 1 else ""
     return Exhibit(
         "Accuracy by sparsity and method",

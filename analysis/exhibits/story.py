@@ -238,6 +238,15 @@ def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[s
     return {name: told[at] for name, at in asked.items() if at in told}
 
 
+def cost_at(findings: Findings, sparsity: float) -> float | None:
+    """Return how much accuracy a study lost by pruning without the discount, a share; None where that is not stored."""
+    for contrast in discounts(findings).values():
+        without = accuracies(findings, contrast)[0]
+        if contrast.sparsity == sparsity and without and findings.pruning is not None:
+            return findings.pruning.dense - float(np.mean(without))
+    return None
+
+
 def lead_of(outcomes: set[str]) -> str:
     """Return the first words of the answer to whether the discount helps, by its outcomes at all settings."""
     if len(outcomes) == 1:

@@ -109,7 +109,7 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
 
     opened = by_id.get(st.session_state[_OPENED])
     table_of_runs(
-        ("Latest " if len(done) > len(shown) else "") + counted(len(shown), "pruned model"),
+        (f"{len(shown)} of " if len(done) > len(shown) else "") + counted(len(done), "pruned model"),
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
         shown,
         key,

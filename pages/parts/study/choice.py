@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.exhibits.story import discount_at
+from analysis.exhibits.story import cost_at, discount_at
 from analysis.exhibits.story_parts import spec_of
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
@@ -61,12 +61,13 @@ def current_study() -> tuple[str, JobRecord | None, Findings] | None:
 
 
 class _Told(NamedTuple):
-    """The answer of a study on the discount. found: by setting."""
+    """The answer of a study on the discount. found: by setting. cost: what pruning without it costs."""
 
     name: str
     found: dict[str, Difference]
     margin: float
     place: str
+    cost: float | None
 
 
 def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSpec], explained: str = "") -> str:
@@ -89,7 +90,8 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
     said = finding_of("change of accuracy", found)[0] if found else ""
     told, stands = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    _link_study(f"{stands} {_COVERS}", study)
+    cost = "" if study.cost is None else f"Pruning itself costs {100 * study.cost:.1f} points. "
+    _link_study(f"{cost}{stands} {_COVERS}", study)
     return f"In the runs here {_lower(said)}" if said else ""
 
 
@@ -151,7 +153,9 @@ def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
     if not found:
         return None
     place = f"{'shipped' if record is None else 'current'} study, {len(spec.seeds)} seeds"
-    return _Told(name, found, margin_of(findings), place)
+    sparsities = {one.sparsity for one in settings.values()}
+    cost = cost_at(findings, sparsities.pop()) if len(sparsities) == 1 else None
+    return _Told(name, found, margin_of(findings), place, cost)
 
 
 def show(study_id: str) -> None:
