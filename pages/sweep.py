@@ -62,9 +62,6 @@ def main() -> None:
         if record.state != "done":
             _state(record, alone=len(records) == 1)
         _results(record, answer, actions)
-    st.page_link(
-        "pages/start.py", label="**A study adds recordings, ablations and a verdict**", icon=":material/auto_stories:"
-    )
 
 
 def _example(answer: DeltaGenerator) -> None:

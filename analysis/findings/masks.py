@@ -32,10 +32,12 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
 
 def discounted_mask(value: float, seeds: float | None, chance: float, place: str = "") -> str:
     """How much of a mask the sink discount changes: a share of the weights, beside what two calibration seeds change,
-    or beside independent masks where there are none. place: where that was found, as the sentence begins."""
-    who = f"{place} the sink discount" if place else "The sink discount"
+    or beside independent masks where there are none. place: where that was found, before a brief sentence."""
+    who = f"{place}: the discount" if place else "The sink discount"
     if not value > 0:
         return f"{who} changes no weight of the pruning mask."
+    if place and seeds:
+        return f"{who} changes {percent(value)} of the mask, another calibration seed {percent(seeds)}."
     floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
     beside = f", {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
     return f"{who} changes {percent(value)} of the pruning mask{beside}."

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analysis.findings.layers import (
+    BELOW,
     OTHERS,
     LayerAnswer,
     Lead,
@@ -18,6 +19,7 @@ from analysis.recording.set_measures import of_all_kinds
 from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed
 
 
@@ -95,15 +97,32 @@ def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
     found, layers = beyond_every_null(answer.layers), len(answer.layers)
     than = "significantly more than chance"
     beside = "".join(
-        f"; in {in_sentence(other)}, in {len(beyond_every_null(told[other].layers)) or 'none'}"
+        f"; in {in_sentence(other)}, more in {_counted(beyond_every_null(told[other].layers), told[other])}"
         for other, _ in others[:1]
         if movement_nulls(told[other].layers) == nulls
     )
+    less = _less(answer, nulls)
     if not found:
-        return f"In no layer do sinks move {than}{beside}."
+        return f"In no layer do sinks move {than}{less}{beside}."
     few = "only " if len(found) <= layers / 2 else ""
     where = f" ({_in_layers(found, answer)})" if len(found) < layers else ""
-    return f"Sinks move {than} in {few}{len(found)} of {counted(layers, 'layer')}{where}{beside}."
+    return f"Sinks move {than} in {few}{len(found)} of {counted(layers, 'layer')}{where}{less}{beside}."
+
+
+def _counted(layers: Sequence[int], answer: SetAnswer) -> str:
+    if len(layers) in (0, len(answer.layers)):
+        return f"all {len(layers)}" if layers else "none"
+    return f"{len(layers)} ({_in_layers(layers, answer)})"
+
+
+def _less(answer: SetAnswer, nulls: Sequence[str]) -> str:
+    """Tell where sinks move less than the null that most layers stay below, within the sentence; empty where none
+    does."""
+    below = {null: [one.layer for one in answer.layers if one.moved[null] == BELOW] for null in nulls}
+    strictest = max(nulls, key=lambda null: len(below[null]))
+    if not below[strictest]:
+        return ""
+    return f", less than {MOVEMENT_NULLS[strictest].called} in {_in_layers(below[strictest], answer)}"
 
 
 # --- how strong -------------------------------------------------------------------------------------------------

@@ -152,8 +152,8 @@ def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -
     assert headline(one=some).endswith("more than chance in only 1 of 4 layers (layer 0).")
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
     assert headline(one=every).endswith("more than chance in 4 of 4 layers.")
-    assert headline(one=some, two=every).endswith("in only 1 of 4 layers (layer 0); in two, in 4.")
-    assert headline(one=every, two=a_set(0)).endswith("in 4 of 4 layers; in two, in none.")
+    assert headline(one=some, two=every).endswith("in only 1 of 4 layers (layer 0); in two, more in all 4.")
+    assert headline(one=every, two=a_set(0)).endswith("in 4 of 4 layers; in two, more in none.")
     assert "in two" not in headline(one=some, two=a_set(2, models=0)), "held against other nulls"
 
 

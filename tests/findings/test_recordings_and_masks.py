@@ -252,8 +252,8 @@ def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
         "The sink discount changes 0.21 % of the pruning mask, "
         "a seventh of what another calibration seed changes (1.4 %)."
     )
-    assert finding_of("discounted mask", 0.0021, 0.014, 0.5, "In the runs here").startswith(
-        "In the runs here the sink discount changes 0.21 % of the pruning mask"
+    assert finding_of("discounted mask", 0.0021, 0.014, 0.5, "Runs here") == (
+        "Runs here: the discount changes 0.21 % of the mask, another calibration seed 1.4 %."
     )
     assert "1/238 of what independent masks would change (50 %)" in finding_of("discounted mask", 0.0021, None, 0.5)
     assert finding_of("discounted mask", 0.0, 0.014, 0.5) == "The sink discount changes no weight of the pruning mask."

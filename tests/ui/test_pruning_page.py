@@ -1,5 +1,7 @@
 """Prunings on the page Prune through Streamlit's own test runner, with the real engine and the bundled model."""
 
+import re
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -190,7 +192,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
     test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
     told = texts(test)
-    assert "In the runs here the sink discount changes " in told and "independent masks would change" in told
+    assert "Runs here: the discount changes " in told and "independent masks would change" in told
     assert "What the sink discount does to accuracy at these settings is not measured yet." in told
     assert "With and without the discount are not scored on the same items yet." in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
@@ -264,9 +266,10 @@ def test_what_two_seeds_cannot_tell_is_said_beside_what_the_study_found():
     record = engine().wait(engine().jobs("sweep")[0].id, 300)
     assert record.state == "done", record.reason
     told = texts(test.run()).replace("\u00a0", " ")
-    assert "The sink discount changes accuracy by " in told and "(shipped study, 6 seeds)." in told
-    assert "In the runs here the sink discount changes accuracy by " in told and "not decided with 2 seeds." in told
-    assert "Weights changed by matrix" in told and "In the runs here the sink discount changes 0" in told, (
-        "of the masks"
+    assert (
+        "Pruning to 50 % sparsity costs 1.3 points of accuracy; the sink discount changes that by +0.1 points" in told
     )
+    assert "(shipped study, 6 seeds)." in told and "On 768 items and 6 calibration seeds" in told
+    assert re.search("Runs here: .* points .*; 2 seeds cannot tell whether the sink discount helps", told)
+    assert "Weights changed by matrix" in told and "Runs here: the discount changes 0" in told, "of the masks"
     assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"

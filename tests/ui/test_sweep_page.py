@@ -105,7 +105,10 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     assert (
         "hold two sources of noise" in told and "Other models, tasks and calibration sources are not covered." in told
     )
-    assert "Accuracy without and with the sink discount" in told and "of the difference also over 2 calibration seeds; small dots" in told
+    assert (
+        "Accuracy without and with the sink discount" in told
+        and "of the difference also over 2 calibration seeds; small dots" in told
+    )
     assert "8 points took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")

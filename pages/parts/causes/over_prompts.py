@@ -189,11 +189,6 @@ class OverPrompts:
             st.caption(plain(beneath), help=_PER_UNIT if PER_UNIT in beneath else None)
         self._beside_example(self.outcome(job.summary), self.example(spec.model.source))
         self.next_step()
-        st.caption(
-            f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
-            f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
-            f"{spec.seed:d}. {plain(' '.join(tested))}".strip()
-        )
         predictions = self.predictions(job.summary)
         if predictions:
             with st.expander("Predictions", icon=":material/query_stats:", key=f"{self.kind}_predictions"):
@@ -213,6 +208,11 @@ class OverPrompts:
                     st.markdown(plain(said))
         with st.expander("Means and single prompts", icon=":material/list:", key=f"{self.kind}_numbers"):
             self._numbers(spec, job.summary)
+        st.caption(
+            f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
+            f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
+            f"{spec.seed:d}. {plain(' '.join(tested))}".strip()
+        )
 
     def _beside_example(self, shown: Mapping[str, Exhibit], example: Callable[[], None] | None) -> None:
         """Draw figures, and one text at their right where there is one."""

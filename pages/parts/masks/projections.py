@@ -203,7 +203,7 @@ def changed_weights(comparison: Comparison, floor: Comparison | None) -> None:
             figures.changed_by_projection(shown, comparison.names),
             table,
             formula=formula(measure),
-            finding=finding_of("discounted mask", value, whole, chance, "In the runs here"),
+            finding=finding_of("discounted mask", value, whole, chance, "Runs here"),
         ),
         "prune_changed",
     )

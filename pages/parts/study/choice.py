@@ -12,10 +12,11 @@ from analysis.exhibits.story_parts import spec_of
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
 from analysis.specs import PruneSpec
-from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, decide
+from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, decide, interval_words
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Findings
 from analysis.study.rules import margin_of
+from analysis.words import listed
 from pages.parts import address
 from pages.parts.plain import as_written, plain
 from pages.parts.session import not_in_address
@@ -83,16 +84,17 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
         if found:
             said, stands = finding_of("change of accuracy", found, place="runs here")
             st.markdown(f"##### {plain(said)}", help=plain(explained) or None)
-            st.caption(plain(f"{stands} {_COVERS}" if seeds > 1 else stands))
+            st.caption(plain(stands))
         else:
             st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
         return ""
-    said = finding_of("change of accuracy", found)[0] if found else ""
-    told, stands = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
+    told, stands = finding_of(
+        "change of accuracy", study.found, margin=study.margin, place=study.place, cost=study.cost
+    )
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    cost = "" if study.cost is None else f"Pruning itself costs {100 * study.cost:.1f} points. "
-    _link_study(f"{cost}{stands} {_COVERS}", study)
-    return f"In the runs here {_lower(said)}" if said else ""
+    _link_study(stands, study)
+    brief = finding_of("discount in brief", list(found.values()), study.margin) if found else ""
+    return f"Runs here: {listed([interval_words(one) for one in found.values()])}; {brief}." if brief else ""
 
 
 def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str) -> None:
@@ -132,11 +134,6 @@ def _decisions(found: Mapping[str, Difference]) -> set[str]:
 
 
 _OPEN = {CANNOT_TELL, ONE_SEED}
-_COVERS = "The interval covers items and seeds."
-
-
-def _lower(said: str) -> str:
-    return f"{said[0].lower()}{said[1:]}"
 
 
 def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:

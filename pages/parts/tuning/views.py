@@ -261,7 +261,7 @@ def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects])
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     if len(effects) == 1:
         (total,) = totals.values()
-        return finding_of("discounted mask", total.changed, total.floor, 0.0, "In this preview")
+        return finding_of("discounted mask", total.changed, total.floor, 0.0, "This preview")
     changed = {name: total.changed for name, total in totals.items()}
     return finding_of("change against seeds", changed, next(iter(totals.values())).floor)
 
