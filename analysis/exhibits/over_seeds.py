@@ -11,6 +11,7 @@ from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over
 from analysis.figures.export import Exhibit
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method
 from analysis.findings.evaluations import MARGIN
+from analysis.specs import METHODS
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted
@@ -42,7 +43,12 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
     first = [models[0] for models in members.values()]
     settings = [results.runs[model].settings.get("method", "" if model else "dense") for model in first]
     rows = []
-    for (role, models), color in zip(members.items(), colors_by_method(settings), strict=True):
+    controls = {row.control for row in METHODS.values()}
+    colors = [
+        REFERENCE if setting in controls else color
+        for setting, color in zip(settings, colors_by_method(settings), strict=True)
+    ]
+    for (role, models), color in zip(members.items(), colors, strict=True):
         whole = tables.average(results, *models)
         alone = [tables.average(results, model).value for model in models] if len(models) > 1 else []
         value, low, high = (100 * float(getattr(whole, end)) for end in ("value", "low", "high"))

@@ -195,13 +195,13 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             xanchor="left",
             xshift=14,
             y=place,
-            yshift=9 if place else 30,  # the first is the heading of the column
+            yshift=9 if place else 46,  # the first heads the column, above all names
             yanchor="top",  # so that it clears a name that is longer than the axis
             align="left",
             showarrow=False,
             text=as_text(row.told).replace(" [", "<br>[") if place else f"<b>{as_text(row.told)}</b>",
         )
-    figure.update_layout(margin_l=14, margin_r=134, margin_t=8)
+    figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.5, -0.7], zeroline=False)
     figure.update_yaxes(automargin=False)
     most = np.nanmax(np.fmax(high, value))

@@ -69,8 +69,13 @@ function finding(recording, view, definitions) {
   const keys = recording.keys[t1];
   const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const most = one && !view.several && t0 === recording.strongest(view, view.layer, view.head) ? `, the strongest of ${recording.T}` : "";
+  const most = one && !view.several && t0 === recording.strongest(view, view.layer, view.head) ? `, the strongest of ${recording.T} (mean ${percent(meanShare(recording, view))})` : "";
   return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}${most}; an even split gives ${them} ${percent(even)}${under}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
+}
+// The share of attention that sinks take, judged step by step, averaged over all steps.
+function meanShare(recording, view) {
+  const { share } = recording.series(view, view.layer, view.head);
+  return share.reduce((sum, value) => sum + value, 0) / share.length;
 }
 // How a step's sinks and its open positions overlap; empty where no position is open.
 function stillOpen(recording, view, step) {
