@@ -68,7 +68,8 @@ def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: flo
     figure.update_layout(showlegend=False)
     levels = [100 * level for level in (dense, chance) if level is not None]
     drawn = np.concatenate([value, low[known], high[known], levels, np.zeros(0) if len(rows) else [0, 100]])
-    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=20, range=[drawn.min() - 4, drawn.max() + 4])
+    room = max(4.0, 0.2 * float(np.ptp(drawn)))  # for the name of the dense line
+    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=20, range=[drawn.min() - 4, drawn.max() + room])
     figure.update_yaxes(
         tickmode="array",
         tickvals=places,
