@@ -7,8 +7,8 @@ from analysis.statistics.differences import Difference
 
 
 def lost(value: float, low: float, high: float, seeds: int = 2, **more: Any) -> Difference:
-    known = {"cluster_variance": ((high - low) / 3.92) ** 2, "cluster_freedom": 300.0, "seed_variance": 1e-9}
-    known |= {"seed_freedom": 5.0, "shared_variance": 0.0}
+    known: dict[str, Any] = {"cluster_variance": ((high - low) / 3.92) ** 2, "cluster_freedom": 300.0}
+    known |= {"seed_variance": 1e-9, "seed_freedom": 5.0, "shared_variance": 0.0}
     return Difference(value, low, high, 360, 350, p=0.5, p_holm=0.5, seeds=seeds, **known, **more)
 
 

@@ -84,7 +84,7 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
         [jobs[1].id, jobs[0].id]
     )
     assert said.index("of the diffusion model") < said.index("Left-to-right twin**")
-    assert "Sinks move significantly more than chance in 4 of 4 layers; in the left-to-right twin, more in all 4." in said
+    assert "significantly more than chance in 4 of 4 layers; in the left-to-right twin, more in all 4." in said
     each = "writing alone, random weights, permuted weights and equally sharp random weights"
     assert f"More than chance: more new sinks per step than by each of {each}." in said, (
         "chance is named where it is read"
