@@ -562,11 +562,15 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
             assert change.value == pytest.approx(found.mean()) and change.n == 30
             assert change.share == pytest.approx(np.mean(row["share"])) and change.low <= change.value <= change.high
     drawn = levels_beside(summary, "divergence")
-    assert drawn.table["hidden"].tolist() == ["sinks", "as many random tokens", "random tokens of equal attention"]
+    assert drawn.table["hidden"].tolist() == [
+        "sinks",
+        "as many random tokens of the same state",
+        "random tokens of equal attention",
+    ]
     (sinks,), controls = drawn.figure.data[0].x, drawn.figure.data[1]
     assert controls.x[0] < sinks < controls.x[1] and controls.marker.symbol == ("circle", "circle")
     written = [note.text for note in drawn.figure.layout.annotations]
-    assert "sinks (21 % of the attention)" in written and "sinks minus control" in written
+    assert "sinks (21 % of the attention)" in written and "<b>sinks minus control</b>" in written
     assert any(note.startswith("+0.2") for note in written) and any(note.startswith("−0.") for note in written)
     assert "Holm correction over 3 tests" in drawn.sentence and "4 % less likely" in drawn.sentence
     kept = levels_beside(summary, "aligned")
