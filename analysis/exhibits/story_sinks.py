@@ -109,7 +109,9 @@ def sink(findings: Findings) -> Told | None:
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
         takeaway=takeaway,
-        summary=Summary("Attention to the sinks", share(first[0].value), f"{share(first[1].value)} by an even split"),
+        summary=Summary(
+            "Attention to the sinks in that step", share(first[0].value), f"{share(first[1].value)} by an even split"
+        ),
     )
 
 
@@ -440,7 +442,7 @@ def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = Fal
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{_AT.get(kind, kind)} in {layer_names(those)}{held}")
-    none = f"no kind more common than among all tokens in {layer_names(apart)}" if tokens and apart else ""
+    none = f"no kind clearly more common than among all tokens in {layer_names(apart)}" if tokens and apart else ""
     mixed = f"mixed in {layer_names(apart)}" if apart and not tokens else ""
     return "; ".join(filter(None, (listed(told), none or mixed)))
 

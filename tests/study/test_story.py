@@ -285,7 +285,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
     assert place.beats[1].endswith(
-        "punctuation in layers 0–3; no kind more common than among all tokens in layers 4–7."
+        "punctuation in layers 0–3; no kind clearly more common than among all tokens in layers 4–7."
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
