@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _example(answer: DeltaGenerator) -> None:
-    """What the shipped study says, while there is no sweep; and the planes of the sweep that ships, in a fold."""
+    """Draw what the shipped study says, while there is no sweep; and the planes of the sweep that ships, in a fold."""
     study = example()
     told = None if study is None else levels_of_study(study)
     if told is not None:
@@ -242,7 +242,7 @@ def _title(record: JobRecord) -> str:
 
 
 def _state(record: JobRecord, alone: bool) -> None:
-    """How far it is, or how it was cut short. alone: whether there is no box that says which sweep it is."""
+    """Say how far it is, or how it was cut short. alone: whether there is no box that says which sweep it is."""
     which = plain(_title(record)) if alone else ""
     if which:
         st.caption(which)

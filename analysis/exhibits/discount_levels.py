@@ -28,7 +28,7 @@ _FORMULA = (
 
 @dataclass(frozen=True)
 class DiscountLevels:
-    """What a method with the discount and its control score along sparsities. losses: one of both minus the dense
+    """Scores of a method with the discount and of its control along sparsities. losses: one of both minus the dense
     model, by sparsity; discounted_lost: whether that of the discount. noise: what the intervals are over.
     """
 

@@ -11,7 +11,7 @@ from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over
 from analysis.figures.export import Exhibit
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method
 from analysis.findings.evaluations import MARGIN
-from analysis.specs import METHODS
+from analysis.pruned.naming import is_control
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted
@@ -43,9 +43,8 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
     first = [models[0] for models in members.values()]
     settings = [results.runs[model].settings.get("method", "" if model else "dense") for model in first]
     rows = []
-    controls = {row.control for row in METHODS.values()}
     colors = [
-        REFERENCE if setting in controls else color
+        REFERENCE if is_control(setting) else color
         for setting, color in zip(settings, colors_by_method(settings), strict=True)
     ]
     for (role, models), color in zip(members.items(), colors, strict=True):

@@ -13,7 +13,7 @@ from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Setting, interval_over_items
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
-from analysis.pruned.naming import plain_title
+from analysis.pruned.naming import is_control, plain_title
 from analysis.specs import METHODS, PruneSpec, detail, setting_key, where
 
 _FORMULA = (
@@ -82,10 +82,8 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
             low, high = whole.low, whole.high
         first += len(runs)
         seeds = values if len(values) > 1 else []
-        control = any(row.control == spec.method for row in METHODS.values())
-        rows.append(
-            Scores(where(spec), _named(spec), "" if control else spec.method, float(np.mean(values)), low, high, seeds)
-        )
+        looks = "" if is_control(spec.method) else spec.method
+        rows.append(Scores(where(spec), _named(spec), looks, float(np.mean(values)), low, high, seeds))
     if not rows:
         return None
     most = max(len(runs) for _, runs in groups)

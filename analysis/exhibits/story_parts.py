@@ -172,6 +172,8 @@ def at_equal_attention(causes: Sequence[Cause], margin: float) -> str:
     outcome = decide(predictions, margin)
     if side_of(text_effect(causes, MASS)) < 0:  # agreement falls as the text changes
         return _TEXT_MORE.get(outcome, "the text changes more; of predictions this study cannot tell")
+    if outcome == BETTER:
+        return "predictions change more, the text not significantly"
     return "this study cannot tell" if outcome == CANNOT_TELL else "no"
 
 

@@ -73,13 +73,13 @@ class Delta:
 
 
 Seeds = Sequence[Sequence[float] | np.ndarray]
-"""What each calibration seed gives, at each sparsity."""
+"""Values of each calibration seed, at each sparsity."""
 
 
 @dataclass(frozen=True)
 class Line:
     """Accuracies of a method along sparsities, (N,) each, as shares. low, high: of their 95 % intervals, NaN where they
-    are not known; seeds: of each calibration seed, drawn instead.
+    are not known. seeds: of each calibration seed, drawn beside the interval or instead of it.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Gain:
-    """What the second of two lines has more than the first, one per sparsity, as shares. seeds: of each seed."""
+    """Differences of the second of two lines from the first, one per sparsity, as shares. seeds: of each seed."""
 
     x: np.ndarray
     differences: Sequence[Difference]
@@ -232,8 +232,9 @@ def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
         row=1,
         col=1,
     )
-    if not known:
-        _add_seeds(figure, line.x + shift, line.seeds, look.color, f"%{{y:.1f}}{PER_CENT}", 1)
+    if not known or any(len(each) > 1 for each in line.seeds):
+        x = line.x + (2 * shift if known else shift)
+        _add_seeds(figure, x, line.seeds, look.color, f"%{{y:.1f}}{PER_CENT}", 1)
 
 
 def _add_seeds(figure: go.Figure, x: np.ndarray, seeds: Seeds, color: str, told: str, row: int) -> None:

@@ -55,6 +55,11 @@ def plain_title(method: str) -> str:
     return row.title
 
 
+def is_control(method: str) -> bool:
+    """Return whether another method is compared with this one to tell what its discount does."""
+    return any(row.control == method for row in METHODS.values())
+
+
 def seed_of(parameters: Mapping[str, Any]) -> int | None:
     """Return the calibration seed of a pruning; None where it reads no text."""
     _, rows = _method_and_rows(parameters)

@@ -1,5 +1,7 @@
 """Figures of sweeps: bands over seeds, intervals of differences, levels marked, and another's numbers told apart."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from analysis.figures import sweep as figures
@@ -79,6 +81,10 @@ def test_both_lines_stand_above_their_difference_with_names_that_do_not_touch():
     assert low < 37.5 and high > 95
     assert names["with discount 72 %"] - names["without 72 %"] > 0.05 * (high - low)
     assert figure.layout.yaxis.ticksuffix == " %" and list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
+    known = replace(other, low=other.value - 0.02, high=other.value + 0.02)
+    _, second, seeds, *_ = figures.with_and_without(without, known, gain, 0.93, 0.375, 0.02, "#ef7010").data
+    assert second.error_y.array is not None and list(seeds.y) == [90, 92, 72, 72.2]
+    assert (np.array(seeds.x) > np.repeat(second.x, 2)).all(), "beside the interval"
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():

@@ -1,4 +1,4 @@
-"""What pruning costs in a sentence: no more than intervals hold, and no verdict that a difference does not have."""
+"""Sentences on what pruning costs: no more than intervals hold, and no verdict that a difference does not have."""
 
 from typing import Any
 

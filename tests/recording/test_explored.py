@@ -1,4 +1,4 @@
-"""What an explorer is sent."""
+"""The data that an explorer is sent."""
 
 from dataclasses import replace
 

@@ -1,6 +1,7 @@
 """The story of studies that support, refute and cannot tell: every sentence follows from their numbers."""
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from analysis.evaluation.ablation_effects import MASS
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
-from analysis.exhibits.story_parts import of_cost, tokens_more
+from analysis.exhibits.story_parts import at_equal_attention, of_cost, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
@@ -269,6 +270,14 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     told = answered(0.2)
     assert told.sentence.endswith("attention 83 (20 fewer [10, 30]).")
     assert told.lead == "Per token, yes; at equal attention, no."
+    measured = {("aligned", MASS): (0.05, 0.1), ("divergence", MASS): (0.04, 0.01)}
+    causes = [one for one in study.causes if one.model == study.causes[0].model]
+    for place, one in enumerate(causes):
+        if (one.measure, one.control) in measured:
+            value, half = measured[one.measure, one.control]
+            effect = replace(one.effect, value=value, low=value - half, high=value + half)
+            causes[place] = one.model_copy(update={"effect": effect})
+    assert at_equal_attention(causes, 0.01) == "predictions change more, the text not significantly"
     told = answered(0.05)
     assert "attention 68 (5 fewer [−15, +5], not significant" in told.sentence
     assert told.lead == "Per token, yes; at equal attention, no."

@@ -245,7 +245,7 @@ def _names(recordings: list[Recording]) -> list[str]:
 
 
 def _given(key: str, of: tuple[str | None, ...]) -> dict[str, str]:
-    """What the address asks to show, unless the explorer wrote it there itself: that is not said to it again. of: the
+    """Return what the address asks to show; nothing where the explorer itself wrote it there. of: the
     recordings shown.
     """
     kept = f"{key}_given"
@@ -257,7 +257,7 @@ def _given(key: str, of: tuple[str | None, ...]) -> dict[str, str]:
 
 
 def _said(key: str, content: str, what: str) -> dict[str, Any] | None:
-    """What the browser said, unless it was of a recording that came into view before."""
+    """Return what the browser said, unless it was of a recording that came into view before."""
     view = st.session_state.get(key)  # None where the reader has left the page meanwhile
     told = None if view is None else view[what]
     return told if told and told.get("content") == content else None

@@ -105,10 +105,8 @@ def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str) -> Non
     if study is None:
         st.caption(plain(before))
         return
-    told = finding_of("discount in brief", list(study.found.values()), study.margin)
-    _link_study(
-        f"{before} {study.place[0].upper()}{study.place[1:]}: {told.replace('the sink discount', 'it', 1)}.", study
-    )
+    told = finding_of("discount in brief", list(study.found.values()), study.margin, "it")
+    _link_study(f"{before} {study.place[0].upper()}{study.place[1:]}: {told}.", study)
 
 
 def _link_study(told: str, study: _Told) -> None:

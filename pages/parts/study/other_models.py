@@ -1,4 +1,4 @@
-"""What the current study found on hiding sinks: one text of a model with and without, and the effects in the twin and
+"""Findings of the current study on hiding sinks: one text of a model with and without, and the effects in the twin and
 random weights."""
 
 from collections.abc import Callable

@@ -69,7 +69,7 @@ def _items(setting: Setting) -> str:
 
 
 def _seeds_apart(along: Sequence[figures.Curve]) -> str:
-    """Where all seeds of one curve lie above those of every other."""
+    """Say where all seeds of one curve lie above those of every other."""
     x = sorted({float(at) for curve in along for at in curve.x})
     low, high, seeds = (np.full((len(along), len(x)), empty) for empty in (np.nan, np.nan, 0.0))
     for row, curve in enumerate(along):

@@ -1,4 +1,4 @@
-"""What pruning costs in a sweep and what its settings differ by: the answer, its figure, differences in numbers."""
+"""The cost of pruning in a sweep, and the differences of its settings: the answer, its figure, numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
 
