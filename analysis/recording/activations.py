@@ -69,7 +69,7 @@ class LargestChannels(BlockStates):
         self._noted[layer] = (channel.cpu(), position.cpu(), states[position, channel].cpu(), size.median().cpu())
 
     def take(self) -> Activations:
-        """What the forward just run left; nothing is noted afterwards."""
+        """Return what the last forward left, and forget it."""
         columns = zip(*(self._noted[layer] for layer in sorted(self._noted)), strict=True)
         channel, position, value, median = (torch.stack(column).numpy() for column in columns)
         self._noted = {}

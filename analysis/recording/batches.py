@@ -46,7 +46,7 @@ class PromptRun:
     block_length: int | None
 
     def without_mass(self) -> "PromptRun":
-        """What replaying needs, which is a small part of it."""
+        """Return a small copy that holds only what replaying needs."""
         run = self.run
         pattern = replace(run.pattern)  # without what it has computed
         return replace(self, run=replace(run, mass=run.mass[:, :0], pattern=pattern), heads=self.heads[:, :0])
@@ -56,7 +56,7 @@ class PromptRun:
         return replace(self, heads=self.heads[:, :0])
 
     def head_means(self, params: SinkParams) -> np.ndarray:
-        """What `metrics.head_means` tells of every head, (A, L, H)."""
+        """Return `metrics.head_means` of every head, (A, L, H)."""
         sinks = self.run.sinks(params)[:, -1]
         return metrics.head_means(
             metrics.Heads(self.heads.astype(np.float32), sinks, params, self.run.pattern.largest_mass)
@@ -301,8 +301,8 @@ def _write_by_step(
 def _write_by_prefix(
     model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, on_step: OnStep
 ) -> list[_Steps]:
-    """Where no token sees a later one, one forward over the finished text shows what every step would: the mass of a
-    step is that of the text's first queries.
+    """Write with a causal model, observing every step in one forward over the finished text: no token sees a later
+    one, so the mass of a step is that of the text's first queries.
     """
     check_prompt(model, prompt, sampling)
     prompt = prompt.to(model.device)
@@ -344,7 +344,7 @@ def _sees_prefixes(model: LoadedModel) -> bool:
 
 
 class _PrefixMassObserver:
-    """What the first n queries pay to each key, for the n asked for of each sequence: (N, H, S) by layer."""
+    """Mass that the first n queries pay to each key, for every n asked of each sequence: (N, H, S) by layer."""
 
     def __init__(self, lengths: Sequence[Sequence[int]]) -> None:
         self.lengths = lengths

@@ -41,7 +41,7 @@ class BlockPredict(Protocol):
 
 @dataclass(frozen=True)
 class Frame:
-    """What a sampler is given beside its parameters. ends: token ids that end a text, (n,)."""
+    """Constants of a sampler beside its parameters. ends: token ids that end a text, (n,)."""
 
     architecture: Architecture
     mask_token: int
@@ -66,7 +66,7 @@ class Canvas:
 
     @property
     def open(self) -> torch.Tensor:
-        """Which tokens of the open block are undecided, (B, end − start) bool."""
+        """Undecided tokens of the open block, (B, end − start) bool."""
         return self.tokens[:, self.start : self.end] == self.mask_token
 
     def step(self, chosen: torch.Tensor, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
@@ -140,7 +140,7 @@ def sdar_draw(
 
 
 def sdar_choice(open_: torch.Tensor, certainty: torch.Tensor, count: int, sampling: SDARSampling) -> torch.Tensor:
-    """Which undecided tokens (B, S) a step with a budget of `count` writes."""
+    """Select the undecided tokens (B, S) that a step with a budget of `count` writes."""
     if sampling.strategy == "sequential":
         return open_ & (open_.cumsum(dim=1) <= count)
     if sampling.strategy == "low-confidence-static":
@@ -346,6 +346,6 @@ def _sure_enough(open_: torch.Tensor, confidence: torch.Tensor, threshold: float
 
 
 def _ended(tokens: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Which rows (B,) hold an end with nothing undecided before it."""
+    """Flag the rows (B,) that hold an end with nothing undecided before it."""
     ends, open_ = torch.isin(tokens, frame.ends), tokens == frame.mask_token
     return (ends & (open_.cumsum(dim=1) == 0)).any(dim=1)

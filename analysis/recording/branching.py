@@ -19,7 +19,7 @@ _WORD = next(rule.max_length for rule in Branch.model_fields["word"].metadata if
 
 
 def why_no_branch(architecture: str, noise: Literal["mask", "uniform"] | None) -> str:
-    """Why a text of a family of this name cannot be branched, or nothing. noise: what its undecided tokens hold."""
+    """Return why texts of this family cannot be branched, or ''. noise: what undecided tokens hold."""
     if noise != "uniform":
         return ""
     return (
@@ -61,8 +61,8 @@ def branch_of(trajectory: Trajectory, parent: str, step: int, position: int, tok
 
 
 def branch_request(recorded: RecordSpec, trajectory: Trajectory, branch: Branch) -> RecordSpec:
-    """What records a branch, by what a recording was asked for with. The prompt is written as it was recorded, whatever
-    the model's chat template would do to it by itself.
+    """Return the request that records a branch, made from the one of its parent. The prompt is the recorded one, so the
+    model's chat template is not applied again.
     """
     template = "on" if trajectory.info.chat_template else "off"
     return RecordSpec.model_validate({**dict(recorded), "chat_template": template, "branch": branch})
@@ -70,10 +70,10 @@ def branch_request(recorded: RecordSpec, trajectory: Trajectory, branch: Branch)
 
 @dataclass(frozen=True)
 class Likeness:
-    """What a branch has in common with its parent, the branch's own position left out.
+    """Likeness of a branch to its parent, leaving out the branch's own position.
 
-    kept: which new tokens of the parent and of the branch are part of their alignment (`sinks.agreement`), bool masks
-    of the positions of each. aligned, by_position: agreement of the finished texts' new tokens, of which the longer
+    kept: bool masks over the positions of the parent and of the branch, of the new tokens in their alignment
+    (`sinks.agreement`). aligned, by_position: agreement of the finished texts' new tokens, of which the longer
     text has `compared`. chance: aligned agreement with the branch's tokens in random orders. aligned_by_step (T,):
     agreement of what each text has decided before a step. by_step (T,): of the tokens that both have decided before a
     step, the share that is the same at its position. Both are NaN where there is none. sinks: Jaccard index of the

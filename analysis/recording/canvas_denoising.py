@@ -46,7 +46,7 @@ class CanvasPredict(Protocol):
 def canvas_steps(
     model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int
 ) -> Iterator[Step]:
-    """Continues `prompt` (1, P), observing the decoder in every step. Raises UserError for more than one sequence."""
+    """Continue `prompt` (1, P), observing the decoder in every step. Raises UserError for more than one sequence."""
     cache, observer = CanvasCache(model), CanvasMassObserver()
 
     def predict(
@@ -202,7 +202,7 @@ def _temperature(sampling: DiffusionGemmaSampling, left: int, device: torch.devi
 
 
 def _states(start: int, given: int, kept: torch.Tensor) -> torch.Tensor:
-    """What each input token is, (1, S) int8; kept (1, C): tokens of the canvas that the step before accepted."""
+    """Return the state of each input token, (1, S) int8. kept (1, C): canvas tokens that the step before accepted."""
     before = torch.full((1, start), int(TokenState.COMMITTED), device=kept.device)
     before[:, :given] = int(TokenState.GIVEN)
     canvas = torch.where(kept, int(TokenState.ACCEPTED), int(TokenState.UNDECIDED))

@@ -96,7 +96,7 @@ class Look:
 
     @cached_property
     def sinks(self) -> np.ndarray:
-        """Which positions are sinks, by layer and, last, by all layers together, (T, L + 1, S) bool."""
+        """Sink mask by layer and, last, for all layers together, (T, L + 1, S) bool."""
         return self.recording.run.with_mass(self.by_layer).sinks(self.params)
 
     @cached_property
@@ -280,16 +280,16 @@ def lens(look: Look) -> Pair:
 
 
 LOOKS: Implementations[Callable[[Look], Pair]] = Implementations(CLAIM_MEASURES)
-"""What is measured prompt by prompt."""
+"""Measures taken of each prompt."""
 TOGETHER = "position"
 """The row that compares prompts with each other: how much of a prompt's mass the others' mass explains."""
 
 
 def by_position(masses: Sequence[np.ndarray]) -> list[Pair]:
-    """How much of each prompt's mass position explains in the first third of the layers, and in the last.
+    """Return how much of each prompt's mass position explains in the first third of the layers, and in the last.
 
-    masses: of every prompt, (T, L, H, S) each; the positions that all have are compared, and as many steps. NaN for
-    fewer than three prompts.
+    masses: (T, L, H, S) of each prompt; positions and steps that not all have are left out. NaN for fewer than
+    three prompts.
     """
     if len(masses) < LEAST:
         return [Pair(np.nan, np.nan) for _ in masses]

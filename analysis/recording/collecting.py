@@ -69,9 +69,9 @@ def record(
     on_step: OnStep = lambda number, step, tokens, confidence: None,
     experts: int = 0,
 ) -> dict[str, Any]:
-    """Collects the steps of one sequence into the arrays of a `Trajectory`, and `mass_error`, `mass_dtype`.
+    """Collect the steps of one sequence into the arrays of a `Trajectory`, with `mass_error` and `mass_dtype`.
 
-    planned: how many steps are expected; there may be fewer or more. positions: most tokens of the finished text.
+    planned: steps expected; there may be fewer or more. positions: most tokens of the finished text.
     experts: of a layer that has some.
     """
     arrays: dict[str, np.ndarray] = {
@@ -147,7 +147,7 @@ def record(
 
 
 def _keep_routes(arrays: dict[str, np.ndarray], step: int, routing: "Routing", queries: tuple[int, int]) -> None:
-    """Puts where the queries of a step were sent at their positions; nothing is sent elsewhere."""
+    """Store the routes of a step's queries at their positions; positions without a query have none."""
     arrays["experts"][step], arrays["expert_weights"][step] = 0, np.nan
     sent = slice(*queries)
     arrays["experts"][step, ..., sent] = routing.experts[0].transpose(1, 2).numpy()

@@ -79,7 +79,7 @@ class Forward:
 Again = Callable[[Edit], torch.Tensor]
 """Runs the same forward once more with an edit: its logits (B, S, V)."""
 Rerun = Callable[[Forward, Again], torch.Tensor]
-"""What a sampler predicts with in place of a forward's own logits."""
+"""Function whose logits a sampler uses in place of a forward's own."""
 
 
 def denoise(
@@ -93,12 +93,12 @@ def denoise(
     watching: Observer | None = None,
     growing: bool = False,
 ) -> Iterator[Step]:
-    """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
+    """Continue `prompt` (B, P) token ids, observing the attention mass of every forward.
 
-    A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler
-    goes on with what it returns; what is observed is the untouched forward. With `branch`, its step writes its token,
-    and the sampler goes on from there. by_query: tells apart the mass that undecided and given queries pay. watching:
-    sees the attention of every forward as well, but for that of a canvas. growing: run only the new token of each step
+    A step that would decide nothing is left out, as its forward would repeat the one before. rerun: the sampler goes on
+    with the logits it returns; the forward observed is the untouched one. branch: its step writes its token, and the
+    sampler goes on from there. by_query: separates the mass paid by undecided and by given queries. watching:
+    also sees the attention of every forward, except that of a canvas. growing: run only the new token of each step
     where the model is causal, and record no routing; mass and logits then differ from a whole forward's by rounding.
     Raises UserError when the sampler is not the model's own, the text would be longer than the model takes, its numbers
     are not finite, or the branch does not leave this text.
@@ -189,7 +189,7 @@ def _observed_steps(
 
 
 def write_branch(branch: Branch, choice: Choice, model: LoadedModel) -> None:
-    """Writes the branch's token into what its step chose, in place. A token that the step chose anyway changes nothing.
+    """Write the branch's token into its step's choice, in place. A token that the step chose anyway changes nothing.
 
     Raises UserError where the step's input is not the recorded one, or its position or token cannot be written.
     """
@@ -213,7 +213,7 @@ def write_branch(branch: Branch, choice: Choice, model: LoadedModel) -> None:
 
 
 def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int) -> Iterator[Step]:
-    """What the encoder does while the model continues `prompt` (1, P). Raises UserError for a model that has none."""
+    """Observe the encoder while the model continues `prompt` (1, P). Raises UserError for a model without one."""
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
     if not isinstance(sampling, DiffusionGemmaSampling):
@@ -242,7 +242,7 @@ def own_sampling(model: OpenedModel, sampling: Sampling) -> Sampling:
 
 
 def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -> None:
-    """Raises UserError for a prompt (B, P) that the sampler cannot go on from."""
+    """Raise UserError for a prompt (B, P) that the sampler cannot continue."""
     given, length = prompt.shape[1], sampling.length(prompt.shape[1])
     if length > model.geometry.max_length:
         raise UserError(
@@ -431,7 +431,7 @@ _TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end_of_turn|>", "<end_of_turn>", "<
 
 
 def stop_tokens(model: LoadedModel) -> set[int]:
-    """Ids that end a text or a turn, at which autoregressive decoding ends."""
+    """Return the ids that end a text or a turn, at which autoregressive decoding stops."""
     sources: tuple[Any, ...] = (
         getattr(model.network, "generation_config", None),  # none where the class has no way of writing
         model.network.config,

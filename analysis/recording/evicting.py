@@ -26,7 +26,7 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import SinkParams
 
 KeptBefore = dict[tuple[str, float], list[list[Counts]]]
-"""What a `Keeper` knows of the policies before it."""
+"""Counts that a `Keeper` takes from the policies before it."""
 
 
 # --- forwards ---------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class Told:
 
 
 class Chooser:
-    """What every way of keeping a part has: the model, and what its keepers look at."""
+    """Base of all ways to keep a part: holds the model and what its keepers look at."""
 
     def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams) -> None:
         self.model, self.prompt_length, self.params = model, prompt_length, params

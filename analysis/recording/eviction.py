@@ -178,6 +178,6 @@ def _in_caches(
 
 
 def _judged(state: np.ndarray) -> torch.Tensor:
-    """Which queries' predictions are compared: of the undecided ones of a state (Q,), or the last where none is."""
+    """Return the queries whose predictions are compared: the undecided ones of a state (Q,), or the last if none is."""
     undecided = np.flatnonzero(state == TokenState.UNDECIDED)
     return torch.from_numpy(undecided if len(undecided) else np.array([len(state) - 1]))

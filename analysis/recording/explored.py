@@ -469,7 +469,7 @@ _ORDER = {"layers": 1, "model": 2}  # what is predicted comes after what it is p
 
 
 def _predicted(kind: str, track: dict[str, Any], of: dict[str, np.ndarray]) -> np.ndarray:
-    """Bits of what an array of masses is likely to hold, (n,); 0 where nothing is known.
+    """Predict the bits of an array of masses, (n,); 0 where nothing is known.
 
     A layer is the mean of its heads, the model the mean of its layers, added up one after the other in float64.
     """

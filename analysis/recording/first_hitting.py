@@ -20,7 +20,7 @@ from analysis.specs import FirstHittingSampling
 def first_hitting_steps(
     predict: BlockPredict, prompt: torch.Tensor, sampling: FirstHittingSampling, frame: Frame
 ) -> Iterator[Choice]:
-    """Writes whole blocks from position 0 on, so that the prompt's last block is written to its end."""
+    """Write whole blocks from position 0 on, so that the prompt's last block is filled to its end."""
     given, block = prompt.shape[1], sampling.block
     layout = layout_of(frame.architecture, given, block)
     total, first = sampling.length(given), given // block * block
@@ -59,8 +59,8 @@ def first_hitting_steps(
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float | None) -> torch.Tensor:
-    """Probabilities (B, b, V) of the likeliest tokens up to a sum of `top_p`, the one that crosses it left out, and at
-    least the likeliest; scaled to sum to 1.
+    """Keep the probabilities (B, b, V) of the likeliest tokens up to a sum of `top_p`, without the one that crosses it
+    but always with the likeliest; scaled to sum to 1.
     """
     if top_p is None or top_p >= 1:
         return probabilities

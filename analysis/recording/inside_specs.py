@@ -1,4 +1,4 @@
-"""What is asked of a model about a recording: attention maps, ablations, references, the logit lens and geometry.
+"""Requests for a look inside a recording: attention maps, ablations, references, the logit lens and geometry.
 
 Imports no torch.
 """

@@ -1,4 +1,4 @@
-"""What an ablation does to attention at chosen positions: one `Edit` of a layer's keys and values for each row of
+"""Ablations of attention at chosen positions: one `Edit` of a layer's keys and values for each row of
 `INTERVENTIONS` (analysis/specs/targets.py).
 """
 

@@ -17,8 +17,10 @@ _NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 def logit_lens(
     model: LoadedModel, tokens: torch.Tensor, positions: torch.Tensor, layout: Layout | None
 ) -> torch.Tensor:
-    """Probabilities (L, N, V) float32 that the states behind each layer give to the token at each of `positions` (N,),
-    read as the last layer's are. tokens: (1, S). Raises UserError where that does not give the model's own prediction.
+    """Return the probabilities (L, N, V) float32 of the token at each of `positions` (N,), read off the states behind
+    each layer as they are off the last. tokens: (1, S).
+
+    Raises UserError where that does not give the model's own prediction.
     """
     states: dict[int, torch.Tensor] = {}
     with BlockStates(model, lambda layer, output: states.__setitem__(layer, output)), torch.no_grad():
@@ -36,7 +38,7 @@ def logit_lens(
 
 
 def _read(model: LoadedModel, states: torch.Tensor) -> torch.Tensor:
-    """Probabilities (N, V) float32 of states (N, hidden)."""
+    """Return the probabilities (N, V) float32 that the head reads off states (N, hidden)."""
     base, head = model.network.base_model, model.network.get_output_embeddings()
     norm = next((getattr(base, name) for name in _NORMS if isinstance(getattr(base, name, None), nn.Module)), None)
     if norm is None or head is None:

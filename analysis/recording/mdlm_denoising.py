@@ -20,10 +20,10 @@ NOISE_EPS = 1e-3  # of the log-linear schedule that the published models were tr
 def mdlm_steps(
     predict: Predict, prompt: torch.Tensor, sampling: MDLMSampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
-    """Writes `gen_length` tokens after prompt (B, P); [MASK] tokens inside the prompt are filled, too.
+    """Write `gen_length` tokens after prompt (B, P), filling [MASK] tokens inside the prompt, too.
 
-    What is still [MASK] at the end becomes the likeliest token, in one more forward. A forward after which nothing was
-    written is not shown twice: it is the one before.
+    One more forward turns what is still [MASK] at the end into the likeliest token. After a step that wrote nothing,
+    the forward would be the same and is not shown twice.
     """
     tokens = append_masks(prompt, sampling.gen_length, mask_token)
     given = tokens != mask_token

@@ -1,4 +1,4 @@
-"""What the player is sent: every step of one or two recordings, packed once.
+"""Data of the player: every step of one or two recordings, packed once.
 
 Shapes: T steps, S positions. A frame is the input of a step; the last one is the finished text, which no forward sees.
 """

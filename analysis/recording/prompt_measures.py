@@ -51,7 +51,7 @@ def _unread(step: int, logits: torch.Tensor) -> None:
 
 @dataclass(frozen=True)
 class PromptMeasures:
-    """What the forwards of a prompt show. mass (T, L, H, S) float16 and value_norm (T, L, H_kv, S) float32, NaN where a
+    """Measures of a prompt's forwards. mass (T, L, H, S) float16 and value_norm (T, L, H_kv, S) float32, NaN where a
     token is absent; drift: by name of `DRIFTS`, (T, L, S) float32, NaN in the first step.
 
     apart: of `queries_apart`. carried: whether the token of a layer's largest residual channel is a sink of its step,
@@ -210,7 +210,7 @@ def _relative(recording: PromptRun, step: int) -> float:
 
 
 def _means(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over the steps (2, T, L) that have both of a pair, (L,) each; NaN where none has."""
+    """Return the means of a pair (2, T, L) over the steps that have both, (L,) each; NaN where none has."""
     both = np.isfinite(pairs).all(axis=0)
     count = np.where(both.any(axis=0), both.sum(axis=0), np.nan)
     value, null = np.where(both, np.nan_to_num(pairs), 0).sum(axis=1) / count

@@ -42,7 +42,7 @@ BY_KIND = {
     "tokens": "K",
     "token_share": "GK",
 }
-"""What `layer_run.sums_by_kind` adds up, and the shape of each after the prompts."""
+"""Sums of `layer_run.sums_by_kind`, and the shape of each after the prompts."""
 MOVEMENT = {
     "pairs": "",
     "change_squares": "G",
@@ -163,7 +163,7 @@ class RecordingSet:
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """Names of the K kinds: undecided in place of [MASK] where the noise is random tokens."""
+        """Name of each of the K kinds: undecided in place of [MASK] where the noise is random tokens."""
         return tuple(undecided_named(kind, self.info.model.noise) for kind in self.info.kinds)
 
     @property
@@ -173,7 +173,7 @@ class RecordingSet:
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:
-        """Names of the G scopes."""
+        """Name of each of the G scopes."""
         return (*(f"layer {layer}" for layer in range(self.layers)), ALL_LAYERS)
 
     def part(self, which: str) -> dict[str, np.ndarray]:
@@ -184,7 +184,7 @@ class RecordingSet:
 
 
 def save(recordings: RecordingSet, path: Path) -> None:
-    """Writes one safetensors file. It appears whole or not at all. Raises UserError where it cannot be written."""
+    """Write one safetensors file, whole or not at all. Raises UserError where it cannot be written."""
     _check(recordings, "The set of recordings")
     arrays = {name: np.ascontiguousarray(array) for name, array in recordings.arrays.items()}
     partial = path.with_name(path.name + ".partial")
@@ -197,7 +197,7 @@ def save(recordings: RecordingSet, path: Path) -> None:
 
 
 def open_set(path: Path, called: str | None = None) -> RecordingSet:
-    """Opens a set of recordings. called: what to call the file in messages; its name by default.
+    """Open a set of recordings. called: the file's name in messages; its own by default.
 
     Raises UserError for a file that is damaged, hostile or something else.
     """
@@ -233,7 +233,7 @@ def stored(info: RecordingSetInfo) -> list[str]:
 
 
 def refusal(path: Path) -> str:
-    """Why a set may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a set may not replace what is at `path`, as the end of a sentence, or ''."""
 
     def wrote(path: Path) -> bool:
         try:
@@ -246,7 +246,7 @@ def refusal(path: Path) -> str:
 
 
 def _check(recordings: RecordingSet, called: str) -> None:
-    """Raises UserError where the arrays do not fit the description or hold what cannot be."""
+    """Raise UserError where the arrays contradict the description or hold impossible values."""
     info = recordings.info
     steps = max((prompt.steps for prompt in info.prompts), default=0)
     sizes = {

@@ -39,7 +39,7 @@ class Choice:
 
     @property
     def undecided(self) -> torch.Tensor:
-        """Which input tokens are [MASK] or noise, (B, S) bool."""
+        """Input tokens that are [MASK] or noise, (B, S) bool."""
         return self.state == TokenState.UNDECIDED
 
 
@@ -126,9 +126,9 @@ class Step:
 
 
 def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it.
+    """Sample from softmax(logits / temperature) by adding Gumbel noise, in float64, as low precision biases it.
 
-    Apple's MPS has no float64 and takes float32.
+    Apple's MPS has no float64 and uses float32.
     """
     if temperature == 0:
         return logits.argmax(dim=-1)

@@ -86,11 +86,11 @@ class RecordingInfo(BaseModel):
 
     @property
     def by_blocks(self) -> bool:
-        """Whether the model attends by blocks."""
+        """True if the model attends by blocks."""
         return self.model.attention in ("block-causal", "open-block")
 
     def request(self, model: ModelSpec) -> RecordSpec:
-        """What asks this model for such a recording again. Raises ValidationError for forwards over given inputs."""
+        """Return the request that records this again. Raises ValidationError for forwards over given inputs."""
         reads = self.model.noise == "uniform" and self.model.attention == "causal"
         return RecordSpec.model_validate(
             {
@@ -202,7 +202,7 @@ class Trajectory:
 
     @cached_property
     def pattern(self) -> AttentionPattern:
-        """Which keys the queries of each step see."""
+        """Pattern of the keys that the queries of each step see."""
         info = self.info
         return AttentionPattern(
             info.model.attention, self.present, self.queries, self.open_block, info.block_starts, info.model.windows
@@ -236,12 +236,12 @@ class Trajectory:
 
     @cached_property
     def names(self) -> TokenNames:
-        """What its positions are called: in a step, or over all of them."""
+        """Token names, in a step or over all positions."""
         model = self.info.model
         return TokenNames(self.info.tokens, self.tokens, self.state, self.final, model.mask_token, model.noise)
 
     def kept_forward(self, step: int) -> KeptForward | None:
-        """Where the keys of a step came from that it did not compute, in a recording that `goes_stale`; None elsewhere,
+        """Return the earlier forward whose keys a step reuses, in a recording that `goes_stale`; None elsewhere,
         and for a step that ran the whole text.
         """
         whole = query_counts(self.present, self.queries) == self.present.sum(axis=1)

@@ -20,7 +20,7 @@ HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take 
 
 
 def save(trajectory: Trajectory, path: Path) -> None:
-    """Writes one safetensors file. It appears whole or not at all.
+    """Write one safetensors file, whole or not at all.
 
     Raises UserError where it cannot be written, and for what `open_trajectory` would refuse: nothing is written then.
     """
@@ -81,7 +81,7 @@ the state of the query, drift of keys and values.
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
-    """Opens a recording, of format 2 too. called: what to call the file in messages; its name by default.
+    """Open a recording, of format 2 too. called: the file's name in messages; its own by default.
 
     Raises UserError for a file that is damaged, hostile or something else.
     """
@@ -147,7 +147,7 @@ def _check(trajectory: Trajectory, called: str) -> None:
 
 
 def refusal(path: Path) -> str:
-    """Why a recording may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a recording may not replace what is at `path`, as the end of a sentence, or ''."""
 
     def wrote(path: Path) -> bool:
         try:
@@ -160,7 +160,7 @@ def refusal(path: Path) -> str:
 
 
 def _inconsistency(trajectory: Trajectory) -> str | None:
-    """What contradicts itself or cannot be, as the end of a sentence; nothing where all is well."""
+    """Describe a contradiction or an impossible value, as the end of a sentence; None if there is none."""
     if trajectory.mass.ndim != 4 or 0 in trajectory.mass.shape:
         return f"'mass' has shape {trajectory.mass.shape}, not (steps, layers, heads, positions)"
     return _wrong_shape(trajectory) or _wrong_place(trajectory) or _wrong_number(trajectory)
@@ -197,7 +197,7 @@ def _wrong_shape(trajectory: Trajectory) -> str | None:
 
 
 def _wrong_channels(trajectory: Trajectory) -> str | None:
-    """What is wrong about the largest residual channels, where they were kept."""
+    """Describe what is wrong with the largest residual channels, where they were kept."""
     channel, position = trajectory.largest_channel, trajectory.largest_position
     value, median = trajectory.largest_value, trajectory.largest_median
     if channel is None or position is None or value is None or median is None:
@@ -220,7 +220,7 @@ def _wrong_channels(trajectory: Trajectory) -> str | None:
 
 
 def _wrong_place(trajectory: Trajectory) -> str | None:
-    """What is wrong about which tokens are there, which ask, and where the blocks are."""
+    """Describe what is wrong with the tokens present, the queries or the blocks."""
     info, positions = trajectory.info, trajectory.positions
     if not 0 <= info.prompt_length <= positions:
         return f"its prompt of {info.prompt_length} tokens is longer than its text"
@@ -280,7 +280,7 @@ def _wrong_number(trajectory: Trajectory) -> str | None:
 
 
 def _wrong_on_demand(trajectory: Trajectory) -> str | None:
-    """What is wrong about mass by the state of the query and about drift, where a recording has them."""
+    """Describe what is wrong with mass by query state or with drift, where a recording has them."""
     present = trajectory.present[:, None, None]
     for name in BY_QUERY:
         part = getattr(trajectory, name)
