@@ -1,1 +1,1 @@
-"""How good a model is: likelihoods of answers and the benchmark tasks."""
+"""Quality of a model: likelihoods of answers and the benchmark tasks."""

@@ -1,11 +1,11 @@
-"""How likely the right answers are: the bound on their negative log-likelihood, in nats a token. Lower is better.
+"""Likelihood of the right answers: the bound on their negative log-likelihood, in nats per token. Lower is better.
 
     b_i = −log p(right answer of item i) / its tokens
 
 For a diffusion model the log-likelihood is the Monte Carlo estimate of LLaDA's bound, exact where all masked sets are
 taken, with masks that all models share; an autoregressive model's is exact. Few draws spread b but do not move its
-mean, as they move an accuracy, and it tells models apart where both are right. A unit of its own: never averaged with
-accuracies.
+mean, as they move an accuracy, and it tells models apart where both are right. It has a unit of its own and is never
+averaged with accuracies.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""How likely answers are to a model that denoises random tokens (DiffusionGemma): two numbers that are what they say.
+"""Likelihood of answers under a model that denoises random tokens (DiffusionGemma), by two numbers that are exact about
+what they measure.
 
 Estimators that average over [MASK] in the answer mean nothing to a model whose noise is random tokens, and none is run
 on one. A bound for such noise is that of the process which its ratios drive, and the sampler (temperature, entropy
@@ -48,11 +49,11 @@ def canvas_log_likelihoods(
     on_forward: Callable[[], None] = lambda: None,
     kept: EvictedForwards | None = None,
 ) -> list[Likelihood]:
-    """Scores answers, in the order asked; `on_result` is called with the index of each as it is finished.
+    """Score answers, in the order asked; `on_result` is called with the index of each as it is finished.
 
-    by: of `CANVAS_SCORES`. draws: canvases of the denoiser; which ones depends on seed, task and item alone, so that
-    choices of an item, and models that are compared, see the same. on_forward: called before every forward. kept: which
-    keys are left out, where some are: of the reader's whole text, or of the context before the denoiser's canvas.
+    by: of `CANVAS_SCORES`. draws: canvases of the denoiser, chosen by seed, task and item alone, so that the
+    choices of an item, and models that are compared, see the same. on_forward: called before every forward. kept: keys
+    that are left out, where some are: of the reader's whole text, or of the context before the denoiser's canvas.
     Raises UserError for an answer or a context without tokens, for a text that is too long, for answers of several
     tokens by the denoiser, and for what is not finite.
     """

@@ -30,7 +30,7 @@ DENSE = "dense"  # the first model, which all others are compared with
 
 
 def conditions_of(results: Results) -> list[dict[str, Any]]:
-    """How every model was pruned, by its report, and under what conditions it was scored so far."""
+    """Return how each model was pruned, by its report, and the conditions it was scored under so far."""
     by_model = []
     versions = scoring_versions(results)
     for run, model, (precision, device) in zip(results.runs, results.models, results.scored_with, strict=True):
@@ -79,7 +79,7 @@ def missing(results: Results, relation: str) -> list[str]:
 
 
 def mismatch(results: Results, pair: Pair) -> str:
-    """What differs beside the method of a pair of models, or ''."""
+    """Describe the settings other than the method in which a pair of models differs, or return ''."""
     every = conditions_of(results)
     first, second = every[pair[0]], every[pair[1]]
     return conditions.in_words(conditions.differing(first, second), first, second)
@@ -89,13 +89,13 @@ def mismatch(results: Results, pair: Pair) -> str:
 
 
 def is_final(results: Results, benchmark: str, models: Sequence[int]) -> bool:
-    """Whether all of these models have answered the number of items fixed before the start."""
+    """Return True if all of these models have answered the number of items fixed before the start."""
     planned = results.benchmark(benchmark).planned
     return all(len(scores(results, benchmark, model)[0]) == planned for model in models)
 
 
 def all_final(results: Results, task: str) -> bool:
-    """Whether every model has answered all items of a benchmark, or of all of them for the average."""
+    """Return True if every model has answered all items of a benchmark, or of all benchmarks for the average."""
     chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
     return all(is_final(results, benchmark.name, range(len(results.names))) for benchmark in chosen)
 
@@ -214,7 +214,9 @@ def _crossed(results: Results, chosen: Sequence[Pair], final: bool) -> list[Over
 
 
 def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
-    """What two seeds of one method differ by, for all sets of two or more models that differ in their seed alone."""
+    """Return the difference between two seeds of one method, for all sets of two or more models that differ in their
+    seed alone.
+    """
     every = conditions_of(results)
     members: dict[Any, dict[Any, int]] = defaultdict(dict)
     for model, of in enumerate(every):
@@ -231,8 +233,8 @@ def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
 
 
 def samples(results: Results, relation: str, among: Sequence[int], left_out: Container[Pair] = ()) -> list[Sample]:
-    """What a plan for a comparison can go by: the scores of the pairs of a relation whose first model is among these,
-    those that differ in their calibration seed alone together. left_out: pairs that count elsewhere.
+    """Return the scores a plan for a comparison can use: those of the pairs of a relation whose first model is in
+    `among`, with pairs that differ only in their calibration seed in one sample. left_out: pairs that count elsewhere.
 
     relation: of `related_pairs`. Pairs that have no item in common are left out.
     """
@@ -250,7 +252,7 @@ def samples(results: Results, relation: str, among: Sequence[int], left_out: Con
 
 
 def run_pair(results: Results, pair: Pair) -> tuple[str, str]:
-    """What tells two runs from all others: their fingerprints, in files without these their names."""
+    """Identify two runs by their fingerprints, or by their names in files without fingerprints."""
     one, other = (results.models[model].fingerprint or results.names[model] for model in pair)
     return one, other
 
@@ -260,7 +262,9 @@ def _models(group: Sequence[Pair]) -> list[int]:
 
 
 def _runs(results: Results, models: Sequence[int], group: Sequence[Pair]) -> list[np.ndarray]:
-    """Scores (models, items) on every benchmark begun, over the items that all models of the group have answered."""
+    """Return scores (models, items) on every benchmark begun, over the items that all models of the group have
+    answered.
+    """
     counted = _counted(results, group)
     return [np.stack([scores(results, name, model, _models(group))[0] for model in models]) for name in counted]
 
@@ -281,7 +285,7 @@ def overall(differences: Mapping[str, Difference]) -> Difference:
 
 
 def tests(of: Family, together: Sequence[OverSeeds] = ()) -> int:
-    """How many tests a family holds, with those over seeds; 0 until the items are in."""
+    """Count the tests in a family, with those over seeds; 0 until the items are in."""
     alone = sum(difference.p is not None for tasks in of.values() for difference in tasks.values())
     return alone + sum(group.difference.p is not None for group in together)
 

@@ -57,14 +57,16 @@ _TITLES = {
     SCORED_ON: "Device of the scoring",
 }
 RELATIONS = {"control": "control", "published": "published baseline"}
-"""What a sink-aware method is held against, by the field of its method's row that names it, and what it is called."""
+"""Baselines of a sink-aware method, by the field of its method's row that names them, and their names."""
 PLACEBOS = {"sham": "sham discount", "light": "discount of light tokens"}
 """Likewise, the methods that discount other tokens in the place of the sinks."""
 HELD_AGAINST = RELATIONS | PLACEBOS | {OTHER_POLICY: "the other policy"}
 
 
 def conditions(run: PrunedRun) -> dict[str, Any]:
-    """What a pruning depended on; empty for a model without a report. What an older report lacks was the default."""
+    """Return the settings of a pruning; empty for a model without a report. What an older report lacks was the
+    default.
+    """
     if str(run.settings.get(METHOD)) not in METHODS:
         return {}
     settings: dict[str, Any] = {DENSE: run.model}
@@ -95,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) -> dict[str, Any]:
-    """What a model's score depended on beside the model; of one whose answers come from elsewhere, what is known.
+    """Return the conditions, beside the model, that its score depended on; of an imported model, those known.
 
     versions: of packages, of the evaluation that all models of `header` shared.
     """
@@ -108,7 +110,7 @@ def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) 
 
 
 def scoring_of_all(header: Header, versions: Mapping[str, str]) -> dict[str, Any]:
-    """What the score of every model of an evaluation depended on."""
+    """Return the conditions that the scores of all models of an evaluation share."""
     benchmarks = header.benchmarks
     settings: dict[str, Any] = {
         TASKS: in_order(benchmark.title for benchmark in benchmarks),
@@ -122,12 +124,12 @@ def scoring_of_all(header: Header, versions: Mapping[str, str]) -> dict[str, Any
 
 
 def with_versions(settings: Conditions, versions: Mapping[str, Any]) -> dict[str, Any]:
-    """Conditions of a scoring, with the versions of what scored it, by name."""
+    """Add the versions of what scored it, by name, to the conditions of a scoring."""
     return {**settings, **{f"{_SCORING_VERSIONS}{name}": str(version) for name, version in versions.items()}}
 
 
 def in_order(titles: Iterable[str]) -> tuple[str, ...]:
-    """Titles of tasks in an order of their own, as the order in which tasks were asked changes no score."""
+    """Return titles of tasks in a fixed order, as the order in which tasks were asked changes no score."""
     return tuple(sorted(titles))
 
 
@@ -229,7 +231,7 @@ def _names(settings: Conditions) -> tuple[str, ...]:
 
 
 def _hinder(first: Conditions, second: Conditions) -> list[str]:
-    """What differs and keeps two from being held against each other, as other tasks do not: common items count."""
+    """Return the differences that rule out a comparison. Other tasks do not: common items count."""
     differs = [
         name
         for name in differing(first, second)
@@ -242,7 +244,7 @@ def _hinder(first: Conditions, second: Conditions) -> list[str]:
 
 
 def title(name: str) -> str:
-    """What a condition is called on pages."""
+    """Return the title of a condition on pages."""
     part, _, rest = name.partition(".")
     if f"{part}." in (_VERSIONS, _SCORING_VERSIONS):
         return f"Version of {rest}" + (" at the scoring" if f"{part}." == _SCORING_VERSIONS else "")
@@ -270,12 +272,12 @@ def told(name: str, value: Any) -> str:
 
 
 def in_words(names: Sequence[str], first: Conditions, second: Conditions) -> str:
-    """What differs, in one line: `Sparsity (60 % and 70 %), …`."""
+    """Describe the differences in one line: `Sparsity (60 % and 70 %), …`."""
     return ", ".join(f"{title(name)} ({told(name, first[name])} and {told(name, second[name])})" for name in names)
 
 
 def listed(settings: Conditions) -> list[dict[str, str]]:
-    """Conditions for people, a row each."""
+    """Return conditions for people, one row each."""
     return [{"setting": title(name), "value": told(name, value)} for name, value in settings.items()]
 
 

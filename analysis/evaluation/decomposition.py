@@ -1,4 +1,4 @@
-"""What a sink-aware pruning cost, step by step: the published baseline, its noise (the control), the discount."""
+"""Cost of a sink-aware pruning, step by step: the published baseline, its noise (the control), the discount."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

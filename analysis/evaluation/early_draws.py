@@ -70,7 +70,7 @@ def log_likelihoods(
 
 
 def _is_clear(values: list[list[float]]) -> bool:
-    """Whether the best answer leads by enough. values: one row an answer, one column a round."""
+    """Return True if the best answer leads by enough. values: one row per answer, one column per round."""
     rounds = np.array(values)
     if rounds.shape[0] < 2 or rounds.shape[1] < LEAST_ROUNDS:
         return False

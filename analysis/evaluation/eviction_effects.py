@@ -16,7 +16,7 @@ from analysis.statistics.clustered import as_json, clustered_mean, difference, i
 from analysis.statistics.differences import Difference, in_family
 
 NAMED: Final = ("policy", "budget", "control")
-"""What names a row."""
+"""Columns that name a row."""
 
 MEASURES: Final[Mapping[str, Measure]] = {
     "aligned": Measure("Agreement with the full text", "share of tokens in common, aligned", True, 1.0),
@@ -34,7 +34,7 @@ NUMBERS: Final[Mapping[str, str]] = {
     "full_bytes": "bytes of all of them",
     "milliseconds": "ms per forward over the cache",
 }
-"""What a row holds beside its measures."""
+"""Columns of a row beside its measures."""
 
 Row = Mapping[str, Any]
 """Keys of `NAMED`; for each measure and number, a list with one number per prompt; `keys`, one per prompt, where some

@@ -36,7 +36,7 @@ _METRICS = ("acc", "exact_match", "word_perplexity")  # which is shown, where th
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which score of an item counts, where there are several. filters, metrics: names in order of preference."""
+    """Choice of an item's score where there are several. filters, metrics: names in order of preference."""
 
     filters: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
@@ -49,9 +49,9 @@ def import_folders(
     wanted: Wanted = Wanted(),
     on_task: Callable[[str], None] = lambda task: None,
 ) -> Results:
-    """What the models in these folders answered, joined on the items that all were asked.
+    """Read the answers of the models in these folders, joined on the items that all were asked.
 
-    names: of the models, in the order of the folders; by themselves they are called as lm-eval did. beside: items files
+    names: of the models, in the order of the folders; lm-eval's names by default. beside: items files
     of evaluations made here, whose models come first, under their own names. on_task: told each task before it is read.
     Raises UserError for a folder without results or samples, for files that are none, for two equal names, and where no
     item is common.
@@ -71,7 +71,7 @@ def import_folders(
 
 
 def write(results: Results, path: Path) -> None:
-    """Writes results that are in memory as an items file, ended."""
+    """Write results from memory as an items file, ended."""
     lines = LineWriter(path)
     try:
         lines.write(results.header)
@@ -232,5 +232,5 @@ def _is_share(value: Any) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether it is (log-likelihood, words)."""
+    """Return True if it is (log-likelihood, words)."""
     return isinstance(value, list) and len(value) == 2 and all(map(isfinite, value)) and value[1] > 0

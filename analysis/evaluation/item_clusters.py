@@ -1,4 +1,4 @@
-"""Which items of a task belong together, so that their answers are no independent draws: by a column of its data set.
+"""Clusters of a task's items whose answers are not independent, by a column of its data set.
 
 A task's own YAML file names it as `metadata: {cluster: COLUMN}`; for data sets of the hub it stands in `COLUMNS`.
 """

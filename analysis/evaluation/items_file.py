@@ -98,7 +98,7 @@ class EvaluatedItem(_Record):
 
 
 class Reply(_Record):
-    """What a model says of an item, before it is scored. responses: as lm-eval takes them: (log-likelihood, greedy) a
+    """Answer of a model to an item, before it is scored. responses: as lm-eval takes them: (log-likelihood, greedy) per
     choice, or text.
 
     draws, exact, tokens: of each log-likelihood, tokens being those of its answer; empty in files that do not say them.
@@ -116,7 +116,7 @@ class Reply(_Record):
 
     @property
     def values(self) -> list[float]:
-        """Log-likelihoods of the choices, in nats."""
+        """Log-likelihood of each choice, in nats."""
         return [response[0] for response in self.responses if isinstance(response, list | tuple)]
 
 
@@ -154,7 +154,7 @@ class LineWriter:
         self._file = path.open("w", encoding="utf-8")
 
     def write(self, line: Line) -> None:
-        """Adds a line that readers of the growing file see at once."""
+        """Append a line that readers of the growing file see at once."""
         self._file.write(json.dumps({"line": line.line, **line.model_dump()}, ensure_ascii=False) + "\n")
         self._file.flush()
 
@@ -219,7 +219,7 @@ class LineReader:
 
 
 def refusal(path: Path) -> str:
-    """Why an evaluation's items may not replace what is at `path`, as the end of a sentence; nothing where they may."""
+    """Return why an evaluation's items may not replace what is at `path`, as the end of a sentence, or ''."""
 
     def wrote(path: Path) -> bool:
         try:

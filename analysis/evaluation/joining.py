@@ -81,7 +81,7 @@ def _answered(part: Part) -> dict[str, dict[str, EvaluatedItem]]:
 
 
 def asked_of(item: EvaluatedItem) -> str:
-    """What names an item in every file: the hash of its prompt, or in files without one its words; with the answer."""
+    """Identify an item across files: by its prompt's hash, or its words' where a file has none, and its answer."""
     prompt = item.prompt or hashlib.sha256(item.question.encode("utf-8", "replace")).hexdigest()
     answer = item.choices[item.right] if isinstance(item.right, int) and item.right < len(item.choices) else item.right
     return f"{prompt}/{' '.join(str(answer).split())}"
@@ -111,7 +111,7 @@ def _done(part: Part, benchmark: str) -> list[EvaluatedItem]:
 
 
 def _left_out(parts: Sequence[Part], answered: Sequence[Items], shared: Mapping[str, Sequence[str]]) -> list[str]:
-    """What the parts have that is not compared, and under what conditions they differ, a sentence each."""
+    """Return the parts' problems and what of them is not compared, a sentence each."""
     told = [f"{part.name}: {problem}" for part in parts for problem in part.results.problems]
     for part, items in zip(parts, answered, strict=True):
         alone = [part.results.benchmark(name).title for name in items if name not in shared]

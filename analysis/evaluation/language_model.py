@@ -33,9 +33,9 @@ from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kep
 
 @dataclass(frozen=True)
 class Settings:
-    """How answers are scored and written.
+    """Settings for scoring and writing answers.
 
-    greedy: also find out whether greedy decoding writes the answer, which only some metrics ask and which costs
+    greedy: also find out whether greedy decoding writes the answer, which few metrics need and which costs
     forwards. gen_length: new tokens, None for the task's. early_draws: draw only until an item's answer is clear.
     canvas_score: of `CANVAS_SCORES`, what gives likelihoods of models whose noise is random tokens; '' for others.
     """
@@ -91,7 +91,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands for an empty prompt: the token that begins a text, else the one that ends it."""
+        """Token in place of an empty prompt: the one that begins a text, else the one that ends it."""
         bos, eos = (getattr(self.tokenizer, f"{name}_token_id", None) for name in ("bos", "eos"))
         return next((token for token in (bos, eos) if token is not None), self.eot_token_id)
 
@@ -332,7 +332,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
 
 
 def _items(texts: Sequence[Any], origins: Sequence[tuple[str, Any]]) -> dict[tuple[str, Any], str]:
-    """What names each item: a hash of all that is asked of it together, never its number.
+    """Name each item by a hash of all that is asked of it together, never by its number.
 
     texts: context and answer of every request. origins: task and number of the item it belongs to.
     """
@@ -360,7 +360,7 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], tuple[int, .
 
 
 def _start_tokens(model: LoadedModel) -> list[int]:
-    """What the tokenizer puts before every text: what `with special tokens` has before `without`."""
+    """Return what the tokenizer puts before every text: what `with special tokens` has before `without`."""
     assert model.tokenizer is not None
     plain = list(model.tokenizer("a", add_special_tokens=False)["input_ids"])
     whole = list(model.tokenizer("a")["input_ids"])

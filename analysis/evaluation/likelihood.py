@@ -83,18 +83,18 @@ class Part:
 
 @dataclass
 class Budget:
-    """What one forward may hold. It is halved when memory runs out, and stays so."""
+    """Size limit of one forward. It is halved when memory runs out, and stays so."""
 
     tokens: int = 8192
     logit_bytes: int = 2**28
 
     @classmethod
     def of(cls, model: LoadedModel) -> "Budget":
-        """What to start with on the model's device."""
+        """Return the budget to start with on the model's device."""
         return cls() if model.device.type == "cpu" else cls(tokens=32768, logit_bytes=2**31)
 
     def rows(self, length: int, kept: int, vocabulary: int) -> int:
-        """How many sequences of this length, of which this many positions are predicted, go into one forward."""
+        """Return how many sequences of this length, with this many predicted positions, go into one forward."""
         return max(1, min(self.tokens // length, self.logit_bytes // (4 * kept * vocabulary)))
 
     def shrink(self, rows: int, length: int) -> None:
@@ -133,14 +133,14 @@ def log_likelihoods(
     known: Known | None = None,
     kept: EvictedForwards | None = None,
 ) -> list[Likelihood]:
-    """Scores answers, in the order asked. `on_result` is called with the index of each as it is finished.
+    """Score answers, in the order asked. `on_result` is called with the index of each as it is finished.
 
-    draws: masked sets allowed an answer of a diffusion model. guidance: classifier-free guidance g, with logits c given
-    the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
+    draws: masked sets allowed per answer of a diffusion model. guidance: classifier-free guidance g, with logits c
+    given the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
     on_forward: called before every forward; what it raises ends the scoring. known: exact likelihoods that this model
-    gave before are taken from it, and new ones added. kept: which keys are left out, where some are.
-    Raises UserError for an empty continuation, for a text longer than the model takes and for what is not finite;
-    MemoryError when not even one sequence fits.
+    gave before are taken from it, and new ones added. kept: keys that are left out, where some are. Raises UserError
+    for an empty continuation, for a text longer than the model takes and for what is not finite; MemoryError when not
+    even one sequence fits.
     """
     _check(model, requests)
     if guidance and model.architecture.by_blocks:
@@ -193,7 +193,7 @@ def log_likelihoods(
 
 
 def answer_parts(model: LoadedModel, index: int, request: Request) -> list[Part]:
-    """What an answer's likelihood is a sum over: one part, or those of its blocks from left to right."""
+    """Split an answer into the parts that its likelihood sums over: one, or one per block from left to right."""
     architecture, text = model.architecture, (*request.context, *request.continuation)
     if not architecture.by_blocks:
         return [Part(index, request.context, request.continuation)]
@@ -228,7 +228,7 @@ def _plan(model: LoadedModel, part: Part, request: Request, draws: int, seed: in
 
 @dataclass(frozen=True)
 class Reader:
-    """Who takes which log-probabilities from a forward: positions and tokens of its answer."""
+    """Log-probabilities that one request takes from a forward: positions and tokens of its answer."""
 
     request: int
     positions: tuple[int, ...]
@@ -361,7 +361,7 @@ def _scores(
 
 
 def _guidance_factor(model: LoadedModel, guidance: float) -> float:
-    """What (c − u) is multiplied with; 1 is plain conditional prediction."""
+    """Return the factor of (c − u); 1 is plain conditional prediction."""
     if guidance == 0:
         return 1.0
     if model.mask_token is None:
@@ -386,10 +386,10 @@ def _free(model: LoadedModel) -> None:
 
 
 def greedy_match(model: LoadedModel, request: Request, kept: EvictedForwards | None = None) -> bool:
-    """Whether greedy decoding of as many tokens as the continuation has writes the continuation.
+    """Return True if greedy decoding of as many tokens as the continuation has writes the continuation.
 
-    A diffusion model uncovers one token a step, the surest first (LLaDA's low-confidence remasking), block after block
-    where it writes so. It ends at the first token that differs, so that most answers take few forwards.
+    A diffusion model uncovers one token per step, the surest first (LLaDA's low-confidence remasking), block after
+    block where it writes so. It ends at the first token that differs, so that most answers take few forwards.
     """
     if model.mask_token is None:
         return bool(log_likelihoods(model, [request], kept=kept)[0].greedy)

@@ -47,7 +47,7 @@ class ModelSlot:
 
 @dataclass
 class EvaluationProgress:
-    """How far an evaluation is. fresh: answers that models gave in this run, not read from the store."""
+    """Progress of an evaluation. fresh: answers that models gave in this run, not read from the store."""
 
     total: int
     done: int = 0
@@ -69,7 +69,7 @@ def windows(documents: Sequence[TaskItem], size: int = WINDOW) -> list[list[Task
 
 
 def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool, canvas_score: str = "") -> Settings:
-    """How a benchmark's answers are scored and written."""
+    """Return the settings for scoring and writing a benchmark's answers."""
     return Settings(
         draws=benchmark.draws,
         seed=seed,
@@ -93,7 +93,7 @@ def run(
     together: bool,
     on_step: Callable[[EvaluationProgress], None],
 ) -> EvaluationProgress:
-    """Evaluates every slot on every item, writing each answer as it comes.
+    """Evaluate every slot on every item, writing each answer as it comes.
 
     on_step: called after every item and before every forward; it may raise `Stopped`, or anything else to abort.
     """
@@ -139,7 +139,7 @@ def run(
 def _order(
     benchmarks: Sequence[Benchmark], slots: Sequence[ModelSlot], together: bool
 ) -> Iterator[tuple[Benchmark, list[TaskItem], ModelSlot]]:
-    """Windows of the benchmarks in turn, so that each has its share of what is there."""
+    """Take windows of the benchmarks in turn, so that each has its share of the progress."""
     columns = [[(benchmark, window) for window in windows(benchmark.documents)] for benchmark in benchmarks]
     turns = [request for row in zip_longest(*columns) for request in row if request is not None]
     if together:
@@ -158,7 +158,7 @@ def _ask(
     progress: EvaluationProgress,
     on_step: Callable[[EvaluationProgress], None],
 ) -> None:
-    """Puts items to a model; each is stored and told of when the last of its requests is answered. keys: `_keys`."""
+    """Put items to a model, storing and reporting each when the last of its requests is answered. keys: `_keys`."""
     model = slot.load()
     slot.budget = slot.budget or Budget.of(model)
     language_model = LanguageModel(model, settings, slot.budget, slot.known, slot.kept)

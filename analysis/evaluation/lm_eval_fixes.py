@@ -92,9 +92,9 @@ def nothing_remembered() -> Iterator[None]:
 
 
 def may_have(names: Iterable[str]) -> bool:
-    """Whether one of these names may be a task, group or tag of lm-eval's own: a word in one of its files.
+    """Return True if one of these names may be a task, group or tag of lm-eval's own: a word in one of its files.
 
-    lm-eval parses its thousands of files to tell, for which this only reads them.
+    lm-eval would parse its thousands of files to tell; this only reads them.
     """
     wanted = [name.encode() for name in names]
     # YAML can write a letter beyond ASCII as a code.
@@ -112,7 +112,7 @@ def may_have(names: Iterable[str]) -> bool:
 
 
 def settle(task: Task) -> None:
-    """Makes a task's items once, as lm-eval makes them at every look, and keeps an item out of its own examples.
+    """Make a task's items once, where lm-eval makes them at every look, and keep an item out of its own examples.
 
     lm-eval leaves the item out only where the split of the examples is named and is the test split, and finds it only
     where it was made the same (github.com/EleutherAI/lm-evaluation-harness/issues/4145).

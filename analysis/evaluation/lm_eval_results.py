@@ -51,13 +51,13 @@ class ImportedModel:
 
     @property
     def name(self) -> str:
-        """What lm-eval calls the model, without the path before it."""
+        """Model name as lm-eval gives it, without the path before it."""
         source = self.source
         return Path(source).name or source or self.folder.name
 
     @property
     def source(self) -> str:
-        """What the model was loaded from, as far as the file says."""
+        """Source the model was loaded from, if the file says it."""
         arguments = mapping(self.said.get("config")).get("model_args")
         given = _arguments(arguments).get("pretrained") or _arguments(arguments).get("model")
         return str(given or self.said.get("model_name") or "")
@@ -99,7 +99,7 @@ def _date(file: Path) -> str:
 
 
 def _samples_file(file: Path, results: Mapping[str, Any], task: str) -> Path:
-    """Where the samples of a task lie beside its results file."""
+    """Find the samples of a task beside its results file."""
     date = _date(file)
     arguments = re.sub("/|=", "__", str(mapping(results.get("config")).get("model_args") or ""))
     name = f"samples_{task}_{date}.jsonl" if date else f"{arguments}_{task}.jsonl"

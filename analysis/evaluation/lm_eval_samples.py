@@ -27,8 +27,8 @@ _NO_METRICS = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps"
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model answered to an item, through one filter. prompt: the hash of what was asked first. right: index of a
-    choice, or text. responses: (log-likelihood, greedy) a choice, or the text as it was written. filtered: what the
+    """Answer of a model to an item, through one filter. prompt: the hash of what was asked first. right: index of a
+    choice, or text. responses: (log-likelihood, greedy) per choice, or the text as it was written. filtered: what the
     metric read of that text, None for choices.
     """
 
@@ -60,7 +60,7 @@ def read_samples(task: TaskSamples) -> Iterator[Sample]:
 
 
 def _objects(file: IO[str], name: str) -> Iterator[tuple[str, Any]]:
-    """Where in the file each object stands, for messages, and the object."""
+    """Yield the objects of a file, each after its place for messages."""
     first = file.read(1)
     while first.isspace():
         first = file.read(1)
@@ -162,7 +162,7 @@ def _filter(task: TaskSamples, number: int, seen: Counter[int]) -> str:
 
 
 def _without_examples(context: str, config: Mapping[str, Any]) -> str:
-    """What is asked of an item itself, of a context that may begin with examples."""
+    """Cut the examples from a context that may begin with them."""
     return context.rpartition(str(config.get("fewshot_delimiter") or "\n\n"))[2]
 
 

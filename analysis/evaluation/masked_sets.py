@@ -1,4 +1,4 @@
-"""Which positions of an answer are masked together: all sets where they are few, else a balanced draw.
+"""Sets of an answer's positions that are masked together: all sets where they are few, else a balanced draw.
 
 There are 2^L − 1 non-empty sets. Where that is no more than the draws allowed, all are evaluated, each with weight
 L / (k·L·C(L, k)) = 1 / (k·C(L, k)): the exact value. Otherwise draws are stratified over k, and within one k positions
@@ -25,7 +25,7 @@ class MaskedSet:
 
 
 def is_exact(length: int, draws: int) -> bool:
-    """Whether an answer of this many tokens is enumerated with this many draws."""
+    """Return True if an answer of this many tokens is enumerated with this many draws."""
     return bool(2**length - 1 <= draws)
 
 
@@ -55,10 +55,10 @@ def drawn_sets(length: int, draws: int, seed: int) -> list[MaskedSet]:
 
 
 def _deal(deck: list[int], count: int, length: int, seed: int) -> tuple[int, ...]:
-    """Takes `count` distinct positions from a deck, putting a fresh shuffled one under what is left when it runs short.
+    """Take `count` distinct positions from a deck, putting a fresh shuffled one under what is left when it runs short.
 
     Positions are treated alike, so every set of `count` positions is equally likely. The order of a fresh deck is that
-    of random numbers a position, which a longer one of the same seed begins with.
+    of one random number per position, which a longer deck of the same seed begins with.
     """
     if len(deck) < count:
         generator, left = random.Random(seed), list(deck)

@@ -1,4 +1,4 @@
-"""Which benchmark is run how: shots, guidance and draws of the authors' scripts, and the suites made of them.
+"""Settings of each benchmark: shots, guidance and draws of the authors' scripts, and the suites made of them.
 
 A benchmark is one row of `PRESETS`. Guidance is on LLaDA's scale. The scripts for Dream use none, and where the first
 model is one of Dream's, none is used.
@@ -13,7 +13,7 @@ BUNDLED_PREFIX = "bundled_"
 
 @dataclass(frozen=True)
 class Preset:
-    """How one benchmark is run.
+    """Settings of one benchmark.
 
     task: lm-eval's name of it, a task or a group. shots: examples before each item; None is lm-eval's own number.
     metric: of lm-eval's metrics the one shown. gen_length: tokens written where answers are text, None for the task's.
@@ -37,7 +37,7 @@ class Preset:
 
     @property
     def counts_right(self) -> bool:
-        """Whether it is about right answers, not about the likelihood of a text."""
+        """True if it counts right answers, False if it takes the likelihood of a text."""
         return not self.metric.endswith("perplexity")
 
 
@@ -175,7 +175,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 
 def expand(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Suites replaced by their benchmarks, each name once, in order."""
+    """Replace suites by their benchmarks, each name once, in order."""
     return tuple(dict.fromkeys(task for name in names for task in SUITES.get(name, (name,))))
 
 

@@ -71,7 +71,7 @@ def chance_of(task: str) -> float | None:
 
 
 def remarks(table: Sequence[PublishedAccuracy]) -> list[str]:
-    """What to know before reading a table, rows of one model, pattern and task: where methods are at chance or below,
+    """Return the caveats of a table, rows of one model, pattern and task: where methods are at chance or below,
     and where another source has another dense accuracy.
     """
     if not table:

@@ -1,4 +1,4 @@
-"""What is left of a model, as points of a sweep are compared: its accuracy, or how close its answers stay to the dense
+"""Quality of a model, by which points of a sweep are compared: its accuracy, or how close its answers stay to the dense
 model's. Imports no torch.
 """
 

@@ -1,4 +1,4 @@
-"""What an evaluation has found so far: its items and answers, and their scores as arrays."""
+"""Results of an evaluation so far: its items and answers, and their scores as arrays."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Results:
 
     @cached_property
     def runs(self) -> tuple[PrunedRun, ...]:
-        """How each model was pruned, by its report; empty ones for models that have none."""
+        """Pruning of each model, by its report; empty for models that have none."""
         return tuple(model.pruning for model in self.header.models)
 
     @property
@@ -71,9 +71,9 @@ class Results:
 
     @cached_property
     def scored(self) -> Mapping[str, np.ndarray]:
-        """What the metric says of every item, (models, items in the order of `shuffled`), NaN where nothing is.
+        """Metric of every item, (models, items in the order of `shuffled`), NaN where there is none.
 
-        Of a text's perplexity: nats a word.
+        A text's perplexity is in nats per word.
         """
         places = {
             document.key: place for documents in self.shuffled.values() for place, document in enumerate(documents)
@@ -147,7 +147,7 @@ class Results:
 
     @cached_property
     def compared(self) -> dict[tuple[tuple[int, int], ...], Any]:
-        """What `comparing` has found for pairs of models, as it takes a moment where there are many items."""
+        """Cache of what `comparing` finds for pairs of models, which takes a moment where there are many items."""
         return {}
 
     @cached_property
@@ -155,8 +155,9 @@ class Results:
         return {}
 
     def once(self, function: Callable[..., _Told], *given: Any) -> _Told:
-        """What a function says of these results, which is the same at every asking and nobody may change. given: what
-        it is given besides, hashable."""
+        """Return a function's result for these results, computed once; nobody may change it. given: further arguments,
+        hashable.
+        """
         if (function, *given) not in self._told:
             self._told[(function, *given)] = function(self, *given)
         told: _Told = self._told[(function, *given)]
@@ -179,12 +180,12 @@ class Growing:
         self._reader = LineReader(path)
 
     def read(self) -> Results:
-        """What is there by now. Raises UserError for a file that holds no evaluation."""
+        """Return what is there by now. Raises UserError for a file that holds no evaluation."""
         return Results(*self._reader.lines())
 
 
 def read(path: Path) -> Results:
-    """Reads a file as it is now. Raises UserError for one that holds no evaluation."""
+    """Read a file as it is now. Raises UserError for one that holds no evaluation."""
     return Growing(path).read()
 
 
@@ -192,9 +193,9 @@ def read(path: Path) -> Results:
 
 
 def scores(results: Results, benchmark: str, model: int, among: Sequence[int] = ()) -> tuple[np.ndarray, list[str]]:
-    """Scores of the items a model has answered, in the order of the shuffle, and the items' keys, both (items,).
+    """Return scores of the items a model has answered, in the order of the shuffle, and the items' keys, both (items,).
 
-    among: only items that these models have answered, too.
+    among: keep only items that these models have answered, too.
     """
     there = _places(results, benchmark, (model, *among))
     documents = results.shuffled[benchmark]
@@ -208,7 +209,7 @@ def clusters(results: Results, benchmark: str, models: Sequence[int]) -> np.ndar
 
 
 def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
-    """Where in the shuffle the items stand that all of these models have answered."""
+    """Return the places in the shuffle of the items that all of these models have answered."""
     return np.flatnonzero(np.isfinite(results.scored[benchmark][list(models)]).all(axis=0))
 
 

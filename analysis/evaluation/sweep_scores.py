@@ -1,4 +1,4 @@
-"""What a sweep has found: accuracies of its settings over calibration seeds, and differences of settings that belong
+"""Results of a sweep: accuracies of its settings over calibration seeds, and differences of settings that belong
 together, over seeds and clusters of items crossed.
 
 A setting is a point without its calibration seed; its points are its seeds. Every point was scored beside its dense
@@ -111,7 +111,7 @@ class Setting:
 
     @property
     def complete(self) -> bool:
-        """Whether all its seeds are scored."""
+        """True if all its seeds are scored."""
         return len(self.seeds) == self.planned
 
     @cached_property
@@ -139,7 +139,7 @@ class Setting:
 
     @property
     def above_chance(self) -> bool:
-        """Whether the dense model answers better than a choice at random: its interval lies above chance, or above 0
+        """True if the dense model answers better than a choice at random: its interval lies above chance, or above 0
         where answers are written.
         """
         return self.dense.low > (self.chance or 0.0) if self.judged is None else self.judged
@@ -161,12 +161,12 @@ class Comparison:
 
     @property
     def decision(self) -> str:
-        """What is concluded from it, a row of `DECISIONS`; a sweep names no margin."""
+        """Conclusion from it, a row of `DECISIONS`; a sweep names no margin."""
         return decide(self.difference, 0.0, self.setting.above_chance)
 
     @property
     def shown(self) -> bool:
-        """Whether one of the two is better."""
+        """True if one of the two is better."""
         return self.decision in SHOWN
 
 
@@ -305,7 +305,7 @@ def from_dense(setting: Setting) -> Difference:
 
 
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
-    """What a plan for the difference of two settings can go by."""
+    """Return the noise for planning the difference of two settings."""
     clusters = tuple(clusters for _, _, clusters in setting.tasks.values())
     pairs = tuple((f"{setting.name} seed {seed}", f"{other.name} seed {seed}") for seed in seeds)
     sample = plan_noise.Sample(tuple(_rows(setting, seeds)), tuple(_rows(other, seeds)), clusters, pairs)
@@ -318,7 +318,7 @@ def _rows(setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:
 
 
 def floor(setting: Setting) -> SeedFloor | None:
-    """What two seeds of one setting differ by; None with fewer than two."""
+    """Return the difference between two seeds of one setting; None with fewer than two."""
     if len(setting.seeds) < 2:
         return None
     return seed_floor(

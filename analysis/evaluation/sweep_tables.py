@@ -79,7 +79,7 @@ def parted(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def axes_of(point: PruneSpec) -> dict[str, Any]:
-    """Where a point lies on the axes of a sweep, without its seed; what it does not look at is None."""
+    """Return a point's place on the axes of a sweep, without its seed; None on axes that it does not depend on."""
     discounted, weighs_steps = (
         any(getattr(row, name) for row in point.readers) for name in ("discounted", "weighs_steps")
     )

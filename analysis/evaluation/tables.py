@@ -16,7 +16,7 @@ from analysis.words import percent
 
 CHANCE = "choosing at random"
 READ_AS = {"than": "compared with", "nats a token": "nats per token"}
-"""What people read above columns of differences; files for machines keep their names."""
+"""Headings of columns of differences for people; files for machines keep their names."""
 _WIDE = 0.02  # of an interval that supports whole per cents only
 DENSE_ROLE = "Dense model"
 ROLES = ("Without discount (control)", "With discount")

@@ -1,4 +1,4 @@
-"""How many items and clusters tasks have, before any of them is read. Imports neither lm-eval nor torch."""
+"""Sizes of tasks in items and clusters, before any of them is read. Imports neither lm-eval nor torch."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -54,12 +54,12 @@ class TaskItem:
 
     @property
     def key(self) -> str:
-        """Names the item in the results."""
+        """Name of the item in the results."""
         return f"{self.task}/{self.id}"
 
     @property
     def length(self) -> int:
-        """Characters of its longest request, by which items of a window are sorted."""
+        """Length in characters of its longest request, by which items of a window are sorted."""
         return max(sum(len(str(part)) for part in request.args[:2]) for request in self.requests)
 
 
@@ -90,7 +90,7 @@ class Benchmark:
 
     @property
     def needs_greedy(self) -> bool:
-        """Whether a metric asks if greedy decoding writes an answer."""
+        """True if a metric asks whether greedy decoding writes an answer."""
         if self.kind == "loglikelihood":
             return True
         return self.kind == "multiple_choice" and any(
@@ -104,7 +104,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """How turns become text, where prompts are wrapped as a user's turn."""
+    """Turns as text, where prompts are wrapped as a user's turn."""
 
     apply: Callable[..., str]
     name: str
@@ -334,7 +334,7 @@ def _chosen(name: str, tasks: dict[str, Task], spec: EvaluateSpec) -> list[tuple
 
 
 def part_of(item: Mapping[str, Any]) -> str:
-    """Whether an item is for 'tuning' or to be 'reported': by its content, so that equal items are never in both."""
+    """Assign an item to be used for 'tuning' or 'reported', by its content, so that equal items are never in both."""
     text = json.dumps(item, sort_keys=True, default=str)
     return "reported" if int(hashlib.sha256(text.encode()).hexdigest(), 16) % TUNING_SHARE else "tuning"
 
@@ -387,7 +387,7 @@ def _documents(
 
 
 def _choices(task: Task, requests: Sequence[Instance]) -> int:
-    """How many choices an item has; each is asked twice where a metric needs its likelihood without the question."""
+    """Count the choices of an item; each is asked twice where a metric needs its likelihood without the question."""
     if task.OUTPUT_TYPE != "multiple_choice":
         return 0
     return len(requests) // 2 if "acc_mutual_info" in task.aggregation() else len(requests)
@@ -451,7 +451,7 @@ def described(benchmark: Benchmark, document: TaskItem) -> EvaluatedItem:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers, text and lists of them."""
+    """Convert to plain numbers, text, lists and dicts."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""How lm-eval reads the bundled tasks: the JSONL files beside this one, wherever the program is started from."""
+"""Loader of the bundled tasks for lm-eval: the JSONL files beside this one, wherever the program is started from."""
 
 import json
 from collections import Counter
@@ -21,13 +21,13 @@ def load(task: str, **metadata: Any) -> Any:
 
 @cache
 def cluster_sizes(task: str) -> tuple[int, ...]:
-    """How many items of a bundled task, as `physical`, share each key."""
+    """Count the items of a bundled task, such as `physical`, that share each key."""
     with (FOLDER / f"{task}_test.jsonl").open(encoding="utf-8") as lines:
         return tuple(Counter(json.loads(line)["key"] for line in lines).values())
 
 
 def text(**metadata: Any) -> Any:
-    """Documents of the bundled grammar from a stream that no training run reads."""
+    """Return documents of the bundled grammar, from a stream that no training run reads."""
     from datasets import Dataset, DatasetDict
 
     from analysis.bundled.grammar import document
