@@ -1,4 +1,4 @@
-"""What a pruning method is made of: what it reads, what it gathers, and how it prunes one projection.
+"""Parts of a pruning method: what it reads, what it gathers, and how it prunes one projection.
 
 Shapes: N sequences, T noise steps, S positions, L layers, F features.
 """
@@ -62,8 +62,8 @@ class LayerBatch:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the dense model told: feature scores by layer and projection, or token weights, ω̄ (N, 1 or L, S) of clean
-    text or ω (N or 1, T or 1, 1 or L, S) of noised.
+    """Statistics of the dense model: feature scores by layer and projection, or token weights, ω̄ (N, 1 or L, S) of
+    clean text or ω (N or 1, T or 1, 1 or L, S) of noised.
 
     quantizer_weights: ω of noised text, as the quantizer weighs it. facts: for the report.
     """
@@ -87,11 +87,11 @@ class Statistic(Protocol):
 
     @property
     def empty(self) -> bool:
-        """Whether no token counted, known when it is done."""
+        """True if no token counted, known when it is done."""
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """Numbers for the report, known when it is done."""
+        """Report numbers, known when it is done."""
 
     def add(self, inputs: torch.Tensor, weights: Any, positions: torch.Tensor | None = None) -> None:
         """inputs (B, S, F) of a `LayerBatch`, with its weights of this layer. positions: of an expert's inputs
@@ -99,7 +99,7 @@ class Statistic(Protocol):
         """
 
     def done(self) -> Any:
-        """What `prune` of the method is given. Called once."""
+        """Return what `prune` of the method is given. Called once."""
 
     @staticmethod
     def bytes_for(features: int) -> int:
@@ -117,7 +117,7 @@ Prepare = Callable[[Runner, Calibration, PruneSpec, int, Callable[[int, int], No
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How a method of `METHODS` works.
+    """Implementation of a method of `METHODS`.
 
     score: what every weight is worth, (out, in) float32, from the weights (out, in) float32 and the prepared score or
     the statistic; the lowest go. Or in its place solve, which chooses and changes the weights that stay: weight, the
@@ -139,10 +139,10 @@ class Algorithm:
 
     @property
     def updates(self) -> bool:
-        """Whether the weights that stay are changed."""
+        """True if the weights that stay are changed."""
         return self.solve is not None
 
     @property
     def calibrated(self) -> bool:
-        """Whether it reads any text."""
+        """True if it reads any text."""
         return self.prepare is not None or self.statistic is not None

@@ -1,4 +1,4 @@
-"""How the overall sparsity is shared out over the layers, or over the projections of all layers.
+"""Allocation of the overall sparsity over the layers, or over the projections of all layers.
 
 What an allocation of `ALLOCATIONS` (analysis/specs/pruning_choices.py) computes is a preference for each of them, which
 is shifted until the overall sparsity is met.
@@ -92,7 +92,8 @@ def layer_sparsities(
 
 
 def weight_counts(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """How many weights go from each matrix, (P,) int64: of `sizes` (P,) weights the shares (P,), within one weight.
+    """Return how many weights to remove from each matrix, (P,) int64: of `sizes` (P,) weights the shares (P,), within
+    one weight.
 
     What rounding leaves over goes to the next matrix, so the sum is Σ shares · sizes rounded to the nearest.
     """

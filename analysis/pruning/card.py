@@ -134,7 +134,7 @@ def _what_it_is(report: Report) -> list[str]:
 
 
 def _bits(report: Report, quantized: str) -> list[str]:
-    """What quantization did, with the bytes that it would take where they are known."""
+    """Describe the quantization, with the bytes that it would take where they are known."""
     row = QUANTIZERS.get(str(dict(report["parameters"].get("quantization") or {}).get("quantizer")))
     told, known = (
         [f"Quantization: {quantized}.", *([row.help] if row is not None else []), FAKE],

@@ -1,5 +1,5 @@
-"""What the dense model tells before a weight goes: scores or token weights, how the layers share the sparsity, and the
-threshold of a quota that spans layers.
+"""Statistics taken from the dense model before a weight goes: scores or token weights, how the layers share the
+sparsity, and the threshold of a quota that spans layers.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from cache.keys import content_key
 
 
 def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
-    """What the dense model tells the method."""
+    """Return the dense model's statistics for the method."""
     if not prepares(run) or text is None:
         return Prepared()
     with run.phase(DENSE):
@@ -44,7 +44,7 @@ def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
 
 
 def prepares(run: PruningRun) -> bool:
-    """Whether the dense model is run before anything is pruned."""
+    """Return True if the dense model is run before anything is pruned."""
     if PATTERNS[run.spec.pattern].cuts_experts:
         return reads_text(run.spec)
     return run.algorithm.prepare is not None or (run.algorithm.statistic is not None and not run.gathers)
@@ -85,7 +85,7 @@ def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None 
 
 
 def with_quantizer_weights(run: PruningRun, text: Calibration | None, prepared: Prepared) -> Prepared:
-    """What the dense model told, with ω of every token of the noised text where the quantizer reads it."""
+    """Add ω of every token of the noised text to `prepared`, where the quantizer reads it."""
     if run.quantizer is None or not run.quantizer.noised:
         return prepared
     assert text is not None and text.noised is not None
@@ -197,12 +197,12 @@ def tail_exponents(run: PruningRun) -> np.ndarray:
 
 
 def surveys(run: PruningRun) -> bool:
-    """Whether a quota spans layers, so that every score is read before a weight goes."""
+    """Return True if a quota spans layers, so that every score is read before a weight goes."""
     return run.spec.scope is not None and QUOTA_SCOPES[run.spec.scope].spans_layers
 
 
 def survey(run: PruningRun, prepared: Prepared) -> None:
-    """Finds the threshold of a quota over the model, where there is one, from every score of the dense model."""
+    """Find the threshold of a quota over the model, where there is one, from every score of the dense model."""
     if not surveys(run):
         return
     layers, passes = run.model.geometry.layers, itertools.count(1)

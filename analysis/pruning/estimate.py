@@ -1,4 +1,4 @@
-"""What a pruning will take, measured on one step of each of its phases before anything long starts."""
+"""Cost estimate of a pruning, measured on one step of each of its phases before anything long starts."""
 
 import math
 import time
@@ -93,7 +93,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
 def _measured(
     run: PruningRun, probe: Calibration, prepared: Prepared, passes: float, seconds: dict[str, float]
 ) -> None:
-    """Adds the seconds of what an allocation and a quota ask of the dense model, and shares the sparsity out."""
+    """Add the seconds that an allocation and a quota take on the dense model, and share the sparsity out."""
     row = ALLOCATIONS[run.spec.allocation]
     measured = None
     if row.needs_outliers:

@@ -30,25 +30,25 @@ from analysis.specs import METHODS, PATTERNS, PruneSpec
 
 _OF_EXPERT = re.compile(r"\bexperts\.\d+\.")
 _ROUTER_ROWS = ("gate.weight", "gate.e_score_correction_bias", "router.proj.weight", "router.per_expert_scale")
-"""What stands beside the experts of a block in the native classes and has a row, or a number, for each of them."""
+"""Tensors beside the experts of a block in the native classes that have a row, or a number, for each expert."""
 
 
 def reads_text(spec: PruneSpec) -> bool:
-    """Whether experts are ranked by what they do to calibration text."""
+    """Return True if experts are ranked by what they do to calibration text."""
     return METHODS[spec.method].calibrated and spec.expert_worth != "random"
 
 
 def refuse(model: LoadedModel, spec: PruneSpec) -> None:
-    """Raises UserError where experts cannot be cut out of this model."""
+    """Raise UserError where experts cannot be cut out of this model."""
     why = why_no_experts_are_cut(model.architecture) if PATTERNS[spec.pattern].cuts_experts else ""
     if why:
         raise UserError(why)
 
 
 def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Callable[[int, int], None]) -> Prepared:
-    """What every expert is worth to the method on this text: one score (1,) a projection of an expert, by layer.
+    """Score every expert by the method on this text: one score (1,) per projection of an expert, by layer.
 
-    tell: told how many forwards are done, and of how many.
+    tell: called with the forwards done and their total.
     """
     method = METHODS[spec.method]
     if method.noised:
@@ -136,8 +136,8 @@ class CutsExperts:
         self.left = self.experts - lost
 
     def _least(self) -> int:
-        """How many experts have to stay: as many as a token is sent to, where groups are chosen in those chosen; and
-        two of every group, which is ranked by its best two.
+        """Return the fewest experts that may stay: as many as a token is sent to, in the chosen groups where groups are
+        chosen; and two of every group, which is ranked by its best two.
         """
         chosen = self.model.geometry.experts_per_token
         return chosen if self.groups == 1 else self.groups * max(2, math.ceil(chosen / self.chosen_groups))
@@ -191,7 +191,7 @@ class CutsExperts:
         return _OF_EXPERT.sub(f"experts.{self.kept[layer].index(expert)}.", stored_name)
 
     def _router(self, block: nn.Module) -> set[str]:
-        """Names in a block of what has a row for each expert, but for the experts themselves."""
+        """Return the tensors of a block that have a row for each expert, other than the experts themselves."""
         packed = packed_name(block)
         if packed is None:
             return set()
@@ -209,12 +209,12 @@ class CutsExperts:
         return {family.text: {**self.model.checkpoint.config[family.text], **fields}} if family.text else fields
 
     def _shapes_made(self) -> dict[str, tuple[int, ...]]:
-        """What the config of the smaller model makes its class expect, by parameter."""
+        """Return the shapes that the class makes from the smaller model's config, by parameter."""
         checkpoint = self.model.checkpoint
         return parameter_shapes(checkpoint, checkpoint.config | self.config_changes(), every_name=True)
 
     def _shapes_needed(self) -> dict[str, tuple[int, ...]]:
-        """What is left, by parameter."""
+        """Return the shapes of what is left, by parameter."""
         network = self.model.network
         every = network.named_parameters(remove_duplicate=False)
         shapes = {name: tuple(parameter.shape) for name, parameter in every}

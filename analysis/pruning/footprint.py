@@ -1,4 +1,4 @@
-"""What pruning saved: weights, bytes and time, each measured, with a sentence on what they mean.
+"""Savings of pruning in weights, bytes and time, each measured, with a sentence on what they mean.
 
 Zeros are weights like any other to a matrix product, so a model that only has more of them is as fast as before. Two
 kinds of pruning can be faster: smaller matrices everywhere, and 2:4 on GPUs whose kernels skip the zeros.
@@ -63,7 +63,7 @@ def footprint(
     params: FootprintParams,
     on_forward: Callable[[int, int], None] = lambda done, total: None,
 ) -> Footprint:
-    """Compares a pruned checkpoint with the dense one it was made from, on the device and precision of `dense`.
+    """Compare a pruned checkpoint with its dense one, on the device and in the precision of `dense`.
 
     Both models are loaded here, privately. Raises UserError for a source that is not on this disk or cannot be opened,
     for two models of different families, and for texts longer than they take.
@@ -107,7 +107,7 @@ def _on_disk(model: ModelSpec) -> Checkpoint:
 
 
 def size_of(checkpoint: Checkpoint) -> Size:
-    """Counts the weights of a checkpoint, one tensor at a time."""
+    """Count the weights of a checkpoint, one tensor at a time."""
     import torch
     from safetensors import safe_open
 
@@ -134,14 +134,14 @@ def size_of(checkpoint: Checkpoint) -> Size:
 
 
 def _two_of_four(weight: "torch.Tensor") -> bool:
-    """Whether every four neighbours of a row hold two zeros."""
+    """Return True if every four neighbours of a row hold two zeros."""
     if weight.shape[1] % 4:
         return False
     return all(bool(((rows == 0).unflatten(1, (-1, 4)).sum(dim=-1) >= 2).all()) for rows in weight.split(1024))
 
 
 def statement(dense: Size, pruned: Size, speed: Speed | None, reason: str = "") -> str:
-    """What was saved and what was not, in words. reason: why 2:4 zeros were not skipped, or no speed measured."""
+    """Say what was saved and what was not. reason: why 2:4 zeros were not skipped, or no speed measured."""
     parts = []
     smaller = pruned.parameters < dense.parameters
     zeros = 1 - pruned.nonzeros / pruned.parameters

@@ -39,7 +39,7 @@ class Gathering:
 
 
 class Gathered(NamedTuple):
-    """What was gathered of a block's inputs, by projection, for its method and for its quantizer."""
+    """Statistics of a block's inputs, by projection, for its method and for its quantizer."""
 
     method: dict[str, Any]
     quantizer: dict[str, Any]
@@ -48,7 +48,7 @@ class Gathered(NamedTuple):
 def gatherings(
     run: PruningRun, text: Calibration | None, prepared: Prepared
 ) -> tuple[Gathering | None, Gathering | None]:
-    """What the method and what the quantizer gathers; None for one that gathers nothing. The same where both gather the
+    """Return what the method and what the quantizer gathers: None if it gathers nothing, one object if both gather the
     same.
     """
     of_method = of_quantizer = None
@@ -125,7 +125,7 @@ def blocks(
 def _read_inputs(
     run: PruningRun, layer: int, block: nn.Module, inputs: BlockInput, takers: Sequence[tuple[dict[str, Any], Any]]
 ) -> None:
-    """Runs a block over one batch. takers: statistics by input, and the batch's weights for them."""
+    """Run a block over one batch. takers: statistics by input, and the batch's weights for them."""
 
     def take(_: int, name: str, states: torch.Tensor, positions: torch.Tensor | None) -> None:
         for statistics, weights in takers:
@@ -155,7 +155,7 @@ def _by_projection(
 
 
 def _feed(block: nn.Module, given: Iterable[BlockInput]) -> None:
-    """Makes what a block gives the input of the next."""
+    """Make a block's outputs the inputs of the next."""
     for inputs in given:
         inputs.states = run_block(block, inputs)
 

@@ -1,4 +1,4 @@
-"""Which weights of a matrix may go: any, or N of every M neighbours of a row.
+"""Patterns of the weights of a matrix that may go: any, or N of every M neighbours of a row.
 
 A pattern is one row of `PATTERNS` (analysis/specs/pruning_choices.py). Cutting out whole heads and channels is no
 pattern of a matrix: see `structured`.
@@ -35,7 +35,7 @@ def check(pattern: str, shape: tuple[int, ...], sparsity: float) -> Pattern:
 
 
 def require_numbers(score: torch.Tensor) -> None:
-    """Raises UserError for scores that are not numbers."""
+    """Raise UserError for scores that are not numbers."""
     if torch.isnan(score.sum()) and torch.isnan(score).any():  # a sum needs no flags of the matrix's size
         raise UserError(
             "Scores of this projection are not numbers (NaN): its weights or activations are broken. Check the "

@@ -53,10 +53,10 @@ def prune(
     out: Path | None = None,
     stored: Path | None = None,
 ) -> dict[str, Any]:
-    """Writes the pruned checkpoint to `spec.out` and returns its report. Raises UserError for what cannot be done.
+    """Write the pruned checkpoint to `spec.out` and return its report. Raises UserError for what cannot be done.
 
     model: whole, or the skeleton of one that does not fit its device. text: given token ids in place of those that
-    `spec.calibration` describes. out: where it is written if the spec names no folder; the report does not say so.
+    `spec.calibration` describes. out: folder to write if the spec names none; the report does not name it.
     stored: the file of `store_statistics` for this model and text.
     """
     out = Path(spec.out) if spec.out else out
@@ -81,7 +81,7 @@ def prune(
 
 
 def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path: Path) -> dict[str, Any]:
-    """Writes what the dense model tells a method, for prunings that differ in what follows, to `path`.
+    """Write the dense model's statistics for a method to `path`, for prunings that differ in later steps alone.
 
     Returns phases and facts. Raises UserError as `prune` does, and where the method asks the dense model nothing.
     """
@@ -97,7 +97,7 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
 
 
 def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMass | None = None) -> PruningRun:
-    """Checks everything that can be checked before any work. known: where attention mass is looked for and kept."""
+    """Check everything that can be checked before any work. known: where attention mass is looked for and kept."""
     method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
     if model.architecture.mixture and PATTERNS[spec.pattern].cuts_units and not PATTERNS[spec.pattern].cuts_experts:
         raise UserError(
@@ -128,7 +128,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
 
 
 def reads_calibration(spec: PruneSpec) -> bool:
-    """Whether a pruning reads its calibration text."""
+    """Return True if a pruning reads its calibration text."""
     reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else any(row.calibrated for row in spec.readers)
     return reads or ALLOCATIONS[spec.allocation].needs_outliers
 
@@ -180,14 +180,14 @@ def _changed(model: LoadedModel, clean: np.ndarray, noised: np.ndarray | None) -
 
 
 def _shares(flags: np.ndarray) -> list[float]:
-    """How many of the flags (N, T, S) are set at each step."""
+    """Return the share of the flags (N, T, S) that is set at each step."""
     return [round(float(share), 6) for share in flags.mean(axis=(0, 2))]
 
 
 def _prune_blocks(
     run: PruningRun, text: Calibration | None, prepared: Prepared, sparsities: np.ndarray, folder: Path
 ) -> dict[str, Any]:
-    """Prunes and writes block by block; the report."""
+    """Prune and write block by block; return the report."""
     model, spec = run.model, run.spec
     writer, masks, tally, size = CheckpointWriter(folder), MaskWriter(folder), Tally(model), Sizes(spec.quantization)
     prefix, layers = block_prefix(model), model.geometry.layers
@@ -260,7 +260,7 @@ def _open_again(folder: Path) -> None:
 def prune_block(
     run: PruningRun, layer: int, block: nn.Module, gathered: Gathered, prepared: Prepared
 ) -> dict[str, torch.Tensor]:
-    """Prunes and quantizes a private block in place; which weights of the dense one went, bool (out, in), by
+    """Prune and quantize a private block in place; return flags of the dense weights that went, bool (out, in), by
     projection.
     """
     gone = run.removal.prune(layer, block, gathered.method if prepared.scores is None else prepared.scores[layer])
@@ -272,7 +272,7 @@ def prune_block(
 def _quantize_block(
     run: PruningRun, quantization: Quantization, layer: int, block: nn.Module, statistics: dict[str, Any]
 ) -> dict[str, Quantized]:
-    """Quantizes the projections of a private block in place; what each is then, by the name of its parameter."""
+    """Quantize the projections of a private block in place; return each by its parameter's name."""
     modules, done = run.model.projections(block), {}
     for name in run.removal.targets(layer):
         weight = rows_of(modules[name])

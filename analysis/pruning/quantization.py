@@ -46,7 +46,7 @@ Quantize = Callable[[torch.Tensor, Any, QuantizationParams], Rounded]
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a quantizer of `QUANTIZERS` works.
+    """Implementation of a quantizer of `QUANTIZERS`.
 
     quantize: from weights (out, in) float32, what was gathered of their input, and the bits. statistic: gathered of the
     inputs of each block, fed by the finished blocks before it; None without text. bytes_per_weight: what quantizing a

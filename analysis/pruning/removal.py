@@ -1,4 +1,4 @@
-"""How weights leave a model: zeroed one by one, or cut out as whole head groups and channels, or whole experts.
+"""Ways to remove weights: zeroed one by one, or cut out as whole head groups and channels, or whole experts.
 
 A run takes one of the ways, by its pattern. They change private copies of blocks; the model given is only read.
 """
@@ -105,36 +105,37 @@ class Removal(Protocol):
         """The projections of a block that may lose weights, by name."""
 
     def check(self) -> None:
-        """Raises UserError for what cannot be done, before any work."""
+        """Raise UserError for what cannot be done, before any work."""
 
     def share_out(self, sparsities: np.ndarray) -> None:
-        """Takes in the sparsity of every layer (L,), or of every layer's projections (L, P)."""
+        """Set the sparsity of every layer (L,), or of every layer's projections (L, P)."""
 
     def survey(self, blocks: Blocks) -> None:
-        """Reads every block, twice, since what goes from one depends on all."""
+        """Read every block, twice, since what goes from one depends on all."""
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Prunes a private block in place; which weights went, bool (out, in) of the dense shape, by projection.
+        """Prune a private block in place; return flags of the weights that went, bool (out, in) of the dense shape, by
+        projection.
 
         scores: by projection, what the method knows of its inputs; empty for one that reads no text.
         """
 
     def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
-        """How a tensor of a pruned block is written, by its name in the block and as it was stored."""
+        """Return a tensor of a pruned block as it is written, by its name in the block and as it was stored."""
 
     def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
-        """What a tensor is called in the new files, by its names in the block and in the old ones; None for one that is
+        """Return a tensor's name in the new files, by its names in the block and in the old ones; None for one that is
         not written. Asked after the block was pruned.
         """
 
     def lost_weights(self) -> int:
-        """How many weights fewer than the dense model's are written."""
+        """Return how many weights fewer than the dense model's are written."""
 
     def config_changes(self) -> dict[str, Any]:
         """Fields of the config that differ from the dense model's; None removes one."""
 
     def notes(self) -> list[str]:
-        """Sentences for the report."""
+        """Return sentences for the report."""
 
     def facts(self) -> dict[str, Any]:
         """Fields for the report."""
@@ -162,7 +163,7 @@ class ZeroesWeights:
 
     @property
     def _changes(self) -> bool:
-        """Whether the weights that stay are changed."""
+        """True if the weights that stay are changed."""
         return self.algorithm.updates or self.spec.quantization.active
 
     def targets(self, layer: int) -> dict[str, Projection]:
@@ -195,7 +196,7 @@ class ZeroesWeights:
             self.counts = dict(zip(sizes, counts, strict=True))
 
     def sizes(self) -> dict[tuple[int, str], int]:
-        """How many weights each projection has that may lose some, by layer and name."""
+        """Count the weights that each projection may lose, by layer and name."""
         return {
             (layer, name): module.weight.numel()
             for layer in range(self.model.geometry.layers)
@@ -317,7 +318,7 @@ class CutsUnits:
         self._require_room()
 
     def _holds_widths(self) -> bool:
-        """Whether the model's class makes MLPs of a width of its own for each block."""
+        """Return True if the model's class makes MLPs of a width of its own for each block."""
         first, *others = (shape.channels for shape in self.shapes)
         uneven = structured.UnitsKept(self.shapes[0].groups, (first + 1, *others))
         return self._shapes_made(uneven) == self._shapes_needed(uneven)
@@ -336,13 +337,13 @@ class CutsUnits:
         )
 
     def _shapes_made(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
-        """What the config of a sliced model makes its class expect, by parameter."""
+        """Return the shapes that the class makes from a sliced model's config, by parameter."""
         checkpoint = self.model.checkpoint
         changes = structured.config_changes(self.model.architecture, self.shapes, plan)
         return parameter_shapes(checkpoint, checkpoint.config | changes)
 
     def _shapes_needed(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
-        """What slicing leaves, by parameter."""
+        """Return the shapes that slicing leaves, by parameter."""
         dense = {name: tuple(parameter.shape) for name, parameter in self.model.network.named_parameters()}
         return structured.shapes_after(dense, block_prefix(self.model), self.shapes, plan)
 
@@ -405,7 +406,7 @@ def rows_of(module: Projection) -> torch.Tensor:
 
 
 def require_finite(tensor: torch.Tensor, layer: int, name: str) -> None:
-    """Raises UserError for weights or scores that are not finite."""
+    """Raise UserError for weights or scores that are not finite."""
     if not is_finite(tensor):
         raise UserError(
             f"Layer {layer}, {name}: activations or weights are not finite (NaN or infinite), so nothing was pruned. "

@@ -1,4 +1,4 @@
-"""What a pruning run says about itself: every parameter, what was removed where, and the command that repeats it."""
+"""Report of a pruning run: every parameter, what was removed where, and the command that repeats it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ _HEAD_ROWS = ("q_proj", "k_proj", "v_proj")
 
 
 class Tally:
-    """How many weights of each projection went."""
+    """Count of each projection's weights that went."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.geometry = model.geometry
@@ -31,7 +31,7 @@ class Tally:
         self.kv_heads = [_kv_heads(model, layer) for layer in range(model.geometry.layers)]
 
     def add(self, layer: int, name: str, pruned: torch.Tensor) -> None:
-        """Takes in a projection's flags (out, in)."""
+        """Add a projection's flags (out, in)."""
         short, lost = kind_of(name), int(torch.count_nonzero(pruned))  # a sum would make eight bytes of every flag
         self.pruned[layer, short] = self.pruned.get((layer, short), 0) + lost
         self.sizes[layer, short] = self.sizes.get((layer, short), 0) + pruned.numel()

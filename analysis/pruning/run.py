@@ -35,7 +35,7 @@ class Phases:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Times and watches what runs inside; a phase that raises is not recorded."""
+        """Time and watch what runs inside; a phase that raises is not recorded."""
         process, stop = psutil.Process(), threading.Event()
         before = peak = process.memory_info().rss
         cuda = _cuda()
@@ -100,7 +100,7 @@ class PruningRun:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measures a phase and logs what it took."""
+        """Measure a phase and log what it took."""
         with self.phases.phase(name):
             yield
         row = self.phases.rows[-1]
@@ -111,7 +111,7 @@ class PruningRun:
         self.context.progress(phase, done, total, phases=list(self.phases.rows), **details)
 
     def sizes(self) -> np.ndarray:
-        """How many weights of each layer may go (L,), or of its projections where the allocation asks (L, P)."""
+        """Number of weights of each layer that may go (L,), or of its projections where the allocation asks (L, P)."""
         names, rows = self.model.projection_names, []
         for layer in range(self.model.geometry.layers):
             targets = self.removal.targets(layer)
@@ -133,7 +133,7 @@ class PruningRun:
 
     @property
     def gathers(self) -> bool:
-        """Whether statistics are gathered block by block; else all scores are known before."""
+        """True if statistics are gathered block by block; else all scores are known before."""
         if PATTERNS[self.spec.pattern].cuts_experts:
             return False
         ahead = self.algorithm.score is not None and not self.spec.layerwise
@@ -146,17 +146,17 @@ class PruningRun:
 
     @property
     def quantization(self) -> Quantization | None:
-        """How the quantizer works."""
+        """Implementation of the quantizer."""
         return None if self.quantizer is None else QUANTIZATIONS[self.quantizer.name]
 
     @property
     def noised(self) -> bool:
-        """Whether noised text is read."""
+        """True if noised text is read."""
         return any(row.noised for row in self.spec.readers)
 
     @property
     def updates(self) -> bool:
-        """Whether weights that stay are changed."""
+        """True if weights that stay are changed."""
         return self.algorithm.updates or self.quantizer is not None
 
     def dense_blocks(self) -> Iterator[tuple[int, nn.Module]]:

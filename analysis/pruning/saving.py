@@ -30,7 +30,7 @@ _NOT_KEPT = {"model.safetensors.index.json", REPORT_FILE, "training.json", "meas
 
 
 def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
-    """Raises UserError where the folder cannot be written: it exists, is the source, or the disk is too full."""
+    """Raise UserError where the folder cannot be written: it exists, is the source, or the disk is too full."""
     with outputs.told(out):
         if os.path.realpath(out) == os.path.realpath(source):
             raise UserError(f"'{out}' is the checkpoint that is pruned. Choose another folder to write to.")
@@ -82,7 +82,7 @@ class CheckpointWriter:
         self._bytes = self._total = 0
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
-        """Takes one tensor in, as it shall be stored."""
+        """Add one tensor, as it is to be stored."""
         size = tensor.numel() * tensor.element_size()
         if self._held and self._bytes + size > self.shard_bytes:
             self._flush()
@@ -91,7 +91,7 @@ class CheckpointWriter:
         self._total += size
 
     def finish(self) -> None:
-        """Writes what is left and the index, if there are several files."""
+        """Write what is left, and the index if there are several files."""
         if not self._shards:
             save_file(self._held, self.folder / "model.safetensors", {"format": "pt"})
             return

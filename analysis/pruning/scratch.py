@@ -1,4 +1,4 @@
-"""What a pruning has learned of the dense model, kept so that a run that was cut off need not learn it again."""
+"""Statistics of the dense model, kept so that an interrupted pruning need not gather them again."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from analysis.pruning.algorithm import Prepared
 
 
 def save_prepared(prepared: Prepared, path: Path) -> None:
-    """Writes it, under another name until it is whole."""
+    """Write it, under another name until it is whole."""
     tensors = {
         f"{layer}|{name}": score.clone()
         for layer, scores in enumerate(prepared.scores or [])
@@ -25,7 +25,7 @@ def save_prepared(prepared: Prepared, path: Path) -> None:
 
 
 def load_prepared(path: Path) -> Prepared:
-    """Reads it."""
+    """Read it."""
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle is no mapping

@@ -93,7 +93,7 @@ def lowest_of_each(score: torch.Tensor, count: int, size: int) -> torch.Tensor:
 
 
 def _drop_last_ties(chosen: torch.Tensor, score: torch.Tensor, threshold: torch.Tensor, count: int) -> None:
-    """Un-chooses the last of the scores equal to the threshold where a row has more than `count`, in place."""
+    """Deselect the last of the scores equal to the threshold where a row has more than `count`, in place."""
     excess = torch.count_nonzero(chosen, dim=1) - count
     row, column = (score == threshold).nonzero(as_tuple=True)
     ties = torch.bincount(row, minlength=len(score))

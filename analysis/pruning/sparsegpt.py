@@ -39,7 +39,7 @@ class Hessian:
         self.facts: dict[str, float] = {}
 
     def add(self, inputs: torch.Tensor, weights: torch.Tensor | None, positions: torch.Tensor | None = None) -> None:
-        """Takes in inputs (B, S, F), their tokens weighted by weights (B, S)."""
+        """Add inputs (B, S, F), their tokens weighted by weights (B, S)."""
         if weights is not None and positions is not None:
             weights = weights.gather(1, positions)
         rows = inputs.float() if weights is None else inputs.float() * weights[..., None]
@@ -63,7 +63,9 @@ class Hessian:
         return factor
 
     def _columns(self) -> Iterator[tuple[int, int]]:
-        """Blocks of columns that are summed down to their last row: what lies below is the same as what lies right."""
+        """Yield blocks of columns that are summed down to their last row: what lies below is the same as what lies
+        right.
+        """
         assert self.sum is not None
         size = len(self.sum)
         width = max(_NARROWEST, size // 8)
@@ -168,7 +170,7 @@ def prune(
     count: int | None = None,
     scope: str | None = None,
 ) -> Solved:
-    """Prunes a matrix (out, in) and lets the weights right of each removed one make up for it.
+    """Prune a matrix (out, in) and let the weights right of each removed one make up for it.
 
     A weight's score is w²/U_jj². unstructured: in each block of columns every score up to the one at ⌊n · sparsity⌋
     of its n sorted scores goes, over all rows at once; as published, that is one more than ⌊n · sparsity⌋. With a count

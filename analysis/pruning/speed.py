@@ -1,4 +1,4 @@
-"""How fast a pruned model is beside the dense one: forwards that take turns, and 2:4 kernels where there are any."""
+"""Speed of a pruned model beside the dense one: forwards that take turns, and 2:4 kernels where there are any."""
 
 import platform
 import time
@@ -57,7 +57,7 @@ def measure(
     two_of_four: bool,
     on_forward: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Speed, str]:
-    """Loads both models and times their forwards; also why 2:4 zeros are not skipped, where they are not.
+    """Load both models and time their forwards; also return why 2:4 zeros are not skipped, where they are not.
 
     Raises UserError where there is no room for both.
     """
@@ -131,7 +131,7 @@ def median_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def why_no_kernels(device: torch.device, dtype: torch.dtype) -> str:
-    """Why this device cannot skip 2:4 zeros in this precision, in a sentence; empty where it can."""
+    """Return why this device cannot skip 2:4 zeros in this precision, in a sentence, or ''."""
     if device.type != "cuda" or torch.version.hip is not None:
         return f"2:4 kernels need an NVIDIA GPU; this ran on {device.type}."
     if torch.cuda.get_device_capability(device) < _OLDEST_CAPABILITY:
@@ -143,10 +143,10 @@ def why_no_kernels(device: torch.device, dtype: torch.dtype) -> str:
 
 @torch.no_grad()
 def use_kernels_(model: LoadedModel) -> tuple[int, str]:
-    """Moves every 2:4 projection of the blocks to torch's semi-structured kernels, in place.
+    """Move every 2:4 projection of the blocks to torch's semi-structured kernels, in place.
 
-    Returns how many were moved, and why others were not. Each is tried on a few rows first: which shapes and
-    GPUs a build of torch serves is known to nobody else.
+    Returns how many were moved, and why others were not. Each is tried on a few rows first, as nothing else tells which
+    shapes and GPUs a build of torch serves.
     """
     converted, refusals = 0, []
     for block in model.blocks:

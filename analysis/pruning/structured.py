@@ -54,19 +54,19 @@ class BlockShape:
 
     @property
     def channel_step(self) -> int:
-        """Channels go in steps of so many."""
+        """Step in which channels are removed."""
         return CHANNEL_STEP if self.channels % CHANNEL_STEP == 0 else 1
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What may go: head groups (of every block, or of none), and the channels of these layers."""
+    """Units that may go: head groups (of every block, or of none), and the channels of these layers."""
 
     heads: bool
     channel_layers: frozenset[int]
 
     def weights(self, shapes: Sequence[BlockShape]) -> list[int]:
-        """How many weights of each block may go: the sizes an allocation shares the sparsity out over."""
+        """Count the weights of each block that may go: the sizes an allocation shares the sparsity out over."""
         return [
             self.heads * shape.groups * shape.group_weights
             + (layer in self.channel_layers) * shape.channels * shape.channel_weights
@@ -76,7 +76,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class UnitsKept:
-    """How many head groups every block keeps, and how many channels each does."""
+    """Number of head groups that every block keeps, and channels that each block keeps."""
 
     groups: int
     channels: tuple[int, ...]
@@ -105,11 +105,11 @@ class Cut:
     features: torch.Tensor
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
-        """What stays of a weight or a bias. A bias has no columns and stays whole where those are cut."""
+        """Return what stays of a weight or a bias. A bias has no columns and stays whole where those are cut."""
         return tensor.index_select(self.dim, self.features.to(tensor.device)) if self.dim < tensor.ndim else tensor
 
     def keeps(self, shape: Sequence[int]) -> torch.Tensor:
-        """Which weights of a matrix stay, bool of this shape (out, in)."""
+        """Flag the weights of a matrix that stay, bool of this shape (out, in)."""
         return torch.zeros(*shape, dtype=torch.bool).index_fill_(self.dim, self.features, True)
 
 
@@ -129,7 +129,7 @@ def block_shape(block: nn.Module, geometry: Geometry) -> BlockShape:
 
 
 def scope(layers: int, skip_layers: Collection[int] = (), skip_projections: Collection[str] = ()) -> Scope:
-    """What may go beside these layers and projections (named by the last part), which stay dense."""
+    """Return what may go when these layers and projections (named by the last part) stay dense."""
 
     def spared(names: tuple[str, ...]) -> bool:
         return any(name.split(".")[-1] in skip_projections for name in names)
@@ -141,7 +141,7 @@ def scope(layers: int, skip_layers: Collection[int] = (), skip_projections: Coll
 def plan(
     shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float], one_width: bool = False
 ) -> UnitsKept:
-    """How much each block keeps so that it loses its sparsity (L,) of the weights that may go.
+    """Plan how much each block keeps so that it loses its sparsity (L,) of the weights that may go.
 
     Head groups: the overall share of them, rounded down (to the nearest where no channels may go). Channels take the
     rest, in steps of 8; what rounding leaves over is owed by the next block. So the overall sparsity is met to within
@@ -182,7 +182,8 @@ def plan(
 
 
 def _in_turns(due: Sequence[float], steps: Sequence[int], free: Sequence[int]) -> list[int]:
-    """How many steps of channels each block loses of the weights due (L,), what is left over being owed by the next.
+    """Return the steps of channels that each block loses of the weights due (L,); the next owes what rounding leaves
+    over.
 
     The second round is for what was owed after the last block.
     """
@@ -238,7 +239,7 @@ def choose(
 
 
 def cuts(shape: BlockShape, kept: Kept) -> dict[str, Cut]:
-    """What stays of every projection of a block."""
+    """Return the cut of every projection of a block."""
     query = _features(kept.groups, shape.group_heads * shape.head_dim)
     key = _features(kept.groups, shape.head_dim)
     rows = {
@@ -255,7 +256,7 @@ def cuts(shape: BlockShape, kept: Kept) -> dict[str, Cut]:
 def shapes_after(
     shapes: Mapping[str, tuple[int, ...]], prefix: str, blocks: Sequence[BlockShape], made: UnitsKept
 ) -> dict[str, tuple[int, ...]]:
-    """Shapes of a model's parameters after slicing, from those before; block i's begin with `{prefix}.{i}.`."""
+    """Return a model's parameter shapes after slicing, from those before; block i's begin with `{prefix}.{i}.`."""
     after = dict(shapes)
     for layer, (shape, channels) in enumerate(zip(blocks, made.channels, strict=True)):
         kept = Kept(torch.arange(made.groups), torch.arange(channels))
@@ -271,7 +272,7 @@ def shapes_after(
 
 @torch.no_grad()
 def slice_(block: nn.Module, shape: BlockShape, kept: Kept) -> None:
-    """Cuts the units that are not kept out of a block, in place: its projections get smaller, biases with them."""
+    """Cut the units that are not kept out of a block, in place: its projections get smaller, biases with them."""
     linears = _linears(block)
     for name, cut in cuts(shape, kept).items():
         module = linears[name]
@@ -308,7 +309,7 @@ def config_changes(architecture: Architecture, shapes: Sequence[BlockShape], mad
 
 
 def elsewhere(architecture: Architecture, config: Mapping[str, Any]) -> str:
-    """Whether other code than this project opens a sliced checkpoint with this config: a sentence for the report."""
+    """Say, for the report, whether code other than this project opens a sliced checkpoint with this config."""
     if architecture.by_blocks:
         return "SinkScope opens this checkpoint; whether the authors' code does was not checked."
     heads, hidden = config[architecture.field("heads")], config[architecture.field("hidden")]

@@ -38,7 +38,7 @@ class InputNorms:
         self.facts: dict[str, float] = {}
 
     def add(self, inputs: torch.Tensor, weights: torch.Tensor | None, positions: torch.Tensor | None = None) -> None:
-        """Takes in the squares of inputs (B, S, F)."""
+        """Add the squares of inputs (B, S, F)."""
         squares = inputs.float().square().flatten(0, -2).sum(dim=0)
         self.squares = squares if self.squares is None else self.squares + squares
         self.sequences += len(inputs)
@@ -72,7 +72,7 @@ class NoisedNorms:
         self.facts: dict[str, float] = {}
 
     def add(self, inputs: torch.Tensor, weights: Weights, positions: torch.Tensor | None = None) -> None:
-        """Takes in the norms of inputs (B, S, F). weights: by row, ω (m, 1, S) and how often it counts, times c."""
+        """Add the norms of inputs (B, S, F). weights: by row, ω (m, 1, S) and how often it counts, times c."""
         if self.total is None:
             self.total = running_sum(inputs)
         add_norms(self.total, inputs, weights, 0, positions, self.pooled)
