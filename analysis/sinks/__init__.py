@@ -1,1 +1,1 @@
-"""What a sink is, what is measured about sinks, and how much they are discounted."""
+"""Definition of a sink, measures of sinks, and how much they are discounted."""

@@ -27,7 +27,7 @@ class Agreement:
 
     @property
     def missing(self) -> np.ndarray:
-        """How many tokens of the first text are missing before each token of the second and at its end, (M + 1,), where
+        """Number of tokens of the first text missing before each token of the second and at its end, (M + 1,), where
         nothing was written in their place.
         """
         first, second = (np.concatenate([[-1], np.flatnonzero(kept), [len(kept)]]) for kept in self.kept)

@@ -1,4 +1,4 @@
-"""Which keys the queries of each step see, and what attention spread evenly over them would give each key. NumPy only.
+"""Keys that the queries of each step see, and each key's share if attention were spread evenly over them. NumPy only.
 
 Whatever the model's mask, a query sees the keys up to the end of a block of its own: of the whole text where attention
 is bidirectional, of itself where it is causal, else of the block it stands in. Through a window it sees fewer: those
@@ -38,7 +38,7 @@ def expected_share(
 def seeing_queries(
     kind: AttentionKind, block_starts: Sequence[int], queries: tuple[int, int], present: np.ndarray, window: int = 0
 ) -> np.ndarray:
-    """How many queries see each key, (S,); 0 where absent. The arguments are those of `expected_share`."""
+    """Count the queries that see each key, (S,); 0 where absent. The arguments are those of `expected_share`."""
     positions = np.arange(len(present))
     asking = positions[present & (positions >= queries[0]) & (positions < queries[1])]
     first, last = key_ranges(kind, block_starts, asking, _keys_end(present), window)
@@ -83,7 +83,7 @@ def _over_ranges(first: np.ndarray, last: np.ndarray, values: np.ndarray, positi
 
 @dataclass(frozen=True)
 class AttentionPattern:
-    """How the steps of a recording attend. present (T, S) bool; queries and open_block (T, 2); block_starts: of a
+    """Attention pattern of a recording's steps. present (T, S) bool; queries and open_block (T, 2); block_starts: of a
     block-causal model; windows (L,), or empty where all layers see all.
     """
 
@@ -123,7 +123,7 @@ class AttentionPattern:
 
     @property
     def is_even(self) -> bool:
-        """Whether uniform attention gives every key the same."""
+        """True if uniform attention gives every key the same."""
         return self.kind == "bidirectional" and not any(self.windows)
 
     def _by_layer(self, measure: Callable[..., np.ndarray]) -> np.ndarray:

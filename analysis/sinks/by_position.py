@@ -1,4 +1,4 @@
-"""How much of a head's attention is explained by position alone, over prompts of one length. NumPy only.
+"""Share of a head's attention explained by position alone, over prompts of one length. NumPy only.
 
 Shapes: N prompts, T steps, L layers, H heads, S positions.
 """

@@ -49,7 +49,7 @@ def corrected_share(mass: np.ndarray, uniform_mass: np.ndarray) -> np.ndarray:
 
 
 def seen_by_all(mass: np.ndarray) -> np.ndarray:
-    """How many queries see each key, (…, S), where every token asks and sees every token; 0 at NaN."""
+    """Count the queries that see each key, (…, S), where every token asks and sees every token; 0 at NaN."""
     present = np.isfinite(mass)
     return np.where(present, present.sum(axis=-1, keepdims=True), 0)
 
@@ -112,10 +112,10 @@ THRESHOLDS: Implementations[Threshold] = Implementations(DEFINITIONS)
 def thresholds(
     mass: np.ndarray, params: SinkParams, visible: np.ndarray | None = None, known: Moments | None = None
 ) -> np.ndarray:
-    """What the mass (…, S) of a sink must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
+    """Return what the mass (…, S) of a sink must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
 
-    visible: the queries that can see each key, broadcast to the mass; all of them where it is not given. known: the
-    moments of the mass, computed where not given.
+    visible: the queries that can see each key, broadcast to the mass; all of them by default. known: the
+    moments of the mass, computed by default.
     """
     mass = np.asarray(mass, np.float32)
     visible = seen_by_all(mass) if visible is None else visible
@@ -138,7 +138,7 @@ def common_threshold(mass: np.ndarray, params: SinkParams, visible: np.ndarray |
 def find_sinks(
     mass: np.ndarray, params: SinkParams, visible: np.ndarray | None = None, known: Moments | None = None
 ) -> np.ndarray:
-    """Which positions are sinks, bool of the shape of `mass` (…, S); False at NaN.
+    """Flag the positions that are sinks, bool of the shape of `mass` (…, S); False at NaN.
 
     mass is one head's own, or averaged over the heads to be judged together (`mean_mass`). visible and known: as in
     `thresholds`.
@@ -256,5 +256,5 @@ def _kind_of_text(token: int, text: str, end_tokens: Collection[int]) -> int:
 
 
 def count_by_kind(sinks: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """How many sinks of each kind a step has, (T, len(KINDS))."""
+    """Count the sinks of each kind in each step, (T, len(KINDS))."""
     return np.stack([(sinks & (kinds == kind)).sum(axis=-1) for kind in range(len(KINDS))], axis=-1)

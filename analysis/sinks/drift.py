@@ -1,4 +1,4 @@
-"""How far keys and values move from step to step, and whether those of the most attended tokens move least. NumPy only.
+"""Drift of keys and values from step to step, and whether those of the most attended tokens move least. NumPy only.
 
 Shapes: T steps, L layers, S positions.
 """

@@ -1,4 +1,4 @@
-"""How many dimensions attention and token states take up. NumPy only."""
+"""Number of dimensions that attention and token states take up. NumPy only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

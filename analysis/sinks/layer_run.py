@@ -18,7 +18,7 @@ from analysis.sinks.token_states import SPLITS, TokenState
 from analysis.specs import SinkParams
 
 Sums = dict[str, np.ndarray]
-"""What was added up over a recording, by name."""
+"""Sums over a recording, by name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LayerRun:
 
     @cached_property
     def present(self) -> np.ndarray:
-        """Which tokens a step's forward held, (T, S)."""
+        """Flag of each token that a step's forward held, (T, S)."""
         return self.state != TokenState.ABSENT
 
     @cached_property
@@ -60,7 +60,7 @@ class LayerRun:
 
     @cached_property
     def visible(self) -> np.ndarray:
-        """How many queries see each key, in the units of mass, (T, G or 1, S); 0 where absent."""
+        """Number of queries that see each key, in the units of mass, (T, G or 1, S); 0 where absent."""
         return _by_scope(self.pattern.largest_mass)
 
     @cached_property
@@ -96,7 +96,7 @@ def _by_scope(values: np.ndarray) -> np.ndarray:
 
 
 def sums_by_kind(run: LayerRun, sinks: np.ndarray) -> Sums:
-    """What the measures by layer and kind are quotients of. sinks (T, G, S).
+    """Return the sums whose quotients are the measures by layer and kind. sinks (T, G, S).
 
     steps (): steps recorded. sinks (G, K): sinks, counted anew in every step. share (G, K): their corrected shares.
     attention (G, K): their shares of attention. runs (G, K): times a position became a sink, by its kind then; a sink
@@ -120,7 +120,7 @@ def sums_by_kind(run: LayerRun, sinks: np.ndarray) -> Sums:
 
 
 def counts_over_steps(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
-    """How many sinks of each kind a scope has in each step, (G, T, K) uint16."""
+    """Count the sinks of each kind in each scope and step, (G, T, K) uint16."""
     counts = np.matmul(sinks.astype(np.float32), one_hot(run.kinds))
     return counts.transpose(1, 0, 2).astype(np.uint16)
 
@@ -174,7 +174,9 @@ def add_up(values: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 
 
 def _lives(sinks: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs of consecutive steps as a sink, and the steps they lasted, by the kind at their beginning, (G, K) each."""
+    """Count runs of consecutive steps as a sink, and the steps they lasted, by the kind at their beginning, (G, K)
+    each.
+    """
     _, scopes, positions = sinks.shape
     runs, lived = (np.zeros(scopes * len(KINDS)) for _ in range(2))
     born_as = np.zeros((scopes, positions), np.int64)

@@ -1,4 +1,4 @@
-"""What layers already say about undecided tokens, in words. NumPy only."""
+"""Readings of undecided tokens at each layer, in words. NumPy only."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ def settled_layer(hits: np.ndarray) -> np.ndarray:
 
 
 def sentence(hits: np.ndarray, sinks: np.ndarray) -> str:
-    """How many undecided sinks are read as what they become by the last layer, beside the other undecided tokens; of
-    all undecided tokens where there are none of either.
+    """Say how many undecided sinks are read as what they become by the last layer, beside the other undecided tokens;
+    or how many of all undecided tokens, where either group is empty.
 
     hits (L, N): whether the likeliest token is the one the position becomes. sinks (N,).
     """

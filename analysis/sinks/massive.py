@@ -23,17 +23,18 @@ def ratios(value: np.ndarray, median: np.ndarray) -> np.ndarray:
 
 
 def massive(value: np.ndarray, median: np.ndarray) -> np.ndarray:
-    """Where the largest one is massive as Sun et al. define it, (T, L) bool."""
+    """Flag where the largest one is massive as Sun et al. define it, (T, L) bool."""
     return (np.abs(value[..., 0]) > MASSIVE_VALUE) & (np.abs(value[..., 0]) > MASSIVE_RATIO * median)
 
 
 def on_sinks(position: np.ndarray, sinks: np.ndarray) -> np.ndarray:
-    """Whether the token of each channel kept is a sink of its step, (T, L, K) bool. sinks (T, S)."""
+    """Flag whether the token of each channel kept is a sink of its step, (T, L, K) bool. sinks (T, S)."""
     return sinks[np.arange(len(position))[:, None, None], position]
 
 
 def chance_on_sinks(position: np.ndarray, sinks: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """How likely a random token of the same state is a sink of the step, for the token of each channel, (T, L, K).
+    """Return the chance that a random token of the same state is a sink of the step, for each channel's token, (T, L,
+    K).
 
     state (T, S): of the tokens of each step.
     """
@@ -89,7 +90,7 @@ def channels(
 
 
 def sentence(channels: list[Channel], carried: np.ndarray, chance: np.ndarray, massive_share: float) -> str:
-    """Which channel is the largest and whether sinks carry it, beside chance, in numbers.
+    """Say in numbers which channel is the largest and whether sinks carry it, beside chance.
 
     carried, chance (T, L): of the largest channel of each layer and step.
     """

@@ -1,8 +1,8 @@
-"""What is measured about sinks: per step, per head, per position. NumPy only.
+"""Measures of sinks per step, per head and per position. NumPy only.
 
 Shapes: T steps, L layers, H heads, S positions; NaN where a token is absent. Mass is in units in which uniform
-attention gives 1 on average, as in `definitions`. A metric is one row of `CURVES` (a number a step) or `HEAD_METRICS`
-(a number a head).
+attention gives 1 on average, as in `definitions`. A metric is one row of `CURVES` (a number per step) or `HEAD_METRICS`
+(a number per head).
 """
 
 from collections.abc import Callable
@@ -223,7 +223,7 @@ CURVES: Registry[StepMetric] = Registry(
 
 @dataclass(frozen=True)
 class Heads:
-    """What a head metric may read. mass (T, L, H, S) float32; sinks (T, S) of the whole model; visible: the queries
+    """Input of the head metrics. mass (T, L, H, S) float32; sinks (T, S) of the whole model; visible: the queries
     that can see each key, broadcast to the mass, all of them when None; value_norm (T, L, H_kv, S) or None where it was
     not recorded; known: moments (T, L, H, 1) of the mass, value_total (T, L, H_kv) the sum of the value norms over
     positions, both computed where not given; counted (T, S): where a head's own sinks count, everywhere when None.
@@ -240,7 +240,7 @@ class Heads:
 
     @cached_property
     def moments(self) -> sink_analysis.Moments:
-        """Moments of every head's mass in every step, each (T, L, H, 1)."""
+        """Return the moments of every head's mass in every step, each (T, L, H, 1)."""
         return head_moments(self.mass) if self.known is None else self.known
 
     @cached_property
@@ -256,7 +256,7 @@ class Heads:
 
 
 def head_moments(mass: np.ndarray) -> sink_analysis.Moments:
-    """Moments of every head's mass in every step, (T, L, H, S) -> each (T, L, H, 1)."""
+    """Return the moments of every head's mass in every step, (T, L, H, S) -> each (T, L, H, 1)."""
     rows = _each_step(lambda step: sink_analysis.moments(mass[step]), len(mass))
     return sink_analysis.Moments(
         np.stack([row.count for row in rows]), np.stack([row.mean for row in rows]), np.stack([row.std for row in rows])

@@ -1,5 +1,5 @@
-"""How sinks move from one step to the next, and what the same recording would show if nothing but chance, or nothing
-but the filling in of masks, moved them. NumPy only; shapes as in `layer_run`.
+"""Movement of sinks from one step to the next, and what the same recording would show if only chance, or only the
+filling in of masks, moved them. NumPy only; shapes as in `layer_run`.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from analysis.specs import SinkParams
 
 @dataclass(frozen=True)
 class Coincidence:
-    """What the birth or death of a sink can coincide with. title: as the end of "coincides with"."""
+    """Event that the birth or death of a sink can coincide with. title: as the end of "coincides with"."""
 
     name: str
     title: str
@@ -53,11 +53,11 @@ COINCIDENCES: Registry[Coincidence] = Registry(
     Coincidence("block", "a block being opened", "Neither, but the second step writes in a new block."),
     Coincidence("nothing", "nothing", "None of these: attention moved by itself."),
 )
-"""What a birth or death of a sink can coincide with; the first that holds."""
+"""Events that a birth or death of a sink can coincide with; the first that holds."""
 
 
 def movement(run: LayerRun, sinks: np.ndarray) -> Sums:
-    """Sums over the pairs of steps that follow each other. sinks (T, G, S).
+    """Return sums over the pairs of steps that follow each other. sinks (T, G, S).
 
     pairs (): such pairs. change_squares (G,): squared changes of the corrected share at the positions both steps hold;
     changes (): how many. births, deaths (G, C): positions that become a sink, or stop being one, by what that coincides
@@ -79,13 +79,13 @@ def movement(run: LayerRun, sinks: np.ndarray) -> Sums:
 
 
 def written_between(state: np.ndarray) -> np.ndarray:
-    """Which tokens were written between a step and the next, (T − 1, S): absent or undecided before, decided after."""
+    """Flag the tokens written between a step and the next, (T − 1, S): absent or undecided before, decided after."""
     decided = is_decided(state)
     return ~decided[:-1] & decided[1:]
 
 
 def _one_hot_causes(run: LayerRun) -> np.ndarray:
-    """What a change at each position between two steps coincides with, (T − 1, S, C) float32."""
+    """Encode what a change at each position between two steps coincides with, (T − 1, S, C) float32."""
     written = written_between(run.state)
     neighbour = np.zeros_like(written)
     neighbour[:, 1:] |= written[:, :-1]
@@ -181,7 +181,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         implementation="analysis.recording.weight_nulls:matched_like",
     ),
 )
-"""What movement is held against."""
+"""Nulls for movement."""
 
 
 def null_name(title: str) -> str:

@@ -1,6 +1,6 @@
-"""Where tokens go in mixtures of experts, from recorded routes. NumPy only.
+"""Routing of tokens in mixtures of experts, from recorded routes. NumPy only.
 
-Shapes: T steps, M layers with experts, K experts a token, S positions, E experts. Routes are `experts` (T, M, K, S),
+Shapes: T steps, M layers with experts, K experts per token, S positions, E experts. Routes are `experts` (T, M, K, S),
 the expert of largest weight first, and `weights`, the same, NaN where a position was not routed in a step.
 """
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def routed(weights: np.ndarray) -> np.ndarray:
-    """Which positions were routed in each step, (T, S) bool."""
+    """Flag the positions routed in each step, (T, S) bool."""
     return np.isfinite(weights[:, 0, 0])
 
 

@@ -18,7 +18,7 @@ NEVER = -1
 
 @dataclass(frozen=True)
 class Text:
-    """What was written when. tokens (T, S) and decided (T, S) bool: after each step. given (S,) bool: of the prompt."""
+    """Text as written. tokens (T, S) and decided (T, S) bool: after each step. given (S,) bool: of the prompt."""
 
     tokens: np.ndarray
     decided: np.ndarray
@@ -109,8 +109,8 @@ def rank_agreement(filled: np.ndarray) -> float:
 
 
 def shared_sinks(first: np.ndarray, second: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which share of the first text's sinks (T, S) are sinks of the second too, and the share expected where the
-    second's lie at random among its positions of the same state, (T,) each; NaN at a step without sinks.
+    """Return the share of the first text's sinks (T, S) that are sinks of the second too, and the share expected where
+    the second's lie at random among its positions of the same state, (T,) each; NaN at a step without sinks.
 
     state (T, S): of the second's tokens. Expected: Σ_g |A ∩ g|·|B ∩ g| / |g| over states g, divided by |A|.
     """

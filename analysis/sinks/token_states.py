@@ -1,4 +1,4 @@
-"""What a token of a step's input is: given, decided or not yet; what steps change about it; where in the text it is.
+"""State of a token in a step's input (given, decided or not yet), changes by a step, and place in the text.
 
 NumPy only. Shapes: T steps, S positions.
 """
@@ -13,7 +13,7 @@ from analysis.registry import Registry
 
 
 class TokenState(IntEnum):
-    """What an input token is at a step.
+    """State of an input token at a step.
 
     GIVEN: the prompt's. COMMITTED: written, for good or until it is edited. ACCEPTED: written, but the sampler may take
     it back. UNDECIDED: [MASK], or noise where a model's noise is random tokens. ABSENT: not in this forward.
@@ -43,7 +43,7 @@ def mask_states(undecided: np.ndarray, present: np.ndarray, prompt_length: int) 
 
 @dataclass(frozen=True)
 class Changes:
-    """What each step did to the tokens of its input, (T, S) bool each.
+    """Changes that each step made to the tokens of its input, (T, S) bool each.
 
     written: undecided or absent before, decided after. edited: decided before and after, by another token.
     taken_back: decided before, undecided after.
@@ -55,7 +55,7 @@ class Changes:
 
 
 def changes(tokens: np.ndarray, state: np.ndarray, final: np.ndarray, mask_token: int | None) -> Changes:
-    """What each step changed, by the inputs (T, S) that follow each other and the finished text (S,)."""
+    """Return what each step changed, by the inputs (T, S) that follow each other and the finished text (S,)."""
     decided = is_decided(state)
     after_tokens = np.concatenate([tokens[1:], final[None]])
     finished = np.ones(final.shape, bool) if mask_token is None else final != mask_token
@@ -69,7 +69,7 @@ def changes(tokens: np.ndarray, state: np.ndarray, final: np.ndarray, mask_token
 
 
 def is_decided(state: np.ndarray) -> np.ndarray:
-    """Which tokens are given or written, of the shape of `state`."""
+    """Flag the tokens given or written, of the shape of `state`."""
     return (state != TokenState.UNDECIDED) & (state != TokenState.ABSENT)
 
 
