@@ -1,4 +1,4 @@
-"""Which combinations the models never see in training: about one in seven, chosen by a hash of the key, and all
+"""Combinations that the models never see in training: about one in seven, chosen by a hash of the key, and all
 of those in sentences that are only asked.
 """
 
@@ -10,5 +10,5 @@ ASKED_ONLY = "asked"
 
 
 def held_out(key: str) -> bool:
-    """Whether a combination is kept for the benchmark tasks. The same on every machine and in every run."""
+    """Return True if a combination is kept for the benchmark tasks. The same on every machine and in every run."""
     return key.split()[0] == ASKED_ONLY or zlib.crc32(key.encode()) % ONE_IN == 0

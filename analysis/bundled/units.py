@@ -197,7 +197,7 @@ _PLURAL_FRAMES = ("All {s} are", "{who} likes {s}, because they are", "{who} dre
 
 
 def category(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """What a thing is: 'A robin is a bird'."""
+    """The kind of a thing: 'A robin is a bird'."""
     member, group = pick(random, MEMBERS)
     name = (who or pick(random, people)).name
     if random.random() < 0.25 and a(member) != member and group != "drink":
@@ -224,7 +224,7 @@ _PROPERTY_FRAMES = (
 
 
 def property_(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """What follows from what a thing is: 'A robin has feathers'."""
+    """A property of a thing that follows from its kind: 'A robin has feathers'."""
     member, group = pick(random, MEMBERS)
     which = int(random.random() * 2)
     frame = int(random.random() * len(_PROPERTY_FRAMES))
@@ -274,7 +274,7 @@ _TOOL_FRAMES = (
 
 
 def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """Which tool does what."""
+    """A tool and its use."""
     act, name = pick(random, TOOL_TASKS)
     who = by_name(random, who or pick(random, people))
     if random.random() < 0.2:
@@ -306,7 +306,7 @@ _PAST = {
 
 
 def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """What happens to a thing follows from what it is made of."""
+    """An event that follows from what a thing is made of."""
     test = pick(random, tuple(TESTS))
     yes, no, does, does_not = TESTS[test]
     happens = random.random() < 0.5
@@ -349,7 +349,7 @@ def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
 
 
 def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """Where a thing is after it was moved."""
+    """The place of a thing after it was moved."""
     who = who or pick(random, people)
     friend = other(random, people, who)
     thing, first, last = pick(random, SMALL_THINGS), pick(random, CONTAINERS), pick(random, CONTAINERS)
@@ -366,7 +366,7 @@ def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
 
 
 def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """Where a character is after going somewhere."""
+    """The place of a character after going somewhere."""
     who = who or pick(random, people)
     friend, who = other(random, people, who), by_name(random, who)
     here, there = pick(random, PLACES), pick(random, PLACES)
@@ -386,7 +386,7 @@ def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
 
 
 def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
-    """Who has a thing after it was given away."""
+    """The owner of a thing after it was given away."""
     who = who or pick(random, people)
     friend, who = other(random, people, who), by_name(random, who)
     thing, frame = pick(random, SMALL_THINGS), int(random.random() * 2)

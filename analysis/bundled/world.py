@@ -16,7 +16,7 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _spaced(text: str) -> tuple[str, ...]:
-    """Words in which an underscore stands for a space."""
+    """Split words, in which an underscore stands for a space."""
     return tuple(word.replace("_", " ") for word in text.split())
 
 

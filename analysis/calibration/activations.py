@@ -1,4 +1,4 @@
-"""What a dense model's activations on noised text say about its features: one number a feature of every projection.
+"""Feature scores from a dense model's activations on noised text: one number per feature of every projection.
 
     s_j = Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂        (arXiv 2602.17664; the step weights c, 1 by default, are ours)
 
@@ -63,7 +63,7 @@ class Rows:
 
     @property
     def times(self) -> list[float]:
-        """How much each row counts."""
+        """Weight of each row."""
         return [self.step * len(members) for members in self.members]
 
     def weighed(self, weights: np.ndarray) -> Weights:
@@ -254,7 +254,7 @@ class KeptInputs:
                 self._chosen[layer, name] = example.new_empty((rows, length, chosen), dtype=torch.int64)
 
     def keep(self, layer: int, name: str, given: Given) -> None:
-        """Takes a copy of inputs (B, S, F), of experts also of which are chosen."""
+        """Copy inputs (B, S, F), and for experts also which are chosen."""
         states = given if isinstance(given, torch.Tensor) else given.states
         self._used = len(states)
         self._held[layer, name][: self._used].copy_(states)
@@ -262,7 +262,7 @@ class KeptInputs:
             self._chosen[layer, name][: self._used].copy_(given.experts)
 
     def show(self, read: Read) -> None:
-        """Shows `read` every input of the last forward."""
+        """Pass every input of the last forward to `read`."""
         spread = reading(self._blocks.__getitem__, read)
         for (layer, name), held in self._held.items():
             states, chosen = held[: self._used], self._chosen.get((layer, name))
@@ -326,7 +326,7 @@ def add_norms(
     positions: torch.Tensor | None = None,
     squared: bool = False,
 ) -> None:
-    """Adds Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place.
+    """Add Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place.
 
     positions (B, S): where the tokens stand in the text; None where they are all of it. squared: the squares of norms.
     """
@@ -340,7 +340,7 @@ def add_norms(
 
 
 def running_sum(inputs: torch.Tensor) -> torch.Tensor:
-    """Zeros for the sum of norms of inputs (B, S, F), (F,) in double precision where the device has it."""
+    """Return zeros for the sum of norms of inputs (B, S, F): (F,), in double precision where the device has it."""
     precise = torch.float32 if inputs.device.type == "mps" else torch.float64
     return torch.zeros(inputs.shape[-1], dtype=precise, device=inputs.device)
 
@@ -366,7 +366,7 @@ class _Sums:
     def add(
         self, weights: Weights, layer: int, name: str, inputs: torch.Tensor, positions: torch.Tensor | None
     ) -> None:
-        """Adds the norms of inputs (B, S, F) whose rows have these token weights. positions: see `add_norms`."""
+        """Add the norms of inputs (B, S, F) whose rows have these token weights. positions: see `add_norms`."""
         total = self.by_input.get((layer, name))
         if total is None:
             total = running_sum(inputs)
@@ -411,7 +411,7 @@ def with_even_scores(scores: Mapping[str, torch.Tensor], missed: Sequence[int]) 
 
 
 def unreached_note(unreached: Mapping[str, Sequence[int]], experts: int, whole: bool) -> str:
-    """What is said of experts that no token counted for, by layer. experts: of each layer. whole: whether experts are
+    """Describe the experts that no token counted for, by layer. experts: of each layer. whole: whether experts are
     cut out as a whole.
     """
     count = sum(map(len, unreached.values()))

@@ -1,4 +1,4 @@
-"""What the experts of each layer are worth on calibration text: how many tokens they were sent, and what they added.
+"""Worth of the experts of each layer on calibration text: how many tokens they were sent, and what they added.
 
 REAP (arXiv 2510.13999) ranks an expert by the mean over its tokens of router weight times the norm of its output. Here
 tokens count by their weights ω, so that sinks can be discounted: Σ ω·g·‖f(x)‖₂ / Σ ω over the tokens sent to it. Of
@@ -59,7 +59,7 @@ def expert_tallies(
 
 
 def _add(tallies: dict[int, ExpertTally], layer: int, module: nn.Module, given: Routed, by_row: Weights) -> None:
-    """Adds what the experts of a layer made of the tokens of one forward."""
+    """Add what the experts of a layer made of the tokens of one forward."""
     assert given.weights is not None
     counted = torch.from_numpy(np.stack([_of_row(row, layer) for row in by_row])).to(given.states.device)  # (B, S)
     if layer not in tallies:
@@ -76,6 +76,6 @@ def _add(tallies: dict[int, ExpertTally], layer: int, module: nn.Module, given: 
 
 
 def _of_row(row: tuple[np.ndarray, float], layer: int) -> np.ndarray:
-    """How much each token of a row counts in all, (S,) float64: of all sequences whose text it is."""
+    """Return the total weight of each token of a row, (S,) float64, over all sequences whose text it is."""
     weight, times = row
     return times * weight[:, layer if weight.shape[1] > 1 else 0].sum(axis=0, dtype=np.float64)

@@ -19,7 +19,7 @@ _COMPUTED_BY = ("analysis.calibration.runners", "analysis.models.resident", "ana
 
 
 class KnownMass:
-    """What the store holds of a model's attention mass on noised text, by batch (B, L, S) float32; nothing without one.
+    """Stored attention mass of a model on noised text, by batch (B, L, S) float32; nothing without a store.
 
     The rows of a batch decide the last bits, so mass is known for the very batches that it was found with. read:
     whether any was.
@@ -44,7 +44,7 @@ class KnownMass:
         return np.split(mass, np.cumsum(rows)[:-1])
 
     def keep(self, model: LoadedModel, batches: Sequence[torch.Tensor], masses: Sequence[np.ndarray]) -> None:
-        """Keeps the mass of each batch, all of one length; none that is not finite."""
+        """Store the mass of each batch, all of one length; none that is not finite."""
         if self._stores is None:
             return
         mass = np.concatenate(masses)

@@ -98,7 +98,7 @@ def noised_canvases(tokens: np.ndarray, params: CalibrationParams, vocabulary: i
 
 
 def shared_levels(params: CalibrationParams) -> int:
-    """How many steps mask every token, and so are one row for all sequences."""
+    """Count the steps that mask every token, and so are one row for all sequences."""
     if not NOISES[params.noise].by_step or NOISES[params.noise].random_tokens:
         return 0
     levels = noise_levels(params.diffusion_steps, params.step_interval)
@@ -106,7 +106,7 @@ def shared_levels(params: CalibrationParams) -> int:
 
 
 def why_steps_count_alike(params: CalibrationParams, steps: StepParams) -> str:
-    """Why noise steps cannot be left out or weighted under this noise, or nothing."""
+    """Return why noise steps cannot be left out or weighted under this noise, or ''."""
     every = {name: getattr(steps, name) for name in StepParams.model_fields} == StepParams().model_dump()
     if every or NOISES[params.noise].by_step:
         return ""

@@ -46,7 +46,7 @@ def clean_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:
 
 
 def refuse_text(model: LoadedModel, spec: PruneSpec) -> None:
-    """Raises UserError where a method or quantizer reads text that this model cannot be given: noised in a way that is
+    """Raise UserError where a method or quantizer reads text that this model cannot be given: noised in a way that is
     not its own, or too short to hold a canvas and something before it.
     """
     family = model.architecture
@@ -69,7 +69,7 @@ def refuse_text(model: LoadedModel, spec: PruneSpec) -> None:
 
 
 def refuse_noise(model: LoadedModel, params: CalibrationParams) -> None:
-    """Raises UserError for a noise that is not that of the model: [MASK], or random tokens."""
+    """Raise UserError for a noise that is not that of the model: [MASK], or random tokens."""
     random_tokens, noise = model.architecture.noise == "uniform", NOISES[params.noise]
     if not noise.fits(random_tokens):
         raise UserError(

@@ -1,4 +1,4 @@
-"""How a model is run over batches of token rows, showing every distinct block input: in memory, or block by block.
+"""Runs of a model over batches of token rows, showing every distinct block input: in memory, or block by block.
 
 Shapes: B rows of a forward, L layers, S positions, F features.
 """
@@ -29,7 +29,7 @@ Groups = list[dict[str, tuple[str, ...]]]
 """By layer: the projections that read the same input, named by the first of them."""
 
 Given = torch.Tensor | Routed
-"""What reaches one input of a block: (B, S, F), or all that its experts are sent."""
+"""Input of a part of a block: (B, S, F), or all that its experts are sent."""
 
 Keep = Callable[[int, str, Given], None]
 """Called with layer, projection and what reaches it for every distinct block input; once for all experts, under the
@@ -47,7 +47,7 @@ TakeRoutes = Callable[[int, int, nn.Module, Routed], None]
 
 
 class Runner(Protocol):
-    """How a model is run over batches of token rows (B, S). groups: see `shared_inputs`."""
+    """Runner of a model over batches of token rows (B, S). groups: see `shared_inputs`."""
 
     model: LoadedModel
     groups: Groups
@@ -63,14 +63,14 @@ class Runner(Protocol):
     def inputs(
         self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
     ) -> None:
-        """Shows `take` every distinct block input. noised: whether the text is, with its clean copy where the model
+        """Pass every distinct block input to `take`. noised: whether the text is, with its clean copy where the model
         was trained block by block.
         """
 
     def routes(
         self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
     ) -> None:
-        """Shows `take` what the experts of every layer are sent. noised: as of `inputs`."""
+        """Pass what the experts of every layer are sent to `take`. noised: as of `inputs`."""
 
 
 class Resident:
@@ -84,7 +84,7 @@ class Resident:
         return self.known.find(self.model, batches)
 
     def keep_masses(self, batches: Sequence[torch.Tensor], masses: Sequence[np.ndarray]) -> None:
-        """Keeps what `mass_and_inputs` gave, batch by batch, for `known_masses`."""
+        """Store what `mass_and_inputs` gave, batch by batch, for `known_masses`."""
         self.known.keep(self.model, batches, masses)
 
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
@@ -212,7 +212,7 @@ class Streamed:
 
 
 def noised_layout(model: LoadedModel) -> Layout | None:
-    """How noised text lies before a model: beside its clean copy where it was trained block by block."""
+    """Return the layout of noised text: beside its clean copy where the model was trained block by block."""
     if not model.architecture.beside_clean:
         return None
     return replace(layout_of(model.architecture, 0), beside_clean=True)
@@ -366,7 +366,7 @@ def _last_input(blocks: Sequence[tuple[int, nn.Module]], groups: Groups) -> tupl
 
 
 def _one_after_the_other(read: Given, written: Given) -> Given:
-    """What reached both layers of a pair, along the positions."""
+    """Concatenate what reached both layers of a pair, along the positions."""
     if isinstance(read, Routed) and isinstance(written, Routed):
         assert read.weights is not None and written.weights is not None
         fields = ((read.states, written.states), (read.experts, written.experts), (read.weights, written.weights))
@@ -381,7 +381,7 @@ def _no_groups(model: LoadedModel) -> Groups:
 
 
 def _routing(block_of: Callable[[int], nn.Module], take: Callable[[int, nn.Module, Routed], None]) -> Keep:
-    """Shows `take` what the experts of a layer are sent, with the module that holds them. block_of: as of `reading`."""
+    """Pass what a layer's experts are sent to `take`, with the module that holds them. block_of: as of `reading`."""
 
     def show(layer: int, name: str, given: Given) -> None:
         assert isinstance(given, Routed)
@@ -391,7 +391,7 @@ def _routing(block_of: Callable[[int], nn.Module], take: Callable[[int, nn.Modul
 
 
 def reading(block_of: Callable[[int], nn.Module], read: Read) -> Keep:
-    """Shows `read` what reaches an input of a block; of its experts, what each of them reads, one after the other.
+    """Pass what reaches an input of a block to `read`; of its experts, what each of them reads, one after the other.
 
     block_of: the block of a layer, whose experts make of their tokens what their down projections read.
     """

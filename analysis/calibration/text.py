@@ -1,4 +1,4 @@
-"""Where calibration text comes from, cut into token sequences of one length. A named source is one row of `SOURCES`.
+"""Calibration text, cut into token sequences of one length. A named source is one row of `SOURCES`.
 
 Text is read and tokenized as far as it is needed, a piece at a time. Where a source comes shuffled, its first tokens
 are taken. Else windows that do not overlap are drawn by the seed: of a dataset and of a small file, among all its
@@ -159,7 +159,7 @@ def calibration_text(
 
 
 def check_source(params: CalibrationParams, tokenizer: Any) -> None:
-    """Raises UserError for a source that is not there, and for text that no tokenizer can read, without reading it."""
+    """Raise UserError for a source that is not there, and for text that no tokenizer can read, without reading it."""
     if params.data not in SOURCES and _file(params.data)[0].suffix == ".jsonl":
         return  # may hold token ids
     if tokenizer is None:
@@ -255,7 +255,7 @@ def _at_places(
     count: int,
     seed: int,
 ) -> np.ndarray:
-    """Windows (at most `count`, length) int64, the first of each of some places of a file that are drawn by the seed.
+    """Return windows (at most `count`, length) int64, the first at each of some places of a file drawn by the seed.
 
     A place is PLACE · length bytes from a multiple of that on. Places without as much text are left out, and after many
     of them fewer windows are given.

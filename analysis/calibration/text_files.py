@@ -132,7 +132,7 @@ def _lines_at(path: Path, start: int, end: int, length: int) -> Iterator[Piece]:
 
 
 def _line_start(file: BinaryIO, place: int, path: Path) -> int:
-    """Where the line that holds a byte begins."""
+    """Return the offset of the line that holds a byte."""
     end = place
     while end > 0:
         start = max(0, end - _BLOCK)

@@ -1,4 +1,4 @@
-"""How far bins are off: settings drawn at random, whose mask bits by bins are held against those by token. NumPy only.
+"""Error of bins: mask bits by bins against those by token, on settings drawn at random. NumPy only.
 
 The exact scores of these settings are summed while the model runs, when the squares of every token are there.
 Shapes as in `analysis.tuning.effects`.
@@ -52,7 +52,7 @@ class Shares:
 
 
 def shares(errors: Sequence[BinError]) -> Shares:
-    """What several settings say together."""
+    """Combine the errors of several settings."""
     counts = np.array([(error.changed, error.missed, error.false) for error in errors], float).reshape(-1, 3)
     changed, missed, false = counts.sum(axis=0)
     enough = counts[counts[:, 0] >= ENOUGH]
@@ -160,14 +160,14 @@ class Probes:
         return row_weights
 
     def add(self, layer: int, name: str, level: int, times: int, squares: np.ndarray) -> None:
-        """Adds Σ_tokens ω²x² (K, F) of a row that counts `times` times to the exact scores."""
+        """Add Σ_tokens ω²x² (K, F) of a row that counts `times` times to the exact scores."""
         total = self.scores.setdefault((layer, name), np.zeros(squares.shape))
         total += times * self.steps[:, level, None] * np.sqrt(squares)
 
     def errors(
         self, layers: Sequence[LayerStatistics], mass: np.ndarray, edges: Sequence[float], scopes: Sequence[str]
     ) -> list[BinError]:
-        """What bins say beside the exact scores. layers: by layer and scope in the order of `scopes`."""
+        """Compare bins with the exact scores. layers: by layer and scope in the order of `scopes`."""
         layer_errors = []
         for index, setting in enumerate(self.settings):
             weights = group_weights(mass, "bins", setting.discount, edges)

@@ -1,4 +1,4 @@
-"""What is stored of the dense model over noised text: the file of squares, and of other texts what stands beside it.
+"""Stored statistics of the dense model over noised text: the file of squares, and the parts of other texts beside it.
 
 A batch's attention mass is known after its last layer, and bins are ranges of it. So for bins its block inputs are kept
 until then where they fit: one forward; else the model runs twice. Shapes as in `analysis.tuning.effects`.
@@ -55,8 +55,8 @@ class Texts:
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """What fits. sequences: how many are stored. groups: B. inputs: projection -> the input it reads. widths: features
-    of every input, outputs: rows of every projection, both by layer. notes: what was cut.
+    """Statistics that fit. sequences: how many are stored. groups: B. inputs: projection -> the input it reads. widths:
+    features of every input, outputs: rows of every projection, both by layer. notes: what was cut.
     """
 
     grouping: Literal["tokens", "bins"]
@@ -76,7 +76,9 @@ class CollectionPlan:
 
 
 def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> CollectionPlan:
-    """How much of what was asked for fits the byte budget. length: S. Raises UserError where not one sequence does."""
+    """Plan how much of what was asked for fits the byte budget. length: S. Raises UserError where not one sequence
+    does.
+    """
     model = runner.model
     modules = [model.projections(block) for block in model.blocks]
     outputs = tuple({name: _shape(module)[0] for name, module in layer.items()} for layer in modules)
@@ -125,7 +127,7 @@ def _fitted(each: int) -> int:
 def _what_would_fit(
     spec: CalibrateSpec, budget: int, each: int, levels: int, text: int, by_token: int, by_bin: int
 ) -> str:
-    """Why not one sequence fits, and every single change that makes one fit. each: bytes of one, as it was to be
+    """Say why not one sequence fits, and every single change that makes one fit. each: bytes of one, as it was to be
     stored; by_token, by_bin: in either way. text: tokens of a sequence.
     """
     ways = [f"a room of {each:,} bytes (--byte-budget {each})"]
@@ -176,9 +178,9 @@ def fill(
     probes: Probes | None,
     told: Callable[[str, int, int], None],
 ) -> list[BinError]:
-    """Writes every array of a new file; `texts` are its clean and noised ones. memory: bytes that one batch's
-    inputs may take for bins, else the model runs twice. probes: settings on which bins are held against the exact
-    masks, which is returned. told: phase, and batches done of those planned.
+    """Write every array of a new file; `texts` are its clean and noised ones. memory: bytes that one batch's inputs may
+    take for bins, else the model runs twice. probes: settings whose masks by bins are compared with the exact ones;
+    returns their errors. told: phase, and batches done of those planned.
     """
     layers = runner.model.geometry.layers
     arrays = stored.create(path, shapes(collection, texts, layers), info_bytes)
@@ -254,7 +256,7 @@ def fill_part(
     noised: np.ndarray,
     told: Callable[[str, int, int], None],
 ) -> None:
-    """Fills the zeros of a part's new file from noised text (N, T, S). told: as of `fill`."""
+    """Fill the zeros of a part's new file from noised text (N, T, S). told: as of `fill`."""
 
     def other(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
         norms = given.float().square().sum(dim=1).sqrt().cpu().numpy().astype(np.float64)
@@ -280,7 +282,7 @@ def _require_finite(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _layers(arrays: dict[str, np.ndarray], collection: CollectionPlan) -> list[LayerStatistics]:
-    """What errors of bins need of every layer in every scope."""
+    """Return what the errors of bins need of every layer in every scope."""
     return [
         LayerStatistics(
             inputs=collection.inputs,
@@ -332,7 +334,7 @@ def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: Call
 
 
 def chosen_rows(rows: int, kept: int, seed: tuple[int, ...]) -> np.ndarray:
-    """Which of a matrix's rows are stored, (kept,) in order: drawn without replacement, all where all are kept."""
+    """Choose the rows of a matrix to store, (kept,) in order: drawn without replacement, all where all are kept."""
     if kept == rows:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, kept, replace=False))

@@ -1,4 +1,4 @@
-"""How long a search of the discount will take, from trials that were measured on this machine. NumPy only."""
+"""Time that a search of the discount will take, from trials measured on this machine. NumPy only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class SearchTime:
 
 
 def search_time(seconds: Sequence[float], trials: int) -> SearchTime | None:
-    """What so many trials will take by those measured before; None where none was. Trials that were remembered took no
-    time and are left out.
+    """Estimate the time of so many trials from those measured before; None without any. Remembered trials took no time
+    and are left out.
     """
     spent = np.array([each for each in seconds if each > 0])
     if not len(spent):

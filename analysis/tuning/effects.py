@@ -43,7 +43,7 @@ def bins_of(z: np.ndarray, edges: Sequence[float] = EDGES) -> np.ndarray:
 
 
 def why_needs_a_run(grouping: str, scopes: tuple[str, ...], discount: DiscountParams) -> str:
-    """Why statistics stored like this cannot serve a setting, or nothing."""
+    """Return why statistics stored like this cannot serve a setting, or ''."""
     if grouping == "tokens":
         return ""
     if discount.sink_steps == "mean":
@@ -168,7 +168,7 @@ def output_error(weight: np.ndarray, pruned: np.ndarray, gram: np.ndarray, energ
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """What is stored of one layer. Inputs go by the name of the first projection that reads them.
+    """Stored statistics of one layer. Inputs go by the name of the first projection that reads them.
 
     inputs: projection -> its input. squares: input -> X² (N, T, B, F). plain, other_seed: input -> `scores_by_step`
     with ω = 1 (T, F), of these sequences and of another calibration seed's, empty where that was not run. weights:
@@ -187,7 +187,7 @@ class LayerStatistics:
 
 @dataclass(frozen=True)
 class LayerEffect:
-    """What a setting does to one layer, beside ω = 1. By projection, in the order of `LayerStatistics.inputs`.
+    """Effect of a setting on one layer, beside ω = 1. By projection, in the order of `LayerStatistics.inputs`.
 
     changed: share of mask bits that differ; spread: half the width of its 95 % interval, 0 where every row is stored.
     floor: the share that differs between two calibration seeds, both with ω = 1, NaN without the other one. error,
@@ -222,7 +222,7 @@ class Plain:
 
 @one_blas_thread
 def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> Plain:
-    """Masks without a discount, and the floor. steps: c (T,)."""
+    """Compute the masks without a discount, and the floor. steps: c (T,)."""
     scores, other = (
         {name: steps @ squares for name, squares in sums.items()} for sums in (layer.plain, layer.other_seed)
     )
@@ -257,8 +257,8 @@ def seed_masks(
 def layer_effect(
     layer: LayerStatistics, plain: Plain, weights: np.ndarray, steps: np.ndarray, sparsity: float
 ) -> LayerEffect:
-    """Scores and masks of one layer. plain: of the same steps and sparsity. weights: ω² of its groups (N, T, B), steps:
-    c (T,).
+    """Compute the scores and masks of one layer. plain: of the same steps and sparsity. weights: ω² of its groups
+    (N, T, B), steps: c (T,).
     """
     scores = {name: steps @ scores_by_step(squares, weights, steps) for name, squares in layer.squares.items()}
     rows = []
@@ -300,7 +300,7 @@ def _shift(scores: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a setting does to several layers: the numbers of `LayerEffect`, (L, P) each."""
+    """Effects of a setting on several layers: the numbers of `LayerEffect`, (L, P) each."""
 
     changed: np.ndarray
     spread: np.ndarray

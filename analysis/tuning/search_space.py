@@ -65,14 +65,14 @@ class Search:
         self._trials: list[optuna.trial.FrozenTrial] = []
 
     def holds(self, discount: DiscountParams) -> bool:
-        """Whether a setting lies in the space: all that is not searched is as in the base."""
+        """Return True if a setting lies in the space: all that is not searched is as in the base."""
         values = self._searched(discount)
         if self._base.model_copy(update=values) != discount:
             return False
         return all(_lies_in(distribution, values[name]) for name, distribution in self._space.items())
 
     def tell(self, discount: DiscountParams, value: float) -> None:
-        """Takes in what a setting of the space is worth."""
+        """Record the value of a setting of the space."""
         trial = optuna.trial.create_trial(params=self._searched(discount), distributions=self._space, value=value)
         self._trials.append(trial)
 

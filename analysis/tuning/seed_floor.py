@@ -1,4 +1,4 @@
-"""What another calibration seed changes of a pruned model's masks, from stored statistics, without a pruning.
+"""Change of a pruned model's masks by another calibration seed, from stored statistics, without a pruning.
 
 Statistics hold the undiscounted scores of their own text and of another seed's, and the weights: so both masks of the
 control without a discount, as prunings on noised text of the dense model write them. NumPy only.
@@ -26,8 +26,8 @@ _EMPTY = ("skip_layers", "skip_projections")
 
 
 def serves(info: StatisticsInfo, run: PrunedRun) -> bool:
-    """Whether statistics hold both seeds of a run's own pruning but for its discount: of one model and precision, one
-    calibration but for its seed, and masks as the statistics' are made.
+    """Return True if statistics hold both seeds of a run's own pruning but for its discount: of one model and
+    precision, one calibration but for its seed, and masks as the statistics' are made.
     """
     settings = run.settings
     method = METHODS.get(str(settings.get("method")))
@@ -43,7 +43,7 @@ def serves(info: StatisticsInfo, run: PrunedRun) -> bool:
 
 
 def seed_floor(statistics: StoredStatistics, run: PrunedRun, heads: int, kv_heads: int) -> Comparison | None:
-    """Masks of two calibration seeds without a discount, counted, at the steps and sparsity of a run that the
+    """Compare the masks of two calibration seeds without a discount, at the steps and sparsity of a run that the
     statistics serve; None where only some rows of the weights are stored. heads, kv_heads: of a layer.
     """
     if statistics.sampled:

@@ -35,7 +35,7 @@ FORMAT: Final = "sinkscope-statistics-1"
 PART_FORMAT: Final = "sinkscope-statistics-part-1"
 Part = Literal["seed_floor", "heldout"]
 PARTS: Mapping[Part, str] = {"seed_floor": "other", "heldout": "gram"}
-"""What may stand in a file of its own, by the job that writes it, and what the names of its tensors begin with."""
+"""Parts that may stand in a file of their own, by the job that writes each, and the prefix of their tensors' names."""
 ANY = "any"
 _TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32}
 _CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
@@ -83,7 +83,7 @@ class StatisticsInfo(BaseModel):
 
 
 class PartInfo(BaseModel):
-    """What a part belongs to: the statistics asked for alike, of the same model."""
+    """Statistics that a part belongs to: those asked for alike, of the same model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -109,12 +109,12 @@ class StoredStatistics:
 
     @property
     def has_floor(self) -> bool:
-        """Whether it can be told what another calibration seed changes."""
+        """True if the floor, what another calibration seed changes, can be computed."""
         return self._has("seed_floor")
 
     @property
     def has_grams(self) -> bool:
-        """Whether the output error can be told."""
+        """True if the output error can be computed."""
         return self._has("heldout")
 
     @property
@@ -138,7 +138,7 @@ class StoredStatistics:
 
     @property
     def sampled(self) -> bool:
-        """Whether only some rows of the weights are stored."""
+        """True if only some rows of the weights are stored."""
         kept = (
             len(self.arrays[f"weight.{layer}.{name}"]) < rows
             for layer, outputs in enumerate(self.info.outputs)
@@ -155,7 +155,7 @@ class StoredStatistics:
         return group_weights(self.mass, self.info.grouping, discount, self.info.edges)
 
     def layer(self, index: int, discount: DiscountParams) -> LayerStatistics:
-        """What is stored of a layer, with the squares that serve this discount."""
+        """Return the stored statistics of a layer, with the squares that serve this discount."""
         info = self.info
         scope = ANY if info.grouping == "tokens" else discount.sink_scope
         names = dict.fromkeys(info.inputs.values())
@@ -203,7 +203,7 @@ def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]
 
 
 def finish(path: Path, info: StatisticsInfo | PartInfo, info_bytes: int) -> None:
-    """Writes what the file is about into the room kept for it."""
+    """Write the file's description into the room kept for it."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -216,7 +216,7 @@ def finish(path: Path, info: StatisticsInfo | PartInfo, info_bytes: int) -> None
 
 
 def open_statistics(path: Path) -> StoredStatistics:
-    """Opens a file. Raises UserError for one that is damaged, hostile or something else."""
+    """Open a file. Raises UserError for one that is damaged, hostile or something else."""
     try:
         text, arrays = _read(path)
         statistics = StoredStatistics(StatisticsInfo.model_validate_json(text), arrays)
@@ -229,7 +229,7 @@ def open_statistics(path: Path) -> StoredStatistics:
 
 
 def joined(statistics: StoredStatistics, path: Path) -> StoredStatistics:
-    """Statistics with a part from its file. Raises UserError for one that is damaged, hostile or of others."""
+    """Add a part from its file to statistics. Raises UserError for one that is damaged, hostile or of others."""
     try:
         text, arrays = _read(path)
         info = PartInfo.model_validate_json(text)
@@ -253,7 +253,7 @@ def _asked(info: StatisticsInfo | PartInfo) -> tuple[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """What a file is about, and its arrays. Raises SafetensorError where a tensor lies outside of it."""
+    """Return a file's description and its arrays. Raises SafetensorError where a tensor lies outside of it."""
     with safe_open(path, "numpy") as handle:
         text = (handle.metadata() or {}).get("sinkscope", "")
     with path.open("rb") as file:
@@ -274,7 +274,7 @@ def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r"
 
 
 def _check(statistics: StoredStatistics) -> None:
-    """Raises ValueError or KeyError where tensors are missing or do not fit each other."""
+    """Raise ValueError or KeyError where tensors are missing or do not fit each other."""
     info, arrays = statistics.info, statistics.arrays
     sequences, text = arrays["tokens"].shape
     length = 2 * text if info.beside_clean else text
