@@ -1,4 +1,4 @@
-"""What two pruning masks have in common: by head, projection and layer. NumPy only.
+"""Overlap of two pruning masks, by head, projection and layer. NumPy only.
 
 A mask is bool (out, in), True where the weight is pruned. The paper speaks of mask differences and gives no formula:
 these measures are ours. All of them follow from four counts of a slice's weights, which is what is stored:
@@ -16,7 +16,7 @@ from analysis.specs import PATTERNS
 from analysis.specs.pruning_choices import LARGEST_GROUP
 
 COUNTED = ("weights", "first", "second", "both")
-"""How many weights a slice has, how many the first mask prunes, the second, and both."""
+"""Counts of a slice: its weights, those that the first mask prunes, the second, and both."""
 
 HEAD_AXIS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 1}
 """The axis of a head's slice: rows of the query, key and value projections, columns of the output projection."""
@@ -98,7 +98,7 @@ def least_disagreement(counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Measure:
-    """How different two masks are: a share of 0 … 1 by slice. compute and independent: counts (…, 4) -> (…)."""
+    """Difference of two masks: a share of 0 … 1 by slice. compute and independent: counts (…, 4) -> (…)."""
 
     name: str
     title: str
@@ -148,15 +148,15 @@ class Comparison:
     experts: dict[str, np.ndarray] = field(default_factory=dict)
 
     def total(self) -> np.ndarray:
-        """Counts over all projections of all layers, (4,)."""
+        """Sum the counts over all projections of all layers, (4,)."""
         return self.projections.sum(axis=(0, 1))
 
     def head_parts(self) -> dict[str, np.ndarray]:
-        """Counts of the heads' slices: all of them together, then projection by projection, each (L, H, 4)."""
+        """Return the counts of the heads' slices: all together, then projection by projection, each (L, H, 4)."""
         return {WHOLE_HEAD: np.sum(list(self.heads.values()), axis=0), **self.heads} if self.heads else {}
 
     def expert_parts(self) -> dict[str, np.ndarray]:
-        """Counts of the experts: all projections of each together, then projection by projection, each (L, E, 4)."""
+        """Return the counts of the experts: all projections of each together, then one by one, each (L, E, 4)."""
         return {WHOLE_EXPERT: np.sum(list(self.experts.values()), axis=0), **self.experts} if self.experts else {}
 
     def fixed_parts(self, part: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -171,7 +171,7 @@ class Comparison:
         return stuck, [name for name in names if not self.fixed[name]]
 
     def depth(self) -> dict[str, np.ndarray]:
-        """Counts by layer, (L, 4): all projections, those of the attention, of the experts, and the rest, the MLP."""
+        """Return the counts by layer, (L, 4): all projections, the attention's, the experts', and the rest, the MLP."""
         named = {
             ATTENTION: [index for index, name in enumerate(self.names) if name in HEAD_AXIS],
             EXPERTS: [index for index, name in enumerate(self.names) if name in self.experts],
@@ -191,7 +191,7 @@ def compare(
     experts: int = 0,
     kv_heads_of: Mapping[int, int] | None = None,
 ) -> Comparison:
-    """Counts two masks in one pass. pairs: (layer, projection, first mask, second mask), one matrix at a time, so that
+    """Count two masks in one pass. pairs: (layer, projection, first mask, second mask), one matrix at a time, so that
     a large model never lies in memory as a whole. heads, kv_heads, experts: of a layer; kv_heads_of: of layers whose
     own number differs.
     """
@@ -244,7 +244,9 @@ def furthest(measure: Measure, comparison: Comparison, floor: Comparison | None)
 
 
 def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: list[np.ndarray]) -> str:
-    """What fixes the sparsity of head slices in both masks, or ''. sums: each mask's, along the other axis."""
+    """Name what fixes the sparsity of head slices in both masks, or return ''. sums: each mask's, along the other
+    axis.
+    """
     if not (sums[0].any() or sums[1].any()):
         return "dense"
     width = first.shape[1] if axis == 0 else first.shape[1] // groups
@@ -262,7 +264,7 @@ def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: 
 
 
 def keeps_of_every(mask: np.ndarray, kept: int, group: int) -> bool:
-    """Whether exactly `kept` of every `group` neighbours of each row of a mask stay."""
+    """Return True if exactly `kept` of every `group` neighbours of each row of a mask stay."""
     if mask.shape[1] % group:
         return False
 
@@ -276,8 +278,8 @@ def keeps_of_every(mask: np.ndarray, kept: int, group: int) -> bool:
 
 
 def overlap(matrices: Iterable[Sequence[np.ndarray]], masks: int) -> tuple[np.ndarray, int]:
-    """How many weights each two of K masks prune alike, (K, K) int64 with each mask's own number on the diagonal, and
-    how many weights there are. matrices: the K masks of one projection at a time.
+    """Count the weights that each two of K masks both prune, (K, K) int64 with each mask's own number on the diagonal,
+    and all weights. matrices: the K masks of one projection at a time.
     """
     shared, weights = np.zeros((masks, masks), np.int64), 0
     for group in matrices:
@@ -330,12 +332,12 @@ def shares(mask: np.ndarray, most: tuple[int, int] = (MAX_CELLS, MAX_CELLS)) -> 
 
 
 def block_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Shares of the second mask minus those of the first, −1 … 1."""
+    """Return the shares of the second mask minus those of the first, −1 … 1."""
     return second - first
 
 
 def by_input(shares: np.ndarray, shape: tuple[int, int], height: int, width: int) -> np.ndarray:
-    """How many weights shares of blocks come to, (C,): a block of neighbouring input features each.
+    """Convert shares of blocks to numbers of weights, (C,): a block of neighbouring input features each.
 
     shares: of the blocks of a matrix of this shape (rows, columns), `height` × `width` weights each but for the last.
     """

@@ -68,7 +68,7 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Where a weight lies: file, first byte, dtype, shape (out, in); and its packed mask, where there is one.
+    """Place of a weight: file, first byte, dtype, shape (out, in); and its packed mask, where there is one.
 
     left: what the shape became where rows or columns were cut out.
     """
@@ -142,13 +142,13 @@ class MaskWriter:
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add(self, name: str, kept: np.ndarray) -> None:
-        """Takes in the flags of one matrix, bool (out, in), under the name of its weight in the checkpoint."""
+        """Add the flags of one matrix, bool (out, in), under the name of its weight in the checkpoint."""
         with self._waiting.open("ab") as file:
             file.write(np.packbits(kept).data)
         self._shapes[name] = kept.shape
 
     def save(self) -> None:
-        """Writes what was taken in."""
+        """Write what was added."""
         packed: dict[str, np.ndarray] = {}
         start = 0
         for name, shape in self._shapes.items():
@@ -249,7 +249,7 @@ def _of_experts(full: str, entry: Entry) -> Iterator[tuple[str, Entry]]:
 
 
 def only_masks(folder: Path) -> bool:
-    """Whether a folder holds a mask file and the model's config, and no weights."""
+    """Return True if a folder holds a mask file and the model's config, and no weights."""
     weights = [path for path in folder.glob("*.safetensors") if path.name != MASK_FILE] if folder.is_dir() else []
     return not weights and (folder / MASK_FILE).is_file() and (folder / CONFIG_FILE).is_file()
 
@@ -268,7 +268,7 @@ def _opened_without_weights(folder: Path) -> MaskFolder:
 
 
 def _stamp(files: Sequence[Path]) -> str:
-    """What changes with the files."""
+    """Return a text that changes with the files."""
     return "\n".join(f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
 
 
@@ -296,7 +296,7 @@ def projection(weight: str) -> Key | None:
 
 
 def why_not_comparable(first: MaskFolder, second: MaskFolder) -> str:
-    """Why two folders' masks cannot be laid on each other, or nothing."""
+    """Return why two folders' masks cannot be compared, or ''."""
     a, b = first.geometry, second.geometry
     for size in ("layers", "heads", "kv_heads"):
         if getattr(a, size) != getattr(b, size):
@@ -356,7 +356,7 @@ def _tensor(path: Path, full: str, entry: Entry, packed: dict[str, Any] | None) 
 
 
 def _left(pruned: np.ndarray) -> tuple[int, int]:
-    """How many rows and columns of a mask hold anything that stays."""
+    """Count the rows and columns of a mask that hold anything that stays."""
     return int((~pruned.all(axis=1)).sum()), int((~pruned.all(axis=0)).sum())
 
 
@@ -398,7 +398,7 @@ def _read(path: Path, start: int, dtype: np.dtype, count: int) -> np.ndarray:
 
 
 def _zeros(tensor: _Tensor) -> np.ndarray:
-    """Where a weight is zero, bool (out, in), read in pieces."""
+    """Flag the weights that are zero, bool (out, in), read in pieces."""
     rows, columns = tensor.shape
     magnitude = _MAGNITUDE[tensor.dtype]
     pruned = np.empty(tensor.shape, bool)

@@ -1,4 +1,4 @@
-"""What a pruned model is called: its method with what was chosen for it, the same wherever it is named.
+"""Name of a pruned model: its method with what was chosen for it, the same wherever it is named.
 
 `Sink-Wanda k2 α5 λ1 seed 0 · 50 %`: the method, its discount, the calibration seed where it reads text, the sparsity,
 pattern and allocation where they are not the usual ones, and the bits where weights are quantized. What is finer stands

@@ -1,4 +1,4 @@
-"""What a pruned folder says about itself, written and read, and which differ in their seed alone. Imports no torch."""
+"""Report of a pruned folder, written and read, and folders that differ in their seed alone. Imports no torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FORMAT = "sinkscope-prune-1"
 COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
 _WHERE_AND_HOW = ("model", "byte_budget", "streaming", "out", "overwrite")
 SETTINGS = tuple(name for name in PruneSpec.model_fields if name not in _WHERE_AND_HOW)
-"""What says how a model was pruned; where that was done, in how much memory, and what it measured do not."""
+"""Fields that say how a model was pruned; where that was done, in how much memory, and what it measured do not."""
 
 
 class ReportedModel(TypedDict):
@@ -33,7 +33,7 @@ class ReportedModel(TypedDict):
 
 
 class ReportedSparsity(TypedDict):
-    """What was removed, as counts and as shares of weights; `grid` by layer and projection, None where nothing was
+    """Weights removed, as counts and as shares; `grid` by layer and projection, None where nothing was
     pruned; `by_head` by projection, layer and head; `by_expert` likewise, empty for layers without experts.
     """
 
@@ -79,7 +79,7 @@ class Report(TypedDict):
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
-    """Writes a `Report` for `read_report` to read."""
+    """Write a `Report` for `read_report` to read."""
     (folder / REPORT_FILE).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -99,7 +99,7 @@ class PrunedRun:
 
     @property
     def title(self) -> str:
-        """What it is called on every page, by its own report."""
+        """Name on every page, by its own report."""
         return run_name(self.parameters) if self.settings else "no report"
 
     @property
@@ -111,7 +111,7 @@ class PrunedRun:
         return self.settings | {"calibration": calibration}
 
     def budget(self) -> tuple[Any, ...]:
-        """What masks must share to be compared: model, precision, device, sparsity and pattern."""
+        """Tuple that masks must share to be compared: model, precision, device, sparsity and pattern."""
         where = (self.model, self.precision, self.device)
         return (*where, self.settings.get("sparsity"), self.settings.get("pattern"))
 
@@ -151,7 +151,7 @@ def read_report(folder: Path) -> PrunedRun:
 
 
 def refusal(folder: Path) -> str:
-    """Why a folder may not be replaced by a pruned checkpoint, as the end of a sentence; nothing where it may."""
+    """Return why a folder may not be replaced by a pruned checkpoint, as the end of a sentence, or ''."""
     suffixes = {*COMPANION_SUFFIXES, ".safetensors"}
     return outputs.folder_refusal(
         wrote=lambda path: bool(read_report(path).settings),

@@ -1,1 +1,1 @@
-"""What a study has found, in numbers and sentences, and the report that is made of it. Imports no torch."""
+"""Results of a study, in numbers and sentences, and the report made of them. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What a whole study will take in time, memory and disk, before it starts: by what earlier jobs of the store took,
+"""Time, memory and disk that a whole study will take, before it starts: by what earlier jobs of the store took,
 else by what the study that ships took, where it is of the same model. Nothing is run.
 """
 
@@ -37,7 +37,7 @@ _STATE_BYTES = 4  # of float32
 
 
 class Asked(Protocol):
-    """What is asked of the engine."""
+    """Methods of the engine that are called here."""
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
     def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
@@ -47,7 +47,7 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class StudyCostEstimate:
-    """What is left of a study. seconds: of one worker, of what is known. memory_bytes: of a worker's process;
+    """Cost of the rest of a study. seconds: of one worker, of what is known. memory_bytes: of a worker's process;
     disk_bytes: at the most; None where not known. from_example: whether some of it is what the study that ships took.
     unknown: what is not known, a sentence each.
     """
@@ -62,13 +62,13 @@ class StudyCostEstimate:
 
 
 def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyCostEstimate:
-    """Adds up every part of a study. Raises UserError for a bad model source."""
+    """Add up every part of a study. Raises UserError for a bad model source."""
     asked = [child for part in children_of(spec).values() for child in part]
     return _foreseen(engine, spec, asked, example)
 
 
 def foresee_claims(engine: Asked, spec: ClaimsSpec, example: Findings | None) -> StudyCostEstimate:
-    """Adds up what a run of the claims asks for. Raises UserError for a bad model source."""
+    """Add up what a run of the claims asks for. Raises UserError for a bad model source."""
     asked = [child for part in claim_children(spec).values() for child in part]
     return _foreseen(engine, spec.study(), asked, example)
 
@@ -102,7 +102,9 @@ def _foreseen(engine: Asked, spec: StudySpec, asked: Sequence[Child], example: F
 
 
 def forwards(spec: Spec) -> int:
-    """Forwards of one sequence that a recording, a set of them or an ablation takes, by which its time is scaled."""
+    """Count the forwards of one sequence that a recording, a set of them or an ablation takes, by which its time is
+    scaled.
+    """
     match spec:
         case RecordSpec():
             return spec.sampling.forwards()
@@ -135,7 +137,9 @@ def _grows(sampling: Sampling) -> bool:
 
 
 def _readings(spec: ClaimMeasuresSpec) -> int:
-    """Forwards of scoring items untouched, with sinks hidden and with others hidden; 0 where sizes are not known."""
+    """Count the forwards of scoring items untouched, with sinks hidden and with others hidden; 0 where sizes are not
+    known.
+    """
     if not any(CLAIM_MEASURES[name].items for name in spec.measures):
         return 0
     tasks, unknown = known_sizes(spec.tasks)
@@ -182,7 +186,7 @@ def _runs_whole(spec: Spec) -> bool:
 
 
 class _Left:
-    """What the sweep's own cost_estimate does not know, by the study that ships, where it is of the same model."""
+    """Cost that the sweep's own cost_estimate lacks, by the study that ships, where it is of the same model."""
 
     def __init__(self, spec: StudySpec, sweep: CostEstimate, example: Findings | None) -> None:
         self.seconds, self.memory_bytes, self.from_example = 0.0, sweep.memory_bytes, False
@@ -243,7 +247,7 @@ def _items(spec: StudySpec) -> int:
 
 
 def lines(cost_estimate: StudyCostEstimate) -> list[str]:
-    """What a study will take, a sentence each."""
+    """Say what a study will take, a sentence each."""
     points = cost_estimate.sweep.points
     told = [f"{points:,} prunings to do and score, and the recordings and measurements."] if points else []
     if cost_estimate.seconds:

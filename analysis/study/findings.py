@@ -1,6 +1,6 @@
-"""What a study has found, as plain numbers: what the page, the verdict and the report show is read from here.
+"""Results of a study, as plain numbers, which the page, the verdict and the report read.
 
-One JSON document holds it, so a finished study can be shown where neither its jobs nor its models are. Accuracies and
+One JSON document holds them, so a finished study can be shown where neither its jobs nor its models are. Accuracies and
 differences are shares.
 """
 
@@ -87,7 +87,7 @@ class Setting(Found):
 
 
 class Pruning(Found):
-    """What the sweep has found. noise: which sources of noise the intervals hold, in a sentence."""
+    """Results of the sweep. noise: which sources of noise the intervals hold, in a sentence."""
 
     dense: float
     dense_low: float
@@ -105,7 +105,7 @@ class Pruning(Found):
 
 
 class StoredSentences(Found):
-    """What a part of the story shows of a model beyond its nulls and controls: sentences, none where nothing does."""
+    """Sentences on what a part of the story shows of a model beyond its nulls and controls; none where nothing does."""
 
     part: str
     model: str
@@ -158,9 +158,9 @@ class MaskChange(Found):
 
 
 class JobTiming(Found):
-    """What a job took. name: among the children of its study; of what its sweep asked for, `evaluate` or `prune`
-    with the method. memory_bytes: of the
-    worker's process at its peak, 0 where that was not measured. bytes: of the file it left.
+    """Cost of a job. name: among the children of its study; of what its sweep asked for, `evaluate` or `prune` with the
+    method. memory_bytes: of the worker's process at its peak, 0 where that was not measured. bytes: of the file it
+    left.
     """
 
     name: str
@@ -174,7 +174,7 @@ _STATES = {"waiting": "This part has not begun.", "under way": "This part is und
 
 
 class PartFound(Found):
-    """Where a part of the story stands. reason: why it failed, or in what it departs from what is asked. jobs: ids of
+    """State of a part of the story. reason: why it failed, or how it departs from the request. jobs: ids of
     its jobs by their names.
     """
 
@@ -185,7 +185,7 @@ class PartFound(Found):
 
     @property
     def standing(self) -> str:
-        """What is to be said of it where it is not done, or departs from what is asked; nothing otherwise."""
+        """Remark on a part that is not done, or departs from what is asked; '' otherwise."""
         return " ".join(filter(None, (_STATES.get(self.state, ""), self.reason)))
 
 
@@ -240,13 +240,13 @@ class Findings(Found):
 
 
 def write(findings: Findings, path: Path) -> None:
-    """Writes findings as gzipped JSON, the same bytes for the same findings."""
+    """Write findings as gzipped JSON, the same bytes for the same findings."""
     text = json.dumps(findings.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
 def read(path: Path) -> Findings:
-    """Findings that were written. Raises UserError for a file that holds none."""
+    """Read findings that were written. Raises UserError for a file that holds none."""
     try:
         with gzip.open(path) as file:
             text = file.read(MOST_BYTES + 1)

@@ -56,7 +56,7 @@ def sayings_of(sets: Sets) -> tuple[StoredSentences, ...]:
 
 
 class Asked(Protocol):
-    """What is asked of the engine."""
+    """Methods of the engine that are called here."""
 
     def parts(self, record: JobRecord) -> list[Part]: ...
     def sweep_points(self, record: JobRecord) -> list[Point]: ...

@@ -42,7 +42,7 @@ def _tested(row: Mapping[str, Any], primary: str) -> Difference:
 
 
 def _whole(job: JobRecord) -> bool:
-    """Whether all prompts that were planned are done: else nothing is tested."""
+    """Return True if all planned prompts are done: else nothing is tested."""
     return bool(job.summary.get("prompts", 0) == job.summary.get("planned", job.summary.get("prompts", 0)))
 
 

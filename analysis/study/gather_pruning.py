@@ -1,4 +1,4 @@
-"""What the sweep of a study has found: accuracies, and the comparisons that tell the discount from the rest."""
+"""Results of a study's sweep: accuracies, and the comparisons that tell the discount from the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -165,7 +165,7 @@ def _contrast(spec: StudySpec, step: Step) -> Contrast:
 
 
 def _needs(spec: StudySpec, step: Step) -> str:
-    """What it would take to show the difference asked about in this family of tests, by the noise that was measured."""
+    """Say what it would take to show the difference asked about in this family of tests, by the measured noise."""
     tasks, _ = known_sizes(spec.tasks)
     if not tasks:
         return ""

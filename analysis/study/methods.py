@@ -1,4 +1,4 @@
-"""How the numbers of each part of a study were made: what is counted, what an interval holds, which test there is."""
+"""Methods behind the numbers of each part of a study: what is counted, what an interval holds, which test there is."""
 
 from collections.abc import Callable
 
@@ -14,12 +14,12 @@ _CROSSED = (
 
 
 def how(findings: Findings, part: str) -> str:
-    """How the figures of a part are to be read by a reviewer, in plain text."""
+    """Explain to a reviewer how to read the figures of a part, in plain text."""
     return _HOW[part](findings)
 
 
 def how_compared(findings: Findings) -> str:
-    """How the differences between methods were tested."""
+    """Explain how the differences between methods were tested."""
     pruning = findings.pruning
     if pruning is None:
         return ""

@@ -1,4 +1,4 @@
-"""What a study needs from the Hugging Face hub, and whether it can be had. Asked before it starts: scores come last."""
+"""Data that a study needs from the Hugging Face hub, looked for before it starts: scores come last."""
 
 from analysis import hub
 from analysis.calibration.text import SOURCES
@@ -7,7 +7,7 @@ from analysis.specs import StudySpec
 
 
 def why_not(spec: StudySpec) -> str:
-    """Why the benchmarks or the calibration text of a study cannot be had here, in two sentences, or nothing.
+    """Return why the benchmarks or the calibration text of a study cannot be had here, in two sentences, or ''.
 
     Tasks and texts that SinkScope does not know by name are not looked for.
     """

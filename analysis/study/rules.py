@@ -1,4 +1,4 @@
-"""What a study's numbers say: sentences made by rules, which claim no more than intervals and tests hold.
+"""Sentences made by rules from a study's numbers, which claim no more than intervals and tests hold.
 
 The rules for one difference are `DECISIONS` (`analysis/statistics/decisions.py`). Here they are put together: one claim
 per pair of methods over the sparsities, one per model of what hiding its sinks does, and the answer to the study's
@@ -98,7 +98,7 @@ QUESTIONS: Registry[Question] = Registry(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a claim. outcome: the decision, or "mixed" where sparsities differ. numbers: its tests in words.
+    """Verdict on a claim. outcome: the decision, or "mixed" where sparsities differ. numbers: its tests in words.
     controlled, left_out: sentences. needs: what it would take to tell, where the study cannot.
     """
 
@@ -167,7 +167,7 @@ def margin_of(findings: Findings) -> float:
 
 
 def asked(findings: Findings) -> str:
-    """What was named before anything ran: the primary outcome and the margins, and the family of tests."""
+    """Say what was fixed before anything ran: the primary outcome and the margins, and the family of tests."""
     spec = StudySpec.model_validate(findings.spec)
     margin = unit_of(spec.primary).margin(shift_of(spec, spec.primary))
     return (
@@ -187,14 +187,14 @@ def rule_help(outcome: str) -> str:
 
 
 def above_chance(pruning: Pruning) -> bool:
-    """Whether the dense model answers better than a choice at random: its interval lies above chance, or above 0 where
-    answers are written.
+    """Return True if the dense model answers better than a choice at random: its interval lies above chance, or above 0
+    where answers are written.
     """
     return pruning.dense_low > (pruning.chance or 0.0)
 
 
 def _compared(contrasts: Sequence[Contrast], pruning: Pruning, spec: StudySpec) -> Verdict:
-    """What is said of one pair of methods, along the sparsities."""
+    """Return the verdict on one pair of methods, along the sparsities."""
     first, margin, above = contrasts[0], spec.difference / 100, above_chance(pruning)
     names = {"method": METHODS[first.method].title, "against": METHODS[first.against].title}
     effects = {percent(contrast.sparsity): contrast.effect for contrast in contrasts}
@@ -214,7 +214,7 @@ def _compared(contrasts: Sequence[Contrast], pruning: Pruning, spec: StudySpec) 
 
 
 def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
-    """Contrasts of one claim and one pair of methods, along the sparsities; the discount first."""
+    """Group contrasts by claim and pair of methods, along the sparsities; the discount first."""
     groups: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in contrasts:
         groups.setdefault((contrast.kind, contrast.method, contrast.against), []).append(contrast)
