@@ -1,1 +1,1 @@
-"""What is fast, against what: each script prints ratios measured in one run."""
+"""Benchmarks of speed: each script prints ratios measured in one run."""

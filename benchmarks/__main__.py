@@ -33,7 +33,7 @@ class Benchmark:
     quick: tuple[str, ...] | None
 
     def command(self, quick: bool = False) -> str:
-        """How it is called, after `python -m benchmarks.`."""
+        """Return the command, after `python -m benchmarks.`."""
         return " ".join((self.name, *flags_of(self, quick)))
 
 
@@ -64,7 +64,7 @@ BENCHMARKS = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs, prints, and writes the table. Raises ValueError for a file without the marks, before anything runs."""
+    """Run, print, and write the table. Raises ValueError for a file without the marks, before anything runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the smallest sizes: does everything run?")
     parser.add_argument("--only", nargs="+", default=[], help="names of benchmarks; all when left out")

@@ -1,9 +1,9 @@
-"""What a visitor waits for: `python -m benchmarks.browser [--rounds 5]`, in the system's Chromium, with the server up.
+"""Waits of a visitor: `python -m benchmarks.browser [--rounds 5]`, in the system's Chromium, with the server up.
 
-A store is filled first, some minutes: a recording, statistics for tuning and a small sweep of the bundled model. The
-clock is the browser's. It starts as a key or the pointer goes down; `title` is the page's heading, `settled` the last
-change of the page, of its plots where a control is moved, before it rests for QUIET seconds and its script has ended.
-What lies below what is seen comes 2 s later (`pages/parts/lazy_section.py`), and is not in it.
+A store is filled first, which takes some minutes: a recording, statistics for tuning and a small sweep of the bundled
+model. The clock is the browser's. It starts as a key or the pointer goes down; `title` is the page's heading, `settled`
+the last change of the page, of its plots where a control is moved, before it rests for QUIET seconds and its script has
+ended. What lies below the visible part comes 2 s later (`pages/parts/lazy_section.py`), and is left out.
 A move that changes no plot is not counted: there is another one until there are as many as rounds.
 """
 
@@ -78,7 +78,7 @@ PAGES = {"Start": QUESTION} | {name: name for name in ("Explore", "Evidence", "C
 
 
 def main() -> None:
-    """Prints the median and the largest of each wait, in seconds, and the machine's load."""
+    """Print the median and the largest of each wait, in seconds, and the machine's load."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="times that each is waited for (default 5)")
     options = parser.parse_args()
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def point(page: Page, layer: int, head: int) -> None:
-    """Clicks one of the bundled model's 8 × 6 heads in their grid, which hears it where it has seen the pointer."""
+    """Click one of the bundled model's 8 × 6 heads in their grid, which hears it where it has seen the pointer."""
     grid = page.locator(".st-key-head_grid .nsewdrag").first
     grid.scroll_into_view_if_needed()
     box = grid.bounding_box()
@@ -150,7 +150,7 @@ def point(page: Page, layer: int, head: int) -> None:
 
 
 def tell_changes(page: Page, what: str, acts: Iterable[Callable[[], None]], rounds: int, of: str = _PLOTS) -> None:
-    """Prints how long acts took to redraw plots, of as many as rounds that did, among MOST at most. of: a selector."""
+    """Print how long acts took to redraw plots, of as many as rounds that did, among MOST at most. of: a selector."""
     seconds: list[float] = []
     acted = 0
     for act in itertools.islice(acts, MOST):
@@ -177,13 +177,13 @@ def timed(page: Page, act: Callable[[], None], title: str | None, inside: str | 
 
 
 def rest(page: Page) -> None:
-    """Waits until the script of the page has ended and its plots are drawn."""
+    """Wait until the script of the page has ended and its plots are drawn."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.wait_for_timeout(1000 * 2 * QUIET)
 
 
 def tell(what: str, seconds: list[float]) -> None:
-    """Prints a line."""
+    """Print a line."""
     print(f"{what:<60} {statistics.median(seconds):6.2f} {max(seconds):6.2f}", flush=True)
 
 

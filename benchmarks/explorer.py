@@ -31,7 +31,7 @@ _APP = "document.querySelector('.sinkscope-explorer').explorer"
 
 
 def main() -> None:
-    """Prints, for each gesture, the median and the 95th percentile of the script time per frame, in milliseconds."""
+    """Print, for each gesture, the median and the 95th percentile of the script time per frame, in milliseconds."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
@@ -99,7 +99,7 @@ def large() -> bytes:
 
 
 def hover(page: Page, canvas: str) -> None:
-    """Moves the mouse across a canvas, a move a frame."""
+    """Move the mouse across a canvas, one move per frame."""
     box = page.locator(f".sx-{canvas} canvas").bounding_box()
     assert box is not None
     for part in np.arange(MOVES) / MOVES:
@@ -141,7 +141,7 @@ def tell_clicks(page: Page) -> None:
 
 
 def tell(page: Page, gesture: str, act: Callable[[], None]) -> None:
-    """Prints a line."""
+    """Print a line."""
     page.evaluate(f"{_APP}.frames.length = 0")
     act()
     frames = sorted(page.evaluate(f"{_APP}.frames"))

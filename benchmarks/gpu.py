@@ -1,4 +1,4 @@
-"""What a large model costs on one GPU: `python -m benchmarks.gpu`, for one card of 80 GB.
+"""Cost of a large model on one GPU: `python -m benchmarks.gpu`, for one card of 80 GB.
 
 A random checkpoint in the shape of LLaDA-8B is made on the device. Then: the observed forward against the bare one at
 512, 1,024 and 4,096 positions, a recording of 64 steps, feature scores of sink-wanda beside the published procedure, a
@@ -81,7 +81,7 @@ class Card:
         return float(torch.cuda.max_memory_allocated())
 
     def bound(self, size: float) -> None:
-        """Lets the process allocate so many bytes of the device and no more."""
+        """Limit the process to so many bytes of the device."""
         if self.cuda:
             torch.cuda.empty_cache()
             total = torch.cuda.get_device_properties(0).total_memory
@@ -96,7 +96,7 @@ class Card:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints the table. Exits with a sentence where there is no GPU and none was left out."""
+    """Print the table. Exits with a sentence where there is no GPU and none was left out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each forward (default 5)")

@@ -1,4 +1,4 @@
-"""How time and memory grow along one size at a time, beside what the formula of the work says.
+"""Growth of time and memory along one size at a time, beside the formula of the work.
 
 `python -m benchmarks.growth [--rounds 3] [--quick]`: the bundled model and random LLaDAs on the CPU. Every cost is
 measured at one, two and four times a size, in turns, and printed with what a doubling does to it: seconds of the
@@ -35,9 +35,9 @@ FACTORS = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Cost:
-    """What is done along one size. sizes, runs: of each run its size and what is timed.
+    """Work along one size. sizes, runs: of each run its size and what is timed.
 
-    formula: in words. work: what it says of a size, in any unit.
+    formula: in words. work: its value at a size, in any unit.
     """
 
     what: str
@@ -49,7 +49,7 @@ class Cost:
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Prints the table, and returns how much more than its formula each cost grows from the first size to the last."""
+    """Print the table, and return how much more than its formula each cost grows from the first size to the last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each (default 3)")
     parser.add_argument("--quick", action="store_true", help="the smallest sizes and one round: does everything run?")
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
 
 
 def measure(cost: Cost, rounds: int) -> Ratio:
-    """Prints a row, and returns its growth beside the formula's."""
+    """Print a row, and return its growth beside the formula's."""
     named = {str(size): run for size, run in zip(cost.sizes, cost.runs, strict=True)}
     cost.runs[0]()  # what the libraries keep once they have run is no size's
     extra = [extra_bytes(run)[1] / MIB for run in named.values()]
@@ -114,7 +114,9 @@ def _recordings(bundled: LoadedModel, folder: Path, quick: bool, factors: tuple[
         return lambda: record(denoise(model, prompt, sampling, 0), forwards, length, "float32")
 
     def forward_work(layers: int, hidden: int, inner: int, length: int) -> float:
-        """Multiplications of a forward: projections, attention, and the products of queries and keys once more."""
+        """Count the multiplications of a forward: projections, attention, and the products of queries and keys once
+        more.
+        """
         return layers * length * (4 * hidden**2 + 3 * hidden * inner + 3 * length * hidden)
 
     new = 3 * positions // 4
@@ -147,7 +149,7 @@ def _recordings(bundled: LoadedModel, folder: Path, quick: bool, factors: tuple[
 
 
 def _context(folder: Path, name: str) -> Callable[[], SilentContext]:
-    """Makes a context whose stores are empty, so that nothing is read in place of being computed."""
+    """Return a maker of contexts whose stores are empty, so that nothing is read in place of being computed."""
     made = 0
 
     def context() -> SilentContext:

@@ -1,4 +1,4 @@
-"""How precisely the accuracy of two models is told apart, against the estimator of the published scripts.
+"""Precision with which the accuracies of two models are told apart, against the estimator of the published scripts.
 
 `python -m benchmarks.likelihood [--items 64 --seeds 400 --draws 32]`
 
@@ -110,7 +110,7 @@ def _split(
 
 
 def table(model: LoadedModel, items: list[Item]) -> Table:
-    """Runs every masked input of every answer once."""
+    """Run every masked input of every answer once."""
     requests = [request for item in items for request in item.requests]
     plans = [all_sets(len(request.continuation)) for request in requests]
     sums = [np.zeros(2 ** len(request.continuation)) for request in requests]
@@ -171,7 +171,7 @@ def _bits(positions: tuple[int, ...]) -> int:
 
 
 def right_answers(sums: Table, items: list[Item], scheme: Scheme, draws: int, seeds: int, model: int) -> np.ndarray:
-    """Which items are right with each seed, (items, seeds); one column for a scheme without chance."""
+    """Flag the items that are right with each seed, (items, seeds); one column for a scheme without chance."""
     rows = []
     for item, choices in zip(items, sums, strict=True):
         values = []
@@ -206,7 +206,7 @@ def dense_and_pruned() -> list[LoadedModel]:
 
 
 def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
-    """Prints and returns the ratio of standard errors and the forwards the published scheme needs."""
+    """Print and return the ratio of standard errors and the forwards the published scheme needs."""
     print(f"\n{len(items)} items with answers of {LENGTH} tokens, {seeds} seeds, {draws} draws an answer and model")
     ratios = []
     for number, sparsity in enumerate(SPARSITIES, start=1):
@@ -232,7 +232,7 @@ def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> l
 
 
 def compare_unequal(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
-    """Prints the standard errors of choices of unequal length that share their draws and that do not, and returns their
+    """Print the standard errors of choices of unequal length that share their draws and that do not, and return their
     ratios.
     """
     lengths = [len(request.continuation) for item in items for request in item.requests]
@@ -268,7 +268,7 @@ def _needed(tables: list[Table], items: list[Item], goal: float, draws: int, see
 
 
 def bias(name: str, tables: list[Table], items: list[Item], seeds: int) -> None:
-    """Prints accuracy and the dense–pruned differences at few and many draws, less their exact values, in points."""
+    """Print accuracy and the dense–pruned differences at few and many draws, less their exact values, in points."""
     lengths = [len(request.continuation) for item in items for request in item.requests]
     true = [100 * right_answers(rows, items, exact, 1, 1, 0).mean() for rows in tables]
     titles = [f"dense ({true[0]:.1f})"]
@@ -298,7 +298,7 @@ def _cell(values: np.ndarray) -> str:
 
 
 def main(words: list[str] | None = None) -> list[Ratio]:
-    """Prints the figures, and returns the ratios of standard errors; none of biases."""
+    """Print the figures, and return the ratios of standard errors; none of biases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=64, help="items with long answers (default 64)")
     parser.add_argument("--seeds", type=int, default=400, help="seeds (default 400)")

@@ -1,4 +1,4 @@
-"""How many mask bits another draw, another noise and the discount move: `python -m benchmarks.noise [--model SRC]`.
+"""Mask bits that another draw, another noise and the discount move: `python -m benchmarks.noise [--model SRC]`.
 
 Masks of Sink-Wanda's control (`wanda-noised`) at one sparsity, compared with those of another calibration seed, of the
 same text noised by another draw, of the other noise, and of Sink-Wanda itself; means over seeds, with their range.
@@ -14,7 +14,7 @@ from benchmarks.ratios import Ratio
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Prints the figures, and returns what the discount moves beside what another seed does."""
+    """Print the figures, and return what the discount moves beside what another seed does."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled", help="a diffusion model (default bundled)")
     parser.add_argument("--data", default="bundled", help="calibration text (default bundled)")

@@ -1,4 +1,4 @@
-"""What observing attention costs: a forward with the observer against the bare forward, alternating in one run.
+"""Cost of observing attention: a forward with the observer against the bare forward, alternating in one run.
 
 `python -m benchmarks.observing [--length 512] [--dtype float32] [--rounds 7]`: a random Llama of 98M parameters on the
 CPU.
@@ -42,7 +42,7 @@ TINY: dict[str, Any] = {
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Prints medians and the ratio of paired rounds, and returns it."""
+    """Print medians and the ratio of paired rounds, and return it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision")
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
 
 
 def cached_decoding(shape: dict[str, Any], rounds: int) -> Ratio:
-    """Writes and observes 8 blocks of 32 tokens, 8 steps each, after a prompt of 64. Raises where the texts differ."""
+    """Write and observe 8 blocks of 32 tokens, 8 steps each, after a prompt of 64. Raises where the texts differ."""
     register()
     config = blockwise.SDARConfig(
         **shape,

@@ -1,4 +1,4 @@
-"""How fast the pages answer on a large recording: 32 layers × 32 heads × 512 positions × 128 steps.
+"""Speed of the pages on a large recording: 32 layers × 32 heads × 512 positions × 128 steps.
 
 `python -m benchmarks.pages [--rounds 5]` makes a synthetic recording, opens it in the pages and moves the controls.
 It prints the median and largest time of each answer, and the memory of the process.
@@ -21,7 +21,7 @@ SHAPE = {"layers": 32, "heads": 32, "positions": 512, "steps": 128}
 
 
 def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, seed: int = 0) -> None:
-    """Writes a recording of random mass with a few strong positions, as float16."""
+    """Write a recording of random mass with a few strong positions, as float16."""
     from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory
     from analysis.recording.trajectory_file import save
     from analysis.sinks.token_states import mask_states
@@ -73,7 +73,7 @@ def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, s
 
 
 def main() -> None:
-    """Prints the figures."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="moves of each control (default 5)")
     options = parser.parse_args()
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def run(folder: Path, rounds: int) -> None:
-    """Opens the recording in each page and times every control."""
+    """Open the recording in each page and time every control."""
     from streamlit.testing.v1 import AppTest
 
     from analysis.sinks.metrics import HEAD_METRICS
@@ -123,7 +123,7 @@ def run(folder: Path, rounds: int) -> None:
     fresh = (round(1.3 * n % 6, 1) for n in itertools.count(1))
 
     def named(test: AppTest, name: str, values) -> list:
-        """Moves of the explorer, which tells the page of them by the address."""
+        """Return moves of the explorer, which reach the page through its address."""
 
         def move(value) -> AppTest:
             test.query_params[name] = str(value)

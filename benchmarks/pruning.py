@@ -1,4 +1,4 @@
-"""What sink-aware pruning costs here, against a plain implementation of the published procedure.
+"""Cost of sink-aware pruning, against a plain implementation of the published procedure.
 
 `python -m benchmarks.pruning [--rounds 3] [--vocabulary 8192] [--quick]`: random LLaDAs on the CPU, the procedures
 alternating in one run. It prints medians of paired rounds as tables: wall clock; CPU time of the process, which other
@@ -52,7 +52,7 @@ class Cost(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Prints a table for feature scores and one for sink-sparsegpt, and returns their ratios of wall clock.
+    """Print a table for feature scores and one for sink-sparsegpt, and return their ratios of wall clock.
 
     Raises AssertionError where masks differ.
     """
@@ -111,7 +111,7 @@ def random_text(model: LoadedModel, sequences: int, length: int, interval: int) 
 
 
 def compare_scores(model: LoadedModel, length: int, rounds: int) -> list[Ratio]:
-    """Prints the rows of one precision and length, feature scores of two noised rows, and returns their ratios."""
+    """Print the rows of one precision and length, feature scores of two noised rows, and return their ratios."""
     noised, discount, runner = random_text(model, 2, length, 30).noised, DiscountParams(), Resident(model)
     assert noised is not None
     procedures: dict[str, Callable[[], Any]] = {
@@ -150,8 +150,8 @@ def compare_scores(model: LoadedModel, length: int, rounds: int) -> list[Ratio]:
 
 
 def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int, sequences: int) -> list[Ratio]:
-    """Prints both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each, and
-    returns their ratios.
+    """Print both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each, and
+    return their ratios.
     """
     text = random_text(model, sequences, length, 5)
     prepared: list[Prepared] = []
@@ -218,7 +218,7 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
 
 
 def alternate(procedures: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[Cost]]:
-    """What each run took; every round runs them all, one after the other."""
+    """Return the cost of each run; every round runs them all, one after the other."""
     costs: dict[str, list[Cost]] = {name: [] for name in procedures}
     for _ in range(rounds):
         for name, procedure in procedures.items():
@@ -229,7 +229,7 @@ def alternate(procedures: dict[str, Callable[[], Any]], rounds: int) -> dict[str
 
 
 def extra_bytes(procedure: Callable[[], Any]) -> tuple[Any, int]:
-    """What it returns, and the most memory it held beyond what the process had before, by the kernel's own record.
+    """Return its result, and the most memory it held beyond what the process had before, by the kernel's own record.
 
     0 where the kernel keeps none.
     """
@@ -249,7 +249,7 @@ def _status_bytes(name: str) -> int:
 
 
 def _ratio(theirs: list[Cost], ours: list[Cost], index: int) -> float:
-    """How many times as long they took, the median of paired rounds."""
+    """Return how many times as long theirs took, the median of paired rounds."""
     return statistics.median(slow[index] / fast[index] for slow, fast in zip(theirs, ours, strict=True))
 
 

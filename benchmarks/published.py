@@ -120,7 +120,7 @@ def sparsegpt(
 def _add_to_hessian(
     hessians: dict[Place, torch.Tensor], seen: dict[str, int], weights: torch.Tensor, place: Place, states: torch.Tensor
 ) -> None:
-    """Keeps H = (2/n)·Σ XᵀX as the mean over the n sequences so far."""
+    """Update H = (2/n)·Σ XᵀX as the mean over the n sequences so far."""
     name = place[1]
     rows = states[0].float() * weights[:, None]
     if place not in hessians:

@@ -1,4 +1,4 @@
-"""How two ways of doing the same compare: what every benchmark gives beside what it prints."""
+"""Ratios between two ways of doing the same: what every benchmark returns beside what it prints."""
 
 import statistics
 from collections.abc import Sequence
@@ -31,6 +31,6 @@ def paired(what: str, of: str, numerators: Sequence[float], denominators: Sequen
 
 
 def ratios_of(name: str, flags: list[str]) -> list[Ratio]:
-    """Runs the benchmark of this name; here, since a process of its own finds nothing in a program's main file."""
+    """Run the benchmark of this name; here, since a process of its own finds nothing in a program's main file."""
     ratios: list[Ratio] = import_module(f"benchmarks.{name}").main(flags)
     return ratios

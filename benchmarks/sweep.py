@@ -1,4 +1,4 @@
-"""What a sweep saves by asking the dense model once: for statistics, which all sparsities of a text, a seed and a
+"""Savings of a sweep that asks the dense model once: for statistics, which all sparsities of a text, a seed and a
 discount share, and for attention mass, which all discounts share.
 
     python -m benchmarks.sweep [--samples 64 --seq-len 128 --method sink-wanda --sparsities 0.6,0.7 --thresholds 1,2,4]
@@ -23,7 +23,7 @@ from cache.stores import Stores
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Measures, prints, and returns how many times as fast both make a sweep."""
+    """Measure, print, and return how many times as fast both make a sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--seq-len", type=int, default=128)

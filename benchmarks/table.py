@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def rows_of(command: str, ratios: Iterable[Ratio], load: tuple[float, float]) -> list[Row]:
-    """What a benchmark gave today. load: the machine's, as it began and as it ended."""
+    """Return today's rows of a benchmark. load: the machine's, as it began and as it ended."""
     today, loads = time.strftime("%Y-%m-%d"), f"{load[0]:.1f}, {load[1]:.1f}"
     rows = []
     for ratio in ratios:

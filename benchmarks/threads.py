@@ -1,4 +1,4 @@
-"""What waiting costs: a pruning on the command line, alone and three at once, by how its threads wait for each other.
+"""Cost of waiting: a pruning on the command line, alone and three at once, by how its threads wait for each other.
 
 `python -m benchmarks.threads [--rounds 3] [--quick]`: real processes of `python -m analysis prune`; in every round each
 way of waiting runs once alone and once three times at the same time. It prints medians of paired rounds as ratios to
@@ -31,7 +31,7 @@ _CLEARED = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Prints the table, and returns its ratios. Raises CalledProcessError where a pruning fails."""
+    """Print the table, and return its ratios. Raises CalledProcessError where a pruning fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each (default 3)")
     parser.add_argument("--quick", action="store_true", help="very little text and one round: does everything run?")
@@ -63,7 +63,7 @@ def _name(count: int) -> str:
 
 
 def flags(quick: bool) -> list[str]:
-    """What is pruned, as flags of `prune`."""
+    """Return the pruning as flags of `prune`."""
     samples, length = ("2", "16") if quick else ("16", "128")
     return ["--method", "sink-wanda", "--samples", samples, "--seq-len", length, "--device", "cpu"]
 

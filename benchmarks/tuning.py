@@ -1,4 +1,4 @@
-"""How fast a setting of the discount is answered from stored statistics of the bundled model.
+"""Time to answer a setting of the discount from stored statistics of the bundled model.
 
 `python -m benchmarks.tuning [--rounds 5] [--samples 32]` stores statistics as the tuning page does by default, then
 times the setting's masks, errors and shifts, for one layer and for the whole model, beside one pass of the exact path.
@@ -18,7 +18,7 @@ from cache.stores import Stores
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
-    """Prints the figures, and returns how many settings take as long as the exact scores of one."""
+    """Print the figures, and return how many settings take as long as the exact scores of one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="settings tried (default 5)")
     parser.add_argument("--samples", type=int, default=32, help="calibration sequences of 64 tokens (default 32)")

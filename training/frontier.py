@@ -40,7 +40,7 @@ MOST_BYTES = 2**18  # of the repository
 
 
 def main(spec: SweepSpec = SPEC) -> int:
-    """Sweeps and writes the example. Returns 1 where a part failed."""
+    """Sweep and write the example. Returns 1 where a part failed."""
     store = Store()
     engine = Engine(store, devices=devices_for(spec.models), alone=True)
     try:

@@ -1,4 +1,4 @@
-"""What the model cards report of one bundled model: accuracy, the cost of pruning, and how its sinks move.
+"""Measurements of one bundled model for its card: accuracy, the cost of pruning, and how its sinks move.
 
 Every function returns plain JSON. Multiple-choice answers are scored by log-likelihood, as lm-eval's `acc` does.
 """
@@ -61,7 +61,7 @@ def read_items(task: str, split: str) -> list[dict[str, Any]]:
 
 
 def correct(model: LoadedModel, task: str, split: str, limit: int | None = None) -> np.ndarray:
-    """Which items of a multiple-choice task the model answers right, bool (N,)."""
+    """Flag the items of a multiple-choice task that the model answers right, bool (N,)."""
     items = read_items(task, split)[:limit]
     requests = [
         Request(token_ids(model, item["context"], True), token_ids(model, " " + choice, False), task)
@@ -74,7 +74,7 @@ def correct(model: LoadedModel, task: str, split: str, limit: int | None = None)
 
 
 def solved(model: LoadedModel, split: str, limit: int | None = None) -> np.ndarray:
-    """Which word problems the model answers right with text it writes itself, bool (N,)."""
+    """Flag the word problems that the model answers right with text it writes itself, bool (N,)."""
     items = read_items("problems", split)[:limit]
     prompts = [token_ids(model, item["context"], True) for item in items]
     right = np.zeros(len(items), bool)
@@ -217,7 +217,7 @@ class Scored:
 
 
 def summary(scored: Sequence[Scored], clusters: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Accuracies and paired differences with their intervals. clusters: the key of every item (N,), by task."""
+    """Summarize accuracies and paired differences with intervals. clusters: the key of every item (N,), by task."""
     by_model = {(model.method, model.sparsity): model.right for model in scored}
     of_tasks = list(clusters.values())
     rows = [
@@ -248,7 +248,7 @@ def summary(scored: Sequence[Scored], clusters: dict[str, np.ndarray]) -> dict[s
 
 
 def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
-    """Where the model's sinks are and how they move, on `PROMPTS` prompts, as a set of recordings shows it.
+    """Measure where the model's sinks are and how they move, on a set of recordings of `PROMPTS` prompts.
 
     Estimates are [value, low, high]; lists of them are by scope: every layer, then all layers together.
     """

@@ -66,7 +66,7 @@ def run_measurements(kind: str, split: str, limit: int | None, pair: Path = BUND
 
 
 def measure_sinks(kind: str) -> None:
-    """Measures the sinks of one model anew. Raises FileNotFoundError where nothing else was measured of its weights."""
+    """Measure the sinks of one model anew. Raises FileNotFoundError where nothing else was measured of its weights."""
     from analysis.models.load import load
     from analysis.specs import ModelSpec
     from training import measure
@@ -118,7 +118,7 @@ def _training(kind: str, training: Numbers, size: int) -> str:
 
 
 def _budget(kind: str) -> str:
-    """How the two runs compare: the same stream of batches, and how much of it each was given."""
+    """Compare the two runs: the same stream of batches, and how much of it each was given."""
     training, twin = read(kind, TRAINING), read(_OTHER[kind], TRAINING)
     text = f"Its twin, the {_OTHER[kind]} model, has the same blocks and the same stream of batches"
     if training is None or twin is None:
@@ -130,7 +130,7 @@ def _budget(kind: str) -> str:
 
 
 def _names(measured: Numbers, kind: str) -> str:
-    """How well the model copies a name it has seen."""
+    """Say how well the model copies a name it has seen."""
     names = measured["names"]
     seen = "everything else" if kind == "diffusion" else "what is to its left"
     return (
@@ -160,7 +160,7 @@ def _dense(measured: Numbers) -> str:
 
 
 def _few_clusters(measured: Numbers) -> str:
-    """Which tasks are short of combinations, and what that means."""
+    """Name the tasks that are short of combinations, and say what that means."""
     few = {task: value for task, value in measured["pruning"]["effective_clusters"].items() if value < ENOUGH_CLUSTERS}
     if not few:
         return ""
@@ -208,7 +208,7 @@ LEAST_PORTION = 0.1  # of a layer's sinks, for a kind to be named
 
 
 def _sinks(measured: Numbers) -> str:
-    """Where the sinks are: a row for each layer, and one for all together."""
+    """Tabulate where the sinks are: a row for each layer, and one for all together."""
     rows = []
     for scope, name in enumerate(measured["scopes"]):
         portions = [(portion or [0.0])[0] for portion in measured["portions"][scope]]
@@ -224,7 +224,7 @@ def _sinks(measured: Numbers) -> str:
 
 
 def _moves(measured: Numbers) -> str:
-    """How the sinks of all layers together move, beside the nulls."""
+    """Tabulate how the sinks of all layers together move, beside the nulls."""
     nulls = [name for name in next(iter(measured["moves"].values())) if name != "trained"]
     rows = [
         [title, *(number(measured["moves"][name][which][-1], digits) for which in ("trained", *nulls))]
@@ -234,7 +234,7 @@ def _moves(measured: Numbers) -> str:
 
 
 def _said(measured: Numbers) -> str:
-    """What lies beyond the nulls, a line each."""
+    """List what lies beyond the nulls, a line each."""
     return "\n".join(f"- {sentence}" for sentence in measured["words"] or ["Nothing lies beyond its nulls."])
 
 
@@ -339,7 +339,7 @@ What lies beyond the nulls. {sampled["noise"]}
 
 
 def write() -> None:
-    """Writes the README.md of each model that has been measured."""
+    """Write the README.md of each model that has been measured."""
     for kind, folder in FOLDERS.items():
         if read(kind, MEASUREMENTS) is not None and read(kind, TRAINING) is not None:
             (folder / "README.md").write_text(card(kind), encoding="utf-8")

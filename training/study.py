@@ -16,7 +16,7 @@ MOST_BYTES = 6 * 2**20  # of the repository
 
 
 def main() -> int:
-    """Studies the bundled pair at the quick size and writes the example. Returns 1 where a part failed."""
+    """Study the bundled pair at the quick size and write the example. Returns 1 where a part failed."""
     store = Store()
     engine = Engine(store, alone=True)
     try:

@@ -204,13 +204,13 @@ def _number(text: str) -> int | None:
 
 
 def _comparable(first: str, second: str) -> bool:
-    """Numbers are offered beside near ones; anything else beside anything of its pool."""
+    """Return True if both are near numbers, or one is no number: then anything goes with anything of its pool."""
     left, right = _number(first.strip()), _number(second.strip())
     return left is None or right is None or abs(left - right) <= _NEAR // 2
 
 
 def write(out: Path, seed: int = 0) -> None:
-    """Writes every task's JSONL files."""
+    """Write every task's JSONL files."""
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         for name in TASKS:

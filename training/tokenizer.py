@@ -44,7 +44,7 @@ _MULTIPLE = 16  # the vocabulary is cut to a multiple of this, which matrix prod
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Counts the pieces of generated text and makes a Unigram tokenizer with byte fallback of them.
+    """Count the pieces of generated text and make a Unigram tokenizer with byte fallback of them.
 
     A whole word always beats its letters, since each piece more costs a factor. Encoding a single text puts [BOS]
     in front. [MASK] swallows the space before it, as words do.

@@ -62,7 +62,7 @@ class Recipe:
 
 @dataclass
 class TrainingProgress:
-    """What a checkpoint remembers beside weights and optimizers.
+    """State in a checkpoint beside weights and optimizers.
 
     seconds, cpu_seconds: wall and processor time of the training steps, without the compilation of the first of each
     row length. cpu_seconds over threads is the time the run takes on an idle machine.
@@ -238,7 +238,7 @@ def train(
     tokens_a_batch: int = TOKENS,
     mixed: bool = False,
 ) -> dict[str, Any]:
-    """Trains one model on `budget` tokens, in whole batches, and saves it in `out` as a bf16 checkpoint.
+    """Train one model on `budget` tokens, in whole batches, and save it in `out` as a bf16 checkpoint.
 
     Returns and writes what the model card reports. mixed: see `loss_of`.
     """
@@ -342,7 +342,7 @@ def _save_checkpoint(
 
 
 def export(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Writes config, bf16 weights (under the authors' names for LLaDA), tokenizer and generation config."""
+    """Write config, bf16 weights (under the authors' names for LLaDA), tokenizer and generation config."""
     nn.Module.to(network, torch.bfloat16)
     config = network.config
     network.generation_config = GenerationConfig(

@@ -1,4 +1,4 @@
-"""What the pair was built to show, whether it does, and in how many trainings from other seeds."""
+"""Claims that the pair was built to show, whether it does, and in how many trainings from other seeds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -156,7 +156,7 @@ _ROWS: dict[str, Callable[[Numbers, Numbers], str]] = {
         measured["sinks"]["moves"][VARIANCE]["trained"][-1], 4
     ),
 }
-"""What a table of trainings says of one model of each pair."""
+"""Rows of a table of trainings, for one model of each pair."""
 
 
 def _at_knee(measured: Numbers) -> list[float]:

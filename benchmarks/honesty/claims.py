@@ -52,7 +52,7 @@ def held(sets: Sets) -> list[Row]:
 
 
 def one(number: int, prompts: int, tokens: int) -> Outcome:
-    """Whether any claim holds, or holds weakly, for the models of a seed; by claim as well."""
+    """Return whether any claim holds, or holds weakly, for the models of a seed; by claim as well."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         sources = {name: drawn(name, folder / name, number) for name in _SIZES}
@@ -95,7 +95,7 @@ def drawn(name: str, folder: Path, seed: int) -> str:
 
 
 def measured(spec: ClaimsSpec, folder: Path) -> Found:
-    """What a run of the claims finds without its sweep."""
+    """Run the claims without their sweep."""
     found: dict[str, Any] = {}
     for name, children in claim_children(spec).items():
         for child in children:

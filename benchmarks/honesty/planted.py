@@ -157,7 +157,7 @@ def score(seed: int, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def make(folder: Path, seeds: Sequence[int], file: Path = FILE) -> None:
-    """Scores every seed that is not there yet, and writes the file."""
+    """Score every seed that is not there yet, and write the file."""
     every = []
     for seed in seeds:
         done = folder / f"seed-{seed}.npz"
@@ -177,7 +177,7 @@ def make(folder: Path, seeds: Sequence[int], file: Path = FILE) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Makes the scores in a folder."""
+    """Make the scores in a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=SEEDS)

@@ -181,7 +181,7 @@ def simulated(rng: np.random.Generator, seeds: int, clusters: Sequence[np.ndarra
 
 
 def make(folder: Path, file: Path = FILE) -> None:
-    """Writes the scores of a sweep that is done."""
+    """Write the scores of a sweep that is done."""
     from analysis.command_line.written_sweep import point_file, summary_in
     from analysis.evaluation.items_file import DOCUMENTS
     from analysis.evaluation.sweep_scores import read_scores, settings
