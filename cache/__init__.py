@@ -1,1 +1,1 @@
-"""The disk store: its format (`disk`), opening it (`opening`), names by content (`keys`), what is kept (`store`)."""
+"""The disk store: its format (`disk`), opening it (`opening`), content keys (`keys`) and its contents (`store`)."""

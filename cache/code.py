@@ -1,8 +1,8 @@
-"""The version of the code that computes a result: it changes with what that code does, and with nothing else.
+"""Version of the code that computes a result: it changes when that code's behaviour changes, and only then.
 
-A version is a digest of the modules that a job imports, lazily or not, and of the data that ships with them. Comments,
-docstrings, messages and sentences are left out, and so are rooms that compute no number. Modules are read, not
-imported, so that asking costs no torch; what was read is kept beside Python's own cache, by the time of each file.
+A version is a digest of the modules that a job imports, lazily or not, and of the data that ships with them. It leaves
+out comments, docstrings, messages, sentences and packages that compute no number. Modules are parsed, not imported, so
+that no torch is loaded; what was parsed is cached beside Python's bytecode, by each file's time.
 """
 
 import ast
@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 PACKAGE = "analysis"
-# Rooms and modules that no stored number depends on: pictures, sentences, who may ask, types of summaries.
+# Packages and modules that no stored number depends on: figures, sentences, permissions, types of summaries.
 NO_NUMBERS = (
     "analysis.command_line",
     "analysis.engine",
@@ -38,7 +38,7 @@ NO_NUMBERS = (
 )
 # No worker runs these.
 _UNREAD = ("analysis.command_line", "analysis.exhibits", "analysis.figures", "analysis.study")
-_TEXT_IS_DATA = "analysis.bundled"  # its sentences are what models read
+_TEXT_IS_DATA = "analysis.bundled"  # models read its sentences
 _DATA = {".yaml", ".jsonl"}  # tasks and items that ship with the code
 _TOLD = {"log", "progress"}  # methods whose strings are shown to people
 _WORDS_OF_PARAMETERS = slice(1, 3)  # of `parameter(default, title, help, ...)`
@@ -46,8 +46,9 @@ _WORDS = {"axis", "caveat", "formula", "help", "note", "sentence", "source", "ti
 
 
 class _Module(BaseModel):
-    """What a file says. digest: of what it does. imports: (module, name or "") in its order. exports: where a
-    package's names come from, as (module, name)."""
+    """Parsed contents of a file. digest: of its behaviour. imports: (module, name or "") in order. exports: the origin
+    of each name of a package, as (module, name).
+    """
 
     digest: str
     imports: list[tuple[str, str]] = []
@@ -55,14 +56,14 @@ class _Module(BaseModel):
 
 
 class _Known(BaseModel):
-    """What was read of files before, by their paths, with their times and sizes. reader: digest of this module."""
+    """Files parsed earlier, by path, with their times and sizes. reader: digest of this module."""
 
     reader: str
     files: dict[str, tuple[int, int, _Module]] = {}
 
 
 class Code:
-    """The code below `root` as it is when this is made: what changes later belongs to another run of the program."""
+    """The code below `root` at the time this is constructed; later changes belong to another run of the program."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -72,9 +73,10 @@ class Code:
         self._run_by_workers = frozenset(self._modules)
 
     def version(self, *entries: str) -> str:
-        """16 hex digits for what these modules run; without one, for all that workers run.
+        """Return 16 hex digits for the code these modules run; without any, for the code all workers run.
 
-        A module outside the package counts with what it imports of it. Raises ValueError for an unknown one inside.
+        A module outside the package counts with its imports from the package. Raises ValueError for an unknown one
+        inside.
         """
         names = self.closure(*entries) if entries else self._run_by_workers
         digest = hashlib.sha256()
@@ -87,9 +89,9 @@ class Code:
         return digest.hexdigest()[:16]
 
     def closure(self, *entries: str) -> set[str]:
-        """The modules that these import, inside functions and for type checkers too, and those that they import.
+        """Return these modules and all they import, also inside functions and for type checkers.
 
-        What a package re-exports is where it comes from: asking for one name does not bring all of its neighbours.
+        A re-exported name counts as its origin: importing one name of a package does not bring in its neighbours.
         """
         found: set[str] = set()
         left = list(entries)
@@ -103,7 +105,7 @@ class Code:
         return found
 
     def _home(self, module: str, name: str) -> str:
-        """The module that holds a name, or "" for one outside the package."""
+        """Return the module that defines a name, or "" for one outside the package."""
         if not _is_in(module, (PACKAGE,)):
             return ""
         if name and f"{module}.{name}" in self._modules:
@@ -120,7 +122,7 @@ class Code:
         return self._modules[name]
 
     def _package_of(self, data: str) -> str:
-        """The nearest package above a data file."""
+        """Return the nearest package above a data file."""
         folder = Path(data).parent
         while folder.parts and not (self.root / folder / "__init__.py").is_file():
             folder = folder.parent
@@ -163,10 +165,10 @@ def _code() -> Code:
 
 @lru_cache(maxsize=256)
 def code_version(*modules: str) -> str:
-    """The version of the code that computes a result: of these modules and all that they import.
+    """Return the version of the code in these modules and all that they import.
 
-    A stored result never outlives its code, and outlives a change of anything else. Without a module: of all that
-    workers run, by which a server and its workers are compared.
+    A stored result never outlives its code, but survives changes elsewhere. Without a module, cover all that workers
+    run; servers and workers compare this.
     """
     return _code().version(*modules)
 
@@ -179,7 +181,7 @@ def _name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-# --- what a file says ---------------------------------------------------------------------------------------------
+# --- contents of a file -------------------------------------------------------------------------------------------
 
 
 def _read_file(path: Path, name: str) -> _Module:
@@ -188,7 +190,7 @@ def _read_file(path: Path, name: str) -> _Module:
 
 
 def read_module(content: bytes, name: str) -> _Module:
-    """What the source of a module says. Source that is no Python counts by its bytes and imports nothing."""
+    """Parse the source of a module. Source that is not valid Python is digested as bytes and imports nothing."""
     try:
         tree = _parsed(content)
     except (SyntaxError, ValueError):
@@ -216,7 +218,7 @@ def read_module(content: bytes, name: str) -> _Module:
 def _parsed(content: bytes) -> ast.Module:
     try:
         return ast.parse(content)
-    except SystemError:  # its depth is counted for all threads together (CPython issue 106905)
+    except SystemError:  # the recursion depth is counted for all threads together (CPython issue 106905)
         return ast.parse(content)
 
 
@@ -225,9 +227,9 @@ def _digest(content: bytes) -> str:
 
 
 def _say(node: Any, said: list[str], text_is_data: bool) -> None:
-    """Adds to `said` what a syntax tree does: its nodes and constants without positions, and without words for people.
+    """Append a syntax tree's behaviour to `said`: nodes and constants without positions or text meant for people.
 
-    Fields that are empty are passed over, so that versions of Python that know more of them say the same.
+    Empty fields are skipped, so that Python versions which add fields give the same result.
     """
     if isinstance(node, list):
         said.append("[")
@@ -259,7 +261,7 @@ def _say(node: Any, said: list[str], text_is_data: bool) -> None:
 
 
 def _without_words(call: ast.Call, field: str, value: Any) -> Any:
-    """The arguments of a call without those that only people read."""
+    """Return the arguments of a call without those that only people read."""
     called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if field == "args" and called == "parameter":
         words = range(*_WORDS_OF_PARAMETERS.indices(len(value)))
@@ -280,19 +282,20 @@ def _shape(node: ast.JoinedStr) -> str:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a string is a sentence or a part of one: four words, or two that end with a stop. Templates are none, and
-    neither are texts of several lines, such as prompts."""
+    """Return True for a sentence or part of one: four words, or two that end with a stop. Templates and texts of
+    several lines, such as prompts, are not prose.
+    """
     if " " not in text or "\n" in text or "{{" in text or "{%" in text:
         return False
     words = len(re.findall(r"[^\W\d_]{2,}", text))
     return words >= 4 or (words >= 2 and text.rstrip()[-1:] in tuple(".!?:;"))
 
 
-# --- what was read before -----------------------------------------------------------------------------------------
+# --- cache of parsed files ----------------------------------------------------------------------------------------
 
 
 def _place_of_cache(package: Path) -> Path:
-    """Beside the package's compiled modules."""
+    """Return a path beside the package's compiled modules."""
     return Path(importlib.util.cache_from_source(str(package / "code.py"))).with_suffix(".json")
 
 
@@ -310,7 +313,7 @@ def _read_known(place: Path) -> _Known:
 
 
 def _keep(known: _Known, place: Path) -> None:
-    """A place that cannot be written costs the next program a second, no more."""
+    """Write the cache. If that fails, the next program spends a second more."""
     if sys.dont_write_bytecode:
         return
     new = place.with_name(f".{place.name}.{os.getpid()}")

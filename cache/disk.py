@@ -1,7 +1,7 @@
-"""The format on disk: text and bytes only. No pickle is ever written or read.
+"""On-disk format: text and bytes only. No pickle is ever written or read.
 
-diskcache pickles what it does not know, and its JSONDisk still unpickles a hostile row (mode 4, or a key with
-raw = 0), which runs code. This subclass refuses both, and file names that leave the store's folder.
+diskcache pickles types it does not know, and its JSONDisk still unpickles a hostile row (mode 4, or a key with raw =
+0), which runs code. This subclass refuses both, and file names that point outside the store's folder.
 """
 
 import os
@@ -14,11 +14,14 @@ from diskcache.core import MODE_BINARY, MODE_RAW, MODE_TEXT, UNKNOWN
 
 
 class RefusedRow(ValueError):
-    """A row that this store never writes: it was put there by something else and is not opened."""
+    """Row that this store never writes: something else put it there, and it is not opened."""
 
 
 class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Keys are text; values are text, bytes or files. Everything else raises TypeError, or RefusedRow on reading."""
+    """Disk whose keys are text and whose values are text, bytes or files.
+
+    Anything else raises TypeError on writing, RefusedRow on reading.
+    """
 
     def put(self, key: Any) -> tuple[str, bool]:
         if type(key) is not str:
@@ -41,8 +44,8 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         return row
 
     def _linked(self, file: BufferedReader, key: Any) -> tuple[int, int, str, None] | None:
-        """The row of a file that got a second name in the store, where no byte of it is copied; None where it cannot:
-        on another disk, or where the file has more names than the one that its giver removes.
+        """Hard-link a file into the store without copying and return its row, or None where that is impossible: on
+        another disk, or for a file with further links.
         """
         name, path = self.filename(key, file)
         stat = os.fstat(file.fileno())

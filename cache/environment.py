@@ -1,6 +1,6 @@
-"""Every environment variable that SinkScope reads, in one table: what it means and what it may hold.
+"""Every environment variable that SinkScope reads, in one table: its meaning and permitted values.
 
-It lies beside the store, which reads some of them and stands on the ground.
+The table sits in the cache package, which reads some of them and imports nothing above it.
 """
 
 import os
@@ -15,13 +15,14 @@ from cache.sizes import parse_size
 
 
 class VariableError(ValueError):
-    """A variable holds what it may not. The message names it and says what was expected."""
+    """Invalid value of a variable. The message names the variable and says what was expected."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable. read: its text as a value; raises ValueError for a text that is none. default: what holds without
-    it, in words. shared: others read it too, and what it means is theirs."""
+    """One variable. read: parses its text; raises ValueError if invalid. default: the value when unset, in words.
+    shared: other programs define and read it too.
+    """
 
     name: str
     meaning: str
@@ -39,7 +40,7 @@ def _positive_size(text: str) -> int:
 
 
 def _wire_limit(text: str) -> int:
-    """A number without a unit counts MiB, as it always has."""
+    """Parse a size; a number without a unit is in MiB, as it always was."""
     try:
         return _positive_size(f"{float(text)} MiB")
     except ValueError:
@@ -47,7 +48,7 @@ def _wire_limit(text: str) -> int:
 
 
 def _folder(text: str) -> Path:
-    """What is there, the store looks at: a verb that needs none may run without it."""
+    """Parse a folder, which need not exist: only the store checks that."""
     try:
         path = Path(text).expanduser().absolute()
         path.exists()
@@ -71,7 +72,7 @@ def _devices(text: str) -> list[str]:
 
 
 def _threads(text: str) -> int:
-    counts = [int(part) for part in text.split(",")]  # one for each level of nesting; torch takes the first
+    counts = [int(part) for part in text.split(",")]  # one per nesting level; torch uses the first
     if min(counts) < 1:
         raise ValueError(f"'{text}' is no number of threads.")
     return counts[0]
@@ -101,8 +102,9 @@ def _hub_ids(text: str) -> tuple[str, ...]:
 
 
 class VisitorLimits(NamedTuple):
-    """What each visitor of a shared server may ask. jobs: that run or wait; characters: of the texts of one job; steps:
-    and new tokens of one job; disk: bytes of what their jobs left."""
+    """Limits for each visitor of a shared server. jobs: running or queued; characters: in the texts of one job; steps:
+    and new tokens of one job; disk: bytes left by their jobs.
+    """
 
     jobs: int = 8
     characters: int = 20_000
@@ -111,7 +113,7 @@ class VisitorLimits(NamedTuple):
 
 
 def _visitor_limits(text: str) -> VisitorLimits:
-    given = dict(part.split("=", 1) for part in text.split())  # ValueError for a part without a sign
+    given = dict(part.split("=", 1) for part in text.split())  # ValueError for a part without "="
     if not set(given) <= set(VisitorLimits._fields):
         raise ValueError(f"'{text}' names another limit.")
     numbers = {name: parse_size(value) if name == "disk" else int(value) for name, value in given.items()}
@@ -274,13 +276,13 @@ VARIABLES: dict[str, Variable] = {
         Variable("HF_ENDPOINT", "A mirror of the hub.", "an address", str, "https://huggingface.co", shared=True),
     )
 }
-"""By name. Those of others are here because SinkScope goes by them."""
+"""By name. Other programs' variables are listed because SinkScope honours them."""
 
 
 def value(name: str) -> Any:
-    """What a variable of the table holds, as its row reads it; None where it is not set or empty.
+    """Return the parsed value of a variable in the table; None if it is unset or empty.
 
-    Raises VariableError for what the row does not take.
+    Raises VariableError for an invalid value.
     """
     row = VARIABLES[name]
     text = os.environ.get(name, "").strip()
@@ -294,7 +296,7 @@ def value(name: str) -> Any:
 
 
 def problems() -> list[str]:
-    """A sentence for every variable that holds what it may not. Every door asks this first."""
+    """Return a sentence for each variable with an invalid value. Every entry point calls this first."""
     sentences = []
     for name in VARIABLES:
         try:

@@ -1,5 +1,5 @@
-"""The format of a store, stamped beside its databases: an older store is brought up to this version's, and one that a
-newer version wrote is left alone.
+"""Format of a store, stamped beside its databases. An older store is migrated; one that a newer version wrote is left
+untouched.
 """
 
 import contextlib
@@ -11,12 +11,13 @@ from pathlib import Path
 from cache.opening import StoreError
 
 STAMP = "format.json"
-FOLDER_ROW = "folder:"  # rows that say where a kept folder lies
+FOLDER_ROW = "folder:"  # rows that hold the place of a kept folder
 
 
 def _relative_places(name: str, text: str, shared: Path) -> str:
-    """0 to 1: a folder in `kept` is stored relative to `shared`, so that the store can be moved. One that lay in a
-    store that was moved since is found by its key."""
+    """Migrate 0 to 1: store folders in `kept` relative to `shared`, so that the store can be moved. A folder of a store
+    that was moved since is found by its key.
+    """
     if not name.startswith(FOLDER_ROW):
         return text
     row = json.loads(text)
@@ -33,15 +34,16 @@ def _relative_places(name: str, text: str, shared: Path) -> str:
 
 
 STEPS: tuple[Callable[[str, str, Path], str], ...] = (_relative_places,)
-"""(name of a row, its text, where workers' files meet) -> the text in the next format, from format 0 on. Each leaves a
-row that is in the next format already as it is, so that one cut off is done again."""
+"""(row name, row text, folder shared with workers) -> text in the next format, from format 0 on. Each leaves a row that
+is already in the next format unchanged, so that an interrupted migration can be repeated.
+"""
 FORMAT = len(STEPS)
 
 
 def format_of(root: Path) -> int:
-    """The format of the store in `root`; 0 without a readable stamp, since the first stores had none.
+    """Return the format of the store in `root`; 0 without a readable stamp, since the first stores had none.
 
-    Raises StoreError for a format that this version does not know, and for a stamp that may not be read.
+    Raises StoreError for a format newer than this version's and for a stamp that cannot be read.
     """
     try:
         stamped = json.loads((root / STAMP).read_text(encoding="utf-8"))["format"]
@@ -62,7 +64,7 @@ def format_of(root: Path) -> int:
 
 
 def brought_up(rows: Mapping[str, str], stamped: int, shared: Path) -> dict[str, str]:
-    """Those rows that are other ones in this version's format. A row that cannot be read is none of them: it stays."""
+    """Return the rows that differ in this version's format, migrated. Rows that cannot be read stay as they are."""
     changed = {}
     for name, text in rows.items():
         now = text
@@ -75,8 +77,7 @@ def brought_up(rows: Mapping[str, str], stamped: int, shared: Path) -> dict[str,
 
 
 def stamp(root: Path) -> None:
-    """Says that a store is in this version's format. A disk that takes no stamp is no failure: it is looked at again
-    when the store is opened next."""
+    """Mark a store as being in this version's format. If the stamp cannot be written, the next opening tries again."""
     new = root / f".{STAMP}.{os.getpid()}"
     with contextlib.suppress(OSError):
         new.write_text(json.dumps({"format": FORMAT}), encoding="utf-8")

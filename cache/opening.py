@@ -1,4 +1,4 @@
-"""Opening a cache's folder: what cannot be opened is told in a sentence, what is damaged is set aside."""
+"""Open a cache's folder: explain in a sentence why one cannot be opened, and set damaged ones aside."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ from diskcache.core import MODE_BINARY
 
 from cache.disk import PlainDisk, RefusedRow
 
-SHORTEST = 512  # bytes of a database, its smallest page
-_BEYOND = 2000  # row numbers without a readable row after which no more are looked for
+SHORTEST = 512  # bytes of the smallest possible database, one page
+_BEYOND = 2000  # stop after this many row numbers without a readable row
 _FIELDS = "key, raw, mode, filename, value, expire_time"
 
 
 def salvage(aside: Path, database: str, cache: diskcache.Cache) -> int:
-    """Copies every row that can be read of the database in `aside` into a cache; returns how many."""
+    """Copy every readable row of the database in `aside` into `cache`; return their number."""
     disk, kept = PlainDisk(str(aside)), 0
     for key, raw, mode, filename, value, _ in _rows(aside / database):
         try:
@@ -35,9 +35,9 @@ def salvage(aside: Path, database: str, cache: diskcache.Cache) -> int:
 
 
 def _rows(database: Path) -> Iterator[tuple[Any, ...]]:
-    """The rows by their numbers, those passed over whose pages cannot be read.
+    """Yield the rows in order of row number, skipping those on unreadable pages.
 
-    Of a file that is shorter than any database nothing is asked: SQLite would remove the log beside it.
+    A file shorter than any database is not queried: SQLite would remove the log beside it.
     """
     if not database.is_file() or database.stat().st_size < SHORTEST:
         return
@@ -69,11 +69,11 @@ _ADVICE = "Set SINKSCOPE_HOME to a folder that you can write, or put this one ri
 
 
 class StoreError(OSError):
-    """The store cannot be used. The message says what is wrong and what to do."""
+    """Error raised when the store cannot be used. The message says what is wrong and what to do."""
 
 
 def make_folder(folder: Path, private: bool) -> None:
-    """Makes a folder, mode 0700 if `private` or new. Raises StoreError where it is none or may not be written."""
+    """Create a folder, with mode 0700 if `private` or new. Raises StoreError if it is not a folder or not writable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if private:
@@ -89,13 +89,12 @@ def make_folder(folder: Path, private: bool) -> None:
 def open_cache(
     folder: Path, what: str, thorough: bool = True, on_damage: Callable[[], None] | None = None, **settings: Any
 ) -> tuple[diskcache.Cache, str]:
-    """The cache in `folder`, made if need be; and a sentence where a damaged one was set aside for it, or "". What can
-    still be read of that is copied.
+    """Open or create the cache in `folder`; return it and a sentence if a damaged one was set aside, otherwise "".
 
-    what: what it holds, for that sentence. thorough: reads the whole database, not only its first pages. on_damage: is
-    called before one is set aside. A database of no bytes or without tables is damaged: SQLite would take it for a new
-    one. Raises StoreError where it can neither be opened nor set
-    aside.
+    The readable rows of a damaged cache are copied. what: its contents, for that sentence. thorough: check the whole
+    database, not only its first pages. on_damage: called before a cache is set aside. An empty file or a database
+    without tables counts as damaged: SQLite would take it for a new one. Raises StoreError if the cache can neither be
+    opened nor set aside.
     """
     damage = _damage(folder / DATABASE, thorough)
     if damage:
@@ -122,8 +121,7 @@ def open_cache(
 
 
 def _damage(database: Path, thorough: bool) -> str:
-    """What is wrong with a database, or "" for one that is whole or not there. Raises StoreError where it cannot be
-    read."""
+    """Describe the damage to a database; "" if it is intact or missing. Raises StoreError if it cannot be read."""
     try:
         if not os.path.lexists(database):
             return ""
@@ -154,7 +152,7 @@ def _damage(database: Path, thorough: bool) -> str:
 
 
 def _stays_empty(database: Path) -> bool:
-    """Whether it has no bytes, and nobody is about to write the first."""
+    """Return True if the file is empty and nobody is about to write to it."""
     deadline = time.monotonic() + _EMPTY_PATIENCE
     while database.stat().st_size == 0:
         if time.monotonic() > deadline:
@@ -164,7 +162,7 @@ def _stays_empty(database: Path) -> bool:
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
-    """The tables of a database, once they are ours or nobody is about to make them so."""
+    """Return the tables of a database, waiting briefly in case another process is still creating them."""
     deadline = time.monotonic() + _EMPTY_PATIENCE
     while True:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
@@ -174,7 +172,7 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
 
 
 def _set_aside(folder: Path) -> Path:
-    """Gives the whole folder another name, as a database's rows and files belong together."""
+    """Rename the whole folder, since a database's rows and files belong together."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = (folder.with_name(f"{folder.name}-damaged-{stamp}-{number}") for number in range(1, 1000))
     aside = next(name for name in names if not name.exists())

@@ -1,8 +1,8 @@
-"""Which programs use a store, on this machine, in other containers and on other hosts; and which of them is its server.
+"""Programs that use a store, on this machine, in other containers and on other hosts, and the one that is its server.
 
-Each writes a file of its own every few seconds. Whether one elsewhere still runs is told by whether its file changes
-while one looks, never by clocks, which differ and go back; of one on this machine the process is asked. Process ids of
-other containers mean nothing here, so a machine is a host, its boot and its space of process ids.
+Each program rewrites a file of its own every few seconds. A program elsewhere is running if its file changes during
+observation; clocks, which differ and run backwards, are not used. On this machine the process itself is checked.
+Process ids of other containers mean nothing here, so a machine is a host, its boot and its pid namespace.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ import psutil
 from cache.opening import StoreError
 
 BEAT = 2.0  # seconds between signs of life
-PATIENCE = 20.0  # seconds without one after which a program elsewhere is taken for gone
+PATIENCE = 20.0  # seconds without one after which a program elsewhere counts as gone
 LOCK = "server.lock"
 _LOOK = 0.2  # seconds between looks
 
 
 def machine() -> str:
-    """A name of this host, its boot and its space of process ids, in letters that a file's name can hold."""
+    """Return a name of this host, its boot and its pid namespace, in letters valid in a file name."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8])
@@ -36,15 +36,14 @@ def machine() -> str:
 
 
 def this_process() -> str:
-    """A name of this process for good: process ids are used again."""
+    """Return a unique name of this process, since process ids are reused."""
     return f"{machine()}_{os.getpid()}@{_began(os.getpid())}"
 
 
 def _began(pid: int) -> str:
-    """When a process began, which tells it from others of its id. Raises psutil.Error where there is none.
+    """Return the start time of a process, which tells it from others with its id. Raises psutil.Error if there is none.
 
-    On Linux in ticks since the machine's boot: the time of day of the boot, from which psutil reckons, changes as the
-    clock is set.
+    On Linux in ticks since boot: the boot's time of day, from which psutil computes it, shifts when the clock is set.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -58,12 +57,12 @@ def _time_of_day(pid: int) -> str:
 
 
 def host_of(owner: str) -> str:
-    """The machine in an owner's name; this one for names without."""
+    """Return the machine in an owner's name, or this machine if it names none."""
     return owner.rpartition("_")[0] if "_" in owner else machine()
 
 
 def runs_here(owner: str) -> bool:
-    """Whether the process of an owner of this machine runs."""
+    """Return True if the process of an owner on this machine is running."""
     process = owner.rpartition("_")[2].partition("#")[0]
     pid, _, began = process.partition("@")
     try:
@@ -74,19 +73,19 @@ def runs_here(owner: str) -> bool:
 
 
 class Presence:
-    """The sign of life of one program at a store, and what it sees of the others. Its thread ends with `leave`.
+    """Heartbeat of one program at a store, and its view of the others. Its thread ends with `leave`.
 
-    lost: whether another program has become the store's server since this one did.
+    lost: True once another program has taken over as the store's server.
     """
 
     def __init__(self, root: Path, owner: str) -> None:
         self.owner, self.lost = owner, False
         self._root, self._folder = root, root / "present"
         self._serves = False
-        self._seen: dict[str, tuple[str, float]] = {}  # what each wrote, and when that was new here
+        self._seen: dict[str, tuple[str, float]] = {}  # each program's last heartbeat and when it was first seen
         self._number = 0
         self._gone = threading.Event()
-        with contextlib.suppress(OSError):  # a store that cannot be written is told elsewhere
+        with contextlib.suppress(OSError):  # an unwritable store is reported elsewhere
             self._folder.mkdir(mode=0o700, exist_ok=True)
         self._beat()
         self._thread = threading.Thread(target=self._work, name="sinkscope-presence", daemon=True)
@@ -110,7 +109,7 @@ class Presence:
                 self.lost = True
 
     def leave(self) -> None:
-        """Says that this program is done with the store."""
+        """Stop the heartbeat and release the store."""
         self._gone.set()
         self._thread.join()
         if self._serves and self._server() == self.owner:
@@ -122,8 +121,9 @@ class Presence:
     # --- others ---
 
     def lives(self, owner: str) -> bool:
-        """Whether another program runs, as far as one look tells: one elsewhere counts as running until its sign of
-        life has not changed for a while. Names of older versions count as of this machine."""
+        """Return True if another program runs, as far as one look can tell: one elsewhere counts as running until its
+        heartbeat has stood still for a while. Names written by older versions count as this machine's.
+        """
         if host_of(owner) == machine():
             return runs_here(owner)
         try:
@@ -137,7 +137,7 @@ class Presence:
         return time.monotonic() - before[1] < PATIENCE
 
     def living(self, owners: Collection[str]) -> set[str]:
-        """Those that run; waits until that is known for sure."""
+        """Return the owners that are running, waiting until this is certain."""
         first = {owner: self.lives(owner) for owner in owners}
         left = {owner for owner, there in first.items() if there and host_of(owner) != machine()}
         known = {owner for owner, there in first.items() if there} - left
@@ -161,8 +161,9 @@ class Presence:
             return ""
 
     def serve(self, alive: Callable[[str], bool] | None = None) -> None:
-        """Makes this program the server of the store, after one that is gone. alive: says of an owner of this very
-        process whether it still runs. Raises StoreError where another one is.
+        """Make this program the store's server, replacing one that is gone.
+
+        alive: tells whether an owner within this process still runs. Raises StoreError if another server runs.
         """
         mine = json.dumps({"owner": self.owner, "host": platform.node(), "process": os.getpid()})
         while True:
@@ -179,12 +180,12 @@ class Presence:
             return
 
     def _after_one_that_is_gone(self, alive: Callable[[str], bool] | None) -> None:
-        """Takes the lock of a server that is gone away. Raises StoreError where it runs."""
+        """Remove the lock of a server that is gone. Raises StoreError if it is running."""
         other = self._server()
         mine = other.partition("#")[0] == self.owner.partition("#")[0]
         if alive is not None and mine:
             there = alive(other)
-        elif not other:  # being written just now, or cut off while it was
+        elif not other:  # being written right now, or cut off
             time.sleep(_LOOK)
             other = self._server()
             there = bool(other)

@@ -1,4 +1,4 @@
-"""What models answered to single items and what trials of a search found, by content: nothing is asked twice."""
+"""Model answers to single items and trials of searches, stored by content so that nothing is computed twice."""
 
 import contextlib
 import json
@@ -14,13 +14,13 @@ from cache.opening import DATABASE, make_folder, open_cache
 from cache.store import default_root
 
 LIMIT = 4 * 2**30  # bytes
-READ_WHOLE = 64 * 2**20  # bytes of database up to which all of it is checked when it is opened
+READ_WHOLE = 64 * 2**20  # bytes; larger databases are not checked in full when opened
 
 
 class Responses:
-    """A store of small JSON records beside the other two. Safe across threads and processes; every write is atomic.
+    """Store of small JSON records beside the other two. Safe across threads and processes; every write is atomic.
 
-    Raises StoreError where it cannot be used, and for a store of a newer version.
+    Raises StoreError if it cannot be used or was written by a newer version.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -28,7 +28,7 @@ class Responses:
         format_of(root)
         folder = root / "answers"
         make_folder(folder, private=True)
-        # Opened by many jobs: reading all of a large one first would take longer than some of them.
+        # Many jobs open this: checking all of a large database would take longer than some of them.
         database = folder / DATABASE
         small = not database.is_file() or database.stat().st_size <= READ_WHOLE
         self._cache, _ = open_cache(
@@ -36,7 +36,7 @@ class Responses:
         )
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The record of this key, or None if it is not there or not written by this store."""
+        """Return the record for a key, or None if it is missing or was not written by this store."""
         try:
             text = self._cache.get(key)
             record = json.loads(text) if isinstance(text, str) else None
@@ -45,7 +45,7 @@ class Responses:
             return None
 
     def put(self, key: str, record: dict[str, Any]) -> None:
-        """Keeps a record, replacing the one before. One that cannot be written is found again by asking the model."""
+        """Store a record, replacing any earlier one. If the write fails, the model is asked again later."""
         with contextlib.suppress(OSError, sqlite3.Error, diskcache.Timeout):
             self._cache.set(key, json.dumps(record))
 

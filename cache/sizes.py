@@ -1,11 +1,11 @@
-"""Sizes as people write them, and back."""
+"""Human-readable sizes, parsed and formatted."""
 
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as `2GB`, `24 GiB` or `1e9`. Raises ValueError for anything else, and below 0."""
-    # Imported here, for the dashboard's process reads this module at its start.
+    """Return the bytes of a size such as `2GB`, `24 GiB` or `1e9`. Raises ValueError for anything else, and below 0."""
+    # Imported here because the dashboard imports this module at startup.
     from dask.utils import parse_bytes
 
     if not any(letter.isdigit() for letter in text):
@@ -20,12 +20,12 @@ def parse_size(text: str) -> int:
 
 
 def size_text(size: int) -> str:
-    """The shortest text that `parse_size` reads as exactly this many bytes."""
+    """Return the shortest text that `parse_size` reads as exactly this many bytes."""
     unit = next((name for name, factor in _UNITS if size >= factor and size % factor == 0), None)
     return f"{size // dict(_UNITS)[unit]} {unit}" if unit else str(size)
 
 
 def gigabytes(size: float) -> str:
-    """`52.0 GB`, or in MB or kB below one of them: for messages."""
+    """Format a size for messages: `52.0 GB`, or in MB or kB if smaller."""
     unit, by = next(((unit, by) for unit, by in (("GB", 1e9), ("MB", 1e6)) if size >= by), ("kB", 1e3))
     return f"{size / by:,.1f} {unit}"

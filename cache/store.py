@@ -1,6 +1,6 @@
-"""The store between runs: results, found by content and evicted by size; folders and jobs, until deleted.
+"""Store that persists between runs: results, keyed by content and evicted by size; folders and jobs, until deleted.
 
-Rows that nothing could make again have a copy beside their database.
+Rows that cannot be recomputed have a copy beside their database.
 """
 
 import contextlib
@@ -21,36 +21,37 @@ from cache.disk import RefusedRow
 from cache.format import FOLDER_ROW, FORMAT, brought_up, format_of, stamp
 from cache.opening import DATABASE, StoreError, make_folder, open_cache
 
-_SPARE = 400  # lines beyond those of two notes a row after which the journal is written anew
+_SPARE = 400  # lines by which the journal may exceed two notes per row before it is rewritten
 
 
 class Backup:
-    """The journal in `file`. A disk that takes none is no failure: it is a copy."""
+    """The journal in `file`. Write errors are ignored: it is only a copy."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def note(self, name: str, text: str | None) -> None:
-        """Adds a row as it is now, or None for one that was removed."""
+        """Append the current text of a row, or None for a removed one."""
         with contextlib.suppress(OSError):
             descriptor = _opened(self.file, os.O_APPEND)
             try:
-                # In one piece, which no other program's line comes between, and on a line of its own after one cut off.
+                # A single write, so that no other program's line interleaves; on a new line in case the last was cut.
                 os.write(descriptor, f"\n{json.dumps([name, text])}\n".encode())
             finally:
                 os.close(descriptor)
 
     def rows(self) -> dict[str, str]:
-        """The rows as last noted, without lines that cannot be read; empty where there is no journal."""
+        """Return the rows as last noted, skipping unreadable lines; empty without a journal."""
         return self._read()[0]
 
     def renew(self, rows: Mapping[str, str]) -> None:
-        """Writes a journal that is missing, of an older version, or has grown long.
+        """Rewrite a journal that is missing, outdated or has grown long.
 
-        What it holds beyond `rows` stays in it: where the database lacks what nobody removed, the copy is what is left.
+        Entries missing from `rows` are kept: where the database lost a row that nobody removed, the copy is all that is
+        left.
         """
         noted, lines = self._read()
-        is_long = lines > 4 * len(noted) + _SPARE  # two lines a note
+        is_long = lines > 4 * len(noted) + _SPARE  # two lines per note
         if not is_long and all(noted.get(name) == text for name, text in rows.items()):
             return
         new = self.file.with_name(f".{self.file.name}.{os.getpid()}")
@@ -60,7 +61,7 @@ class Backup:
             new.replace(self.file)
 
     def _read(self) -> tuple[dict[str, str], int]:
-        """The rows, and how many lines they took."""
+        """Return the rows and the number of lines they took."""
         rows: dict[str, str] = {}
         count = 0
         with contextlib.suppress(OSError), self.file.open(encoding="utf-8", errors="replace") as lines:
@@ -81,17 +82,18 @@ def _opened(file: Path, flag: int) -> int:
     return os.open(file, os.O_CREAT | os.O_WRONLY | flag, 0o600)
 
 
-BACKUP = "runs-backup.jsonl"  # of jobs, names and places of folders
-UNRESTORED = "runs-unrestored"  # there from the moment a damaged database is set aside until its copy is put back
+BACKUP = "runs-backup.jsonl"  # jobs, names and places of folders
+UNRESTORED = "runs-unrestored"  # exists from when a damaged database is set aside until its copy is restored
 RESULTS_LIMIT = 20 * 2**30  # bytes
-SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
+SCRATCH_DAYS = 7  # days after their last use that finished phases of an unfinished job are kept
 _JOB, _LIVE, _FOLDER, _LABEL, _NAME = "job:", "live:", FOLDER_ROW, "label:", "name:"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A stored result. summary: JSON. file: its arrays as safetensors, or None; valid until it is evicted. folder: the
-    files it left, or None; they stay until someone removes them."""
+    """A stored result. summary: JSON. file: its arrays as safetensors, or None; valid until evicted. folder: the files
+    it left, or None; they stay until someone removes them.
+    """
 
     summary: dict[str, Any]
     file: Path | None
@@ -99,7 +101,7 @@ class Result:
 
 
 def default_root() -> Path:
-    """SINKSCOPE_HOME, or the user's cache folder. Raises StoreError for a home that is none."""
+    """Return SINKSCOPE_HOME or the user's cache folder. Raises StoreError for an invalid SINKSCOPE_HOME."""
     return _named("SINKSCOPE_HOME") or user_cache_path("sinkscope", appauthor=False)
 
 
@@ -112,11 +114,11 @@ def _named(variable: str) -> Path | None:
 
 
 class Store:
-    """Two caches and some folders, private. Safe across threads and processes; every write is atomic.
+    """Two caches and some private folders. Safe across threads and processes; every write is atomic.
 
-    shared: where files meet that workers write or read; SINKSCOPE_SHARED, or the store's own folder. notices: sentences
-    on what was found damaged, and set aside, or of an older version. Raises StoreError where it cannot be used, and
-    for one of a newer version, in which nothing is changed.
+    shared: folder that workers write to and read from; SINKSCOPE_SHARED, or the store's own folder. notices: sentences
+    on anything damaged and set aside, or migrated. Raises StoreError if the store cannot be used or was written by a
+    newer version; it is then left unchanged.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class Store:
         self.notices = [notice for notice in (lost_results, lost_runs, older) if notice]
 
     def _bring_up(self, stamped: int) -> str:
-        """Brings rows of an older version to the format of this one; says so where there are any."""
+        """Migrate the rows of an older version; return a sentence if there are any."""
         rows = self._lasting_rows()
         for name, text in brought_up(rows, stamped, self.shared).items():
             self._set_lasting(name, text)
@@ -163,14 +165,14 @@ class Store:
             (self.root / UNRESTORED).touch(mode=0o600)
 
     def _restore(self, damage: str) -> str:
-        """Puts back what the copy holds and a new or salvaged list lacks; says so where something was lost.
+        """Restore rows that a new or salvaged list lacks from the copy; return a sentence if anything was lost.
 
-        Cut off anywhere, the next opening does it again.
+        If interrupted, the next opening does it again.
         """
         copied = self._backup.rows()
         copied |= brought_up(copied, 0, self.shared)  # it may be older than the store's stamp
         for name, text in copied.items():
-            # What was salvaged may be older than the copy, which has every change.
+            # Salvaged rows may be older than the copy, which has every change.
             if self._lasting(name) != text:
                 self._runs.set(name, text)
         with contextlib.suppress(OSError):
@@ -183,11 +185,11 @@ class Store:
         return f"{lost} {listed} Pruned models that were kept are still in '{self.kept}'."
 
     def renew_backup(self) -> None:
-        """Writes the copy of what nothing could make again where it is missing or has grown long."""
+        """Rewrite the copy of the rows that cannot be recomputed if it is missing or has grown long."""
         self._backup.renew(self._lasting_rows())
 
     def _set_lasting(self, name: str, text: str) -> None:
-        """Writes a row that nothing could make again, and its copy."""
+        """Write a row that cannot be recomputed, and its copy."""
         self._runs.set(name, text)
         self._backup.note(name, text)
 
@@ -199,7 +201,7 @@ class Store:
         return {name: text for name in self._names("") if (text := self._lasting(name))}
 
     def _lasting(self, name: str) -> str:
-        """A row that nothing could make again: a job, a label, a name, where a folder lies. Else nothing."""
+        """Return a row that cannot be recomputed: a job, a label, a name or a folder's place. Otherwise ""."""
         if not name.startswith((_JOB, _FOLDER, _LABEL, _NAME)):
             return ""
         try:
@@ -210,31 +212,31 @@ class Store:
 
     @property
     def incoming(self) -> Path:
-        """Where workers leave files for the store to take in."""
+        """Folder in which workers leave files for the store to take in."""
         return self.shared / "incoming"
 
     @property
     def scratch(self) -> Path:
-        """Where jobs keep finished phases until they are done: one folder a result, by its key."""
+        """Folder for the finished phases of unfinished jobs: one folder per result, by key."""
         return self.shared / "scratch"
 
     @property
     def kept(self) -> Path:
-        """Where folders that jobs leave are kept: one a result, by its key."""
+        """Folder for the folders that jobs leave: one per result, by key."""
         return self.shared / "kept"
 
     @property
     def models(self) -> Path:
-        """Where users put checkpoints that pages shall offer by name. It need not exist."""
+        """Folder for checkpoints that pages offer by name. It need not exist."""
         return self.root / "models"
 
     def add_result(
         self, key: str, summary: dict[str, Any], file: Path | None = None, folder: Path | None = None
     ) -> None:
-        """Takes a result in; `file` is moved, copied where it lies on another disk; `folder` is moved if it lies in
-        `incoming`.
+        """Take in a result. `file` is moved, or copied from another disk; `folder` is moved if it is in `incoming`.
 
-        The summary is written last, so that a half-written result is none. A result with a folder is not evicted.
+        The summary is written last, so that a half-written result does not exist. Results with a folder are not
+        evicted.
         """
         if file is not None:
             with file.open("rb") as content:
@@ -252,7 +254,7 @@ class Store:
         self._set_lasting(_FOLDER + key, json.dumps(stored))
 
     def result(self, key: str) -> Result | None:
-        """The result of this key, or None if it is not there, no longer whole, or not written by this store."""
+        """Return the result for a key, or None if it is missing, incomplete or not written by this store."""
         try:
             text = self._results.get(key) or self._runs.get(_FOLDER + key)
             if not isinstance(text, str):
@@ -266,10 +268,10 @@ class Store:
             return None
 
     def keep_only(self, key: str, new_key: str, names: Collection[str]) -> None:
-        """Removes all files but these from a folder that the store took in, whose result is then found by `new_key`.
+        """Remove all files but these from a kept folder, and store its result under `new_key`.
 
-        Cut off anywhere, the same call finishes it: the new row is written first and holds once the folder is moved.
-        Raises KeyError where there is no such result, and ValueError for a folder that lies elsewhere.
+        If interrupted, the same call finishes it: the new row is written first and holds once the folder is moved.
+        Raises KeyError if there is no such result, and ValueError for a folder outside the store.
         """
         result, moved = self.result(key), self.result(new_key)
         if result is not None and result.folder is not None:
@@ -292,12 +294,12 @@ class Store:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def _stored_place(self, folder: Path) -> str:
-        """A folder as it is stored: one in `kept` relative to `shared`, so that the store can be moved."""
+        """Return a folder as stored: one in `kept` relative to `shared`, so that the store can be moved."""
         kept = folder.resolve().is_relative_to(self.kept.resolve())
         return folder.resolve().relative_to(self.shared.resolve()).as_posix() if kept else str(folder.absolute())
 
     def _place(self, stored: str) -> Path:
-        """The folder that was stored. Raises ValueError for a relative place outside `kept`."""
+        """Return the folder for a stored place. Raises ValueError for a relative place outside `kept`."""
         folder = Path(stored)
         if folder.is_absolute():
             return folder
@@ -306,11 +308,11 @@ class Store:
         return self.shared / folder
 
     def has_result(self, key: str) -> bool:
-        """Whether there is a result of this key, without reading it or counting as a use."""
+        """Return True if a result exists, without reading it or counting as a use."""
         return key in self._results or (_FOLDER + key in self._runs and self.result(key) is not None)
 
     def delete_result(self, key: str) -> None:
-        """Forgets a result. A folder that the store took in is removed; one that lies elsewhere stays."""
+        """Delete a result and its folder, unless that lies outside the store."""
         self._results.delete(key)
         self._results.delete(f"{key}:file")
         self._delete_lasting(_FOLDER + key)
@@ -318,7 +320,7 @@ class Store:
             shutil.rmtree(self.kept / key, ignore_errors=True)
 
     def result_bytes(self, key: str) -> int:
-        """The room that a result takes in the store. A folder that lies elsewhere counts nothing."""
+        """Return the bytes a result takes in the store. A folder outside it does not count."""
         try:
             file = self._path(f"{key}:file").stat().st_size
         except (FileNotFoundError, RefusedRow):
@@ -335,19 +337,19 @@ class Store:
             return Path(reader.name)
 
     def save_job(self, job_id: str, record: dict[str, Any]) -> None:
-        """Writes a job's record, replacing the one before."""
+        """Write a job's record, replacing any earlier one."""
         self._set_lasting(_JOB + job_id, json.dumps(record))
 
     def job(self, job_id: str) -> dict[str, Any] | None:
-        """A job's record, or None."""
+        """Return a job's record, or None."""
         return self._run(_JOB + job_id)
 
     def save_live(self, job_id: str, live: dict[str, Any]) -> None:
-        """Writes how far a job is and what it logged, replacing what was there."""
+        """Write a job's progress and log, replacing any earlier ones."""
         self._runs.set(_LIVE + job_id, json.dumps(live))
 
     def live(self, job_id: str) -> dict[str, Any] | None:
-        """How far a job is, or was when it ended, and what it logged; None if nothing was written."""
+        """Return a job's progress, current or final, and its log; None if nothing was written."""
         return self._run(_LIVE + job_id)
 
     def _run(self, key: str) -> dict[str, Any] | None:
@@ -358,7 +360,7 @@ class Store:
             return None
 
     def jobs(self) -> Iterator[dict[str, Any]]:
-        """Every readable job record, in no particular order. Rows that this store never writes are passed over."""
+        """Yield every readable job record, in no particular order, skipping rows that this store never writes."""
         for job_id in self._job_ids():
             record = self.job(job_id)
             if record is not None:
@@ -368,8 +370,8 @@ class Store:
         return self._names(_JOB)
 
     def _names(self, prefix: str) -> list[str]:
-        """What is kept under a prefix, without it."""
-        # diskcache's iterator would stop at the first hostile key; a plain query passes over it.
+        """Return the keys with a prefix, which is removed."""
+        # diskcache's iterator would stop at the first hostile key; a plain query skips it.
         database = sqlite3.connect((self.root.resolve() / "runs" / DATABASE).as_uri() + "?mode=ro", uri=True)
         try:
             rows = database.execute(
@@ -380,41 +382,41 @@ class Store:
             database.close()
 
     def delete_job(self, job_id: str) -> None:
-        """Forgets a job; its result stays."""
+        """Delete a job but not its result."""
         self._delete_lasting(_JOB + job_id)
         self._runs.delete(_LIVE + job_id)
 
     def save_label(self, run_id: str, label: dict[str, Any]) -> None:
-        """Writes what a visitor says of a run, replacing what was there."""
+        """Write a visitor's label for a run, replacing any earlier one."""
         self._set_lasting(_LABEL + run_id, json.dumps(label))
 
     def labels(self) -> dict[str, dict[str, Any]]:
-        """What visitors said of runs, by their ids."""
+        """Return visitors' labels, by run id."""
         labels = {run_id: self._run(_LABEL + run_id) for run_id in self._names(_LABEL)}
         return {run_id: label for run_id, label in labels.items() if label is not None}
 
     def delete_label(self, run_id: str) -> None:
-        """Forgets what was said of a run, and its name."""
+        """Delete the label and the name of a run."""
         self._delete_lasting(_LABEL + run_id)
         self._runs.delete(_NAME + run_id)
 
     def save_name(self, run_id: str, name: dict[str, Any]) -> None:
-        """Keeps the name that a run was given by itself, replacing what was there."""
+        """Write the generated name of a run, replacing any earlier one."""
         self._runs.set(_NAME + run_id, json.dumps(name))
 
     def names(self) -> dict[str, dict[str, Any]]:
-        """The names that runs were given by themselves, by their ids."""
+        """Return the generated names of runs, by run id."""
         names = {run_id: self._run(_NAME + run_id) for run_id in self._names(_NAME)}
         return {run_id: name for run_id, name in names.items() if name is not None}
 
     def remove_old_scratch(self) -> None:
-        """Removes finished phases that nobody has come back to for SCRATCH_DAYS."""
+        """Remove finished phases that have not been used for SCRATCH_DAYS."""
         for folder in self.scratch.iterdir():
             newest = max((path.stat().st_mtime for path in [folder, *folder.rglob("*")]), default=0.0)
             if newest < time.time() - SCRATCH_DAYS * 86400:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Closes the databases. The store cannot be used afterwards."""
+        """Close the databases. The store cannot be used afterwards."""
         self._results.close()
         self._runs.close()

@@ -1,4 +1,4 @@
-"""The stores that a job looks into, opened at the first use, and bytes that several jobs need and one computed."""
+"""Stores that a job reads, opened at first use, and a store of bytes shared by several jobs."""
 
 import contextlib
 import sqlite3
@@ -16,14 +16,13 @@ from cache.responses import Responses
 from cache.store import Store, default_root
 
 LIMIT = 4 * 2**30  # bytes
-LARGEST = LIMIT // 4  # bytes of one row: a larger one would push out all others
+LARGEST = LIMIT // 4  # bytes of one row: a larger one would evict all others
 
 
 class Shared:
-    """A store of what jobs of several kinds share, beside the others. Safe across threads and processes; every write is
-    atomic.
+    """Store of data that several kinds of job share. Safe across threads and processes; every write is atomic.
 
-    Raises StoreError where it cannot be used, and for a store of a newer version.
+    Raises StoreError if it cannot be used or was written by a newer version.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -34,7 +33,7 @@ class Shared:
         self._cache, _ = open_cache(folder, "what jobs share", size_limit=LIMIT, eviction_policy="least-recently-used")
 
     def get(self, key: str) -> bytes | None:
-        """The bytes of this key, or None if they are not there or not written by this store."""
+        """Return the bytes for a key, or None if they are missing or were not written by this store."""
         try:
             content = self._cache.get(key)
             return content if isinstance(content, bytes) else None
@@ -42,7 +41,7 @@ class Shared:
             return None
 
     def put(self, key: str, content: bytes) -> None:
-        """Keeps bytes, replacing those before. More than LARGEST, or what cannot be written, is computed again."""
+        """Store bytes, replacing any earlier ones. More than LARGEST, or a failed write, is computed again later."""
         if len(content) > LARGEST:
             return
         with contextlib.suppress(OSError, sqlite3.Error, diskcache.Timeout):
@@ -59,9 +58,9 @@ class Shared:
 
 
 class Stores:
-    """What earlier jobs left below `root`; SINKSCOPE_HOME, or the user's cache folder, where none is given.
+    """Results of earlier jobs below `root`, by default SINKSCOPE_HOME or the user's cache folder.
 
-    Opening raises StoreError where a store cannot be used. Not shared between threads.
+    Opening raises StoreError if a store cannot be used. Not shared between threads.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -69,21 +68,21 @@ class Stores:
 
     @cached_property
     def results(self) -> Store:
-        """Results by their keys. Jobs only read them: what they leave is taken in by whoever asked."""
+        """Finished results by key. Jobs only read them; whoever submitted a job stores its result."""
         return Store(self.root)
 
     @cached_property
     def responses(self) -> Responses:
-        """Answers to items, and trials of searches."""
+        """Model answers to items, and trials of searches."""
         return Responses(self.root)
 
     @cached_property
     def shared(self) -> Shared:
-        """What jobs of several kinds would compute of one model and one text."""
+        """Intermediate data of one model and one text that several kinds of job need."""
         return Shared(self.root)
 
     def close(self) -> None:
-        """Closes what was opened; a later use opens it again."""
+        """Close the open stores; a later use opens them again."""
         for name in ("results", "responses", "shared"):
             store = self.__dict__.pop(name, None)
             if store is not None:
