@@ -15,9 +15,9 @@ SWEEP = "sweep"  # the sweep among the children
 
 
 def new_claims(model: ModelSpec, size: str = "quick", **changes: Any) -> ClaimsSpec:
-    """A run of the claims of this size, with the model's own twin where the registry has one.
+    """Return a run of the claims of this size, with the model's own twin if the registry has one.
 
-    changes: fields that are asked for otherwise. Raises pydantic's ValidationError for what does not go together.
+    changes: fields to override. Raises pydantic's ValidationError for fields that contradict each other.
     """
     values: dict[str, Any] = {"model": model, **CLAIM_SIZES[size].values}
     known = entry(model.source)
@@ -27,7 +27,7 @@ def new_claims(model: ModelSpec, size: str = "quick", **changes: Any) -> ClaimsS
 
 
 def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The texts that are looked into, and the key of each; no keys where each is on its own."""
+    """Return the prompts and their keys; no keys if each prompt stands alone."""
     if spec.own_prompts:
         return spec.own_prompts[: spec.count], spec.own_keys[: spec.count]
     bundled = keyed_prompts(spec.count)
@@ -35,7 +35,7 @@ def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def of_sets(spec: ClaimsSpec) -> list[Child]:
-    """The recordings of a study of the same size, with the nulls that claims are held against alone."""
+    """Return the recordings of a study of the same size, with only the nulls that claims are tested against."""
     return [
         replace(child, spec=child.spec.model_copy(update={"skip_matched": True, "null_prompts": spec.null_prompts}))
         for child in set_children(spec.study())
@@ -43,7 +43,9 @@ def of_sets(spec: ClaimsSpec) -> list[Child]:
 
 
 def inside_name(model: ModelSpec, measures: Sequence[str]) -> str:
-    """What measurements inside a model are called among the children: others, as of a longer table, are asked anew."""
+    """Name the child that measures inside a model. The measures are in the name, so that a longer table is measured
+    anew.
+    """
     return f"inside {model.source}: {' '.join(measures)}"
 
 
@@ -67,17 +69,17 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
 
 
 def of_inside(spec: ClaimsSpec) -> list[Child]:
-    """What is measured inside the model."""
+    """Return the measurements inside the model."""
     return _inside(spec, spec.model, twin=False)
 
 
 def of_twin(spec: ClaimsSpec) -> list[Child]:
-    """What is measured inside its twin, where there is one."""
+    """Return the measurements inside its twin, if there is one."""
     return [] if spec.reference is None else _inside(spec, spec.reference, twin=True)
 
 
 def of_sweep(spec: ClaimsSpec) -> list[Child]:
-    """The sweep that prunes and scores."""
+    """Return the sweep that prunes and scores."""
     return [Child(SWEEP, "sweep", sweep_of(spec.study()), "pruning and scoring")]
 
 
@@ -85,17 +87,17 @@ CLAIM_CHILDREN: Implementations[Callable[[ClaimsSpec], list[Child]]] = Implement
 
 
 def claim_children(spec: ClaimsSpec) -> dict[str, list[Child]]:
-    """What a run of the claims asks for, by row of `CLAIM_DATA`. Raises UserError for a bad model source."""
+    """Return the children of a run of the claims, by row of `CLAIM_DATA`. Raises UserError for a bad model source."""
     return {name: CLAIM_CHILDREN[name](spec) if name in spec.needed else [] for name in CLAIM_DATA}
 
 
 class ClaimRuns(PartPlanner[ClaimsSpec]):
-    """Works off the claims asked of one engine, in a thread that runs while there are any."""
+    """Planner of claims runs, with a thread that runs while there are any."""
 
     kind, spec = "claims", ClaimsSpec
 
     def parts_of(self, spec: ClaimsSpec) -> dict[str, list[Child]]:
-        """What a run of the claims asks for, by what claims are told from."""
+        """Return the children of a run of the claims, by the data that claims need."""
         return claim_children(spec)
 
     def _models(self, spec: ClaimsSpec) -> tuple[ModelSpec, ...]:

@@ -1,4 +1,4 @@
-"""The workers: a local cluster with one worker per device and a certificate of its own, or a dask cluster that runs."""
+"""The workers: a local cluster with one worker per device and its own certificate, or a running dask cluster."""
 
 import contextlib
 import datetime
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 def temporary_security() -> "Security":
-    """TLS for one run, as dask's `Security.temporary()`; but valid whatever the clock says, which may be put back after
-    the start: a worker that has to be replaced could not connect for so long.
+    """Return TLS credentials for one run, like dask's `Security.temporary()`, but valid at any date: after the clock is
+    set back, a replacement worker could otherwise not connect.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -62,15 +62,16 @@ def temporary_security() -> "Security":
 
 
 CONNECT_TIMEOUT = 10  # seconds
-ANSWER_TIMEOUT = 20  # seconds in which a scheduler says which workers there are
-PULSE_INTERVAL = 2.0  # seconds between looks at when workers were last heard
-_MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that took too much
+ANSWER_TIMEOUT = 20  # seconds in which a scheduler must list its workers
+PULSE_INTERVAL = 2.0  # seconds between checks of heartbeats
+_MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that used too much memory
 
 
 @dataclass(frozen=True)
 class Place:
-    """A worker that runs one job at a time. device: its name for people. workers: how many share its machine. ending:
-    it takes no more jobs."""
+    """Worker that runs one job at a time. device: its display name. workers: number of workers on its machine. ending:
+    it takes no more jobs.
+    """
 
     address: str
     device: str
@@ -79,19 +80,19 @@ class Place:
 
 
 class Cluster:
-    """A connection to workers, local or not.
+    """Connection to workers, local or not.
 
-    client: dask's. remote: the workers outlive this server. answers: whether the scheduler did when it was asked last.
-    on_event gets what jobs tell, as dictionaries.
+    client: dask's. remote: the workers outlive this server. answers: True if the scheduler answered last time. on_event
+    receives messages from jobs, as dictionaries.
     """
 
     def __init__(self, client: Any, local: Any, on_event: Callable[[dict[str, Any]], None]) -> None:
         self.client, self._local = client, local
         self.remote, self.answers = local is None, True
-        self.too_big: set[str] = set()  # addresses of workers that were ended because they took too much memory
+        self.too_big: set[str] = set()  # addresses of workers ended for using too much memory
         self._stale = True
         self._places: dict[str, Place] = {}
-        self._silence: dict[str, tuple[float, float]] = {}  # when the scheduler last heard a worker, seconds since
+        self._silence: dict[str, tuple[float, float]] = {}  # last heartbeat at the scheduler, seconds since
         self._closing = threading.Event()
         threading.Thread(target=self._pulse, name="sinkscope-pulse", daemon=True).start()
         client.subscribe_topic(TOPIC, lambda event: on_event(json.loads(event[1])))
@@ -107,13 +108,13 @@ class Cluster:
 
     @property
     def connected(self) -> bool:
-        """Whether the scheduler is still there."""
+        """True while the scheduler is connected."""
         return bool(self.client.status == "running")
 
     def places(self) -> dict[str, Place]:
-        """The workers there are, by address; those known last where the scheduler does not answer."""
+        """Return the workers by address; the last known ones if the scheduler does not answer."""
         if self._stale and self.answers:
-            self._stale = False  # a worker that comes or goes from here on is asked for again
+            self._stale = False  # a worker that comes or goes from here on causes another query
             try:
                 workers = self._workers()
             except TimeoutError:
@@ -130,11 +131,11 @@ class Cluster:
 
     @property
     def known(self) -> dict[str, Place]:
-        """The workers known last, by address, without asking the scheduler."""
+        """The last known workers by address, without asking the scheduler."""
         return self._places
 
     def _workers(self) -> dict[str, dict[str, Any]]:
-        """What the scheduler knows of its workers, by address. Raises TimeoutError."""
+        """Return the scheduler's facts on its workers, by address. Raises TimeoutError."""
         try:
             identity = self.client.sync(self.client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_TIMEOUT)
         except TimeoutError:
@@ -145,17 +146,17 @@ class Cluster:
         return workers
 
     def silence(self, address: str) -> float:
-        """Seconds since the scheduler last heard a worker's heartbeat, to PULSE_INTERVAL."""
+        """Return the seconds since a worker's last heartbeat at the scheduler, to within PULSE_INTERVAL."""
         return self._silence.get(address, (0.0, 0.0))[1]
 
     def _pulse(self) -> None:
-        """Follows the heartbeats, beside the queue: a scheduler that hangs must not hold that up."""
+        """Track heartbeats outside the queue's thread, which a hanging scheduler must not block."""
         before = time.monotonic()
         while not self._closing.wait(PULSE_INTERVAL):
             with contextlib.suppress(Exception):
                 workers = self._workers()
                 now = time.monotonic()
-                # Time in which this process stood still, or the scheduler did, is no worker's silence.
+                # Time in which this process or the scheduler was suspended is not a worker's silence.
                 passed, before = min(now - before, 2 * PULSE_INTERVAL), now
                 silence = {}
                 for address, facts in workers.items():
@@ -164,15 +165,15 @@ class Cluster:
                 self._silence = silence
 
     def without(self, address: str) -> None:
-        """Takes a worker that has died off the list at once; dask may not have noticed yet."""
+        """Drop a dead worker from the list at once; dask may not have noticed yet."""
         self._places = {known: place for known, place in self._places.items() if known != address}
 
     def look_again(self) -> None:
-        """Asks the scheduler for its workers at the next call of `places`."""
+        """Refresh the list of workers at the next call of `places`."""
         self._stale = True
 
     def tell(self, address: str, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
-        """Calls a function in a worker without waiting for it: a worker that hangs would not answer."""
+        """Call a function in a worker without waiting: a hanging worker would not answer."""
         options = {"workers": [address], "on_error": "ignore"}
         calling = (self.client.run, function, *arguments)
         thread = threading.Thread(target=self._quietly, args=calling, kwargs=options, daemon=True)
@@ -180,13 +181,13 @@ class Cluster:
         return thread
 
     def abandon(self, address: str, run: str, future: Any, request_cancel: Callable[[str], Any]) -> None:
-        """Has a cancelled job on a running cluster stop after this server is gone."""
+        """Make sure a cancelled job on a running cluster stops after this server exits."""
         self.tell(address, request_cancel, run).join(timeout=2)
         self._quietly(future.cancel, force=True)
         self._quietly(self.client.unpublish_dataset, run)
 
     def kill(self, address: str) -> None:
-        """Ends a worker process at once; its nanny starts a new one."""
+        """Kill a worker process; its nanny starts a new one."""
         if self._local is None:
             options = {"timeout": 10, "raise_for_error": False}
             threading.Thread(
@@ -200,14 +201,15 @@ class Cluster:
 
     @staticmethod
     def _quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        # Worker, scheduler or server may go while the call is under way; whoever waits for the job sees it.
+        # Worker, scheduler or server may vanish during the call; whoever waits for the job notices.
         with contextlib.suppress(Exception):
             function(*arguments, **options)
 
     def said(self) -> list[dict[str, Any]]:
-        """What jobs told lately, as far as the scheduler remembers, oldest first; what is told later `on_event` hears.
+        """Return recent messages from jobs, as far as the scheduler remembers, oldest first; later ones go to
+        `on_event`.
 
-        Raises TimeoutError where the scheduler does not take up the subscription, without which some would be lost.
+        Raises TimeoutError if the scheduler does not confirm the subscription, without which messages would be lost.
         """
         waited_until = time.monotonic() + CONNECT_TIMEOUT
         while not self._subscribed.is_set():
@@ -223,14 +225,14 @@ class Cluster:
         return [nanny.pid for nanny in nannies if nanny.pid]
 
     def close(self) -> None:
-        """Closes the connection, and stops local workers."""
+        """Close the connection and stop local workers."""
         self._closing.set()
         if self._local is not None:
             self._end_workers()
         with contextlib.suppress(Exception):
             self.client.unsubscribe_topic(
                 "all"
-            )  # or the scheduler complains that nobody hears of this client's leaving
+            )  # or the scheduler complains that nobody listens when this client leaves
         for closing in (self.client, self._local):
             if closing is not None:
                 # The worker may be gone already, and nothing is left to save.
@@ -238,10 +240,11 @@ class Cluster:
                     closing.close(timeout=5)
 
     def _end_workers(self) -> None:
-        """Kills local workers: they hold nothing that is worth waiting for, and on a busy machine one may outlive its
-        scheduler and complain of that on the terminal."""
+        """Kill local workers: they hold nothing worth waiting for, and on a busy machine one may outlive its scheduler
+        and complain on the terminal.
+        """
         for nanny in self._local.workers.values():
-            nanny.close_gracefully(reason="sinkscope-close")  # starts no other worker
+            nanny.close_gracefully(reason="sinkscope-close")  # so that it starts no other worker
         for pid in self.worker_pids():
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()
@@ -259,7 +262,7 @@ def _device(address: str, name: Any) -> str:
 
 
 def check_scheduler(address: str) -> str:
-    """What a user should know about this address, or nothing. Raises UserError for one that cannot be used."""
+    """Return a warning about this address, or "". Raises UserError for an unusable one."""
     row = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
     try:
         row.read(address)
@@ -274,7 +277,7 @@ def check_scheduler(address: str) -> str:
 
 
 def connect(address: str, on_event: Callable[[dict[str, Any]], None]) -> Cluster:
-    """Connects to a running scheduler; TLS files are named by dask's own configuration. Raises OSError."""
+    """Connect to a running scheduler. dask's own configuration names the TLS files. Raises OSError."""
     from distributed import Client
 
     from analysis.engine import steady_clock  # noqa: F401  for this process's timers
@@ -287,9 +290,9 @@ def connect(address: str, on_event: Callable[[dict[str, Any]], None]) -> Cluster
 
 
 def local_devices() -> list[str]:
-    """What each local worker gets: `cpu`, or numbers of CUDA devices such as `0` or `0,1`.
+    """Return the devices of each local worker: `cpu`, or numbers of CUDA devices such as `0` or `0,1`.
 
-    SINKSCOPE_DEVICES names them, separated by spaces. Else one worker for each CUDA device, or one for the CPU.
+    SINKSCOPE_DEVICES lists them, separated by spaces; by default one worker per CUDA device, or one for the CPU.
     """
     return environment.value("SINKSCOPE_DEVICES") or _cuda_devices() or ["cpu"]
 
@@ -298,7 +301,7 @@ def _cuda_devices() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [] if visible.strip() in ("", "-1") else [part.strip() for part in visible.split(",")]
-    # The driver's own tool: importing torch to count devices would take this process seconds and memory.
+    # The driver's own tool: importing torch to count devices would cost this process seconds and memory.
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -328,15 +331,15 @@ def start_local(
     limit = memory_limit or environment.value("SINKSCOPE_MEMORY_LIMIT") or allotted_memory() // len(devices)
     dask.config.set(
         {
-            # A job that ends its worker is never tried again by dask, which would end the next worker, too.
+            # dask must not retry a job that ended its worker: it would end the next one, too.
             "distributed.scheduler.allowed-failures": 0,
-            # A worker may take long to be back on a busy machine; dask would give its nanny up for good meanwhile.
+            # On a busy machine a worker may take long to return; dask would give up its nanny for good.
             "distributed.deploy.lost-worker-timeout": "1000 days",
             "distributed.worker.memory.terminate": 0.95,
             # Pages of logs, jobs and call stacks, which every user of the machine could read.
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
-            # What the user set is in this process's environment, which workers inherit.
+            # The user's settings are in this process's environment, which workers inherit.
             "distributed.nanny.pre-spawn-environ": threads.variables(len(devices)),
         }
     )
@@ -346,7 +349,7 @@ def start_local(
     workers = {}
     for index, (name, device) in enumerate(zip(names, devices, strict=True)):
         name = name if names.count(name) == 1 else f"{name} #{index + 1}"
-        # A lone worker sees whatever torch finds; several keep to what they were given.
+        # A lone worker sees whatever torch finds; several keep to their own devices.
         env = {} if devices == ["cpu"] else {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else device}
         options = {"nthreads": 1, "memory_limit": limit, "env": env, "preload": preload, **common}
         options["silence_logs"] = "ERROR"

@@ -1,4 +1,4 @@
-"""What a sweep will take in time, memory and disk, from measurements that are there, and what is not known of it."""
+"""Estimates of a sweep's time, memory and disk from existing measurements, and of what is still unknown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec,
 
 
 class Asked(Protocol):
-    """What is asked of the engine."""
+    """The parts of the engine that estimates need."""
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
     def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
@@ -23,10 +23,10 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What is left of a sweep. points: to prune and score; known: answered before. seconds: of what could be measured,
-    over all workers. memory_bytes: beside a model; disk_bytes: at the most; None where not known. estimates: those that
-    would make more known. unknown: sentences on what is not. unmeasured: prunings whose time is not known. unscored:
-    models whose scoring was not measured. evictions: of the points.
+    """Remaining work of a sweep. points: to prune and score; known: already answered. seconds: of the measured part,
+    over all workers. memory_bytes: besides a model; disk_bytes: at most; None if unknown. estimates: those that would
+    fill gaps. unknown: sentences on the gaps. unmeasured: prunings of unknown duration. unscored: models whose scoring
+    was not measured. evictions: of the points.
     """
 
     points: int
@@ -48,7 +48,7 @@ def nothing_swept(workers: int) -> CostEstimate:
 
 
 def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
-    """Reads earlier runs and estimates; runs nothing. Raises UserError for a bad model source."""
+    """Estimate from earlier runs and estimates, without running anything. Raises UserError for a bad model source."""
     unanswered = sweeps.unanswered(spec)
     points = [point for point in unanswered if not isinstance(point, EvictionPoint)]
     evicted = {setting_key(point) for point in unanswered if isinstance(point, EvictionPoint)}
@@ -105,7 +105,9 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
 
 
 def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, list[float]]:
-    """What finished prunings took, by their estimate's question, which those that take equally long share."""
+    """Return the durations of finished prunings, by their estimate's question, which is the same for equally long
+    ones.
+    """
     took: dict[str, list[float]] = {}
     for job in jobs:
         if job.state != "done" or job.cached or not job.started or not job.finished:
@@ -162,7 +164,7 @@ def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | N
 
 
 def lines(cost_estimate: CostEstimate) -> list[str]:
-    """What a sweep will take, a sentence each."""
+    """Return the cost of a sweep in sentences."""
     known = f"; {cost_estimate.known:,} more are answered already" if cost_estimate.known else ""
     prunings = cost_estimate.points - cost_estimate.evictions
     counts = [f"{prunings:,} prunings to do and to score"] if prunings or not cost_estimate.evictions else []

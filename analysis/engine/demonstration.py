@@ -1,8 +1,8 @@
-"""What a demonstration runs (SINKSCOPE_DEMO): recordings of the bundled pair within bounds, branches among them, and
-what else could stand at a token; nothing else.
+"""Limits of a demonstration (SINKSCOPE_DEMO): it runs recordings of the bundled pair within bounds, their branches, and
+the alternatives to a token; nothing else.
 
-The engine asks this where jobs are submitted and where it is asked to change what is stored, so that no page and no
-address can do more.
+The engine checks these when jobs are submitted and before it changes what is stored, so that no page or URL can do
+more.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ ONLY_READ = (
 
 
 def refusal(kind: str, spec: Spec, waiting: int) -> str:
-    """Why a demonstration does not run this, in a sentence or two; nothing where it does. waiting: jobs before it."""
+    """Return why a demonstration does not run this, or "" if it does. waiting: jobs before it."""
     if JOBS_RUN.get(kind) is not type(spec) or not isinstance(spec, RecordSpec | AlternativesSpec):
         return ONLY_READ
     if spec.model not in [ModelSpec(source=source) for source in BUNDLED_PAIR]:

@@ -1,5 +1,5 @@
-"""A worker that is about to end, by SIGTERM, dask's `--lifetime` or a stop of its nanny, hands its job back: it tells
-the server, and the job stops at its next step, so that what it had finished is whole and goes on elsewhere.
+"""Departure of a worker by SIGTERM, dask's `--lifetime` or a stop of its nanny: it notifies the server, and its job
+stops at the next step, so that finished work is whole and can continue elsewhere.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Any
 
 WHY = "The worker is about to end (it was told to, or its lifetime is over) and handed the job back."
 PATIENCE = 2.0  # seconds a worker waits for its job's next step; its nanny kills it after a few more
-DELIVERY = 0.2  # seconds for what the job said last to be sent
-CLOSE_TIMEOUT = 5.0  # seconds for what else a worker does before it ends
+DELIVERY = 0.2  # seconds for the job's last messages to be sent
+CLOSE_TIMEOUT = 5.0  # seconds for the rest of a worker's shutdown
 _PLUGIN = "sinkscope-departure"
 
 _leaving = threading.Event()
-_at_work: dict[str, Callable[[], None]] = {}  # by the run: what tells the server that it is handed back
+_at_work: dict[str, Callable[[], None]] = {}  # by run: tells the server that the job is handed back
 _idle = threading.Event()
 _idle.set()
 
@@ -30,12 +30,12 @@ def leaving(worker: Any) -> bool:
 
 @contextlib.contextmanager
 def at_work(run: str, tell: Callable[[], None], worker: Any) -> Iterator[None]:
-    """While a job is at work in this worker. tell: called where the worker is about to end meanwhile."""
+    """Register a job while it runs in this worker. tell: called if the worker is about to end."""
     _watch(worker)
     _at_work[run] = tell
     _idle.clear()
     try:
-        if _leaving.is_set():  # it came between the scheduler's choice and here
+        if _leaving.is_set():  # the signal came between the scheduler's choice and here
             tell()
         yield
     finally:
@@ -59,7 +59,7 @@ async def _wait_for_jobs() -> None:
 
 
 def _watch(worker: Any) -> None:
-    """Have a worker notice its end; once is enough."""
+    """Install the handlers for a worker's end, once."""
     if _PLUGIN in worker.plugins:
         return
     from distributed import Status, WorkerPlugin
@@ -76,7 +76,7 @@ def _watch(worker: Any) -> None:
             return
         worker.plugins[_PLUGIN] = Departure()
         if threading.current_thread() is threading.main_thread():
-            # Slurm sends SIGTERM to the worker as well as to its nanny, which would ask it to close.
+            # Slurm sends SIGTERM to the worker as well as to its nanny, which would otherwise ask it to close.
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(end()))
 

@@ -58,13 +58,13 @@ def job_entry() -> Callable[[str], dict[str, Any]]:
                 return {"unfit": lacks(name, False)}
         try:
             return run_job(text)
-        except ModuleNotFoundError as error:  # of what only this job needs
+        except ModuleNotFoundError as error:  # a package that only this job needs
             return {"error": lacks(error.name or str(error), False)}
 
     return run_order
 
 
-CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
+CANCEL_GRACE = 6.0  # seconds a cancelled job has to stop by itself before its worker is killed
 LOST_GRACE = 5.0  # seconds after which a job whose worker is gone is given up, if dask says nothing
 SILENCE_LIMIT = 120.0  # seconds without a heartbeat after which a worker is ended; long calls into C may hold one up
 RETRY_INTERVAL = 5.0  # seconds between attempts to reach a scheduler
@@ -73,8 +73,9 @@ _log = logging.getLogger("sinkscope")
 
 
 class Dispatcher(Intake):
-    """The queue and the thread that works it off. connect: makes the connection at the first job. scheduler: address of
-    the running cluster, or nothing for local workers; jobs there outlive this server."""
+    """The queue and its thread. connect: opens the connection at the first job. scheduler: address of the running
+    cluster, or "" for local workers; jobs on a cluster outlive this server.
+    """
 
     def __init__(self, job_store: JobStore, owner: str, connect: Callable[[], Cluster], scheduler: str = "") -> None:
         super().__init__(job_store)
@@ -82,27 +83,27 @@ class Dispatcher(Intake):
         self.trouble = ""
         self.cluster: Cluster | None = None
         self._connect, self._scheduler = connect, scheduler
-        self._early: dict[str, list[dict[str, Any]]] = {}  # what is told of jobs that are just being taken up again
+        self._early: dict[str, list[dict[str, Any]]] = {}  # messages from jobs that `_find` is resuming
         self._served: dict[str, int] = {}  # by visitor, the number of their last turn
         self._next_attempt = 0.0
         self._thread = threading.Thread(target=self._work, name="sinkscope-queue", daemon=True)
 
-    # --- asked from any thread ---
+    # --- called from any thread ---
 
     def start(self, queued: list[JobRecord], running: list[JobRecord]) -> None:
-        """Begins, with what an engine before this one left: jobs in its queue, and jobs running on the cluster."""
+        """Start, with the jobs left by an earlier engine: queued ones, and ones running on the cluster."""
         self._queue = [record.id for record in queued]
         self._to_find = list(running)
         self._thread.start()
 
     def add(self, job_id: str) -> None:
-        """Puts a job at the end of the queue."""
+        """Append a job to the queue."""
         with self._changed:
             self._queue.append(job_id)
             self._changed.notify_all()
 
     def drop(self, job_id: str) -> None:
-        """Takes a cancelled job out of the queue, or has its worker stop it."""
+        """Remove a cancelled job from the queue, or have its worker stop it."""
         with self._changed:
             if job_id in self._queue:
                 self._queue.remove(job_id)
@@ -111,14 +112,14 @@ class Dispatcher(Intake):
             self._changed.notify_all()
 
     def finish_early(self, job_id: str) -> None:
-        """Asks a job that runs to end with what it has. One that does not run has nothing."""
+        """Ask a running job to end with the results so far. Other jobs have none."""
         with self._changed:
             run, cluster = self._running.get(job_id), self.cluster
         if run is not None and cluster is not None:
             cluster.tell(run.place.address, request_stop, run.record.run)
 
     def place(self, job_id: str) -> int | None:
-        """How many jobs are before this one, those at work included; None if it does not wait."""
+        """Return the number of jobs ahead of this one, running ones included; None if it is not queued."""
         with self._changed:
             if job_id not in self._queue:
                 return None
@@ -126,7 +127,7 @@ class Dispatcher(Intake):
             return order.index(job_id) + sum(not run.between for run in self._running.values())
 
     def _waiting(self) -> list[JobRecord]:
-        """The queue, in the order in which its jobs get a worker."""
+        """Return the queue in the order in which its jobs get a worker."""
         records = [record for record in map(self.job_store.job, self._queue) if record is not None]
         return in_turn(records, self._running.values(), self._served)
 
@@ -136,14 +137,14 @@ class Dispatcher(Intake):
         return [f"{places[address].device}: {why}" for address, why in self._unfit.items() if address in places]
 
     def models_held(self) -> int:
-        """How many workers hold a model, as last told."""
+        """Return the number of workers that hold a model, by their last messages."""
         with self._changed:
             return sum(held is not None for held in self._held.values())
 
     def hear(self, message: dict[str, Any]) -> None:
-        """Takes in what a worker tells."""
+        """Handle a message from a worker."""
         with self._changed:
-            if message.get("job") in self._early:  # heard by `_find`
+            if message.get("job") in self._early:  # handled by `_find`
                 self._early[message["job"]].append(dict(message))
                 return
         job_id = message.pop("job", "")
@@ -169,7 +170,7 @@ class Dispatcher(Intake):
             self._grow(run, message["piece"])
 
     def _grow(self, run: Running, piece: dict[str, Any]) -> None:
-        """Adds to the server's copy of a file that a worker on another disk is writing."""
+        """Append to the server's copy of a file that a worker on another disk is writing."""
         try:
             missing = add_piece(piece, self.store.incoming / run.record.id)
         except (OSError, UserError) as error:
@@ -180,7 +181,7 @@ class Dispatcher(Intake):
             cluster.tell(run.place.address, request_pieces, run.record.run, piece["name"], missing)
 
     def close(self) -> None:
-        """Stops. What runs locally reads interrupted; what runs on a cluster runs on."""
+        """Stop. Local jobs become interrupted; jobs on a cluster keep running."""
         with self._changed:
             if self._closed:
                 return
@@ -231,7 +232,7 @@ class Dispatcher(Intake):
             self._lose(cluster)
             return
         places = cluster.places()
-        if not cluster.answers:  # it is asked every few seconds, beside the queue
+        if not cluster.answers:  # `_pulse` asks every few seconds
             where = f" at {self._scheduler}" if self._scheduler else ""
             self.trouble = f"The scheduler{where} does not answer. Jobs wait for it, and what runs there runs on."
             return
@@ -250,7 +251,9 @@ class Dispatcher(Intake):
         self.job_store.flush()
 
     def _reach(self) -> Cluster | None:
-        """The connection, made if need be. Jobs wait for a cluster; if local workers do not start, the first fails."""
+        """Return the connection, opening it if need be. Jobs wait for a cluster; if local workers do not start, the
+        first fails.
+        """
         if self.cluster is not None or time.monotonic() < self._next_attempt:
             return self.cluster
         first = self._queue[0] if self._queue else None
@@ -265,7 +268,7 @@ class Dispatcher(Intake):
             if self._closed:
                 self.cluster.close()
             elif self.cluster.remote:
-                # What was cancelled while nobody could tell the cluster is stopped there.
+                # Stop jobs that were cancelled while the cluster was out of reach.
                 names = set(self.cluster.client.list_datasets())
                 self._to_find += [record for record in self.job_store.jobs() if record.ended and record.run in names]
         except Exception as error:
@@ -278,9 +281,9 @@ class Dispatcher(Intake):
         return self.cluster
 
     def _lose(self, cluster: Cluster) -> None:
-        """The scheduler is out of reach. What it runs is looked for once it is back."""
+        """Drop the connection to an unreachable scheduler. Its jobs are looked up once it is back."""
         with self._changed:
-            lost = [run for run in self._running.values() if run.intake is None]  # the others see for themselves
+            lost = [run for run in self._running.values() if run.intake is None]  # the others notice by themselves
             self._to_find += [run.record for run in lost]
             for run in lost:
                 del self._running[run.record.id]
@@ -296,7 +299,7 @@ class Dispatcher(Intake):
         places = cluster.places()
         self.trouble = "" if places or not self._queue else "There is no worker. Jobs wait for one."
         for record in waiting:
-            if record.id in self._running:  # an earlier try that was cancelled has not stopped yet
+            if record.id in self._running:  # an earlier, cancelled try has not stopped yet
                 continue
             try:
                 work = Work(list(self._running.values()), self._held, self._refused, self._unfit)
@@ -309,7 +312,7 @@ class Dispatcher(Intake):
                 elif record.short:
                     self.job_store.update(record.id, waits_for=obstacle(record, work))
             except Exception as error:
-                # Whatever it was, this job ends with the reason and the next one has its turn.
+                # Whatever went wrong, this job ends with the reason and the next one has its turn.
                 with self._changed:
                     run = self._running.get(record.id)
                     if record.id in self._queue:
@@ -332,7 +335,7 @@ class Dispatcher(Intake):
             "scheduler": self._scheduler if cluster.remote else "",
         }
         folder = self.store.incoming / record.id
-        # Before the new try has its name, by which readers of partial results go.
+        # Before the new try gets its name, which readers of partial results use.
         shutil.rmtree(folder, ignore_errors=True)
         with self._changed:
             if record.id in self._queue:
@@ -365,7 +368,7 @@ class Dispatcher(Intake):
         )
         run = Running(updated, place, None, long_job is not None)
         with self._changed:
-            # Before the job is handed over, as its first words may be faster than this thread.
+            # Before the job is handed over: its first message may arrive before this thread continues.
             current = self.job_store.job(record.id)
             run.cancelled = current is None or current.run != name or current.ended
             self._running[record.id] = run
@@ -384,7 +387,7 @@ class Dispatcher(Intake):
             cluster.client.publish_dataset(run.future, name=name)
 
     def _find(self, cluster: Cluster, record: JobRecord) -> None:
-        """Takes up again a job that was left running on the cluster."""
+        """Resume following a job that was left running on the cluster."""
         try:
             future = cluster.client.get_dataset(record.run)
         except KeyError:
@@ -439,7 +442,7 @@ class Dispatcher(Intake):
             run.future.cancel(force=True)
 
     def _hurry(self, cluster: Cluster, run: Running, now: float) -> None:
-        """Stops a job that is cancelled, or that takes longer than it said it might."""
+        """Stop a job that is cancelled or exceeds the time it announced."""
         if run.cancelled and run.told is None:
             run.told = now
             cluster.tell(run.place.address, request_cancel, run.record.run)

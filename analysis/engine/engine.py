@@ -1,4 +1,4 @@
-"""What the pages ask: submit, cancel, start again, remove; what they read is in `StoredJobs`."""
+"""Actions of the pages: submit, cancel, restart, remove. Reading is in `StoredJobs`."""
 
 import atexit
 import shutil
@@ -59,7 +59,7 @@ def opened_recording(file: Path, called: str) -> tuple[RecordSpec, RecordSummary
     return spec, summary
 
 
-_ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
+_ABANDONED = 86400  # seconds after which files in `incoming` without a known job are removed
 
 
 class Engine(StoredJobs):
@@ -99,14 +99,14 @@ class Engine(StoredJobs):
                 raise
         super().__init__(store, JobStore(store, self._presence), who)
         self._planned_workers = 1 if self.scheduler or devices is None else len(devices)
-        self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
+        self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for an earlier server's
 
         def workers() -> Cluster:
             if self.scheduler:
                 cluster = connect(self.scheduler, self._dispatcher.hear)
             else:
                 cluster = start_local(self._dispatcher.hear, devices, memory_limit)
-            # Last registered, first called: dask's own end the workers, which would read as if they had died.
+            # Last registered, first called: dask's handlers end the workers, which would look as if they had died.
             atexit.unregister(self.close)
             atexit.register(self.close)
             return cluster
@@ -117,7 +117,7 @@ class Engine(StoredJobs):
             planner.kind: planner
             for planner in (each(self, self._job_store, self._owner) for each in (Studies, ClaimRuns))
         }
-        # In the order in which they are taken over: what others ask for goes first.
+        # In the order in which they are taken over: children before the planned jobs that wait for them.
         self._planners: dict[str, Planner[Any, Any]] = {
             planner.kind: planner for planner in (self._sweeps, *self._parted.values())
         }
@@ -129,8 +129,9 @@ class Engine(StoredJobs):
         atexit.register(self.close)
 
     def _take_over(self) -> None:
-        """Goes on where an engine stopped whose process is gone: its queue, and its jobs on the cluster. What ran in
-        its own workers reads interrupted."""
+        """Resume the work of an engine whose process is gone: its queue and its jobs on the cluster. Jobs in its own
+        workers become interrupted.
+        """
         unfinished = [record for record in reversed(self._job_store.jobs()) if not record.ended]
         elsewhere = {record.owner for record in unfinished if self._job_store.lives(record.owner)}
         living = self._presence.living({owner for owner in elsewhere if not lives_here(owner)})
@@ -161,13 +162,13 @@ class Engine(StoredJobs):
                 if record.kind == kind and not self.authorizer.demo:
                     planner.take_over(record)
 
-    # --- asking ---
+    # --- submitting ---
 
     def submit(self, kind: str, spec: Spec, asker: str = "", parent: JobRecord | None = None) -> JobRecord:
-        """Queues a job; one whose result is in the store is done at once, and one that is under way is shared.
+        """Queue a job. One whose result is stored is done at once; one that is already queued or running is shared.
 
-        asker: who asks, see `cancel`. parent: the planned job that asks for it, within what its own visitor may. Raises
-        UserError for a bad model source, and for what the visitor may not ask.
+        asker: who asks, see `cancel`. parent: the planned job that submits it, within its own visitor's permissions.
+        Raises UserError for a bad model source and for anything the visitor may not do.
         """
         record = JobRecord(
             id=uuid.uuid4().hex[:12],
@@ -181,10 +182,10 @@ class Engine(StoredJobs):
         return self._enter(record, spec, asker, granted=parent is not None)
 
     def restart(self, job_id: str, asker: str = "", parent: JobRecord | None = None) -> JobRecord:
-        """Runs again, under the same id, a job that did not end well; what it had finished is used again.
+        """Rerun a job that did not end well, under the same id, reusing its finished phases.
 
-        One that has been answered, or asked again, in the meantime is returned as that. parent: as in `submit`. Raises
-        UserError for a job that runs or is done, or whose model is gone, and for what the visitor may not ask.
+        If it was answered or submitted again meanwhile, that record is returned. parent: as in `submit`. Raises
+        UserError for a job that is running or done, whose model is gone, or which the visitor may not run.
         """
         record = self.job(job_id)
         if record is None or record.state not in ENDED or record.state == "done":
@@ -209,7 +210,7 @@ class Engine(StoredJobs):
 
     def _enter(self, record: JobRecord, spec: Spec, asker: str, granted: bool) -> JobRecord:
         visitor = OWNER if granted else self.authorizer.visitor
-        if visitor.role != "guest":  # what a demonstration's may ask depends on the queue
+        if visitor.role != "guest":  # a guest's limits depend on the queue
             self.authorizer.check_job(record.kind, spec, visitor)
         if record.kind in self._planners:
             self.authorizer.demand("run")
@@ -221,7 +222,7 @@ class Engine(StoredJobs):
             (job for job in self._job_store.jobs(record.kind) if key and job.key == key and self._left_behind(job)),
             None,
         )
-        # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
+        # A restarted job of an engine that is gone keeps its record, or the next engine would run it once more.
         is_short = JOBS[record.kind].is_short
         record = record.model_copy(update={"key": key, "brief": is_short is not None and is_short(spec)})
         if left is not None:
@@ -272,25 +273,25 @@ class Engine(StoredJobs):
         return record is None or record.ended
 
     def _left_behind(self, job: JobRecord) -> bool:
-        """Whether it waits or runs by its record alone: its engine is gone, and so are that engine's workers."""
+        """Return True if only its record says queued or running: its engine and that engine's workers are gone."""
         return not job.ended and not job.scheduler and not self._job_store.lives(job.owner)
 
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
 
-    # --- what a visitor brings and shares ---
+    # --- recordings and sharing ---
 
     def share(self, job_id: str, shared: bool = True) -> None:
-        """Lists a job that a visitor asked for to the others too, or no longer. Raises UserError for another's."""
+        """List a visitor's own job to the others too, or stop doing so. Raises UserError for another visitor's job."""
         record = self.job(job_id)
         if record is None or self.authorizer.visitor.name not in record.visitors:
             raise UserError("Only what you asked for yourself is yours to share.")
         self._job_store.save(record.model_copy(update={"shared": shared}))
 
     def receive_recording(self, content: bytes | memoryview, name: str) -> JobRecord:
-        """Takes in a recording that came as bytes, as a finished job. name: of the file it came from, for messages.
+        """Import a recording from bytes, as a finished job. name: its file name, for messages.
 
-        Raises UserError if it is none, and OSError where it cannot be written.
+        Raises UserError if it is not a recording, and OSError if it cannot be written.
         """
         self.authorizer.demand("upload")
         file = self.store.incoming / f"received-{uuid.uuid4().hex}.safetensors"
@@ -301,9 +302,9 @@ class Engine(StoredJobs):
             file.unlink(missing_ok=True)
 
     def add_recording(self, file: Path, called: str | None = None) -> JobRecord:
-        """Takes in a recording made elsewhere, as a finished job; `file` is moved. called: as in `open_trajectory`.
+        """Import a recording from a file, which is moved, as a finished job. called: as in `open_trajectory`.
 
-        Raises UserError if it is none.
+        Raises UserError if it is not a recording.
         """
         self.authorizer.check_upload()
         spec, summary = opened_recording(file, called or f"'{file.name}'")
@@ -331,11 +332,10 @@ class Engine(StoredJobs):
         return record
 
     def cancel(self, job_id: str, asker: str | None = None, here: Callable[[str], bool] = bool) -> bool:
-        """Stops a job. Its record reads cancelled at once; a worker that does not listen is killed a little later.
+        """Stop a job. It becomes cancelled at once; a worker that does not respond is killed a little later.
 
-        asker: who does not want it any more; it runs on, and False is returned, while `here` says of another one who
-        asked for it that they still wait. Without an asker it is stopped whoever waits. Raises UserError for a visitor
-        who may not stop it.
+        asker: who no longer wants it. While another asker waits, according to `here`, the job keeps running and False
+        is returned. Without an asker it is stopped in any case. Raises UserError for a visitor who may not stop it.
         """
         if asker is None:
             self.authorizer.demand("cancel", self.job(job_id))
@@ -355,20 +355,21 @@ class Engine(StoredJobs):
         return True
 
     def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
-        """Whether somebody else than `asker` asked for this job and is still here."""
+        """Return True if somebody other than `asker` asked for this job and is still here."""
         with self._job_store.changed:
             return any(here(other) for other in self._askers.get(job_id, set()) - {asker})
 
     def retry_failed(self, job_id: str) -> None:
-        """Starts what failed of a running sweep or study again. One that has ended is started again with `restart`."""
+        """Restart the failed parts of a running sweep or study. Use `restart` for one that has ended."""
         record = self.job(job_id)
         self.authorizer.demand("run")
         if record is not None and not record.ended:
             self._planners[record.kind].retry(record)
 
     def foresee(self, spec: SweepSpec) -> CostEstimate:
-        """What a sweep will take, by what was measured. Raises UserError for a bad model source, and for what the
-        visitor may not ask."""
+        """Estimate the cost of a sweep from measurements. Raises UserError for a bad model source and for anything the
+        visitor may not do.
+        """
         self.authorizer.check_job("sweep", spec)
         return foresee(self, self._sweeps, spec)
 
@@ -381,32 +382,33 @@ class Engine(StoredJobs):
         return self._parted[record.kind].parts(record)
 
     def finish_early(self, job_id: str) -> None:
-        """Asks a running job to end with what it has; those that can are done soon, the others run on."""
+        """Ask a running job to end with the results so far; jobs that cannot keep running."""
         self.authorizer.demand("cancel", self.job(job_id))
         self._dispatcher.finish_early(job_id)
 
     # --- the queue and its workers ---
 
     def place(self, job_id: str) -> int | None:
-        """How many jobs are before this one in the queue, those at work included; None if it does not wait."""
+        """Return the number of jobs ahead in the queue, running ones included; None if it is not queued."""
         return self._dispatcher.place(job_id)
 
     def forget_result(self, record: JobRecord) -> None:
-        """Removes what a job left from the store, so that asking again runs it again."""
+        """Remove a job's result from the store, so that submitting it again runs it again."""
         self.authorizer.demand("remove", record)
         if record.key:
             self.store.delete_result(record.key)
 
     def forget(self, job_id: str) -> None:
-        """Removes a job that has ended, and what it left, which no other job can then be answered with."""
+        """Remove a job that has ended and its result, which then answers no other job."""
         record = self.job(job_id)
         self.authorizer.demand("remove", record)
         if record is not None and self._job_store.forget(job_id):
             self.forget_result(record)
 
     def notices(self) -> list[str]:
-        """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written, a database
-        that was set aside, a store or jobs of another version."""
+        """Return warnings for the user: no scheduler or worker in reach, no TLS, an unwritable folder, a database that
+        was set aside, a store or jobs of another version.
+        """
         unwritable = self._job_store.unwritable and (
             f"SinkScope's folder cannot be written ({self._job_store.unwritable}). What happens now is lost when the "
             "server stops. Free some space."
@@ -424,20 +426,20 @@ class Engine(StoredJobs):
 
     @property
     def shares_store(self) -> bool:
-        """Whether jobs read the results of earlier ones, as those of local workers do."""
+        """True if jobs can read the results of earlier ones, as on local workers."""
         return not self.scheduler
 
     def workers(self) -> int:
-        """How many workers there are; before the first job, as many as there will be on this machine at least."""
+        """Return the number of workers; before the first job, at least the number this machine will have."""
         cluster = self._dispatcher.cluster
         return self._planned_workers if cluster is None else max(1, len(cluster.places()))
 
     def has_worker(self) -> bool:
-        """Whether workers were started or reached."""
+        """True once workers were started or reached."""
         return self._dispatcher.cluster is not None
 
     def models_held(self) -> int:
-        """How many workers hold a model."""
+        """Return the number of workers that hold a model."""
         return self._dispatcher.models_held()
 
     def worker_pids(self) -> list[int]:
@@ -445,7 +447,7 @@ class Engine(StoredJobs):
         return self._dispatcher.cluster.worker_pids() if self._dispatcher.cluster is not None else []
 
     def close(self) -> None:
-        """Stops the queue and the local workers. What ran in them reads interrupted; what waited waits in the store."""
+        """Stop the queue and the local workers. Their jobs become interrupted; queued jobs stay queued in the store."""
         with self._job_store.changed:
             if self._closed:
                 return

@@ -24,14 +24,14 @@ class Intake:
         self._changed = job_store.changed
         self._queue: list[str] = []
         self._running: dict[str, Running] = {}
-        self._to_find: list[JobRecord] = []  # jobs that a server before this one left running on the cluster
+        self._to_find: list[JobRecord] = []  # jobs that an earlier server left running on the cluster
         self._held: dict[str, dict[str, Any] | None] = {}  # the model each worker holds, by its address
-        self._refused: set[tuple[str, str]] = set()  # short and long jobs that do not go together
+        self._refused: set[tuple[str, str]] = set()  # pairs of short and long jobs that cannot run together
         self._unfit: dict[str, str] = {}  # workers that cannot run jobs, by address, and why
         self._closed = False
 
     def _end(self, run: Running, state: str, **changes: Any) -> None:
-        # A cancelled job may have been started again under its id: that is another run's business.
+        # A cancelled job may have been restarted under its id: that is another run.
         if not run.cancelled:
             self.job_store.finish(run.record.id, state, **changes)
 
@@ -40,7 +40,7 @@ class Intake:
         self.job_store.finish(job_id, "failed", reason=reason(error), traceback=text)
 
     def _take_in(self, cluster: Cluster, run: Running) -> None:
-        """Takes in what a job left; whatever goes wrong ends the job with its reason. Runs in a thread of its own."""
+        """Store a job's result; any error ends the job with its reason. Runs in its own thread."""
         try:
             self._settle(cluster, run)
         except Exception as error:
@@ -56,7 +56,7 @@ class Intake:
         self._forget(cluster, run)
 
     def _settle(self, cluster: Cluster, run: Running) -> None:
-        """Takes in what a job returned."""
+        """Store the returned result of a job."""
         outcome = self._outcome(run)
         if outcome is None:
             self._after_death(cluster, run)
@@ -80,17 +80,17 @@ class Intake:
             if outcome["key"]:
                 file, folder = unload(outcome, self.store.incoming / run.record.id)
                 self.store.add_result(outcome["key"], outcome["summary"], file, folder)
-            if outcome["scratch"]:  # else it was stopped early, and the rest goes on from there
+            if outcome["scratch"]:  # else it was stopped early, and the rest resumes from there
                 shutil.rmtree(self.store.scratch / Path(outcome["scratch"]).name, ignore_errors=True)
             known = {"key": outcome["key"], "summary": outcome["summary"], "threads": outcome.get("threads", 0)}
             self._end(run, "done", **known)
 
     def _outcome(self, run: Running) -> dict[str, Any] | None:
-        """What the job returned; None if its worker is gone."""
+        """Return the job's outcome; None if its worker is gone."""
         from distributed import CancelledError, KilledWorker
 
         try:
-            # However long it travels; `_watch` cancels it if its worker goes.
+            # However long the transfer takes; `_watch` cancels it if its worker goes.
             outcome: dict[str, Any] = run.future.result()
         except (KilledWorker, CancelledError):
             return None
@@ -110,7 +110,7 @@ class Intake:
             loss = Loss(worker=device, time=time.time(), why=why, handed_back=back)
             record = self.job_store.job(run.record.id) or run.record
             tried = record.model_copy(update={"losses": (*record.losses, loss)})
-            # Workers of this machine may all take the same; what was too much for one may fit in another machine's.
+            # Workers of this machine may all use the same amount; another machine's may have more memory.
             larger = cluster.remote and untried(tried, cluster.known)
             hopeless = why == TOO_BIG and not run.between and not larger
             if hopeless or not self._try_again(record, loss):

@@ -15,7 +15,7 @@ from analysis.jobs import JOBS
 from cache.presence import Presence
 from cache.store import Store
 
-KEPT_RECORDS = 200  # of ended jobs that leave nothing to come back to
+KEPT_RECORDS = 200  # number of ended jobs without a lasting result
 KEPT_LINES = 300
 FLUSH_INTERVAL = 1.0  # seconds between writes of a running job's progress
 
@@ -46,7 +46,7 @@ class JobStore:
         self._flushed = 0.0
 
     def lives(self, owner: str) -> bool:
-        """Whether that engine still runs, here or elsewhere."""
+        """Return True if that engine is still running, here or elsewhere."""
         return lives(owner, self.presence)
 
     # --- records ---
@@ -64,14 +64,14 @@ class JobStore:
         return sorted(known, key=lambda record: record.created, reverse=True)
 
     def save(self, record: JobRecord) -> None:
-        """Keeps a record. A full disk does not stop the queue: the record then lives as long as this process."""
+        """Save a record. On a full disk it lives as long as this process, so that the queue goes on."""
         with self.changed:
             self._records[record.id] = record
             self._write(lambda: self.store.save_job(record.id, record.model_dump(mode="json")))
             self.changed.notify_all()
 
     def update(self, job_id: str, **changes: Any) -> JobRecord | None:
-        """Changes a job that has not ended, and returns its record; None if it has ended or is unknown."""
+        """Change a job that has not ended and return its record; None if it has ended or is unknown."""
         with self.changed:
             record = self._records.get(job_id)
             if record is None or record.ended:
@@ -82,8 +82,9 @@ class JobStore:
             return changed
 
     def list_for(self, job_id: str, visitors: tuple[str, ...]) -> JobRecord | None:
-        """Lists a job to visitors who asked the same, and returns its record; None for an unknown id. One that no
-        visitor is named for is listed to everybody."""
+        """List a job to further visitors who asked the same and return its record; None for an unknown id. A job
+        without visitors is listed to everybody.
+        """
         with self.changed:
             record = self.job(job_id)
             if record is not None and record.visitors and not set(visitors) <= set(record.visitors):
@@ -92,7 +93,7 @@ class JobStore:
             return record
 
     def finish(self, job_id: str, state: str, **changes: Any) -> bool:
-        """Ends a job. False if it had ended before: the first word counts."""
+        """End a job. Return False if it had already ended: the first outcome stands."""
         with self.changed:
             ended = self.update(job_id, state=state, finished=time.time(), waits_for="", **changes) is not None
             self._flush_one(job_id)
@@ -100,14 +101,14 @@ class JobStore:
             return ended
 
     def forget_old(self) -> None:
-        """Keeps every record of lasting jobs and the newest of the others, which are asked again in no time."""
+        """Keep all records of lasting jobs and the newest of the others, which are quick to run again."""
         others = [record for record in self.jobs() if not JOBS[record.kind].lasting and record.ended]
         for record in others[KEPT_RECORDS:]:
             self._records.pop(record.id, None)
             self.store.delete_job(record.id)
 
     def forget(self, job_id: str) -> bool:
-        """Removes the record of a job that has ended. False for any other."""
+        """Remove the record of a job that has ended. Return False for any other."""
         with self.changed:
             record = self.job(job_id)
             if record is None or not record.ended:
@@ -120,20 +121,21 @@ class JobStore:
     # --- progress and logs ---
 
     def begin(self, job_id: str) -> None:
-        """Forgets what an earlier try of the job told."""
+        """Discard the messages of an earlier try of the job."""
         with self.changed:
             self._live[job_id] = _Live(unwritten=True)
 
     def resume(self, job_id: str) -> float:
-        """Goes on from what the store holds about a job that ran on while no server listened. Returns the time of its
-        last line, 0 without one."""
+        """Load the stored progress of a job that ran on while no server listened. Return the time of its last log line,
+        or 0.
+        """
         progress, log = self._stored_live(job_id)
         with self.changed:
             self._live[job_id] = _Live(progress, deque(log, maxlen=KEPT_LINES))
         return log[-1].time if log else 0.0
 
     def report(self, job_id: str, message: dict[str, Any]) -> None:
-        """Takes in a message from a running job; one that makes no sense, or comes too late, is passed over."""
+        """Handle a message from a running job; a malformed or late one is ignored."""
         with self.changed:
             live = self._live.get(job_id)
             if live is None:
@@ -147,7 +149,7 @@ class JobStore:
                 live.unwritten = True
 
     def progress(self, job_id: str) -> Progress:
-        """How far a job is, or was when it ended. Empty for one that has not begun."""
+        """Return the progress of a job, current or final; empty before it begins."""
         with self.changed:
             live = self._live.get(job_id)
         return live.progress if live is not None else self._stored_live(job_id)[0]
@@ -161,7 +163,7 @@ class JobStore:
         return self._stored_live(job_id)[1]
 
     def flush(self, at_once: bool = False) -> None:
-        """Writes what running jobs told since the last time; unless `at_once`, at most once a FLUSH_INTERVAL."""
+        """Write new messages of running jobs; at most once per FLUSH_INTERVAL unless `at_once`."""
         if not at_once and time.monotonic() - self._flushed < FLUSH_INTERVAL:
             return
         self._flushed = time.monotonic()

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from analysis.engine.cluster import Place
 from analysis.engine.records import JobRecord, Loss
 
-RETRIES = 2  # how often a job is tried again that ended with its worker
-HAND_BACKS = 20  # how often a worker that is about to end may hand it back
+RETRIES = 2  # retries of a job that ended with its worker
+HAND_BACKS = 20  # how often departing workers may hand a job back
 
 DIED = "The worker process died while running this job: it was killed, or the machine ran out of memory or went away."
 TOO_BIG = (

@@ -1,7 +1,7 @@
-"""Who may do what: one table, which the engine goes by, the pages ask, and docs/security.md shows; and in whose name an
-engine is asked.
+"""Permissions by role, in one table that the engine enforces, the pages read and docs/security.md shows; and the
+visitor in whose name an engine is called.
 
-A visitor comes with a role. `owner` is whoever uses SinkScope on their own machine, and the server itself; `run` and
+Every visitor has a role. `owner` is whoever uses SinkScope on their own machine, and the server itself; `run` and
 `look` are the roles of a shared server; `guest` is anybody at a demonstration; `nobody` has not logged in.
 """
 
@@ -38,7 +38,7 @@ TEXTS = ("prompt", "own_prompts", "own_keys", "prompts", "keys", "tokens")
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks. name: what their jobs are told by from others'; empty where all are one."""
+    """A visitor with a role. name: identifies their jobs; empty if all visitors are one."""
 
     role: str = "owner"
     name: str = ""
@@ -49,7 +49,7 @@ OWNER, GUEST, NOBODY = Visitor(), Visitor("guest"), Visitor("nobody")
 
 @dataclass(frozen=True)
 class Permission:
-    """What a role may do: yes, no, or within what the words say."""
+    """An action and each role's answer: yes, no, or a limit in words."""
 
     what: str
     owner: str
@@ -101,7 +101,7 @@ PERMISSIONS: dict[str, Permission] = {
     "push": Permission("push pruned models to the Hugging Face hub with the server's token", YES, NO, NO, NO),
     "remove": Permission("remove what is stored", YES, _OWN, NO, NO),
 }
-"""What may be done, by name."""
+"""Permissions, by action."""
 
 
 def table() -> str:
@@ -113,29 +113,29 @@ def table() -> str:
 
 
 def may(visitor: Visitor, action: str) -> bool:
-    """Whether a visitor may do this at all, maybe within limits. Raises KeyError for an action the table lacks."""
+    """Return True if a visitor may do this, perhaps within limits. Raises KeyError for an unknown action."""
     return PERMISSIONS[action].of(visitor.role) != NO
 
 
 def why_not(visitor: Visitor) -> str:
-    """What is said to a visitor whose cell says no."""
+    """Return the message for a visitor who is refused."""
     return {"guest": ONLY_READ, "nobody": NOT_IN}.get(visitor.role, LOOKS_ONLY)
 
 
 def demand(visitor: Visitor, action: str, record: JobRecord | None = None) -> None:
-    """Raises the UserError of a visitor who may not do this. record: the job that it is done to."""
+    """Raise UserError unless a visitor may do this. record: the job it is done to."""
     if not may(visitor, action):
         raise UserError(why_not(visitor))
     if PERMISSIONS[action].of(visitor.role) == _OWN and record is not None and set(record.visitors) != {visitor.name}:
         raise UserError(NOT_YOURS)
 
 
-# --- what a visitor may name ------------------------------------------------------------------------------------
+# --- models and folders --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Places:
-    """What visitors of a shared server may name, as set when it starts. store: folders of the store."""
+    """Places that visitors of a shared server may name, fixed when it starts. store: folders of the store."""
 
     hub: frozenset[str]
     read: tuple[Path, ...]
@@ -144,7 +144,7 @@ class Places:
 
     @classmethod
     def of(cls, store: Collection[Path]) -> "Places":
-        """By the environment. Raises VariableError for a variable that holds what it may not."""
+        """Read the places from the environment. Raises VariableError for an invalid variable."""
 
         def folders(name: str) -> tuple[Path, ...]:
             return tuple(folder.resolve() for folder in environment.value(name) or ())
@@ -162,13 +162,12 @@ class Places:
 
 
 def check_model(source: str, places: Places) -> None:
-    """Raises UserError for a model that visitors of a shared server may not use; nothing is looked up on the disk for
-    one that is not allowed."""
+    """Raise UserError for a model that visitors of a shared server may not use, without looking for it on the disk."""
     known = entry(source)
     if source in BUNDLED_PAIR or (known is not None and known.name in BUNDLED_PAIR):
         return
     target = source if known is None else known.source
-    if target in places.hub and not Path(target).exists():  # a folder of that name would be taken for it
+    if target in places.hub and not Path(target).exists():  # a folder of that name would take precedence
         return
     if not _inside(target, places.read):
         raise UserError(
@@ -178,7 +177,7 @@ def check_model(source: str, places: Places) -> None:
 
 
 def check_folder(folder: str, places: Places) -> None:
-    """Raises UserError for a file or folder that visitors of a shared server may not read."""
+    """Raise UserError for a file or folder that visitors of a shared server may not read."""
     if not _inside(folder, places.read):
         raise UserError(
             f"This server does not read '{shorten(folder)}'. Whoever runs it adds folders to SINKSCOPE_MODEL_DIRS."
@@ -186,7 +185,7 @@ def check_folder(folder: str, places: Places) -> None:
 
 
 def check_outputs(spec: Spec, store: Collection[Path]) -> None:
-    """Raises UserError for a job that would write into the store, where it could replace what others' jobs left."""
+    """Raise UserError for a job that writes into the store, where it could overwrite the results of others."""
     for name, value in named_fields(spec):
         if name == "out" and value and _inside(value, store):
             raise UserError(
@@ -196,9 +195,9 @@ def check_outputs(spec: Spec, store: Collection[Path]) -> None:
 
 
 def check_named(spec: Spec, places: Places, texts: Collection[str]) -> None:
-    """Raises UserError where a spec names a model or a folder that visitors of a shared server may not name.
+    """Raise UserError if a spec names a model or folder that visitors of a shared server may not name.
 
-    texts: names of calibration texts, which are no files.
+    texts: names of calibration texts, which are not files.
     """
     for name, value in named_fields(spec):
         if isinstance(value, ModelSpec):
@@ -231,13 +230,13 @@ def _inside(path: str, folders: Collection[Path]) -> bool:
     return any(resolved.is_relative_to(folder) for folder in folders)
 
 
-# --- how much a visitor may ask ---------------------------------------------------------------------------------
+# --- limits -------------------------------------------------------------------------------------------------
 
 
 def check_limits(spec: Spec, limits: VisitorLimits, waiting: int, stored: int) -> None:
-    """Raises UserError for a job beyond what each visitor of a shared server may ask.
+    """Raise UserError for a job beyond the limits of each visitor of a shared server.
 
-    waiting: this visitor's jobs that run or wait; stored: bytes of what their jobs left.
+    waiting: this visitor's running or queued jobs; stored: bytes left by their jobs.
     """
     fields = list(named_fields(spec))
     characters = sum(_characters(value) for name, value in fields if name in TEXTS or name == "word")
@@ -256,7 +255,7 @@ def check_limits(spec: Spec, limits: VisitorLimits, waiting: int, stored: int) -
 
 
 def check_disk(limits: VisitorLimits, stored: int) -> None:
-    """Raises UserError for a visitor whose jobs have left as much as the limit lets them."""
+    """Raise UserError for a visitor whose jobs fill their share of the disk."""
     if stored >= limits.disk:
         raise UserError(
             f"What you asked for takes {stored / 2**30:.1f} GiB in the store, and each visitor has "
@@ -270,18 +269,18 @@ def _characters(value: Any) -> int:
     return sum(_characters(item) for item in value) if isinstance(value, tuple) else int(isinstance(value, int))
 
 
-# --- whose text is listed to whom -------------------------------------------------------------------------------
+# --- visibility of texts ---------------------------------------------------------------------------------------
 
 
 def is_listed(record: JobRecord, visitor: Visitor) -> bool:
-    """Return whether a job stands in a visitor's lists. One that holds no visitor's words always does."""
+    """Return True if a visitor's lists show a job. A job that holds no visitor's words is always shown."""
     if not visitor.name or not record.visitors or record.shared or visitor.name in record.visitors:
         return True
     return not holds_words(record)
 
 
 def holds_words(record: JobRecord) -> bool:
-    """Whether a job's parameters hold a text that a visitor wrote, or tokens of one."""
+    """Return True if a job's parameters hold a text that a visitor wrote, or its tokens."""
     from analysis.jobs import JOBS
 
     fields = JOBS[record.kind].spec.model_fields
@@ -295,11 +294,10 @@ def holds_words(record: JobRecord) -> bool:
 
 
 class Authorizer:
-    """Asked before anything is run, changed, or named.
+    """Check made before anything is run, changed or named.
 
-    who: the visitor in whose name the calling thread asks; without it, the owner of the machine. demo: whether it is a
-    demonstration, by SINKSCOPE_DEMO, where all are guests. Raises VariableError for a variable of a shared server that
-    holds what it may not.
+    who: returns the calling thread's visitor; by default the owner of the machine. demo: True for a demonstration
+    (SINKSCOPE_DEMO), where all are guests. Raises VariableError for an invalid variable of a shared server.
     """
 
     def __init__(self, store: Store, job_store: JobStore, who: Callable[[], Visitor] | None = None) -> None:
@@ -313,7 +311,7 @@ class Authorizer:
 
     @property
     def visitor(self) -> Visitor:
-        """In whose name the calling thread asks."""
+        """The visitor in whose name the calling thread asks."""
         return GUEST if self.demo else self._who()
 
     @property
@@ -332,8 +330,9 @@ class Authorizer:
         demand(self.visitor, action, record)
 
     def check_job(self, kind: str, spec: Spec, visitor: Visitor | None = None) -> None:
-        """Raises UserError where a visitor may not ask for such a job, or may not name what it names. Nothing that it
-        names is looked at. Nobody may have anything written into the store by its path."""
+        """Raise UserError if a visitor may not submit such a job or name what it names, without looking at any of it.
+        Nobody may write into the store by path.
+        """
         visitor = visitor or self.visitor
         demand(visitor, "record" if kind == "record" else "run")
         check_outputs(spec, self._folders)
@@ -343,30 +342,30 @@ class Authorizer:
             check_named(spec, self._places, SOURCES)
 
     def check_source(self, source: str) -> None:
-        """Raises UserError for a model that the visitor may not use; it is not looked for."""
+        """Raise UserError for a model that the visitor may not use, without looking for it."""
         if self.visitor.role not in ("owner", "guest"):
             check_model(source, self._places)
 
     def check_folder(self, folder: str) -> None:
-        """Raises UserError for a folder that the visitor may not read; it is not looked at."""
+        """Raise UserError for a folder that the visitor may not read, without looking at it."""
         if self.visitor.role != "owner":
             demand(self.visitor, "read")
             check_folder(folder, self._places)
 
     def check_limits(self, spec: Spec, visitor: Visitor) -> None:
-        """Raises UserError for a job beyond what each visitor of a shared server may ask."""
+        """Raise UserError for a job beyond the limits of each visitor of a shared server."""
         if visitor.role == "run":
             waiting = sum(not job.ended and visitor.name in job.visitors for job in self._job_store.jobs())
             check_limits(spec, self._limits, waiting, self._stored_for(visitor))
 
     def check_upload(self) -> None:
-        """Raises UserError for a visitor who may not open recordings of their own, or has no room left for them."""
+        """Raise UserError for a visitor who may not open their own recordings or has no room left for them."""
         self.demand("upload")
         if self.visitor.role == "run":
             check_disk(self._limits, self._stored_for(self.visitor))
 
     def _stored_for(self, visitor: Visitor) -> int:
-        """Bytes of what the jobs left that this visitor was the first to ask for."""
+        """Return the bytes left by jobs that this visitor was the first to ask for."""
         keys = {job.key for job in self._job_store.jobs() if job.key and job.visitors[:1] == (visitor.name,)}
         return sum(self._store.result_bytes(key) for key in keys)
 

@@ -1,5 +1,5 @@
-"""Whose turn it is, and which worker a job goes to: a free one, or for a short job one that holds its model, between a
-long one's steps.
+"""Order of the queue and choice of a worker: a free one, or for a short job one that holds its model, between the steps
+of a long job.
 """
 
 import threading
@@ -16,10 +16,11 @@ from analysis.jobs import JOBS
 
 @dataclass
 class Running:
-    """A job in a worker's hands. heard: it has begun. cancelled: nobody wants it any more. told, killed: when it was
-    asked to stop; its worker was killed. gone: since when its worker has been missing. intake: the thread that takes in
-    what it left. due, overdue: when what it does now must have ended, and what is said if it has not. ended_for: why
-    its worker was ended. leaving: what its worker said as it was about to end."""
+    """A job at a worker. heard: it has begun. cancelled: nobody wants it any more. told, killed: when it was asked to
+    stop; its worker was killed. gone: since when its worker has been missing. intake: the thread that stores its
+    result. due, overdue: deadline of its current step, and the message if it is missed. ended_for: why its worker was
+    ended. leaving: message of its worker when about to end.
+    """
 
     record: JobRecord
     place: Place
@@ -39,8 +40,9 @@ class Running:
 
 @dataclass(frozen=True)
 class Work:
-    """What goes on. held: the model each worker holds, by its address. refused: pairs of short and
-    long jobs that do not go together. unfit: addresses of workers that cannot run jobs."""
+    """Current work. held: the model each worker holds, by address. refused: pairs of short and long jobs that cannot
+    run together. unfit: addresses of workers that cannot run jobs.
+    """
 
     running: list[Running]
     held: Mapping[str, dict[str, Any] | None]
@@ -49,7 +51,7 @@ class Work:
 
     @property
     def long_jobs(self) -> list[Running]:
-        """Jobs that have a worker for themselves."""
+        """The jobs with a worker to themselves."""
         return [run for run in self.running if not run.between]
 
     def model_at(self, run: Running) -> dict[str, Any] | None:
@@ -58,8 +60,8 @@ class Work:
 
 
 def free_place(record: JobRecord, places: Mapping[str, Place], work: Work) -> Place | None:
-    """A free worker: best one that has not ended under this job, and of these one that holds its model; for a job
-    without one, such as unloading, that holds any. One that cannot run jobs is taken where there is no other.
+    """Return a free worker, preferably one that has not ended under this job, then one that holds its model; for a job
+    without a model, such as unloading, one that holds any. A worker that cannot run jobs is taken if there is no other.
     """
     taken = {run.place.address for run in work.running}
     fit = {address: place for address, place in places.items() if address not in work.unfit} or places
@@ -75,10 +77,10 @@ def free_place(record: JobRecord, places: Mapping[str, Place], work: Work) -> Pl
 
 
 def in_turn(waiting: Sequence[JobRecord], running: Iterable[Running], served: Mapping[str, int]) -> list[JobRecord]:
-    """The order in which waiting jobs get a worker: visitors by turns, whoever has fewest at work first, and each one's
-    own jobs as they were asked. A job that several ask for comes with the first of them.
+    """Return waiting jobs in the order in which they get a worker: visitors take turns, the one with fewest running
+    jobs first, and each one's jobs in order of submission. A job with several askers comes with the first of them.
 
-    waiting: as they were asked. served: a number for each visitor that grows with every turn they had.
+    waiting: in order of submission. served: a number for each visitor that grows with every turn they had.
     """
     ahead = Counter(name for run in running if not run.between for name in askers(run.record))
     keys = []
@@ -90,7 +92,7 @@ def in_turn(waiting: Sequence[JobRecord], running: Iterable[Running], served: Ma
 
 
 def askers(record: JobRecord) -> tuple[str, ...]:
-    """Who shares out the workers for this job: its visitors, or the owner of the machine, who has no name."""
+    """Return the names that share out workers for this job: its visitors, or "" for the owner of the machine."""
     return record.visitors or ("",)
 
 
@@ -98,7 +100,7 @@ def long_job_for(record: JobRecord, work: Work) -> Running | None:
     """Return a long job between whose steps this short one may run: its worker runs no other short job and holds the
     model, or this one is brief and brings its own.
     """
-    if len(record.losses) > 1:  # it may be what ends the workers, and their long jobs with them
+    if len(record.losses) > 1:  # it may itself be ending the workers, and their long jobs with them
         return None
     busy = {run.place.address for run in work.running if run.between}
     for long_job in work.long_jobs:
@@ -112,7 +114,7 @@ def long_job_for(record: JobRecord, work: Work) -> Running | None:
 
 
 def obstacle(record: JobRecord, work: Work) -> str:
-    """What a short job waits for that cannot slip in; nothing where it is only not its turn yet."""
+    """Return what blocks a short job from running between steps; "" if it only has to wait its turn."""
     model = record.spec.get("model") or {}
     refused = any((record.id, long_job.record.id) in work.refused for long_job in work.long_jobs)
     if record.brief and not refused:

@@ -1,7 +1,7 @@
-"""Jobs that no worker runs: the engine works them off by asking for other jobs, a few at a time.
+"""Jobs that no worker runs: the engine carries them out by submitting other jobs, a few at a time.
 
-No task waits for tasks: a thread looks at what has ended and asks for what comes next. What is still needed is read
-from the records of the children, so what was cut off goes on by looking at them again.
+No task waits for tasks: a thread sees what has ended and submits what comes next. Remaining work is read from the
+children's records, so an interrupted job resumes by looking at them again.
 """
 
 import logging
@@ -18,8 +18,8 @@ from analysis.models.checkpoint import find
 from analysis.specs import JobSpec, ModelSpec, Spec
 from cache.store import Result, Store
 
-LOOKAHEAD = 2  # children a worker that wait or run: enough that none idles, few enough that others' jobs get their turn
-_TICK = 1.0  # seconds between looks where nothing was told
+LOOKAHEAD = 2  # children per worker, queued or running: enough to keep it busy, few enough to let other jobs in
+_TICK = 1.0  # seconds between looks without a message
 _log = logging.getLogger("sinkscope")
 
 PlanSpec = TypeVar("PlanSpec", bound=JobSpec)
@@ -27,7 +27,7 @@ LiveType = TypeVar("LiveType")
 
 
 class Asked(Protocol):
-    """What a planned job asks of the engine."""
+    """The parts of the engine that a planned job uses."""
 
     store: Store
 
@@ -45,7 +45,7 @@ class Asked(Protocol):
 
 
 class Planner(ABC, Generic[PlanSpec, LiveType]):
-    """Works off the planned jobs of one kind, in a thread that runs while there are any."""
+    """Runner of the planned jobs of one kind, with a thread that runs while there are any."""
 
     kind: str
     spec: type[PlanSpec]
@@ -56,28 +56,28 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    # --- what a kind does itself ---
+    # --- implemented by each kind ---
 
     @abstractmethod
     def _models(self, spec: PlanSpec) -> tuple[ModelSpec, ...]:
-        """Every model that is asked for, to be checked before anything begins."""
+        """Return every model of the job, to be checked before anything begins."""
 
     @abstractmethod
     def _begun(self, spec: PlanSpec) -> LiveType:
-        """What is remembered of one while it is worked off."""
+        """Return the state kept for a job while it is in progress."""
 
     @abstractmethod
     def _advance(self, job_id: str, live: LiveType) -> None:
-        """Looks at what has ended, asks for what comes next, and ends what is finished."""
+        """Look at what has ended, submit what comes next, and end what is finished."""
 
     @abstractmethod
     def _whole(self, record: JobRecord) -> bool:
-        """Whether everything that a finished one found is still in the store."""
+        """Return True if all results of a finished job are still in the store."""
 
-    # --- asked from any thread ---
+    # --- called from any thread ---
 
     def enter(self, record: JobRecord, spec: PlanSpec) -> JobRecord:
-        """Begins one, or goes on with the one of the same parameters that was cut off, or that is under way.
+        """Begin a job, or join or resume one with the same parameters.
 
         Raises UserError for a bad model source.
         """
@@ -105,20 +105,20 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         return record
 
     def take_over(self, record: JobRecord) -> None:
-        """Goes on with one whose engine is gone."""
+        """Continue a job whose engine is gone."""
         updated = self._job_store.update(record.id, owner=self._owner)
         if updated is not None:
             self._retry(updated, ("interrupted",))
             self._begin(updated, updated.parameters(self.spec))
 
     def retry(self, record: JobRecord) -> None:
-        """Starts the failed children of a running one again; those that have ended well are left as they are."""
+        """Restart the failed children of a running job; those that ended well are left alone."""
         self._retry(record)
         with self._job_store.changed:
             self._job_store.changed.notify_all()
 
     def stop(self, record: JobRecord) -> None:
-        """Stops the children that nobody else asked for."""
+        """Stop the children that nobody else asked for."""
         self._forget_ended(record.id)
         for job_id in children(record).values():
             child = self._engine.job(job_id)
@@ -126,7 +126,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
                 self._engine.cancel(job_id, self._asker(record.id))
 
     def close(self) -> None:
-        """Ends the thread. What is worked off stays as it is, for the next engine."""
+        """End the thread. Unfinished jobs are left for the next engine."""
         with self._job_store.changed:
             self._closed = True
             self._job_store.changed.notify_all()
@@ -145,7 +145,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             self._job_store.changed.notify_all()
 
     def _retry(self, record: JobRecord, states: tuple[str, ...] = ("failed", "cancelled", "interrupted")) -> None:
-        """Starts children again that ended in these states, and those whose engine is gone."""
+        """Restart children that ended in these states, and those whose engine is gone."""
         for name, job_id in children(record).items():
             child = self._engine.job(job_id)
             if child is None:
@@ -169,7 +169,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             for job_id, live in under_way.items():
                 try:
                     self._advance(job_id, live)
-                except Exception as error:  # one that fails is no other's end
+                except Exception as error:  # one failure must not end the others
                     if self._closed:
                         return
                     _log.exception("A %s met an error.", self.kind)
@@ -183,7 +183,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         return None if self._forget_ended(job_id) else self._job_store.job(job_id)
 
     def _forget_ended(self, job_id: str) -> bool:
-        """Forgets one that has ended. False for one that goes on, or was just started again."""
+        """Forget a job that has ended. Return False if it is running or was just restarted."""
         with self._job_store.changed:
             record = self._job_store.job(job_id)
             ended = record is None or record.ended
@@ -192,17 +192,17 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             return ended
 
     def _room(self, record: JobRecord) -> int:
-        """How many more children may be asked for now."""
+        """Return how many more children may be submitted now."""
         jobs = map(self._engine.job, children(record).values())
         return LOOKAHEAD * self._engine.workers() - sum(not job.ended for job in jobs if job is not None)
 
     def _end(self, job_id: str, state: str, **changes: Any) -> None:
-        with self._job_store.changed:  # at once, or who starts it again in between would see it forgotten
+        with self._job_store.changed:  # atomically, or a restart in between would be forgotten
             self._job_store.finish(job_id, state, **changes)
             self._live.pop(job_id, None)
 
     def _note(self, job_id: str, name: str, child: JobRecord, made: bool = False) -> JobRecord | None:
-        """Writes a child down. made: it was asked for first here, so what it left may be dropped here."""
+        """Record a child. made: this job asked for it first, so its result may be dropped here."""
         with self._job_store.changed:
             record = self._job_store.job(job_id)
             if record is None or record.ended:
@@ -222,10 +222,10 @@ def children(record: JobRecord) -> dict[str, str]:
 
 
 def ended_well(job: JobRecord) -> bool:
-    """Whether it is done, and an evaluation has asked all its items."""
+    """Return True if a job is done and, for an evaluation, has asked all its items."""
     return job.state == "done" and bool(job.summary.get("complete", True))
 
 
 def why_ended(job: JobRecord) -> str:
-    """Why a child that has not ended well ended."""
+    """Return why a child that did not end well ended."""
     return job.reason or (f"It was {job.state}." if job.state != "done" else "It was stopped early.")

@@ -27,7 +27,7 @@ class Child:
 
     @property
     def size(self) -> int:
-        """How many steps of progress it counts: one, and of a sweep one per point."""
+        """Number of progress steps it counts: one, or one per point of a sweep."""
         return len(grid(self.spec).prunings) if isinstance(self.spec, SweepSpec) else 1
 
 
@@ -48,7 +48,7 @@ class PartPlanner(Planner[PartsSpec, PartsSpec]):
 
     @abstractmethod
     def parts_of(self, spec: PartsSpec) -> dict[str, list[Child]]:
-        """What is asked for, by part and in order. Raises UserError for a bad model source."""
+        """Return the children by part, in order. Raises UserError for a bad model source."""
 
     def departures(self, spec: PartsSpec, part: str) -> str:
         """In what a part departs from what is asked, and why; nothing where it does not."""
@@ -74,7 +74,7 @@ class PartPlanner(Planner[PartsSpec, PartsSpec]):
         return spec
 
     def _whole(self, record: JobRecord) -> bool:
-        """Whether what the parts of a finished one found is still in the store."""
+        """Return True if the results of a finished job's parts are still in the store."""
         jobs = [job for part in self.parts(record) for job in part.jobs.values()]
         return all(part.state in ("done", "not asked") for part in self.parts(record)) and all(
             job.key is None or self._engine.has_result(job) for job in jobs
@@ -95,7 +95,7 @@ class PartPlanner(Planner[PartsSpec, PartsSpec]):
         self._tell(record, wanted, finished=idle and not missing)
 
     def _tell(self, record: JobRecord, wanted: list[Child], finished: bool) -> None:
-        """How far it is: every job counts one, and every point of a sweep."""
+        """Report progress: one step per job, and one per point of a sweep."""
         done, doing, failed = 0, "", []
         for child in wanted:
             job = self._child(record, child.name)

@@ -1,4 +1,4 @@
-"""What visitors say of recordings: a name, tags, notes and a star, kept as those of runs are."""
+"""Visitors' labels for recordings: a name, tags, notes and a star, stored like those of runs."""
 
 from pydantic import ValidationError
 
@@ -8,7 +8,7 @@ from analysis.engine.runs import Label, Run, save_label
 
 
 def recording_labels(engine: Engine) -> dict[str, Label]:
-    """What was said of recordings and runs, by their ids; what cannot be read is left out."""
+    """Return the labels of recordings and runs, by id, without unreadable ones."""
     labels = {}
     for job_id, fields in engine.store.labels().items():
         try:
@@ -19,8 +19,6 @@ def recording_labels(engine: Engine) -> dict[str, Label]:
 
 
 def save_recording_label(engine: Engine, record: JobRecord, label: Label, automatic: str) -> None:
-    """Keeps what a visitor says of a recording. automatic: the name it has by itself. Raises UserError as `save_label`
-    does.
-    """
+    """Save a visitor's label for a recording. automatic: its generated name. Raises UserError as `save_label` does."""
     source = str(record.spec["model"]["source"])
     save_label(engine, Run(record.id, "dense", automatic, source, source, record.created, record=record), label)

@@ -1,4 +1,4 @@
-"""What a job looks like from outside: its record, how far it is, and whose queue it is in."""
+"""Outside view of a job: its record, its progress and the owner of its queue."""
 
 import itertools
 from collections.abc import Mapping
@@ -29,16 +29,15 @@ class Loss(BaseModel):
 
 
 class JobRecord(BaseModel):
-    """What the store knows about a job.
+    """Record of a job in the store.
 
-    spec: parameters as JSON. key: name of its result. reason: one line on why it failed or was cut off. cached:
-    answered from the store without running. owner: the engine whose queue it is in. waits_for: what a short job waits
-    for that could not slip in. device: where it runs or ran; threads: how many computed
-    there, 0 where none did. between: id of the job between whose steps it runs. run:
-    name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
-    code: version of the code that it was asked of; '' in older records. visitors: who asked, on a server with several;
-    shared: whether one of them lists it for all. brief: takes seconds, as its spec says (`Job.is_short`). losses: tries
-    that ended with their worker.
+    spec: parameters as JSON. key: of its result. reason: one line on why it failed or was cut off. cached: answered
+    from the store without running. owner: the engine whose queue holds it. waits_for: what keeps a short job from
+    running between steps. device: where it runs or ran; threads: number that computed there, 0 if none. between: id of
+    the job between whose steps it runs. run: name of this try; worker, scheduler: addresses; these find it again on a
+    cluster that outlives this server. code: version of the code it was submitted to; '' in older records. visitors: who
+    asked, on a server with several; shared: True if one of them lists it for all. brief: takes seconds, by its spec
+    (`Job.is_short`). losses: tries that ended with their worker.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,7 +70,7 @@ class JobRecord(BaseModel):
 
     @property
     def short(self) -> bool:
-        """Whether it may run between the steps of a long job."""
+        """True if it may run between the steps of a long job."""
         return self.brief or JOBS[self.kind].short
 
     @property
@@ -149,17 +148,17 @@ def new_owner() -> str:
 
 
 def retire(owner: str) -> None:
-    """Says that this engine has been closed."""
+    """Mark this engine as closed."""
     _living.discard(owner)
 
 
 def lives_here(owner: str) -> bool:
-    """Whether that engine of this process has not been closed."""
+    """Return True if that engine of this process has not been closed."""
     return owner in _living
 
 
 def lives(owner: str, presence: Presence) -> bool:
-    """Whether that engine, in this process, in another one on this machine, or elsewhere, still runs."""
+    """Return True if that engine is still running, in this process, another one on this machine, or elsewhere."""
     process, _, number = owner.partition("#")
     if number and process == this_process():
         return lives_here(owner)

@@ -121,7 +121,7 @@ def sweep_of(prunings: Sequence[PruneSpec], evaluation: EvaluateSpec, seeds: Seq
         "step_ranges": [step_range(one) for one in weighing],
     }
     base = prunings[0].model_dump()
-    for one in prunings:  # what another method does not read may be unset there
+    for one in prunings:  # a parameter that another method does not read may be unset there
         for name, value in only_read(one.model_dump()).items():
             base[name] = base[name] | value if isinstance(value, dict) else value
     model = prunings[0].model

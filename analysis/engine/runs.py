@@ -1,7 +1,7 @@
-"""Runs: a model, how it was pruned, and what its evaluations found; under one name wherever it is shown.
+"""Runs: a model, how it was pruned, and the results of its evaluations, under one name everywhere.
 
-Built from the engine's finished jobs, which may have read what lm-eval scored elsewhere, and from the pruned folders it
-knows; what a visitor says of a run (another name, tags, notes, a star) is kept beside the jobs.
+Built from the engine's finished jobs, including imports of lm-eval results, and from the pruned folders it knows. A
+visitor's label of a run (another name, tags, notes, a star) is stored beside the jobs.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ from analysis.specs import EVERYTHING, kept_of
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
-_KEPT = re.compile(r".*/(kept/[0-9a-f]{32}/[^/]+)")  # a folder that a store keeps, wherever the store lies
+_KEPT = re.compile(r".*/(kept/[0-9a-f]{32}/[^/]+)")  # a folder kept by a store, wherever the store is
 
 
 class Label(BaseModel):
-    """What a visitor says of a run. name: '' for the automatic one."""
+    """A visitor's label for a run. name: '' for the automatic one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,11 +56,11 @@ class Scored:
 class Run:
     """A model, how it was pruned and where it was evaluated.
 
-    id: of the pruning job, else made from its folder or source. automatic: the name it has by itself. source: what jobs
-    on it are asked with. model: source of the dense model, '' where its report does not say. parameters: of the
-    pruning, as `PruneSpec.model_dump(mode="json")`; empty for a dense model, and for an imported one. record: of the
-    job that pruned or imported it. evaluations: newest first. kept: how much of its keys and values it kept while it
-    was scored, as `EvaluateSpec.kept` has it, where that is a part; there is nothing else of such a run.
+    id: of the pruning job, or derived from its folder or source. automatic: its generated name. source: names it in
+    jobs. model: source of the dense model, '' if its report does not say. parameters: of the pruning, as
+    `PruneSpec.model_dump(mode="json")`; empty for a dense or imported model. record: of the job that pruned or imported
+    it. evaluations: newest first. kept: the keys and values kept while it was scored, as in `EvaluateSpec.kept`, if
+    only a part; such a run consists of nothing else.
     """
 
     id: str
@@ -79,24 +79,25 @@ class Run:
 
     @property
     def sparsity(self) -> Mapping[str, Any]:
-        """What its report says was removed, as `ReportedSparsity`; empty where it says nothing."""
+        """Sparsity stated in its report, as `ReportedSparsity`; empty if there is none."""
         stated = self.report.get("sparsity") if self.report is not None else None
         return stated if isinstance(stated, dict) else {}
 
     @property
     def bytes(self) -> tuple[int, int] | None:
-        """Bytes of the dense model's weights and of its own by arithmetic; None where its report does not say."""
+        """Computed bytes of the dense model's weights and of its own; None if its report does not say."""
         return None if self.report is None else reported_bytes(self.report)
 
     @property
     def name(self) -> str:
-        """What it is called: as a visitor named it, else as it is named by itself."""
+        """Its name: the visitor's, or else the automatic one."""
         return self.label.name or self.automatic
 
     @property
     def runs(self) -> bool:
-        """Whether it can be run: a sweep drops the weights of what it has scored, and keeps masks and reports. An
-        imported model is somewhere else, and keys are left out in scoring alone."""
+        """True if it can be run. A sweep drops the weights of scored models, keeping masks and reports; an imported
+        model is elsewhere, and keys are left out only while scoring.
+        """
         if self.kind == "evicted":
             return False
         if self.record is not None:
@@ -105,7 +106,7 @@ class Run:
 
     @property
     def has_masks(self) -> bool:
-        """Whether it is a pruned model whose masks can be looked at."""
+        """True for a pruned model whose masks can be viewed."""
         return self.folder is not None and (self.folder / CONFIG_FILE).is_file()
 
 
@@ -142,7 +143,7 @@ def _kept_names(engine: Engine, runs: Sequence[Run], given: set[str]) -> dict[st
     for run in sorted(runs, key=lambda run: run.created):
         row = kept.get(run.id, {})
         made_of = run_name(run.parameters) if run.parameters else run.automatic
-        # A folder that no job has made can hold another pruning by now.
+        # A folder that no job made can hold another pruning by now.
         if isinstance(row.get("name"), str) and (run.record is not None or row.get("made_of") == made_of):
             names[run.id] = row["name"]
             continue
@@ -255,7 +256,7 @@ def _scored_models(record: JobRecord) -> list[tuple[str, str]]:
 
 
 def _scored_place(engine: Engine, run: Run) -> str:
-    """Where a run was when it was scored: a sweep drops weights and keeps the rest under another name."""
+    """Return a run's place at the time it was scored: a sweep drops weights and keeps the rest under another name."""
     if run.record is None or not run.record.key or run.folder is None or run.runs:
         return _place(run.source)
     return _place(engine.store.kept / whole_key(run.record.key) / run.folder.name)
@@ -278,7 +279,7 @@ def _made_id(place: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
-# --- what was measured of a run ---------------------------------------------------------------------------------
+# --- measurements of a run ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -344,15 +345,16 @@ def size(run: Run) -> int:
 
 
 def remove_run(engine: Engine, run: Run) -> None:
-    """Removes a run that a job of this store made: its folder or answers, where the store keeps them, and what was said
-    of it. Raises UserError for a visitor who may not."""
+    """Remove a run made by a job of this store: its folder or answers, if the store keeps them, and its label. Raises
+    UserError for a visitor who may not.
+    """
     engine.authorizer.demand("remove", run.record)
     if run.record is not None:
         remove(engine, [run.record])
         engine.store.delete_label(run.id)
 
 
-# --- what visitors say of runs ----------------------------------------------------------------------------------
+# --- labels --------------------------------------------------------------------------------------------------
 
 
 def _label(fields: Mapping[str, Any]) -> Label:
@@ -363,10 +365,10 @@ def _label(fields: Mapping[str, Any]) -> Label:
 
 
 def save_label(engine: Engine, run: Run, label: Label) -> None:
-    """Keeps what a visitor says of a run. A name that is the automatic one is none of its own.
+    """Save a visitor's label for a run. A name equal to the automatic one is not stored.
 
-    Raises UserError for a name that another run has, that is too long, or that holds a comma; for a long note; and for
-    a visitor who may not.
+    Raises UserError for a name that another run has, is too long or holds a comma; for a long note; and for a visitor
+    who may not.
     """
     engine.authorizer.demand("label")
     name = " ".join(label.name.split())

@@ -22,5 +22,5 @@ def _time(self: IOLoop) -> float:
     return steady()
 
 
-IOLoop.time = _time  # type: ignore[method-assign]  # tornado has this be set to other clocks
+IOLoop.time = _time  # type: ignore[method-assign]  # tornado lets other clocks be set
 batched.time = steady

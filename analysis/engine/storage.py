@@ -1,4 +1,4 @@
-"""What jobs have left in the store and how much room it takes, and removing it."""
+"""Results of jobs in the store: the room they take, and their removal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from analysis.engine.records import JobRecord
 
 @dataclass(frozen=True)
 class Stored:
-    """What one or several jobs of the same question left. record: the newest of them. bytes: that removing it frees;
-    a folder that lies outside the store stays, and counts nothing.
+    """Result of one or several jobs with the same question. record: the newest of them. bytes: freed by removing it; a
+    folder outside the store stays and counts 0.
     """
 
     record: JobRecord
@@ -27,8 +27,9 @@ def stored_results(engine: Engine) -> list[Stored]:
 
 
 def remove(engine: Engine, records: Sequence[JobRecord]) -> None:
-    """Removes what these jobs left, every job that asked the same, and what was said of them. Raises UserError for a
-    visitor who may not."""
+    """Remove the results and labels of these jobs, and all jobs with the same question. Raises UserError for a visitor
+    who may not.
+    """
     for record in records:
         engine.authorizer.demand("remove", record)
     for record in records:

@@ -1,4 +1,4 @@
-"""What the pages read: records of jobs, how far they are, and what they left."""
+"""Reading for the pages: records of jobs, their progress and their results."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class StoredJobs:
         return [job for job in jobs if self.authorizer.lists(job)] if self.authorizer.visitor.name else jobs
 
     def progress(self, job_id: str) -> Progress:
-        """How far a job is, or was when it ended. Empty for one that has not begun."""
+        """Return the progress of a job, current or final; empty before it begins."""
         return self._job_store.progress(job_id)
 
     def log(self, job_id: str) -> list[LogLine]:
@@ -37,7 +37,7 @@ class StoredJobs:
         return self._job_store.log(job_id)
 
     def result(self, record: JobRecord) -> Result | None:
-        """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
+        """Return the result of a finished job; None if it failed, leaves no lasting result, or was evicted."""
         return self.store.result(record.key) if record.key and record.state == "done" else None
 
     def result_file(self, record: JobRecord) -> Path | None:
@@ -51,22 +51,22 @@ class StoredJobs:
         return next((job for job in jobs if self.has_result(job)), None)
 
     def has_result(self, record: JobRecord) -> bool:
-        """Whether `result` would find something, without reading it."""
+        """Return True if `result` would find something, without reading it."""
         return record.key is not None and record.state == "done" and self.store.has_result(record.key)
 
     def knows(self, kind: str, key: str | None) -> bool:
-        """Whether the result of this key is in the store, or a job that will give it waits or runs."""
+        """Return True if the result for a key is stored, or a job that will produce it is queued or running."""
         return key is not None and (
             self.store.has_result(key) or any(job.key == key and not job.ended for job in self._job_store.jobs(kind))
         )
 
     def keeps(self, record: JobRecord) -> bool:
-        """Whether the folder that a job left lies in the store, and goes when it is forgotten."""
+        """Return True if a job's folder is in the store and is removed with the job."""
         result = self.result(record)
         return result is not None and result.folder is not None and result.folder.is_relative_to(self.store.kept)
 
     def growing_file(self, record: JobRecord, name: str) -> Path | None:
-        """A file that a job is writing, or had written when it was stopped; None while there is nothing in it."""
+        """Return a file that a job is writing or had written when stopped; None while it is empty."""
         file = self.store.incoming / record.id / name
         return file if file.is_file() and file.stat().st_size else None
 
@@ -95,11 +95,11 @@ class StoredJobs:
 
     @property
     def models_folder(self) -> Path:
-        """Where checkpoints lie that pages offer by their names, whoever wrote them. It need not exist."""
+        """Folder of checkpoints, by whomever, that pages offer by name. It need not exist."""
         return self.store.models
 
     def wait(self, job_id: str, timeout: float) -> JobRecord:
-        """Blocks until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""
+        """Block until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""
         deadline = time.monotonic() + timeout
         while True:
             record = self.job(job_id)

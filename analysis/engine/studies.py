@@ -46,7 +46,7 @@ def new_study(model: ModelSpec, size: str = "quick", **changes: Any) -> StudySpe
 
 
 def sampling_of(model: ModelSpec, spec: StudySpec) -> Sampling:
-    """How a model of a study writes: its own sampler, one token a step, everything else at its default.
+    """Return the sampling of a model in a study: its own sampler, one token per step, everything else at its default.
 
     Raises UserError for a bad model source.
     """
@@ -71,7 +71,7 @@ def sweep_of(spec: StudySpec) -> SweepSpec:
 
 
 def watch_name(model: ModelSpec) -> str:
-    """What a study's recording of a model to watch is called among its children."""
+    """Name the child that records a model to watch."""
     return f"watch {model.source}"
 
 
@@ -89,15 +89,15 @@ def watch_children(spec: StudySpec) -> list[Child]:
 
 
 def set_name(model: ModelSpec) -> str:
-    """What a study's set of recordings of a model is called among its children."""
+    """Name the child that records a set with a model."""
     return f"sinks {model.source}"
 
 
 def set_children(spec: StudySpec) -> list[Child]:
-    """A set of recordings of each model, which tells where its sinks are and how they move."""
+    """Return a set of recordings per model, which shows where its sinks are and how they move."""
     children = []
     for model in spec.models:
-        # Random weights see one text; a model that reads a text and denoises a canvas beside it has none to stand by.
+        # Random weights see one text; an encoder with a separate canvas has none to compare with.
         denoises_canvas = describe(model.source, model.paradigm).noise == "uniform"
         random_models = 0 if denoises_canvas else spec.random_models
         recorded = RecordSetSpec(
@@ -117,7 +117,7 @@ def set_children(spec: StudySpec) -> list[Child]:
 
 
 def ablation_name(model: ModelSpec) -> str:
-    """What a study's ablation of a model is called among its children."""
+    """Name the child that ablates a model."""
     return f"causes {model.source}"
 
 
@@ -165,7 +165,7 @@ CHILDREN: Implementations[Callable[[StudySpec], list[Child]]] = Implementations(
 
 
 def children_of(spec: StudySpec) -> dict[str, list[Child]]:
-    """What a study asks for, by its parts in their order. Raises UserError for a bad model source."""
+    """Return the children of a study by part, in order. Raises UserError for a bad model source."""
     return {name: CHILDREN[name](spec) for name in CHILDREN}
 
 
@@ -175,7 +175,7 @@ class Studies(PartPlanner[StudySpec]):
     kind, spec = "study", StudySpec
 
     def parts_of(self, spec: StudySpec) -> dict[str, list[Child]]:
-        """What a study asks for, by every part of the story."""
+        """Return the children of a study, by part of the story."""
         asked = children_of(spec)
         return {name: asked.get(name, []) for name in STUDY_PARTS}
 

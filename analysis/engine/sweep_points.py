@@ -1,4 +1,4 @@
-"""What is known of a sweep's points in numbers: their scores from the files of answers, and one row of a table each."""
+"""Numbers of a sweep's points: their scores from the files of answers, and one table row each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,7 +74,9 @@ def point_row(point: Point) -> dict[str, Any]:
 
 
 def _cache_bytes(budget: float, cache: Sequence[Mapping[str, int]] | Mapping[str, int]) -> dict[str, int]:
-    """Keys and values of one text as long as the model takes, those kept and all. cache: of an `EvaluateSummary`."""
+    """Return the bytes of keys and values, kept and all, for one text of maximum length. cache: of an
+    `EvaluateSummary`.
+    """
     alike = [(part["bytes_per_token"], part["tokens"]) for part in ([cache] if isinstance(cache, Mapping) else cache)]
     return {
         "kept": sum(each * count_kept(budget, tokens) for each, tokens in alike),

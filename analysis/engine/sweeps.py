@@ -94,7 +94,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         return [point for point in grid(spec).prunings if not self._earlier(spec, point, finished)]
 
     def _whole(self, record: JobRecord) -> bool:
-        """Whether the answers of all points of a finished sweep are still in the store."""
+        """Return True if the answers of all points of a finished sweep are still in the store."""
         return all(
             point.state == "done" and point.evaluated is not None and self._engine.has_result(point.evaluated)
             for point in self.points(record)
@@ -125,7 +125,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         self._tell(record, list(points.values()), finished=not steps and idle)
 
     def _take_in_earlier(self, record: JobRecord, sweep: _Live) -> JobRecord:
-        """Notes the children of points that were answered before."""
+        """Record the children of points that were already answered."""
         finished, known = self._finished(), children(record)
         for digest, pruning in sweep.prunings.items():
             if not {f"prune {digest}", _evaluates(pruning)} & known.keys():
@@ -199,11 +199,11 @@ class Sweeps(Planner[SweepSpec, _Live]):
         return None
 
     def _asks_its_tasks(self, dense: JobRecord) -> bool:
-        """Whether the dense model's evaluation has found its tasks: before that nothing is pruned for them."""
+        """Return True once the dense model's evaluation has found its tasks: nothing is pruned for them before."""
         return dense.ended or self._job_store.progress(dense.id).phase == EVALUATING
 
     def _prune_step(self, record: JobRecord, digest: str, pruning: PruneSpec, shared: Counter[str]) -> _Step | None:
-        """The pruning of a point, or first the statistics of the dense model, where several points read them."""
+        """Return the pruning of a point, or first the dense model's statistics if several points read them."""
         step = _Step(f"prune {digest}", "prune", pruning, urgent=0)
         question = DenseStatisticsSpec.of(pruning)
         if question is None or shared[question.model_dump_json()] < 2 or not self._engine.shares_store:
@@ -212,16 +212,16 @@ class Sweeps(Planner[SweepSpec, _Live]):
         job = self._engine.job(children(record).get(name, ""))
         if job is None:
             return _Step(name, "dense_statistics", question, urgent=0)
-        return step if job.ended else None  # a pruning without them says why they failed
+        return step if job.ended else None  # the pruning itself then reports why they failed
 
     def _folder(self, pruned: JobRecord) -> str | None:
         result = self._engine.result(pruned)
         return None if result is None or result.folder is None else str(result.folder)
 
     def _earlier(self, spec: SweepSpec, pruning: PruneSpec, finished: _Finished) -> dict[str, JobRecord]:
-        """What earlier sweeps, or anybody, found of a point, whose checkpoint need not be there any more; else nothing.
+        """Return the earlier jobs that answer a point, of a sweep or not; its checkpoint may be gone. Otherwise empty.
 
-        By what each job is for: `prune`, `evaluate` and, where it is asked, `footprint`.
+        Keyed by purpose: `prune`, `evaluate` and, if requested, `footprint`.
         """
         if isinstance(pruning, EvictionPoint):
             scored = finished("evaluate", _evaluation(spec, pruning))
@@ -239,7 +239,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         return {name: job for name, job in records.items() if job is not None} if all(records.values()) else {}
 
     def _finished(self) -> _Finished:
-        """Finds finished jobs by their very parameters, of this version of the code and of the model as it is."""
+        """Return a lookup of finished jobs by exact parameters, for this version of the code and the current model."""
         kinds = {kind: self._engine.jobs(kind) for kind in ("evaluate", "footprint")}
         by_spec = {
             (kind, json.dumps(job.spec, sort_keys=True)): job
@@ -267,7 +267,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         return self._note(record.id, step.name, job, made=step.kind == "prune" and not there) or record
 
     def _drop_checkpoint(self, record: JobRecord, digest: str, point: Point) -> None:
-        """Removes the weights of a checkpoint that this sweep made and scored; its masks and its report stay."""
+        """Remove the weights of a checkpoint that this sweep made and scored; its masks and its report stay."""
         name, pruned = f"prune {digest}", point.pruned
         if name not in record.summary.get("made", []) or pruned is None or not pruned.key or _is_masks(pruned.key):
             return
@@ -296,7 +296,7 @@ def _digest(spec: Spec) -> str:
 
 
 def _read_by(prunings: Iterable[PruneSpec]) -> Counter[str]:
-    """How many of these prunings read the same statistics of the dense model, by what they ask of it."""
+    """Count the prunings that read the same statistics of the dense model, by the statistics they ask for."""
     questions = map(DenseStatisticsSpec.of, prunings)
     return Counter(question.model_dump_json() for question in questions if question is not None)
 

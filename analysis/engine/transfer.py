@@ -1,4 +1,4 @@
-"""What a job leaves, on its way to the store: by a disk both sides see, or by the wire where it is small."""
+"""Transfer of a job's results to the store: by a shared disk, or over the wire if they are small."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ WIRE_LIMIT = 64 * 2**20  # bytes
 
 
 def wire_limit() -> int:
-    """Bytes that one job may send back by the wire: SINKSCOPE_WIRE_LIMIT, or WIRE_LIMIT."""
+    """Return the bytes that one job may send back over the wire: SINKSCOPE_WIRE_LIMIT, or WIRE_LIMIT."""
     return environment.value("SINKSCOPE_WIRE_LIMIT") or WIRE_LIMIT
 
 
 def load_up(outcome: Outcome[Any], root: Path, shared: bool, limit: int) -> dict[str, Any]:
-    """In the worker: names what the job left, with its content where the server does not see this disk.
+    """In the worker: name a job's results, with their content if the server does not see this disk.
 
-    Raises UserError where the content is larger than `limit` bytes.
+    Raises UserError if the content is larger than `limit` bytes.
     """
     payload: dict[str, Any] = {}
     for name in ("file", "folder"):
@@ -43,7 +43,7 @@ def load_up(outcome: Outcome[Any], root: Path, shared: bool, limit: int) -> dict
 
 
 def piece_of(file: Path, at: int) -> dict[str, Any] | None:
-    """In the worker: the whole lines of a growing file from byte `at` on, as a message; None if there are none."""
+    """In the worker: return the whole lines of a growing file from byte `at` on, as a message; None without any."""
     with file.open("rb") as content:
         content.seek(at)
         lines = content.read(PIECE)
@@ -54,8 +54,9 @@ def piece_of(file: Path, at: int) -> dict[str, Any] | None:
 
 
 def add_piece(piece: dict[str, Any], folder: Path) -> int | None:
-    """In the server: adds lines to its copy of a growing file in `folder`. Returns the byte from which on something is
-    missing before them, or None. Raises UserError for a message that makes no sense."""
+    """In the server: append lines to its copy of a growing file in `folder`. Return the byte from which earlier lines
+    are missing, or None. Raises UserError for a malformed message.
+    """
     name, at, text = (piece.get(field) for field in ("name", "at", "text"))
     if not (isinstance(name, str) and isinstance(text, str) and isinstance(at, int) and at >= 0):
         raise UserError("The worker sent a piece of a file without its name, place or text. It was not written.")
@@ -70,9 +71,9 @@ def add_piece(piece: dict[str, Any], folder: Path) -> int | None:
 
 
 def unload(payload: dict[str, Any], folder: Path) -> tuple[Path | None, Path | None]:
-    """In the server: the file and the folder a job left, written into `folder` if they came by the wire.
+    """In the server: return the file and the folder of a job, written into `folder` if they came over the wire.
 
-    Raises UserError for a name that leaves the folder.
+    Raises UserError for a name outside the folder.
     """
     content = payload.get("content")
     for name, data in (content or {}).items():

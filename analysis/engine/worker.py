@@ -45,7 +45,7 @@ class TurnTaking:
 
     @contextlib.contextmanager
     def long_job(self) -> Iterator[None]:
-        """Holds the turn, once it is free."""
+        """Hold the turn, waiting until it is free."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken)
             self._taken = True
@@ -94,7 +94,7 @@ class TurnTaking:
 
 @contextlib.contextmanager
 def _random_states_kept() -> Iterator[None]:
-    """Puts NumPy's and torch's global random states back. Python's own is dask's, too: no job can count on it."""
+    """Restore NumPy's and torch's global random states. Python's own also belongs to dask: no job can rely on it."""
     numpy = np.random.get_state()
     torch = sys.modules.get("torch")
     cpu = torch.get_rng_state() if torch else None
@@ -116,14 +116,13 @@ MARK = ".shared"  # a file in a job's folder that tells a worker that it sees th
 
 
 class JobRequest(BaseModel):
-    """What a worker is asked to run. Travels as JSON.
+    """Job for a worker to run, sent as JSON.
 
-    id: the job's. run: name of this try, by which it is cancelled.
-    folder: where the server would like the job's files; mark: what the file MARK holds there, if the worker sees the
-    same disk. scratch: the folder of all jobs' scratch folders. between: runs between the steps of a long job; brief:
-    and may load its model beside that job's. workers: how many share that machine's cores. home: the server's store,
-    for workers of its own; others have their machine's. code: version of the server's code. limit: bytes that may come
-    back by the wire.
+    id: the job's. run: name of this try, for cancelling it. folder: the server's preferred place for the job's files;
+    mark: content of the file MARK there, seen by workers on the same disk. scratch: folder of all jobs' scratch
+    folders. between: run between the steps of a long job; brief: and may load its model beside that job's. workers:
+    number that share that machine's cores. home: the server's store, for its own workers; others use their machine's.
+    code: version of the server's code. limit: bytes that may come back over the wire.
     """
 
     id: str
@@ -177,12 +176,12 @@ class WorkerContext(Context):
         self._key = ""
         self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
         self._details: dict[str, Any] = {}
-        self._growing: dict[Path, int] = {}  # files that are told on, and up to which byte they were
+        self._growing: dict[Path, int] = {}  # growing files, and the byte up to which they were sent
         self._told_on = 0.0
 
     @property
     def scratch(self) -> Path:
-        """This job's folder for finished phases, made at the first use."""
+        """Folder for this job's finished phases, created at first use."""
         path = self._scratch_root() / self.scratch_name()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch()
@@ -199,16 +198,16 @@ class WorkerContext(Context):
         return Path(self._request.scratch) if self.shared else Path(tempfile.gettempdir()) / "sinkscope-scratch"
 
     def clear_scratch(self) -> None:
-        """Removes the finished phases."""
+        """Remove the finished phases."""
         shutil.rmtree(self._scratch_root() / self.scratch_name(), ignore_errors=True)
 
     def check(self) -> None:
-        """Raises Cancelled if someone asked for it, or the worker is about to end."""
+        """Raise Cancelled if cancellation was requested or the worker is about to end."""
         if self._request.run in _cancel_requests or departure.leaving(self.worker):
             raise Cancelled
 
     def hand_back(self) -> None:
-        """Tells the server that the worker is about to end."""
+        """Tell the server that the worker is about to end."""
         self.tell({"leaving": departure.WHY})
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
@@ -227,7 +226,7 @@ class WorkerContext(Context):
         elif now - self._sent < PROGRESS_INTERVAL and done < total:
             return
         self._sent = now
-        # A job that goes on where it was cut off begins beyond 0.
+        # A resumed job begins beyond 0.
         gone = done - self._first
         rate = gone / (now - self._began) if gone > 0 and now > self._began else None
         left = (total - done) / rate if rate else None
@@ -244,7 +243,7 @@ class WorkerContext(Context):
             self._growing[file] = 0
 
     def _tell_on(self) -> None:
-        """Sends what growing files have gained, up to what may go by the wire."""
+        """Send new content of growing files, up to the wire limit."""
         if not self._growing or time.monotonic() - self._told_on < PIECE_INTERVAL:
             return
         self._told_on = time.monotonic()
@@ -258,7 +257,7 @@ class WorkerContext(Context):
 
     @contextlib.contextmanager
     def within(self, seconds: float, reason: str) -> Iterator[None]:
-        if self._request.between:  # whose worker is not ended, for that would end its long job, too
+        if self._request.between:  # its worker is not ended: that would end the long job, too
             yield
             return
         self.tell({"bound": {"seconds": seconds, "reason": reason}})
@@ -272,9 +271,9 @@ class WorkerContext(Context):
             self.tell({"log": line, "time": time.time()})
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Sends a message to the server, with the model held as it is."""
+        """Send a message to the server, with the model currently held."""
         whole = {"job": self._request.id, "run": self._request.run, "model": _model_held(), **message}
-        # As JSON text, so that details arrive as the store gives them later: dask would make tuples of lists.
+        # As JSON text, so that details arrive as the store returns them later: dask would turn lists into tuples.
         self.worker.log_event(TOPIC, json.dumps(whole))
 
 
@@ -309,12 +308,12 @@ def run_job(text: str) -> dict[str, Any]:
         context = WorkerContext(request, spec)
         context.tell({"phase": "starting"})
         _keep_models(context.worker)
-        with contextlib.suppress(UserError):  # which the job meets as well
+        with contextlib.suppress(UserError):  # the job will raise it as well
             context.scratch_name()
         leaving = departure.at_work(request.run, context.hand_back, context.worker)
         with leaving, _turns.short_job(context.check) if request.between else _turns.long_job():
             run = JOBS[request.kind].run
-            assert run is not None  # others are not handed to workers
+            assert run is not None  # workers get no other jobs
             brought: AbstractContextManager[None] = contextlib.nullcontext()
             if request.between and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
                 if not (request.brief and isinstance(spec, JobSpec)):
@@ -335,11 +334,11 @@ def run_job(text: str) -> dict[str, Any]:
         handed_back = context is not None and departure.leaving(context.worker)
         return {"handed_back": departure.WHY} if handed_back else {"error": "Cancelled."}
     except ModuleNotFoundError:
-        raise  # told by `job_entry`
+        raise  # reported by `job_entry`
     except ModelChanged as error:
         if context is not None:
             with contextlib.suppress(UserError):
-                context.clear_scratch()  # phases of two models
+                context.clear_scratch()  # they would mix two models
         return {"error": str(error)}
     except UserError as error:
         return {"error": str(error)}
@@ -352,7 +351,7 @@ def run_job(text: str) -> dict[str, Any]:
         _cancel_requests.discard(request.run)
         _stop_requests.discard(request.run)
         if context is not None:
-            context.tell({})  # says which model is held
+            context.tell({})  # reports the model held
             context.stores.close()
             if not context.shared:
                 shutil.rmtree(context.folder, ignore_errors=True)
@@ -390,7 +389,7 @@ def _keep_models(worker: Any) -> None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # torch's own kinds, by name: this module does not import it.
+    # torch's own exceptions, by name: this module does not import torch.
     allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or allocator
 
