@@ -1,4 +1,4 @@
-"""Runs all benchmarks that compare two ways of doing the same, and writes their ratios into benchmarks/ratios.md.
+"""Run all benchmarks that compare two ways of doing the same, and write their ratios into benchmarks/ratios.md.
 
 `python -m benchmarks [--quick] [--only NAME ...] [--into FILE]`, or `make bench`: about half an hour on two idle cores.
 Each benchmark has a process of its own. What it prints is printed; its rows in the table between the marks of the file

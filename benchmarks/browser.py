@@ -67,7 +67,7 @@ window.clock = (title, inside, fromHere) => {
 for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE", 60)):
     _CLOCK = _CLOCK.replace(_name, f"{1000 * _seconds:.0f}")
 _PLOTS = ".js-plotly-plot"
-_DEFINITION = "Mass above mean"  # how the name of the slider for its threshold begins
+_DEFINITION = "Mass above mean"  # start of the name of the slider for its threshold
 SLIDERS = (
     ("explore?tab=Dynamics&dynamics_view=Positions", _DEFINITION),
     ("explore?tab=Heads&metric=Sink+lifetime", _DEFINITION),

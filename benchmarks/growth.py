@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
 def measure(cost: Cost, rounds: int) -> Ratio:
     """Print a row, and return its growth beside the formula's."""
     named = {str(size): run for size, run in zip(cost.sizes, cost.runs, strict=True)}
-    cost.runs[0]()  # what the libraries keep once they have run is no size's
+    cost.runs[0]()  # the libraries keep memory from their first run, at any size
     extra = [extra_bytes(run)[1] / MIB for run in named.values()]
     runs = alternate(named, rounds)
     seconds = {name: statistics.median(run.processor for run in taken) for name, taken in runs.items()}

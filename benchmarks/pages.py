@@ -119,7 +119,7 @@ def run(folder: Path, rounds: int) -> None:
         print(f"{name:<44} median {median:5.0f} ms   largest {largest:5.0f} ms")
 
     numbers = range(1, rounds + 1)
-    # All over the range of k, and none asked for shortly before.
+    # Spread over the range of k, and none asked for shortly before.
     fresh = (round(1.3 * n % 6, 1) for n in itertools.count(1))
 
     def named(test: AppTest, name: str, values) -> list:

@@ -122,7 +122,7 @@ def compare_scores(model: LoadedModel, length: int, rounds: int) -> list[Ratio]:
             model.hidden(torch.from_numpy(tokens)) for tokens in noised.swapaxes(0, 1)[0][:, None]
         ],
     }
-    procedures["bare forward"]()  # what the libraries keep once they have run is no procedure's
+    procedures["bare forward"]()  # the libraries keep memory from their first run, of any procedure
     results, extra = {}, {}
     for name, procedure in procedures.items():
         results[name], extra[name] = extra_bytes(procedure)

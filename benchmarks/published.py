@@ -27,7 +27,7 @@ Place = tuple[int, str]  # layer and projection
 
 
 class WholeAttention:
-    """Adds up the attention paid to each key, from all probabilities of a layer at once."""
+    """Sum of the attention paid to each key, from all probabilities of a layer at once."""
 
     def __init__(self) -> None:
         self.mass: Any = 0

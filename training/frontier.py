@@ -1,4 +1,4 @@
-"""Makes the frontier that ships: `python -m training.frontier`. It goes on where it was cut off, in the store of the
+"""Build the frontier that ships: `python -m training.frontier`. It resumes where it was cut off, in the store of the
 environment, and writes the planes into the package.
 
 The sweep is that of docs/frontier.md, of the bundled diffusion model: sparsity × bits, and eviction budgets, each

@@ -155,7 +155,7 @@ def interval(estimate: Estimate | Difference) -> list[float]:
 
 @torch.no_grad()
 def loss(model: LoadedModel, batches: int = LOSS_BATCHES) -> float:
-    """Training loss on text that is never trained on, nats a token. The same masks for every model."""
+    """Training loss on text that is never trained on, nats per token. The same masks for every model."""
     kind = "diffusion" if model.architecture.bidirectional else "autoregressive"
     total = 0.0
     for number in range(batches):

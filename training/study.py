@@ -1,4 +1,4 @@
-"""Makes the study that ships: `python -m training.study`. It goes on where it was cut off, in the store of the
+"""Build the study that ships: `python -m training.study`. It resumes where it was cut off, in the store of the
 environment, and writes what was found into the package.
 """
 

@@ -1,4 +1,4 @@
-"""Writes the bundled benchmark: six multiple-choice tasks and one generative task, from held-out combinations only.
+"""Write the bundled benchmark: six multiple-choice tasks and one generative task, from held-out combinations only.
 
     python -m training.tasks --out analysis/evaluation/bundled
 
@@ -46,7 +46,7 @@ from analysis.bundled.world import NUMBER_WORDS
 
 SPLITS = ("dev", "test")
 SIZES = {"dev": 200, "test": 504}
-_POOL = 8000  # held-out units drawn a maker
+_POOL = 8000  # held-out units drawn per maker
 _DEV_ONE_IN = 4
 _MOST_GROUPS = 100_000  # drawn before a maker is said to be exhausted
 _PATIENCE = 1_000  # groups in a row that have no room before every combination may have one item more

@@ -1,4 +1,4 @@
-"""Trains the bundled pair: a masked diffusion model by LLaDA's recipe, and its autoregressive twin.
+"""Train the bundled pair: a masked diffusion model by LLaDA's recipe, and its autoregressive twin.
 
     python -m training.train --kind diffusion --tokens 20e6 --seed 0 --out analysis/bundled/diffusion
     python -m training.train --kind autoregressive --tokens 20e6 --seed 0 --out analysis/bundled/autoregressive
@@ -189,7 +189,7 @@ TARGETS: dict[str, Callable[..., Targets]] = {"diffusion": masked_targets, "auto
 def loss_of(
     hidden: Callable[[torch.Tensor], torch.Tensor], network: PreTrainedModel, targets: Targets, mixed: bool = False
 ) -> tuple[torch.Tensor, float]:
-    """The training loss in nats a token, and the plain mean cross-entropy of the predicted tokens.
+    """Return the training loss in nats per token, and the plain mean cross-entropy of the predicted tokens.
 
     mixed: matrix products in bfloat16.
     """
@@ -217,7 +217,7 @@ def validation_loss(
     kind: str,
     tokenizer: PreTrainedTokenizerFast,
 ) -> float:
-    """Mean training loss over batches of a stream that is never trained on, nats a token."""
+    """Mean training loss over batches of a stream that is never trained on, nats per token."""
     mask_token = tokenizer.convert_tokens_to_ids(MASK)
     total = 0.0
     for number in range(VALIDATION_BATCHES):

@@ -134,7 +134,7 @@ def row_weights(
 ) -> list[Weights]:
     """Token weights of every row of `level_rows` of inputs (N, T, S).
 
-    Without a discount all are 1; else a forward a batch finds the sinks, none where their mass is known.
+    Without a discount all are 1; else one forward per batch finds the sinks, none where their mass is known.
     """
     if discount is None:
         return [_unit_weights(rows) for rows in batches]
@@ -270,8 +270,8 @@ class KeptInputs:
 
 
 def _kept(runner: Runner) -> Iterator[tuple[int, str, int, int]]:
-    """Layer, name and features of every block input that is kept, and how many experts a token with it. Of the experts
-    of a layer, what their tokens are made of is kept once.
+    """Yield layer, name and features of every block input that is kept, and the experts per token with it. Of the
+    experts of a layer, what their tokens are made of is kept once.
     """
     for layer, (block, group) in enumerate(zip(runner.model.blocks, runner.groups, strict=True)):
         modules = runner.model.projections(block)

@@ -74,7 +74,7 @@ class Runner(Protocol):
 
 
 class Resident:
-    """Runs the model held in memory, batch by batch. known: attention mass that was found before."""
+    """Runner of a model held in memory, batch by batch. known: attention mass that was found before."""
 
     def __init__(self, model: LoadedModel, known: KnownMass | None = None) -> None:
         self.model, self.known = model, known or KnownMass()
@@ -130,8 +130,8 @@ class Resident:
 
 
 class Streamed:
-    """Reads one block at a time and runs every batch through it. budget: bytes that states between blocks may take.
-    known: attention mass that was found before.
+    """Runner that reads one block at a time and runs every batch through it. budget: bytes that states between blocks
+    may take. known: attention mass that was found before.
     """
 
     def __init__(self, model: LoadedModel, budget: int, known: KnownMass | None = None) -> None:

@@ -31,7 +31,7 @@ def bounded(results: Results) -> list[EvaluatedBenchmark]:
 
 
 def bound_table(results: Results) -> list[dict[str, Any]]:
-    """The mean bound with its clustered 95 % interval, a row a task and model, and the average over tasks."""
+    """Return the mean bound with its clustered 95 % interval, one row per task and model, and the task average."""
     tasks, models = bounded(results), range(len(results.names))
     means = {
         (task.name, model): _mean(results, task.name, results.bounds[task.name][model])
@@ -53,7 +53,8 @@ def bound_table(results: Results) -> list[dict[str, Any]]:
 
 
 def bound_differences(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Paired differences in nats a token, a row a task and pair, with clustered intervals; below 0 the first is better.
+    """Return paired differences in nats per token, one row per task and pair, with clustered intervals; below 0 the
+    first is better.
 
     Tested when all planned items are in; p is Student's, or the sign flip's where it is larger and few clusters differ,
     adjusted by Holm over all rows.

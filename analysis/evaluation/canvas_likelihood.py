@@ -82,7 +82,7 @@ def _by_reader(
         for start in range(0, len(members), rows):
             batch = members[start : start + rows]
             on_forward()
-            # What comes after the last token is asked of nobody, so that one is not read.
+            # The last token is not read, as no answer follows it.
             texts = [(*requests[index].context, *requests[index].continuation)[:-1] for index in batch]
             tokens = torch.tensor(texts, device=model.device)
             given = [len(requests[index].context) for index in batch]

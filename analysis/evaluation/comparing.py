@@ -19,7 +19,7 @@ from analysis.statistics.crossed import SeedFloor
 from analysis.statistics.differences import Difference, in_family
 
 Pair = tuple[int, int]
-"""A model and the one it is held against, by their numbers."""
+"""A model and its baseline, by their numbers."""
 Family = Mapping[Pair, Mapping[str, Difference]]
 """Differences that are tested together: by pair, on each task and, where there are several, on the average."""
 

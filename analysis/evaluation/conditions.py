@@ -78,7 +78,7 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
         values = spec().model_dump(mode="json") | (stated if isinstance(stated, dict) else {})
         settings |= {f"{part}.{name}": value for name, value in values.items()}
     method = METHODS[settings[METHOD]]
-    # What a method does as published is no difference to another that does as it was published.
+    # Two methods that both run as published do not differ.
     for name, default in (
         ("quota_scope", None if method.rounds else method.scope),
         ("ranking", method.ranking),
@@ -167,10 +167,10 @@ def but_for_the_seed(settings: Conditions) -> frozenset[tuple[str, Any]]:
 
 
 def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | None:
-    """The run that this one is held against: of what the rows of its method and quantizer name, all else being equal.
+    """Find the run to compare this one with: what the rows of its method and quantizer name, all else being equal.
 
     relation: a name of `RELATIONS`. Versions may differ. None where the method has none, or where there is no such run.
-    A model with a part of its keys is held against the same one with as many random ones.
+    A model with a part of its keys is compared with the same one with as many random ones.
     """
     if every[of].get(KEPT, EVERYTHING) != EVERYTHING:
         return _kept_at_random(every, of) if relation == "control" else None
@@ -220,7 +220,7 @@ def chain(every: Sequence[Conditions], of: int) -> list[int]:
 
 
 def method_against(settings: Conditions, relation: str) -> str:
-    """The names of the method and quantizer that this run is held against, where they differ; '' without any."""
+    """Return the names of the baseline's method and quantizer, where they differ; '' without any."""
     rows = readers(settings)
     others = held_against(rows, relation) or ()
     return " with ".join(other for row, other in zip(rows, others, strict=False) if row.name != other)

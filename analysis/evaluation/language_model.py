@@ -247,7 +247,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             groups[len(prompts[-1]), length, temperature].append(index)
         for (prompt_length, length, temperature), members in sorted(groups.items()):
             size = max(1, self.budget.tokens // (prompt_length + length))
-            # What is drawn at random must not depend on who shares the batch.
+            # Random draws must not depend on the rest of the batch.
             sampling = self._sampling(length, temperature)
             alone = temperature > 0 or self.model.architecture.noise == "uniform" or sampling.keeps_keys
             size = 1 if alone else size
@@ -268,8 +268,8 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         return texts
 
     def _sampling(self, length: int, temperature: float) -> Sampling:
-        """One token a step, but where the published sampler writes what is sure enough at once. Raises UserError where
-        the model's sampler has no temperature or no guidance to follow the task with.
+        """Sample one token per step, but where the published sampler writes what is sure enough at once. Raises
+        UserError where the model's sampler has no temperature or no guidance to follow the task with.
         """
         kind = SAMPLINGS[self.model.architecture.sampler]
         settings = {"steps": length, "temperature": temperature, "cfg": self.guidance}

@@ -65,7 +65,7 @@ class ImportedModel:
 
 def models_in(folder: Path) -> list[ImportedModel]:
     """The models whose results lie in a folder or below it, in order of their folders' names."""
-    with contextlib.suppress(RuntimeError):  # the home of a user that there is not
+    with contextlib.suppress(RuntimeError):  # the home of a user who does not exist
         folder = folder.expanduser()
     if not folder.is_dir():
         raise UserError(

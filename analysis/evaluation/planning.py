@@ -363,7 +363,7 @@ def needed(
     """The cheapest plan that shows a difference of `target`, or, `excluding`, that shows that there is none as large,
     reckoned with a probability of `AIM`; None where none does.
 
-    seeds: the numbers of seeds that may be used, 2 to `MOST_SEEDS` if not given. cost: of so many items a task and
+    seeds: the numbers of seeds that may be used, 2 to `MOST_SEEDS` if not given. cost: of so many items per task and
     seeds; answers, items times seeds, if not given. Arguments else as of `plan`.
     """
     most = max(task.items for task in tasks)

@@ -91,7 +91,7 @@ class Results:
 
     @cached_property
     def bounds(self) -> Mapping[str, np.ndarray]:
-        """The bound on the negative log-likelihood of the right choice in nats a token, as `scored`, NaN where there is
+        """Bound on the negative log-likelihood of the right choice in nats per token, as `scored`, NaN where there is
         none: no choices, a guided likelihood, one of draws that ended early, or a file that does not say its tokens.
         """
         places = {

@@ -21,7 +21,7 @@ _WIDE = 0.02  # of an interval that supports whole per cents only
 DENSE_ROLE = "Dense model"
 ROLES = ("Without discount (control)", "With discount")
 EVERY_SEED = "all seeds"
-MEAN = "Average"  # how the average over benchmarks is called beside their titles
+MEAN = "Average"  # name of the average beside the benchmarks' titles
 
 
 def accuracy_grid(results: Results) -> list[dict[str, str]]:
@@ -125,7 +125,7 @@ def percent_words(estimate: Estimate) -> str:
 
 
 def accuracy_table(results: Results) -> list[dict[str, Any]]:
-    """Accuracy with its interval, a row a benchmark and model, and the averages."""
+    """Return accuracy with its interval, one row per benchmark and model, and the averages."""
     rows = []
     for benchmark in results.accuracies:
         for model, name in enumerate(results.names):
@@ -220,7 +220,7 @@ def setting_table(results: Results, names: Mapping[Pair, str]) -> list[dict[str,
 
 
 def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Paired differences in points with interval and tests, a row a benchmark and pair, the averages first.
+    """Return paired differences in points with interval and tests, one row per benchmark and pair, averages first.
 
     The column of the tests, adjusted over all that is looked at, stands only where there are any.
     """

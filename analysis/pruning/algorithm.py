@@ -28,9 +28,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Calibration:
-    """clean (N, S) and noised (N, T, S) token ids; noised is None for a method or model without noise.
+    """Token ids, clean (N, S) and noised (N, T, S); noised is None for a method or model without noise.
 
-    other_lengths: further clean sequences, each array (M, S') of a length of its own. Their noise is nobody's.
+    other_lengths: further clean sequences, each array (M, S') of a length of its own. They are not noised.
     """
 
     clean: np.ndarray
@@ -83,7 +83,7 @@ class PrunedProjection:
 
 
 class Statistic(Protocol):
-    """Gathers what a method needs of one input of a block."""
+    """Statistic that a method needs of one input of a block, gathered batch by batch."""
 
     @property
     def empty(self) -> bool:

@@ -69,7 +69,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
         tokens += counted * rows.shape[1]
         given = first_input(model, torch.from_numpy(rows), layout)
         forward, _ = _timed(lambda: run_block(block, given))  # noqa: B023 - called within this turn of the loop
-        # Each block is run once to read its inputs and once to feed the next; what the last gives is nobody's input.
+        # Each block is run once to read its inputs and once to feed the next; the last one's output goes nowhere.
         through_blocks += passes * (2 * layers - 1) * forward
         # By the dense model's ranking a block has fed the next one before it is pruned.
         once += forward if layerwise else 2 * forward

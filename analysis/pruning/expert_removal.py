@@ -242,7 +242,7 @@ class CutsExperts:
         return notes
 
     def facts(self) -> dict[str, Any]:
-        """of: experts a layer before. kept: numbers of those that stay, and worth of all, by layer."""
+        """of: experts per layer before. kept: numbers of those that stay, and worth of all, by layer."""
         return {
             "experts_cut": {
                 "of": self.experts,

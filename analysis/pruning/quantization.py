@@ -59,7 +59,7 @@ class Quantization:
 
 
 def grid_of(columns: torch.Tensor, params: QuantizationParams) -> Grid:
-    """Return the grid of weights (columns, rows), one a row, as GPTQ's published code has it.
+    """Return the grid of weights (columns, rows), one per row, as GPTQ's published code has it.
 
     Asymmetric levels span from the least to the largest weight and include zero; symmetric ones span twice the largest
     size. Zero is a level of both, so it is kept exactly. Rows of zeros get levels around zero.

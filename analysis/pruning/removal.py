@@ -25,7 +25,7 @@ from analysis.pruning.patterns import require_numbers
 from analysis.specs import ALLOCATIONS, PATTERNS, PUBLISHED, PruneSpec
 
 _BINS = 2**16
-_PIECE = 2**22  # scores counted at once: the counts of one piece need 8 bytes a score
+_PIECE = 2**22  # scores counted at once: the counts of one piece need 8 bytes per score
 
 
 class Threshold:

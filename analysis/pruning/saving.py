@@ -73,7 +73,7 @@ def finished_folder(out: Path, overwrite: bool, log: Callable[[str], None]) -> I
 
 
 class CheckpointWriter:
-    """Collects tensors under their file names and writes them as one file, or as shards with an index."""
+    """Writer of tensors under their file names, as one file or as shards with an index."""
 
     def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
         self.folder, self.shard_bytes = folder, shard_bytes

@@ -314,7 +314,7 @@ def elsewhere(architecture: Architecture, config: Mapping[str, Any]) -> str:
         return "SinkScope opens this checkpoint; whether the authors' code does was not checked."
     heads, hidden = config[architecture.field("heads")], config[architecture.field("hidden")]
     authors = config["model_type"] in ("llada", "mmada", "Dream")
-    # The authors take hidden / heads for the size of a head; of the native families only Llama minds what is left over.
+    # The authors' code takes hidden / heads as the head size; of the native families only Llama minds a remainder.
     if authors:
         odd = config.get("head_dim") not in (None, hidden // heads)
     else:

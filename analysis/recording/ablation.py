@@ -203,8 +203,8 @@ class Drawn:
 
 
 ControlChooser = Callable[[Candidates, np.ndarray, Drawn], np.ndarray]
-"""Chooses a control's positions like those that its target chose in the same step of its own text. The array: the
-target's positions in the control's text, which soon differs.
+"""Function that chooses a control's positions like those that its target chose in the same step of its own text. The
+array: the target's positions in the control's text, which soon differs.
 """
 
 CONTROL_CHOOSERS: Implementations[ControlChooser] = Implementations(CONTROLS)
@@ -235,9 +235,9 @@ class Condition:
 
 @dataclass
 class Told:
-    """Of one row, a number a step: the share of attention that went to the positions acted on, how many they were, and
-    the mean KL divergence in nats of the prediction from the untouched one, on the same input, over the undecided
-    tokens, or of the next token where there are none. A row whose text has ended has no more steps.
+    """Measures of one row, one number per step: the share of attention that went to the positions acted on, how many
+    they were, and the mean KL divergence in nats of the prediction from the untouched one, on the same input, over the
+    undecided tokens, or of the next token where there are none. A row whose text has ended has no more steps.
     """
 
     share: list[float] = field(default_factory=list)
@@ -245,7 +245,7 @@ class Told:
     divergence: list[float] = field(default_factory=list)
 
     def means(self) -> dict[str, float]:
-        """The mean over the steps of each."""
+        """Return the mean of each over the steps."""
         return {name: float(np.mean(values)) for name, values in vars(self).items()}
 
 

@@ -54,7 +54,7 @@ class BlockStates(_BehindBlocks):
 
 
 class LargestChannels(BlockStates):
-    """Notes the `count` channels of largest magnitude behind each layer, by their largest over the positions."""
+    """Recorder of the `count` channels of largest magnitude behind each layer, by their largest over the positions."""
 
     def __init__(self, model: LoadedModel, count: int) -> None:
         super().__init__(model, self._largest)
@@ -82,7 +82,7 @@ class LargestChannels(BlockStates):
 
 
 class LargestStates(BlockStates):
-    """Notes the largest magnitude of each channel behind each layer over forwards, in units of the layer's median."""
+    """Recorder of each channel's largest magnitude behind each layer over forwards, in units of the layer's median."""
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__(model, self._note)

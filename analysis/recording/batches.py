@@ -35,7 +35,7 @@ OnStep = Callable[[int], None]
 @dataclass(frozen=True)
 class PromptRun:
     """A recorded prompt. index: its place among the prompts. tokens (T, S) int32 of every step, PADDING where absent.
-    heads (T, L, H, S) float16: the mass of every head, NaN where absent. block_length: tokens a block, where the
+    heads (T, L, H, S) float16: the mass of every head, NaN where absent. block_length: tokens per block, where the
     sampler chose it.
     """
 
@@ -264,8 +264,8 @@ def _shown(
 
 @dataclass(frozen=True)
 class _Steps:
-    """One sequence, a list entry a step: tokens and state (S_t,), mass (L, S_t) averaged over heads and (L, H, S_t) of
-    each in half precision, open_block and queries, from and to. final: the finished text.
+    """Steps of one sequence, one list entry each: tokens and state (S_t,), mass (L, S_t) averaged over heads and (L, H,
+    S_t) of each in half precision, open_block and queries, from and to. final: the finished text.
     """
 
     tokens: list[np.ndarray]

@@ -77,7 +77,7 @@ class Forward:
 
 
 Again = Callable[[Edit], torch.Tensor]
-"""Runs the same forward once more with an edit: its logits (B, S, V)."""
+"""Function that repeats the same forward with an edit: its logits (B, S, V)."""
 Rerun = Callable[[Forward, Again], torch.Tensor]
 """Function whose logits a sampler uses in place of a forward's own."""
 
@@ -133,7 +133,7 @@ def _observed_steps(
     observe = observer if watching is None else together(observer, watching)
     shown: list[tuple[Observed, Routing | None]] = []
     by_blocks = isinstance(sampling, BlockWriting)
-    # What is acted on changes the states of the finished text as well, so an ablation runs all of it.
+    # An ablation changes the states of the finished text as well, so it runs all of it.
     if rerun is not None and by_blocks and sampling.keeps_keys:
         sampling = sampling.model_copy(update={"cached": False})
     prefix = PrefixCache(model) if by_blocks and sampling.keeps_keys else None
@@ -399,7 +399,9 @@ def autoregressive_steps(
     mask_token: int | None,
     generator: torch.Generator,
 ) -> Iterator[Choice]:
-    """One token a step at the end of the text. The forward is whole every time, so that every query is observed."""
+    """Write one token per step at the end of the text. The forward is whole every time, so that every query is
+    observed.
+    """
     tokens = prompt
     for _ in range(sampling.gen_length):
         logits = predict(tokens, len(tokens))[:, -1:]

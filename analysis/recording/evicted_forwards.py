@@ -20,7 +20,7 @@ from analysis.specs import Kept, Sampling, SinkParams
 
 
 class EvictedForwards:
-    """Chooses for every text by its own untouched forward, so a policy knows the present input, as in `Hiding`.
+    """Choice of keys for every text by its own untouched forward, so a policy knows the present input, as in `Hiding`.
 
     A control draws by its seed and the given tokens: all masked inputs and all answers of one item share the draw.
     """

@@ -113,9 +113,9 @@ class HiddenKeys:
 
 @dataclass
 class Told:
-    """Of one text under a policy, a number a forward: divergence in nats of its predictions from those of the full run
-    on the same input; share of positions kept, mean over layers; bytes of keys and values kept, and of all;
-    milliseconds of forwards over a cache, none where keys are hidden.
+    """Measures of one text under a policy, one number per forward: divergence in nats of its predictions from those of
+    the full run on the same input; share of positions kept, mean over layers; bytes of keys and values kept, and of
+    all; milliseconds of forwards over a cache, none where keys are hidden.
     """
 
     divergence: list[float] = field(default_factory=list)
@@ -125,8 +125,8 @@ class Told:
     milliseconds: list[float] = field(default_factory=list)
 
     def means(self) -> dict[str, float | None]:
-        """The mean of each over the forwards, of milliseconds the median, None where there is none. A text that never
-        had a context to keep a part of is the full one.
+        """Return the mean of each over the forwards, of milliseconds the median, None where there is none. A text that
+        never had a context to keep a part of is the full one.
         """
         return {
             "divergence": float(np.mean(self.divergence or [0.0])),

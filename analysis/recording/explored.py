@@ -412,8 +412,9 @@ def _sinks(trajectory: Trajectory, asked: SharesAsked, rows: slice) -> np.ndarra
 # that is sent. `file.js` undoes it in the same arithmetic.
 
 CODED = "2."
-"""Begins the text of this coding, before the number of bytes that fill up its last word. Without it the text is
-Base64 of an earlier version, which stored studies hold."""
+"""Prefix of a text in this coding, before the number of bytes that fill up its last word. Without it the text is
+Base64 of an earlier version, which stored studies hold.
+"""
 
 
 def packed_text(packed: bytes) -> str:

@@ -18,7 +18,8 @@ from analysis.specs import SinkParams
 
 @dataclass(frozen=True)
 class HiddenSinks(LoadedModel):
-    """Runs each forward twice: untouched, which shows where the sinks are, and with them hidden from all queries.
+    """Model that runs each forward twice: untouched, which shows where the sinks are, and with them hidden from all
+    queries.
 
     others: hides as many random tokens of the same states instead, drawn by the seed and the text. seen: total mass
     and sinks of batches, (B, S) each, that the untouched forward of one reading leaves for the next, which takes them.

@@ -97,7 +97,7 @@ def matched_kept(held: Held, wanted: Mapping[int, int], priority: np.ndarray) ->
 
 @dataclass
 class Keeper:
-    """Chooses for one text by a policy at a budget, or by the control that is matched to it.
+    """Chooser for one text, by a policy at a budget, or by the control that is matched to it.
 
     kept_before: for each policy and budget the states that it kept in each decision and layer, to which the policy adds
     and by which its control draws; a control that has no such decision goes by what its policy would keep there. seed:

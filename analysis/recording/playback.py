@@ -196,7 +196,7 @@ def _latest_choice(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flags(track: Track, starts: np.ndarray) -> np.ndarray:
-    """One byte a cell, (frames, S). What was done between two frames stands in the later one."""
+    """Return one byte per cell, (frames, S). What was done between two frames stands in the later one."""
     frames = np.append(starts, len(track.tokens))
     left = np.zeros(len(track.final), bool) if track.mask_token is None else track.final == track.mask_token
     flags = np.zeros((len(frames), len(track.final)), np.uint8)

@@ -218,8 +218,8 @@ def _means(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Maps:
-    """Compares the maps of later steps with those of an early one, of as many tokens: with a head's own, with those of
-    other heads, and with another prompt's (`LikenessObserver`).
+    """Comparison of the maps of later steps with those of an early one, of as many tokens: with a head's own, with
+    those of other heads, and with another prompt's (`LikenessObserver`).
     """
 
     def __init__(self, recording: PromptRun, beside: PromptRun | None) -> None:

@@ -263,7 +263,7 @@ def _closest(each: Sequence[Estimates], shape: tuple[int, ...]) -> Estimates:
         np.stack([getattr(difference, name) for difference in each]) for name in ("value", "low", "high")
     )
     closest = np.argmin(np.abs(np.nan_to_num(values, nan=np.inf)), axis=0)[None]
-    # Above all models only where above each of them; a model that cannot be told of leaves nothing to say.
+    # A value lies above all models only where it lies above each; one model without a value leaves nothing to say.
     return Estimates(np.take_along_axis(values, closest, axis=0)[0], lows.min(axis=0), highs.max(axis=0))
 
 

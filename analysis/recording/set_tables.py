@@ -15,7 +15,7 @@ from analysis.sinks.intervals import Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 
 Sets = Mapping[str, RecordingSet]
-"""Sets by what they are called, a row of a figure each."""
+"""Sets by name, one row of a figure each."""
 
 ENDS = ("value", "low", "high")
 ALL_KINDS, OBSERVED, AS_SET, COUNT = "all kinds", "observed", "as set", "sinks per step"

@@ -17,7 +17,7 @@ _States = tuple[torch.Tensor, torch.Tensor]  # keys and values by token, (B, S, 
 
 
 class DriftObserver:
-    """Compares the keys and values of each forward with those of the forward before. rows: sequences observed.
+    """Observer that compares the keys and values of each forward with the one before. rows: sequences observed.
 
     successive: the sequences of a batch are steps that follow each other, all of them observed, and each is compared
     with the one before it.
@@ -80,7 +80,7 @@ def _drift(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
 
 
 class LikenessObserver:
-    """Compares each head's attention map with maps of an earlier forward, of as many tokens.
+    """Observer that compares each head's attention map with maps of an earlier forward, of as many tokens.
 
     Likeness is the overlap of two maps, 0 to 1: the mean over queries of the sum over keys of the smaller probability,
     which is 1 less their total-variation distance. kept: the sequence of the next forward whose maps are kept, and that

@@ -105,7 +105,7 @@ class RecordingInfo(BaseModel):
 
     @property
     def block_length(self) -> int | None:
-        """Tokens a block of a text whose model attends by blocks, where its sampler chose them."""
+        """Tokens per block of a text whose model attends by blocks, where its sampler chose them."""
         return getattr(self.sampling, "block_length", None) if self.by_blocks else None
 
 

@@ -16,7 +16,7 @@ from analysis.registry import Implementations
 from analysis.sinks.movement import MOVEMENT_NULLS
 
 Show = Callable[[LoadedModel, Observer], None]
-"""Runs forwards of a model over the inputs that its attention is compared on, with an observer."""
+"""Function that runs a model over the inputs on which its attention is compared, with an observer."""
 
 _ROUNDS = 12  # of matching the logits: a layer that is scaled changes what the next ones see
 _NEAR = 0.01  # relative difference at which two spreads are the same
@@ -90,7 +90,7 @@ def logit_spread(model: LoadedModel, show: Show) -> torch.Tensor:
 
 
 class _LogitSpread:
-    """Adds up the variance of the logits of each query over the keys that it sees, by layer."""
+    """Sum of the variance of each query's logits over the keys that it sees, by layer."""
 
     def __init__(self) -> None:
         self.squares: dict[int, float] = {}

@@ -67,7 +67,7 @@ def neighbour_distances(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a layer, or a head. title, axis: for plots. formula: LaTeX with its source."""
+    """Number per layer, or per head. title, axis: for plots. formula: LaTeX with its source."""
 
     title: str
     axis: str

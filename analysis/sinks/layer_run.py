@@ -139,7 +139,7 @@ def curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
 SPLIT_CURVES = tuple(name for name, row in CURVES.items() if row.by_kind)
 """The rows of `CURVES` that can be told of a part of the tokens."""
 PARTS = tuple(name for name, row in SPLITS.items() if row.holds is not None)
-"""The parts of the tokens that they are told of: `SPLITS` without all tokens."""
+"""Parts of the tokens that they are given for: `SPLITS` without all tokens."""
 
 
 def split_curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:

@@ -113,12 +113,12 @@ def lifetimes(sinks: np.ndarray) -> np.ndarray:
     return sinks.sum(axis=0)
 
 
-# --- one number a step ------------------------------------------------------------------------------------------
+# --- one number per step ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class StepMetric:
-    """A number a step. formula: LaTeX. compute: (mass (T, S) averaged over the chosen heads, sinks (T, S), which
+    """Number per step. formula: LaTeX. compute: (mass (T, S) averaged over the chosen heads, sinks (T, S), which
     positions are looked at (T, S)) -> (T,).
 
     by_kind: whether it can be split into [MASK] and other tokens; sinks are then those among the positions looked at.
@@ -218,7 +218,7 @@ CURVES: Registry[StepMetric] = Registry(
 )
 
 
-# --- one number a head ------------------------------------------------------------------------------------------
+# --- one number per head ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def value_totals(value_norm: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HeadMetric:
-    """A number a head. formula: LaTeX. compute -> (T, L, H) where `per_step`, else (L, H) over all steps.
+    """Number per head. formula: LaTeX. compute -> (T, L, H) where `per_step`, else (L, H) over all steps.
 
     reads_sinks: whether it changes with what counts as a sink. reads_values: whether it looks at the value norms.
     centre: of a ratio, the value that means no difference, which the colours diverge from.
@@ -320,7 +320,7 @@ def _head_centroid_variance(heads: Heads) -> np.ndarray:
 
 def _head_lifetime(heads: Heads) -> np.ndarray:
     heads.moments, heads.lengths  # noqa: B018
-    # 64 positions a word: a step's sinks are compared with the step before and counted without being unpacked.
+    # 64 positions per word: a step's sinks are compared with the step before and counted without being unpacked.
     steps, layers, count, positions = heads.mass.shape
     packed = np.zeros((steps, layers, count, -(-positions // 64) * 8), np.uint8)
 
@@ -410,7 +410,7 @@ def of_mass() -> tuple[str, ...]:
 
 
 def head_means(heads: Heads) -> np.ndarray:
-    """Every row of `of_mass`, its mean over the steps where it is one a step, (A, L, H) float32."""
+    """Return every row of `of_mass`, its mean over the steps where it is one per step, (A, L, H) float32."""
     rows = []
     for name in of_mass():
         values = HEAD_METRICS[name].compute(heads)
@@ -429,7 +429,7 @@ def variance_points(
     counted: np.ndarray | None = None,
     known: sink_analysis.Moments | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """One point a layer, or a head: Var_i(mean_t r[t, i]) and Var_t(c_t / S), (N,), with r the corrected share.
+    """Return a point per layer or head: Var_i(mean_t r[t, i]) and Var_t(c_t / S), (N,), with r the corrected share.
 
     mass (T, L, H, S). Sinks are the positions with r above mean + k·std, since causal masks alone pile attention on the
     first tokens. uniform_mass: what uniform attention gives each key, broadcast to the mass; 1 everywhere when None.

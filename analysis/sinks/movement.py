@@ -91,7 +91,7 @@ def _one_hot_causes(run: LayerRun) -> np.ndarray:
     neighbour[:, 1:] |= written[:, :-1]
     neighbour[:, :-1] |= written[:, 1:]
     start, end = run.pattern.open_block.T
-    # A block of one token, as autoregressive decoding has, is opened in every step: that is writing, told already.
+    # A block of one token, as autoregressive decoding has, is opened in every step: that counts as writing.
     opened = (np.diff(start) != 0) & (end[1:] - start[1:] > 1)
     index = np.where(written, 0, np.where(neighbour, 1, np.where(opened[:, None], 2, 3)))
     return (index[..., None] == np.arange(len(COINCIDENCES))).astype(np.float32)

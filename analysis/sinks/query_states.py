@@ -48,7 +48,7 @@ def _steps_apart(mass: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Distance of a group's keys from those of the other queries, mean over heads, (T, L); NaN without one of them."""
     others = np.maximum(mass.astype(np.float32) - group, 0)
     whole = np.nan_to_num(mass).sum(axis=-1)
-    # What rounding leaves of a difference is no query: each query pays 1.
+    # A rest below 0.5 is rounding, as each query pays 1.
     there = (np.nan_to_num(group).sum(axis=-1) > 0.5) & (whole - np.nan_to_num(group).sum(axis=-1) > 0.5)
     apart = np.where(there, distance(group, others), np.nan)
     result: np.ndarray = apart.mean(axis=-1)

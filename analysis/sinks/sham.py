@@ -47,7 +47,7 @@ PLACEBOS: Final[Mapping[str, Placebo]] = {"sham": sham, "light": light}
 
 
 class Moved:
-    """Moves sink scores by a placebo, row by row. states: of tokens (N, T, S), numbers of the same shape.
+    """Mover of sink scores by a placebo, row by row. states: of tokens (N, T, S), numbers of the same shape.
 
     A row is drawn for by the seed and its tokens, so that it comes out the same in any batch.
     """

@@ -147,7 +147,7 @@ def _readings(spec: ClaimMeasuresSpec) -> int:
 
 
 def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
-    """Seconds and bytes a forward of earlier jobs of this kind with this model."""
+    """Return seconds and bytes per forward of earlier jobs of this kind with this model."""
     estimates = []
     for job in engine.jobs(child.kind):
         if job.state != "done" or job.cached or not job.started or not job.finished:

@@ -167,7 +167,7 @@ def study_command(spec: StudySpec) -> str:
     return shlex.join([*words, "--out", "study"])
 
 
-_FLAGS = {"prompts": "prompt-count"}  # by field, where the flag is called otherwise
+_FLAGS = {"prompts": "prompt-count"}  # by field, where the flag has another name
 _NOT_AS_WRITTEN = {"model", "reference", "prompt", "own_prompts", "own_keys", "registration"}
 
 

@@ -73,7 +73,7 @@ class MasksAsked:
 
 
 CompareMasks = Callable[[MasksAsked], MaskChange | None]
-"""Compares masks; None while their comparison is under way."""
+"""Function that compares masks; None while their comparison is under way."""
 
 
 def masks_asked(points: Sequence[Point], engine: Results) -> tuple[MasksAsked, ...]:

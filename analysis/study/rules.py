@@ -363,7 +363,7 @@ def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str, numb
 
 
 def _interval(effect: Difference, unit: Unit, numbers: bool, ending: str = "") -> str:
-    """Return an interval in brackets, as the end of a clause; nothing where no numbers are told."""
+    """Return an interval in brackets, as the end of a clause; '' where no numbers are given."""
     return f" ({interval_words(effect, unit)}{ending})" if numbers else ""
 
 

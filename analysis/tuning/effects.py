@@ -207,7 +207,7 @@ class LayerEffect:
 
 @dataclass(frozen=True)
 class Plain:
-    """ω = 1 in one layer, which discounts are held against. By projection: masks (R, F), floor, error, energy ‖WX‖²,
+    """ω = 1 in one layer, the baseline of discounts. By projection: masks (R, F), floor, error, energy ‖WX‖²,
     other_error: of another seed's masks; by input: scores (F,). What needs another seed is NaN without one, and what
     needs Gram matrices without these.
     """

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from analysis.specs import DiscountParams, choices
 from analysis.specs.base import bounds, extra
 
-FOR_IMPORTANCE = 8  # trials before importances are told
+FOR_IMPORTANCE = 8  # trials before importances are given
 TOP = 0.25  # share of the trials that importance explains
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -77,7 +77,7 @@ PARTS = {
              ("analysis.claims.verdicts", "analysis.jobs.claim_measures", "analysis.jobs.recording_sets"), 10),
     )
 }  # fmt: skip
-"""Every part, by its name: one row each."""
+"""Parts by name, one row each."""
 
 
 class Sets:

@@ -34,7 +34,7 @@ SETS = 1000
 TESTS = 12  # of a quick study: three pairs at two sparsities, and the outcomes of hiding sinks in two models
 MARGIN = 0.01
 PILOTS, PILOT_SEEDS = 1000, 8  # studies whose noise is taken for the true one
-SIZES = ((3, 64), (6, 64), (6, None))  # calibration seeds and items a task, None: all
+SIZES = ((3, 64), (6, 64), (6, None))  # calibration seeds and items per task, None: all
 PAIRS = {"discount": DISCOUNT, "recipe": RECIPE, "noise": NOISE}
 
 
