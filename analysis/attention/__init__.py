@@ -21,16 +21,16 @@ from analysis.errors import UserError
 
 IMPLEMENTATION = "sinkscope"
 CHUNK = 128  # queries
-# Probabilities in one piece when they are only summed: what a CPU core's cache holds, what keeps a GPU busy.
+# Probabilities per piece when only summed: as many as fit a CPU core's cache, or keep a GPU busy.
 _CACHED, _BUSY = 2**18, 2**24
 
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What one layer attends with: query (B, H, Q, D), key and value (B, H_kv, S, D), mask (B, 1, Q, S) or None.
+    """Inputs of one layer's attention: query (B, H, Q, D), key and value (B, H_kv, S, D), mask (B, 1, Q, S) or None.
 
-    log_sum_exp: gives that of each query's scores, (B, H, Q) float32, or None, and runs the layer's attention for it;
-    None where nobody knows it. window: tokens the layer sees back from a query, that one included; 0 for all.
+    log_sum_exp: returns that of each query's scores, (B, H, Q) float32, or None, and runs the layer's attention for it;
+    None if unavailable. window: tokens the layer sees back from a query, including it; 0 for all.
     """
 
     query: torch.Tensor
@@ -160,7 +160,7 @@ class AttentionInputs:
         )
 
     def probabilities(self, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
-        """Yields float32 attention probabilities (B, H, chunk, S), queries in order."""
+        """Yield float32 attention probabilities (B, H, chunk, S), queries in order."""
         batch, heads, queries, width = self.query.shape
         key_heads, length = self.key.shape[1], self.key.shape[2]
         key = self.key.float().transpose(2, 3)
@@ -259,7 +259,7 @@ class MassObserver:
             self._paid[layer] = torch.stack([inputs.paid_by(group) for group in self.groups])
 
     def take(self) -> Observed:
-        """What the forward just run showed; the observer is empty afterwards. Raises UserError if it is not finite."""
+        """Return the observations of the last forward and clear them. Raises UserError if they are not finite."""
         layers = sorted(self._mass)
         mass, norms = (
             torch.stack([kept[layer].cpu() for layer in layers], dim=1) for kept in (self._mass, self._norms)

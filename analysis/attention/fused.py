@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import torch
 
 LARGEST_HEAD = 256
-TOLERANCE = 1e-3  # of a mass, up to which the kernels must agree with plain softmax before they are used
+TOLERANCE = 1e-3  # largest deviation of a mass from plain softmax for the kernels to be used
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _log = logging.getLogger("sinkscope")
 
@@ -27,14 +27,14 @@ def mass(
 
 
 def serves(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> bool:
-    """Whether the kernels take such tensors, wherever they lie."""
+    """Return True if the kernels accept such tensors, on any device."""
     known = query.dtype == key.dtype and query.dtype in _DTYPES and query.shape[-1] <= LARGEST_HEAD
     return known and (mask is None or (mask.shape[1] == 1 and (mask.dtype == torch.bool or mask.is_floating_point())))
 
 
 @lru_cache(maxsize=16)
 def _proved(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether Triton is here, builds the kernels, and they compute what plain softmax does on a small input."""
+    """Return True if Triton is available, builds the kernels, and they match plain softmax on a small input."""
     if find_spec("triton") is None:
         return False
     try:
@@ -74,10 +74,10 @@ def kernel_mass(
         places = whole.view(torch.uint8) if mask.dtype == torch.bool else whole
         strides = (whole.stride(0), whole.stride(2), whole.stride(3))
     padded = max(16, 1 << (width - 1).bit_length())
-    # What a block of queries and one of keys take of the memory that a multiprocessor shares: 64 KiB at most.
+    # A block of queries and one of keys take at most 64 KiB of a multiprocessor's shared memory.
     block = 32 if padded * query.element_size() > 256 else 64
     shape = (heads, heads // key_heads, queries, keys, width, scaling, *query.stride(), *key.stride(), *strides)
-    # Triton's interpreter multiplies bfloat16 by its bits.
+    # Triton's interpreter multiplies the bit patterns of bfloat16.
     widened = query.device.type == "cpu"
     options = {"causal": causal, "kind": kind, "widened": widened, "M": block, "N": block, "D": padded, "num_stages": 2}
     rows, columns = (-(-count // block) for count in (queries, keys))

@@ -7,7 +7,7 @@ Scores are those of `AttentionInputs.probabilities`: products summed in float32,
 import triton
 import triton.language as tl
 
-NO_MASK, ALLOWED, ADDED = 0, 1, 2  # kinds of mask: none, 1 where a key may be attended to, what is added to scores
+NO_MASK, ALLOWED, ADDED = 0, 1, 2  # kinds of mask: none, 1 where a key may be attended to, added to scores
 
 
 @triton.jit
@@ -26,9 +26,9 @@ def scores_of(
     kind: tl.constexpr,
     widened: tl.constexpr,
 ):
-    """Scores of a block of queries (M, D) and of keys (N, D): (M, N) float32; -inf beyond the last key.
+    """Return the scores of a block of queries (M, D) and keys (N, D): (M, N) float32; -inf beyond the last key.
 
-    widened: multiplied as float32 whatever their precision, which changes no product of halves and takes longer.
+    widened: multiply as float32 whatever their precision, which changes no product of halves and takes longer.
     """
     if widened:
         query, key = query.to(tl.float32), key.to(tl.float32)
@@ -114,7 +114,7 @@ def normalise(
             widened,
         )
         above = tl.maximum(top, tl.max(scores, axis=1))
-        base = tl.where(above == float("-inf"), 0.0, above)  # no score yet: -inf less -inf is no number
+        base = tl.where(above == float("-inf"), 0.0, above)  # no score yet: -inf minus -inf is NaN
         summed = summed * tl.exp(top - base) + tl.sum(tl.exp(scores - base[:, None]), axis=1)
         top = above
     places = tl.program_id(1).to(tl.int64) * queries + rows

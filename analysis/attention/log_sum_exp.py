@@ -18,7 +18,7 @@ import torch
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
-TOLERANCE = 1e-4  # of the largest mass, up to which it must agree with plain softmax before it is used
+TOLERANCE = 1e-4  # largest deviation from plain softmax, as a share of the largest mass, for it to be used
 _LOG2 = math.log2(math.e)
 # Scores in one piece, and keys of a piece where one head's scores are more: smaller ones would fit a core's own cache,
 # and cost more than they save in threads that wait for each other at each.
@@ -27,7 +27,7 @@ _log = logging.getLogger("sinkscope")
 
 
 class Attended(NamedTuple):
-    """What fused attention gives: output (B, H, Q, D), and the log-sum-exp of each query's scores (B, H, Q) float32."""
+    """Result of fused attention: output (B, H, Q, D), and the log-sum-exp of each query's scores (B, H, Q) float32."""
 
     output: torch.Tensor
     log_sum_exp: torch.Tensor
@@ -55,7 +55,7 @@ def attended(
 
 
 def _sees_something(mask: torch.Tensor) -> bool:
-    """Whether the mask is one for all heads and leaves every query a key: one without any has no log-sum-exp."""
+    """Return True if all heads share the mask and every query sees a key: one that sees none has no log-sum-exp."""
     if mask.shape[1] != 1:
         return False
     allowed = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
@@ -65,7 +65,7 @@ def _sees_something(mask: torch.Tensor) -> bool:
 def _is_chosen(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float, causal: bool
 ) -> bool:
-    """Whether `scaled_dot_product_attention` would run this kernel."""
+    """Return True if `scaled_dot_product_attention` would run this kernel."""
     grouped = query.shape[1] != key.shape[1]
     choice = torch._fused_sdp_choice(
         query, key, value, attn_mask=mask, dropout_p=0.0, is_causal=causal, scale=scaling, enable_gqa=grouped
@@ -87,13 +87,13 @@ def _fused(
 
 @lru_cache(maxsize=8)
 def _proved(dtype: torch.dtype) -> bool:
-    """Whether PyTorch has the kernel, and it and `mass` compute what plain attention does on a small input."""
+    """Return True if PyTorch has the kernel, and it and `mass` match plain attention on a small input."""
     try:
         generator = torch.Generator().manual_seed(0)
         query, key, value = (torch.randn(2, heads, 80, 64, generator=generator).to(dtype) for heads in (4, 2, 2))
         allowed = (torch.rand(2, 1, 80, 80, generator=generator) < 0.7) | torch.eye(80, dtype=torch.bool)
         for mask, causal in ((None, False), (None, True), (allowed, False)):
-            _is_chosen(query, key, value, mask, 0.125, causal)  # that it can be asked, whatever is set here and now
+            _is_chosen(query, key, value, mask, 0.125, causal)  # can it be called, whatever the settings
             output, log_sum_exp = _fused(query, key, value, mask, 0.125, causal)
             plain = scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, is_causal=causal, scale=0.125, enable_gqa=True
@@ -138,7 +138,7 @@ def mass(
     below = (-_LOG2 * log_sum_exp).reshape(batch, key_heads, group, queries, 1)
     positions = torch.arange(max(queries, keys))
     summed = query.new_zeros((batch, key_heads, group, keys), dtype=torch.float32)
-    # One memory for every piece, or each would have to be fetched into the cache.
+    # One buffer for all pieces, or each would have to be fetched into the cache.
     memory = query.new_empty(min(rows, batch) * shared * group * lines * columns, dtype=torch.float32)
     for row in range(0, batch, rows):
         for head in range(0, key_heads, shared):
@@ -191,6 +191,6 @@ def _exact_products(dtype: torch.dtype) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _has_tiles() -> bool:
-    """Whether the processor multiplies tiles of bfloat16 (AMX); others would emulate it."""
+    """Return True if the processor multiplies tiles of bfloat16 (AMX); others would emulate it."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     return ask is not None and bool(ask().get("amx_bf16"))

@@ -18,7 +18,7 @@ from analysis.statistics.clustered import Estimate, difference, estimate
 from analysis.statistics.differences import Difference
 
 LEAST_SEEDS = 2
-LEAST_SHARED = 20  # prompts that have a number in the model and with other weights as well
+LEAST_SHARED = 20  # prompts with a value both in the model and with other weights
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _change(arrays: Arrays) -> Samples:
 
 
 def _replaced(arrays: Arrays) -> Samples:
-    """Births and deaths over twice the sinks that could die, per prompt, over all layers."""
+    """Return births and deaths over twice the sinks that could die, per prompt, over all layers."""
     events = (arrays["births"] + arrays["deaths"])[:, :-1].sum(axis=(1, 2))
     return events, 2 * arrays["alive"][:, :-1].sum(axis=1)
 

@@ -21,8 +21,8 @@ from analysis.specs import CLAIM_DATA, ClaimsSpec
 
 @dataclass(frozen=True)
 class Found:
-    """Data of a run of the claims. clusters: of each prompt that was looked into, (N,). settings: of the sweep, once it
-    is whole. reference: as sentences name the twin. reasons: by row of `CLAIM_DATA`, why it is not there.
+    """Data of a run of the claims. clusters: of each prompt, (N,). settings: of the sweep, once it is complete.
+    reference: the twin's name in sentences. reasons: why data are missing, by row of `CLAIM_DATA`.
     """
 
     random_models: int
@@ -42,12 +42,12 @@ class Found:
         return "" if self.recordings is None else self.recordings.info.model.fingerprint
 
     def why(self, data: str) -> str:
-        """Why some data are not there, and what would tell, as a sentence or two."""
+        """Return why some data are missing, and what would provide them, in a sentence or two."""
         return self.reasons.get(data) or CLAIM_DATA[data].without
 
 
 class Asked(Protocol):
-    """What is asked of the engine."""
+    """The parts of the engine that claims read."""
 
     def parts(self, record: JobRecord) -> list[Part]: ...
     def sweep_points(self, record: JobRecord) -> list[Point]: ...
@@ -55,7 +55,7 @@ class Asked(Protocol):
 
 
 def found_by(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores) -> Found:
-    """What a run of the claims has found by now. Raises UserError for a damaged file."""
+    """Return the results of a run of the claims so far. Raises UserError for a damaged file."""
     spec = record.parameters(ClaimsSpec)
     parts = {part.name: part for part in engine.parts(record)}
     jobs = {

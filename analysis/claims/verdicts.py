@@ -34,7 +34,7 @@ UNITS: Mapping[str, Unit] = {
     "uniform": Unit("× uniform attention", 1.0, 2),
     "mean": Unit("× the layer's mean", 1.0, 2),
 }
-"""How the numbers of a claim are written."""
+"""Units of the numbers of a claim."""
 
 HOLDS, HOLDS_WEAKLY, DOES_NOT_HOLD, CANNOT_TELL = "holds", "holds weakly", "does not hold", "cannot be told"
 
@@ -94,8 +94,8 @@ VERDICTS: Registry[VerdictRule] = Registry(
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """What is said of a claim on a model. sentence: the verdict with its numbers. needed: what data would tell, where
-    these do not. evidence: None where there is none.
+    """Verdict of a claim on a model. sentence: the verdict with its numbers. needed: data that would decide, if these
+    do not. evidence: None if there is none.
     """
 
     claim: Claim
@@ -209,7 +209,7 @@ def _weights(judged: Judged) -> str:
 
 
 def _needed(judged: Judged) -> str:
-    """What data would tell, from the size of effect that these could have shown."""
+    """Return the data that would decide, from the size of effect that these could have shown."""
     if judged.decided() == AT_CHANCE:
         return "A model that is compared does not answer above chance. Take tasks that it can do."
     unit, excess = UNITS[judged.claim.unit], judged.excess

@@ -12,7 +12,9 @@ NOTHING = "No effect is told from its control."
 
 
 def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str]) -> dict[str, Any]:
-    """Levels and effects with their intervals, means, and every prompt by itself. What was found, as it is written."""
+    """Write levels and effects with their intervals, means, and each prompt separately. Return the findings as
+    written.
+    """
     from analysis.evaluation.ablation_effects import MEASURES
     from analysis.exhibits import ablation as exhibits
     from analysis.figures.export import Exhibit

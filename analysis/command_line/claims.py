@@ -60,7 +60,7 @@ FLAGS = (
 
 
 def spec_of(options: argparse.Namespace) -> ClaimsSpec:
-    """What the flags ask. Raises UserError for prompts that cannot be read."""
+    """Return the spec for the flags. Raises UserError for prompts that cannot be read."""
     from analysis.engine.claims import new_claims
 
     model = MODEL.build(options)
@@ -75,7 +75,7 @@ def spec_of(options: argparse.Namespace) -> ClaimsSpec:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tests the claims and writes the verdicts; the same command goes on where it was cut off."""
+    """Test the claims and write the verdicts; the same command resumes an interrupted run."""
     check_out(options, refusal)
     spec = spec_of(options)
     from analysis.study import findings as findings_file
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
-    """Writes and prints what there is, also where some parts failed."""
+    """Write and print the results, even if some parts failed."""
     from analysis.claims.found import found_by
     from analysis.exhibits.claims import as_document, summary_line
     from analysis.findings import said_of
@@ -115,7 +115,7 @@ def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: 
 
 
 def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", document: Mapping[str, Any]) -> None:
-    """Writes everything into an empty folder: the numbers as JSON, the table and every figure's numbers as CSV, figures
+    """Write everything into an empty folder: the numbers as JSON, the table and every figure's numbers as CSV, figures
     as Plotly's JSON, and one page.
     """
     from analysis.exhibits.claims import NOISE, claim_figure, claims_figure, claims_table, summary_line

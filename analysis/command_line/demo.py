@@ -58,7 +58,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Records and ablates prompts of the bundled pair, stores statistics and sweeps; what is there is not run again."""
+    """Record and ablate prompts of the bundled pair, store statistics and sweep, skipping existing results."""
     threads.prepare()
     jobs: dict[str, str] = {}
     with engine_of(options) as engine:
@@ -102,7 +102,7 @@ def _about(engine: "Engine") -> "Iterator[tuple[str, JobSpec]]":
     asked = [spec for kind, spec in _recordings() if spec.model == model][-1]
     shown = next((job for job in engine.jobs("record") if job.spec == asked.model_dump(mode="json")), None)
     file = None if shown is None else engine.result_file(shown)
-    if file is None:  # recordings were left out
+    if file is None:  # recordings were skipped
         return
     recording, params = open_trajectory(file), SinkParams()
     strength = head_frame(recording, params)["strength"].to_numpy().reshape(recording.layers, recording.heads)

@@ -38,13 +38,13 @@ FLAGS = (
 
 
 def spec_of(options: argparse.Namespace) -> EvaluateSpec:
-    """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
+    """Return the spec for the flags. Raises pydantic's ValidationError for contradictory flags."""
     compare = tuple(MODEL.build(options, source=source) for source in options.compare)
     return ASKED.build(options, compare=compare)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluates, and writes a summary and, beside it, a line for every item and answer."""
+    """Evaluate; write a summary and, beside it, a line for every item and answer."""
     check_files(options)
     spec = spec_of(options)
     for sentence in _planned(spec, PLAN.build(options)):
@@ -94,7 +94,7 @@ def _items_file(options: argparse.Namespace) -> Path:
 
 
 def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:
-    """What the comparison can show and what it would need, before anything runs; nothing where none is made."""
+    """Return what the comparison can show and what it would need, before anything runs; empty without a comparison."""
     if not spec.compare:
         return []
     tasks, unknown = known_sizes(spec.tasks)
@@ -107,7 +107,7 @@ def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:
 
 
 def refusal(path: Path) -> str:
-    """Why a summary may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a summary may not replace `path`, as the end of a sentence; "" if it may."""
 
     def wrote(path: Path) -> bool:
         try:
@@ -120,7 +120,7 @@ def refusal(path: Path) -> str:
 
 
 def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
-    """Prints accuracies, differences and what is to be known of them, a line each."""
+    """Print accuracies, differences and notes on them, one per line."""
     for task in summary["tasks"]:
         print(f"{task['title']} ({task['estimated_by']})" if task["estimated_by"] else task["title"])
         if task["truncated"]:
@@ -159,7 +159,7 @@ def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
 
 
 def _bound(task: dict[str, Any]) -> str:
-    """What is shown of draws is a bound; what was made elsewhere may be either."""
+    """Return a note for scores from draws, which are bounds; imported ones may be either."""
     return " (ELBO bound)" if task["draws"] is not None else ""
 
 

@@ -26,7 +26,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes one Parquet file per table, and the dictionary."""
+    """Write one Parquet file per table, and the dictionary."""
     outputs.check(options.out, options.overwrite, refusal)
     root: Path = options.store or default_root()
     if not (root / "runs").is_dir():

@@ -22,7 +22,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Reads and compares, and writes a summary and, beside it, a line for every item and answer."""
+    """Read and compare; write a summary and, beside it, a line for every item and answer."""
     check_files(options)
     spec = ASKED.build(options)
     from analysis.jobs.importing import import_results

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from analysis.exhibits.inspecting import Inspection
 
-_STORED = ("channels", "by_query", "drift")  # of a recording: the first is told by channels_kept, none is looked at
+_STORED = ("channels", "by_query", "drift")  # of a recording: channels_kept implies the first, no other is read
 NOTHING = "Nothing lies beyond its control."
 _OF_ONE = "Of the first prompt alone: {sentence}"
 
@@ -35,7 +35,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Looks inside and writes the study."""
+    """Look inside and write the study."""
     outputs.check(options.out, options.overwrite, refusal)
     params, sinks, model = LOOKED_AT.build(options), SINKS.build(options), MODEL.build(options)
     own_texts = own_prompts(options.prompts).texts

@@ -39,7 +39,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Merges."""
+    """Merge."""
     outputs.check(options.out, options.overwrite, refusal)
     shards = [_Shard(folder) for folder in options.folders]
     whole = _whole(shards)
@@ -91,12 +91,12 @@ class _Shard:
             raise UserError(f"The points in '{name}' are not those of its parameters. Sweep shard {spec.shard} again.")
 
     def files(self) -> dict[str, Path]:
-        """Masks, reports and answers of its points, by their names."""
+        """The masks, reports and answers of its points, by name."""
         names = [point_file(pruning, name) for pruning in self.prunings for name in POINT_FILES]
         return {name: self.folder / name for name in names if (self.folder / name).is_file()}
 
     def scores(self) -> list[sweep_scores.PointScores]:
-        """Scores of its points that were scored. Raises UserError where their answers are gone."""
+        """Return the scores of its scored points. Raises UserError if their answers are gone."""
         scores = []
         for row, pruning in zip(self.rows, self.prunings, strict=True):
             file = self.folder / point_file(pruning, DOCUMENTS)

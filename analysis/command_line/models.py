@@ -17,7 +17,7 @@ FLAGS = (as_json("the models"), ASKED)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Lists them, each with what it needs and whether that fits."""
+    """List the models, each with its requirements and whether they are met."""
     rows: list[dict[str, Any]] = []
     asked = ASKED.build(options)
     fits = {name: fit_of(model, asked.device, asked.dtype) for name, model in MODELS.items()}

@@ -1,4 +1,4 @@
-"""What the verbs share that run one job over many prompts and write a folder about it."""
+"""Shared parts of the verbs that run one job over many prompts and write a folder about it."""
 
 import argparse
 from collections.abc import Callable

@@ -50,7 +50,7 @@ def own_prompts(prompts: str) -> OwnPrompts:
         return OwnPrompts()
     keyed: dict[str, str] = {}
     for text, key in read_keyed(path):
-        keyed.setdefault(text, key)  # one that comes twice counts once
+        keyed.setdefault(text, key)  # duplicates count once
     return OwnPrompts(tuple(keyed), _keys(list(keyed.values())))
 
 

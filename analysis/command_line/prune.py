@@ -25,7 +25,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prunes."""
+    """Prune."""
     former = {"magnitude_over": options.magnitude_over} if "magnitude_over" in options else {}
     spec = ASKED.build(options, **former)
     if spec.changes_nothing:

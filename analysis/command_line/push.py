@@ -19,7 +19,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Says what would go, and uploads it where asked."""
+    """List what would be uploaded, and upload it if asked."""
     from analysis.engine.publishing import planned_upload, upload
 
     with reading_engine(Store()) as engine:

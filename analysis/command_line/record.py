@@ -28,12 +28,7 @@ from analysis.words import counted
 from cache.keys import imported_key
 
 _FLAGS = ("branch_position", "branch_token", "branch_step")
-_KEPT = {
-    "mass_dtype",
-    "channels",
-    "by_query",
-    "drift",
-}  # what a branch may be recorded with otherwise than what it leaves
+_KEPT = {"mass_dtype", "channels", "by_query", "drift"}  # settings in which a branch may differ from its parent
 
 
 BRANCH = flag(
@@ -57,7 +52,7 @@ BRANCH_FLAGS = (
 
 
 def refuse_branch_flags(options: argparse.Namespace) -> None:
-    """Raises UserError for flags that say something of a branch where there is none."""
+    """Raise UserError for flags about a branch when there is none."""
     named = [name for name in _FLAGS if getattr(options, name) is not None]
     if named:
         raise UserError(f"--{named[0].replace('_', '-')} goes with --branch FILE, which names the recording to leave.")
@@ -141,7 +136,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Records every prompt, or a branch, into a file of its own."""
+    """Record every prompt, or a branch, into its own file."""
     specs = [branch_spec(RECORD, options)] if options.branch is not None else _specs(options)
     outs = [options.out] if options.prompts is None else _numbered(options.out, len(specs))
     if options.compare_parallel:

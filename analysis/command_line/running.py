@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from analysis.jobs import Outcome
 
 HERE = "local"
-_LOOK = 0.5  # seconds between looks at how far a job is
-_SMALL_BYTES = 64e6  # of weights, of which a forward of some dozen tokens keeps no second thread busy
+_LOOK = 0.5  # seconds between checks of a job's progress
+_SMALL_BYTES = 64e6  # of weights; in smaller models a forward of a few dozen tokens cannot use a second thread
 _WORKER_BYTES = 2e9  # of memory that each needs with torch, a small model and its batches
-_MOST_WORKERS = 4  # side by side: each loads torch and a model
+_MOST_WORKERS = 4  # in parallel: each loads torch and a model
 _PATHS = ("source", "data", "include_path")  # fields that may name a file or folder of this machine
 
 

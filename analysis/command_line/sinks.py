@@ -34,7 +34,7 @@ FLAGS = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Records a set with every model and writes the study."""
+    """Record a set with every model and write the study."""
     first = MODEL.build(options).source
     sources = list(dict.fromkeys([first, *options.beside]))
     specs = {source: _spec(source, options, strict=source == first) for source in sources}

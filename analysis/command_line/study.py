@@ -61,7 +61,7 @@ FLAGS = (
 
 
 def spec_of(options: argparse.Namespace) -> StudySpec:
-    """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
+    """Return the spec for the flags. Raises pydantic's ValidationError for contradictory flags."""
     model = MODEL.build(options)
     from analysis.engine.studies import new_study
 
@@ -111,7 +111,7 @@ def planned(options: argparse.Namespace) -> StudySpec:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Studies, on all devices, and writes what was found; the same command goes on where it was cut off."""
+    """Run the study on all devices and write its results; the same command resumes an interrupted run."""
     check_out(options, refusal)
     spec = planned(options)
     from analysis.engine.studies import sweep_of
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
         if options.estimate:
             _say_plans(engine, spec, example)
-        foreseen(engine, sweep_of(spec))  # measures what can be measured before
+        foreseen(engine, sweep_of(spec))  # measures unknown costs first
         shown = plans.plan_of(spec, plans.noise_of(spec, example))
         if shown is not None:
             say(plan_words.in_words(shown))
@@ -154,7 +154,7 @@ def _say_plans(engine: "Engine", spec: StudySpec, example: "Findings | None") ->
     from analysis.study import plans
 
     if entry(spec.model.source) is None:
-        describe(spec.model.source, spec.model.paradigm)  # refuses what is no model
+        describe(spec.model.source, spec.model.paradigm)  # raises UserError for anything but a model
     noise = plans.noise_of(spec, example)
     sizes = plans.sizes_of(engine, spec.model, example, spec)
     say(aligned(plans.sizes_table(sizes)))
@@ -166,7 +166,7 @@ def _say_plans(engine: "Engine", spec: StudySpec, example: "Findings | None") ->
 
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:
-    """Writes and prints what there is, also where some parts failed."""
+    """Write and print the results, even if some parts failed."""
     from analysis.exhibits.study_report import REPORT, write_folder
     from analysis.study import rules
     from analysis.study.gather import gather
@@ -193,7 +193,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
 
 
 def refusal(path: Path) -> str:
-    """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a study may not replace `path`, as the end of a sentence; "" if it may."""
     from analysis.exhibits.study_report import NUMBERS
     from analysis.study.findings import MOST_BYTES
 

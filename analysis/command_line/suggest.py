@@ -33,13 +33,13 @@ FLAGS = (
     overwrite("a journal"),
     as_json(),
     ASKED,
-    # What `--objective` was called in earlier versions.
+    # The name of `--objective` in earlier versions.
     flag("--judge", dest="objective", choices=OBJECTIVES, default=argparse.SUPPRESS),
 )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Searches."""
+    """Search."""
     journal: Path | None = options.journal
     if journal is not None:
         outputs.check(journal, options.overwrite, _refusal, _JOURNAL)

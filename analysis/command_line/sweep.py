@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ASKED = Fields(
     SweepSpec,
     named=SWEEP_FLAGS,
-    # What an axis names has no flag of its own; `--seed` is the evaluation's.
+    # Fields of an axis have no flags of their own; `--seed` is the evaluation's.
     without=(
         *("method", "sparsity", "pattern", "quantization.bits", "quantizer", "discount_strength", "sink_std"),
         *("first_step", "last_step", "calibration.seed"),
@@ -56,13 +56,13 @@ FLAGS = (
 
 
 def spec_of(options: argparse.Namespace) -> SweepSpec:
-    """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
+    """Return the spec for the flags. Raises pydantic's ValidationError for contradictory flags."""
     first, *others = [MODEL.build(options, source=source) for source in options.model or [ModelSpec().source]]
     return ASKED.build(options, model=first, other_models=tuple(others))
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sweeps, on all devices, and writes what was found; the same command goes on where it was cut off."""
+    """Run the sweep on all devices and write its results; the same command resumes an interrupted run."""
     check_out(options, refusal)
     module = tracker_module(options.log) if options.log else None
     spec = spec_of(options)
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def foreseen(engine: "Engine", spec: SweepSpec) -> "CostEstimate":
-    """What it will take; what is not known is measured first, on one step of each phase."""
+    """Return the cost of the sweep, first measuring any unknown part on one step of each phase."""
     cost_estimate = engine.foresee(spec)
     estimate_ids = [engine.submit("estimate", question).id for question in cost_estimate.estimates]
     for number, job_id in enumerate(estimate_ids):
@@ -98,7 +98,7 @@ def foreseen(engine: "Engine", spec: SweepSpec) -> "CostEstimate":
 
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:
-    """Writes and prints what there is, also where some points failed."""
+    """Write and print the results, even if some points failed."""
     from analysis.engine.sweep_points import point_row, scored
 
     points = engine.sweep_points(record)

@@ -22,7 +22,7 @@ from cache.keys import content_key
 if TYPE_CHECKING:
     from analysis.engine.sweeps import Point
 
-_EVERY = 5.0  # seconds between looks at the points
+_EVERY = 5.0  # seconds between checks of the points
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class SweepLog:
             if entry is None or entry.id in self.logged:
                 continue
             try:
-                with redirect_stdout(sys.stderr):  # standard output is the summary's
+                with redirect_stdout(sys.stderr):  # standard output is reserved for the summary
                     self.tracker.log(self.module, entry)
-            except Exception:  # of the tracker's, its server's or its disk's
+            except Exception:  # of the tracker, its server or its disk
                 self.failed = True
                 say(
                     f"{self.tracker.title} did not accept '{entry.name}'; {len(self.logged)} points were logged before "

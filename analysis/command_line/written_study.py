@@ -24,8 +24,8 @@ _WRITTEN = re.compile(r"study\.(json|html)|claims\.json|[\w.-]+\.(csv|safetensor
 def write(
     folder: Path, title: str, study: Mapping[str, Any], shown: Sequence["Exhibit"], tables: Mapping[str, "pd.DataFrame"]
 ) -> None:
-    """Writes into an empty folder. study: settings and what was found in words, under 'shown'. shown: what stands on
-    the page, in this order; figures among them are written by their names too. tables: CSV files by name.
+    """Write into an empty folder. study: settings, and findings in words under 'shown'. shown: contents of the page, in
+    order; its figures are also written by name. tables: CSV files by name.
     """
     from pandas import DataFrame
 
@@ -66,14 +66,16 @@ def finish(
 
 
 def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> list["Exhibit"]:
-    """What each part of a study says, as pieces of the page. title: with {name}. nothing: said where nothing is."""
+    """Return the findings of each part of a study, as pieces of the page. title: with {name}. nothing: text for a part
+    without any.
+    """
     from analysis.figures.export import Exhibit
 
     return [Exhibit(title.format(name=name), " ".join(sentences) or nothing) for name, sentences in shown.items()]
 
 
 def refusal(path: Path) -> str:
-    """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a study may not replace `path`, as the end of a sentence; "" if it may."""
     return outputs.folder_refusal(_is_study, lambda name: bool(_WRITTEN.fullmatch(name)))(path)
 
 

@@ -49,7 +49,7 @@ class WrittenSweep:
 
 
 def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
-    """Writes the folder, and prints what was found."""
+    """Write the folder, and print the results."""
     settings = sweep_scores.settings(swept.scores, swept.prunings)
     compared = sweep_scores.comparisons(settings)
     doses = dose.dose_responses(settings)
@@ -129,7 +129,7 @@ def planes_of(
 
 
 def headlines(planes: Sequence["Exhibit"]) -> list[str]:
-    """What the planes say: of each quality that of pruning and that of the cache, whichever there are."""
+    """Return the headlines of the planes: per quality, one for pruning and one for the cache, if present."""
     first: dict[tuple[bool, bool], str] = {}
     for shown in planes:
         cost = shown.name.removeprefix("frontier-").removeprefix(f"{DIVERGENCE}-")

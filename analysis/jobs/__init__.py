@@ -1,6 +1,6 @@
-"""What can be asked for: a spec in, a summary and a file out. Runs in a worker, or in the command line's own process.
+"""Table of jobs: a spec in, a summary and a file out. Run in a worker, or in the command line's own process.
 
-A job is one row of `JOBS`. torch is imported inside the jobs, so that the screen's process can read this table.
+A job is one row of `JOBS`. torch is imported inside the jobs, so that the dashboard's process can read this table.
 """
 
 from collections.abc import Callable, Mapping
@@ -136,7 +136,7 @@ class Job(Generic[SpecType, Summary]):
     lasting: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a result could not be found again: its key holds the name of the function."""
+        """Raise ValueError if a result could not be found again: its key holds the name of the function."""
         if self.stored and self.run is not None and self.run.__name__ != self.name:
             raise ValueError(f"The job '{self.name}' is stored, so its function is called '{self.name}' as well.")
 
@@ -203,7 +203,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("calibrate", "Store calibration statistics", calibrate, CalibrateSpec, CalibrateSummary),
     Job("seed_floor", "Run another calibration seed", seed_floor, SeedFloorSpec, StatisticsPartSummary),
     Job("heldout", "Run held-out text", heldout, HeldoutSpec, StatisticsPartSummary),
-    # The answers of an evaluation and the trials of a search are found one by one: asking again goes on where it was.
+    # The answers of an evaluation and the trials of a search are cached one by one: a later run resumes.
     Job("evaluate", "Evaluate", evaluate, EvaluateSpec, EvaluateSummary, EvaluatePartial, stored=False, lasting=True),
     Job("import", "Import results of lm-eval", import_results, ImportSpec, ImportSummary, stored=False, lasting=True),
     Job(

@@ -26,8 +26,8 @@ _CONDITION = ("intervention", "target", "control")
 
 
 def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummary]:
-    """Denoises each prompt untouched and under every condition. What is done of a prompt is kept, so that a study that
-    was cut off goes on. Where the context says so it ends early, with two prompts or more.
+    """Denoise each prompt untouched and under every condition. Finished prompts are kept, so that an interrupted study
+    resumes. When asked to stop it ends early, with two prompts or more.
     """
 
     def check(opened: "OpenedModel") -> None:
@@ -95,7 +95,7 @@ def _untrained(
 
 
 def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpec, layers: range) -> None:
-    """Says what the prompts that are done show."""
+    """Report the results of the finished prompts."""
     count, total = len(done), _in_all(spec)
     if not told_now(count, len(spec.prompts)):
         context.progress("ablating", count, total)

@@ -42,8 +42,8 @@ class _Prepared:
 
 
 def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary]:
-    """Runs the dense model over noised text and leaves one file of statistics, without its parts. Raises UserError
-    without a mask token, and where not one sequence fits the byte budget.
+    """Run the dense model over noised text and store one file of statistics, without its parts. Raises UserError
+    without a mask token, and if not even one sequence fits the byte budget.
     """
     started = time.perf_counter()
     prepared = _prepared(spec, context)
@@ -84,7 +84,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     if collection.grouping == "bins":
         settings = probe_settings(params.seed, collection.scopes, info.levels, params)
         probes = Probes(settings, info.levels, params.diffusion_steps)
-    # Its text is quoted once more in the file's header.
+    # The JSON is escaped once more in the file's header.
     room = 2 * len(info.model_dump_json()) + 1024 + 1024 * (len(probes.settings) if probes else 0)
     try:
         runner, memory = prepared.runner, prepared.memory
@@ -108,15 +108,15 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
 
 
 def seed_floor(spec: SeedFloorSpec, context: Context) -> Outcome[StatisticsPartSummary]:
-    """Runs the dense model over noised text of another seed, as much as `calibrate` stores of its own, and leaves the
-    part of these statistics that the floor is computed from.
+    """Run the dense model over noised text of another seed, as much as `calibrate` stores, and leave the part of the
+    statistics from which the floor is computed.
     """
     return _part("seed_floor", spec, context)
 
 
 def heldout(spec: HeldoutSpec, context: Context) -> Outcome[StatisticsPartSummary]:
-    """Runs the dense model over held-out noised text and leaves the part of statistics that output errors are computed
-    from. Raises UserError where that takes more than the byte budget allows.
+    """Run the dense model over held-out noised text and leave the part of the statistics from which output errors are
+    computed. Raises UserError if that exceeds the byte budget.
     """
     return _part("heldout", spec, context)
 
@@ -133,7 +133,7 @@ def _part(part: stored.Part, spec: SeedFloorSpec | HeldoutSpec, context: Context
     info = stored.PartInfo(part=part, spec=CalibrateSpec(**dict(spec)), fingerprint=prepared.model.fingerprint)
     key = result_key(seed_floor if part == "seed_floor" else heldout, spec, prepared.model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
-    room = 2 * len(info.model_dump_json()) + 1024  # its text is quoted once more in the file's header
+    room = 2 * len(info.model_dump_json()) + 1024  # the JSON is escaped once more in the file's header
     try:
         arrays = stored.create(path, part_shapes(part, collection, noised.shape[1]), room)
         fill_part(part, arrays, prepared.runner, noised, context.progress)
@@ -204,7 +204,7 @@ def _texts(model: "LoadedModel", mask_token: int, spec: CalibrateSpec) -> tuple[
     clean, note = read(params)
     unlike, _ = read(other)
     seen = {row.tobytes() for row in np.concatenate([clean, unlike])}
-    # Windows of a file are drawn again with every seed: drawing as many more as were seen leaves enough that were not.
+    # Each seed draws windows of a file anew: drawing as many extra as were seen leaves enough unseen ones.
     apart = _other(params, 2)
     unseen = [row for row in read(apart, len(seen) + spec.heldout)[0] if row.tobytes() not in seen][: spec.heldout]
     if len(unseen) < spec.heldout:

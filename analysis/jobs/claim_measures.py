@@ -30,8 +30,8 @@ NULLS = ("random", "permuted")
 SCORED = "accuracy"
 """The row that is measured over items of tasks."""
 _SCORING = "scoring with sinks hidden"
-_SHOWN = 4  # prompts by which massive channels are found
-_PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
+_SHOWN = 4  # prompts used to find massive channels
+_PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
 
 
 def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMeasuresSummary]:
@@ -80,7 +80,7 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
     if SCORED in spec.measures:
         try:
             accuracy = hidden_accuracy(spec, model, context, lambda: context.progress(_SCORING, total, total))
-        except UserError as error:  # the prompts are measured all the same
+        except UserError as error:  # the prompts are measured anyway
             notes.append(f"Accuracy was not measured. {error}")
     summary: ClaimMeasuresSummary = {
         "networks": networks,
@@ -194,7 +194,7 @@ def _alike(run: "PromptRun", runs: "Sequence[PromptRun]") -> "PromptRun | None":
 
 
 def _place(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file under another name first, so that one that is there is whole."""
+    """Write a file under a temporary name first, so that an existing file is always whole."""
     unfinished = path.with_name(f"partial-{path.name}")
     write(unfinished)
     unfinished.replace(path)

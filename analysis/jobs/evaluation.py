@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from analysis.evaluation.tasks import Benchmark, ChatTemplate
     from analysis.models.loaded import LoadedModel
 
-EVALUATING = "evaluating"  # the phase once tasks and items are there
+EVALUATING = "evaluating"  # the phase once tasks and items are loaded
 _HEADROOM = 1.3  # weights, activations and logits of all models at once
 
 
 def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
-    """Scores models item by item. Its file holds a JSON line for every item and answer, and grows while it runs.
+    """Score models item by item. The file holds a JSON line for every item and answer, and grows during the run.
 
-    Where the context says so it stops early with what is there. Answers are kept in the answer store, so asking again
-    goes on where it ended, and a model that was scored before is read.
+    When asked to stop it ends early with the items so far. Answers are kept in the answer store, so a later run
+    resumes, and reads models that were scored before.
     """
     began = time.perf_counter()
     context.progress("looking for the models")
@@ -58,7 +58,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     tokenizer = _tokenizers(spec, opened)[0]
     chat = _chat(spec, opened[0], tokenizer)
     first = opened[0].architecture
-    # The tasks' own is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
+    # The tasks' own guidance is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
     if spec.guidance is None and (first.sampler == "dream" or first.by_blocks):
         spec = spec.model_copy(update={"guidance": 0.0})
     benchmarks, problems = load_benchmarks(spec, chat, context.progress)
@@ -208,8 +208,8 @@ def _cache(spec: EvaluateSpec, checkpoint: Checkpoint) -> list[dict[str, int]]:
 
 
 def _canvas_score(spec: EvaluateSpec, opened: list[Checkpoint]) -> str:
-    """What gives likelihoods, of `CANVAS_SCORES`, where the models' noise is random tokens; else ''. Raises UserError
-    for models of both kinds, whose likelihoods are no comparison.
+    """Return the source of likelihoods, from `CANVAS_SCORES`, if the models' noise is random tokens; otherwise ''.
+    Raises UserError for models of both kinds, whose likelihoods are not comparable.
     """
     kinds = {checkpoint.architecture.noise == "uniform" for checkpoint in opened}
     if len(kinds) > 1:
@@ -222,8 +222,8 @@ def _canvas_score(spec: EvaluateSpec, opened: list[Checkpoint]) -> str:
 
 
 def _names(spec: EvaluateSpec) -> tuple[str, ...]:
-    """What models are called where nobody says: the last part of the source and what is kept of their keys, with a
-    number where two are alike.
+    """Return default names of models: the last part of the source and the part of their keys that is kept, with a
+    number for duplicates.
     """
     short = [
         f"{Path(model.source).name or model.source}{'' if kept.keeping.all_stays else f' {kept.in_words}'}"
@@ -285,7 +285,7 @@ class _Models:
         return model
 
     def release(self) -> None:
-        """Frees all but the one the worker keeps."""
+        """Free all but the one the worker keeps."""
         self._held.clear()
         gc.collect()
 

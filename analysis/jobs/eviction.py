@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
 
 _DOING = "evicting"
-_SHOWN = ("aligned", "divergence", "bytes", "keys")  # what the figures take while prompts are still to come
+_SHOWN = ("aligned", "divergence", "bytes", "keys")  # columns that figures read before all prompts are done
 
 
 def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
-    """Denoises each prompt with everything kept and under every policy and control. What is done of a prompt is kept,
-    so that one that was cut off goes on. Where the context says so it ends early, with two prompts or more.
+    """Denoise each prompt with everything kept and under every policy and control. Finished prompts are kept, so that
+    an interrupted job resumes. When asked to stop it ends early, with two prompts or more.
     """
 
     def check(opened: "OpenedModel") -> None:

@@ -17,9 +17,9 @@ from cache.keys import content_key
 
 
 def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]:
-    """Reads folders of lm-eval's and compares the models in them. Its file holds a JSON line for every item and answer.
+    """Read folders of lm-eval results and compare their models. The file holds a JSON line for every item and answer.
 
-    The key is that of what was read, so the same answers are one result wherever they lie. Raises UserError as
+    The key is that of the content, so the same answers are one result wherever they are. Raises UserError as
     `importing.import_folders` does.
     """
     context.progress("looking for results")

@@ -30,7 +30,7 @@ from analysis.specs import (
     LensSpec,
 )
 
-SINKS = "sinks"  # the target that the controls of one text are of
+SINKS = "sinks"  # the target that the controls of one text match
 
 if TYPE_CHECKING:
     import torch
@@ -207,7 +207,7 @@ def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
 def _layout(
     model: "LoadedModel", prompt_length: int, block_length: int | None, open_from: int | None
 ) -> "Layout | None":
-    """Where the blocks of an input lie, of a model that attends by them."""
+    """Return the block layout of an input, for a model that attends by blocks."""
     from analysis.models.layout import layout_of
 
     if not model.architecture.by_blocks:
@@ -216,7 +216,7 @@ def _layout(
 
 
 def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
-    """Denoises untouched and with each target's positions blocked, and compares."""
+    """Denoise untouched and with each target's positions blocked, and compare."""
     model = resident_model(spec.model, context)
     import torch
 

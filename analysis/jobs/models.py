@@ -8,7 +8,7 @@ from analysis.specs import LoadSpec, UnloadSpec
 
 
 def load_model(spec: LoadSpec, context: Context) -> Outcome[LoadSummary]:
-    """Loads a model and describes it."""
+    """Load a model and describe it."""
     model = resident_model(spec.model, context)
     geometry = model.geometry
     summary: LoadSummary = {
@@ -30,6 +30,6 @@ def load_model(spec: LoadSpec, context: Context) -> Outcome[LoadSummary]:
 
 
 def unload_model(spec: UnloadSpec, context: Context) -> Outcome[NoSummary]:
-    """Frees the model held."""
+    """Free the model held."""
     release_resident()
     return Outcome({})

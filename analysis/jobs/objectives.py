@@ -1,7 +1,7 @@
-"""What a setting of the discount is judged by in a search: the output error of its masks, or benchmark items.
+"""Objectives by which a search judges a setting of the discount: the output error of its masks, or benchmark items.
 
 An objective function gives every setting a number and facts as JSON, and belongs to a row of `OBJECTIVES`
-(analysis/specs/suggestion.py). Whatever takes long in it goes on from where it was cut off.
+(analysis/specs/suggestion.py). Its slow parts resume after an interruption.
 """
 
 import shutil
@@ -50,7 +50,7 @@ Part = Literal["tuning", "reported"]
 
 
 class ObjectiveFunction(Protocol):
-    """What a search asks. notes: sentences on what was left out."""
+    """Objective of a search. notes: sentences on what was left out."""
 
     notes: list[str]
 
@@ -58,10 +58,10 @@ class ObjectiveFunction(Protocol):
         """By parameter, the choices that cannot be judged."""
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
-        """What a setting is worth, and facts about it. tell: called at every step, and may raise to stop."""
+        """Return the value of a setting, and facts about it. tell: called at every step, and may raise to stop."""
 
     def floor(self, tell: Tell) -> SearchFloor | None:
-        """What no discount is worth with another calibration seed; None where a seed changes nothing here."""
+        """Return the value of no discount with another calibration seed; None if a seed changes nothing here."""
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         """The finished search's settings by name on what no trial has seen, 'best' first; None where there is none."""

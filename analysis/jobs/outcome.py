@@ -1,4 +1,4 @@
-"""What a job returns, and the name of a result by everything it depends on."""
+"""Outcome of a job, and the name of a result by everything it depends on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ Summary = TypeVar("Summary", bound=Mapping[str, object])
 
 @dataclass(frozen=True)
 class Outcome(Generic[Summary]):
-    """What a job returns. summary: JSON. file: arrays as safetensors, for the store to take in, or None.
-    key: the name of the result by content; None for a job without a lasting result. folder: files that stay together,
-    such as a checkpoint; one inside the context's folder is taken in under its own name, others stay in place.
-    stopped: it ended early with what it had, so its finished phases stay for whoever asks for the rest."""
+    """Outcome of a job. summary: JSON. file: arrays as safetensors, for the store to take in, or None. key: name of the
+    result by content; None for a job without a lasting result. folder: files that stay together, such as a checkpoint;
+    one inside the context's folder is taken in under its own name, others stay in place. stopped: it ended early with
+    partial results, so its finished phases stay for whoever asks for the rest.
+    """
 
     summary: Summary
     file: Path | None = None

@@ -1,4 +1,4 @@
-"""What jobs share that denoise a set of prompts one by one under conditions: each prompt's rows are kept once done."""
+"""Shared parts of jobs that denoise prompts one by one under conditions: each prompt's rows are kept once done."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from analysis.specs.ablation import PromptsSpec
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
 
-LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over
-LEAST = 2  # prompts that are finished before it ends early: an interval is over prompts
+LOGITS_LIMIT = 10**9  # bytes for the logits of a batch's rows, three times over
+LEAST = 2  # prompts to finish before ending early: an interval is over prompts
 
 
 class Stopped(Exception):

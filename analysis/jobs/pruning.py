@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
-    """Prunes and returns the report and the folder: `spec.out`, or where none is given one that the store keeps."""
+    """Prune; return the report and the folder: `spec.out`, or by default one that the store keeps."""
     model = model_to_prune(spec, context)
     from analysis.pruning.pipeline import prune as run
 
@@ -46,7 +46,7 @@ def _stored_statistics(spec: PruneSpec, fingerprint: str, context: Context) -> P
 
 
 def dense_statistics(spec: DenseStatisticsSpec, context: Context) -> Outcome[DenseStatisticsSummary]:
-    """Runs the dense model over the text of a calibration and leaves what it tells the method."""
+    """Run the dense model over a calibration's text and store the statistics that the method needs."""
     model = model_to_prune(spec.pruning, context)
     from analysis.pruning.pipeline import store_statistics
 
@@ -61,12 +61,12 @@ def dense_statistics(spec: DenseStatisticsSpec, context: Context) -> Outcome[Den
 
 
 def folder_name(spec: PruneSpec) -> str:
-    """What the folder of a pruned checkpoint that the store keeps is called."""
+    """Return the folder name of a pruned checkpoint that the store keeps."""
     return f"pruned-{spec.method}"
 
 
 def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:
-    """Runs one step of each phase and says what the whole will take."""
+    """Run one step of each phase and estimate the cost of the whole."""
     model = model_to_prune(spec, context)
     from analysis.pruning.estimate import estimate as measure
 
@@ -75,7 +75,7 @@ def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:
 
 
 def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary]:
-    """Sizes from the files; speed with both models in memory beside each other, taking turns."""
+    """Measure sizes from the files, and speed with both models in memory, taking turns."""
     from analysis.models.checkpoint import fingerprint
 
     context.progress("starting torch")
@@ -105,13 +105,13 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
         from analysis.pruning.pipeline import reads_calibration
 
         if isinstance(spec, EstimateSpec):
-            return  # times random tokens, whatever the text
+            return  # it times random tokens, whatever the text
         if isinstance(spec, CalibrateSpec) or reads_calibration(spec):
             check_source(spec.calibration, opened.tokenizer)
 
     if spec.streaming == "auto":
         try:
-            # Read block by block, a model that does not fit is pruned sooner than with its weights carried to and fro.
+            # A model that does not fit is pruned faster block by block than with its weights moved to and fro.
             return resident_model(spec.model.model_copy(update={"offload": "memory"}), context, check)
         except NotEnoughMemory:
             context.progress("the model does not fit: reading it block by block")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from analysis.recording.batches import PromptRun
 
 LEAST = 2  # prompts of a set: its intervals are over prompts
-_PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
+_PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,12 @@ def _summary(spec: RecordSetSpec, info: RecordingSetInfo, steps: int, rows: int,
     }
 
 
-# --- what is recorded -------------------------------------------------------------------------------------------
+# --- recording --------------------------------------------------------------------------------------------------
 
 
 def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
-    """Reads the prompts and divides the memory. Raises UserError where they cannot be had or do not fit, and where the
-    model has no random-weight ones.
+    """Read the prompts and divide the memory. Raises UserError if they are unavailable or do not fit, and if the model
+    has no random-weight counterparts.
     """
     import torch
 
@@ -299,7 +299,7 @@ def _recorded(model: "LoadedModel", plan: _Plan, seed: int, progress: _Progress)
     return recorded(model, plan.prompts, plan.sampling, seed, plan.rows, progress)
 
 
-# --- what is kept of it -----------------------------------------------------------------------------------------
+# --- stored results ---------------------------------------------------------------------------------------------
 
 
 def _measured(recording: "PromptRun", sinks: np.ndarray, params: SinkParams) -> dict[str, np.ndarray]:

@@ -38,21 +38,22 @@ SHORT_WORK = 1e12  # bytes of weights times tokens: about ten seconds of one CPU
 
 
 def is_short(spec: RecordSpec) -> bool:
-    """Whether a recording is a matter of seconds on any device, by the weights on this disk and its forwards' tokens.
+    """Return True if a recording takes seconds on any device, by the weights on this disk and the tokens of its
+    forwards.
 
-    A character counts as a token, so a prompt is rather thought too long.
+    Each character counts as a token, which tends to overestimate the prompt.
     """
     try:
         checkpoint = find(spec.model.source, spec.model.paradigm)
         weights = 0 if checkpoint is None else sum(file.stat().st_size for file in checkpoint.weight_files)
-    except (UserError, OSError):  # said where the job is asked for
+    except (UserError, OSError):  # reported when the job is submitted
         return False
     tokens = spec.sampling.forwards() * spec.sampling.length(len(spec.prompt))
     return 0 < weights <= SHORT_BYTES and weights * tokens <= SHORT_WORK
 
 
 def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
-    """Denoises a prompt and saves its trajectory."""
+    """Denoise a prompt and save its trajectory."""
 
     def check(opened: "OpenedModel") -> None:
         import torch
@@ -173,7 +174,7 @@ def _reporter(
     from analysis.models.tokenizer import token_strings
 
     family, names = model.architecture, dict[int, str]()
-    # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
+    # Texts that end by themselves, and blocks written by confidence, may take fewer steps.
     steps_known = family.noise is not None and not family.by_blocks and not sampling.open_ended
 
     def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
@@ -185,7 +186,7 @@ def _reporter(
         left = (choice.undecided & ~choice.chosen[:, : choice.tokens.shape[1]])[0].cpu().numpy()
         undecided[: len(left)] = left[: len(tokens)]
         undecided |= tokens == model.mask_token
-        if family.noise == "uniform":  # what a step does not keep becomes random again
+        if family.noise == "uniform":  # tokens that a step does not keep become random again
             undecided[slice(*choice.open_block)] = ~choice.chosen[0, slice(*choice.open_block)].cpu().numpy()
         decided = float((len(tokens) - prompt - undecided.sum()) / (positions - prompt))
         context.progress(
@@ -206,7 +207,7 @@ def _reporter(
 def _summary(model: "LoadedModel", sampling: Sampling, recording: trajectories.Trajectory, path: Path) -> RecordSummary:
     """Return what lists and pages tell of a recording that was saved."""
     info = recording.info
-    # A sampler that writes what is sure enough is asked for no number.
+    # A sampler that writes by confidence has no number of tokens per step.
     as_many_as_it_takes = model.architecture.by_blocks or sampling.open_ended
     summary: RecordSummary = {
         "source": info.model.source,
@@ -241,7 +242,7 @@ def _recording(
     reads: bool = False,
     **facts: Any,
 ) -> trajectories.Trajectory:
-    """Arrays of `trajectory.record` with everything about the model they came from. reads: of its causal encoder."""
+    """Return the arrays of `trajectory.record` with all facts on their model. reads: they are of its causal encoder."""
     from analysis.machine.provenance import environment
     from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
@@ -272,7 +273,7 @@ def _recording(
 
 
 def recorded_model(model: "LoadedModel") -> trajectories.RecordedModel:
-    """What a file says of the model that was recorded."""
+    """Return a file's description of the recorded model."""
     from analysis.recording.denoising import stop_tokens
 
     return trajectories.RecordedModel(
@@ -292,13 +293,13 @@ def recorded_model(model: "LoadedModel") -> trajectories.RecordedModel:
 
 
 def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
-    """What the model wrote, up to the first end-of-text token."""
+    """Return the model's text, up to the first end-of-text token."""
     stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
     return "" if model.tokenizer is None else str(model.tokenizer.decode(tokens[:stop], skip_special_tokens=True))
 
 
 def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
-    """Observes a model of the same shape with random weights on the same inputs."""
+    """Observe a model of the same shape with random weights on the same inputs."""
     model = resident_model(spec.model, context)
     from analysis.models.load import random_like
 
@@ -321,7 +322,7 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
 
 
 def noise(spec: NoiseSpec, context: Context) -> Outcome[ReplaySummary]:
-    """Observes the model on finished text noised forward, from the noisiest level down."""
+    """Observe the model on finished text noised forward, from the noisiest level down."""
     model = resident_model(spec.model, context)
     if model.mask_token is None:
         raise UserError(f"{model.architecture.name} has no mask token, so there is no forward noise to compare with.")

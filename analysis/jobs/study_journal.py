@@ -19,12 +19,12 @@ _LINE_BYTES = 2**16  # more than the first line of such a file can take
 
 
 def write(path: Path, summary: SuggestSummary, base: DiscountParams, parameters: Mapping[str, Any]) -> None:
-    """Writes a search's trials to a new file: values as they are, the searched parameters with their fields' ranges.
+    """Write a search's trials to a new file: values as they are, the searched parameters with their fields' ranges.
 
-    User attributes of a trial hold what else it measured and its whole setting, those of the study the search's
+    User attributes of a trial hold its other measurements and its whole setting, those of the study the search's
     `parameters` (JSON), seeds, fingerprint and notes. `varies_only_searched` is false for a reference that differs from
-    `base` in what is not searched. When a trial began is not recorded: they follow each other up to the moment of
-    writing, each as long as it took.
+    `base` in what is not searched. Start times are not recorded: trials follow each other up to the moment of writing,
+    each with its own duration.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -62,7 +62,7 @@ def write(path: Path, summary: SuggestSummary, base: DiscountParams, parameters:
 
 
 def refusal(path: Path) -> str:
-    """Why a journal may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a journal may not replace `path`, as the end of a sentence; "" if it may."""
 
     def wrote(path: Path) -> bool:
         try:

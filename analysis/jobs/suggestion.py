@@ -28,7 +28,7 @@ class _Stopped(Exception):
 
 
 class _Told:
-    """Where the search stands, told on. It ends where the context says so."""
+    """Progress reporter of the search. Raises `_Stopped` when the context asks to stop."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -41,10 +41,10 @@ class _Told:
 
 
 def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
-    """Searches for the discount that costs the model least.
+    """Search for the discount that costs the model least.
 
-    Its summary holds every trial, the importance of the parameters, the best trial and, where its objective compares,
-    what the best setting, the published one and no discount score on items that no trial has seen. Its file is the
+    The summary holds every trial, the importance of the parameters, the best trial and, if the objective compares, the
+    scores of the best setting, the published one and no discount on items that no trial has seen. The file is the
     search as an Optuna journal; a search without a trial has none.
     """
     began = time.perf_counter()
@@ -106,7 +106,7 @@ def _try_all(
     rows: list[Trial],
     findings: Searched,
 ) -> None:
-    """Fills `rows` with the trials, in order, and `findings` with what they say so far."""
+    """Fill `rows` with the trials, in order, and `findings` with their results so far."""
     told("starting Optuna")
     from analysis.tuning.search_space import Search, space
 
@@ -148,7 +148,7 @@ def _try_all(
 def _floor(
     objective: ObjectiveFunction, responses: Responses, study: str, told: _Told, notes: list[str]
 ) -> SearchFloor | None:
-    """What another calibration seed makes of no discount; None where that cannot be had, with a note that says why."""
+    """Return the value of no discount with another calibration seed; None if unavailable, with a note that says why."""
     key = content_key(kind="floor", study=study)
     known = cast(SearchFloor | None, responses.get(key))
     if known is not None:
@@ -166,7 +166,7 @@ def _floor(
 def _compared(
     spec: SuggestSpec, objective: ObjectiveFunction, responses: Responses, study: str, told: _Told, rows: list[Trial]
 ) -> dict[str, Any] | None:
-    """The best setting, and the references unlike it, on what no trial has seen."""
+    """Return the best setting and the references that differ from it, scored on items that no trial has seen."""
     told.phase, told.done, told.total = "comparing on items that no trial has seen", 0, 0
     best = rows[_best(rows, OBJECTIVES[spec.objective].maximise)]["discount"]
     references = {row["name"]: row["discount"] for row in rows if row["name"] and row["discount"] != best}
@@ -182,7 +182,7 @@ def _compared(
 
 
 def _tried(objective: ObjectiveFunction, discount: DiscountParams, rows: list[Trial], told: _Told) -> Judged:
-    """What a setting is worth; one that was tried before is not judged again."""
+    """Return the value of a setting, judging it only if it was not tried before."""
     setting = discount.model_dump(mode="json")
     before = next((row for row in rows if row["discount"] == setting), None)
     if before is not None:

@@ -1,6 +1,6 @@
-"""What jobs say in numbers and words, as JSON: their summaries, kept in the records, and partial results meanwhile.
+"""Results of jobs in numbers and words, as JSON: their summaries, kept in the records, and partial results.
 
-Fields that older records and recordings taken in from elsewhere lack are NotRequired.
+Fields missing from older records and from imported recordings are NotRequired.
 """
 
 from typing import Any, NotRequired
@@ -123,7 +123,7 @@ class AlternativesSummary(TypedDict):
 
 
 class GeometrySummary(TypedDict):
-    """How many inputs were looked at, and the seeds of the models with random weights."""
+    """Number of inputs, and the seeds of the models with random weights."""
 
     steps: int
     seeds: list[int]
@@ -179,7 +179,7 @@ class AblateSetSummary(TypedDict):
 
 
 class AblateSetPartial(TypedDict, total=False):
-    """What `AblateSetSummary` says, of the prompts that are finished; of the rows the means alone."""
+    """`AblateSetSummary` of the finished prompts; of the rows only the means."""
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
@@ -210,7 +210,7 @@ class EvictSummary(TypedDict):
 
 
 class EvictPartial(TypedDict, total=False):
-    """What `EvictSummary` says, of the prompts that are finished."""
+    """`EvictSummary` of the finished prompts."""
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
@@ -234,7 +234,7 @@ class PrunePartial(TypedDict, total=False):
 
 
 class DenseStatisticsSummary(TypedDict):
-    """What the dense model told, stored. bytes: of the file. phases: with their seconds."""
+    """Stored statistics of the dense model. bytes: of the file. phases: with their seconds."""
 
     fingerprint: str
     bytes: int
@@ -242,7 +242,7 @@ class DenseStatisticsSummary(TypedDict):
 
 
 class EstimateSummary(TypedDict):
-    """What a pruning will take: seconds by phase, and bytes."""
+    """Estimated cost of a pruning: seconds by phase, and bytes."""
 
     fingerprint: str
     seconds: dict[str, float]
@@ -262,7 +262,7 @@ class FootprintSummary(TypedDict):
 
 
 class CalibrateSummary(TypedDict):
-    """What was stored. grouping: x² by token, or by bins of mass. bytes: of the file."""
+    """Stored statistics. grouping: x² by token, or by bins of mass. bytes: of the file."""
 
     sequences: int
     levels: int
@@ -275,7 +275,7 @@ class CalibrateSummary(TypedDict):
 
 
 class StatisticsPartSummary(TypedDict):
-    """What was run beside stored statistics. bytes: of the file."""
+    """Part that extends stored statistics. bytes: of the file."""
 
     sequences: int
     bytes: int
@@ -306,8 +306,8 @@ class _Compared(TypedDict):
 
 
 class EvaluateSummary(_Compared):
-    """What models scored here. fingerprint: of the first. cache: its keys and values, as bytes_per_token in all layers
-    that take so many tokens; missing in older ones, and of all layers alone in some.
+    """Scores of models evaluated here. fingerprint: of the first. cache: its keys and values, as bytes_per_token of all
+    layers with so many tokens; missing in older summaries, and a single sum over all layers in some.
     """
 
     fingerprint: str
@@ -315,7 +315,7 @@ class EvaluateSummary(_Compared):
 
 
 class ImportSummary(_Compared):
-    """What models scored elsewhere. sources: what each was loaded from, as far as the files say."""
+    """Scores of models evaluated elsewhere. sources: where each was loaded from, as far as the files say."""
 
     sources: list[str]
 
@@ -329,7 +329,7 @@ class EvaluatePartial(TypedDict, total=False):
 
 
 class Judged(TypedDict):
-    """What a setting of the discount is worth. facts: beside that, as its judge has them."""
+    """Value of a setting of the discount. facts: further results, as its judge has them."""
 
     discount: dict[str, Any]
     value: float
@@ -338,7 +338,7 @@ class Judged(TypedDict):
 
 
 class Trial(Judged):
-    """A trial of a search. name: of the reference it is, else empty. published: what the published setting is worth."""
+    """A trial of a search. name: of the reference it is, otherwise empty. published: value of the published setting."""
 
     number: int
     name: str
@@ -374,8 +374,8 @@ MeasuredPrompts = dict[str, list[list[float] | None]]
 
 
 class HiddenAccuracy(TypedDict):
-    """Whether a model answers each choice item right, 0 or 1: untouched, with its sinks hidden, and with as many others
-    hidden. clusters: named. chances: of a choice at random.
+    """Correctness of each choice item, 0 or 1: untouched, with its sinks hidden, and with as many others hidden.
+    clusters: named. chances: accuracy of a random choice.
     """
 
     keys: list[str]
@@ -387,9 +387,9 @@ class HiddenAccuracy(TypedDict):
 
 
 class ClaimMeasuresSummary(TypedDict):
-    """What was measured inside a model. networks: of the model itself (`trained`) and, by null, of every model with
-    other weights. steps: of each prompt's recording; looks: at how many of them it was looked into at most. accuracy:
-    of the model itself, where it was asked for.
+    """Measurements inside a model. networks: of the model itself (`trained`) and, by null, of every model with other
+    weights. steps: of each prompt's recording; looks: maximum number of them that was measured. accuracy: of the model
+    itself, if requested.
     """
 
     networks: dict[str, list[MeasuredPrompts]]
@@ -406,8 +406,8 @@ class ClaimMeasuresSummary(TypedDict):
 
 
 class SearchFloor(TypedDict):
-    """What no discount is worth with another calibration seed. changed: share of mask bits that differ between the two
-    seeds, None where they were not compared.
+    """Value of no discount with another calibration seed. changed: share of mask bits that differ between the two
+    seeds, None if they were not compared.
     """
 
     value: float
@@ -416,8 +416,8 @@ class SearchFloor(TypedDict):
 
 
 class Searched(TypedDict):
-    """What the trials of a search say. searched: its parameters. comparison: on what no trial has seen. floor: None
-    until it is measured.
+    """Results of a search's trials. searched: its parameters. comparison: on items that no trial has seen. floor: None
+    until measured.
     """
 
     searched: list[str]

@@ -1,6 +1,6 @@
-"""What this process may take of the machine: CPUs and main memory, within its affinity and its cgroup's limits.
+"""CPUs and main memory that this process may use, within its affinity and its cgroup's limits.
 
-dask knows both, and importing it takes longer than much of what the command line answers.
+dask knows both, but importing it takes longer than many commands of the command line.
 """
 
 import math
@@ -17,8 +17,8 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def allotted_cpus(root: Path = _ROOT, own: Path = _OWN) -> int:
-    """CPUs this process may use: of the machine's those of its affinity, and no more than its cgroup's quota, rounded
-    up. root: where cgroups are mounted; own: the file that names this process's.
+    """Return the number of CPUs this process may use: those of its affinity, and no more than its cgroup's quota,
+    rounded up. root: where cgroups are mounted; own: the file that names this process's.
     """
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if sys.platform == "win32":
@@ -33,7 +33,7 @@ def allotted_memory(root: Path = _ROOT, own: Path = _OWN) -> int:
     files = [root / "memory" / name for name in ("memory.limit_in_bytes", "memory.soft_limit_in_bytes")]
     files += [group / name for group in _groups(root, own) for name in ("memory.max", "memory.high")]
     for file in files:
-        with suppress(OSError, ValueError):  # not there, or "max"
+        with suppress(OSError, ValueError):  # missing, or "max"
             limits.append(int(file.read_text()))
     if sys.platform != "win32":
         import resource
@@ -44,7 +44,7 @@ def allotted_memory(root: Path = _ROOT, own: Path = _OWN) -> int:
 
 
 def _quotas(root: Path, own: Path) -> Iterator[tuple[int, int]]:
-    """Microseconds of CPU time, and in how many, by version 1 and 2 of cgroups."""
+    """Yield (CPU time, period) in microseconds, from cgroups of version 1 and 2."""
     for name in ("cpuacct,cpu", "cpu,cpuacct"):  # distributions differ
         with suppress(OSError, ValueError):
             folder = root / name

@@ -1,7 +1,7 @@
-"""When Python looks for garbage, and among what.
+"""Control of Python's garbage collector during large imports.
 
-It looks after every so many new objects, and torch and transformers make a million that all stay: looking through them
-takes a fifth of the time of their imports, comes again with every later search, and once more as the process ends.
+It runs after a number of new objects, and torch and transformers create a million that all stay: scanning them takes a
+fifth of their import time, recurs with every later collection, and once more when the process exits.
 """
 
 import gc
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing(library: str) -> Iterator[None]:
-    """While a large library is imported: nobody looks for garbage, and what is there afterwards is never looked through
-    again, at the exit neither. Does nothing where the library was imported before.
+    """Suspend garbage collection while a large library is imported, and exempt all existing objects from later
+    collections, also at exit. Does nothing if the library is already imported.
     """
     if library in sys.modules:
         yield
         return
     looked = gc.isenabled()
-    gc.collect()  # or what is garbage by now would stay for good
+    gc.collect()  # or existing garbage would stay for good
     gc.disable()
     try:
         yield

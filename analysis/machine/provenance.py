@@ -1,4 +1,4 @@
-"""What a result was made with: versions and hardware."""
+"""Provenance of a result: versions and hardware."""
 
 import platform
 from importlib import metadata

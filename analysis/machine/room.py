@@ -12,7 +12,7 @@ import psutil
 
 from analysis.machine.allotment import allotted_memory
 
-_SECONDS = 30  # for which what a driver's tool said is believed
+_SECONDS = 30  # for which a driver tool's answer is cached
 
 
 @dataclass(frozen=True)

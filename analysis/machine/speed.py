@@ -1,8 +1,7 @@
-"""How fast this machine multiplies matrices, in the precision in use: probed once per process, device and precision.
+"""Speed of this machine's matrix multiplication, probed once per process, device and precision.
 
-A forward of few tokens takes as long as its weights take to be read, one of many as long as they take to be
-multiplied. Processors with instructions for bfloat16 multiply it several times as fast as float32, so each precision
-has a probe of its own.
+A forward of few tokens takes as long as reading its weights, one of many as long as multiplying them. Processors with
+bfloat16 instructions multiply it several times as fast as float32, so each precision has its own probe.
 """
 
 import os
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-_SIDE, _BYTES = 2048, 2**26  # of square matrices, together larger than a processor's cache, as a model is
+_SIDE, _BYTES = 2048, 2**26  # square matrices, together larger than a processor's cache, like a model
 _FEW, _MANY = 8, 64  # tokens
 _REPEATS = 2  # the faster counts
 
@@ -74,7 +73,7 @@ def _with_torch(device: str, dtype: str) -> tuple[Callable[[int], float], float]
     weights = [each.to(device) for each in held]
 
     def wait(results: list[Any]) -> None:
-        float(results[-1].flatten()[0])  # a device computes on while Python does
+        float(results[-1].flatten()[0])  # waits for the device, which computes asynchronously
 
     def multiply(tokens: int) -> float:
         states = torch.ones(tokens, _SIDE, dtype=kind, device=device)
@@ -82,7 +81,7 @@ def _with_torch(device: str, dtype: str) -> tuple[Callable[[int], float], float]
         return products / (len(weights) * _SIDE**2)
 
     with torch.inference_mode():
-        multiply(1)  # threads and kernels start with the first
+        multiply(1)  # warm up threads and kernels
     load = _fastest(lambda: wait([each.to(device, copy=True) for each in held]))
     return torch.inference_mode()(multiply), load / _BYTES
 

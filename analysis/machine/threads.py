@@ -1,8 +1,8 @@
-"""How many threads a process computes with, and how they wait for each other.
+"""Number of threads a process computes with, and how they wait for each other.
 
-A thread that waits by spinning takes its CPU from whoever could use it: beside other work that slows everything several
-times. One that sleeps at once costs time on a machine that is empty. So they spin a little (`benchmarks/threads.py`
-measures it). What a user sets wins. Imports no torch, whose OpenMP reads the environment as it loads.
+A thread that spins while waiting takes its CPU from others: beside other work, everything slows down several times. One
+that sleeps at once wastes time on an idle machine. So they spin a little (`benchmarks/threads.py` measures it). User
+settings win. Imports no torch, whose OpenMP reads the environment when loaded.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _given = {name: os.environ.get(name) for name in (_COUNT, _SPIN, _POLICY)}  # be
 
 
 def count(workers: int = 1) -> int:
-    """Threads for this process: as many as the user asked for, else its share of the CPUs allotted to `workers`."""
+    """Return the threads for this process: the user's number, or its share of the CPUs allotted to `workers`."""
     asked_for = _given[_COUNT]
     if asked_for and not _set_by_dask():
         return environment.VARIABLES[_COUNT].read(asked_for)
@@ -41,12 +41,12 @@ def variables(workers: int = 1) -> dict[str, str]:
 
 
 def prepare(workers: int = 1) -> None:
-    """Sets the environment of this process. To be called before torch is loaded."""
+    """Set the environment of this process. Call before torch is loaded."""
     os.environ.update(variables(workers))
 
 
 def apply(workers: int = 1) -> None:
-    """Gives torch this process's share, which changes as workers come and go."""
+    """Give torch this process's share, which changes as workers come and go."""
     import torch
 
     torch.set_num_threads(count(workers))
@@ -95,7 +95,7 @@ def _pools() -> Any:
 
 
 def _set_by_dask() -> bool:
-    """Whether the single thread of this process is what dask gives its workers where nobody says otherwise."""
+    """Return True if this process's single thread is dask's default for its workers."""
     parent = multiprocessing.parent_process()
     if _given[_COUNT] != "1" or parent is None:
         return False

@@ -1,4 +1,4 @@
-"""What every spec is made of: strict models whose fields know how to be drawn."""
+"""Base of every spec: strict models whose fields know how to be drawn."""
 
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def _sizes(spec: type[BaseModel]) -> tuple[str, ...]:
 
 
 def in_bytes(spec: type[BaseModel], name: str) -> bool:
-    """Whether a field of a spec is a size, which can be given as text with a unit."""
+    """Return True if a field of a spec is a size, which can be given as text with a unit."""
     return extra(spec.model_fields[name]).get("unit") == "bytes"
 
 
@@ -180,7 +180,7 @@ class OneOf:
 
 
 def choices(field: FieldInfo) -> tuple[Any, ...]:
-    """What a field can be: the values of its Literal, or the names of its registry. Empty for one without a list."""
+    """Return the choices of a field: the values of its Literal, or the names of its registry; empty without a list."""
     registry = _registry(field)
     if registry is not None:
         return tuple(registry)
@@ -197,7 +197,7 @@ def help_text(field: FieldInfo) -> str:
 
 
 def beyond_choices(field: FieldInfo) -> str:
-    """What a field can be beside its `choices`, in words; empty where they are all."""
+    """Describe the values of a field besides its `choices`; empty if there are none."""
     registry = _registry(field)
     return "" if registry is None else registry.beyond
 

@@ -22,7 +22,7 @@ USUAL_BLOCK = 32
 
 
 class BlockWriting(writing.Writing):
-    """What samplers have that write block by block, each finished before the next begins."""
+    """Fields of samplers that write block by block, each finished before the next begins."""
 
     block_length: int | None = parameter(
         None,

@@ -172,7 +172,7 @@ class ClaimsSpec(JobSpec):
 
 @dataclass(frozen=True)
 class ClaimsSize:
-    """How much a run of the claims looks at. values: fields of `ClaimsSpec`."""
+    """Size of a run of the claims. values: fields of `ClaimsSpec`."""
 
     name: str
     title: str

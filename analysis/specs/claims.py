@@ -41,12 +41,14 @@ CLAIM_DATA: Registry[ClaimData] = Registry(
         implementation="analysis.engine.claims:of_sweep",
     ),
 )
-"""What claims are told from; a row's implementation (analysis/engine/claims.py) returns the jobs that it asks for."""
+"""Data that claims are tested on. A row's implementation (analysis/engine/claims.py) returns the jobs that produce
+them.
+"""
 
 
 @dataclass(frozen=True)
 class PublishedNumber:
-    """What a paper reports of a named model. value: with its unit, as it is printed."""
+    """Number that a paper reports for a named model. value: with its unit, as printed."""
 
     model: str
     value: str

@@ -1,4 +1,4 @@
-"""How models are evaluated: which tasks, how many items and draws, and what they are compared with."""
+"""Evaluation of models: tasks, numbers of items and draws, and models to compare with."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -13,9 +13,9 @@ from analysis.specs.models import JobSpec, ModelSpec
 
 @dataclass(frozen=True)
 class CanvasScore:
-    """What scores the answers of a model whose noise is random tokens. sentence: what the number is, for pages.
+    """Score for the answers of a model whose noise is random tokens. sentence: explains the number on pages.
 
-    one_token: whether it is defined for answers of one token alone.
+    one_token: True if it is defined only for answers of one token.
     """
 
     name: str
@@ -42,15 +42,15 @@ CANVAS_SCORES: Registry[CanvasScore] = Registry(
         one_token=True,
     ),
 )
-"""How answers of DiffusionGemma get likelihoods; what it computes is in analysis/evaluation/canvas_likelihood.py."""
+"""Likelihoods for answers of DiffusionGemma; analysis/evaluation/canvas_likelihood.py computes them."""
 
 NO_MASKED_ESTIMATE = (
     "The estimator of masked models is not run: it averages over the mask token in the answer, and this model's noise "
     "is random tokens. A bound for such noise would be that of a process which its sampler does not follow."
 )
-"""Why no bound stands beside those numbers."""
+"""Reason why those numbers have no bound."""
 
-WINDOW = 64  # items that every model finishes before the next are begun
+WINDOW = 64  # items that every model finishes before the next window begins
 
 
 class EvaluateSpec(JobSpec):
@@ -183,7 +183,7 @@ class EvaluateSpec(JobSpec):
 
     @property
     def keeps(self) -> tuple[Kept, ...]:
-        """How much each model keeps of its keys and values."""
+        """The part of its keys and values that each model keeps."""
         return tuple(map(kept_of, self.kept or (EVERYTHING,) * len(self.models)))
 
     @property

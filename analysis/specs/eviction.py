@@ -160,7 +160,7 @@ def with_controls(policies: Iterable[str], budgets: Iterable[float]) -> list[Kee
 
 @dataclass(frozen=True)
 class Kept:
-    """How much of its keys and values a model keeps while it is scored. draw: the seed of a control that is drawn."""
+    """Keys and values that a model keeps while it is scored. draw: the seed of a randomly drawn control."""
 
     keeping: Keeping
     draw: int = 0

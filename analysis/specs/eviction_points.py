@@ -34,12 +34,12 @@ class EvictionPoint(PruneSpec):
 
     @property
     def kept(self) -> Kept:
-        """How much is kept, as an evaluation is asked."""
+        """The keys and values kept, as in an evaluation's spec."""
         return Kept(self.keeping, self.calibration.seed if self.control else 0)
 
     @property
     def name(self) -> str:
-        """What is kept, without the draw."""
+        """Name of the kept part, without the draw."""
         as_many = f" as {self.policy}" if self.control else ""
         return f"{self.control or self.policy} {100 * self.budget:g} % kept{as_many}"
 

@@ -1,4 +1,4 @@
-"""What is looked at inside a model over prompts, from the command line."""
+"""Measurements inside a model over prompts, for the command line."""
 
 from dataclasses import dataclass
 from typing import Annotated

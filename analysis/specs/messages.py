@@ -26,7 +26,7 @@ def sentence(error: ValidationError) -> str:
     return one_line("; ".join(problems[:_TOLD]) + (f"; and {left} more" if left > 0 else ""))
 
 
-_TOLD = 5  # problems that one line tells of
+_TOLD = 5  # most problems listed in one line
 _OWN = ("value_error", "assertion_error")
 """Kinds of errors whose text the specs themselves write."""
 _WHOLE, _NUMBER, _TRUTH = (f"must be {kind}, not {{given}}" for kind in ("a whole number", "a number", "true or false"))
@@ -68,7 +68,7 @@ _PROBLEMS = {
     "json_invalid": "is not readable JSON",
     "json_type": "is not readable JSON",
 }
-"""What is wrong, by pydantic's kind of error, with its limits and the value that was given."""
+"""Message by pydantic error type, with its limits and the given value."""
 
 
 class _Limits(dict[str, str]):
@@ -100,7 +100,7 @@ def _number(value: Any) -> str:
 def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> Iterator[str]:
     """The label of each part of a location, followed through the fields of `specs`; a part without one as it is."""
     for part in location:
-        if part in SAMPLINGS:  # which of several samplings was meant, no field of theirs
+        if part in SAMPLINGS:  # pydantic's tag of the sampling, not a field
             continue
         field = next((spec.model_fields[part] for spec in specs if part in spec.model_fields), None)
         yield str(part) if field is None else field.title or str(part)

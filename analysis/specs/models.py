@@ -1,4 +1,4 @@
-"""Which checkpoint, where and how precisely; and what every job on a model is asked with."""
+"""Checkpoint, device and precision, and the fields shared by every job on a model."""
 
 from collections.abc import Iterator
 from typing import Any, Literal

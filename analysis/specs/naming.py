@@ -45,7 +45,7 @@ def told_apart(names: Sequence[str], specs: Sequence[Mapping[str, Any]], kind: t
 
 
 def _without_folders(texts: Sequence[str]) -> Sequence[str]:
-    """Paths by their last parts, where those tell them apart as well."""
+    """Shorten paths to their last parts, unless that makes two of them equal."""
     short = [PurePath(text).name if PurePath(text).is_absolute() else text for text in texts]
     return short if len(set(short)) == len(set(texts)) else texts
 

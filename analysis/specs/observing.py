@@ -120,7 +120,7 @@ def _kept() -> Any:
 
 
 def _check_kept(kept: KeptForward | None, tokens: tuple[int, ...]) -> None:
-    """Raises ValueError where a forward over a part does not fit the text."""
+    """Raise ValueError if a forward over a part does not fit the text."""
     if kept is None:
         return
     first, end = kept.queries
@@ -216,7 +216,7 @@ class ReferenceSpec(JobSpec):
 
 
 class GeometrySpec(JobSpec):
-    """How many dimensions attention and token states take up in given inputs, beside random weights."""
+    """Dimensions that attention and token states occupy in given inputs, beside random weights."""
 
     inputs: tuple[tuple[int, ...], ...] = parameter(
         ..., "Inputs", "Token ids of each step looked at.", min_length=1, max_length=64
@@ -233,7 +233,7 @@ class GeometrySpec(JobSpec):
 
 
 class LensSpec(JobSpec):
-    """What each layer already says about the undecided tokens of an input."""
+    """Prediction of each layer for the undecided tokens of an input."""
 
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
     positions: tuple[int, ...] = parameter(

@@ -1,4 +1,4 @@
-"""How a model is pruned: the calibration text, the discount of sinks, the method and where it writes."""
+"""Pruning of a model: the calibration text, the discount of sinks, the method and the output folder."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ PARTS: dict[str, type[Spec]] = {
 }
 """The fields of a pruning that are groups of parameters."""
 
-ROUNDED = 5e-3  # how far a stated sparsity may lie from that of its pattern
+ROUNDED = 5e-3  # largest difference between a stated sparsity and its pattern's
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
 OWL_SOURCE = "OWL, arXiv 2310.05175"
@@ -139,7 +139,7 @@ class PruneSpec(JobSpec):
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether no weight goes and none is quantized."""
+        """True if no weight is removed and none is quantized."""
         return not METHODS[self.method].removes and not self.quantization.active
 
     @property
@@ -256,7 +256,7 @@ def _with_fixed_sparsity(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_current_names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a pruning as an earlier version wrote them, under the names and values of today.
+    """Translate pruning parameters written by an earlier version to current names and values.
 
     `magnitude_over` was the quota of `magnitude` alone: row, or matrix for the authors' threshold.
     """
@@ -292,8 +292,9 @@ class DenseStatisticsSpec(JobSpec):
 
     @classmethod
     def of(cls, spec: PruneSpec) -> "DenseStatisticsSpec | None":
-        """What a pruning asks of the dense model, the same for all its sparsities; None where it asks nothing, as a
-        method that is fed layer by layer by what it has pruned."""
+        """Return what a pruning asks of the dense model, the same for all its sparsities. None if it asks nothing, as
+        for a method whose layers are fed by the layers it has already pruned.
+        """
         method = METHODS[spec.method]
         if not method.calibrated or (spec.layerwise and not method.noised) or PATTERNS[spec.pattern].cuts_experts:
             return None
@@ -311,7 +312,7 @@ class DenseStatisticsSpec(JobSpec):
 
 
 class EstimateSpec(PruneSpec):
-    """What a pruning will take in time, memory and disk, from one step of each of its phases."""
+    """Time, memory and disk of a pruning, estimated from one step of each of its phases."""
 
     @classmethod
     def of(cls, spec: PruneSpec) -> "EstimateSpec":
@@ -326,7 +327,7 @@ class EstimateSpec(PruneSpec):
         if spec.quantization.active:
             matters["quantization"] = spec.quantization
         pattern = PATTERNS[spec.pattern]
-        if pattern.cuts_units or pattern.sparsity is not None:  # what is cut out takes no time and no room
+        if pattern.cuts_units or pattern.sparsity is not None:  # units that are cut out take no time and no room
             matters["sparsity"] = spec.sparsity
         sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
         if any(row.discounted for row in spec.readers):  # averaging over steps takes a second forward
@@ -335,7 +336,7 @@ class EstimateSpec(PruneSpec):
 
 
 class FootprintParams(Spec):
-    """What the size and speed of a pruned model are measured on."""
+    """Inputs for measuring the size and speed of a pruned model."""
 
     tokens: int = parameter(
         256, "Tokens", "Length of the sequences that both models run.", unit="tokens", ge=1, le=32768
@@ -347,6 +348,6 @@ class FootprintParams(Spec):
 
 
 class FootprintSpec(FootprintParams, JobSpec):
-    """What pruning saved: the pruned folder beside the dense model, in weights, bytes and time."""
+    """Savings of a pruning: the pruned folder beside the dense model, in weights, bytes and time."""
 
     pruned: PathText = parameter(..., "Pruned folder", "The checkpoint to compare with the model.", min_length=1)

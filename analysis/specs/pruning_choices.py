@@ -1,5 +1,5 @@
-"""What a pruning can be told by name: methods, quantizers, quotas, patterns, allocations and noises, each a row that
-says what it can do.
+"""Named choices of a pruning: methods, quantizers, quotas, patterns, allocations and noises, each a row with its
+properties.
 
 Page, command line and docs list them from here, and rules ask the row, never its name. A row names its implementation:
 an `Algorithm` or a `Quantization` (analysis/pruning/methods.py), a `Preference` (analysis/pruning/allocation.py), a
@@ -17,10 +17,10 @@ PUBLISHED = "published"  # the choice of a method's own quota or order
 
 @dataclass(frozen=True)
 class QuotaScope:
-    """The weights that are compared with one another: of each such set the lowest scores go, the sparsity's share.
+    """Set of weights ranked together: the sparsity's share of each set with the lowest scores is removed.
 
     spans_projections: scores of several matrices are compared. spans_layers: those of every block, so they must all be
-    known before a weight goes, and no allocation shares out what the scores themselves do.
+    known before a weight is removed, and no allocation shares out sparsity, as the scores themselves do.
     """
 
     name: str
@@ -52,11 +52,11 @@ QUOTA_SCOPES: Registry[QuotaScope] = Registry(
 
 @dataclass(frozen=True)
 class Reader(Implemented):
-    """What a choice looks at.
+    """Inputs of a choice.
 
     calibrated: it reads text. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
     discount parameters. weighs_steps: it sums over noise steps, which `StepParams` choose and weigh. control: the row
-    that differs in the discount alone. published: the one that it was published against.
+    that differs only in the discount. published: the one that it was published against.
     """
 
     name: str
@@ -72,17 +72,16 @@ class Reader(Implemented):
 
 @dataclass(frozen=True)
 class Method(Reader):
-    """How the weights that go are chosen.
+    """Choice of the weights to remove.
 
-    removes: weights go at all. structured: it scores the features of a projection's input, or asks the weights alone,
-    so that whole units can be cut out.
-    norm: how its scores sum over sequences and steps as published; None where it has no such choice. tokens: whose
-    weights the discount lowers: the sinks', or others' in their place. sham, light: the methods that discount random
-    tokens, and those of least mass, in the place of the sinks.
-    scope: of `QUOTA_SCOPES`, what `published` is for it; None where it is none of them. rounds: `published` goes up to
-    and including a threshold, and not to one weight. scopes: those that are defined for it. ranking: what its scores
-    come from as published, the dense model or layer by layer, each layer fed by the pruned ones before it, which needs
-    blocks that attend alike; None without text.
+    removes: weights are removed at all. structured: it scores the features of a projection's input, or reads only the
+    weights, so that whole units can be cut out. norm: how its scores sum over sequences and steps as published; None if
+    it has no such choice. tokens: whose weights the discount lowers: the sinks', or those of others in their place.
+    sham, light: the methods that discount random tokens, and those of least mass, instead of the sinks. scope: meaning
+    of `published` for it, of `QUOTA_SCOPES`; None if it is none of them. rounds: `published` goes up to and including a
+    threshold, not to one weight. scopes: those defined for it. ranking: source of its scores as published, the dense
+    model or layer by layer, each layer fed by the pruned ones before it, which needs blocks that attend alike; None
+    without text.
     """
 
     removes: bool = True
@@ -221,7 +220,7 @@ METHODS: Registry[Method] = Registry(
 
 @dataclass(frozen=True)
 class Quantizer(Reader):
-    """How weights are rounded to the levels of their grid."""
+    """Rounding of weights to the levels of their grid."""
 
 
 QUANTIZERS: Registry[Quantizer] = Registry(
@@ -262,10 +261,11 @@ QUANTIZERS: Registry[Quantizer] = Registry(
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which weights may go: any, some of every `group` neighbours of a row, of which `kept` stay, or whole units.
+    """Weights that may be removed: any, some of every `group` neighbours of a row, of which `kept` stay, or whole
+    units.
 
-    cuts_units: whole units are cut out, which only a `structured` method can choose: experts where `cuts_experts`, else
-    head groups and MLP channels.
+    cuts_units: whole units are cut out, which only a `structured` method can choose: experts if `cuts_experts`,
+    otherwise head groups and MLP channels.
     """
 
     name: str
@@ -331,12 +331,12 @@ PATTERNS: Patterns = Patterns(
 
 @dataclass(frozen=True)
 class Allocation(Implemented):
-    """How the sparsity is shared out over the layers, or over the projections of all layers.
+    """Division of the sparsity among layers, or among the projections of all layers.
 
-    even: every layer gets the same, and every matrix is rounded as its method's authors round it; else the overall
-    sparsity is met to one weight. by_projection: it shares out over projections. needs_outliers, needs_tails: it is
-    told the outlier ratio, or the exponent of the spectrum's tail, of all that it shares out over. reads: fields of
-    `PruneSpec` that it looks at.
+    even: every layer gets the same, and every matrix is rounded as its method's authors round it; otherwise the overall
+    sparsity is met to one weight. by_projection: it divides among projections. needs_outliers, needs_tails: it reads
+    the outlier ratio, or the exponent of the spectrum's tail, of each of them. reads: fields of `PruneSpec` that it
+    looks at.
     """
 
     name: str
@@ -394,9 +394,9 @@ ALLOCATIONS: Registry[Allocation] = Registry(
 
 @dataclass(frozen=True)
 class Noise(Implemented):
-    """How calibration text is noised. title: follows `noised`. by_step: a step says how much is replaced, so that steps
-    can be told apart. random_tokens: replaced tokens are random ones; else they are [MASK]. clean: nothing is replaced,
-    which fits every model.
+    """Noise on calibration text. title: follows `noised`. by_step: a step sets how much is replaced, so that steps can
+    be told apart. random_tokens: replaced tokens are random ones; otherwise [MASK]. clean: nothing is replaced, which
+    suits every model.
     """
 
     name: str

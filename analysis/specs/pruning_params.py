@@ -1,4 +1,4 @@
-"""What a pruning reads, and how it weighs and stores it: calibration text, discount of sinks, noise steps, bits."""
+"""Inputs of a pruning and their weights and storage: calibration text, discount of sinks, noise steps, bits."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, parame
 from analysis.specs.pruning_choices import NOISES, QUANTIZERS
 
 GPTQ_SOURCE = "GPTQ, arXiv 2210.17323"
-AS_STORED = 16  # bits: nothing is quantized
+AS_STORED = 16  # bits that mean no quantization
 
 
 class CalibrationParams(Spec):

@@ -11,7 +11,7 @@ from analysis.specs.sinks import SinkParams
 
 BUNDLED_PROMPTS, OWN_PROMPTS = "bundled", "own"
 MOST_PROMPTS = 1000
-CLUSTER = "cluster "  # before a key that a file of prompts names, so that none is another prompt's number
+CLUSTER = "cluster "  # prefix of keys from a prompt file, so that none equals another prompt's number
 
 
 def keys_of_prompts() -> Any:
@@ -98,7 +98,7 @@ class RecordSetSpec(SetParams, JobSpec):
     @model_validator(mode="before")
     @classmethod
     def _only_what_is_recorded(cls, given: Any) -> Any:
-        # Prompts beyond the number asked for are no part of the question, nor of its answer's name.
+        # Prompts beyond the requested number affect neither the question nor its result's key.
         texts = given.get("own_prompts") if isinstance(given, dict) else None
         if isinstance(texts, list | tuple):
             count = given.get("count", cls.model_fields["count"].default)

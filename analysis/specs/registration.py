@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-MOST_BYTES = 2**20  # of a file that holds one
+MOST_BYTES = 2**20  # largest size of a registration file
 
 
 class Registration(BaseModel):

@@ -1,4 +1,4 @@
-"""How text is written: one class a sampler, and the table of all of them."""
+"""Samplers that write text: one class each, and the table of all of them."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -261,7 +261,7 @@ class DLLMSampling(writing.Writing):
 
     @property
     def steps_per_block(self) -> int:
-        """Steps that each block may take."""
+        """Maximum number of steps per block."""
         return -(-self.steps // len(self.blocks()))
 
     def forwards(self, open_before: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""What counts as an attention sink: the definitions, and the threshold that each of them reads."""
+"""Definitions of an attention sink, and the threshold that each of them reads."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -196,7 +196,7 @@ class StudySpec(JobSpec):
     @field_validator("seeds", mode="before")
     @classmethod
     def _spans(cls, seeds: Any) -> Any:
-        """Seeds, with spans such as 0-7 written out."""
+        """Expand spans of seeds such as 0-7."""
         return written_out(seeds)
 
     @model_validator(mode="after")
@@ -233,7 +233,7 @@ class StudySpec(JobSpec):
 
 @dataclass(frozen=True)
 class StudySize:
-    """How much a study looks at. values: fields of `StudySpec`."""
+    """Size of a study. values: fields of `StudySpec`."""
 
     name: str
     title: str

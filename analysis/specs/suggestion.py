@@ -1,4 +1,4 @@
-"""How the parameters of the discount are searched for: which, by what they are judged, and for how many trials."""
+"""Search for the parameters of the discount: which ones, their objective, and the number of trials."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,14 +16,13 @@ REFERENCES = 2  # the first trials of every search: the published setting and no
 
 @dataclass(frozen=True)
 class Objective(Implemented):
-    """What the settings of a search are judged by; its value is computed by an `ObjectiveFunction`
-    (analysis/jobs/objectives.py).
+    """Objective of a search; an `ObjectiveFunction` (analysis/jobs/objectives.py) computes its value.
 
-    title: as in 'judged by …'. formula: how the value comes about, may hold LaTeX. caveat: what the best value of many
-    does not say. maximise: more is better. decimals: of a value in per cent. least_height: of the axis of a
-    history, as a share of the largest value. reads: fields of `SuggestSpec` that it
-    looks at and others do not. reads_statistics: it reads the stored statistics, else their calibration text alone.
-    compares: at the end the best setting is compared with the references on what no trial has seen.
+    title: as in 'judged by …'. formula: of the value, may hold LaTeX. caveat: limits of the best value of many.
+    maximise: more is better. decimals: of a value in per cent. least_height: of the axis of a history, as a share of
+    the largest value. reads: fields of `SuggestSpec` that only it reads. reads_statistics: it reads the stored
+    statistics, otherwise only their calibration text. compares: the best setting is finally compared with the
+    references on items that no trial has seen.
     """
 
     name: str
@@ -175,18 +174,20 @@ class SuggestSpec(JobSpec):
 
     @property
     def base(self) -> DiscountParams:
-        """What holds for every setting that is tried; what is searched is at its default."""
+        """Setting common to all trials; searched parameters are at their defaults."""
         default = DiscountParams()
         return self.setting.discount.model_copy(update={name: getattr(default, name) for name in self.searched})
 
     @property
     def references(self) -> dict[str, DiscountParams]:
-        """What every suggestion stands beside, by name; no discount as a setting of this search where it is one."""
+        """The settings that every suggestion is compared with, by name; no discount otherwise keeps this search's
+        setting.
+        """
         none = self.base.model_copy(update={"discount_strength": 0.0})
         return {"published": DiscountParams(), "no discount": none}
 
     def question(self) -> dict[str, Any]:
-        """What a trial depends on beside the model's content, as JSON: the same whatever the number of trials."""
+        """Return what a trial depends on besides the model's content, as JSON, independent of the number of trials."""
         objective = OBJECTIVES[self.objective]
         unread = {name for other in OBJECTIVES.values() for name in other.reads} - set(objective.reads)
         left_out = {"model", "trials", "reported_limit"} | unread

@@ -33,14 +33,14 @@ from analysis.specs.recipe import RECIPE, baseline_of, changes_alone, decomposab
 from analysis.specs.what_is_read import held_against, only_read, readers
 
 MOST_POINTS = 2000
-MOST_COMBINATIONS = 50_000  # before those that a method does not tell apart are put together
+MOST_COMBINATIONS = 50_000  # before combinations that are equal for a method are merged
 _RANGE = re.compile(r"(\d{1,4})-(\d{1,4})")
 _SHARD = re.compile(r"[1-9]\d{0,3}/[1-9]\d{0,3}")
 EVERY_STEP = "0-1000"
 
 
 def written_out(seeds: Any) -> Any:
-    """Seeds with spans such as 0-7 as all of their numbers; what is no list is left as it is."""
+    """Expand spans of seeds such as 0-7; return anything but a list unchanged."""
     if not isinstance(seeds, list | tuple):
         return seeds
     written: list[Any] = []
@@ -132,7 +132,7 @@ class SweepSpec(JobSpec):
     @field_validator("seeds", mode="before")
     @classmethod
     def _spans(cls, seeds: Any) -> Any:
-        """Seeds, with spans such as 0-7 written out."""
+        """Expand spans of seeds such as 0-7."""
         return written_out(seeds)
 
     @field_validator(
@@ -341,7 +341,7 @@ def against(point: PruneSpec, relation: str) -> PruneSpec | None:
     if isinstance(point, EvictionPoint):
         other = point.held_against(relation)
         return None if other is None else normalised(point, dict(other), point.calibration.seed)
-    if part_alone(point):  # it is held against the baseline of the whole recipe
+    if part_alone(point):  # its baseline is that of the whole recipe
         baseline = baseline_of(point.method) if relation == "published" else None
         changes: dict[str, object] = {"method": baseline, "ranking": PUBLISHED}
         return None if baseline is None else normalised(point, changes, point.calibration.seed)
@@ -414,12 +414,12 @@ def setting_name(point: PruneSpec) -> str:
 
 
 def point_name(point: PruneSpec) -> str:
-    """What a pruned model is called in the results of its evaluation. What no draw decides has no seed."""
+    """Name a pruned model in the results of its evaluation. The seed is left out if nothing is drawn."""
     if isinstance(point, EvictionPoint) and not point.control:
         return setting_name(point)
     return f"{setting_name(point)} seed {point.calibration.seed}"
 
 
 def step_range(point: PruneSpec) -> str:
-    """The noise steps that count, as `SweepSpec.step_ranges` writes them."""
+    """Return the noise steps that count, as in `SweepSpec.step_ranges`."""
     return f"{point.steps.first_step}-{point.steps.last_step}"

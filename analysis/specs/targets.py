@@ -1,4 +1,4 @@
-"""What an ablation does, and to which positions: the sinks, and the controls beside them."""
+"""Interventions of an ablation and the positions they act on: the sinks, and controls."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Target(Implemented):
     for_sets: bool = False
 
 
-MASS_TOLERANCE = 0.1  # how far the attention of positions of equal mass may lie from that of the target, as a share
+MASS_TOLERANCE = 0.1  # largest relative difference in attention between equal-mass positions and the target
 
 
 TARGETS: Registry[Target] = Registry(
@@ -153,9 +153,9 @@ CONTROLS: Registry[Control] = Registry(
 
 @dataclass(frozen=True)
 class Intervention(Implemented):
-    """What is done to the positions chosen; makes the `Edit` (analysis/recording/interventions.py).
+    """Action on the chosen positions; makes the `Edit` (analysis/recording/interventions.py).
 
-    title: for tables and legends. help: what is done, as the end of a sentence. keeps: what is chosen stays, and the
+    title: for tables and legends. help: the action, as the end of a sentence. keeps: the chosen positions stay, and the
     rest of the prefix is acted on. first_step: positions are chosen in the first step, for all of them.
     """
 

@@ -1,4 +1,4 @@
-"""What is stored for tuning the discount of sinks, and a setting that is tried on it."""
+"""Statistics stored for tuning the discount of sinks, and a setting to try on them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ from analysis.specs.pruning_params import CalibrationParams, DiscountParams, Ste
 
 
 class StatisticsParams(Spec):
-    """What is stored of the dense model on noised text."""
+    """Stored statistics of the dense model on noised text."""
 
     calibration: CalibrationParams = CalibrationParams(samples=32, seq_len=64)
     grouping: Literal["auto", "tokens", "bins"] = parameter(

@@ -1,4 +1,4 @@
-"""Which settings a pruning looks at: the others are no condition of it, and stand in no name and no command."""
+"""Settings that a pruning reads; the others do not affect it and appear in no name and no command."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ _TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest i
 
 
 def is_read(name: str, settings: Mapping[str, Any]) -> bool:
-    """Return whether a pruning looks at a setting.
+    """Return True if a pruning reads a setting.
 
-    name: a field of `PruneSpec`; inside a nested one with a dot, as `discount.sink_std`. settings: with its method; an
-    allocation, pattern and worth of experts that it lacks are the default ones.
+    name: a field of `PruneSpec`, dotted inside a nested one, as `discount.sink_std`. settings: with its method; the
+    allocation, pattern and worth of experts default as in `PruneSpec`.
     """
     stated = {field: settings.get(field, PruneSpec.model_fields[field].default) for field in _DECIDING}
     method, allocation = METHODS.get(str(stated["method"])), ALLOCATIONS.get(str(stated["allocation"]))
@@ -51,9 +51,9 @@ _ABOUT_REMOVAL = ("sparsity", "pattern", "allocation", "quota_scope", "expert_wo
 
 
 def readers(settings: Mapping[str, Any]) -> tuple[Reader, ...]:
-    """Return the rows that say what a pruning reads: of its method, and of its quantizer where weights are quantized.
+    """Return the rows that decide what a pruning reads: of its method, and of its quantizer if weights are quantized.
 
-    settings: as of `is_read`. Empty without a method; rows that this version does not know are left out.
+    settings: as for `is_read`. Empty without a method; rows unknown to this version are left out.
     """
     method = METHODS.get(str(settings.get("method")))
     group = settings.get("quantization")
@@ -72,7 +72,7 @@ def only_read(parameters: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if name in PARTS and isinstance(value, Mapping):
             inner = {field: each for field, each in value.items() if is_read(f"{name}.{field}", parameters)}
-            unquantized = inner == {"bits": AS_STORED}  # as in reports of versions that knew no bits
+            unquantized = inner == {"bits": AS_STORED}  # as in reports of versions without bits
             kept |= {name: inner} if inner and not unquantized else {}
         elif is_read(name, parameters):
             kept[name] = value

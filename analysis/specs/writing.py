@@ -1,4 +1,4 @@
-"""What samplers of every kind have in common."""
+"""Fields common to all samplers."""
 
 from typing import Any, Literal, Self
 
@@ -100,7 +100,7 @@ def cache() -> Any:
 
 
 class Writing(Spec):
-    """What every sampler has."""
+    """Fields of every sampler."""
 
     gen_length: int = parameter(
         64, "New tokens", "How many tokens are written after the prompt.", unit="tokens", ge=1, le=4096

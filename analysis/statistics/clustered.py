@@ -18,11 +18,12 @@ import numpy as np
 from analysis.statistics.differences import LEVEL, Difference
 
 FEW = 30
-"""Where fewer clusters differ, p is the larger of Student's and the sign flip's, which is exact where a cluster's
+"""With fewer differing clusters, p is the larger of Student's and the sign flip's, which is exact if a cluster's
 difference is as likely to have either sign. With 30 and more, Student's rejects 4.7 to 5.3 % of such cases at 5 %; with
-10, 4 %, and at 0.5 % a tenth to a fifth of it (20,000 draws each, 12 to 200 clusters, geometric sizes)."""
-NO_SPREAD = 1e-12  # of the variance of items; less is rounding
-FLIPS = 2**12  # signs drawn, seeded; up to 12 clusters that differ take all there are, so that p is exact
+10, 4 %, and at 0.5 % a tenth to a fifth of it (20,000 draws each, 12 to 200 clusters, geometric sizes).
+"""
+NO_SPREAD = 1e-12  # relative to the variance of items; less is rounding error
+FLIPS = 2**12  # seeded draws of signs; up to 12 differing clusters use all combinations, so that p is exact
 Ends = TypeVar("Ends", float, np.ndarray)
 
 
@@ -38,7 +39,7 @@ class Estimate:
 
 
 def is_binary(values: np.ndarray) -> bool:
-    """Whether values are right or wrong."""
+    """Return True if all values are 0 or 1."""
     return bool(np.isin(values, (0.0, 1.0)).all())
 
 
@@ -101,7 +102,7 @@ class ClusteredMean:
 
     @property
     def numbers(self) -> tuple[float, float, float, float, float]:
-        """What `effective_items` takes."""
+        """The arguments of `effective_items`."""
         return self.value, self.variance, self.items, self.clusters, self.unlike
 
     @property
@@ -220,9 +221,9 @@ def p_value(value: float, variance: float, freedom: float, shares: np.ndarray) -
 
 
 def where_few(p: float, shares: np.ndarray) -> float:
-    """The larger of a p and the sign flip's where fewer than `FEW` clusters differ, else the p.
+    """Return the larger of a p and the sign flip's if fewer than `FEW` clusters differ, otherwise the p.
 
-    shares: what each cluster adds to the difference, in any unit, (clusters,).
+    shares: contribution of each cluster to the difference, in any unit, (clusters,).
     """
     return max(p, sign_flip(shares)) if np.count_nonzero(shares) < FEW else p
 

@@ -21,15 +21,15 @@ import numpy as np
 from analysis.statistics import clustered
 from analysis.statistics.differences import LEVEL, Difference, half_interval
 
-_LEAST = -69.0  # the logarithm of the least p that is told, 1e-30
+_LEAST = -69.0  # logarithm of the smallest reported p, 1e-30
 
 
 @dataclass(frozen=True)
 class SeedFloor:
-    """What two calibration seeds of one method differ by on the mean over tasks, as shares.
+    """Differences between two calibration seeds of one method, on the mean over tasks, as shares.
 
-    typical: the root mean square over all pairs of seeds. largest: the largest difference. beside: pairs of which the
-    interval over items alone lies beside 0, of so many pairs. disagreement: the share of items on which two seeds score
+    typical: root mean square over all pairs of seeds. largest: the largest difference. beside: number of pairs whose
+    interval over items alone excludes 0, out of `pairs`. disagreement: share of items on which two seeds score
     differently, the mean over tasks.
     """
 
@@ -91,9 +91,10 @@ def crossed_difference(
 
 
 def seed_floor(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> SeedFloor:
-    """What two seeds of one method differ by. runs: scores (seeds, items), one array a task; clusters: (items,) each.
+    """Return the differences between seeds of one method. runs: scores (seeds, items), one array per task; clusters:
+    (items,) each.
 
-    Raises ValueError for fewer than two seeds, and where tasks or items do not fit together.
+    Raises ValueError for fewer than two seeds, and for mismatched tasks or items.
     """
     _check(runs, clusters)
     seeds = len(runs[0])
@@ -167,7 +168,9 @@ def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:
 
 
 def _check(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> None:
-    """Raises ValueError where runs are not (seeds, items) of as many seeds on every task, with a cluster an item."""
+    """Raise ValueError unless runs are (seeds, items) with equal numbers of seeds on every task and a cluster per
+    item.
+    """
     if not runs or len(runs) != len(clusters):
         raise ValueError(f"{len(runs)} tasks and the clusters of {len(clusters)} do not fit together")
     for task, of in zip(runs, clusters, strict=True):

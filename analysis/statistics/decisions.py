@@ -1,7 +1,7 @@
-"""What is concluded from a difference: a table of rules, and words that claim no more than interval and test hold.
+"""Conclusions from a difference: a table of rules, worded to claim no more than the interval and the test support.
 
 A rule looks at one difference, adjusted over its family, and at the margin: the least difference that would matter,
-named before anything ran. The first rule that holds is the decision.
+fixed before anything ran. The first rule that holds is the decision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from analysis.words import listed, p_words
 
 @dataclass(frozen=True)
 class Unit:
-    """How differences are written. scale: what a value is multiplied by. decimals: least digits after the point."""
+    """Unit of differences. scale: factor on a value. decimals: least digits after the point."""
 
     name: str
     scale: float
@@ -43,9 +43,9 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
-_WIDE = 10.0  # half an interval, in the unit it is written in, from which on tenths mean nothing
-TOO_COARSE = 0.25  # a share of accuracy; data that could only show more cannot tell models apart
-FEW_SEEDS = 4  # from which on a detectable difference needs no explanation
+_WIDE = 10.0  # half-width of an interval, in its unit, from which tenths are meaningless
+TOO_COARSE = 0.25  # a share of accuracy; data that resolve only larger differences cannot tell models apart
+FEW_SEEDS = 4  # from which a detectable difference needs no explanation
 
 
 def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
@@ -70,7 +70,7 @@ def percent(sparsity: float) -> str:
 
 
 def family_words(tests: int) -> str:
-    """What a p is adjusted for."""
+    """Return what a p is adjusted for."""
     return f"after Holm correction over {tests} comparisons" if tests > 1 else "of a single comparison"
 
 
@@ -79,8 +79,8 @@ def family_words(tests: int) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is concluded, and when. help: the rule in words. holds: of a difference, a margin, and whether the dense
-    model is above chance. where: the words before the settings it is true of, with {margin} to be filled in.
+    """A conclusion and its condition. help: the rule in words. holds: tests a difference, a margin, and whether the
+    dense model is above chance. where: text before the settings it is true of, with {margin} to be filled in.
     """
 
     name: str
@@ -161,7 +161,7 @@ def overall(decisions: Sequence[str]) -> str:
 
 
 def conclusions(differences: Mapping[str, Difference], margin: float, above_chance: bool = True) -> str:
-    """What is concluded at each setting, in one sentence without its end: better, worse, equivalent, cannot tell.
+    """Return the conclusion at each setting, in one sentence without its end: better, worse, equivalent, cannot tell.
 
     differences: by the setting's name, as `70 %`.
     """

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 LEVEL = 0.95
-POWER = 0.8  # the probability with which a difference that is called detectable is significant
+POWER = 0.8  # probability that a difference called detectable is significant
 AT_CHANCE = "the dense model is not above chance"
-SHOWN = ("better", "worse")  # the verdicts that say that there is a difference
+SHOWN = ("better", "worse")  # the verdicts that state a difference
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """Whether it is significant: by its adjusted p, and by its interval."""
+        """True if it is significant: by its adjusted p, and by its interval."""
         return self.words in SHOWN
 
     @property
     def holds_seeds(self) -> bool:
-        """Whether the interval holds the noise of the calibration seed."""
+        """True if the interval includes the noise of the calibration seed."""
         return self.seed_variance is not None
 
     @property
@@ -95,7 +95,7 @@ class Difference:
         return (1 - LEVEL) / self.tests
 
     def within(self, margin: float) -> bool:
-        """Whether it is equivalent to 0: its interval at the family's level lies between −margin and margin."""
+        """Return True if it is equivalent to 0: its interval at the family's level lies between −margin and margin."""
         half = self.half(self.family_level)
         return bool(-margin < self.value - half and self.value + half < margin)
 
