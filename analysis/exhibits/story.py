@@ -6,31 +6,33 @@ whose numbers a study lacks is left out.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MEASURES
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
-    accuracies,
-    at_equal_attention,
+    at_equal_attention_told,
     called,
-    changes_told,
     discounts,
     factor,
     needs,
-    of_cost,
+    no_less_with_random,
     outcomes_of,
     position,
+    price_of,
     recordings,
     spec_of,
     text_changed,
+    text_effect,
     text_in_words,
+    text_levels,
     won_back,
 )
+from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, charts
 from analysis.findings import said_of
+from analysis.findings.ablations import side_of
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
 from analysis.statistics.decisions import (
@@ -53,7 +55,7 @@ from analysis.words import counted, listed, percent
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models unmask text in steps. A few tokens, {TERM}, draw several times their "
+    f"Diffusion language models fill in blanks ([MASK]) step by step. A few tokens, {TERM}, draw several times their "
     "share of attention."
 )
 
@@ -62,8 +64,6 @@ def story_of(findings: Findings) -> Story:
     """Return the story of what a study has found by now."""
     picture, told = _picture(findings)
     answers = tuple(filter(None, (_matter(findings), _discount(findings))))
-    sentences = " ".join(answer.sentence for answer in answers)
-    reading = " ".join(told for sign, told in _READING.items() if sign in sentences)
     return Story(
         question=QUESTION,
         what=WHAT,
@@ -72,7 +72,7 @@ def story_of(findings: Findings) -> Story:
         about=about(findings),
         answers=answers,
         thin=thin(findings),
-        reading=reading,
+        reading=_reading(answers),
         picture=picture,
         picture_told=told,
         findings=tuple(said_of("story", findings)),
@@ -92,8 +92,15 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
     return {**findings.playback, "tracks": tracks, "step": step or 0, "telling": step}
 
 
-_READING = {" nats": "Nats: how far predictions move.", "[": "[…]: 95 % interval."}
-"""How to read the answers, by what stands in them."""
+def _reading(answers: Sequence[Answer]) -> str:
+    """Tell how to read the numbers of the answers, by what stands in them."""
+    over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
+    told = [f"[…]: 95 % interval {listed(over)}."] if over else []
+    told += ["Nats: how far predicted probabilities move."] if any(" nats" in one.words for one in answers) else []
+    return " ".join(told)
+
+
+_OVER = {True: "over prompts (tokens, nats)", False: "over items and calibration seeds (points)"}
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:
@@ -111,11 +118,20 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
-    hatched = "; hatched: [MASK]" if any(token.masked for token in tokens) else ""
-    where = f"Step {track.frames[at]} of one text; orange: sinks{hatched}"
+    where = f"Step {track.frames[at]} of one text. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told
+
+
+def _marked(tokens: Sequence[charts.Token]) -> str:
+    """Tell what the marks of the picture of a sink are."""
+    if not any(token.masked for token in tokens):
+        return "Orange: sinks."
+    blanks = "blanks still to be filled in ([MASK], hatched)"
+    if all(token.masked for token in tokens if token.sink):
+        return f"Orange: sinks, here {blanks}."
+    return f"Orange: sinks. Some tokens are {blanks}."
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -130,35 +146,32 @@ def _matter(findings: Findings) -> Answer | None:
     causes = [cause for cause in findings.causes if cause.model == models[0]]
     spec = spec_of(findings)
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
-    sentence, lead = rules.matter_sentence(causes, spec, "hiding them", numbers=not text), ""
-    sentence = sentence.replace("its predictions", "predictions", 1).replace("its", "the", 1)
-    for word in _YES_NO:
-        if sentence.startswith(word):
-            lead, sentence = f"{word.removesuffix(': ')}.", sentence.removeprefix(word)
-    told = f"{sentence[0].upper()}{sentence[1:]} {text}".strip()
-    if lead == "It depends.":
-        lead, told = _token_for_token(causes, spec, told)
-    return Answer("Do sinks matter?", lead, told)
+    said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
+    if said.startswith(("Yes: ", "It depends: ")) and (counted_out := _token_for_token(causes, spec)):
+        return Answer(_MATTER, *counted_out)
+    lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
+    brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
+    return Answer(_MATTER, lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps."))
 
 
-def _token_for_token(causes: Sequence[Cause], spec: StudySpec, told: str) -> tuple[str, str]:
-    """Return lead and sentence where hiding sinks changes more than hiding as many other tokens, but not more
-    than hiding others with as much attention. told: the sentence where predictions or text were not measured.
+_MATTER = "Do sinks matter?"
+
+
+def _token_for_token(causes: Sequence[Cause], spec: StudySpec) -> tuple[str, str] | None:
+    """Return lead and sentence where hiding sinks changes more of the text than hiding as many other tokens, and than
+    with random weights; None where it does not, or was not measured. causes: of one model.
     """
-    amounts, levels = text_changed(causes), changes_told(causes)
-    beside = at_equal_attention(causes, rules.shift_of(spec, "divergence"))
-    if COUNT not in amounts or not beside:
-        return "Per token, yes.", told
-    first = f"{levels[0].upper()}{levels[1:]}" if levels else f"Tokens of 100 that change: {listed(_apart(amounts))}"
-    return f"Per token, yes; at equal attention, {beside}.", f"{first}."
-
-
-def _apart(amounts: Mapping[str, str]) -> list[str]:
-    """Return the differences from both controls, with their names."""
-    return [
-        f"{amounts[COUNT]} than with as many others hidden",
-        f"{amounts[MASS]} than with others of as much attention",
-    ]
+    amounts, levels = text_changed(causes), text_levels(causes)
+    if COUNT not in amounts or side_of(text_effect(causes, COUNT)) >= 0 or no_less_with_random(causes):
+        return None
+    told = f"hiding them changes {amounts[COUNT].partition(' [')[0]} of 100 tokens than hiding as many others"
+    if COUNT in levels:
+        sinks, others = levels[COUNT]
+        told = f"hiding them changes {sinks} of 100 tokens; hiding as many others, {others}"
+    first = f"{amounts[COUNT]}."
+    equal = at_equal_attention_told(causes, rules.shift_of(spec, "divergence"))
+    yes = "Yes" if equal is None or equal[0] else "Per token, yes"
+    return f"{yes}: {told}.", first if equal is None else f"{first} At equal attention hidden, {equal[1]}."
 
 
 _LEADS = {
@@ -178,7 +191,23 @@ def _discount(findings: Findings) -> Answer | None:
         return None
     outcomes = outcomes_of(findings, by_setting)
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
-    sentence = _pruned(findings, by_setting)
+    only = next(iter(outcomes.values())) if len(set(outcomes.values())) == 1 else ""
+    lead, brief, priced = lead_of(set(outcomes.values())), "", ""
+    back, margin = won_back(findings, by_setting), rules.margin_of(findings)
+    if only == EQUIVALENT:
+        lead, brief = f"No: less than {POINTS.margin(margin)}.", ""
+        gains = any(one.shown and one.value > 0 for one in effects.values())
+        if gains:
+            lead = f"Not by {POINTS.margin(margin)} or more."  # significant, and too small to matter
+        if back is not None and back.cost > margin:
+            word, priced = "Little" if gains else "No", back.setting
+            lead, brief = f"{word}: {back.words}.", f"{word}: {back.brief}."
+    elif only in (BETTER, WORSE):
+        changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
+        brief = f"{lead.removesuffix('.')}: {listed(changes)}."
+    if only in (BETTER, WORSE, CANNOT_TELL) and back is not None and back.cost > 0:
+        lead, priced, brief = f"{lead.removesuffix('.')}: {back.words}.", back.setting, brief or lead
+    sentence = _pruned(findings, by_setting, priced)
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]
     if seen and max(seen) < TOO_COARSE:
@@ -186,40 +215,28 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    lead, brief, margin = lead_of(set(outcomes.values())), "", POINTS.margin(rules.margin_of(findings))
-    if set(outcomes.values()) == {EQUIVALENT}:
-        lead, brief = f"No: less than {margin}.", f"No: accuracy changes by less than {margin}."
-        gains, back = any(one.shown and one.value > 0 for one in effects.values()), won_back(findings, by_setting)
-        if gains:
-            lead = f"Not by {margin} or more."  # significant, and too small to matter
-        if back is not None and back[1] > rules.margin_of(findings):
-            lead = brief = f"{'Little' if gains else 'No'}: at {back[0]} it wins back {of_cost(*back[1:])}."
-    elif set(outcomes.values()) in ({BETTER}, {WORSE}):
-        changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
-        brief = f"{lead.removesuffix('.')}: {listed(changes)}."
-    return Answer("Does counting them less (discount) help?", lead, sentence, brief)
+    if only == EQUIVALENT and priced:
+        sentence += f" Set beforehand: less than {POINTS.margin(margin)} is no gain."
+    return Answer("Does counting them less when pruning (the sink discount) help?", lead, sentence, brief)
 
 
-def _pruned(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
-    """Tell the accuracy of the dense model, and of the pruned ones without and with the discount, at each setting with
-    the difference; differences alone where the study does not hold the accuracies.
+def _pruned(findings: Findings, by_setting: Mapping[str, Contrast], told: str) -> str:
+    """Tell the accuracy of the dense model and what pruning costs of it without and with the discount at each setting;
+    differences alone where the study does not hold the accuracies. told: the setting that the answer has told already.
     """
-    back = won_back(findings, by_setting)
-    first = next(iter(by_setting)) if back is None else back[0]
-    ordered = {first: by_setting[first], **by_setting}
-    told = {name: interval_words(contrast.effect) for name, contrast in ordered.items()}
-    later = {name: words.replace(f" {POINTS.name}", "", 1) for name, words in list(told.items())[1:]}
-    levels = {name: accuracies(findings, contrast) for name, contrast in by_setting.items()}
-    pairs = {name: [percent(np.mean(values), 1) for values in both] for name, both in levels.items() if both[0]}
-    if findings.pruning is None or pairs.keys() != told.keys():
-        changes = listed([f"{told[first]} at {first}", *(f"{words} at {name}" for name, words in later.items())])
-        return f"Counting sinks less while pruning changes accuracy by {changes} sparsity."
-    dense, (without, discounted) = percent(findings.pruning.dense, 1), pairs[first]
-    others = "; ".join(f"{name}: {' and '.join(pairs[name])} ({words})" for name, words in later.items())
-    return (
-        f"Pruning {first} takes accuracy from {dense} to {without}; with it, to {discounted} "
-        f"({told[first]}).{others and f' Pruning {others}.'}"
-    )
+    prices = [price for name in by_setting if (price := price_of(findings, by_setting, name)) is not None]
+    if findings.pruning is None or len(prices) < len(by_setting):
+        words = [interval_words(contrast.effect) for contrast in by_setting.values()]
+        later = [each.replace(f" {POINTS.name}", "", 1) for each in words[1:]]
+        changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
+        return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
+    prices.sort(key=lambda price: price.setting != told)
+    first, *others = prices
+    dense = percent(findings.pruning.dense, 1)
+    sentences = [f"Accuracy falls from {dense} to {percent(first.without, 1)}."]
+    if not told:
+        sentences = [f"{first.words[0].upper()}{first.words[1:]}.", f"Unpruned: {dense}."]
+    return " ".join([*sentences, *(price.after_another for price in others)])
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:
@@ -240,11 +257,9 @@ def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[s
 
 def cost_at(findings: Findings, sparsity: float) -> float | None:
     """Return how much accuracy a study lost by pruning without the discount, a share; None where that is not stored."""
-    for contrast in discounts(findings).values():
-        without = accuracies(findings, contrast)[0]
-        if contrast.sparsity == sparsity and without and findings.pruning is not None:
-            return findings.pruning.dense - float(np.mean(without))
-    return None
+    by_setting = discounts(findings)
+    prices = (price_of(findings, by_setting, name) for name, one in by_setting.items() if one.sparsity == sparsity)
+    return next((price.cost for price in prices if price is not None), None)
 
 
 def lead_of(outcomes: set[str]) -> str:

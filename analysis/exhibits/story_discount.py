@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import accuracies, discounts, needs, of_cost, outcomes_of, share, spread, won_back
+from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, share, spread, won_back
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
@@ -156,10 +156,9 @@ def _levels(findings: Findings, by_setting: Mapping[str, Contrast]) -> Markup:
         if not without:
             return Markup()
         means = [float(np.mean(values)) for values in (without, discounted)]
-        told = f"{percent(means[1], 1)}, {interval_words(contrast.effect)}"
         marks = (
             Mark("without the discount", means[0], percent(means[0], 1), charts.NULL, dots=without),
-            Mark("with the discount", means[1], told, dots=discounted),
+            Mark("with the discount", means[1], interval_words(contrast.effect), dots=discounted),
         )
         groups.append(Group(name.replace(" %", " % of weights removed", 1), marks))
     if pruning is None:
@@ -211,8 +210,8 @@ def _accuracy_title(
         return "This study cannot tell whether the discount changes accuracy"
     if only == EQUIVALENT:
         back = won_back(findings, by_setting)
-        if back is not None and back[1] > margin:
-            return f"At {back[0]} sparsity the discount wins back {of_cost(*back[1:])}"
+        if back is not None and back.cost > margin:
+            return f"{back.words[0].upper()}{back.words[1:]}"
         return f"The discount changes accuracy by less than {least}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"

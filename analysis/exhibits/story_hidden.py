@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story_parts import (
     at_equal_attention,
     by_attention,
     called,
     changes_told,
+    no_less_with_random,
     spec_of,
     text_changed,
     tokens_more,
@@ -161,8 +162,8 @@ def _with_random(causes: Sequence[Cause]) -> str:
     own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
     if own is None or own.untrained is None:
         return ""
-    as_much = side_of(own.untrained) < 0 and own.effect.high >= own.untrained.low
-    return f" With random weights, {'no less: ' if as_much else ''}{' '.join(tokens_more(own.untrained))}."
+    no_less = "no less: " if no_less_with_random(causes) else ""
+    return f" With random weights, {no_less}{' '.join(tokens_more(own.untrained))}."
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
@@ -188,7 +189,7 @@ def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
     return tuple(agreement(before, after).kept[1].tolist())
 
 
-_AGAINST = {COUNT: "as many others", MASS: "others of equal attention", UNIT: "per unit of attention"}
+_AGAINST = {COUNT: "as many others", MASS: "others of equal attention"}
 _UNTRAINED = "random weights, as many"
 
 

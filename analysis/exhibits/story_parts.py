@@ -2,6 +2,7 @@
 comparisons."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +12,19 @@ from analysis.findings.ablations import side_of
 from analysis.models.registry import entry
 from analysis.recording.playback import UNDECIDED, Played, unpacked
 from analysis.specs import METHODS, StudySpec
-from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, POINTS, WORSE, Unit, decide, seen
+from analysis.statistics.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    NATS,
+    POINTS,
+    WAITING,
+    WORSE,
+    Unit,
+    decide,
+    interval_words,
+    seen,
+)
 from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Cause, Contrast, Findings
@@ -108,19 +121,32 @@ def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
     return {name: " ".join(tokens_more(effect)) for name, effect in there.items()} if COUNT in there else {}
 
 
+def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
+    """Return how many tokens of 100 change with the sinks and with a control's tokens hidden, by control; empty where
+    the study does not hold it of each. causes: of one model.
+    """
+    amounts = text_changed(causes)
+    levels = {
+        cause.control: cause.levels for cause in causes if cause.measure == "aligned" and cause.levels is not None
+    }
+    if not levels.keys() >= amounts.keys():
+        return {}
+    changed = {control: [f"{100 * (1 - level):.0f}" for level in levels[control]] for control in amounts}
+    return {control: (sinks, others) for control, (sinks, others) in changed.items()}
+
+
 def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") -> str:
     """Return how many tokens of 100 change with the sinks and with the tokens of each control hidden, without a full
     stop; empty where the study does not hold these levels. causes: of one model. brief: without naming what is hidden,
     and without what could have been detected; after: what follows the first number then.
     """
     amounts = text_changed(causes)
-    of = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.control in amounts}
-    levels = {control: cause.levels for control, cause in of.items() if cause.levels is not None}
-    if not amounts or levels.keys() != amounts.keys():
+    changed = text_levels(causes)
+    if not changed:
         return ""
-    changed = {control: [f"{100 * (1 - level):.0f}" for level in both] for control, both in levels.items()}
     sinks, others = changed[COUNT]
-    effects = [of[control].effect for control in amounts]
+    of = {control: text_effect(causes, control) for control in amounts}
+    effects = list(of.values())
     together = not brief and len(effects) > 1 and not any(map(side_of, effects))  # told once
     unseen = {
         control: "" if together else _unseen([effect], ", ", detectable=not brief)
@@ -135,7 +161,7 @@ def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") 
         return told
     beside, equal = changed[MASS]
     if brief or beside != sinks:
-        return f"{told}; at equal attention {beside} instead of {equal} {told_of[MASS]}{end}"
+        return f"{told}; {_matched_prompts(causes)}at equal attention {beside} instead of {equal} {told_of[MASS]}{end}"
     return f"{told}, others of equal attention {equal} {told_of[MASS]}{end}"
 
 
@@ -182,6 +208,50 @@ _TEXT_MORE = {
     WORSE: "the text changes more, predictions less",
     EQUIVALENT: "the text changes more, predictions about as much",
 }
+
+
+def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[bool, str] | None:
+    """Return whether sinks change more of the text or of the predictions than others of equal attention do, and what
+    they change, as a clause with numbers; None where either was not measured. For sinks that change more of the text
+    than as many others do. causes: of one model. margin: of the predictions, in nats.
+    """
+    predictions = next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+    amounts, levels = text_changed(causes), text_levels(causes)
+    if predictions is None or MASS not in amounts:
+        return None
+    outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
+    sinks, others = levels.get(MASS, ("", ""))
+    beside = f"{sinks} against {others}: " if sinks else ""
+    nats = interval_words(predictions.effect, NATS)
+    if predictions.levels is not None:
+        nats = f"{' against '.join(f'{level:.{NATS.decimals}f}' for level in predictions.levels)}: {nats}"
+    told = f"the text {_TEXT_DOES[side]} ({beside}{amounts[MASS]}), predictions {_PREDICTIONS_DO[outcome]} ({nats})"
+    return side < 0 or outcome == BETTER, _matched_prompts(causes) + told
+
+
+def _matched_prompts(causes: Sequence[Cause]) -> str:
+    """Return over how many prompts equal attention was compared, before a clause, where that is not over all."""
+    equal = next((one for one in causes if (one.measure, one.control) == ("aligned", MASS)), None)
+    return "" if equal is None or not equal.unmatched else f"over the {equal.effect.n} prompts that allow it, "
+
+
+# Agreement with the untouched text falls as it changes.
+_TEXT_DOES = {-1: "still changes more", 0: "does not change significantly more", 1: "changes less"}
+_PREDICTIONS_DO = {
+    BETTER: "more",
+    WORSE: "less",
+    EQUIVALENT: "about as much",
+    CANNOT_TELL: "not significantly more or less",
+    WAITING: "are not all in",
+}
+
+
+def no_less_with_random(causes: Sequence[Cause]) -> bool:
+    """Return whether hiding as much changes no less of the text with random weights. causes: of one model."""
+    own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
+    if own is None or own.untrained is None:
+        return False
+    return side_of(own.untrained) < 0 and own.effect.high >= own.untrained.low
 
 
 def by_attention(causes: Sequence[Cause]) -> str:
@@ -274,26 +344,84 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
     return {name: decide(one.effect, rules.margin_of(findings), above) for name, one in by_setting.items()}
 
 
-def won_back(findings: Findings, by_setting: Mapping[str, Contrast]) -> tuple[str, float, float] | None:
-    """Return the setting at which pruning without the discount costs most, this cost, and the most that the discount
-    wins back of it by its interval; None where the study does not hold the accuracies. Shares of accuracy.
+@dataclass(frozen=True)
+class Price:
+    """What pruning costs at a setting, and what the discount does about it. without: accuracy of the pruned models
+    without the discount. cost: what it is below the dense model's. Shares of accuracy. outcome: the decision.
     """
-    dense = 0.0 if findings.pruning is None else findings.pruning.dense
-    costs = {
-        name: dense - sum(without) / len(without)
-        for name, contrast in by_setting.items()
-        if (without := accuracies(findings, contrast)[0])
-    }
-    if costs.keys() != by_setting.keys() or not costs:
+
+    setting: str
+    without: float
+    cost: float
+    effect: Difference
+    outcome: str
+
+    @property
+    def words(self) -> str:
+        """Both as one clause: `removing 70 % of the weights costs 21 points of accuracy; the discount wins back 0.3
+        [−0.3, +1.0]`.
+        """
+        if self.cost <= 0:
+            return f"removing {self._removed} costs no accuracy; the discount {self._does}"
+        return f"removing {self._removed} costs {self._lost} of accuracy; the discount {self._does}"
+
+    @property
+    def after_another(self) -> str:
+        """The same where one was told in full: `Removing 50 % costs 1.3 points; it wins back 0.1 [−0.7, +0.9].`"""
+        return f"Removing {self.setting} costs {self._lost if self.cost > 0 else 'none'}; it {self._does}."
+
+    @property
+    def brief(self) -> str:
+        """The same for a heading: `at 70 % it wins back 0.3 of 21 points lost [−0.3, +1.0]`."""
+        if not self._gains or self.cost <= 0:
+            return self.words
+        value, interval = self._effect
+        return f"at {self.setting} it wins back {value.removeprefix('+')} of {self._lost} lost {interval}"
+
+    @property
+    def _removed(self) -> str:
+        return self.setting.replace(" %", " % of the weights", 1)
+
+    @property
+    def _lost(self) -> str:
+        decimals = 0 if self.cost >= 0.0995 else 1
+        told = f"{100 * self.cost:.{decimals}f}"
+        return f"{told} {'point' if float(told) == 1 else 'points'}"
+
+    @property
+    def _effect(self) -> tuple[str, str]:
+        value, _, interval = interval_words(self.effect).partition(f" {POINTS.name} ")
+        return value, interval.replace("+", "") if self.effect.low > 0 and self._gains else interval
+
+    @property
+    def _gains(self) -> bool:
+        return self.effect.value >= 0 and self.outcome in (BETTER, EQUIVALENT)
+
+    @property
+    def _does(self) -> str:
+        value, interval = self._effect
+        if self._gains:
+            return f"wins back {value.removeprefix('+')} {interval}"
+        return f"changes accuracy by {value} {interval}"
+
+
+def price_of(findings: Findings, by_setting: Mapping[str, Contrast], setting: str) -> Price | None:
+    """Return what pruning costs at a setting; None where the study does not hold the accuracies."""
+    contrast = by_setting[setting]
+    without = accuracies(findings, contrast)[0]
+    if findings.pruning is None or not without:
         return None
-    name = max(costs, key=lambda setting: costs[setting])
-    return name, costs[name], max(by_setting[name].effect.high, 0.0)
+    mean = sum(without) / len(without)
+    outcome = outcomes_of(findings, {setting: contrast})[setting]
+    return Price(setting, mean, findings.pruning.dense - mean, contrast.effect, outcome)
 
 
-def of_cost(cost: float, won: float) -> str:
-    """Return how much of the cost of pruning is won back, as `at most 1.0 of 21 points lost`. Shares of accuracy."""
-    at_most = f"at most {100 * won:.1f}" if won >= 0.0005 else "none"
-    return f"{at_most} of {100 * cost:.{0 if cost >= 0.0995 else 1}f} points lost"
+def won_back(findings: Findings, by_setting: Mapping[str, Contrast]) -> Price | None:
+    """Return the price at the setting at which pruning without the discount costs most; None where the study does not
+    hold the accuracies of each.
+    """
+    prices = [price for name in by_setting if (price := price_of(findings, by_setting, name)) is not None]
+    return max(prices, key=lambda price: price.cost) if prices and len(prices) == len(by_setting) else None
 
 
 def needs(findings: Findings) -> tuple[str, ...]:

@@ -197,8 +197,16 @@ def has_sinks(findings: Findings) -> str:
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
         f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split; "
-        f"{MOVEMENT_NULLS[hardest].called}: {factor(known[hardest])} ×."
+        f"{_MODELS.get(hardest, MOVEMENT_NULLS[hardest].called)}: {factor(known[hardest])} ×."
     )
+
+
+_MODELS = {
+    "random": "an untrained model of the same shape",
+    "permuted": "the model with its weights shuffled",
+    "matched": "an untrained model of the same shape and sharpness",
+}
+"""Other weights, for a reader who knows no null."""
 
 
 def _weights(findings: Findings) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from analysis.evaluation.ablation_effects import MASS
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
-from analysis.exhibits.story_parts import at_equal_attention, of_cost, tokens_more
+from analysis.exhibits.story_parts import Price, at_equal_attention, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
@@ -116,14 +116,18 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        r"^Yes\. Hiding",
-        r"^Yes\. Pruning 50 % takes accuracy from 90.0 % to [\d.]+ %; with it, to [\d.]+ % "
-        r"\(\+",
+        r"^Yes: hiding them changes predictions more .* Hiding sinks changes 5 of 100 tokens",
+        r"^Yes: removing 50 % of the weights costs 21 points of accuracy; the discount wins back 12\.1 \[9\.0, "
+        r"15\.3\]\. Accuracy falls from 90\.0 % to 69\.5 %\. Removing 70 % costs 20 points; it wins back 12\.\d \[",
     ),
-    "refutes": (r"^No\. ", r"^No, it hurts\. Pruning .*; with it, to [\d.]+ % \(−"),
+    "refutes": (
+        r"^No: hiding them changes predictions about as much",
+        r"^No, it hurts: removing 50 % of the weights costs 21 points of accuracy; the discount changes accuracy by −1",
+    ),
     "cannot tell": (
         r"^This study cannot tell whether",
-        r"^This study cannot tell\. .* It would have detected nothing below 25 points\.$",
+        r"^This study cannot tell: removing .* changes accuracy by \+20 \[−10, \+50\].* It would have detected nothing "
+        r"below 25 points\.$",
     ),
 }
 MEANINGS = {
@@ -206,7 +210,8 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split; equally sharp random weights: [\d.]+ ×\.$",
+        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model of the same shape and sharpness: "
+        r"[\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
     tables = rows_of(supports())
@@ -238,7 +243,8 @@ def test_every_finding_says_what_it_means_in_practice(name):
 def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     story = story_of(study())
     told = " ".join(answer.words for answer in story.answers)
-    assert re.search("[Oo]f 100 tokens", told) and "nats" not in told + story.reading
+    assert re.search("[Oo]f 100 tokens", told) and (" nats" in told) == ("Nats:" in story.reading)
+    assert "over prompts" in story.reading and "over items and calibration seeds" in story.reading
     assert story.about.endswith(" (bundled) and its left-to-right twin (bundled-ar).")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -260,16 +266,17 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        first = "Hiding sinks changes 63 of 100 tokens, hiding as many others 32 (31 more [23, 39]), others of equal "
-        assert answer.sentence.startswith(first)
+        assert answer.lead.endswith("es: hiding them changes 63 of 100 tokens; hiding as many others, 32.")
+        assert answer.sentence.startswith("31 more [23, 39]. At equal attention hidden, the text ")
         return answer
 
+    less = "predictions less (0.090 against 0.131: −0.041 nats [−0.062, −0.019])."
     told = answered(-0.2)
-    assert told.sentence.endswith("attention 43 (20 more [10, 30]).")
-    assert told.lead == "Per token, yes; at equal attention, the text changes more, predictions less."
+    assert told.sentence.endswith(f"still changes more (63 against 43: 20 more [10, 30]), {less}")
+    assert told.lead.startswith("Yes: ")
     told = answered(0.2)
-    assert told.sentence.endswith("attention 83 (20 fewer [10, 30]).")
-    assert told.lead == "Per token, yes; at equal attention, no."
+    assert told.sentence.endswith(f"changes less (63 against 83: 20 fewer [10, 30]), {less}")
+    assert told.lead.startswith("Per token, yes: ")
     measured = {("aligned", MASS): (0.05, 0.1), ("divergence", MASS): (0.04, 0.01)}
     causes = [one for one in study.causes if one.model == study.causes[0].model]
     for place, one in enumerate(causes):
@@ -279,14 +286,15 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             causes[place] = one.model_copy(update={"effect": effect})
     assert at_equal_attention(causes, 0.01) == "predictions change more, the text not significantly"
     told = answered(0.05)
-    assert "attention 68 (5 fewer [−15, +5], not significant" in told.sentence
-    assert told.lead == "Per token, yes; at equal attention, no."
+    assert "does not change significantly more (63 against 68: 5 fewer [−15, +5]), pred" in told.sentence
+    assert told.lead.startswith("Per token, yes: ")
     story = story_of(study)
-    assert story.answers[0].lead == "Per token, yes; at equal attention, the text changes more, predictions less."
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert hidden.title.endswith("other tokens; at equal attention, the text changes more, predictions less")
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
+    assert "; over the 15 prompts that allow it, at equal attention 45 instead of 52" in hidden.beats[1]
+    assert "per unit" not in hidden.figure, "that is no number of tokens"
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
@@ -309,11 +317,17 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
-    assert answer.sentence == (
-        "Pruning 70 % takes accuracy from 92.6 % to 71.8 %; with it, to 72.2 % (+0.3 points [−0.3, +1.0]). "
-        "Pruning 50 %: 91.3 % and 91.4 % (+0.1 [−0.7, +0.9])."
+    assert answer.lead == (
+        "No: removing 70 % of the weights costs 21 points of accuracy; the discount wins back 0.3 [−0.3, +1.0]."
     )
-    assert answer.short == "No: at 70 % it wins back at most 1.0 of 21 points lost."
+    assert answer.sentence == (
+        "Accuracy falls from 92.6 % to 71.8 %. Removing 50 % costs 1.3 points; it wins back 0.1 [−0.7, +0.9]. "
+        "Set beforehand: less than 2 points is no gain."
+    )
+    assert answer.short == "No: at 70 % it wins back 0.3 of 21 points lost [−0.3, +1.0]."
+    (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
+    assert "72.2" not in at_70.figure, "beside 71.8 it would not read as 0.3 more"
+    assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
     assert answer.lead == "No: less than 2 points.", "what pruning costs is not known"
@@ -396,21 +410,45 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     assert told.title.endswith("are masked positions") and "by number alone" in told.caveat, "of an earlier version"
 
 
-def test_what_is_won_back_of_the_cost_of_pruning_ends_at_its_interval():
-    study = read(EXAMPLE)
-    titles = [finding.title for finding in story_of(study).findings]
-    assert titles[-1] == "At 70 % sparsity the discount wins back at most 1.0 of 21 points lost"
-    assert of_cost(0.0432, 0.012) == "at most 1.2 of 4.3 points lost"
-    assert of_cost(0.2, 0.0) == "none of 20 points lost"
+def test_what_pruning_costs_is_told_with_what_is_won_back():
+    titles = [finding.title for finding in story_of(read(EXAMPLE)).findings]
+    assert (
+        titles[-1]
+        == "Removing 70 % of the weights costs 21 points of accuracy; the discount wins back 0.3 [−0.3, +1.0]"
+    )
+    effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
+    price = Price("70 % (Sink-Wanda)", 0.8, 0.0432, effect, BETTER)
+    assert price.words == (
+        "removing 70 % of the weights (Sink-Wanda) costs 4.3 points of accuracy; the discount wins back 1.2 [0.4, 2.0]"
+    )
+    assert replace(price, cost=-0.01).words.startswith("removing 70 % of the weights (Sink-Wanda) costs no accuracy; ")
+    assert replace(price, cost=-0.01, setting="70 %").after_another == (
+        "Removing 70 % costs none; it wins back 1.2 [0.4, 2.0]."
+    )
+    open_one = replace(price, outcome=CANNOT_TELL)
+    assert (
+        open_one.words.endswith("; the discount changes accuracy by +1.2 [+0.4, +2.0]") and "wins" not in open_one.brief
+    )
 
 
 def test_a_study_without_levels_tells_differences():
     study = read(EXAMPLE)
     causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
-    assert answer.sentence.startswith(
-        "Tokens of 100 that change: 31 more [23, 39] than with as many others hidden and 20"
+    assert answer.lead == "Yes: hiding them changes 31 more of 100 tokens than hiding as many others."
+    assert answer.sentence == (
+        "31 more [23, 39]. At equal attention hidden, the text still changes more (20 more [10, 29]), "
+        "predictions less (−0.041 nats [−0.062, −0.019])."
     )
+
+
+def test_tokens_are_no_yes_where_random_weights_change_as_many():
+    study = read(EXAMPLE)
+    causes = tuple(
+        one.model_copy(update={"untrained": one.effect}) if one.measure == "aligned" else one for one in study.causes
+    )
+    (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
+    assert answer.lead.startswith("It depends: hiding them changes predictions more") and answer.short == "It depends."
 
 
 def test_tokens_that_change_are_told_with_the_side_of_their_interval():

@@ -2,6 +2,7 @@
 
 from analysis.figures.story.charts import glued
 from analysis.figures.story.fragment import (
+    CANNOT_TELL,
     Answer,
     Story,
     Summary,
@@ -16,6 +17,7 @@ from analysis.figures.story.fragment import (
 )
 
 __all__ = [
+    "CANNOT_TELL",
     "Answer",
     "Story",
     "Summary",

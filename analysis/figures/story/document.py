@@ -72,7 +72,7 @@ _PAGE = """<!doctype html>
 {{ picture if story.picture }}
 <div class="answers">
 {% for answer in story.answers %}
-<p><b>{{ answer.question }} {{ answer.lead }}</b> {{ answer.sentence | glued }}</p>
+<p><b>{{ answer.question }} {{ answer.lead | glued }}</b> {{ answer.sentence | glued }}</p>
 {% else %}
 <p>The finished parts support no answer yet.</p>
 {% endfor %}

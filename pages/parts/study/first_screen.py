@@ -74,7 +74,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             st.markdown(nothing)
         for answer in told.answers:
             bold = f"{answer.question} {answer.lead}".strip()  # bold text must not end in a space
-            st.markdown(f"**{plain(bold)}** {plain(glued(answer.sentence))}")
+            st.markdown(f"**{plain(glued(bold))}** {plain(glued(answer.sentence))}")
     _ways(name)
     st.caption(plain(glued(" ".join(filter(None, (told.about, told.thin, told.reading))))))
 
@@ -84,13 +84,6 @@ def _ways(name: str) -> None:
     study = {ADDRESS: name} if name else {}
     with st.container(horizontal=True, key="story_ways"):
         primary_link("pages/explore.py", label="**Record a prompt**", icon=":material/play_circle:")
-        if not engine().authorizer.demo:
-            st.page_link(
-                "pages/start.py",
-                label="**Run this study on your model**",
-                icon=":material/science:",
-                query_params={**study, ASKING: "true"},
-            )
         if name:
             st.page_link(
                 "pages/start.py",
@@ -98,4 +91,11 @@ def _ways(name: str) -> None:
                 icon=":material/slideshow:",
                 query_params=address.to_slides(study=name),
                 help="The story as slides. Arrow keys, a clicker or a swipe lead on; Esc leaves.",
+            )
+        if not engine().authorizer.demo:
+            st.page_link(
+                "pages/start.py",
+                label="**Run this study on your model**",
+                icon=":material/science:",
+                query_params={**study, ASKING: "true"},
             )
