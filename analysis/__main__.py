@@ -67,7 +67,7 @@ VERBS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one verb. Returns the exit code: 0 done, 1 a fault of SinkScope's, 2 bad input, 130 interrupted."""
+    """Run one verb. Return the exit code: 0 done, 1 a fault of SinkScope's, 2 bad input, 130 interrupted."""
     _print_anything()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read has gone, as `head` does. Nothing more may be written, at the exit either.
+        # The reader has closed the pipe, as `head` does. Nothing more may be written, not even at exit.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(text: str, code: int = 2) -> int:
-    """Prints one line."""
+    """Print one line."""
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
     return code
 
@@ -126,7 +126,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _keep_traceback() -> str:
-    """Writes the traceback to a file and says where it is."""
+    """Write the traceback to a file and say where it is."""
     text = traceback.format_exc()
     try:
         with tempfile.NamedTemporaryFile(
@@ -140,7 +140,7 @@ def _keep_traceback() -> str:
 
 
 def _require_text(arguments: list[str]) -> None:
-    """Raises UserError for an argument that is not text: it could be neither tokenized nor written down."""
+    """Raise UserError for an argument that is not text: it could be neither tokenized nor written down."""
     for argument in arguments:
         try:
             argument.encode()
@@ -152,7 +152,7 @@ def _require_text(arguments: list[str]) -> None:
 
 
 def _print_anything() -> None:
-    """Makes a terminal that knows few letters show the others as codes rather than fail."""
+    """Make a terminal with few characters show the others as codes rather than fail."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -30,7 +30,7 @@ def csv_of_table(table: "pd.DataFrame") -> str:
     """Return a table as CSV, without its index."""
     texts = [name for name in table.columns if table[name].dtype.kind not in "biufcmM"]
     written = table.assign(**{name: table[name].map(inert) for name in texts}) if texts else table
-    # By itself pandas leaves a carriage return unquoted, after which a spreadsheet begins another row.
+    # By default pandas leaves a carriage return unquoted, after which a spreadsheet begins another row.
     returns = any("\r" in text for name in texts for text in (name, *written[name]) if isinstance(text, str))
     written = written.rename(columns=inert)
     return written.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC) if returns else written.to_csv(index=False)

@@ -53,8 +53,9 @@ _ADVICE = {
 
 
 def os_sentence(error: OSError, named: str = "") -> str:
-    """What the operating system refused, for which path, and what to do, in one line. named: a path that the sentence
-    before it has told."""
+    """Describe in one line what the operating system refused, for which path, and what to do. named: a path that the
+    preceding sentence names.
+    """
     problem = error.strerror or str(error).strip() or type(error).__name__
     path = "" if error.filename is None else str(error.filename)
     where = f"'{shorten(path)}': " if path and path != named else ""
@@ -63,7 +64,7 @@ def os_sentence(error: OSError, named: str = "") -> str:
 
 
 def _file_limit() -> str:
-    """What to do about a file that may not grow larger: the limit is the process's own, or the disk's."""
+    """Return advice for a file that may not grow larger: the limit is the process's own, or the disk's."""
     limit = None
     with contextlib.suppress(ImportError):  # Windows has no such limit
         import resource
@@ -95,7 +96,9 @@ _DAMAGE = {
 
 
 def damage(error: BaseException) -> str:
-    """What is wrong with a safetensors file, as the end of a sentence, by what opening or writing it raised."""
+    """Describe the damage to a safetensors file, as the end of a sentence, from the error that opening or writing it
+    raised.
+    """
     of_system = system_error(error)
     if of_system is not None and of_system.strerror:
         return os_sentence(OSError(of_system.errno, of_system.strerror)).rstrip(".")

@@ -1,5 +1,5 @@
-"""Whether the Hugging Face hub answers, asked before anything else: where there is no network this fails at once, and
-downloads try again for half a minute.
+"""Check that the Hugging Face hub answers before anything else: without a network this fails at once, while downloads
+retry for half a minute.
 """
 
 import os
@@ -12,32 +12,32 @@ TIMEOUT = 10.0  # seconds
 
 
 def ask(name: str, kind: Literal["model", "dataset"]) -> None:
-    """Asks what is known of a repository. Raises huggingface_hub's errors: gated, unknown, out of reach."""
+    """Request a repository's facts. Raises huggingface_hub's errors: gated, unknown, out of reach."""
     from huggingface_hub import HfApi
 
     HfApi().repo_info(name, repo_type=kind, timeout=TIMEOUT)
 
 
 def reachable() -> bool:
-    """Whether the hub answers at all, by the proxy or the mirror that is set up."""
+    """Return True if the hub answers at all, through the configured proxy or mirror."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
-    except Exception:  # of the HTTP library, or that the hub must not be asked
+    except Exception:  # from the HTTP library, or because offline mode is set
         return False
     return True
 
 
 def stored(dataset: str) -> bool:
-    """Whether something of a dataset was fetched before, so that it may do without the hub."""
+    """Return True if parts of a dataset are cached, so that it may work without the hub."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
     if (Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=dataset, repo_type="dataset")).is_dir():
         return True
-    # Where `datasets` keeps what it has prepared, without importing it.
+    # The cache of `datasets`, without importing it.
     folder = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets")
     prepared = dataset.replace("/", "___").replace("-", "_").lower()
     return folder.is_dir() and any(path.name.replace("-", "_").lower() == prepared for path in folder.iterdir())

@@ -22,8 +22,8 @@ from pathlib import Path
 from analysis.errors import UserError, os_sentence, shorten
 from cache.presence import host_of, machine, runs_here, this_process
 
-_WORKPLACE = re.compile(r"\.[\w.-]{1,60}~(?P<owner>[\w.@-]+)~[0-9a-f]{8}")  # its prefix, who works there
-_FOREIGN_DAYS = 7  # how long one of another machine is left alone after its last change
+_WORKPLACE = re.compile(r"\.[\w.-]{1,60}~(?P<owner>[\w.@-]+)~[0-9a-f]{8}")  # its prefix, its process
+_FOREIGN_DAYS = 7  # days that another machine's is left alone after its last change
 Refusal = Callable[[Path], str]
 """Says why what stands at a path may not be replaced, as the end of a sentence; nothing where it may."""
 
@@ -67,7 +67,7 @@ def make_workplace(parent: Path, prefix: str, private: bool = True) -> Path:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Removes the workplaces in a folder whose processes are gone; those of other machines after some days."""
+    """Remove the temporary folders in `parent` whose processes are gone; those of other machines after some days."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             named = _WORKPLACE.fullmatch(entry.name)
@@ -83,7 +83,7 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def file_refusal(wrote: Callable[[Path], bool]) -> Refusal:
-    """Lets empty files be replaced, and regular ones whose content `wrote` knows as SinkScope's."""
+    """Allow replacing empty files, and regular ones whose content `wrote` knows as SinkScope's."""
 
     def refusal_of(path: Path) -> str:
         there = path.lstat()
@@ -96,8 +96,9 @@ def file_refusal(wrote: Callable[[Path], bool]) -> Refusal:
 
 
 def folder_refusal(wrote: Callable[[Path], bool], names: Callable[[str], bool]) -> Refusal:
-    """Lets empty folders be replaced, and those `wrote` knows as SinkScope's that hold nothing but regular files whose
-    names it may have written."""
+    """Allow replacing empty folders, and those that `wrote` knows as SinkScope's and that hold only regular files with
+    names it may have written.
+    """
 
     def refusal_of(path: Path) -> str:
         if not stat.S_ISDIR(path.lstat().st_mode):
@@ -114,7 +115,7 @@ def folder_refusal(wrote: Callable[[Path], bool], names: Callable[[str], bool]) 
 
 @contextmanager
 def told(out: Path) -> Iterator[None]:
-    """Makes a UserError of what the operating system refuses while `out` is written."""
+    """Turn operating system errors while writing `out` into a UserError."""
     try:
         yield
     except OSError as error:
@@ -122,8 +123,9 @@ def told(out: Path) -> Iterator[None]:
 
 
 def check(out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") -> None:
-    """Raises UserError where `place` would refuse; asked before any work is done, and by `place` again. flag: of the
-    command line, which names `out`."""
+    """Raise UserError if `place` would refuse. Called before any work is done, and again by `place`. flag: of the
+    command line, which names `out`.
+    """
     name = shorten(str(out))
     if not out.name:
         raise UserError(f"'{name}' is no name of something to write. Give {flag} a file or folder.")
@@ -145,7 +147,7 @@ def check(out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") 
 
 
 def _require_writable(folder: Path) -> None:
-    """Raises NotADirectoryError or PermissionError."""
+    """Raise NotADirectoryError or PermissionError."""
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -153,10 +155,10 @@ def _require_writable(folder: Path) -> None:
 
 
 def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") -> str:
-    """Moves `finished`, a file or folder on the same disk, to `out`, and removes what it replaces.
+    """Move `finished`, a file or folder on the same disk, to `out`, and remove what it replaces.
 
-    Returns what a user should know about how, or nothing. Raises UserError where something stands there that may not be
-    replaced, however late it came; it stays, and so does `finished`.
+    Returns a note for the user on how, or "". Raises UserError if anything there may not be replaced, however late it
+    appeared; it stays, and so does `finished`.
     """
     check(out, overwrite, refusal_of, flag)
     with told(out):

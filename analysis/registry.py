@@ -33,7 +33,7 @@ class Registry(UserDict[str, Row]):
             self.add(row)
 
     def add(self, row: Row) -> None:
-        """Adds a row under its name."""
+        """Add a row under its name."""
         self[row.name] = row
 
     def __setitem__(self, name: str, row: Row) -> None:
@@ -63,9 +63,10 @@ Implementation = TypeVar("Implementation")
 
 
 class Implementations(Mapping[str, Implementation]):
-    """What does the work of a registry's rows, by their names; of rows that need nothing there is none.
+    """Implementations of a registry's rows, by name; rows that need none have none.
 
-    The module that makes this holds or imports what rows name, so that code which computes with it depends on all.
+    The module that makes this holds or imports the implementations that rows name, so that code which computes with it
+    depends on all of them.
     """
 
     def __init__(self, rows: Registry[Any]) -> None:

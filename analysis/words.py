@@ -101,9 +101,9 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 P_COLUMNS = ("p", "p (Holm)", "p_holm", "p_adjusted")
 """Names of columns of p-values."""
-_LEAST_P = 0.001  # below which a p is not told any closer
+_LEAST_P = 0.001  # the smallest p that is written as a number
 _MOST_DECIMALS = 4
-_DIGITS = 3  # significant ones, where no interval says how many there are
+_DIGITS = 3  # significant digits without an interval
 
 
 def p_value(p: float) -> str:

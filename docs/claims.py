@@ -42,7 +42,7 @@ def _paragraph(claim: Claim) -> str:
 
 
 def main() -> None:
-    """Writes the page."""
+    """Write the page."""
     PATH.write_text(document(), encoding="utf-8")
 
 

@@ -148,7 +148,7 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def _explained(field: FieldInfo) -> bool:
-    """Is every choice explained in the meaning, so that the range need not name it?"""
+    """Return True if the meaning explains every choice, so that the range need not name it."""
     return bool(choices(field)) and all(f" {choice}: " in f" {help_text(field)}" for choice in choices(field))
 
 

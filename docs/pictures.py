@@ -37,7 +37,7 @@ _PATIENCE = 300_000  # ms
 
 
 def main() -> None:
-    """Writes every picture. Raises SystemExit where they take more than LIMIT together."""
+    """Write every picture. Raises SystemExit if they take more than LIMIT together."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as home, filled_server(Path(home), "record_set,ablate_set,sweep") as address:
         _visit(address)
@@ -76,13 +76,13 @@ def _wait(port: int) -> None:
 
 
 def chromium_path() -> str:
-    """Where the system's Chromium lies."""
+    """Return the path of the system's Chromium."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 
 
 def fill_by_hand(page: Page, address: str) -> float:
-    """Records a prompt and stores statistics, as a visitor does. Returns the seconds from the button of the latter to
-    the first plot; the worker holds the model by then.
+    """Record a prompt and store statistics, as a visitor does. Return the seconds from the button of the latter to the
+    first plot; the worker holds the model by then.
     """
     page.goto(f"{address}/explore")
     page.get_by_role("button", name="Record", exact=True).click()

@@ -45,7 +45,7 @@ STEPS, POSITIONS, ROWS, LENGTH = 64, 512, 128, 2048
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """What, its formula with the numbers put in, and the size or the lower bound of the time on each card."""
+    """Return (quantity, formula with the numbers inserted, size or lower bound of the time on each card)."""
     shape, levels = LLADA_8B, len(range(0, CalibrationParams().diffusion_steps, CalibrationParams().step_interval))
     mass = recording_bytes(STEPS, shape.layers, shape.heads, shape.heads, POSITIONS, "auto")
     calibration = 2 * shape.projections * ROWS * LENGTH * levels

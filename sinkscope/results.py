@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrunedFolder:
-    """A pruned checkpoint: its folder and what its report says."""
+    """A pruned checkpoint: its folder and its report."""
 
     folder: Path
     report: Report
@@ -83,7 +83,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Lens:
-    """What every layer says at the undecided positions of a step. at (N,): these positions."""
+    """Predictions of every layer at the undecided positions of a step. at (N,): these positions."""
 
     recording: Trajectory
     step: int

@@ -1,1 +1,1 @@
-"""Which checkpoints there are, what they are, and how they load."""
+"""Checkpoints: finding, identifying and loading them."""

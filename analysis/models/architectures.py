@@ -1,7 +1,7 @@
-"""What a checkpoint is, by its config.json and its name: which row of `ARCHITECTURES`. Loads nothing.
+"""Identification of a checkpoint by its config.json and its name: its row of `ARCHITECTURES`. Loads nothing.
 
-Class names (`architectures`) decide before `model_type`: families share a type, and block-diffusion models wear causal
-class names. What is no known family is refused, never guessed.
+Class names (`architectures`) take precedence over `model_type`: families share a type, and block-diffusion models use
+causal class names. An unknown family is refused, never guessed.
 """
 
 import re
@@ -13,12 +13,12 @@ from analysis.errors import UserError
 from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECTIONAL, SUPPORTED, Architecture, Paradigm
 from analysis.models.foreign import Foreign, foreign
 
-# What a causal reference can never be, whatever its config: named, so that the refusal can be too.
+# Families that can never be a causal reference, whatever their config; the refusal names them.
 _ENCODERS = {"albert", "electra", "deberta", "deberta-v2", "xlm-roberta"}
-# Names of checkpoints whose class is a masked language model's and whose training is a diffusion model's.
+# Names of checkpoints with a masked language model's class and a diffusion model's training.
 _WRITERS = re.compile(r"mdlm|diffusion|(?<![a-z])chat(?![a-z])", re.IGNORECASE)
 
-# Fields of models that are trained to write block by block, whatever their class is called; the first give the size.
+# Fields of models trained to write block by block, whatever their class name; the first give the size.
 _BLOCK_SIZES = re.compile(r"block_size|bd_size")
 _BLOCK_FIELDS = re.compile(r"block_size|bd_size|canvas_length|(.*_)?(dlm|dllm|bd3lm|wedlm)(_.*)?")
 # Fields that no autoregressive model has, beside those.
@@ -88,7 +88,7 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
 
 
 def _check_untyped(config: Mapping[str, Any], name: str) -> None:
-    """Raises UserError for a checkpoint of SEDD's, whose config has no types but the noise it was trained with."""
+    """Raise UserError for a SEDD checkpoint, whose config states no types, only its training noise."""
     graph = config.get("graph")
     if isinstance(graph, Mapping) and "noise" in config:
         kind = {"absorb": "[MASK]", "uniform": "random tokens"}.get(str(graph.get("type")), _short(graph.get("type")))
@@ -184,7 +184,7 @@ def _with_block_size(family: Architecture, config: Mapping[str, Any]) -> Archite
 
 
 def _check_name(classes: tuple[str, ...], names: list[str]) -> None:
-    """Raises UserError for a checkpoint that is called what is not supported."""
+    """Raise UserError for a checkpoint whose name is that of an unsupported family."""
     known = foreign(_last_part(text) for text in names)
     if known is not None:
         raise _refused_by_name(known, classes, names[-1])
@@ -198,7 +198,7 @@ def _by_training(
     Raises UserError where nothing says, and where what was asked contradicts them.
     """
     stated = stated_paradigm(config, names)
-    plain = next((row for row in rows if row.paradigm is None), None)  # the class as it is usually trained
+    plain = next((row for row in rows if row.paradigm is None), None)  # the class with its usual training
     if plain is not None and stated is None and any(_WRITERS.search(_last_part(text)) for text in names):
         stated = "mdlm"
     if stated is not None and paradigm not in ("auto", stated):
@@ -225,9 +225,9 @@ def _by_training(
 
 
 def stated_paradigm(config: Mapping[str, Any], names: list[str]) -> Paradigm | None:
-    """How a class of two trainings was trained, where its config or, after it, its name says it.
+    """Return the training of a class that has two, if the config or otherwise the name states it.
 
-    Raises UserError where a block size stands beside the word that there are no blocks.
+    Raises UserError if a block size contradicts a statement that there are no blocks.
     """
     field = _field(config, _BLOCK_SIZES)
     by_config: Paradigm | None = _PARADIGMS.get(str(config.get("dlm_paradigm"))) or (None if field is None else "bd3lm")
@@ -246,7 +246,7 @@ _PARADIGMS: dict[str, Paradigm] = {"bd3lm": "bd3lm", "mdlm": "mdlm"}
 
 
 def _check_autoregressive(config: Mapping[str, Any], classes: tuple[str, ...], names: list[str]) -> None:
-    """Raises UserError for a causal class that is trained or run as something else."""
+    """Raise UserError for a causal class that is trained or run as something else."""
     _check_name(classes, names)
     _check_no_own_code(config, classes)
     field = _field(config, _BLOCK_FIELDS) or _field(config, _DIFFUSION_FIELDS)
@@ -262,7 +262,7 @@ def _check_autoregressive(config: Mapping[str, Any], classes: tuple[str, ...], n
 
 
 def _check_no_own_code(config: Mapping[str, Any], classes: tuple[str, ...]) -> None:
-    """Raises UserError for a checkpoint that names its own code."""
+    """Raise UserError for a checkpoint that names its own code."""
     own_code = config.get("auto_map")
     if not own_code:
         return

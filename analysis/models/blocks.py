@@ -24,9 +24,9 @@ from analysis.specs import METHODS, either
 
 @dataclass
 class BlockInput:
-    """What a block is called with: states (B, S, hidden), and the arguments that every block shares.
+    """Arguments of a block: states (B, S, hidden), and the arguments that every block shares.
 
-    start: where the canvas begins, for blocks that are run as pairs; None for every other.
+    start: first position of the canvas, for blocks that are run as pairs; None for all others.
     """
 
     states: torch.Tensor
@@ -46,7 +46,7 @@ def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None 
         states, shared = pair_input(model.network, tokens.to(model.device), start)
         return BlockInput(states, (), shared, start)
     kinds = set(getattr(model.network.config, "layer_types", None) or ())
-    if len(kinds) > 1 and not model.architecture.encoder:  # whose blocks know their own kind
+    if len(kinds) > 1 and not model.architecture.encoder:  # an encoder's blocks know their own kind
         others = [name for name, row in METHODS.items() if row.removes and row.ranking != "layerwise"]
         raise UserError(
             f"The blocks of this {model.architecture.name} model attend in different ways "
@@ -113,7 +113,7 @@ def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor
 
 @torch.no_grad()
 def _read_own(model: LoadedModel, reader: nn.Module, prefix: str, stored: dict[str, StoredTensor]) -> None:
-    """Reads what the encoder's layer of a pair does not share: its buffers."""
+    """Read what the encoder's layer of a pair does not share: its buffers."""
     names = [name for name, _ in reader.named_buffers()]
     require(stored, (prefix + name for name in names))
     for name in names:

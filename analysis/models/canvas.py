@@ -31,7 +31,7 @@ def read(
     observer: Observer | None = None,
     edit: Edit | None = None,
 ) -> torch.Tensor:
-    """Reads tokens (B, N) that stand from position `start` on into the cache. The last states (B, N, hidden)."""
+    """Read tokens (B, N) at positions from `start` on into the cache. Return the last states (B, N, hidden)."""
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]
     given = {"attn_observer": observer, "attn_edit": edit}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -114,15 +114,15 @@ class CanvasCache(HeldKeys):
 
     def _read(self, tokens: torch.Tensor, reader: Observer | None) -> None:
         start, end = self.read, self.read + tokens.shape[1]
-        # transformers takes what it holds for the last tokens of the text; so where some are gone, say which are there.
+        # transformers takes the cached tokens for the last of the text; if some are gone, pass their positions.
         gone = [len(held) for held in self.positions] != self.whole
         edit = PlacedKeys(self.with_those(start, end), start) if gone else None
         read(self.model.network, tokens, self._kept, start, reader, edit)
         self._hold(end)
         for layer, window in enumerate(self._windows):
-            if window:  # its cache drops the first where there are more than the window has room for
+            if window:  # its cache drops the first tokens beyond the window's size
                 self.positions[layer] = self.positions[layer][-(window - 1) :]
-        if gone:  # what is left can lie further back than the window reaches
+        if gone:  # remaining tokens can lie further back than the window reaches
             reach = [end - window if window else -1 for window in self._windows]
             self.keep([np.flatnonzero(held > last) for held, last in zip(self.positions, reach, strict=True)])
 
@@ -132,7 +132,7 @@ class CanvasCache(HeldKeys):
 
 
 def show(network: PreTrainedModel, tokens: torch.Tensor, observer: Observer) -> None:
-    """Shows an observer the decoder's attention on a canvas of `tokens` (1, N) after the same tokens."""
+    """Show an observer the decoder's attention on a canvas of `tokens` (1, N) after the same tokens."""
     cache = new_cache(network)
     read(network, tokens, cache, 0)
     denoised(network, tokens, cache, tokens.shape[1], None, observer)

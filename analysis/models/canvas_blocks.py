@@ -26,10 +26,10 @@ def canvas_start(architecture: Architecture, length: int) -> int:
 
 
 def attach_readers(network: PreTrainedModel) -> None:
-    """Lets every layer of the decoder know the encoder's that shares its weights, see `reader_of`.
+    """Attach to every decoder layer the encoder layer that shares its weights, see `reader_of`.
 
-    In a tuple, which torch takes for no child: the weights are not listed twice, and a copy of the one layer has a copy
-    of the other whose weights are its own.
+    A tuple holds it, which torch does not register as a child: weights are not listed twice, and a copy of one layer
+    has a copy of the other with its own weights.
     """
     readers: Any = network.get_submodule(f"{ENCODER}.language_model.layers")
     writers: Any = network.get_submodule("model.decoder.layers")
@@ -44,7 +44,7 @@ def reader_of(block: nn.Module) -> nn.Module | None:
 
 
 def share_weights(block: nn.Module) -> None:
-    """Gives the encoder's layer of a block the block's own parameters; a scalar that is the encoder's own stays."""
+    """Give the encoder's layer of a block the block's own parameters; the encoder's own scalar stays."""
     reader = reader_of(block)
     assert reader is not None
     for name, weight in block.named_parameters():
@@ -53,7 +53,7 @@ def share_weights(block: nn.Module) -> None:
 
 
 def share_embedding(network: PreTrainedModel, device: str) -> None:
-    """Gives the encoder the decoder's embedding, and brings what it computes positions by to the device."""
+    """Give the encoder the decoder's embedding, and move its embedding and rotary buffers to the device."""
     encoder: Any = network.get_submodule(f"{ENCODER}.language_model")
     decoder: Any = network.get_submodule("model.decoder")
     encoder.embed_tokens.weight = decoder.embed_tokens.weight
@@ -99,10 +99,10 @@ def pair_input(network: PreTrainedModel, tokens: torch.Tensor, start: int) -> tu
 def run_pair(
     block: Any, states: torch.Tensor, start: int, options: dict[str, Any], observer: Observer | None = None
 ) -> torch.Tensor:
-    """What both layers of a pair give for states (B, S, hidden), the same shape. The observer sees the decoder's."""
+    """Run both layers of a pair on states (B, S, hidden); same output shape. The observer sees the decoder's."""
     reader, kind = reader_of(block), block.self_attn.layer_type
     assert reader is not None
-    cache = DynamicCache(config=block.config)  # of which only this layer is used
+    cache = DynamicCache(config=block.config)  # only this layer of it is used
     seen = {} if observer is None else {"attn_observer": observer}
     read = reader(states[:, :start], cache=cache, **options["reader"][kind])
     written = block(states[:, start:], cache=cache, **options["writer"][kind], **seen)

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies and whether it is whole: files, config, sizes, fingerprint. Imports no torch.
+"""Location and integrity of a checkpoint: files, config, sizes, fingerprint. Imports no torch.
 
 Sources are a registry name, a local folder or a Hugging Face hub id. Only safetensors weights are read.
 """
@@ -29,10 +29,10 @@ _TOKEN = re.compile(r"(mask|eos|bos|pad)_token_id")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Raises UserError naming a field whose value cannot be meant.
+    """Raise UserError naming a field whose value makes no sense.
 
-    Epsilons of norms must lie in [0, 1), bases of rotary embeddings above 1, other numbers of theirs be finite, and
-    token ids be whole numbers from 0. Quantized weights are refused, too: what is measured here is about plain ones.
+    Epsilons of norms must lie in [0, 1), bases of rotary embeddings above 1, their other numbers be finite, and token
+    ids be whole numbers from 0. Quantized weights are refused too: all measurements here are of plain ones.
     """
     for name, value in config.items():
         if value is None:
@@ -58,7 +58,7 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def _rope_fields(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Where, what and how much: bases at the top level, and every number of the rotary embeddings' own dicts."""
+    """Yield (path, field, value): bases at the top level, and every number in the rotary embeddings' own dicts."""
     for name, value in config.items():
         if _ROPE_BASE.fullmatch(name) and value is not None:
             yield name, name, value
@@ -67,7 +67,7 @@ def _rope_fields(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
         if not isinstance(groups, dict):
             continue
         for name, value in groups.items():
-            # Models with windows have one dict a kind of layer.
+            # Models with windows have one dict per kind of layer.
             inner = value.items() if isinstance(value, dict) else [(name, value)]
             yield from ((f"{outer}.{inside}", inside, number) for inside, number in inner if number is not None)
 
@@ -90,7 +90,7 @@ def _refused(name: str, value: Any, expected: str) -> UserError:
 CONFIG_FILE = "config.json"
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
-# What decides which tokens a prompt becomes, beside the weights and the config.
+# Files that determine a prompt's tokens, besides the weights and the config.
 _TEXT_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -198,10 +198,10 @@ def describe(source: str, paradigm: str = "auto") -> Architecture:
 
 
 def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto", whole: bool = True) -> Checkpoint:
-    """Reads and checks a local folder. Raises UserError naming what is missing, damaged or not supported.
+    """Read and check a local folder. Raises UserError naming what is missing, damaged or not supported.
 
-    hub_id: what the checkpoint is called, where it came from the hub; else its folder's name counts.
-    paradigm: of `ModelSpec.paradigm`. whole: its weights are there, and are checked.
+    hub_id: name of a checkpoint from the hub; by default its folder's name. paradigm: of `ModelSpec.paradigm`. whole:
+    its weights are present and are checked.
     """
     with _readable(folder):
         config = _read_config(folder / CONFIG_FILE)
@@ -214,14 +214,14 @@ def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto", whole: b
 
 
 def _name_of(folder: Path) -> str:
-    """What a folder is called; in the hub's cache, the hub id."""
+    """Return a folder's name; in the hub's cache, the hub id."""
     real = folder.resolve()
     return real.parent.parent.name if real.parent.name == "snapshots" else real.name
 
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a UserError."""
+    """Turn file system errors into a UserError."""
     try:
         yield
     except OSError as error:
@@ -230,7 +230,7 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def download(source: str, paradigm: str = "auto") -> Checkpoint:
-    """Fetches a hub checkpoint into the hub's own cache. Raises UserError when there is no network or no such model."""
+    """Fetch a hub checkpoint into the hub's own cache. Raises UserError if there is no network or no such model."""
     from huggingface_hub import HfApi, snapshot_download
 
     target = resolve(source)
@@ -250,7 +250,7 @@ def download(source: str, paradigm: str = "auto") -> Checkpoint:
 
 
 def text_folder(checkpoint: Checkpoint) -> Path:
-    """Where the tokenizer of a checkpoint lies: its folder, or the hub's cache for a family that shares another's."""
+    """Return the folder of a checkpoint's tokenizer: its own, or the hub's cache for a family that shares another's."""
     other = checkpoint.architecture.tokenizer
     if not other or _has_text_files(checkpoint.folder):
         return checkpoint.folder
@@ -350,7 +350,7 @@ def _check_files(checkpoint: Checkpoint) -> None:
     if missing:
         raise UserError(f"The folder '{folder}' lacks {', '.join(missing)}, named in its index. Download the rest.")
     stored = stored_shapes(checkpoint)
-    # Masks and positions, which some files carry as whole numbers, have other names.
+    # Masks and positions, which some files hold as integers, have other names.
     integers = [name for name, (dtype, _) in stored.items() if not is_float(dtype) and "weight" in name.split(".")[-1]]
     if integers:
         raise UserError(
@@ -395,7 +395,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file of a checkpoint holds. Raises UserError for one that is damaged, too deep or too large."""
+    """Return the content of a checkpoint's JSON file. Raises UserError if it is damaged, too deep or too large."""
     try:
         size = path.stat().st_size
         if size > _JSON_LIMIT:

@@ -25,10 +25,10 @@ _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function")
 
 
 def check_types(config: Mapping[str, Any], reader: type[PreTrainedConfig]) -> None:
-    """Raises UserError naming the first field whose value is of no type that `reader` declares for it.
+    """Raise UserError naming the first field whose value has no type that `reader` declares for it.
 
-    Fields go by the names of its `attribute_map`, too. A null is an absent field. Whole numbers are numbers, truth
-    values are none, and numbers must be finite.
+    Names in its `attribute_map` count too. A null is an absent field. Integers are accepted as floats, booleans are not
+    numbers, and numbers must be finite.
     """
     declared, names = _declared(cast(Hashable, reader)), getattr(reader, "attribute_map", {})
     for name, value in config.items():

@@ -31,9 +31,9 @@ class ExpertMatrix:
 
 @dataclass(frozen=True)
 class Routed:
-    """What reaches the experts of a layer: states (B, S, H) of all tokens, and the experts of each, (B, S, K) int64.
+    """Input of a layer's experts: states (B, S, H) of all tokens, and the experts of each, (B, S, K) int64.
 
-    weights (B, S, K): what their outputs are multiplied with; None where it was not kept.
+    weights (B, S, K): factors of their outputs; None if not kept.
     """
 
     states: torch.Tensor
@@ -43,9 +43,9 @@ class Routed:
 
 @dataclass(frozen=True)
 class ExpertInput:
-    """What one expert reads of B sequences of which it gets at most M tokens each: states (B, M, H), what its down
-    projection reads of them, (B, M, I), and where they stand in the text, (B, M) int64. Sequences that sent it fewer
-    end with zeros, at positions of other tokens.
+    """Input of one expert from B sequences, each sending at most M tokens: states (B, M, H), the input of its down
+    projection, (B, M, I), and positions in the text, (B, M) int64. Sequences that sent fewer are padded with zeros, at
+    positions of other tokens.
     """
 
     expert: int
@@ -91,14 +91,14 @@ def expert_matrices(block: nn.Module) -> dict[str, ExpertMatrix]:
 
 
 def routed(arguments: tuple[Any, ...], rows: int) -> Routed:
-    """What a packed module is called with, in which `rows` sequences are laid end to end."""
+    """Return the input of a packed module, in which `rows` sequences are concatenated."""
     states, chosen, weights = arguments[:3]
     return Routed(*(given.view(rows, -1, given.shape[-1]) for given in (states, chosen, weights)))
 
 
 @torch.no_grad()
 def expert_inputs(module: Any, given: Routed) -> Iterator[ExpertInput]:
-    """What each expert reads, one after the other; M is 0 for one that no token reached."""
+    """Yield the input of each expert in turn; M is 0 for one that no token reached."""
     for expert in range(len(module.gate_up_proj)):
         reached = (given.experts == expert).any(dim=-1)
         most = int(reached.sum(dim=1).max())

@@ -1,6 +1,6 @@
-"""How each family of checkpoints attends and writes: one frozen row a family, which everything else asks.
+"""Attention and sampling of each family of checkpoints: one frozen row per family, which everything else asks.
 
-A row is found by `analysis.models.architectures.identify`. No torch.
+`analysis.models.architectures.identify` finds a row. No torch.
 """
 
 from dataclasses import replace
@@ -73,7 +73,7 @@ def _native(backbone: str) -> Architecture:
     )
 
 
-# By a name of their own; several can share a model type.
+# By unique name; several can share a model type.
 ARCHITECTURES: dict[str, Architecture] = {
     "llada": Architecture(
         "LLaDA",

@@ -99,13 +99,13 @@ class Architecture:
     @property
     def why_no_ablation(self) -> str:
         """Reason why none of its tokens can be blocked, as a sentence; '' if they can."""
-        different = self.noise == "uniform"  # a layer of windows holds other tokens than one that sees all
+        different = self.noise == "uniform"  # a windowed layer holds other tokens than one that sees all
         return f"Keys of {self.name} cannot be blocked: its layers hold different ones." if different else ""
 
     @property
     def why_no_cache(self) -> str:
         """Reason why its forwards cannot reuse keys of an earlier one, as a sentence; '' if they can."""
-        if self.mixture and self.noise != "uniform":  # whose encoder's keys every canvas reads
+        if self.mixture and self.noise != "uniform":  # every canvas reads its encoder's keys
             return (
                 f"Keys cannot be kept for {self.name}: where every token was sent is recorded, which takes whole "
                 "forwards. Leave caching off."
@@ -169,7 +169,7 @@ class Architecture:
         heads = read("heads")
         layers, kv_heads, hidden = read("layers"), read("kv_heads", heads), read("hidden")
         vocabulary = read("vocabulary")
-        # A LLaDA's embedding may have more rows than its vocabulary has tokens; its logits are about all of them.
+        # A LLaDA's embedding may have more rows than its vocabulary has tokens; its logits cover all of them.
         rows = config.get(self.field("rows"))
         if isinstance(rows, int) and not isinstance(rows, bool):
             vocabulary = max(vocabulary, rows)

@@ -152,7 +152,7 @@ def block_prefix(model: LoadedModel) -> str:
 
 
 def require(stored: dict[str, StoredTensor], names: Iterable[str]) -> None:
-    """Raises UserError if one of the native names has no tensor in the files."""
+    """Raise UserError if one of the native names has no tensor in the files."""
     missing = next((name for name in names if name not in stored), None)
     if missing:
         raise UserError(

@@ -25,7 +25,7 @@ class Foreign:
     why: str
 
 
-# The more special comes first.
+# The more specific comes first.
 FOREIGN = (
     Foreign(
         "SDAR with experts under another class",

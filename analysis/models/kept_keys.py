@@ -68,7 +68,7 @@ class _Kept(DynamicCache):
 
     def __init__(self) -> None:
         super().__init__()
-        self._place: slice | None = None  # of those that come; None: they are all there are
+        self._place: slice | None = None  # of the keys that come; None: there are no others
         self._dropped = False
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -1,4 +1,4 @@
-"""What a query sees: in a text that is written block by block, and through a window."""
+"""Visibility of keys: in a text that is written block by block, and through a window."""
 
 from dataclasses import dataclass, replace
 
@@ -9,11 +9,11 @@ from analysis.models.families import Architecture
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the blocks of a text lie.
+    """Block boundaries of a text.
 
-    block: tokens a block. border: a position at which a block begins; the others lie whole blocks from it, before it as
-    well. open_from: where the open block begins, for attention that treats it alone; None: the text has none.
-    beside_clean: the tokens are a noised text and its clean copy after it, in which each noised block sees itself and
+    block: tokens per block. border: a position at which a block begins; the others are whole blocks away, before it as
+    well. open_from: start of the open block, for attention that treats it differently; None if there is none.
+    beside_clean: the tokens are a noised text followed by its clean copy, in which each noised block sees itself and
     the clean text before it, as in training (BD3LM, arXiv 2503.09573): every block is open over a clean prefix.
     """
 
@@ -23,15 +23,15 @@ class Layout:
     beside_clean: bool = False
 
     def starts(self, length: int) -> tuple[int, ...]:
-        """Where the blocks of a text of this length begin, the first one with the text."""
+        """Return the starts of the blocks of a text of this length; the first block starts with the text."""
         return (0, *range(self.end(0), length, self.block)) if length else ()
 
     def start(self, position: int) -> int:
-        """Where the block of a position begins; the first block may begin before the text, and counts from 0 then."""
+        """Return the start of a position's block; 0 if the first block begins before the text."""
         return max(0, self.border + (position - self.border) // self.block * self.block)
 
     def end(self, position: int) -> int:
-        """Where the block of a position ends: one past its last."""
+        """Return the end of a position's block: one past its last position."""
         return self.border + ((position - self.border) // self.block + 1) * self.block
 
 
@@ -50,10 +50,10 @@ def layout_of(architecture: Architecture, prompt_length: int, block: int | None 
 def visible(
     architecture: Architecture, length: int, layout: Layout, device: torch.device | None = None
 ) -> torch.Tensor:
-    """Which key (column) a query (row) sees, (S, S) bool, of a family that attends by blocks.
+    """Return the keys (columns) that each query (row) sees, (S, S) bool, in a family that attends by blocks.
 
-    block-causal: key j where the block of j is not after that of i. open-block: key j ≤ i, and from `open_from` on
-    every key. Raises ValueError for other families.
+    block-causal: key j if the block of j is not after that of i. open-block: key j ≤ i, and from `open_from` on every
+    key. Raises ValueError for other families.
     """
     positions = torch.arange(length, device=device)
     if layout.beside_clean:
@@ -74,5 +74,5 @@ def visible(
 
 
 def seeing_queries(architecture: Architecture, length: int, layout: Layout) -> torch.Tensor:
-    """How many queries see each key, (S,) float32. Raises ValueError for a family without blocks."""
+    """Return the number of queries that see each key, (S,) float32. Raises ValueError for a family without blocks."""
     return visible(architecture, length, layout).sum(dim=0).float()

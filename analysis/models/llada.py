@@ -108,23 +108,23 @@ class LLaDARotaryEmbedding(LlamaRotaryEmbedding):
 class LLaDAModelLM(SlicedMLPs, LlamaForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
-    # No subclass of Llama's, whose fields it has by other names: its attribute map answers to Llama's.
+    # Not a subclass of Llama's, whose fields it renames: its attribute map answers to Llama's names.
     config: LLaDAConfig  # type: ignore[assignment]
 
     def __init__(self, config: LLaDAConfig) -> None:
         padding = config.pad_token_id
         if padding is not None and padding >= config.vocab_size:
-            config.pad_token_id = None  # the native embedding refuses it; the authors' knows no padding
+            config.pad_token_id = None  # the native embedding refuses it; the authors' has no padding
         super().__init__(config)
         config.pad_token_id = padding
         self.model.rotary_emb = LLaDARotaryEmbedding(config)  # type: ignore[arg-type] # as above
         rows = config.embedding_size or config.vocab_size
         if rows != config.vocab_size:
-            # The authors' embedding and head have so many rows, whatever the vocabulary: logits are about all of them.
+            # The authors' embedding and head have so many rows, whatever the vocabulary: logits cover all of them.
             self.model.embed_tokens = nn.Embedding(rows, config.d_model)
             self.lm_head = nn.Linear(config.d_model, rows, bias=False)
             self.vocab_size = self.model.vocab_size = rows
-            self.init_weights()  # draws only what has just been made, and ties the head where it is tied
+            self.init_weights()  # initializes only the new parameters, and ties the head if the config does
 
 
 class MMadaModelLM(LLaDAModelLM):

@@ -60,7 +60,7 @@ _NATIVE_CLASSES: tuple[tuple[Any, Any], ...] = (
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
 )
-# Beside the weights a forward needs activations and logits; a twentieth covers them for the sizes recorded here.
+# Besides the weights a forward needs activations and logits; a twentieth covers them at the sizes used here.
 _HEADROOM = 1.05
 
 
@@ -92,11 +92,11 @@ def load(
     release: Callable[[], None] = lambda: None,
     check: Callable[[OpenedModel], None] = lambda opened: None,
 ) -> LoadedModel:
-    """Loads a model, checking everything that can be checked before any memory is taken.
+    """Load a model, checking everything that can be checked before any memory is taken.
 
-    held: a model that calling `release` would free; it is called only once all checks have passed, and only if its
-    room is needed. check: raises UserError for a model that cannot do what it is loaded for. Raises UserError for every
-    kind of bad input.
+    held: a model that calling `release` would free; that is called only once all checks have passed, and only if its
+    memory is needed. check: raises UserError for a model that is unfit for its purpose. Raises UserError for every kind
+    of bad input.
     """
     register()
     device = devices.pick_device(spec.device)
@@ -104,7 +104,7 @@ def load(
     width = _width(spec, device)
     checkpoint = fetched(spec, progress, held)
     config = config_of(checkpoint)
-    # The logits of a canvas are no small part, and come whatever is written; the cache grows with the text.
+    # The logits of a canvas are large whatever is written; the cache grows with the text.
     need = int(checkpoints.weight_bytes(checkpoint, width) * _HEADROOM) + need_of(checkpoint, spec, 0).logits
     device_map = devices.placement(need, device, reclaimable, spec)
     opened = opened_model(spec, checkpoint, config)
@@ -125,13 +125,13 @@ def load(
 
 
 def opened_model(spec: ModelSpec, checkpoint: Checkpoint, config: Any) -> OpenedModel:
-    """What is known of a model without its weights. Raises UserError for a tokenizer or mask token that is not its."""
+    """Return the facts on a model without its weights. Raises UserError for a foreign tokenizer or mask token."""
     tokenizer = tokenizer_of(checkpoint, config)
     return OpenedModel(spec, checkpoint, tokenizer, mask_token_of(checkpoint, config, tokenizer))
 
 
 def require_opens(folder: Path) -> None:
-    """Raises UserError where `load` would refuse this folder. Names and shapes are compared; no weight is read."""
+    """Raise UserError if `load` would refuse this folder. Names and shapes are compared; no weight is read."""
     register()
     checkpoint = checkpoints.open_folder(folder)
     config = config_of(checkpoint)
@@ -191,7 +191,7 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
     own = sliced.config_class(checkpoint.config) or mixtures.config_class(family) or encoders.config_class(family)
     model_type = checkpoint.config["model_type"]
     reader: Any = own
-    if own is None and model_type in CONFIG_MAPPING:  # its `get` knows only what was asked for before
+    if own is None and model_type in CONFIG_MAPPING:  # its `get` knows only entries that were accessed before
         reader = CONFIG_MAPPING[model_type]
     if reader is not None:
         check_types(checkpoint.config, reader)
@@ -228,7 +228,7 @@ def _network(
     dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
     spread: dict[str, Any] = {}
     if device_map == "auto":
-        # What the files hold under other names than the network is written anew, for as long as the process lives.
+        # Tensors whose names in the files differ from the network's are rewritten, for the life of the process.
         spread["offload_folder"] = str(outputs.make_workplace(Path(tempfile.gettempdir()), "offload"))
         atexit.register(shutil.rmtree, spread["offload_folder"], ignore_errors=True)
         if device == "cpu":
@@ -250,10 +250,10 @@ def _network(
             f"make its tensors of those in the files ({type(error).__name__}). The checkpoint is damaged, or of "
             "another architecture."
         ) from error
-    # transformers' annotation knows the call without `output_loading_info` only.
+    # transformers' annotation covers only the call without `output_loading_info`.
     network, report = cast(tuple[PreTrainedModel, dict[str, set[Any]]], loaded)
     for kind in _PROBLEMS:
-        # Rotary frequencies are computed from the config; old checkpoints carry them all the same.
+        # Rotary frequencies are computed from the config; old checkpoints hold them anyway.
         _refuse_names(checkpoint, kind, {str(name) for name in report[kind] if "inv_freq" not in str(name)})
     return network.eval()
 
@@ -266,7 +266,7 @@ _PROBLEMS = {
 
 
 def _refuse_names(checkpoint: Checkpoint, kind: str, names: set[str]) -> None:
-    """Raises UserError, for a kind of problem, where there are names of tensors that have it."""
+    """Raise UserError for a kind of problem if any tensor names have it."""
     if names:
         more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         raise UserError(
@@ -292,7 +292,7 @@ def _assembled_network(
     dtype = {2: torch.bfloat16, 4: torch.float32, None: _STORED.get(checkpoints.main_dtype(checkpoint))}[width]
     with init_empty_weights(include_buffers=False):
         network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.IMPLEMENTATION)
-    network.tie_weights()  # which making it without memory has undone
+    network.tie_weights()  # creating it without memory untied them
     stored, wanted = tensors_of(checkpoint, network), names_in_files(checkpoint, network)
     require(stored, wanted)
     if checkpoint.architecture.encoder:
@@ -300,7 +300,7 @@ def _assembled_network(
         others = {name for name in stored if name not in known and not encoders.left_out(name)}
         _refuse_names(checkpoint, "unexpected_keys", others)
     if device != "meta":
-        # Buffers stay as they are: rotary frequencies in half precision would be others.
+        # Buffers keep their precision: rotary frequencies in half precision would differ.
         state = {name: stored[name].native().to(dtype or torch.float32) for name in wanted}
         network.load_state_dict(state, strict=False, assign=True)
         network.tie_weights()
@@ -350,7 +350,7 @@ def make_bidirectional(model: LoadedModel) -> None:
     if model.architecture.noise is not None:
         for module in model.blocks.modules():
             if hasattr(module, "is_causal"):
-                # torch has it that every attribute of a module is a tensor or a module.
+                # torch's types say that every attribute of a module is a tensor or a module.
                 module.is_causal = False  # type: ignore[assignment]
 
 

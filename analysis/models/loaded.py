@@ -31,7 +31,7 @@ from analysis.models.tokenizer import encode_prompt, uses_chat
 from analysis.models.weight_checks import check_logits
 from analysis.specs import ModelSpec
 
-# Their queries, output projection and MLP turn each position's states into that position's alone.
+# Their queries, output projection and MLP act on each position separately.
 _BLOCKS = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer, Starcoder2DecoderLayer)
 
 
@@ -52,7 +52,9 @@ def only_last_positions(network: nn.Module, count: int, queries: bool) -> Iterat
 
 
 def _restrict(module: nn.Module, count: int, hooks: ExitStack) -> None:
-    """Gives a module the last `count` positions of its input (B, S, F), and zeros for what it says of the others."""
+    """Feed a module only the last `count` positions of its input (B, S, F), and pad its output with zeros for the
+    others.
+    """
     missing = 0
 
     def shorten(module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
@@ -71,14 +73,14 @@ NEVER = 1e6  # taken from a logit, whose token then has no probability and a fin
 _ROUTER = "router"  # DiffusionGemma's, the only one that holds a Linear
 
 Projection = nn.Linear | Conv1D | ExpertMatrix
-"""What has one weight matrix: (out, in) in a Linear and for an expert, (in, out) in GPT-2's Conv1D."""
+"""Module with one weight matrix: (out, in) in a Linear and for an expert, (in, out) in GPT-2's Conv1D."""
 
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """What is known of a model before its weights are read: enough to refuse what cannot be done with it.
+    """Facts on a model before its weights are read: enough to refuse unsupported uses.
 
-    spec: as asked for. mask_token: None for autoregressive models, and for those whose noise is random tokens.
+    spec: as requested. mask_token: None for autoregressive models, and for those whose noise is random tokens.
     """
 
     spec: ModelSpec
@@ -123,15 +125,15 @@ class LoadedModel(OpenedModel):
 
     @cached_property
     def remembered(self) -> Remembered:
-        """Results of its forwards, by what was asked: kept as long as the model is in memory."""
+        """Cached results of its forwards, by question; kept as long as the model is in memory."""
         return Remembered()
 
     @property
     def device(self) -> torch.device:
-        """Where input tokens go."""
+        """Device for input tokens."""
         embedding = self.network.get_input_embeddings()
         device = embedding.get_parameter("weight").device
-        # What is offloaded lies nowhere, and is run where accelerate's hook brings it.
+        # Offloaded weights are on no device, and run where accelerate's hook moves them.
         hook = getattr(embedding, "_hf_hook", None)
         return torch.device(hook.execution_device) if device.type == "meta" and hook is not None else device
 
@@ -207,7 +209,7 @@ class LoadedModel(OpenedModel):
         return logits if keep is None else logits[:, -keep:]
 
     def _require_one_text(self) -> None:
-        """Raises UserError for a family that runs forwards over a noised canvas beside what its encoder has read."""
+        """Raise UserError for a family whose forwards run over a noised canvas beside its encoder's text."""
         if self.architecture.noise == "uniform":
             raise UserError(
                 f"{self.architecture.name} denoises a canvas of random tokens beside what its encoder has read. This "
@@ -215,7 +217,7 @@ class LoadedModel(OpenedModel):
             )
 
     def _placing(self, tokens: torch.Tensor, layout: Layout | None) -> dict[str, Any]:
-        """What queries see, (1, 1, S, S) bool, and positions; empty where the network's own class knows them."""
+        """Return the mask, (1, 1, S, S) bool, and positions; empty if the network's own class knows them."""
         if not self.architecture.by_blocks:
             return {}
         layout, length = layout or layout_of(self.architecture, 0), tokens.shape[1]

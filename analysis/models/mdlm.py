@@ -50,7 +50,7 @@ class MDLMConfig(FlatRope):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self.return_dict = True  # published as false, for another way of calling it
+        self.return_dict = True  # published as false, for another calling convention
 
     @property
     def intermediate_size(self) -> int:
@@ -83,7 +83,7 @@ class MDLM(Starcoder2ForCausalLM):
         for layer in self.model.layers:
             layer.mlp = TwoLayerMLP(config)
         self.lm_head = nn.Linear(config.hidden_dim, config.vocab_size)
-        self.init_weights()  # draws only what has just been made
+        self.init_weights()  # initializes only the new parameters
 
 
 class BD3LMConfig(MDLMConfig):

@@ -1,4 +1,4 @@
-"""What a model takes in memory, computed from the shapes in its files before anything is loaded. Imports no torch.
+"""Memory of a model, computed from the shapes in its files before anything is loaded. Imports no torch.
 
 weights     all elements of the files, in the precision they are run in; experts are among them, whichever are chosen
 cache       of a model that reads its prompt into one: keys and values of every layer, of as many tokens as it holds
@@ -28,12 +28,14 @@ class Need:
 
     @property
     def beside(self) -> int:
-        """What is needed beside the weights."""
+        """Bytes needed besides the weights."""
         return self.cache + self.logits
 
 
 def need_of(checkpoint: Checkpoint, spec: ModelSpec, tokens: int) -> Need:
-    """What a model takes with a text of so many tokens. Precision auto: that of the files, float32 on a CPU."""
+    """Return the memory of a model with a text of so many tokens. Precision auto: that of the files, float32 on a
+    CPU.
+    """
     stated = {"bfloat16": 2.0, "float32": 4.0}.get(spec.dtype) or (4.0 if spec.device == "cpu" else None)
     width = stated or bytes_of(main_dtype(checkpoint))
     shapes = stored_shapes(checkpoint)

@@ -62,7 +62,7 @@ class LLaDA2MoeConfig(FlatRope):
 class LLaDA2MoeModelLM(Glm4MoeForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
-    # No subclass of GLM's, whose fields it has by other names: its attribute map answers to GLM's.
+    # Not a subclass of GLM's, whose fields it renames: its attribute map answers to GLM's names.
     config: LLaDA2MoeConfig  # type: ignore[assignment]
 
 
@@ -179,13 +179,13 @@ class SDARMoeForCausalLM(Qwen3MoeForCausalLM):
 
 
 def choose_implementation(config: PreTrainedConfig) -> None:
-    """Runs experts one after the other where their widths are no multiple of what grouped products take, 16 bytes."""
+    """Run experts one by one if their widths are no multiple of the 16 bytes that grouped products need."""
     text = config.get_text_config()
     if text.hidden_size % 8 or text.moe_intermediate_size % 8:
         config._experts_implementation = "eager"
 
 
-# LLaDA2's published names as patterns, and the native ones, of tensors that are one in both.
+# LLaDA2's published names as patterns, and the native ones, of tensors that are the same in both.
 LLADA2_NAMES = (
     (r"^model\.word_embeddings\.", "model.embed_tokens."),
     (r"\.attention\.", ".self_attn."),
@@ -194,7 +194,7 @@ LLADA2_NAMES = (
     (r"\.self_attn\.key_layernorm\.", ".self_attn.k_norm."),
     (r"\.mlp\.gate\.expert_bias", ".mlp.gate.e_score_correction_bias"),
 )
-# Gate rows come first in the native tensor, then those of up.
+# In the native tensor, gate rows precede up rows.
 EXPERTS: list[WeightConverter | WeightRenaming] = [
     WeightConverter(
         ["mlp.experts.*.gate_proj.weight", "mlp.experts.*.up_proj.weight"],
@@ -215,4 +215,4 @@ CONVERSIONS: dict[str, list[WeightConverter | WeightRenaming]] = {
     LLaDAMoEModelLM.__name__: EXPERTS,
     SDARMoeForCausalLM.__name__: EXPERTS,
 }
-"""How the files of each class become the native tensors, by its name."""
+"""Conversions of each class's files to native tensors, by its name."""

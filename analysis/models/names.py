@@ -5,7 +5,7 @@ import re
 from analysis.models import blockwise, encoders, llada, mdlm, mixtures
 from analysis.models.families import Architecture
 
-# By class: how the authors' parameter names become native ones. Other families use the native names.
+# Conversions of the authors' parameter names to native ones, by class. Other families use the native names.
 _NAMES = {
     llada.LLaDAModelLM.__name__: llada.NAMES,
     llada.MMadaModelLM.__name__: llada.NAMES,

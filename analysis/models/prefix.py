@@ -31,7 +31,7 @@ class HeldKeys:
 
     @property
     def whole(self) -> list[int]:
-        """How many positions each layer would hold if none had been dropped."""
+        """Number of positions each layer would hold if none had been dropped."""
         return [self.read] * len(self.positions)
 
     def with_those(self, first: int, end: int) -> list[np.ndarray]:
@@ -95,7 +95,7 @@ class PrefixCache(HeldKeys):
             self._before = logits[:, -1:]
             self._hold(tokens.shape[1])
             return logits
-        self._kept.crop(first - tokens.shape[1])  # less than nothing: so many of the last ones go
+        self._kept.crop(first - tokens.shape[1])  # negative: drops that many of the last ones
         if not shift:
             return logits
         return torch.cat([logits[:, :1] if self._before is None else self._before, logits[:, :-1]], dim=1)
@@ -103,7 +103,7 @@ class PrefixCache(HeldKeys):
     def _run(self, tokens: torch.Tensor, first: int, end: int, layout: Layout, **options: Any) -> torch.Tensor:
         """Logits of the tokens from `first` to `end`, over those kept; theirs are kept from then on."""
         model, network = self.model, self.model.network
-        dropped = first - self._kept.get_seq_length()  # all see all of what is kept, so any columns may go
+        dropped = first - self._kept.get_seq_length()  # all queries see all kept keys, so any columns may be dropped
         options = {name: value for name, value in options.items() if value is not None}
         logits: torch.Tensor = network(
             input_ids=tokens[:, first:end].to(model.device),
@@ -123,5 +123,5 @@ def kept_at(index: np.ndarray, *held: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def cache_argument(network: torch.nn.Module) -> str:
-    """What its class calls the keys and values kept; transformers renames it."""
+    """Return the class's name for the argument with kept keys and values; transformers renames it."""
     return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"

@@ -1,4 +1,4 @@
-"""What the projections of a block are called: q_proj … down_proj, and of each expert where there are some. No torch."""
+"""Names of a block's projections: q_proj … down_proj, and of each expert if there are some. No torch."""
 
 import re
 
@@ -68,7 +68,7 @@ def of_any_expert(name: str) -> str:
 
 
 def kind_of(name: str) -> str:
-    """What a projection is called whichever expert it belongs to: q_proj, shared_experts.up_proj, experts.up_proj."""
+    """Return a projection's name without its expert: q_proj, shared_experts.up_proj, experts.up_proj."""
     *path, last = of_any_expert(name).split(".")
     return f"{path[-1]}.{last}" if path and path[-1] in _SETS else last
 

@@ -1,6 +1,6 @@
-"""What a model's tokenizer makes of a prompt, before any model is loaded: its length, and words it does not know.
+"""Tokenization of a prompt before any model is loaded: its length, and words the tokenizer does not know.
 
-Reads tokenizer.json alone, with the tokenizers library. Imports no torch.
+Reads only tokenizer.json, with the tokenizers library. Imports no torch.
 """
 
 import re
@@ -17,7 +17,7 @@ _SPACE = "▁"  # before a word, in vocabularies of SentencePiece
 
 
 def prompt_tokens(checkpoint: Checkpoint, prompt: str) -> int | None:
-    """How many tokens a prompt takes, a chat template not counted; None where no tokenizer.json can be read."""
+    """Return the number of tokens of a prompt without its chat template; None if no tokenizer.json can be read."""
     tokenizer = _of(checkpoint)
     if tokenizer is None or not _is_text(prompt):
         return None
@@ -43,7 +43,7 @@ def unknown_words(checkpoint: Checkpoint, prompt: str) -> dict[str, str]:
 
 
 def _is_text(prompt: str) -> bool:
-    """Whether it can be encoded: it may hold half a surrogate pair."""
+    """Return True if it can be encoded: it may hold half a surrogate pair."""
     try:
         prompt.encode()
     except UnicodeEncodeError:

@@ -14,7 +14,7 @@ from cache.sizes import gigabytes
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
 
-LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # a load may take so long, and a second more for so many bytes of weights
+LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # time limit of a load: seconds, plus one second per so many bytes of weights
 
 _resident: "LoadedModel | None" = None
 _beside: "LoadedModel | None" = None
@@ -60,8 +60,7 @@ def loaded(
     release: Callable[[], None] = lambda: None,
     check: "Callable[[OpenedModel], None]" = lambda opened: None,
 ) -> "LoadedModel":
-    """Loads a model within a time that goes by its size; downloading it takes what it takes. held, release, check: see
-    `load`.
+    """Load a model within a time limit by its size; downloads have no limit. held, release, check: see `load`.
 
     Raises UserError for every kind of bad input.
     """
@@ -81,17 +80,17 @@ def loaded(
 
 
 def is_resident(spec: ModelSpec) -> bool:
-    """Whether the model of `spec` is held, unchanged on disk since."""
+    """Return True if the model of `spec` is held and unchanged on disk."""
     return _resident is not None and _resident.spec == spec and _unchanged(_resident)
 
 
 def resident_spec() -> ModelSpec | None:
-    """Which model is held."""
+    """Return the spec of the model held, if any."""
     return None if _resident is None else _resident.spec
 
 
 def release_resident() -> None:
-    """Frees the memory of the model held, if any."""
+    """Free the memory of the model held, if any."""
     global _resident
     if _resident is None:
         return

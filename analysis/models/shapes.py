@@ -18,10 +18,11 @@ from analysis.models.load import config_of, register
 def parameter_shapes(
     checkpoint: Checkpoint, config: Mapping[str, Any], every_name: bool = False
 ) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters by their native names, as the class that runs `checkpoint` makes them by this config.
+    """Return the shapes of all parameters by native name, as the class that runs `checkpoint` makes them from this
+    config.
 
-    every_name: a parameter that modules share stands under the name that it has in each of them. Raises UserError for a
-    config that the class refuses.
+    every_name: list a shared parameter under its name in each module. Raises UserError for a config that the class
+    refuses.
     """
     register()
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:

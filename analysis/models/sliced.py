@@ -34,7 +34,7 @@ class SlicedMLPs(PreTrainedModel):
             narrow = copy.copy(config)
             narrow.intermediate_size = width
             block.mlp = type(block.mlp)(narrow)
-        self.init_weights()  # draws only what has just been made
+        self.init_weights()  # initializes only the new parameters
 
 
 class AnyHeads:

@@ -1,4 +1,4 @@
-"""Where a tensor of a checkpoint lies in its files, and how it becomes that of the running model."""
+"""Location of a checkpoint's tensor in its files, and its conversion to that of the running model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,9 @@ from safetensors import safe_open
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies. rows: of one that a file holds together with others; own_name: what it would be called there
-    by itself. expert: whose matrix it is, of a tensor that holds all experts. gain: by which its rows are multiplied in
-    the running model, (out,) float32. made: the running model's tensor itself, where no file holds it.
+    """Location of a tensor. rows: its rows in a tensor that a file holds together with others; own_name: its name there
+    by itself. expert: whose matrix it is, in a tensor that holds all experts. gain: factors of its rows in the running
+    model, (out,) float32. made: the running model's tensor itself, if no file holds it.
     """
 
     file: Path
@@ -39,7 +39,7 @@ class StoredTensor:
         return read if self.gain is None else read.float() * self._by_row(read)
 
     def as_stored(self, native: torch.Tensor) -> torch.Tensor:
-        """What a tensor of the running model is in its file; rows whose gain is 0 cannot be told and become 0."""
+        """Convert a tensor of the running model to that of its file; rows whose gain is 0 are unknown and become 0."""
         if self.gain is None:
             return native
         gain = self._by_row(native)

@@ -44,7 +44,7 @@ def skeleton(spec: ModelSpec, check: Callable[[OpenedModel], None] = lambda open
     paired = model.architecture.noise == "uniform"
     if paired:
         attach_readers(network)
-        apart.append(f"{ENCODER}.")  # has no weights of its own that text passes, but for buffers of its layers
+        apart.append(f"{ENCODER}.")  # text passes no weights of its own, only buffers of its layers
     head = network.get_output_embeddings()
     for name, module in network.named_modules():
         if f"{name}.".startswith(tuple(apart)) or module is head:

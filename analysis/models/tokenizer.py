@@ -24,7 +24,7 @@ def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreT
     ):
         if not any((folder / name).is_file() for name in VOCABULARY_FILES):
             return None
-        # Dream's own class is remote code; its vocabulary is Qwen2's and gives identical ids there.
+        # Dream's own class is remote code; its vocabulary is Qwen2's, whose class gives identical ids.
         if _class_name(folder) == "DreamTokenizer":
             return Qwen2Tokenizer.from_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
@@ -53,7 +53,7 @@ def tokenizer_of(checkpoint: Checkpoint, config: PreTrainedConfig) -> PreTrained
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> None:
-    """Raises UserError for a tokenizer with ids that the model's embedding has no row for."""
+    """Raise UserError for a tokenizer with ids that the model's embedding has no row for."""
     entries, rows = max(tokenizer.get_vocab().values(), default=-1) + 1, checkpoint.geometry.vocabulary
     if entries > rows:
         raise UserError(
@@ -72,7 +72,7 @@ def _class_name(folder: Path) -> str:
 
 @contextmanager
 def _one_sentence(what: str, hint: str) -> Iterator[None]:
-    """Turns whatever a model's own files make a library raise into a UserError that begins with `what`."""
+    """Turn any error that a model's own files cause in a library into a UserError that begins with `what`."""
     try:
         yield
     except UserError:
@@ -106,7 +106,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -
 
 
 def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_template: str) -> bool:
-    """Whether prompts are wrapped as a user's turn: on, off, or auto, which does so for instruct models."""
+    """Return True if prompts are wrapped as a user's turn: on, off, or auto, which does so for instruct models."""
     if chat_template != "auto":
         return chat_template == "on"
     known = entry(source)
@@ -118,9 +118,9 @@ def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_templ
 def chat_text(
     tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
-    """Turns of user and assistant as the model was tuned on them. Raises UserError without a template that works.
+    """Format turns of user and assistant as the model was tuned on them. Raises UserError without a working template.
 
-    Without a generation prompt the last turn is left open, to be continued. A system turn is dropped where the template
+    Without a generation prompt the last turn is left open, to be continued. A system turn is dropped if the template
     has none.
     """
     if not getattr(tokenizer, "chat_template", None):

@@ -1,4 +1,4 @@
-"""Whether weights belong to their config, and whether numbers are numbers: checked before anyone measures anything."""
+"""Checks made before any measurement: that weights belong to their config, and that numbers are finite."""
 
 from collections.abc import Iterable
 from math import prod
@@ -17,10 +17,10 @@ from analysis.models.weight_files import same_tensor
 
 
 def check_fits(checkpoint: Checkpoint, config: Any) -> None:
-    """Compares config and files before any memory is taken: the model is built without weights and counted.
+    """Compare config and files before any memory is taken: the model is built without weights and counted.
 
-    Raises UserError where the config's sizes differ, the class that runs is not the one named in the config, or the
-    model has more parameters than the files hold.
+    Raises UserError if the config's sizes differ, the class that runs is not the one named in the config, or the model
+    has more parameters than the files hold.
     """
     name, layers = checkpoint.architecture.name, getattr(config, "num_hidden_layers", checkpoint.geometry.layers)
     if layers != checkpoint.geometry.layers:
@@ -59,7 +59,7 @@ _Shapes = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def _check_shapes(checkpoint: Checkpoint, network: nn.Module, shapes: _Shapes) -> None:
-    """Raises UserError for the first tensor of another shape than the config asks for, naming field and both shapes."""
+    """Raise UserError for the first tensor whose shape differs from the config's, naming field and both shapes."""
     asked = {name: tuple(weight.shape) for name, weight in network.named_parameters(remove_duplicate=False)}
     for name, (_, shape) in shapes.items():
         native = native_name(checkpoint.architecture, name)
@@ -113,8 +113,8 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def _check_ties(checkpoint: Checkpoint, network: nn.Module, shapes: _Shapes) -> None:
-    """Raises UserError where two tensors differ in the files that are one by the config, as an embedding and its head:
-    the class they were written for reads one of them, and nothing says which was meant.
+    """Raise UserError if tensors that the config ties, such as an embedding and its head, differ in the files: the
+    class they were written for reads one of them, and nothing says which was meant.
     """
     groups: dict[int, set[str]] = {}
     for name, weight in network.named_parameters(remove_duplicate=False):
@@ -140,9 +140,9 @@ _TYING = ("tie_word_embeddings", "weight_tying")
 
 @torch.no_grad()
 def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], where: str) -> None:
-    """Raises UserError naming the first of these tensors that holds NaN or infinity. Those without memory are left out.
+    """Raise UserError naming the first of these tensors that holds NaN or infinity. Those without memory are skipped.
 
-    where: what they belong to, as it is called in the message.
+    where: their origin, as named in the message.
     """
     for name, tensor in tensors:
         if not tensor.is_meta and tensor.is_floating_point() and not is_finite(tensor):
@@ -153,9 +153,9 @@ def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], where: str) -> Non
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether a floating-point tensor holds neither NaN nor infinity.
+    """Return True if a floating-point tensor holds neither NaN nor infinity.
 
-    Its sum tells, as fast as memory is read and without a copy; only a sum that overflows takes a second look.
+    Its sum shows this at memory speed and without a copy; only a sum that overflows takes a second look.
     """
     if bool(torch.isfinite(tensor.sum())):
         return True
@@ -163,7 +163,7 @@ def is_finite(tensor: torch.Tensor) -> bool:
 
 
 def check_logits(logits: torch.Tensor, dtype: str) -> None:
-    """Raises UserError for predictions with NaN or infinity. Minus infinity is an answer: a token that is ruled out."""
+    """Raise UserError for predictions with NaN or infinity. Minus infinity is valid: a token that is ruled out."""
     if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits.amax())):
         raise UserError(
             f"The model's predictions are not finite (NaN or infinite) in {dtype}: its numbers overflow, or its "
@@ -172,6 +172,6 @@ def check_logits(logits: torch.Tensor, dtype: str) -> None:
 
 
 def state(network: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    """Parameters and buffers by name."""
+    """Yield parameters and buffers by name."""
     yield from network.named_parameters()
     yield from network.named_buffers()

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from analysis.errors import UserError, damage
 
-# A hundred thousand tensors take about as much; the format itself allows a hundred megabytes.
+# About a hundred thousand tensors; the format itself allows a hundred megabytes.
 HEADER_LIMIT = 16 * 2**20  # bytes
 _BITS = {
     "BOOL": 8,
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        """How many bytes of the file it takes."""
+        """Number of bytes it takes in the file."""
         return math.prod(self.shape) * _BITS[self.dtype] // 8
 
 
@@ -88,7 +88,7 @@ def _read(path: Path, changed: int, size: int) -> tuple[dict[str, Entry], dict[s
 
 
 def same_tensor(files: Iterable[Path], first: str, second: str, piece: int = 2**24) -> bool:
-    """Whether two tensors of a checkpoint hold the same bytes; read piece by piece, up to the first that differ.
+    """Return True if two tensors of a checkpoint hold the same bytes, reading up to the first piece that differs.
 
     Raises UserError for a file that cannot be read.
     """
@@ -114,12 +114,12 @@ def bytes_of(dtype: str) -> float:
 
 
 def is_float(dtype: str) -> bool:
-    """Whether weights of this dtype are numbers as they stand."""
+    """Return True if weights of this dtype are plain numbers."""
     return dtype in _FLOATS
 
 
 def count_blocks(names: Iterable[str]) -> int:
-    """How many transformer blocks these tensor names tell of: the longest numbered list among them."""
+    """Return the number of transformer blocks in these tensor names: the longest numbered list among them."""
     lists: dict[str, set[int]] = {}
     for name in names:
         numbered = _NUMBERED.search(name)

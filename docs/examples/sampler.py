@@ -15,7 +15,7 @@ from analysis.specs import LLaDASampling, ModelSpec
 def leftmost_steps(
     predict: Predict, prompt: torch.Tensor, sampling: LLaDASampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
-    """Decides one token a step, from left to right, the most probable one."""
+    """Decide one token per step, from left to right, the most probable one."""
     masks = torch.full((len(prompt), sampling.gen_length), mask_token)
     tokens = torch.cat([prompt, masks], dim=1)
     given, open_block = tokens != mask_token, (prompt.shape[1], tokens.shape[1])

@@ -144,7 +144,7 @@ def _picture(
         figures.Picture("second", b),
         figures.Picture("second − first", compare.block_difference(a, b), signed=True),
     ]
-    # Within a block what one prunes more here and less there cancels out; what differs does not.
+    # Within a block, differences in sparsity cancel out; differing weights do not.
     shown += [] if height == width == 1 else [figures.Picture("decided differently", differ)]
     return figures.pictures(shown, height, width)
 

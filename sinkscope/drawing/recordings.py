@@ -20,7 +20,7 @@ from sinkscope.drawing.rows import Drawn, chosen
 
 Beside = Mapping[str, Trajectory] | None
 """Other recordings by what to call them."""
-_MOST_NAMED = 20_000  # positions and steps up to which every point carries its name
+_MOST_NAMED = 20_000  # positions times steps up to which every point has a label
 
 
 def together(recording: Trajectory, beside: Beside, alone: str = "this recording") -> dict[str, Trajectory]:
