@@ -1,4 +1,4 @@
-"""Claims tested on a model: the engine asks for the recordings, measurements and prunings that they are told from."""
+"""Claims tested on a model: the engine submits the recordings, measurements and prunings that decide them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -43,7 +43,7 @@ class CostEstimate:
 
 
 def nothing_swept(workers: int) -> CostEstimate:
-    """The cost_estimate where no sweep is asked for."""
+    """Return the cost estimate of no sweep."""
     return CostEstimate(0, 0, workers, 0.0, None, 0, (), ())
 
 
@@ -121,8 +121,9 @@ def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, list[float]]:
 
 
 def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> float | None:
-    """Return what answering took a model and its pruned copies, for as many items as are asked: measured, else scaled
-    from other numbers of items; None where neither was done."""
+    """Return the seconds to evaluate a model and its pruned copies on the requested number of items: measured, else
+    scaled from other numbers of items; None if neither is available.
+    """
     wanted, took, scaled = _question(evaluation), [], []
     for job in jobs:
         if job.state != "done" or not job.started or not job.finished:
@@ -187,7 +188,7 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
 
 
 def added(cost_estimate: CostEstimate) -> str:
-    """Return what is left of a sweep in a short sentence."""
+    """Return the remaining cost of a sweep in a short sentence."""
     if not cost_estimate.points:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds

@@ -65,7 +65,7 @@ def _watch(worker: Any) -> None:
     from distributed import Status, WorkerPlugin
 
     class Departure(WorkerPlugin):
-        """Torn down first when a worker closes, while its connection still stands."""
+        """Plugin that is torn down first when a worker closes, while its connection is still open."""
 
         async def teardown(self, worker: Any) -> None:
             _leave()

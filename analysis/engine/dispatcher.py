@@ -1,7 +1,7 @@
-"""Hands jobs to workers, one per device, in a thread that hands out and watches; `Intake` takes in what they leave.
+"""Dispatch of jobs to workers, one per device, in a thread that hands out and watches; `Intake` stores their results.
 
-A job's entry travels by value, so that a worker without SinkScope can say so. A short job that needs the model which a
-long job holds runs between that job's steps, and nothing that happens to it touches the long job.
+A job's entry is pickled by value, so that a worker without SinkScope can report that. A short job that needs the model
+of a long job runs between that job's steps, and nothing that happens to it affects the long job.
 """
 
 import logging
@@ -132,7 +132,7 @@ class Dispatcher(Intake):
         return in_turn(records, self._running.values(), self._served)
 
     def unfit(self) -> list[str]:
-        """Return what keeps connected workers from running jobs."""
+        """Return the reasons why connected workers cannot run jobs."""
         places = self.cluster.known if self.cluster is not None else {}
         return [f"{places[address].device}: {why}" for address, why in self._unfit.items() if address in places]
 
@@ -454,8 +454,9 @@ class Dispatcher(Intake):
             self._give_up(cluster, run, run.overdue, by_itself=True)
 
     def _give_up(self, cluster: Cluster, run: Running, why: str, by_itself: bool) -> None:
-        """End a worker that hangs. A long job that had begun fails at once where it hung by itself; others are tried
-        again when it is gone."""
+        """End a hanging worker. A long job that had begun and hung by itself fails at once; others are retried once the
+        worker is gone.
+        """
         run.ended_for, run.killed = why, True
         cluster.kill(run.place.address)
         if by_itself and run.heard and not run.between:

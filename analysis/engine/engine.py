@@ -63,14 +63,13 @@ _ABANDONED = 86400  # seconds after which files in `incoming` without a known jo
 
 
 class Engine(StoredJobs):
-    """One queue, and its workers, started at the first job. Methods are safe to call from any thread.
+    """One queue and its workers, which are started at the first job. Methods are safe to call from any thread.
 
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
-    local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
-    before it left. who: the visitor in whose name the calling thread asks (`permissions`); without it, the owner of the
-    machine. serves: whether it is the one server of the store. authorizer: who asks, and what they
-    may do. Raises UserError for an environment variable or an address that cannot be used, and StoreError where another
-    server has the store.
+    local workers, see `cluster.start_local`. alone: run only new jobs, without resuming those of an earlier engine.
+    who: returns the calling thread's visitor (`permissions`); by default the owner of the machine. serves: become the
+    one server of the store. authorizer: checks permissions. Raises UserError for an unusable environment variable or
+    address, and StoreError if another server uses the store.
     """
 
     def __init__(
@@ -374,11 +373,11 @@ class Engine(StoredJobs):
         return foresee(self, self._sweeps, spec)
 
     def sweep_points(self, record: JobRecord) -> list[Point]:
-        """Every point of a sweep and where it stands, in the order of its grid."""
+        """Return every point of a sweep and its state, in grid order."""
         return self._sweeps.points(record)
 
     def parts(self, record: JobRecord) -> list[Part]:
-        """Every part of a study or of a run of the claims and where it stands, in order."""
+        """Return every part of a study or of a run of the claims and its state, in order."""
         return self._parted[record.kind].parts(record)
 
     def finish_early(self, job_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Takes in what jobs left, each in a thread of its own, as that may be much or come from a worker that has died."""
+"""Intake of results, each in its own thread, since they may be large or their worker may have died."""
 
 import contextlib
 import shutil
@@ -17,7 +17,7 @@ from analysis.engine.worker import reason
 
 
 class Intake:
-    """The jobs that wait and run, and what happens to one that ends."""
+    """Queued and running jobs, and the handling of ends."""
 
     def __init__(self, job_store: JobStore) -> None:
         self.job_store, self.store = job_store, job_store.store
@@ -97,7 +97,7 @@ class Intake:
         return outcome
 
     def _after_death(self, cluster: Cluster, run: Running) -> None:
-        """The worker is gone, or about to go: its job is tried again, elsewhere where there is an other worker."""
+        """Retry the job of a worker that is gone or about to go, elsewhere if possible."""
         address, device = run.place.address, run.place.device
         with self._changed:
             cluster.without(address)
@@ -117,14 +117,14 @@ class Intake:
                 self._end(run, "failed", reason=verdict(record, loss) or why, losses=tried.losses)
 
     def _try_again(self, record: JobRecord, loss: Loss) -> bool:
-        """Back to the head of the queue with a job that ended with its worker. False for one that is given up."""
+        """Put a job that ended with its worker at the head of the queue. Return False if it is given up."""
         if verdict(record, loss):
             return False
         self._queue_again(record, losses=(*record.losses, loss))
         return True
 
     def _queue_again(self, record: JobRecord, **changes: Any) -> None:
-        """Back to the head of the queue, unless it was cancelled."""
+        """Put a job at the head of the queue, unless cancelled."""
         with self._changed:
             fresh = {"state": "queued", "started": None, "device": "", "worker": "", "between": "", "run": ""}
             run = self._running.get(record.id)

@@ -28,10 +28,10 @@ class _Live:
 
 
 class JobStore:
-    """Records, progress and logs. Read the store once; this process is the one that writes them. Safe across threads.
+    """Records, progress and logs, read from the store once and written only by this process. Safe across threads.
 
-    presence: what is seen of the other programs at the store. changed: notified whenever a record changes. unwritable:
-    why the store could not be written, or nothing. unread: how many records are there that this version cannot read.
+    presence: view of the other programs at the store. changed: notified whenever a record changes. unwritable: why the
+    store could not be written, or "". unread: number of records that this version cannot read.
     """
 
     def __init__(self, store: Store, presence: Presence) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that end with their worker: which are tried again, where, and what is said of it."""
+"""Jobs that end with their worker: which are retried, where, and with what message."""
 
 from collections.abc import Mapping, Sequence
 

@@ -28,12 +28,12 @@ ROLES = {
     "guest": "demonstration",
     "nobody": "",
 }
-"""By name, the column of the table; the last is let into none."""
+"""Column of the table by role; the last is admitted nowhere."""
 LOOKS_ONLY = "You may look at this server, and start or change nothing. Ask whoever runs it for the role 'run'."
 NOT_IN = "You are not logged in to this server. Log in first."
 NOT_YOURS = "Another visitor asked for this. Only what you alone asked for can be stopped or removed by you."
 TEXTS = ("prompt", "own_prompts", "own_keys", "prompts", "keys", "tokens")
-"""Fields of specs that hold what a visitor wrote."""
+"""Fields of specs with text written by a visitor."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ PERMISSIONS: dict[str, Permission] = {
 
 
 def table() -> str:
-    """The table as docs/security.md shows it."""
+    """Return the table for docs/security.md."""
     shown = [role for role in ROLES if role != "nobody"]
     rows = [f"| who may | {' | '.join(ROLES[role] for role in shown)} |", "| --- " * (len(shown) + 1) + "|"]
     rows += [f"| {row.what} | {' | '.join(row.of(role) for role in shown)} |" for row in PERMISSIONS.values()]
@@ -316,7 +316,7 @@ class Authorizer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The visitor as the records of jobs keep it: a name, or nothing where all are one."""
+        """The visitor as stored in job records: a name, or nothing if all are one."""
         name = self.visitor.name
         return (name,) if name else ()
 
@@ -325,8 +325,9 @@ class Authorizer:
         return may(self.visitor, action)
 
     def demand(self, action: str, record: JobRecord | None = None) -> None:
-        """Asked before anything that is stored is changed. record: the job that it is done to. Raises UserError for a
-        visitor who may not."""
+        """Raise UserError unless the visitor may do this. Called before any stored thing is changed. record: the job it
+        is done to.
+        """
         demand(self.visitor, action, record)
 
     def check_job(self, kind: str, spec: Spec, visitor: Visitor | None = None) -> None:
@@ -370,7 +371,7 @@ class Authorizer:
         return sum(self._store.result_bytes(key) for key in keys)
 
     def lists(self, record: JobRecord) -> bool:
-        """Return whether a job stands in the visitor's lists."""
+        """Return True if the visitor's lists show a job."""
         return is_listed(record, self.visitor)
 
     def may_leave(self, record: JobRecord | None) -> bool:
@@ -378,5 +379,5 @@ class Authorizer:
         return self.may("cancel") and (not self.visitor.name or record is None or self.visitor.name in record.visitors)
 
     def is_theirs_alone(self, record: JobRecord) -> bool:
-        """Return whether nobody but the visitor has asked for a job."""
+        """Return True if only the visitor has asked for a job."""
         return not self.visitor.name or record.visitors == (self.visitor.name,)

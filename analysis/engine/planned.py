@@ -179,7 +179,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
                     self._job_store.changed.wait(_TICK)
 
     def _running(self, job_id: str) -> JobRecord | None:
-        """The record of one that is worked off; None, and it is forgotten, where it has ended."""
+        """Return the record of a job in progress; if it has ended, forget it and return None."""
         return None if self._forget_ended(job_id) else self._job_store.job(job_id)
 
     def _forget_ended(self, job_id: str) -> bool:
@@ -216,7 +216,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
 
 
 def children(record: JobRecord) -> dict[str, str]:
-    """Job ids of a planned job by what they are for."""
+    """Return the job ids of a planned job's children, by name."""
     named: dict[str, str] = record.summary.get("children", {})
     return named
 

@@ -1,6 +1,6 @@
-"""Planned jobs made of parts, each of which asks for jobs with names of their own.
+"""Planned jobs made of parts, each of which submits its own named jobs.
 
-A part that fails leaves the others to go on.
+If a part fails, the others go on.
 """
 
 from abc import abstractmethod
@@ -18,7 +18,7 @@ PartsSpec = TypeVar("PartsSpec", bound=JobSpec)
 
 @dataclass(frozen=True)
 class Child:
-    """A job that a part asks for. name: in the record of what asks for it; title: for people."""
+    """A job submitted by a part. name: key in the record of the planned job; title: for people."""
 
     name: str
     kind: str
@@ -33,9 +33,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Part:
-    """A part: its children so far, by name, and where it stands. reason: why it failed, or in what it departs from what
-    is asked.
-    """
+    """A part: its children so far, by name, and its state. reason: why it failed, or its departure from the request."""
 
     name: str
     jobs: Mapping[str, JobRecord]
@@ -44,18 +42,18 @@ class Part:
 
 
 class PartPlanner(Planner[PartsSpec, PartsSpec]):
-    """Works off the planned jobs of one kind, part by part."""
+    """Runner of the planned jobs of one kind, part by part."""
 
     @abstractmethod
     def parts_of(self, spec: PartsSpec) -> dict[str, list[Child]]:
         """Return the children by part, in order. Raises UserError for a bad model source."""
 
     def departures(self, spec: PartsSpec, part: str) -> str:
-        """In what a part departs from what is asked, and why; nothing where it does not."""
+        """Return how and why a part departs from the request; "" if it does not."""
         return ""
 
     def parts(self, record: JobRecord) -> list[Part]:
-        """Every part and where it stands, in order."""
+        """Return every part and its state, in order."""
         spec, parts = record.parameters(self.spec), []
         for name, wanted in self.parts_of(spec).items():
             jobs = {child.name: job for child in wanted if (job := self._child(record, child.name)) is not None}

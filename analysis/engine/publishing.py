@@ -41,8 +41,8 @@ class Upload:
 def planned_upload(source: Path, repository: str, engine: Engine | None = None) -> Upload:
     """Return the upload planned for a pruned folder, a recording, or a folder of results.
 
-    engine: finds the accuracies measured for a pruned folder; None leaves them out. Raises UserError for what SinkScope
-    did not write, and for a name that cannot be a repository of the hub.
+    engine: finds the accuracies measured for a pruned folder; None leaves them out. Raises UserError for files that
+    SinkScope did not write, and for an invalid repository name.
     """
     if not REPOSITORY.fullmatch(repository):
         raise UserError(
@@ -70,8 +70,8 @@ def planned_upload(source: Path, repository: str, engine: Engine | None = None) 
 
 
 def upload(plan: Upload, private: bool = True) -> str:
-    """Create the repository where there is none, upload in one commit, and return the address. The token is the
-    environment's (HF_TOKEN, or a log-in with `hf auth login`). Raises UserError where the hub refuses.
+    """Create the repository if need be, upload in one commit, and return the address. The token is the environment's
+    (HF_TOKEN, or a log-in with `hf auth login`). Raises UserError if the hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
@@ -154,7 +154,7 @@ def _tasks(run: Run) -> list[MeasuredTask]:
 
 
 def _is_ours(files: Mapping[str, Path]) -> bool:
-    """Return whether a folder of results is a sweep, a study, a set or an export, by the file that names it."""
+    """Return True if a folder holds a sweep, a study, a set or an export, by its identifying file."""
     if "dictionary.csv" in files:
         return True
     named = [_content(files[name]) for name in ("sweep.json", "study.json") if name in files]

@@ -17,8 +17,9 @@ ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
 class Loss(BaseModel):
-    """A try of a job that ended with its worker. worker: its name for people. time: seconds since the epoch. why: one
-    sentence. handed_back: the worker said so before its end, which counts as no try."""
+    """A try of a job that ended with its worker. worker: its display name. time: seconds since the epoch. why: one
+    sentence. handed_back: the worker announced its end, so the try does not count.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,8 +83,8 @@ class JobRecord(BaseModel):
     @overload
     def parameters(self, spec: type[SpecType]) -> SpecType: ...
     def parameters(self, spec: type[Spec] = JobSpec) -> Spec:
-        """The spec, as submitted. spec: what it must be. Raises TypeError where the job is asked with another, and
-        ValidationError where its parameters have changed since.
+        """Return the spec as submitted. spec: its expected class. Raises TypeError if the job has another, and
+        ValidationError if its parameters have changed since.
         """
         kind = JOBS[self.kind].spec
         if not issubclass(kind, spec):
@@ -91,7 +92,7 @@ class JobRecord(BaseModel):
         return kind.model_validate(self.spec)
 
     def summary_as(self, summary: type[Details]) -> Details:
-        """The summary with the types of its fields. Raises TypeError where the job's summaries are others."""
+        """Return the summary with typed fields. Raises TypeError if the job's summaries are of another type."""
         kind = JOBS[self.kind].summary
         if kind is not summary:
             raise TypeError(f"The job '{self.kind}' says a {kind.__name__}, not a {summary.__name__}.")
@@ -99,8 +100,9 @@ class JobRecord(BaseModel):
 
 
 class Progress(BaseModel):
-    """The latest word from a job. rate: steps a second; left: seconds to go; both None until known. details: partial
-    results, each as last told."""
+    """Latest progress of a job. rate: steps per second; left: seconds to go; both None until known. details: latest
+    partial results.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -112,7 +114,7 @@ class Progress(BaseModel):
     left: float | None = None
 
     def details_as(self, partial: type[Details]) -> Details:
-        """The partial results with the types of their fields: those that the job's row in `JOBS` names."""
+        """Return the partial results with typed fields: those named by the job's row in `JOBS`."""
         return cast(Details, self.details)
 
 
@@ -126,7 +128,7 @@ class LogLine(BaseModel):
 
 
 def read_record(fields: dict[str, Any] | None) -> JobRecord | None:
-    """A stored record, or None for one that is none, or of a kind this version does not know."""
+    """Return a stored record; None if it is invalid or of a kind unknown to this version."""
     try:
         record = JobRecord.model_validate(fields) if fields else None
     except ValueError:

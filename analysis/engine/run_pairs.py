@@ -38,9 +38,9 @@ class RunPair(NamedTuple):
 
 
 def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> list[list[RunPair]]:
-    """Return the pairs of each setting by seed: those of the asked settings first, then those with the newest run.
+    """Return the pairs of each setting by seed: those of the requested settings first, then those with the newest run.
 
-    runs: newest first; of two that were pruned alike the newer one counts. Only runs of one precision make a pair.
+    runs: newest first; of two pruned alike the newer one counts. Only runs of the same precision form a pair.
     """
     known: dict[tuple[str, str, int], tuple[Run, PruneSpec]] = {}
     for run in runs:
@@ -62,8 +62,9 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
 
 
 def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
-    """Return the runs that were pruned as one of the asked prunings is, calibration seed included, newest first; those
-    with a sink discount before the others. runs: newest first."""
+    """Return the runs pruned as one of the requested prunings, calibration seed included, newest first; those with a
+    sink discount before the others. runs: newest first.
+    """
     wanted = {(_setting(spec.model.source, spec), spec.calibration.seed) for spec in asked}
     found = []
     for run in runs:
@@ -77,7 +78,7 @@ def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
 
 
 def setting_title(pair: RunPair, method: bool) -> str:
-    """Return what pairs that differ in their calibration seed alone are called. method: whether with their method."""
+    """Return the title of pairs that differ only in their calibration seed. method: include the method."""
     return title_of(pair.spec, method)
 
 
@@ -88,7 +89,7 @@ def title_of(spec: PruneSpec, method: bool) -> str:
 
 
 def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:
-    """Return whether a pair has one of the asked settings, with whatever calibration seed."""
+    """Return True if a pair has one of the requested settings, with any calibration seed."""
     return _setting(pair.run.model, pair.spec) in {_setting(spec.model.source, spec) for spec in asked}
 
 
@@ -103,9 +104,9 @@ def _precision(run: Run) -> str:
 
 
 def sweep_of(prunings: Sequence[PruneSpec], evaluation: EvaluateSpec, seeds: Sequence[int], **more: Any) -> SweepSpec:
-    """Return the sweep that does these prunings at calibration seeds and scores them: its axes are what they differ by.
+    """Return the sweep that runs these prunings at calibration seeds and scores them: its axes are their differences.
 
-    more: other fields of `SweepSpec`. Raises UserError where they are no grid of one model.
+    more: other fields of `SweepSpec`. Raises UserError if they do not form a grid of one model.
     """
     discounted = [one for one in prunings if any(row.discounted for row in one.readers)]
     weighing = [one for one in prunings if any(row.weighs_steps for row in one.readers)]

@@ -111,9 +111,9 @@ class Run:
 
 
 def known_runs(engine: Engine) -> list[Run]:
-    """Return every run, newest first: pruned models, dense ones that were evaluated, and what was imported.
+    """Return every run, newest first: pruned models, evaluated dense ones, and imports.
 
-    A run keeps the name under which it was first listed, whatever is pruned after it.
+    A run keeps the name under which it was first listed, whatever is pruned later.
     """
     evaluations = _evaluations(engine)
     pruned = _pruned(engine, evaluations)
@@ -155,8 +155,8 @@ def _kept_names(engine: Engine, runs: Sequence[Run], given: set[str]) -> dict[st
 
 
 def _pruned(engine: Engine, evaluations: Mapping[tuple[str, str], Sequence[Scored]]) -> list[Run]:
-    """Return the pruned models of finished jobs, those in folders that the engine offers by name, and those that were
-    scored where they lie, newest first.
+    """Return the pruned models of finished jobs, those in folders that the engine offers by name, and those scored in
+    other folders, newest first.
     """
     pruned_models: dict[str, dict[str, Any]] = {}
     for record in engine.jobs("prune"):
@@ -195,8 +195,8 @@ def _scored_folders(evaluations: Mapping[tuple[str, str], Sequence[Scored]]) -> 
 
 
 def _unpruned(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: Mapping[str, str]) -> list[Run]:
-    """Return the models that were evaluated and are not pruned, by the source they were asked with, and all that were
-    scored with a part of their keys. pruned: names of pruned models by their place.
+    """Return the unpruned models that were evaluated, by their source in the job, and all that were scored with a part
+    of their keys. pruned: names of pruned models by place.
     """
     runs = []
     for (place, kept), scored in evaluations.items():
@@ -215,7 +215,7 @@ def _unpruned(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: M
 
 
 def _imported(engine: Engine) -> list[Run]:
-    """The models of finished imports whose answers are in the store, newest first; the same answers once."""
+    """Return the models of finished imports whose answers are stored, newest first, without duplicates."""
     numbered: dict[str, tuple[JobRecord, int]] = {}
     for record in engine.jobs("import"):
         if engine.has_result(record):
@@ -237,7 +237,7 @@ def _imported(engine: Engine) -> list[Run]:
 
 
 def _evaluations(engine: Engine) -> dict[tuple[str, str], list[Scored]]:
-    """By the place of a model and what it kept of its keys, where finished evaluations have scored it, newest first."""
+    """Return finished evaluations by model place and kept part of its keys, newest first."""
     evaluations: dict[tuple[str, str], list[Scored]] = {}
     for record in engine.jobs("evaluate"):
         if record.state == "done" and record.summary.get("models"):
@@ -247,7 +247,7 @@ def _evaluations(engine: Engine) -> dict[tuple[str, str], list[Scored]]:
 
 
 def _scored_models(record: JobRecord) -> list[tuple[str, str]]:
-    """The source of each model of an evaluation, and what it kept of its keys where that is a part."""
+    """Return the source of each model of an evaluation, and the kept part of its keys; "" for all."""
     sources = [
         str(model.get("source", "")) for model in (record.spec.get("model", {}), *record.spec.get("compare", ()))
     ]
@@ -263,9 +263,9 @@ def _scored_place(engine: Engine, run: Run) -> str:
 
 
 def _place(source: str | Path) -> str:
-    """Return one word for a folder however it is written; any other source stays as it is.
+    """Return a canonical name for a folder; any other source stays as it is.
 
-    What a store keeps is named by its key, so that a store that was moved knows what was scored before.
+    Kept folders are named by their key, so that a store that was moved still recognizes what was scored.
     """
     path = Path(source)
     if not path.is_absolute():
@@ -284,10 +284,10 @@ def _made_id(place: str) -> str:
 
 @dataclass(frozen=True)
 class Score:
-    """A run's accuracy in an evaluation, its tasks weighing the same, with its 95 % interval over items.
+    """Accuracy of a run in an evaluation, averaged over tasks, with its 95 % interval over items.
 
-    dense: of its dense model on the same items, where that was scored there. chance: of choosing at random; None where
-    some answers are written.
+    dense: of its dense model on the same items, if scored there. chance: of choosing at random; None if some answers
+    are free text.
     """
 
     value: float
@@ -305,8 +305,7 @@ def score(run: Run) -> Score | None:
 
 
 def score_in(scored: Scored, model: str) -> Score | None:
-    """Return the accuracy that an evaluation's summary tells; None where it has none. model: source of the dense
-    model."""
+    """Return the accuracy in an evaluation's summary, or None. model: source of the dense model."""
     record, summary = scored.record, scored.record.summary
     tasks = [task for task in summary["tasks"] if "models" in task]
     if not tasks:

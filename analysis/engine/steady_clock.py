@@ -1,8 +1,8 @@
-"""Timers of dask that go on when the machine's clock is put back. Workers import this as a preload.
+"""Monotonic timers for dask, which run on when the machine's clock is put back. Workers import this as a preload.
 
-tornado, by which dask's heartbeats go, and dask's batches of messages reckon by the wall clock when they are due next:
-put back by an hour, workers would be silent for an hour. Here they go by the monotonic clock. It is told from the wall
-clock's reading at the import on, so that what was reckoned before by that stays right.
+tornado's timers, used for dask's heartbeats, and dask's message batches are scheduled by the wall clock: after a change
+by an hour, workers would be silent for an hour. Here they use the monotonic clock, offset to the wall clock at import,
+so that times computed earlier stay valid.
 """
 
 import time
@@ -14,7 +14,7 @@ _began = time.time() - time.monotonic()
 
 
 def steady() -> float:
-    """Seconds since the epoch as the clock had it at the import; it never goes back."""
+    """Return seconds since the epoch by the clock at import; they never decrease."""
     return _began + time.monotonic()
 
 

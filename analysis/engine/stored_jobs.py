@@ -13,7 +13,7 @@ from cache.store import Result, Store
 
 
 class StoredJobs:
-    """The jobs of a store and their results. authorizer: who asks, and what they may do. who: see `Engine`."""
+    """The jobs of a store and their results. authorizer: checks permissions. who: see `Engine`."""
 
     def __init__(self, store: Store, job_store: JobStore, who: Callable[[], Visitor] | None) -> None:
         self.store, self._job_store = store, job_store
@@ -46,7 +46,7 @@ class StoredJobs:
         return None if result is None else result.file
 
     def answered(self, kind: str, key: str | None) -> JobRecord | None:
-        """The finished job whose result of this key is in the store, or None; nothing is run."""
+        """Return the finished job whose result for this key is stored, or None; nothing is run."""
         jobs = (job for job in self._job_store.jobs(kind) if key and job.key == key)
         return next((job for job in jobs if self.has_result(job)), None)
 

@@ -164,7 +164,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 def stored_tables(engine: Engine) -> dict[str, pd.DataFrame]:
-    """Return every table by name. What was evicted from the store, or cannot be read, is left out."""
+    """Return every table by name, without evicted or unreadable results."""
     runs = known_runs(engine)
     rows: dict[str, Rows] = {
         "jobs": map(_job, engine.jobs()),
@@ -186,7 +186,7 @@ def stored_tables(engine: Engine) -> dict[str, pd.DataFrame]:
 
 
 def dictionary() -> pd.DataFrame:
-    """Return a row per table and column: what it holds."""
+    """Return one row per table and column, with its meaning."""
     rows = [(table, column, told) for table, columns in COLUMNS.items() for column, told in columns.items()]
     return pd.DataFrame(rows, columns=["table", "column", "meaning"])
 

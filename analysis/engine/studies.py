@@ -1,8 +1,8 @@
-"""Studies: recordings, ablations and a sweep that the engine asks for itself, until every part of the story has its
+"""Studies: recordings, ablations and a sweep that the engine submits by itself, until every part of the story has its
 answer.
 
-A part that fails leaves the others to go on. A row names the function that asks for its jobs; what it needs of an
-earlier one it reads from that one's record.
+If a part fails, the others go on. A row names the function that submits its jobs; results of earlier parts are read
+from their records.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ from analysis.specs import (
 
 
 def new_study(model: ModelSpec, size: str = "quick", **changes: Any) -> StudySpec:
-    """A study of this size, with the model's own prompt and reference where the registry has them.
+    """Return a study of this size, with the model's own prompt and reference if the registry has them.
 
-    changes: fields that are asked for otherwise. Raises pydantic's ValidationError for what does not go together.
+    changes: fields to override. Raises pydantic's ValidationError for fields that contradict each other.
     """
     values: dict[str, Any] = {"model": model, **SIZES[size].values}
     known = entry(model.source)
@@ -147,7 +147,7 @@ def causes_children(spec: StudySpec) -> list[Child]:
 
 
 def departures(spec: StudySpec, part: str) -> str:
-    """In what a part departs from what the study asks, and why, or nothing. Raises UserError for a bad model source."""
+    """Return how and why a part departs from the study's request, or "". Raises UserError for a bad model source."""
     if part == "causes":
         reasons = {model.source: describe(model.source, model.paradigm).why_no_ablation for model in spec.models}
         return " ".join(f"Sinks of {source} are not blocked. {reason}" for source, reason in reasons.items() if reason)
@@ -170,7 +170,7 @@ def children_of(spec: StudySpec) -> dict[str, list[Child]]:
 
 
 class Studies(PartPlanner[StudySpec]):
-    """Works off the studies of one engine, in a thread that runs while there are any."""
+    """Planner of studies, with a thread that runs while there are any."""
 
     kind, spec = "study", StudySpec
 
@@ -180,7 +180,7 @@ class Studies(PartPlanner[StudySpec]):
         return {name: asked.get(name, []) for name in STUDY_PARTS}
 
     def departures(self, spec: StudySpec, part: str) -> str:
-        """In what a part departs from what the study asks."""
+        """Return how a part departs from the study's request."""
         return departures(spec, part)
 
     def _models(self, spec: StudySpec) -> tuple[ModelSpec, ...]:

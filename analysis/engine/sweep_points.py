@@ -29,10 +29,10 @@ def scored(points: Sequence[Point], file_of: Callable[[JobRecord], Path | None],
 
 
 def point_row(point: Point) -> dict[str, Any]:
-    """A point as a row of a table: where it lies, where it stands, its accuracies, size, speed and what it took.
+    """Return a point as a table row: folder, state, accuracies, size, speed and duration.
 
-    weights that are not 0: of the projections that are pruned; of the whole model where its size was measured. Bytes:
-    of all weights by arithmetic, as `packed_bytes` counts them. What is not known is None.
+    weights that are not 0: of the pruned projections; of the whole model if its size was measured. Bytes: of all
+    weights by arithmetic, as in `packed_bytes`. Unknown values are None.
     """
     pruned, evaluated = _summary(point.pruned), _summary(point.evaluated)
     report = pruned.get("report", {})
@@ -85,7 +85,7 @@ def _cache_bytes(budget: float, cache: Sequence[Mapping[str, int]] | Mapping[str
 
 
 def timed_on(speed: Mapping[str, Any]) -> str:
-    """Return what forwards were timed on: batch and length, precision, hardware and threads."""
+    """Return the conditions of a timing: batch and length, precision, hardware and threads."""
     return (
         f"{speed['sequences']} × {speed['tokens']} tokens, {speed['dtype']}, {speed['device_name']}, "
         f"{speed['threads']} threads"
@@ -97,7 +97,7 @@ def _summary(job: JobRecord | None) -> dict[str, Any]:
 
 
 def seconds_taken(points: Sequence[Point]) -> float:
-    """Return what the jobs of a sweep's points took together, whenever they ran; each counts once."""
+    """Return the total seconds of the jobs of a sweep's points, whenever they ran; each counts once."""
     jobs = {
         job.id: job for point in points for job in (point.dense, point.pruned, point.evaluated, point.footprint) if job
     }

@@ -1,6 +1,7 @@
-"""Sweeps: prunings and evaluations that the engine asks for itself, a few at a time, until every point has its answer.
+"""Sweeps: prunings and evaluations that the engine submits by itself, a few at a time, until every point has its
+answer.
 
-What a point still needs is read from the records of its children (`planned`).
+A point's remaining work is read from the records of its children (`planned`).
 """
 
 import json
@@ -40,8 +41,8 @@ _Finished = Callable[[str, EvaluateSpec | FootprintSpec], JobRecord | None]
 
 @dataclass(frozen=True)
 class Point:
-    """One pruning of a sweep, its children so far and where it stands. reason: why it failed. An eviction is scored and
-    not pruned.
+    """One pruning of a sweep, its children so far and its state. reason: why it failed. An eviction is scored, not
+    pruned.
     """
 
     pruning: PruneSpec
@@ -55,7 +56,7 @@ class Point:
 
 @dataclass(frozen=True)
 class _Step:
-    """The next child that a point needs. urgent: what finishes points goes before what begins them."""
+    """Next child of a point. urgent: finishing points comes before starting others."""
 
     name: str
     kind: str
@@ -65,7 +66,7 @@ class _Step:
 
 @dataclass
 class _Live:
-    """A sweep that is worked off. prunings: by their digest. looked_up: whether answers of before were looked for."""
+    """A sweep in progress. prunings: by their digest. looked_up: earlier answers were searched for."""
 
     spec: SweepSpec
     prunings: dict[str, PruneSpec]
@@ -73,7 +74,7 @@ class _Live:
 
 
 class Sweeps(Planner[SweepSpec, _Live]):
-    """Works off the sweeps of one engine, in a thread that runs while there are any."""
+    """Planner of sweeps, with a thread that runs while there are any."""
 
     kind, spec = "sweep", SweepSpec
 
@@ -84,7 +85,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         return _Live(spec, _prunings(spec))
 
     def points(self, record: JobRecord) -> list[Point]:
-        """Every point of a sweep and where it stands, in the order of the grid."""
+        """Return every point of a sweep and its state, in grid order."""
         spec = record.parameters(SweepSpec)
         return [self._point(spec, record, digest, pruning) for digest, pruning in _prunings(spec).items()]
 

@@ -152,7 +152,7 @@ def request_cancel(run: str) -> None:
 
 
 def request_stop(run: str) -> None:
-    """Called in the worker: the job ends early with what it has."""
+    """Ask the job to end early with its results so far. Called in the worker."""
     _stop_requests.add(run)
 
 
@@ -162,7 +162,7 @@ def request_pieces(run: str, name: str, at: int) -> None:
 
 
 class WorkerContext(Context):
-    """A job's context inside a dask worker: what it tells goes out as events, progress at most ten times a second."""
+    """Context of a job in a dask worker: its messages are sent as events, progress at most ten times a second."""
 
     def __init__(self, request: JobRequest, spec: Spec) -> None:
         from distributed import get_worker

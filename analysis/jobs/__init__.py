@@ -115,13 +115,13 @@ SpecType = TypeVar("SpecType", bound=Spec)
 
 @dataclass(frozen=True)
 class Job(Generic[SpecType, Summary]):
-    """One kind of job. name: how it is asked for and stored. title: for people. run: what a worker does, or None for
-    one that the engine works off itself by asking for others (`engine/sweeps.py`). summary: what it says when it is
-    done; partial: while it runs, fields of `Progress.details`. stored: whether its result is kept, so that the same
-    question is answered by reading. short: takes seconds and only looks at its spec's `model`, so it may run between
-    the steps of a long job that holds this model. is_short: says so of a spec where only some are; such a job may load
-    its model beside the one that is held. stops_early: it can be asked
-    to end with what it has. lasting: its records are kept, those of others only for the newest jobs."""
+    """One kind of job. name: its identifier. title: for people. run: executed by a worker, or None for one that the
+    engine carries out by submitting others (`engine/sweeps.py`). summary: its result; partial: results during the run,
+    fields of `Progress.details`. stored: its result is kept, so that the same question is answered by reading. short:
+    takes seconds and only looks at its spec's `model`, so it may run between the steps of a long job that holds this
+    model. is_short: the same for single specs; such a job may load its model beside the one held. stops_early: it can
+    be asked to end with partial results. lasting: all its records are kept, others' only for the newest jobs.
+    """
 
     name: str
     title: str
@@ -232,6 +232,6 @@ def known_key(kind: str, spec: Spec) -> str | None:
 
 
 def code_of(kind: str) -> str:
-    """The version of the code that computes what a job of this kind finds; of all jobs for one that asks for others."""
+    """Return the version of the code behind a job of this kind; that of all jobs for one that submits others."""
     run = JOBS[kind].run
     return code_version(*sorted({job.run.__module__ for job in JOBS.values() if job.run and run in (None, job.run)}))

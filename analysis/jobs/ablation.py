@@ -124,8 +124,9 @@ def _in_all(spec: AblateSetSpec) -> int:
 
 
 def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The effects of the prompts that are done. Tests are of the number planned: who stops by what is seen would find
-    effects by chance."""
+    """Return the effects of the finished prompts. Tests need the planned number: stopping by interim results would
+    produce chance effects.
+    """
     return [effect | {"p": None, "p_holm": None} for effect in effects(rows)]
 
 

@@ -1,7 +1,7 @@
-"""Storing what every setting of the discount is computed from.
+"""Storing the statistics from which every setting of the discount is computed.
 
-The squares come first, as masks need nothing else; the floor and the held-out text, which take as long again, are jobs
-of their own.
+The squares come first, as masks need nothing else; the floor and the held-out text, which take as long again, are
+separate jobs.
 """
 
 import time
@@ -151,8 +151,8 @@ def _part(part: stored.Part, spec: SeedFloorSpec | HeldoutSpec, context: Context
 
 
 def _prepared(spec: CalibrateSpec, context: Context) -> _Prepared:
-    """The model, the texts and how much of them is stored: the same for statistics and their parts. Raises UserError
-    for a model whose discount cannot be tuned, and where not one sequence fits the byte budget.
+    """Return the model, the texts and the amount to store: the same for statistics and their parts. Raises UserError
+    for a model whose discount cannot be tuned, and if not even one sequence fits the byte budget.
     """
     model = model_to_prune(spec, context)
     if model.architecture.mixture:

@@ -1,4 +1,4 @@
-"""Measuring inside a model what claims are about, prompt by prompt, and the same with other weights."""
+"""Measurements for claims inside a model, prompt by prompt, and the same with other weights."""
 
 import json
 import time
@@ -37,7 +37,7 @@ _PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
 def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMeasuresSummary]:
     """Record the prompts, look inside at some of their steps, and show the same inputs to models with other weights.
 
-    What is measured of a prompt is kept, so that a job that was cut off goes on.
+    Each prompt's measurements are kept, so that an interrupted job resumes.
     """
 
     def check(opened: "OpenedModel") -> None:
@@ -128,7 +128,7 @@ def _measured(
     done: int,
     total: int,
 ) -> MeasuredPrompts:
-    """Every measure of the first prompts shown, by measure: [value, null] per prompt, None where there is none."""
+    """Return every measure of the first prompts shown, by measure: [value, null] per prompt, None if there is none."""
     from analysis.recording.claim_looks import LOOKS, TOGETHER, Look, by_position, steps_of
     from analysis.recording.denoising import own_sampling
     from analysis.recording.prompt_measures import Channels, channels_of
@@ -187,7 +187,7 @@ def _looked(measure: "Callable[[Look], Pair]", look: "Look", context: Context) -
 
 
 def _alike(run: "PromptRun", runs: "Sequence[PromptRun]") -> "PromptRun | None":
-    """Another recording with as many tokens and steps, the next in their order; None where there is none."""
+    """Return the next recording with as many tokens and steps, or None."""
     after = [*runs[run.index + 1 :], *runs[: run.index]]
     same = (run.run.prompt_length, run.run.steps, run.run.state.shape)
     return next((one for one in after if (one.run.prompt_length, one.run.steps, one.run.state.shape) == same), None)

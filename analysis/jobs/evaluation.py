@@ -115,7 +115,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
 
 
 def _key(spec: EvaluateSpec, prints: list[str], runs: list[PrunedRun], benchmarks: "list[Benchmark]") -> str:
-    """Return what an evaluation's answers depend on, as one name."""
+    """Return the key of an evaluation's answers, by everything they depend on."""
     from analysis.models.devices import pick_device
 
     return content_key(
@@ -132,7 +132,7 @@ def _key(spec: EvaluateSpec, prints: list[str], runs: list[PrunedRun], benchmark
 def _evaluated_models(
     spec: EvaluateSpec, opened: list[Checkpoint], prints: list[str], runs: list[PrunedRun], canvas_score: str
 ) -> tuple[EvaluatedModel, ...]:
-    """Return what the file says of its models."""
+    """Return the file's description of its models."""
     return tuple(
         EvaluatedModel(
             source=model.source,
@@ -148,7 +148,7 @@ def _evaluated_models(
 
 
 def _evaluated_benchmark(benchmark: "Benchmark") -> EvaluatedBenchmark:
-    """Return what the file says of a benchmark."""
+    """Return the file's description of a benchmark."""
     return EvaluatedBenchmark(
         name=benchmark.name,
         title=benchmark.preset.title,
@@ -166,7 +166,7 @@ def _evaluated_benchmark(benchmark: "Benchmark") -> EvaluatedBenchmark:
 
 
 def _report(context: Context, progress: "EvaluationProgress") -> None:
-    """Tell how far it is. Raises Stopped where the context asks to stop."""
+    """Report progress. Raises Stopped if the context asks to stop."""
     from analysis.evaluation.live import Stopped
 
     if context.stopping:
@@ -244,7 +244,7 @@ def _tokenizers(spec: EvaluateSpec, opened: list[Checkpoint]) -> list["PreTraine
 
 
 def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":
-    """The chat template of the first model, for all: a pruned copy must be asked what its dense model is asked."""
+    """Return the chat template of the first model, for all: a pruned copy must get its dense model's prompts."""
     from analysis.evaluation.tasks import ChatTemplate
     from analysis.models.tokenizer import chat_text, uses_chat
 
@@ -255,7 +255,7 @@ def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedToke
 
 
 class _Models:
-    """The models of an evaluation, loaded when first asked: all at once where they fit, else one at a time."""
+    """Models of an evaluation, loaded at first use: all at once if they fit, else one at a time."""
 
     def __init__(
         self, specs: tuple[ModelSpec, ...], opened: list[Checkpoint], prints: list[str], context: Context

@@ -100,7 +100,9 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, difference: Difference) -> dict[str, Any]:
-    """A difference as JSON. as: what the other model is to this one. also_differs: conditions beside the method."""
+    """Return a difference as JSON. as: the other model's relation to this one. also_differs: conditions besides the
+    method.
+    """
     return {
         "model": results.names[pair[0]],
         "than": results.names[pair[1]],

@@ -70,7 +70,7 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
 
 
 def _tell(context: Context, done: list[list[dict[str, Any]]], spec: EvictSpec) -> None:
-    """Say what the prompts that are done show."""
+    """Report the results of the finished prompts."""
     count, total = len(done), len(spec.prompts)
     if not told_now(count, total):
         context.progress(_DOING, count, total)
@@ -82,8 +82,8 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], spec: EvictSpec) -
 
 
 def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the effects of the prompts that are done. Tests are of the number planned: who stops by what is seen would
-    find effects by chance.
+    """Return the effects of the finished prompts. Tests need the planned number: stopping by interim results would
+    produce chance effects.
     """
     return [effect | {"p": None, "p_holm": None} for effect in effects(rows)]
 

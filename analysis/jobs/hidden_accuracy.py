@@ -18,7 +18,7 @@ READINGS = ("untouched", "hidden", "others")
 
 
 class _Kept(LineWriter):
-    """The metrics of what an evaluation writes, in memory: by item and number of the reading."""
+    """In-memory metrics of an evaluation, by item and number of the reading."""
 
     def __init__(self) -> None:
         self.metrics: dict[str, dict[int, dict[str, Any]]] = {}
@@ -40,7 +40,7 @@ def hidden_accuracy(
     spec: ClaimMeasuresSpec, model: "LoadedModel", context: "Context", on_step: Callable[[], None]
 ) -> HiddenAccuracy:
     """Score the tasks' choice items in the three readings, on the same masks. Answers are kept in the answer store, so
-    that a job that was cut off goes on. Raises UserError where no task can be had.
+    that an interrupted job resumes. Raises UserError if no task is available.
     """
     with garbage.importing("lm_eval"):
         from analysis.evaluation import live

@@ -1,4 +1,4 @@
-"""Taking in what lm-eval wrote elsewhere. No model runs."""
+"""Import of lm-eval results. No model runs."""
 
 import hashlib
 from pathlib import Path

@@ -55,7 +55,7 @@ class ObjectiveFunction(Protocol):
     notes: list[str]
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
-        """By parameter, the choices that cannot be judged."""
+        """Return the choices that cannot be judged, by parameter."""
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         """Return the value of a setting, and facts about it. tell: called at every step, and may raise to stop."""
@@ -64,7 +64,7 @@ class ObjectiveFunction(Protocol):
         """Return the value of no discount with another calibration seed; None if a seed changes nothing here."""
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
-        """The finished search's settings by name on what no trial has seen, 'best' first; None where there is none."""
+        """Compare the finished search's settings by name, 'best' first, on unseen items; None if there are none."""
 
 
 class _Part(Context):
@@ -139,7 +139,7 @@ class OutputError:
 
     @threads.one_blas_thread
     def _effects(self, discount: DiscountParams, tell: Tell) -> list[tuning.LayerEffect]:
-        """Of every layer, as many at a time as there are CPUs for: each layer's products are too small to be shared."""
+        """Compute every layer, one per CPU at a time: each layer's products are too small to be shared."""
         weights = self._statistics.group_weights(discount)
 
         def effect(index: int) -> tuning.LayerEffect:
@@ -220,10 +220,10 @@ def _left_by(
 
 
 class TaskAccuracy:
-    """The mean accuracy over tasks of the model pruned by Sink-Wanda with a setting, on the items kept for tuning.
+    """Mean accuracy over tasks of the model pruned by Sink-Wanda with a setting, on the items kept for tuning.
 
-    Every setting gets the same items with the same masks, and goes the whole way of a pruning. Answers are stored by
-    content, so the dense model, and a setting whose masks are known, are not asked again.
+    Every setting gets the same items with the same masks, and a complete pruning. Answers are stored by content, so the
+    dense model and settings with known masks are not evaluated again.
     """
 
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
@@ -339,4 +339,4 @@ class TaskAccuracy:
 OBJECTIVE_FUNCTIONS: Implementations[Callable[[SuggestSpec, str, Context, Tell], ObjectiveFunction]] = Implementations(
     OBJECTIVES
 )
-"""(spec, the model's fingerprint, context, tell) -> the objective function. Raises UserError where it cannot judge."""
+"""(spec, the model's fingerprint, context, tell) -> the objective function. Raises UserError if it cannot judge."""

@@ -29,9 +29,9 @@ class Outcome(Generic[Summary]):
 
 
 def result_key(run: Callable[..., object], spec: JobSpec, model_fingerprint: str) -> str:
-    """The name of a job's result: everything it depends on. The model counts by its content, not by where it lies.
+    """Return the key of a job's result, by everything it depends on. The model counts by its content, not its location.
 
-    run: the job's function, which has the name of its row, and whose module is the code that computes the result.
+    run: the job's function, which is named like its row, and whose module is the code that computes the result.
     """
     parameters = spec.model_dump(mode="json")
     model = parameters.pop("model")

@@ -30,7 +30,7 @@ def encoded(prompt: str | tuple[int, ...], spec: PromptsSpec, model: "OpenedMode
 
 
 def kept_rows(name: str, context: Context, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the rows of a prompt, computed once and kept under this name, so that a job that was cut off goes on."""
+    """Return the rows of a prompt, computed once and kept under this name, so that an interrupted job resumes."""
     path = context.scratch / f"{name}.json"
     if not path.is_file():
         partial = path.with_suffix(".partial")
@@ -41,8 +41,8 @@ def kept_rows(name: str, context: Context, compute: Callable[[], list[dict[str, 
 
 
 def rows_at_once(sampling: Sampling, model: "LoadedModel", length: int) -> int:
-    """Return how many conditions are denoised in one batch: one where rows would share random draws, or where rows end
-    on their own in a model that is not causal throughout.
+    """Return the number of conditions per batch: one if rows would share random draws, or if rows end separately in a
+    model that is not causal throughout.
     """
     from analysis.models.growing_text import can_grow
 
@@ -52,13 +52,13 @@ def rows_at_once(sampling: Sampling, model: "LoadedModel", length: int) -> int:
 
 
 def rows_that_fit(model: "LoadedModel", length: int) -> int:
-    """Return how many texts of this length have their logits in memory at a time: at least one."""
+    """Return the number of texts of this length whose logits fit in memory: at least one."""
     return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
 
 
 def told_now(count: int, planned: int) -> bool:
-    """Return whether to show what the prompts that are done show: between the first and the last not after every one,
-    as with many of them the effects take longer to tell.
+    """Return True if the results of the finished prompts should be reported now: in between not after every prompt, as
+    with many of them the effects take longer to compute.
     """
     return count >= planned or (count >= LEAST and count % (1 + count // 20) == 0)
 

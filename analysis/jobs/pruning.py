@@ -1,4 +1,4 @@
-"""Pruning a model into a folder, and saying beforehand what that will take."""
+"""Pruning of a model into a folder, and estimates of its cost."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -37,7 +37,7 @@ def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
 
 
 def _stored_statistics(spec: PruneSpec, fingerprint: str, context: Context) -> Path | None:
-    """The file of what the dense model tells this pruning, if a job has left it in the store that this one reads."""
+    """Return the file of the dense model's statistics for this pruning, if a job has left it in this store."""
     statistics_spec = DenseStatisticsSpec.of(spec)
     if statistics_spec is None:
         return None

@@ -56,8 +56,8 @@ class _Plan:
 
 
 def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
-    """Record the prompts, show the same inputs to models with other weights, and keep what is measured of each. Ends
-    early when the context asks for it and at least two prompts are done.
+    """Record the prompts, show the same inputs to models with other weights, and keep the measurements of each. Ends
+    early if the context asks for it and at least two prompts are done.
     """
 
     def check(opened: "OpenedModel") -> None:
@@ -156,7 +156,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
 
 
 def _stopped_after(plan: _Plan, there: list[int]) -> _Plan:
-    """The plan of the prompts that are there, with a note that says how many were left out."""
+    """Return the plan for the finished prompts, with a note on how many were left out."""
     told = f"Stopped after {len(there)} of {len(plan.prompts)} prompts. Models with other weights were not shown them."
     return replace(
         plan,
@@ -271,12 +271,12 @@ def _turns(prompts: int, each: int, models: int, seed: int) -> list[list[int]]:
 
 
 class _Stopped(Exception):
-    """Raised inside what is left unfinished."""
+    """Raised inside unfinished work."""
 
 
 class _Progress:
-    """Sequences of forwards done, of those planned. kept: prompts recorded; once there are `LEAST` of them, it raises
-    _Stopped if someone asked the job to end early. stopped: whether it did.
+    """Number of sequences done, out of those planned. kept: prompts recorded; from `LEAST` on, it raises _Stopped if
+    someone asked the job to end early. stopped: True if it did.
     """
 
     def __init__(self, context: Context, planned: int) -> None:
@@ -322,8 +322,8 @@ def _weight_nulls(
     arrays: SetArrays,
     progress: _Progress,
 ) -> dict[str, list[int]]:
-    """Show the inputs to models with other weights, one after the other. Returns the seeds of each null, fewer where
-    memory runs out or someone asked the job to end.
+    """Show the inputs to models with other weights, one after the other. Return the seeds of each null; fewer if memory
+    runs out or someone asked the job to end.
     """
     from analysis.recording import weight_nulls
     from analysis.recording.batches import replayed, shown_to
@@ -354,8 +354,8 @@ def _weight_nulls(
 
 
 def half_sampling(sampling: Any) -> Any | None:
-    """Return the same sampler with half the new tokens and half the steps, which tests whether a layer's kinds depend
-    on the length; None where it does not accept that length.
+    """Return the same sampler with half the new tokens and half the steps, to test whether a layer's kinds depend on
+    the length; None if it does not accept that length.
     """
     values = sampling.model_dump()
     values["gen_length"] //= 2
@@ -368,7 +368,7 @@ def half_sampling(sampling: Any) -> Any | None:
 
 
 def _is_prefix(sampling: Any) -> bool:
-    """Return whether a shorter text is the beginning of a longer one, so that nothing has to be recorded again."""
+    """Return True if a shorter text is a prefix of a longer one, so that nothing has to be recorded again."""
     return isinstance(sampling, AutoregressiveSampling)
 
 

@@ -105,7 +105,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
 
 
 def _require_observable(spec: RecordSpec, model: "LoadedModel", sampling: Sampling) -> None:
-    """Raise UserError where this model's forwards, or this sampler's, do not show what is to be recorded."""
+    """Raise UserError if this model's forwards, or this sampler's, do not show what is to be recorded."""
     canvas = model.architecture.noise == "uniform"
     if (spec.channels or spec.drift) and (canvas or sampling.keeps_keys):
         raise UserError(
@@ -120,9 +120,9 @@ def _require_observable(spec: RecordSpec, model: "LoadedModel", sampling: Sampli
 
 
 def _require_memory(spec: RecordSpec, model: "LoadedModel", sampling: Sampling, prompt: int, masks: int) -> None:
-    """Raise UserError where the arrays, or what a forward needs beside the weights, do not fit into free memory.
+    """Raise UserError if the arrays, or a forward's memory besides the weights, do not fit into free memory.
 
-    prompt, masks: tokens of the prompt, and how many of these are the mask token.
+    prompt, masks: tokens of the prompt, and number of mask tokens among them.
     """
     need = collecting.planned_bytes(
         *(sampling, model.geometry, prompt, masks, spec.mass_dtype), spec.by_query, spec.drift
@@ -152,7 +152,7 @@ def _require_memory(spec: RecordSpec, model: "LoadedModel", sampling: Sampling, 
 def _observed(
     spec: RecordSpec, model: "LoadedModel", prompt: "torch.Tensor", sampling: Sampling
 ) -> Iterator[Iterator["Step"]]:
-    """Give the steps of a denoised prompt (1, P), with all that the specification asks to observe."""
+    """Yield the steps of a denoised prompt (1, P), with everything the spec asks to observe."""
     from analysis.recording.activations import LargestChannels
     from analysis.recording.denoising import denoise, read_steps
     from analysis.recording.step_changes import DriftObserver
@@ -170,7 +170,7 @@ def _observed(
 def _reporter(
     model: "LoadedModel", sampling: Sampling, prompt: int, planned: int, positions: int, context: Context
 ) -> Callable[[int, "Step", np.ndarray, np.ndarray], None]:
-    """Return what tells the page of every step: its tokens, their confidence, and which are undecided after it."""
+    """Return the callback that reports every step: its tokens, their confidence, and the undecided ones after it."""
     from analysis.models.tokenizer import token_strings
 
     family, names = model.architecture, dict[int, str]()
@@ -205,7 +205,7 @@ def _reporter(
 
 
 def _summary(model: "LoadedModel", sampling: Sampling, recording: trajectories.Trajectory, path: Path) -> RecordSummary:
-    """Return what lists and pages tell of a recording that was saved."""
+    """Return the summary of a saved recording, for lists and pages."""
     info = recording.info
     # A sampler that writes by confidence has no number of tokens per step.
     as_many_as_it_takes = model.architecture.by_blocks or sampling.open_ended

@@ -1,6 +1,6 @@
 """A finished or stopped search as an Optuna journal, which optuna-dashboard and Optuna's own functions open.
 
-Optuna is imported where it is written: whether a file may be replaced is asked without it.
+Optuna is imported only for writing: the check whether a file may be replaced does without.
 """
 
 import json

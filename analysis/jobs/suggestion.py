@@ -1,7 +1,7 @@
-"""Suggesting a discount: settings are tried one after the other, each where the ones before it say.
+"""Search for a discount: settings are tried in turn, each chosen from the results of earlier ones.
 
-Every finished trial goes into the answer store under a name that does not hold their number, so that asking again,
-also for more of them, goes on where it ended, whatever ended it.
+Every finished trial goes into the answer store under a name without the number of trials, so that a later search, also
+a longer one, resumes.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ from cache.responses import Responses
 
 
 class _Stopped(Exception):
-    """Ends a search early with what is there."""
+    """Raised to end a search early with the trials so far."""
 
 
 class _Told:
@@ -193,6 +193,6 @@ def _tried(objective: ObjectiveFunction, discount: DiscountParams, rows: list[Tr
 
 
 def _best(rows: list[Trial], maximise: bool) -> int:
-    """The number of the best trial; of equal ones the first, so that a tie goes to the published setting."""
+    """Return the number of the best trial; the first of equal ones, so that a tie goes to the published setting."""
     values = [row["value"] for row in rows]
     return values.index(max(values) if maximise else min(values))

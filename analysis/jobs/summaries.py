@@ -31,8 +31,8 @@ class LoadSummary(TypedDict):
 
 
 class RecordSummary(TypedDict):
-    """A recorded generation. steps_asked: most steps there could have been. written: tokens that each of the steps
-    wrote. mass_error: bound of what rounding did. caveat: of a model that was not trained as a diffusion model.
+    """A recorded generation. steps_asked: maximum number of steps. written: tokens written in each step. mass_error:
+    bound of the rounding error. caveat: of a model that was not trained as a diffusion model.
     """
 
     source: str
@@ -56,9 +56,9 @@ class RecordSummary(TypedDict):
 
 
 class RecordPartial(TypedDict, total=False):
-    """The text at the last step, one entry a position. confidence: None where nothing was predicted. open_block: where
-    the step wrote, from and to, in a text of several blocks. share_decided: of the new tokens, where the number of
-    steps is not known beforehand.
+    """The text at the last step, one entry per position. confidence: None without a prediction. open_block: range
+    written by the step, in a text of several blocks. share_decided: of the new tokens, if the number of steps is
+    unknown in advance.
     """
 
     tokens: list[str]
@@ -70,9 +70,9 @@ class RecordPartial(TypedDict, total=False):
 
 
 class RecordSetSummary(TypedDict):
-    """A set of recordings. prompts: how many were recorded of those planned, fewer where it was stopped. steps: of all
-    prompts together. random_models: how many there was memory and time for. batch_rows, batch_bytes: most sequences
-    written together, and the memory planned for them. notes: what a reader should know.
+    """A set of recordings. prompts: number recorded of those planned, fewer if stopped. steps: of all prompts together.
+    random_models: number that memory and time allowed. batch_rows, batch_bytes: most sequences written together, and
+    the memory planned for them. notes: for the reader.
     """
 
     source: str
@@ -132,7 +132,7 @@ class GeometrySummary(TypedDict):
 
 class LensSummary(TypedDict):
     """words, probability: the likeliest token of each layer and position, (L, N). becomes: the probability of the token
-    that the position becomes, (L, N); hits: whether that is the likeliest.
+    that the position becomes, (L, N); hits: True if that is the likeliest.
     """
 
     words: list[list[str]]
@@ -143,8 +143,8 @@ class LensSummary(TypedDict):
 
 
 class AblateSummary(TypedDict):
-    """rows: one a target, 'untouched' first. steps, steps_with_sinks: how many steps there were, and how many of them
-    had a sink by the definition in use.
+    """rows: one per target, 'untouched' first. steps, steps_with_sinks: number of steps, and of those with a sink by
+    the definition in use.
     """
 
     rows: list[dict[str, Any]]
@@ -155,12 +155,12 @@ class AblateSummary(TypedDict):
 
 
 class AblateSetSummary(TypedDict):
-    """rows: one an intervention, target and control (empty for the target itself; earlier versions wrote `matched`, a
-    flag), with a list of a number a prompt for each measure. effects: paired
-    differences (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, where one was
-    asked for. prompts: how many were done of those planned, fewer where it was stopped: then nothing is tested. layers:
-    first and last. environment: see `machine/provenance.py`. untouched: the tokens written after the first prompt;
-    texts: those written under each condition (`words`), with its intervention, target and control.
+    """rows: one per intervention, target and control (empty for the target itself; earlier versions wrote `matched`, a
+    flag), with a list of one number per prompt for each measure. effects: paired differences
+    (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, if requested. prompts:
+    number done of those planned, fewer if stopped: then nothing is tested. layers: first and last. environment: see
+    `machine/provenance.py`. untouched: the tokens written after the first prompt; texts: those written under each
+    condition (`words`), with its intervention, target and control.
     """
 
     rows: list[dict[str, Any]]
@@ -188,10 +188,10 @@ class AblateSetPartial(TypedDict, total=False):
 
 
 class EvictSummary(TypedDict):
-    """rows: one a policy, budget and control (empty for the policy itself), with a list of a number a prompt for each
-    measure. effects: paired differences (`evaluation/eviction_effects.py`). prompts: how many were done of those
-    planned, fewer where it was stopped: then nothing is tested. gone: whether positions left a cache; else their keys
-    were hidden. positions: tokens of a text, mean. device, dtype, environment: on which bytes and times depend.
+    """rows: one per policy, budget and control (empty for the policy itself), with a list of one number per prompt for
+    each measure. effects: paired differences (`evaluation/eviction_effects.py`). prompts: number done of those planned,
+    fewer if stopped: then nothing is tested. gone: True if positions left a cache; otherwise their keys were hidden.
+    positions: tokens of a text, mean. device, dtype, environment: conditions of bytes and times.
     """
 
     rows: list[dict[str, Any]]
@@ -346,8 +346,9 @@ class Trial(Judged):
 
 
 class SweepSummary(TypedDict):
-    """children: job ids by what they are for, as `prune DIGEST`. made: the children that the sweep itself asked for
-    first, so that it may drop the checkpoints they left. done, failed: points."""
+    """children: job ids by purpose, as `prune DIGEST`. made: the children that the sweep itself asked for first, so
+    that it may drop their checkpoints. done, failed: points.
+    """
 
     children: dict[str, str]
     made: list[str]
@@ -356,7 +357,7 @@ class SweepSummary(TypedDict):
 
 
 class StudySummary(TypedDict):
-    """children, made: as of a sweep; children are called after what they are for, as `watch MODEL`."""
+    """children, made: as of a sweep; children are named by purpose, as `watch MODEL`."""
 
     children: dict[str, str]
     made: list[str]
@@ -370,7 +371,7 @@ class ClaimsSummary(TypedDict):
 
 
 MeasuredPrompts = dict[str, list[list[float] | None]]
-"""By measure, [value, null] of every prompt; None where a prompt has nothing to measure."""
+"""[value, null] of every prompt, by measure; None for a prompt with nothing to measure."""
 
 
 class HiddenAccuracy(TypedDict):
@@ -428,7 +429,7 @@ class Searched(TypedDict):
 
 
 class SuggestSummary(Searched):
-    """A search. best: the number of the best trial. maximise: whether more is better."""
+    """A search. best: the number of the best trial. maximise: True if more is better."""
 
     objective: str
     maximise: bool
@@ -443,7 +444,7 @@ class SuggestSummary(Searched):
 
 
 class SuggestPartial(TypedDict, total=False):
-    """doing: what the trial at work does."""
+    """doing: activity of the current trial."""
 
     doing: str
     trials: list[Trial]

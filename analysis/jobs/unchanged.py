@@ -1,5 +1,6 @@
-"""The models that a job names are the same at its end as at its beginning, or its result does not count: it would be
-stored under what they were."""
+"""Check that a job's models are unchanged at its end; otherwise its result does not count, since it would be stored
+under their earlier content.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ from analysis.specs import FootprintSpec, ModelSpec, Spec, named_fields
 
 @contextmanager
 def unchanged_models(spec: Spec) -> Iterator[None]:
-    """Around a job. Raises ModelChanged at its end, also in the place of what the job itself fails with, where the
-    files of a model that it names are others than at its beginning. A model that is still to be downloaded, or that
-    cannot be opened, is left to the job.
+    """Wrap a job. Raises ModelChanged at its end, even instead of the job's own error, if the files of a model that it
+    names have changed since its beginning. A model that is still to be downloaded, or that cannot be opened, is left to
+    the job.
     """
     before = {model: content for model in _models(spec) if (content := _content(model))}
     try:
