@@ -26,10 +26,10 @@ _DIFFUSION_FIELDS = re.compile(r"mask_token(_id)?|mask_id|(.*_)?(diffusion|mdlm)
 
 
 def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") -> Architecture:
-    """The architecture of a checkpoint by its config and its name. Raises UserError for one that cannot be run here.
+    """Return the architecture of a checkpoint by its config and its name. Raises UserError if it is not supported.
 
-    name: what the checkpoint is called (hub id or folder), for where its config does not say how it was trained.
-    paradigm: of `ModelSpec.paradigm`, for where neither says; ignored by families that have one training.
+    name: hub id or folder, used if the config does not state the training. paradigm: of `ModelSpec.paradigm`, used if
+    neither does; ignored by families with one training.
     """
     model_type, classes = config.get("model_type"), _class_names(config)
     if not isinstance(model_type, str):
@@ -193,9 +193,9 @@ def _check_name(classes: tuple[str, ...], names: list[str]) -> None:
 def _by_training(
     rows: list[Architecture], config: Mapping[str, Any], classes: tuple[str, ...], names: list[str], paradigm: str
 ) -> Architecture:
-    """The row of a class with several trainings: by its config, its name, or as asked for where neither says.
+    """Return the row of a class with several trainings: by its config, its name, or otherwise as requested.
 
-    Raises UserError where nothing says, and where what was asked contradicts them.
+    Raises UserError if nothing decides, and if the request contradicts them.
     """
     stated = stated_paradigm(config, names)
     plain = next((row for row in rows if row.paradigm is None), None)  # the class with its usual training

@@ -1,6 +1,6 @@
-"""Running a model one block at a time, on private copies: what layer-by-layer pruning and streaming need.
+"""Running a model one block at a time, on private copies, for layer-by-layer pruning and streaming.
 
-The model itself is only read. Its blocks lie in memory or, where the whole does not fit, in the checkpoint's files.
+The model itself is only read. Its blocks are in memory or, if the whole does not fit, in the checkpoint's files.
 """
 
 import copy

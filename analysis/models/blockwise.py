@@ -1,7 +1,7 @@
 """Models trained block by block, on native code: SDAR on Qwen3, Fast-dLLM v2 on Qwen2, Nemotron on Ministral3.
 
-Parameter names are the native ones, but for Nemotron's, which are renamed on load and back on save. What a query sees
-is given to every forward (`layout.py`), so the classes differ from their relatives in the config alone.
+Parameter names are the native ones, except Nemotron's, which are renamed on load and back on save. Every forward gets
+its mask (`layout.py`), so the classes differ from their relatives only in the config.
 """
 
 from transformers import (

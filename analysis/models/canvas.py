@@ -47,7 +47,7 @@ def denoised(
     believed: torch.Tensor | None,
     observer: Observer | None = None,
 ) -> torch.Tensor:
-    """Logits (B, C, V) about a canvas (B, C) that stands from position `start` on, after the soft cap.
+    """Return logits (B, C, V) for a canvas (B, C) at positions from `start` on, after the soft cap.
 
     believed (B, C, V): the tempered logits of the step before, on which the decoder conditions itself.
     """
@@ -100,10 +100,9 @@ class CanvasCache(HeldKeys):
         observer: Observer | None = None,
         reader: Observer | None = None,
     ) -> torch.Tensor:
-        """Logits (1, C, V) about the canvas, which are the tokens (1, S) from `first` on; see `denoised`.
+        """Return logits (1, C, V) for the canvas, which is the tokens (1, S) from `first` on; see `denoised`.
 
-        What lies before it is read where it was not yet, and shown to `reader`. Raises UserError where the logits are
-        not finite.
+        Unread tokens before it are read and shown to `reader`. Raises UserError if the logits are not finite.
         """
         tokens = tokens.to(self.model.device)
         if self.read < first:

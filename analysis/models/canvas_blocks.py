@@ -1,6 +1,6 @@
 """DiffusionGemma one block at a time. Its encoder and its decoder share every weight of a block, which is run as a
-pair: the encoder's layer over the clean prefix, causally, which fills that layer of the cache, and then the decoder's
-over the canvas, which reads it. What reaches a weight is what reaches it in both, one after the other.
+pair: first the encoder's layer over the clean prefix, causally, which fills that layer of the cache, and then the
+decoder's over the canvas, which reads it. A weight's inputs are those in both, one after the other.
 
 Shapes: B sequences of S = P + C tokens, of the prefix and of the canvas after it.
 """
@@ -64,9 +64,9 @@ def share_embedding(network: PreTrainedModel, device: str) -> None:
 
 @torch.no_grad()
 def pair_input(network: PreTrainedModel, tokens: torch.Tensor, start: int) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The states that reach the first pair for tokens (B, S), (B, S, hidden), and what every pair is called with.
+    """Return the first pair's input states for tokens (B, S), (B, S, hidden), and the arguments of every pair.
 
-    start: P. The decoder has not believed anything yet, as in the first step of a canvas.
+    start: P. The decoder conditions on no earlier logits, as in the first step of a canvas.
     """
     encoder: Any = network.get_submodule(f"{ENCODER}.language_model")
     decoder: Any = network.get_submodule("model.decoder")

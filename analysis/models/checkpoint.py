@@ -120,7 +120,7 @@ class Checkpoint:
 
     @property
     def training(self) -> dict[str, str]:
-        """The field of a config that says how a class of two trainings was trained; a copy under another name needs it.
+        """Config field that states the training of a class with two; a copy under another name needs it.
 
         Empty for every other class.
         """

@@ -55,7 +55,7 @@ def _check_activations(config: Mapping[str, Any]) -> None:
 def refused_field(
     config: Mapping[str, Any], make: Callable[[dict[str, Any]], PreTrainedConfig]
 ) -> tuple[str, Any] | None:
-    """The first field without which `make` takes a config that it refuses, with its value; None where there is none."""
+    """Return the first field, with its value, without which `make` accepts a config that it refuses, or None."""
     for name, value in config.items():
         try:
             make({other: kept for other, kept in config.items() if other != name})
@@ -83,7 +83,7 @@ def _declared(reader: Hashable) -> dict[str, tuple[type, ...]]:
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    """The JSON types of an annotation; empty where one of its parts is none of them."""
+    """Return the JSON types of an annotation; empty if a part of it is not one."""
     if get_origin(hint) is ClassVar:
         return ()
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

@@ -1,4 +1,4 @@
-"""On which device a model is put, by what is free there."""
+"""Choice of a model's device, by free memory."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def pick_device(device: str) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all it was asked, as before looking at the clock."""
+    """Wait until a device has finished its work, as before reading the clock."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -133,7 +133,7 @@ class ModernBertBlock(nn.Module):
 
 
 def _split(fused: nn.Linear, parts: int) -> list[nn.Linear]:
-    """Split a fused matrix, whose parts lie one after another in its rows."""
+    """Split a fused matrix, whose parts are consecutive rows."""
     biases = [None] * parts if fused.bias is None else list(fused.bias.chunk(parts))
     made = []
     for rows, bias in zip(fused.weight.chunk(parts), biases, strict=True):
@@ -296,5 +296,5 @@ _OTHER_HEADS = re.compile(r"(bert|roberta)\.pooler\.|cls\.seq_relationship\.|.*\
 
 
 def left_out(name: str) -> bool:
-    """Return whether a tensor of the files belongs to a head other than the one that fills in masks."""
+    """Return True if a tensor of the files belongs to a head other than the one that fills in masks."""
     return _OTHER_HEADS.match(name) is not None

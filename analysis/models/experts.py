@@ -1,7 +1,7 @@
-"""The experts of a layer: their matrices one by one, which tokens each was sent, and what it reads of them.
+"""Experts of a layer: their single matrices, the tokens routed to each, and its input from them.
 
-The native code keeps all experts of a layer in two 3-D tensors. Shapes: B sequences, S positions, K experts a token,
-E experts, H features of a token, I of an expert's inside.
+The native code keeps all experts of a layer in two 3-D tensors. Shapes: B sequences, S positions, K experts per token,
+E experts, H features of a token, I inside an expert.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch import nn
 
 
 class ExpertMatrix:
-    """One weight matrix (out, in) of one expert: rows of a packed tensor, so what is written into it changes that."""
+    """One weight matrix (out, in) of one expert: a view of rows of a packed tensor, so writing into it changes that."""
 
     def __init__(self, packed: nn.Parameter, expert: int, rows: slice) -> None:
         self._packed, self._expert, self._rows = packed, expert, rows
@@ -56,8 +56,8 @@ class ExpertInput:
 
 @dataclass(frozen=True)
 class Routing:
-    """experts (B, M, S, K) int64: the experts of each token, the one of largest weight first; weights (B, M, S, K)
-    float32, what their outputs are multiplied with. M layers with experts, K chosen of each. On the CPU.
+    """experts (B, M, S, K) int64: the experts of each token, by decreasing weight; weights (B, M, S, K) float32, the
+    factors of their outputs. M layers with experts, K chosen of each. On the CPU.
     """
 
     experts: torch.Tensor

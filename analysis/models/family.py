@@ -41,24 +41,21 @@ class Geometry:
 class Architecture:
     """A model family, as its checkpoints are run.
 
-    sampler: key of `analysis.specs.SAMPLINGS`. noise None: autoregressive.
-    block_size: tokens per block of a family that attends by blocks, where its config has none; block_fields: config
-    fields for it, of which the first present counts. anchor: where blocks begin.
-    shift: how many positions before a token its logits lie: 0 or 1. edits: whether committed tokens can change.
-    opened: whether the first token of every block is the likeliest after the text so far.
-    mask_token: its id where neither config, generation config nor tokenizer has one; last: the last of the vocabulary.
-    fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
-    model_type, classes: as its checkpoints name them. native: the transformers class that runs it, under their names.
-    paradigm: which of two trainings of one class. requires: values that a config field must have if present.
-    fused: whether the files hold query, key and value in one matrix, one after another in its rows.
-    mixture: whether layers have experts. text: the config field that holds the config of its text model, if not the
-    top level.
-    calibration_noise: the `CalibrationParams.noise` of this family's published pruning.
-    conditioned: whether its files hold a conditioning on the noise level, which is folded into the weights that run.
-    encoder: whether it is a masked language model of transformers, run by `encoders.py`. windowed: whether some layers
-    see only nearby tokens. caveat: for a model not trained as a diffusion model, the warning that a page shows with it.
-    subs: whether its probabilities leave out [MASK] (SUBS, arXiv 2406.07524). tokenizer: hub id of its tokenizer, where
-    its own folder holds none. note: what was not checked, for pages and docs.
+    sampler: key of `analysis.specs.SAMPLINGS`. noise None: autoregressive. block_size: tokens per block of a family
+    that attends by blocks, if its config has none; block_fields: config fields for it, of which the first present
+    counts. anchor: where blocks begin. shift: number of positions by which logits precede their token: 0 or 1. edits:
+    committed tokens can change. opened: the first token of every block is the likeliest after the text so far.
+    mask_token: its id if neither config, generation config nor tokenizer has one; last: the last of the vocabulary.
+    fields: config names of the sizes, if they differ from Llama's. blocks: path of the blocks in the network.
+    model_type, classes: as named by its checkpoints. native: the transformers class that runs it, under their names.
+    paradigm: which of two trainings of one class. requires: values that a config field must have if present. fused: the
+    files hold query, key and value in one matrix, as consecutive rows. mixture: layers have experts. text: the config
+    field that holds the config of its text model, if not the top level. calibration_noise: the
+    `CalibrationParams.noise` of this family's published pruning. conditioned: its files hold a conditioning on the
+    noise level, which is folded into the weights that run. encoder: it is a masked language model of transformers, run
+    by `encoders.py`. windowed: some layers see only nearby tokens. caveat: for a model not trained as a diffusion
+    model, the warning that a page shows with it. subs: its probabilities leave out [MASK] (SUBS, arXiv 2406.07524).
+    tokenizer: hub id of its tokenizer, if its own folder holds none. note: what was not checked, for pages and docs.
     """
 
     name: str
@@ -182,7 +179,7 @@ class Architecture:
         return Geometry(layers, heads, kv_heads, hidden, vocabulary, longest, *experts)
 
     def _positions_kept_free(self, config: Mapping[str, Any]) -> int:
-        """Return how many position embeddings no text uses: RoBERTa counts from the one after its padding token."""
+        """Return the number of unused position embeddings: RoBERTa counts from the one after its padding token."""
         if self.model_type != "roberta":
             return 0
         padding = config.get("pad_token_id")

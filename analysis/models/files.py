@@ -26,8 +26,8 @@ _SIGMA, _MODULATION = "backbone.sigma_map.mlp", "adaLN_modulation"
 
 
 def folded(stored: dict[str, StoredTensor], layers: int) -> dict[str, StoredTensor]:
-    """The tensors of the files by native names, with what each is multiplied with to run, and those that only the fold
-    makes. stored: as the files have them.
+    """Return the tensors of the files by native names, with their gains in the running model, and those that only the
+    fold makes. stored: as in the files.
     """
     by_name = {tensor.name: tensor for tensor in stored.values()}
 

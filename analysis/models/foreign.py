@@ -1,7 +1,7 @@
-"""Diffusion language models that are known and not run here, so that a refusal can name them.
+"""Diffusion language models that are known but not supported, so that a refusal can name them.
 
-Many of them wear a causal class name, or the model type of another family. A model is one row of `FOREIGN`. Rows are
-looked at once class and type are no family of ours, so those of ours under other classes stand here, too.
+Many of them use a causal class name, or the model type of another family. A model is one row of `FOREIGN`. Rows are
+checked once class and type match no supported family, so unsupported classes of supported models are listed too.
 """
 
 import re
@@ -17,7 +17,7 @@ _IMAGES = "It reads images beside text."
 class Foreign:
     """pattern: a regular expression searched, ignoring case, in class names, model type, and names of code and source.
 
-    why: one sentence about what sets it apart.
+    why: one sentence on what distinguishes it.
     """
 
     name: str

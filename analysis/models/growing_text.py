@@ -1,6 +1,6 @@
-"""Forwards over texts that grow at their end: only what is new is run, over the keys kept of what stood before.
+"""Forwards over texts that grow at their end: only new tokens are run, over the kept keys of earlier ones.
 
-In a causal model no token sees a later one, so what is kept is what a whole forward would compute again, to rounding.
+In a causal model no token sees a later one, so kept keys equal those of a whole forward, up to rounding.
 """
 
 import torch
@@ -13,7 +13,7 @@ from analysis.models.weight_checks import check_logits
 
 
 def can_grow(model: LoadedModel) -> bool:
-    """Return whether all tokens of this model see all before them, and none after."""
+    """Return True if all tokens of this model see all before them, and none after."""
     family = model.architecture
     windowed = family.windowed or "sliding_attention" in (getattr(model.network.config, "layer_types", None) or ())
     return family.attention == "causal" and not family.by_blocks and not windowed
@@ -29,8 +29,8 @@ class GrowingText:
 
     @torch.no_grad()
     def predict(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Observed]:
-        """Logits (B, 1, V) after the last token of texts (B, S), which begin with those of the call before, and what a
-        forward over all of them would have observed. Raises UserError where either is not finite.
+        """Return logits (B, 1, V) after the last token of texts (B, S), which begin with those of the previous call,
+        and the observations of a forward over all of them. Raises UserError if either is not finite.
         """
         model, observer, before = self.model, MassObserver(), self._kept.get_seq_length()
         length, device = tokens.shape[1], self.model.device

@@ -1,6 +1,6 @@
-"""Forwards over a part of a text, over keys kept from a whole forward before (Fast-dLLM, arXiv 2505.22618).
+"""Forwards over a part of a text, with keys kept from an earlier whole forward (Fast-dLLM, arXiv 2505.22618).
 
-The model sees all of its text, so a kept key has seen what stood there before: another result, not faster arithmetic.
+The model sees all of its text, so a kept key depends on the earlier text: the result differs, not only the speed.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ class KeptKeys:
     def predict(
         self, tokens: torch.Tensor, queries: tuple[int, int], observer: Observer | None = None, edit: Edit | None = None
     ) -> torch.Tensor:
-        """Logits (B, Q, V) about the tokens at the queries, from the first to one past the last, of texts (B, S).
+        """Return logits (B, Q, V) for the tokens at the queries, from the first to one past the last, of texts (B, S).
 
-        All of a text as queries: its keys are kept. A part of it: its keys take the place of those kept, and it attends
-        to them and the others. A shifted family's logits about the first query of a part lie before it, and are not
-        there: what stands in their place is about the token after it. Raises UserError where they are not finite.
+        With all of a text as queries, its keys are kept. With a part of it, its keys replace the kept ones, and it
+        attends to them and the others. A shifted family's logits for the first query of a part precede it and are
+        missing: their place holds those for the next token. Raises UserError if they are not finite.
         """
         first, end = queries
         network = self.model.network
@@ -73,7 +73,9 @@ class _Kept(DynamicCache):
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def begin(self, first: int, end: int, length: int) -> int:
-        """Prepare for a forward over the tokens from `first` to `end` of so many. Return how many keys it will see."""
+        """Prepare for a forward over the tokens from `first` to `end` of `length`. Return the number of keys it
+        sees.
+        """
         self._place = None if (first, end) == (0, length) else slice(first, end)
         if self._place is None:
             self._dropped = False

@@ -98,7 +98,7 @@ class MMaDAConfig(LLaDAConfig):
 class LLaDARotaryEmbedding(LlamaRotaryEmbedding):
     """Cosines and sines in float32 whatever the model's precision (the authors' `rope_full_precision`).
 
-    The attention function casts query and key back. transformers finds the class by its name's ending.
+    The attention function casts query and key back. transformers finds the class by the suffix of its name.
     """
 
     def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

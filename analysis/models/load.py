@@ -167,9 +167,9 @@ def _width(spec: ModelSpec, device: str) -> int | None:
 
 
 def random_like(model: LoadedModel, seed: int) -> LoadedModel:
-    """A model of the same shape with freshly drawn weights: the reference every sink count stands beside.
+    """Return a model of the same shape with freshly drawn weights: the reference for every sink count.
 
-    Raises UserError when there is no memory for it beside the model.
+    Raises UserError if there is no memory for it beside the model.
     """
     devices.placement(int(model.bytes * _HEADROOM), model.device.type, 0, model.spec)
     torch.manual_seed(seed)
@@ -343,9 +343,9 @@ def mask_token_of(checkpoint: Checkpoint, config: Any, tokenizer: PreTrainedToke
 
 
 def make_bidirectional(model: LoadedModel) -> None:
-    """The config frees whole forwards of causality; this frees a block called on its own, too.
+    """Make single blocks bidirectional as well; the config does so only for whole forwards.
 
-    What a family that attends by blocks sees is given to it as a mask.
+    A family that attends by blocks gets its visibility as a mask.
     """
     if model.architecture.noise is not None:
         for module in model.blocks.modules():

@@ -1,6 +1,6 @@
-"""A model in memory: what can be asked of it, and where its blocks and weight matrices are.
+"""A model in memory: its forwards, blocks and weight matrices.
 
-Where only the last positions' logits are asked for, the last block works on them alone.
+If only the last positions' logits are requested, the last block computes only those.
 """
 
 import inspect
@@ -37,9 +37,9 @@ _BLOCKS = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer, Starcoder2De
 
 @contextmanager
 def only_last_positions(network: nn.Module, count: int, queries: bool) -> Iterator[None]:
-    """While it lasts, the last block of a network computes its last `count` positions; the others' states are unusable.
+    """Make the last block of a network compute only its last `count` positions; the others' states are unusable.
 
-    queries False: those of all positions are computed, for who looks at attention. A network whose blocks are not
+    queries False: those of all positions are computed, for observers of attention. A network whose blocks are not
     Llama's or Qwen's computes everything.
     """
     blocks = getattr(getattr(network, "model", None), "layers", None)
@@ -97,13 +97,15 @@ class OpenedModel:
         return self.checkpoint.geometry
 
     def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
-        """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
+        """Return the token ids of a prompt, and whether the chat template was applied. Raises UserError without a
+        tokenizer.
+        """
         tokenizer = self.require_tokenizer()
         chat = uses_chat(self.spec.source, tokenizer, chat_template)
         return encode_prompt(tokenizer, prompt, chat), chat
 
     def require_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer. Raises UserError where there is none."""
+        """Return the tokenizer. Raises UserError if there is none."""
         if self.tokenizer is None:
             other = self.architecture.tokenizer
             files = f"the tokenizer files of {other} to its folder" if other else "its tokenizer files"
@@ -115,8 +117,7 @@ class OpenedModel:
 class LoadedModel(OpenedModel):
     """A model in memory and everything needed to denoise with it and look inside.
 
-    dtype: precision of the weights. windows: how many tokens each layer sees back, 0 for all; empty where all layers
-    see all.
+    dtype: precision of the weights. windows: tokens each layer sees back, 0 for all; empty if all layers see all.
     """
 
     network: PreTrainedModel
@@ -158,8 +159,8 @@ class LoadedModel(OpenedModel):
 
     @staticmethod
     def projections(block: nn.Module) -> dict[str, Projection]:
-        """The weight matrices of one block by their name in it: those a pruning method may touch. A router chooses
-        experts, and is none of them.
+        """Return the weight matrices of one block by name: those a pruning method may change. A router chooses experts,
+        and is not one of them.
         """
         matrices = {
             name: module
@@ -183,13 +184,13 @@ class LoadedModel(OpenedModel):
         layout: Layout | None = None,
         aligned: bool = True,
     ) -> torch.Tensor:
-        """Logits (B, S, V) for tokens (B, S), in the model's precision. edit: what is changed about attention.
+        """Return logits (B, S, V) for tokens (B, S), in the model's precision. edit: a change to attention.
 
         keep: only the last so many positions, (B, keep, V); the others' logits, and states in the last block, are never
-        computed where the class can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's
-        are shifted so that they are); for autoregressive ones about the token at i + 1. layout: the blocks of the text,
-        for families that attend by them; by default blocks of the model's own size from position 0, none of them open.
-        aligned False: shifted logits stay where the network gives them. Raises UserError where they are not finite.
+        computed if the class can leave them out. For diffusion models logits[:, i] are for the token at i (Dream's are
+        shifted accordingly); for autoregressive ones for the token at i + 1. layout: the blocks of the text, for
+        families that attend by them; by default blocks of the model's own size from position 0, none of them open.
+        aligned False: shifted logits stay where the network gives them. Raises UserError if they are not finite.
         """
         self._require_one_text()
         given = {"attn_observer": observer, "attn_edit": edit}

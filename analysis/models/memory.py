@@ -51,10 +51,10 @@ def need_of(checkpoint: Checkpoint, spec: ModelSpec, tokens: int) -> Need:
 
 
 def cached_layers(checkpoint: Checkpoint) -> list[tuple[int, int]]:
-    """For each layer how many numbers the cache holds of a token, and of how many tokens at most, 0 for all: a layer
-    with a window holds the last ones before the canvas.
+    """Return, for each layer, the numbers cached per token and the maximum number of tokens, 0 for all: a layer with a
+    window holds the last ones before the canvas.
 
-    Where a layer has no value projection its values are made of its keys, and cached as well.
+    A layer without a value projection derives its values from its keys, and caches them as well.
     """
     family, shapes = checkpoint.architecture, stored_shapes(checkpoint)
     text: Any = checkpoint.config.get(family.text) or {}

@@ -82,7 +82,7 @@ LLaDA21MoeModelLM.__name__ = LLaDA2MoeModelLM.__name__
 
 
 class LLaDAMoEConfig(FlatRope):
-    """The published config, whose model type is the dense LLaDA's: it is told by its class name."""
+    """The published config, whose model type is the dense LLaDA's: its class name identifies it."""
 
     model_type = "llada"
     attribute_map: ClassVar[dict[str, str]] = {

@@ -1,4 +1,4 @@
-"""Parameter names: what a checkpoint's files call a tensor, and what the running model calls it."""
+"""Parameter names: those in a checkpoint's files, and those of the running model."""
 
 import re
 

@@ -39,7 +39,7 @@ class HeldKeys:
         return [np.concatenate([held, np.arange(first, end)]) for held in self.positions]
 
     def keep(self, indices: Sequence[np.ndarray]) -> None:
-        """Drop all keys and values but those at these indices of what each layer holds."""
+        """Keep only the keys and values at these indices, given per layer."""
         for number, (layer, index) in enumerate(zip(self._layers, indices, strict=True)):
             assert layer.keys is not None and layer.values is not None
             layer.keys, layer.values = kept_at(index, layer.keys, layer.values)
@@ -60,8 +60,8 @@ class HeldKeys:
 
 
 class PrefixCache(HeldKeys):
-    """The keys of families that write by blocks: a finished block sees nothing after it, so what is kept is what a
-    whole forward would compute again. As many positions stay in every layer.
+    """Keys of families that write by blocks: a finished block sees nothing after it, so kept keys equal those of a
+    whole forward. Every layer keeps the same number of positions.
     """
 
     def __init__(self, model: LoadedModel) -> None:
@@ -78,11 +78,11 @@ class PrefixCache(HeldKeys):
         aligned: bool = True,
         reader: Observer | None = None,
     ) -> torch.Tensor:
-        """Logits (B, S − first, V) of the positions from `first` on, which alone are queries and are observed.
+        """Return logits (B, S − first, V) of the positions from `first` on, which alone are queries and are observed.
 
-        What lies before `first` must be finished: it is run where it was not yet, and shown to `reader`. aligned
-        False: the text is finished to its end, so all of it is kept, and logits stay where the network gives them; else
-        they are about the token at their position. Raises UserError where they are not finite.
+        The text before `first` must be finished: its unread tokens are run and shown to `reader`. aligned False: the
+        text is finished to its end, so all of it is kept, and logits stay where the network gives them; else they are
+        for the token at their position. Raises UserError if they are not finite.
         """
         shift = self.model.architecture.shift
         if self.read < first:

@@ -3,8 +3,7 @@
 import re
 
 FUSED = {"query_key_value": ("q_proj", "k_proj", "v_proj"), "gate_and_up": ("gate_proj", "up_proj")}
-"""Matrices that some files hold in place of several, by their native names, and whose rows lie in each, one after the
-other."""
+"""Matrices that some files hold instead of several, by native name, with those that make up their consecutive rows."""
 _FUSED_IN_FILES = {"query_key_value": "query_key_value", "attn_qkv": "query_key_value", "Wqkv": "query_key_value"} | {
     "Wi": "gate_and_up"
 }
@@ -16,8 +15,8 @@ _SETS = ("experts", "shared_experts")
 
 
 def fused_of(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the part of a tensor's name that stands for a fused matrix, in a file or in the running model, and the
-    names of the matrices it holds, in order; None for any other tensor.
+    """Return the part of a tensor's name that denotes a fused matrix, in a file or in the running model, and the names
+    of the matrices it holds, in order; None for any other tensor.
     """
     words = name.split(".")
     word = next((word for word in words if word in _FUSED_IN_FILES or word in FUSED), None)
@@ -32,8 +31,8 @@ def part_of_fused(name: str, part: str) -> str:
 
 
 def parts_of_packed(name: str, rows: int) -> list[tuple[str, int, int]]:
-    """The matrices of one expert in a tensor that holds those of all, (E, rows, in): what each is called, its first
-    row, and one past its last. name: the tensor's; those of the gate come first, then those of up.
+    """Return (name, first row, one past the last row) of one expert's matrices in a tensor that holds those of all, (E,
+    rows, in); gate precedes up. name: the tensor's.
     """
     if name.rpartition(".")[2] == _GATE_AND_UP:
         return [("gate_proj", 0, rows // 2), ("up_proj", rows // 2, rows)]

@@ -70,7 +70,7 @@ def _read(path: str, changed: int) -> "Tokenizer | None":
 
 
 def single_token(checkpoint: Checkpoint, word: str) -> tuple[int, str] | None:
-    """The id and text of the one token that a word is, as it stands or after a space; None for others."""
+    """Return the id and text of a word that is one token, as written or after a space; None for others."""
     tokenizer = _of(checkpoint)
     if tokenizer is None or not _is_text(word):
         return None

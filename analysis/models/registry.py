@@ -1,4 +1,4 @@
-"""The checkpoints offered by name. A name stands for a hub id or a folder of this package."""
+"""Checkpoints offered by name. A name stands for a hub id or a folder of this package."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ BUNDLED_PAIR = ("bundled", "bundled-ar")
 class Model:
     """One offered checkpoint.
 
-    source: hub id or folder. instruct: tuned to follow a user's turn, so the chat template applies by default.
-    prompt and sampling: what the pages start with, where the model has a taste of its own. reference: the name of an
-    autoregressive model that was trained alike. prompts: others it can follow. closed: it knows the words of a small
-    world and no others, each as one token. sparse: a mixture of experts. masked_lm: trained to fill in masks at one
-    mask ratio, not as a diffusion model.
+    source: hub id or folder. instruct: tuned to follow a user's turn, so the chat template applies by default. prompt
+    and sampling: initial values on the pages, if the model needs its own. reference: the name of an autoregressive
+    model that was trained alike. prompts: others it can follow. closed: it knows only the words of a small world, each
+    as one token. sparse: a mixture of experts. masked_lm: trained to fill in masks at one mask ratio, not as a
+    diffusion model.
     """
 
     name: str
@@ -300,5 +300,5 @@ def entry(source: str) -> Model | None:
 
 
 def resolve(source: str) -> str:
-    """The hub id or folder that `source` stands for."""
+    """Return the hub id or folder of a `source`."""
     return MODELS[source].source if source in MODELS else source

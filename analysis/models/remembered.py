@@ -7,7 +7,7 @@ BYTES = 64 * 2**20
 
 
 class Remembered:
-    """Values by a key that holds all they depend on, up to so many bytes; the one that was not used for longest goes
+    """Cache of values by a key that holds all they depend on, up to a number of bytes; the least recently used goes
     first.
     """
 

@@ -23,9 +23,10 @@ _beside: "LoadedModel | None" = None
 def resident_model(
     spec: ModelSpec, context: Context, check: "Callable[[OpenedModel], None]" = lambda opened: None
 ) -> "LoadedModel":
-    """The model of `spec`: the one held if it is that, else loaded in its place. A failed load leaves the old one.
+    """Return the model of `spec`: the one held if it matches, else load it in its place. A failed load keeps the old
+    one.
 
-    check: raises UserError, before weights are read, for a model that cannot do what it is asked for.
+    check: raises UserError, before weights are read, for a model that is unfit for its purpose.
     """
     global _resident
     held = _beside if _beside is not None and _beside.spec == spec else None
@@ -40,9 +41,9 @@ def resident_model(
 
 @contextmanager
 def beside(spec: ModelSpec, context: Context) -> Iterator[None]:
-    """Within it a second model is there, which `resident_model` gives for its `spec`; the one that is held stays so.
+    """Hold a second model, which `resident_model` returns for its `spec`; the first one stays held.
 
-    For who has the only turn to compute. Raises what `load` raises, NotEnoughMemory where there is no room for both.
+    Only for the holder of the turn to compute. Raises what `load` raises; NotEnoughMemory if both do not fit.
     """
     global _beside
     _beside = loaded(spec, context)

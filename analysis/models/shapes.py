@@ -1,4 +1,4 @@
-"""The shapes that a config gives a model's parameters, asked on the meta device: no memory is taken, no file read."""
+"""Shapes of a model's parameters by its config, from the meta device: no memory is taken, no file read."""
 
 import json
 import tempfile

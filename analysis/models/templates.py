@@ -1,4 +1,4 @@
-"""Jinja templates of models and tasks, within bounds: what they repeat, count and write has an end."""
+"""Jinja templates of models and tasks, with limits on repetition, counting and output."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ class _BoundedTemplate(Template):
 
 
 class BoundedTemplates(SandboxedEnvironment):
-    """A sandbox in which `*`, `**` and `range` make nothing that is too big to be wanted."""
+    """Sandbox in which `*`, `**` and `range` cannot make anything unreasonably large."""
 
     template_class = _BoundedTemplate
     intercepted_binops = frozenset(("*", "**"))

@@ -31,10 +31,10 @@ def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreT
 
 
 def tokenizer_of(checkpoint: Checkpoint, config: PreTrainedConfig) -> PreTrainedTokenizerBase | None:
-    """The tokenizer a checkpoint reads text with, or None where there is none on this disk.
+    """Return the tokenizer of a checkpoint, or None if there is none on this disk.
 
-    That of a family whose folders hold none gets the mask token that its embedding has a row for. Raises UserError for
-    one that needs code, or has more entries than the model's vocabulary.
+    [MASK] is added where a family's embedding has a last row for it and the tokenizer has no mask token. Raises
+    UserError for one that needs code, or has more entries than the model's vocabulary.
     """
     family, folder = checkpoint.architecture, text_folder(checkpoint)
     if family.tokenizer and _class_name(folder) == "None":
@@ -87,9 +87,9 @@ def _one_sentence(what: str, hint: str) -> Iterator[None]:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:
-    """Token ids of a prompt, as a user's turn when `chat`.
+    """Return the token ids of a prompt, as a user's turn if `chat`.
 
-    Raises UserError without a chat template, for one that fails, and for text that is none or cannot be tokenized.
+    Raises UserError for a missing or failing chat template, and for a prompt that is not text or cannot be tokenized.
     """
     text = chat_text(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
     try:

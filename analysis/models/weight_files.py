@@ -57,11 +57,11 @@ class Entry:
 
 
 def header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
-    """The tensors of a file by name, and its metadata.
+    """Return the tensors of a file by name, and its metadata.
 
-    safetensors itself checks that every entry has a known dtype, a shape of whole numbers and bytes of that size, and
-    that the entries cover the file. Raises UserError for a file that is shorter than its header promises, cannot be
-    read or says what cannot be.
+    safetensors itself checks that every entry has a known dtype, a shape of integers and bytes of that size, and that
+    the entries cover the file. Raises UserError for a file that is shorter than its header promises, unreadable or
+    inconsistent.
     """
     try:
         there = path.stat()

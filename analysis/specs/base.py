@@ -27,8 +27,9 @@ from cache.sizes import parse_size
 
 
 class Bounds(NamedTuple):
-    """Least and largest value; None where there is none. excludes_low: whether `low` lies inside a bound that is itself
-    excluded."""
+    """Smallest and largest value; None for no bound. excludes_low: `low` lies inside a bound that is itself
+    excluded.
+    """
 
     low: float | None
     high: float | None
@@ -36,7 +37,7 @@ class Bounds(NamedTuple):
 
 
 def bounds(field: FieldInfo, inside: float) -> Bounds:
-    """The range of a number. inside: how far within a bound that the field excludes the end of the range lies."""
+    """Return the range of a number. inside: distance of its ends from bounds that the field excludes."""
     low: float | None = None
     high: float | None = None
     excludes_low = False
@@ -53,7 +54,7 @@ def bounds(field: FieldInfo, inside: float) -> Bounds:
 
 
 def extra(field: FieldInfo) -> dict[str, Any]:
-    """Return what `parameter` was given for those who draw the field: unit, source, step, empty."""
+    """Return the metadata that `parameter` got for drawing the field: unit, source, step, empty."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -122,9 +123,9 @@ def parameter(
     empty: str = "",
     **bounds: Any,
 ) -> Any:
-    """A field that knows how to be drawn: `label` and `help` for people, the rest for widgets.
+    """Return a field that knows how to be drawn: `label` and `help` for people, the rest for widgets.
 
-    empty: what no value means, shown in the empty widget.
+    empty: meaning of no value, shown in the empty widget.
     """
     declared: JsonDict = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
@@ -137,16 +138,16 @@ def require_keys(keys: Sized, prompts: Sized) -> None:
 
 
 def require_folder(text: str | None) -> str | None:
-    """Refuse an empty folder of tasks, which would be the current one, and run what lies there. Raises ValueError."""
+    """Refuse an empty folder of tasks: it would mean the current one and run its code. Raises ValueError."""
     if text is not None and not text.strip():
         raise ValueError("The folder with your tasks has no name. Name one, such as ./my-tasks, or leave it out.")
     return text
 
 
 def at_home(text: str) -> str:
-    """A path whose first part is `~` or `~user`, with the folder that it stands for; others as they are.
+    """Expand a first part `~` or `~user` of a path; return others as they are.
 
-    Raises ValueError for a user whom this machine does not know.
+    Raises ValueError for an unknown user.
     """
     try:
         return str(Path(text).expanduser()) if text.startswith("~") else text
@@ -162,9 +163,9 @@ PathTexts = Annotated[tuple[str, ...], AfterValidator(lambda texts: tuple(map(at
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Marks a field of text as the name of a registry's row: `Annotated[str, OneOf(METHODS)]`.
+    """Mark a text field as the name of a registry's row: `Annotated[str, OneOf(METHODS)]`.
 
-    The rows are asked for when a value is checked, so one that is added later is a choice too.
+    Rows are looked up when a value is checked, so rows added later are choices too.
     """
 
     rows: Registry[Any]
@@ -189,7 +190,7 @@ def choices(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def help_text(field: FieldInfo) -> str:
-    """The description of a field, with what each row of its registry is, and what it can be beside them."""
+    """Return the description of a field, with each row of its registry and its other values."""
     registry = _registry(field)
     rows = [] if registry is None else [f"{name}: {row.help}" for name, row in registry.items()]
     beyond = [] if registry is None or not registry.beyond else [f"Or {registry.beyond}."]

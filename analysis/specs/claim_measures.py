@@ -9,10 +9,9 @@ from analysis.registry import Implemented, Registry
 class ClaimMeasure(Implemented):
     """A number per prompt and its null, measured inside a model (analysis/recording/claim_looks.py).
 
-    title: the number. null: what it is compared with. forwards: how many it takes for each step looked at, beside
-    the pass that all share. twin: also measured in the autoregressive twin. writes: whether texts are written anew.
-    items: over items of tasks, in place of prompts. of_mass: whether mass and logits are all that it asks for of the
-    pass that all share.
+    title: the number. null: its comparison. forwards: number per step looked at, besides the pass that all share. twin:
+    also measured in the autoregressive twin. writes: texts are written anew. items: over items of tasks, instead of
+    prompts. of_mass: it needs only mass and logits from the pass that all share.
     """
 
     name: str

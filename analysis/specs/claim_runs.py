@@ -1,4 +1,4 @@
-"""A run of the claims (`analysis/specs/claims.py`) on a model: what it asks for, and how large it is."""
+"""A run of the claims (`analysis/specs/claims.py`) on a model: its settings and size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ class ClaimsSpec(JobSpec):
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The rows of `CLAIM_DATA` that these claims are told from and that can be had."""
+        """The available rows of `CLAIM_DATA` that these claims need."""
         wanted = {name for claim in self.claims for name in claim.data}
         return tuple(name for name in CLAIM_DATA if name in wanted and (name != "twin" or self.reference is not None))
 
@@ -165,7 +165,7 @@ class ClaimsSpec(JobSpec):
         )
 
     def measures(self, twin: bool = False) -> tuple[str, ...]:
-        """The rows of `CLAIM_MEASURES` that these claims are told from, in the model or in its twin."""
+        """Return the rows of `CLAIM_MEASURES` that these claims need, in the model or in its twin."""
         wanted = {claim.measure for claim in self.claims}
         return tuple(name for name, row in CLAIM_MEASURES.items() if name in wanted and (row.twin or not twin))
 

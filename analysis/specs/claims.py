@@ -57,14 +57,14 @@ class PublishedNumber:
 
 @dataclass(frozen=True)
 class Claim(Implemented):
-    """A claim of the field and how it is tested on a model; its implementation gathers its numbers
-    (analysis/claims/evidence.py): `inside`, where they are those of its `measure`.
+    """A claim of the field and its test on a model; its implementation gathers its numbers
+    (analysis/claims/evidence.py): `inside`, if they are those of its `measure`.
 
     sentence: the claim in plain words. sources: arXiv numbers. quantity, null: noun phrases; formula: LaTeX. unit: a
-    row of `UNITS` (analysis/claims/). direction: 1 where the quantity is claimed to lie above its null, −1 below.
-    margin: the smallest difference asked about, in the quantity's own scale. supports, refutes: what would count for
-    and against. not_meant: what neither verdict means. data: rows of `CLAIM_DATA`. measure: of `CLAIM_MEASURES`,
-    where it is told from one.
+    row of `UNITS` (analysis/claims/). direction: 1 if the quantity is claimed to lie above its null, −1 below. margin:
+    the smallest difference of interest, in the quantity's own scale. supports, refutes: what would count for and
+    against. not_meant: what neither verdict means. data: rows of `CLAIM_DATA`. measure: of `CLAIM_MEASURES`, if it uses
+    one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The command line that asks something again, as pages and reports show it."""
+"""Command lines that reproduce a result, as shown by pages and reports."""
 
 import shlex
 from collections.abc import Iterable, Mapping

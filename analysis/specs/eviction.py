@@ -1,4 +1,6 @@
-"""Keeping a part of the keys and values: which positions a policy keeps, and what an eviction over prompts is asked."""
+"""Keeping a part of the keys and values: the policies that choose positions, and the spec of an eviction over
+prompts.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +19,9 @@ from analysis.specs.sinks import SinkParams
 class Policy(Implemented):
     """A way of choosing which positions of a context are kept, by a `Ranking` (analysis/recording/keeping.py).
 
-    title: as in 'keeping …'. help: which positions these are. source: where it was published. controls: rows that it is
-    compared with at the same budget. matched: draws as many positions of each state as the policy it is a control of,
-    so it is drawn once for each. everything: keeps all, whatever the budget.
+    title: as in 'keeping …'. help: describes these positions. source: its publication. controls: rows that it is
+    compared with at the same budget. matched: draws as many positions of each state as the policy it controls, so it is
+    drawn once for each. everything: keeps all, whatever the budget.
     """
 
     name: str
@@ -134,18 +136,20 @@ class Keeping:
 
     @property
     def all_stays(self) -> bool:
-        """True where nothing is left out."""
+        """True if nothing is left out."""
         return POLICIES[self.policy].everything or self.budget >= 1
 
 
 def keepings(spec: EvictSpec) -> list[Keeping]:
-    """Return what runs on every prompt: everything, then each policy at each budget, before controls matched to it."""
+    """Return the conditions of every prompt: everything, then each policy at each budget, before controls matched to
+    it.
+    """
     every = [Keeping(name, 1.0) for name, row in POLICIES.items() if row.everything]
     return every + with_controls(spec.policies, spec.budgets)
 
 
 def with_controls(policies: Iterable[str], budgets: Iterable[float]) -> list[Keeping]:
-    """Return each policy at each budget, with what it is compared with; a policy before controls matched to it."""
+    """Return each policy at each budget, with its comparisons; a policy before controls matched to it."""
     asked = [name for name in policies if POLICIES[name].asked]
     beside = [name for policy in asked for name in POLICIES[policy].controls if POLICIES[name].asked]
     every: list[Keeping] = []

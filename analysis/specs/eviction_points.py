@@ -18,7 +18,7 @@ _NOTHING = next(name for name, row in METHODS.items() if not row.removes)
 class EvictionPoint(PruneSpec):
     """The dense model with a part of its keys and values while it is scored: a pruning that removes nothing.
 
-    Its calibration seed is that of the control's draw. What no draw decides is the same at every seed.
+    Its calibration seed is that of the control's draw. Points without a draw are equal at every seed.
     """
 
     method: Annotated[str, OneOf(METHODS)] = _NOTHING
@@ -44,7 +44,7 @@ class EvictionPoint(PruneSpec):
         return f"{self.control or self.policy} {100 * self.budget:g} % kept{as_many}"
 
     def held_against(self, relation: str) -> dict[str, str] | None:
-        """Return what changes in the point that this one is held against; None where it has none by this relation."""
+        """Return the fields in which this point's reference differs; None if it has none by this relation."""
         if self.control or relation not in ("control", OTHER_POLICY):
             return None
         rows = [POLICIES[name] for name in POLICIES[self.policy].controls]
@@ -56,6 +56,6 @@ class EvictionPoint(PruneSpec):
 def eviction_points(
     model: ModelSpec, policies: tuple[str, ...], budgets: tuple[float, ...], seed: int
 ) -> Iterator[EvictionPoint]:
-    """Yield every policy at every budget below 1, and what each is compared with; everything is the dense model."""
+    """Yield every policy at every budget below 1, and its comparisons; everything is the dense model."""
     for keeping in with_controls(policies, (budget for budget in budgets if budget < 1)):
         yield EvictionPoint(model=model, calibration=CalibrationParams(seed=seed), **vars(keeping))

@@ -13,8 +13,8 @@ SpecType = TypeVar("SpecType", bound=Spec)
 
 
 def spec_of(kind: type[SpecType], given: Mapping[str, Any]) -> SpecType:
-    """Return a spec whose fields, and those of the specs inside it, are given by their names. A name that several have
-    goes to the outermost. Raises UserError for a name that none has, and for a value that does not fit.
+    """Return a spec from the fields, by name, of it and its nested specs. A name that several have goes to the
+    outermost. Raises UserError for an unknown name, and for an invalid value.
     """
     left = dict(given)
     fields = _taken(kind, left)
@@ -35,7 +35,7 @@ def _inside(kind: type[Spec]) -> dict[str, type[Spec]]:
 
 
 def _taken(kind: type[Spec], left: dict[str, Any]) -> dict[str, Any]:
-    """Return a spec's fields from what is left of the names given, taking them away."""
+    """Return a spec, removing its fields from the names given."""
     fields = {name: left.pop(name) for name in kind.model_fields if name in left}
     for name, inside in _inside(kind).items():
         if name not in fields:

@@ -9,7 +9,7 @@ from analysis.specs.base import OneOf, Spec, parameter
 
 @dataclass(frozen=True)
 class Insight:
-    """One thing to look at. title: for headings. help: what it shows."""
+    """One measurement. title: for headings. help: its meaning."""
 
     name: str
     title: str

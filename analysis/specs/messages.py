@@ -11,7 +11,7 @@ from analysis.specs.sampling import SAMPLINGS
 
 
 def sentence(error: ValidationError) -> str:
-    """One readable line for a validation error: which parameter, and what was expected of it."""
+    """Return one readable line for a validation error: which parameter, and what was expected of it."""
     spec = next((spec for spec in _subclasses(Spec) if spec.__name__ == error.title), None)
     lines = []
     for issue in error.errors():
@@ -109,7 +109,7 @@ def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> It
 
 
 def _subclasses(spec: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """Every spec there is, whoever wrote it."""
+    """Yield every subclass of a spec, also those of plugins."""
     for subclass in spec.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)

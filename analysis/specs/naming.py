@@ -1,4 +1,4 @@
-"""Specs in words: a setting in a line, and what tells specs apart whose short names are the same."""
+"""Specs in words: a setting in a line, and the differences between specs with equal short names."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -11,9 +11,10 @@ from analysis.specs.base import Spec
 
 
 def in_words(spec: Spec, always: Collection[str] = (), leave_out: Collection[str] = ()) -> str:
-    """A spec in one line, by the labels of its fields: those named in `always`, and all that are not at their default.
+    """Describe a spec in one line, by the labels of its fields: those named in `always`, and all that differ from their
+    defaults.
 
-    So two specs that differ read differently. leave_out: fields that are not told.
+    Different specs read differently. leave_out: fields to omit.
     """
     values = {
         name: value
@@ -24,9 +25,9 @@ def in_words(spec: Spec, always: Collection[str] = (), leave_out: Collection[str
 
 
 def told_apart(names: Sequence[str], specs: Sequence[Mapping[str, Any]], kind: type[Spec]) -> list[str]:
-    """For each spec the parameters in which it differs from others of its name, in words; "" where nothing does.
+    """Return, for each spec, the parameters in which it differs from others of its name, in words; "" if none.
 
-    specs: as `model_dump(mode="json")` gives them, of the same `kind`.
+    specs: as from `model_dump(mode="json")`, of the same `kind`.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
@@ -64,7 +65,7 @@ def _labelled(spec: Mapping[str, Any], kind: type[Spec] | None) -> dict[str, str
 
 
 def short_label(name: str, field: FieldInfo | None) -> str:
-    """A field's label without what stands in brackets, as it reads within a sentence; its name where it has none."""
+    """Return a field's label without its brackets, for use within a sentence; its name if it has none."""
     label = (field.title if field is not None and field.title else name).partition(" (")[0]
     return f"{label[0].lower()}{label[1:]}"
 

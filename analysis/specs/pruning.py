@@ -133,7 +133,7 @@ class PruneSpec(JobSpec):
 
     @property
     def readers(self) -> tuple[Reader, ...]:
-        """The rows that say what it reads: its method's, and its quantizer's where weights are quantized."""
+        """Rows that decide what it reads: its method's, and its quantizer's if weights are quantized."""
         method = METHODS[self.method]
         return (method, QUANTIZERS[self.quantization.quantizer]) if self.quantization.active else (method,)
 
@@ -144,7 +144,7 @@ class PruneSpec(JobSpec):
 
     @property
     def scope(self) -> str | None:
-        """The quota's scope, of `QUOTA_SCOPES`; None for a method whose own is none of them."""
+        """The quota's scope, of `QUOTA_SCOPES`; None for a method whose own is not one of them."""
         return METHODS[self.method].scope if self.quota_scope == PUBLISHED else self.quota_scope
 
     @property
@@ -307,7 +307,7 @@ class DenseStatisticsSpec(JobSpec):
 
     @property
     def pruning(self) -> PruneSpec:
-        """A pruning that asks this."""
+        """A pruning with these statistics."""
         return PruneSpec(**dict(self))
 
 
@@ -316,8 +316,7 @@ class EstimateSpec(PruneSpec):
 
     @classmethod
     def of(cls, spec: PruneSpec) -> "EstimateSpec":
-        """The estimate of a pruning: only what matters to how long it takes, so that prunings that take as long share
-        one."""
+        """Return the estimate of a pruning: only what affects its duration, so that equally long prunings share one."""
         matters = spec.model_dump(
             include={
                 *("model", "method", "pattern", "allocation", "quota_scope", "ranking", "expert_worth"),

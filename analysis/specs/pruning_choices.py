@@ -407,7 +407,7 @@ class Noise(Implemented):
     clean: bool = False
 
     def fits(self, random_tokens: bool) -> bool:
-        """Return whether it fits a model whose undecided tokens are random ones (else [MASK])."""
+        """Return True if it fits a model whose undecided tokens are random ones (else [MASK])."""
         return self.clean or self.random_tokens == random_tokens
 
 

@@ -199,7 +199,7 @@ class QuantizationParams(Spec):
 
     @property
     def title(self) -> str:
-        """Return it in a few words, such as `4-bit GPTQ g64`; '' where nothing is quantized."""
+        """Description in a few words, such as `4-bit GPTQ g64`; '' if nothing is quantized."""
         if not self.active:
             return ""
         words = [f"{self.bits}-bit", QUANTIZERS[self.quantizer].title.partition(" (")[0].replace(",", "")]

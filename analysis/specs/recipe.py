@@ -15,7 +15,7 @@ from analysis.specs.pruning_choices import METHODS, NOISES, PUBLISHED
 
 @dataclass(frozen=True)
 class RecipePart:
-    """One part of the recipe. help: what it changes in Wanda."""
+    """One part of the recipe. help: its change to Wanda."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ RECIPE: Registry[RecipePart] = Registry(
 
 
 def decomposable(method: str) -> bool:
-    """Return whether the gain of a method over its published baseline can be decomposed."""
+    """Return True if the gain of a method over its published baseline can be decomposed."""
     row = METHODS[method]
     return row.weighs_steps and row.control is not None and row.published not in (None, row.control)
 

@@ -15,7 +15,7 @@ CLUSTER = "cluster "  # prefix of keys from a prompt file, so that none equals a
 
 
 def keys_of_prompts() -> Any:
-    """The field of a job that is given prompts, for what makes some of them alike."""
+    """Return the field for the keys of own prompts, which group them into clusters."""
     return parameter(
         (),
         "Keys of own prompts",

@@ -9,8 +9,8 @@ from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, parameter
 
 @dataclass(frozen=True)
 class SinkDefinition(Implemented):
-    """A rule for what a sink is: a position whose mass lies above the threshold that the implementation computes, a
-    `Threshold` (analysis/sinks/definitions.py).
+    """Definition of a sink: a position whose mass exceeds the threshold that the implementation computes, a `Threshold`
+    (analysis/sinks/definitions.py).
 
     parameter: the field of `SinkParams` that it reads. formula: LaTeX. in_deviations: the parameter counts standard
     deviations above the mean, so that the number of sinks in Gaussian noise is known.

@@ -1,4 +1,4 @@
-"""A study: do sinks matter in a model, and does discounting them help pruning? What it asks, and how large it is."""
+"""A study: do sinks matter in a model, and does discounting them help pruning? Its parts, settings and size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +24,9 @@ WITH_SHAMS = (*SINK_AWARE, "sham-wanda", "light-wanda", "sparsegpt", "sink-spars
 
 @dataclass(frozen=True)
 class StudyPart(Implemented):
-    """A part of the story. title: its heading. question: what it asks, in plain words. The implementation returns the
-    jobs that it asks for; None: it asks for none."""
+    """A part of the story. title: its heading. question: in plain words. The implementation returns the jobs that it
+    submits; None: there are none.
+    """
 
     name: str
     title: str
@@ -212,7 +213,7 @@ class StudySpec(JobSpec):
         return self
 
     def sweep(self) -> SweepSpec:
-        """The prunings and scores that it asks for."""
+        """Its prunings and scores."""
         calibration = CalibrationParams(data=self.data, samples=self.samples, seq_len=self.seq_len)
         return SweepSpec(
             model=self.model,
@@ -227,7 +228,7 @@ class StudySpec(JobSpec):
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:
-        """The model, and its reference where there is one."""
+        """The model, and its reference if there is one."""
         return (self.model,) if self.reference is None else (self.model, self.reference)
 
 

@@ -1,6 +1,6 @@
 """Sweeps: the prunings of a grid of methods, sparsities, patterns, bits, discounts, noise steps, seeds and models.
 
-A method that does not look at an axis gets no copies along it; its row in `METHODS` says what it looks at.
+A method that does not read an axis gets no copies along it; its row in `METHODS` says what it reads.
 """
 
 import json
@@ -221,8 +221,8 @@ class SweepSpec(JobSpec):
         return (self.model, *self.other_models)
 
     def evaluation_of(self, dense: ModelSpec, folder: str = "", name: str = "", kept: str = "") -> EvaluateSpec:
-        """The evaluation of a dense model, or of it and the pruned checkpoint in `folder`, or itself with so much of
-        its keys and values kept, so called in the results.
+        """Return the evaluation of a dense model, or of it and the pruned checkpoint in `folder`, or itself with a part
+        of its keys and values kept, under this name in the results.
         """
         if kept:
             both = {"compare": (dense,), "names": ("dense", name), "kept": (EVERYTHING, kept)}
@@ -234,23 +234,22 @@ class SweepSpec(JobSpec):
 
 @dataclass(frozen=True)
 class Grid:
-    """prunings: the points, those of one model and seed together. left_out: sentences on combinations there are none
-    of."""
+    """prunings: the points, grouped by model and seed. left_out: sentences on impossible combinations."""
 
     prunings: tuple[PruneSpec, ...]
     left_out: tuple[str, ...]
 
 
 def shard_of(text: str) -> tuple[int, int]:
-    """The number of a shard, from 1, and of how many it is; (1, 1) for no text."""
+    """Parse a shard as (number from 1, number of shards); (1, 1) for no text."""
     number, shards = (text or "1/1").split("/")
     return int(number), int(shards)
 
 
 def grid(spec: SweepSpec) -> Grid:
-    """Every pruning of a sweep, each once; of a shard its own.
+    """Return every pruning of a sweep once; for a shard only its own.
 
-    Shards are runs of points that follow each other: those of one model and seed read the same statistics.
+    Shards are consecutive points: those of one model and seed read the same statistics.
     """
     whole = _all_points(spec)
     number, shards = shard_of(spec.shard)
@@ -300,10 +299,10 @@ def _settings(spec: SweepSpec, pattern: str, removes: bool) -> Iterator[dict[str
 
 
 def normalised(base: PruneSpec, changes: dict[str, object], seed: int) -> PruneSpec:
-    """A pruning with what its method does not look at as it is by default, so that equal prunings are equal specs.
+    """Return a pruning with defaults for everything its method does not read, so that equal prunings are equal specs.
 
-    changes: fields of `PruneSpec`; of nested ones, the fields that change. An eviction keeps its seed, by which
-    its control draws. Raises pydantic's ValidationError.
+    changes: fields of `PruneSpec`; of nested ones, the fields that change. An eviction keeps its seed, which draws its
+    control. Raises pydantic's ValidationError.
     """
     values = base.model_dump() | {"out": "", "overwrite": False}
     for name, value in changes.items():
@@ -336,8 +335,9 @@ def _unread(values: Mapping[str, Any]) -> dict[str, Spec | str]:
 
 
 def against(point: PruneSpec, relation: str) -> PruneSpec | None:
-    """The pruning that this one is held against: `control` or `published`, as the rows of its method and its quantizer
-    name them, all else being equal. None where a row that discounts names none, and where none discounts."""
+    """Return the pruning that this one is compared with: `control` or `published`, as named by the rows of its method
+    and its quantizer, all else being equal. None if a row that discounts names none, and if none discounts.
+    """
     if isinstance(point, EvictionPoint):
         other = point.held_against(relation)
         return None if other is None else normalised(point, dict(other), point.calibration.seed)
@@ -353,8 +353,8 @@ def against(point: PruneSpec, relation: str) -> PruneSpec | None:
 
 
 def titles_apart(point: PruneSpec, other: PruneSpec) -> tuple[str, str]:
-    """The titles of the rows of method and quantizer that two prunings do not share; of their methods, if none. Of two
-    evictions, what they keep.
+    """Return the titles of the rows of method and quantizer that two prunings do not share; of their methods, if none.
+    For two evictions, what they keep.
     """
     if isinstance(point, EvictionPoint) and isinstance(other, EvictionPoint):
         return point.keeping.title, other.keeping.title
@@ -364,7 +364,7 @@ def titles_apart(point: PruneSpec, other: PruneSpec) -> tuple[str, str]:
 
 
 def scored_as(point: PruneSpec) -> PruneSpec:
-    """The point whose evaluation a point shares: itself, or of an eviction that nothing draws that of all seeds."""
+    """Return the point whose evaluation a point shares: itself, or for an eviction without a draw that of all seeds."""
     return without_seed(point) if isinstance(point, EvictionPoint) and not point.control else point
 
 
@@ -376,14 +376,16 @@ def where(point: PruneSpec) -> str:
 
 
 def detail(point: PruneSpec) -> str:
-    """Return what of the axes but method and sparsity, or policy and budget, is not the default; '' where all is."""
+    """Return the non-default settings of the axes besides method and sparsity, or policy and budget; '' if there are
+    none.
+    """
     if isinstance(point, EvictionPoint):
         return ""
     return " ".join(setting_name(point).removeprefix(f"{point.method} {point.sparsity:.3g}").split())
 
 
 def without_seed(point: PruneSpec) -> PruneSpec:
-    """A pruning's setting: points of one setting differ in their calibration seed alone."""
+    """Return a pruning's setting: points of one setting differ only in their calibration seed."""
     return normalised(point, {}, 0)
 
 
@@ -393,7 +395,7 @@ def setting_key(point: PruneSpec) -> str:
 
 
 def setting_name(point: PruneSpec) -> str:
-    """A point without its seed in a few words: the method, the sparsity, and what of the axes is not the default."""
+    """Name a point without its seed: the method, the sparsity, and the axes that differ from their defaults."""
     if isinstance(point, EvictionPoint):
         return point.name
     words = [point.method, f"{point.sparsity:.3g}"]

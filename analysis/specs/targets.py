@@ -10,9 +10,8 @@ from analysis.words import percent
 class Target(Implemented):
     """A way of choosing positions of a step, a `Chooser` (analysis/recording/ablation.py).
 
-    title: as in 'blocking …'. help: which positions these are, as in 'beside …'. control: what the others are compared
-    with. for_sets: chosen only where an ablation over many prompts asks for it, as it looks at kinds or at the run as
-    a whole.
+    title: as in 'blocking …'. help: describes these positions, as in 'beside …'. control: targets are compared with it.
+    for_sets: chosen only for an ablation over many prompts, as it looks at kinds or at the run as a whole.
     """
 
     name: str
@@ -114,7 +113,7 @@ TARGETS: Registry[Target] = Registry(
 class Control(Implemented):
     """Random positions that a target is compared with.
 
-    title: ends 'against …'. help: which positions these are. One without a `ControlChooser`
+    title: ends 'against …'. help: describes these positions. One without a `ControlChooser`
     (analysis/recording/ablation.py) is computed from another control's positions.
     """
 
@@ -124,7 +123,7 @@ class Control(Implemented):
 
     @property
     def drawn(self) -> bool:
-        """True where positions of its own are acted on."""
+        """True if it acts on its own positions."""
         return self.implementation is not None
 
 

@@ -80,9 +80,8 @@ def only_read(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def held_against(rows: Sequence[Reader], relation: str) -> tuple[str, ...] | None:
-    """Return the names of the rows that those of a pruning are held against: of each that discounts, the one that it
-    names as its `relation`, such as `control`; the others themselves. None where one names none, and where none
-    discounts.
+    """Return the names of the rows that a pruning's rows are compared with: for each that discounts, its `relation`,
+    such as `control`; the others themselves. None if one names none, and if none discounts.
     """
     others = [getattr(row, relation, None) if row.discounted else row.name for row in rows]
     if None in others or not any(row.discounted for row in rows):

@@ -15,17 +15,17 @@ THRESHOLD = 0.9
 
 
 def steps(meaning: str, source: str) -> Any:
-    """The field of a sampler that is told how many steps to take."""
+    """Return the field of a sampler with a given number of steps."""
     return parameter(64, "Denoising steps", meaning, ge=1, le=4096, source=source)
 
 
 def block_length(meaning: str, source: str) -> Any:
-    """The field of a sampler of whole texts, which can also go block by block."""
+    """Return the field of a sampler of whole texts, which can also go block by block."""
     return parameter(None, "Block length", meaning, unit="tokens", empty="one block", ge=1, source=source)
 
 
 def remasking(source: str) -> Any:
-    """The field of a sampler that keeps the surest predictions, or random ones."""
+    """Return the field of a sampler that keeps the surest predictions, or random ones."""
     return parameter(
         "low-confidence",
         "Remasking",
@@ -35,14 +35,14 @@ def remasking(source: str) -> Any:
 
 
 def temperature() -> Any:
-    """The field of a sampler that draws tokens by a temperature."""
+    """Return the field of a sampler that draws tokens by a temperature."""
     return parameter(
         0.0, "Temperature", "0 takes the likeliest token; higher values sample more freely.", ge=0, le=2, step=0.1
     )
 
 
 def top_p() -> Any:
-    """The field of a sampler that draws from the likeliest tokens up to a sum."""
+    """Return the field of a sampler that draws from the likeliest tokens up to a sum."""
     return parameter(
         None,
         "Top-p",
@@ -55,12 +55,12 @@ def top_p() -> Any:
 
 
 def top_k() -> Any:
-    """The field of a sampler that draws from so many likeliest tokens."""
+    """Return the field of a sampler that draws from the k likeliest tokens."""
     return parameter(None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", empty="all", ge=1)
 
 
 def guidance(source: str) -> Any:
-    """The field of a sampler with classifier-free guidance, as `source` has it."""
+    """Return the field of a sampler with classifier-free guidance, as `source` has it."""
     return parameter(
         0.0,
         "Guidance scale",
@@ -74,7 +74,7 @@ def guidance(source: str) -> Any:
 
 
 def threshold(default: float | None, source: str, more: str = "") -> Any:
-    """The field of a sampler that writes whatever is sure enough. more: what else it says."""
+    """Return the field of a sampler that writes every confident prediction. more: additional help."""
     return parameter(
         default,
         "Confidence threshold",
@@ -88,7 +88,7 @@ def threshold(default: float | None, source: str, more: str = "") -> Any:
 
 
 def cache() -> Any:
-    """The field of a sampler of a model that sees all of its text, with the caches of Fast-dLLM."""
+    """Return the field of a sampler of a model that sees all of its text, with the caches of Fast-dLLM."""
     return parameter(
         "none",
         "Cache",
@@ -137,11 +137,11 @@ class Writing(Spec):
         return type(self).model_validate({**dict(self), **fields})
 
     def in_blocks_of(self, trained: int | None) -> Self:
-        """The same with the block length that the model was trained on, where it has one and none is chosen."""
+        """Return the same with the block length that the model was trained on, if it has one and none is chosen."""
         return self
 
     def length(self, prompt_length: int) -> int:
-        """Tokens of the whole text, at most, after a prompt of so many."""
+        """Return the maximum number of tokens of the whole text after a prompt of this length."""
         return prompt_length + self.gen_length
 
 
