@@ -1,7 +1,7 @@
 """The command line: the same specs and the same jobs as the pages.
 
-Progress goes to stderr, a summary to stdout (as JSON with --json). Whatever is wrong is one clear line: bad input exits
-with 2, a fault of SinkScope's own with 1 and the name of a file with the traceback.
+Progress goes to stderr, a summary to stdout (as JSON with --json). Every error is one clear line: bad input exits with
+2, a fault of SinkScope's own with 1 and the name of a file with the traceback.
 """
 
 import argparse
@@ -28,8 +28,9 @@ _LONGEST_SENTENCE = 2000  # characters of a message
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb. help: what it does, in the list of all. module: has `FLAGS`, rows of verb_flags.py, and `run`,
-    and is imported where the verb is asked for. runs_jobs: which --scheduler can send elsewhere."""
+    """A verb. help: for the list of verbs. module: has `FLAGS`, rows of verb_flags.py, and `run`, and is imported at
+    first use. runs_jobs: True if --scheduler can send its jobs elsewhere.
+    """
 
     help: str
     module: str
@@ -108,7 +109,7 @@ def _fail(text: str, code: int = 2) -> int:
 
 
 def _brief(text: str, arguments: Sequence[str]) -> str:
-    """Cut short what a sentence repeats of the command line: a value may be as long as the system lets it be."""
+    """Shorten command line values repeated in a sentence: they may be as long as the system allows."""
     values = {value for argument in arguments for value in (argument, argument.partition("=")[2])}
     for value in sorted(values, key=len, reverse=True):
         if len(value) > _LONGEST_VALUE:
@@ -118,7 +119,7 @@ def _brief(text: str, arguments: Sequence[str]) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as everything else is said."""
+    """Parser whose errors are one line, like all others."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError with the message, and where the flags are listed."""

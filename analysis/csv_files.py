@@ -1,7 +1,7 @@
-"""Tables as CSV that a spreadsheet reads as the text and numbers they hold.
+"""Tables as CSV that a spreadsheet reads as plain text and numbers.
 
-A cell of text that begins as a formula does would be run by a spreadsheet; prompts, tokens and names of models hold
-whatever somebody wrote. Such a cell begins with an apostrophe, as OWASP advises (CSV Injection).
+A spreadsheet would run a text cell that begins like a formula; prompts, tokens and model names are untrusted. Such a
+cell begins with an apostrophe, as OWASP advises (CSV Injection).
 """
 
 import csv

@@ -7,10 +7,10 @@ import re
 
 
 class UserError(ValueError):
-    """Something the user can put right. The message says what happened, what was expected and what to do.
+    """Error that the user can fix. The message says what happened, what was expected and what to do.
 
-    Halves of characters and ends of lines, which damaged files and names may hold, are written out, so that it can be
-    printed and stored, and is one line.
+    Lone surrogates and line breaks, which damaged files and names may hold, are escaped, so that it is one line that
+    can be printed and stored.
     """
 
     def __init__(self, message: str) -> None:
@@ -27,7 +27,7 @@ class NotEnoughMemory(UserError):
 
 
 class ModelChanged(UserError):
-    """The files of a model changed, or went, while a job used them. gone: whether they can still be opened."""
+    """Error raised if a model's files changed, or went, while a job used them. gone: True if they cannot be opened."""
 
     def __init__(self, source: str, gone: bool = False) -> None:
         what = "cannot be opened any more" if gone else "changed while this job used them"
@@ -76,7 +76,7 @@ def _file_limit() -> str:
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """Return what the operating system refused, also where a library in Rust has put it into words; else None."""
+    """Return the operating system's error, even if a library in Rust has turned it into text; else None."""
     if isinstance(error, OSError):
         return error
     told = re.search(r"\(os error (\d+)\)", str(error))
@@ -106,12 +106,12 @@ def damage(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says; the name of its kind where it says nothing."""
+    """Return the first line of an error's text, or the name of its class."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def named_line(error: BaseException) -> str:
-    """The kind of an error with the first line of what it says, if it says anything."""
+    """Return the class of an error with the first line of its text, if any."""
     kind, line = type(error).__name__, first_line(error)
     return kind if line == kind else f"{kind}: {line}"
 

@@ -45,7 +45,7 @@ def stored(dataset: str) -> bool:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Only what is on this disk is looked for: the hub is not asked five times over before that is done."""
+    """Look only on this disk, instead of asking the hub five times first."""
     import datasets
     import huggingface_hub.constants
 

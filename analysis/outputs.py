@@ -1,8 +1,8 @@
-"""Putting a finished file or folder where a user asked for it, without losing what stands there.
+"""Putting a finished file or folder where a user asked for it, without losing what is there.
 
-Only what SinkScope wrote is replaced, and only when asked. Where the system can exchange two names (Linux), the new one
-takes the place of the old in one step, so that every reader finds one or the other, whole; what stood there is then
-asked about again, and put back if it is no longer what it was when the work began.
+Only SinkScope's own output is replaced, and only when asked. If the system can exchange two names (Linux), the new one
+replaces the old in one step, so that every reader finds one or the other, whole; the old one is then checked again, and
+put back if it has changed since the work began.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from cache.presence import host_of, machine, runs_here, this_process
 _WORKPLACE = re.compile(r"\.[\w.-]{1,60}~(?P<owner>[\w.@-]+)~[0-9a-f]{8}")  # its prefix, its process
 _FOREIGN_DAYS = 7  # days that another machine's is left alone after its last change
 Refusal = Callable[[Path], str]
-"""Says why what stands at a path may not be replaced, as the end of a sentence; nothing where it may."""
+"""Function that returns why a path may not be replaced, as the end of a sentence; "" if it may."""
 
 NOT_IN_ONE_STEP = (
     "This system cannot exchange two folders in one step, so for a moment neither the old nor the new one stood there."
@@ -43,7 +43,7 @@ _KINDS = (
 
 @contextmanager
 def workplace(parent: Path, prefix: str, private: bool = True) -> Iterator[Path]:
-    """A folder in `parent` to work in, so that what is finished only has to be renamed. It goes at the end.
+    """Yield a temporary folder in `parent`, so that finished files only have to be renamed. It is removed at the end.
 
     Raises OSError as `make_workplace` does.
     """
@@ -55,10 +55,10 @@ def workplace(parent: Path, prefix: str, private: bool = True) -> Iterator[Path]
 
 
 def make_workplace(parent: Path, prefix: str, private: bool = True) -> Path:
-    """A new folder for this process, whose name says whose it is: a killed process removes nothing, so the next one
-    that works there removes what it left.
+    """Create a folder named after this process: a killed process removes nothing, so the next one that works there does
+    so.
 
-    private: closed to other users, else as the user's umask says. Raises OSError where none can be made.
+    private: closed to other users, else by the user's umask. Raises OSError if none can be made.
     """
     remove_abandoned(parent)
     folder = parent / f".{prefix}~{this_process()}~{secrets.token_hex(4)}"
@@ -200,7 +200,7 @@ def _remove(path: Path) -> None:
 
 
 def _renameat2(first: Path, second: Path, flag: int) -> bool:
-    """Linux' rename with a flag, which Python does not offer. False where there is none; raises OSError."""
+    """Call Linux' rename with a flag, which Python lacks. Return False if unsupported; raises OSError."""
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
     if function is None:
         return False

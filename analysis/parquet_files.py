@@ -18,7 +18,7 @@ def parquet_of_table(table: "pd.DataFrame") -> bytes:
 
 
 def _is_mixed(values: "pd.Series[Any]") -> bool:
-    """Return whether a column holds values of several types, or lists, which Parquet has no one type for."""
+    """Return True for a column of several types, or of lists, which Parquet has no single type for."""
     if values.dtype.kind != "O":
         return False
     types = {type(value) for value in values.dropna()}

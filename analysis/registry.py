@@ -46,8 +46,8 @@ class Registry(UserDict[str, Row]):
 
 @dataclass(frozen=True)
 class Implemented:
-    """A row that says what does its work. implementation: 'module:NAME', which is imported where it is used, so that
-    the table needs no torch, or the thing itself; None for a row that needs none.
+    """A row with an implementation: 'module:NAME', which is imported at first use, so that the table needs no torch, or
+    the object itself; None for a row that needs none.
     """
 
     implementation: Any = field(default=None, kw_only=True, repr=False)

@@ -43,7 +43,7 @@ def times(value: float, reference: float) -> str:
 
 
 def percent(value: SupportsFloat, decimals: int | None = None) -> str:
-    """Return a share in per cent, `33 %`, with as many decimals as asked for or as it needs."""
+    """Return a share in per cent, `33 %`, with this many decimals or as many as it needs."""
     share = float(value)
     if decimals is None:
         size = abs(share)
@@ -117,10 +117,10 @@ def p_words(p: float) -> str:
 
 
 def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[str, Callable[[Any], str]]:
-    """Return by name what writes the cells of the columns of a table that hold fractions, or counts with gaps.
+    """Return formatters by name for the columns of a table that hold fractions, or counts with gaps.
 
-    An interval, which stands in `low` and `high`, has two significant digits of its typical half, and so has the value
-    before it. Other fractions have three significant digits. shares: columns that are written in per cent.
+    An interval, in `low` and `high`, has two significant digits of its typical half, and so has the value before it.
+    Other fractions have three significant digits. shares: columns in per cent.
     """
     formats: dict[str, Callable[[Any], str]] = {}
     for name in frame.columns:
@@ -145,13 +145,13 @@ def _blank(write: Callable[[float], str]) -> Callable[[Any], str]:
 
 
 def _whole(values: np.ndarray) -> bool:
-    """Return whether a column counts, although gaps make it one of fractions."""
+    """Return True for a column of counts, even if gaps make it one of fractions."""
     there = values[np.isfinite(values)]
     return bool((there == np.round(there)).all())
 
 
 def _decimals(low: np.ndarray, high: np.ndarray) -> int:
-    """Return how many decimals hold two significant digits of half an interval, the median over rows."""
+    """Return the decimals for two significant digits of half an interval, the median over rows."""
     half = (high - low) / 2
     half = half[np.isfinite(half) & (half > 0)]
     if not len(half):
@@ -165,7 +165,7 @@ def _significant(value: float) -> str:
 
 
 def model_title(source: str) -> str:
-    """Return what pages call a model: `Diffusion model` for the one that ships, any other by its source."""
+    """Return a model's title on pages: `Diffusion model` for the one that ships, any other by its source."""
     return MODEL_TITLES.get(source, source)
 
 

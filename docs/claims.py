@@ -11,12 +11,12 @@ CLAIMS_NAME, VERDICTS_NAME = "claims", "verdicts"
 
 
 def paragraphs() -> str:
-    """One section per claim: in plain words, with its source, null, size asked about, formula and limits."""
+    """Return one section per claim: in plain words, with its source, null, effect size, formula and limits."""
     return "\n\n".join(_paragraph(claim) for claim in CLAIMS.values())
 
 
 def verdict_rows() -> str:
-    """The rules of the verdicts, in the order in which they are asked."""
+    """Return the rules of the verdicts, in the order in which they are applied."""
     rows = [f"| *{rule.name}* | {rule.help} |" for rule in VERDICTS.values()]
     return "\n".join(["| verdict | when |", "| --- | --- |", *rows])
 

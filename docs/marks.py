@@ -1,4 +1,4 @@
-"""Pages whose tables are written by programs: each stands between two marks that no reader sees."""
+"""Pages with generated tables, each between two invisible marks."""
 
 
 def marks(name: str) -> tuple[str, str]:

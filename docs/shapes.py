@@ -1,4 +1,4 @@
-"""Writes what a large model takes, computed from its shapes, into docs/performance.md: `python -m docs.shapes`.
+"""Write the cost of a large model, computed from its shapes, into docs/performance.md: `python -m docs.shapes`.
 
 Nothing here was measured. Every row names its formula; times are lower bounds from the data sheets of two cards.
 """
@@ -19,7 +19,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Shape:
-    """A dense transformer. inner: the width of its MLP of three matrices. source: where the numbers stand."""
+    """A dense transformer. inner: the width of its MLP of three matrices. source: of the numbers."""
 
     name: str
     source: str
@@ -51,7 +51,7 @@ def rows() -> list[tuple[str, str, str]]:
     calibration = 2 * shape.projections * ROWS * LENGTH * levels
 
     def forward(card: Card) -> float:
-        """Seconds, by what takes longer: the operations, or reading the weights."""
+        """Return the seconds of a forward: the longer of the operations and reading the weights."""
         return max(2 * shape.weights * POSITIONS / card.operations / 1e12, 2 * shape.weights / card.bandwidth / 1e12)
 
     block = shape.projections // shape.layers * 2

@@ -1,7 +1,7 @@
 """SinkScope for notebooks and scripts: record, find sinks, draw, prune, compare. See docs/notebook.ipynb.
 
-In a checkout the folders beside this one are imported; installed, they lie in `sinkscope/_installed`. Either way they
-are imported as `analysis`, `cache` and `pages`, so this package puts their folder first where Python looks.
+In a checkout the folders beside this one are imported; installed, they are in `sinkscope/_installed`. Either way they
+are imported as `analysis`, `cache` and `pages`, so this package puts their folder first on Python's path.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""The Python face: run what the command line runs, and hold what it wrote as arrays, tables and Plotly figures.
+"""The Python interface: run the verbs of the command line, and hold their output as arrays, tables and Plotly figures.
 
-Everything heavy is imported where it is needed, so `import sinkscope` takes a moment.
+Everything heavy is imported at first use, so `import sinkscope` is quick.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _By = Literal["token", "step", "head"]
 
 
 def models() -> "pd.DataFrame":
-    """Return the models offered by name: name, source, whether it is on this disk, and a summary."""
+    """Return the models offered by name: name, source, presence on this disk, and a summary."""
     import pandas as pd
 
     return pd.DataFrame(_summary("models", []))
@@ -36,8 +36,8 @@ def run(verb: str, out: str | Path | None = None, **flags: Any) -> Any:
     """Run a verb of the command line and return its summary, as `--json` prints it. Shows a progress bar.
 
     verb: record, sinks, ablate, inspect, prune, evaluate, sweep, study, … out: the file or folder to write. flags:
-    those of the verb by their names, with `_` for `-`: `run("prune", "pruned", sparsity=0.5)`. True is a flag alone;
-    several values are a list. Raises UserError for what the verb does not take.
+    those of the verb by name, with `_` for `-`: `run("prune", "pruned", sparsity=0.5)`. True is a bare flag; several
+    values are a list. Raises UserError for flags that the verb does not take.
     """
     words = [] if out is None else ["--out", str(out)]
     return _summary(verb, [*words, *_words(verb, flags)])
@@ -74,7 +74,7 @@ def evaluate(
 
 
 def read(path: str | Path) -> "Result":
-    """Open what SinkScope wrote: a recording, a set of prompts, an evaluation, a pruned folder, a sweep or a study.
+    """Open SinkScope's output: a recording, a set of prompts, an evaluation, a pruned folder, a sweep or a study.
 
     Raises UserError for anything else.
     """
@@ -96,11 +96,11 @@ def sinks(recording: "Trajectory", by: _By = "token", **params: Any) -> "pd.Data
 
 
 def job(kind: str, recording: "Trajectory | None" = None, out: str | Path | None = None, **options: Any) -> "Result":
-    """Run a job of the pages that no verb runs, and return its result. Shows a progress bar.
+    """Run a job of the pages that has no verb, and return its result. Shows a progress bar.
 
     kind: about a recording: 'attention_map', 'ablate', 'reference' (random weights), 'noise', 'lens', 'geometry'; about
-    a model: 'calibrate', 'suggest'. out: the file to keep; none is kept without. options: as the row of
-    `sinkscope.jobs.KINDS` names them. Raises UserError for what the job does not take.
+    a model: 'calibrate', 'suggest'. out: the file to keep, if any. options: as named in the row of
+    `sinkscope.jobs.KINDS`. Raises UserError for options that the job does not take.
     """
     from pydantic import ValidationError
 
@@ -115,7 +115,7 @@ def job(kind: str, recording: "Trajectory | None" = None, out: str | Path | None
 
 
 def figures(result: "Result") -> dict[str, str]:
-    """Return the names of the figures that there are of a result, each with what it shows and its options."""
+    """Return the names of the available figures of a result, each with its contents and options."""
     from sinkscope.drawing import figures_of
 
     return {name: row.help for name, row in figures_of(result).items()}
@@ -185,7 +185,7 @@ class Page:
 
 @contextmanager
 def _kept(out: str | Path | None, name: str) -> Iterator[Path]:
-    """Yield where to write: where asked, or a folder that goes afterwards."""
+    """Yield where to write: the requested place, or a temporary folder."""
     if out is not None:
         yield Path(out)
         return

@@ -1,4 +1,4 @@
-"""Jobs that a recording or a model is asked for from Python, which have no verb or leave more than a summary."""
+"""Jobs on a recording or a model, for Python, that have no verb or leave more than a summary."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ PART_SPECS: Mapping[str, type[CalibrateSpec]] = {"seed_floor": SeedFloorSpec, "h
 
 @dataclass(frozen=True)
 class Asked:
-    """A job as it is asked for. run: runs one of a kind. out: the file to keep; None for none. options: by name."""
+    """A requested job. run: runs one of a kind. out: the file to keep; None for none. options: by name."""
 
     recording: Trajectory | None
     out: Path | None
@@ -118,7 +118,7 @@ def _suggest(asked: Asked) -> Result:
 
 @dataclass(frozen=True)
 class JobKind:
-    """A kind of job. help: what it does, and its options. run: has it run."""
+    """A kind of job. help: its purpose and options. run: runs it."""
 
     help: str
     run: Callable[[Asked], Result]
@@ -161,7 +161,7 @@ def _arrays(done: "Outcome[Any]") -> Mapping[str, Any]:
 
 
 def _kept(asked: Asked, done: "Outcome[Any]", part: str | None) -> Path:
-    """Return the file of a job, copied to where it was asked for, if anywhere."""
+    """Return the file of a job, copied to the requested place, if any."""
     assert done.file is not None
     if asked.out is None:
         return done.file

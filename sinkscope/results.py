@@ -1,4 +1,4 @@
-"""Kinds of results, and opening what SinkScope wrote by its kind."""
+"""Kinds of results, and opening SinkScope's output by its kind."""
 
 import json
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ class Ablation:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """A row per way of choosing what is hidden, the untouched text first."""
+        """One row per way of choosing the hidden positions, the untouched text first."""
         return pd.DataFrame(self.summary["rows"])
 
 
@@ -101,7 +101,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Search:
-    """A search of the discount's parameters: what was asked, and its trials."""
+    """A search of the discount's parameters: its spec and its trials."""
 
     spec: SuggestSpec
     summary: "SuggestSummary"
@@ -140,7 +140,7 @@ def opened(path: Path) -> Result:
 
 
 def part_file(path: Path, part: str) -> Path:
-    """Return where a part of the statistics in a file lies: beside it."""
+    """Return the path of a part of the statistics in a file: beside it."""
     return path.with_suffix(f".{part}.safetensors")
 
 

@@ -1,9 +1,10 @@
-"""Observing attention: a registered attention implementation that shows an observer what a layer attends to.
+"""Observing attention: a registered attention implementation that shows an observer the inputs of each layer's
+attention.
 
-The output is always plain scaled-dot-product attention, so observing does not change a single logit. An observer
-passed to `forward(attn_observer=...)` receives the query and key of every layer and computes what it wants in pieces:
-scores of a few MB at once. Mass that decides something is `AttentionInputs.mass`, mass that is only looked at
-`AttentionInputs.shown_mass`, which is quicker and rounds otherwise.
+The output is always plain scaled-dot-product attention, so observing does not change a single logit. An observer passed
+to `forward(attn_observer=...)` receives the query and key of every layer and computes in pieces: scores of a few MB at
+once. Mass that affects decisions is `AttentionInputs.mass`, mass for display `AttentionInputs.shown_mass`, which is
+quicker and rounds differently.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,7 @@ class AttentionInputs:
     def _known(
         self, rows: slice = slice(None), heads: slice = slice(None), queries: slice = slice(None)
     ) -> Callable[[], torch.Tensor | None] | None:
-        """The log-sum-exp of a part of the queries, asked for no sooner than that of all."""
+        """Return the log-sum-exp of a part of the queries, computing it for all on first use."""
         whole = self.log_sum_exp
         if whole is None:
             return None
@@ -95,9 +96,9 @@ class AttentionInputs:
         return part
 
     def mass(self) -> torch.Tensor:
-        """The sum over queries of the attention paid to each key, (B, H, S) float32, on a CPU by softmax.
+        """Return the sum over queries of the attention paid to each key, (B, H, S) float32, on a CPU by softmax.
 
-        For what decides: masks made from it stay the same to the bit. What is only shown asks for `shown_mass`.
+        For decisions: masks made from it stay the same to the bit. For display use `shown_mass`.
         """
         mass = fused.mass(self.query, self.key, self.mask, self.scaling, self.causal)
         return self.chunked_mass() if mass is None else mass
@@ -128,7 +129,7 @@ class AttentionInputs:
         return mass
 
     def chunked_mass(self) -> torch.Tensor:
-        """`mass`, summed in chunks of queries: on any device, and the reference for what is faster."""
+        """Return `mass`, summed in chunks of queries: on any device, and the reference for faster methods."""
         batch, heads, queries, _ = self.query.shape
         key_heads, length = self.key.shape[1], self.key.shape[2]
         group = heads // key_heads
@@ -190,7 +191,7 @@ class Observer(Protocol):
 
 
 def together(*observers: Observer) -> Observer:
-    """Return an observer that shows each of these what a layer attends with, in their order."""
+    """Return an observer that passes a layer's attention inputs to each of these, in order."""
 
     def observe(layer: int, inputs: AttentionInputs) -> None:
         for observer in observers:
@@ -200,7 +201,7 @@ def together(*observers: Observer) -> Observer:
 
 
 class Edit(Protocol):
-    """Changes what a layer attends with, when its queries, keys and values are there. Called as an `Observer` is."""
+    """Change to a layer's attention, once its queries, keys and values exist. Called like an `Observer`."""
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs: ...
 
@@ -225,7 +226,7 @@ class BlockedKeys:
 class Observed(NamedTuple):
     """Attention mass of a forward (B, L, H, S) and the norms of its values (B, L, H_kv, S), float32, CPU.
 
-    paid: the mass that each of M groups of queries pays, (M, B, L, H, S); None where no groups were told apart.
+    paid: the mass that each of M groups of queries pays, (M, B, L, H, S); None without groups.
     """
 
     mass: torch.Tensor
@@ -236,9 +237,9 @@ class Observed(NamedTuple):
 class MassObserver:
     """Attention mass per head: the sum over queries of the attention paid to each key; and ‖v‖ of each key's value.
 
-    Only the first `rows` sequences of a batch are observed (all when None): under guidance, the conditional half.
-    first: the first query whose attention counts. groups: queries whose mass is told apart as well, (M, B, Q) bool, of
-    the sequences and queries that are observed; None for none.
+    Only the first `rows` sequences of a batch are observed (all if None): under guidance, the conditional half. first:
+    the first query whose attention counts. groups: queries whose mass is also summed separately, (M, B, Q) bool, over
+    the observed sequences and queries; None for none.
     """
 
     def __init__(self, rows: int | None = None, first: int = 0) -> None:
@@ -277,8 +278,8 @@ class MassObserver:
 
 
 class CanvasMassObserver:
-    """Attention mass per head where layers hold different keys, the last ones of the text: one with a window drops
-    those before it. Norms of values are not taken: DiffusionGemma normalises its values, so they say nothing.
+    """Attention mass per head if layers hold different keys, the last ones of the text: a layer with a window drops
+    earlier ones. Norms of values are not recorded: DiffusionGemma normalises its values, so they are uninformative.
     """
 
     def __init__(self) -> None:
@@ -301,13 +302,13 @@ class CanvasMassObserver:
 
 
 class Enough(Exception):
-    """Ends a forward of which everything that was asked for has been seen."""
+    """Raised to end a forward once everything requested has been seen."""
 
 
 class LayerMassObserver:
-    """Attention mass of each layer, summed over heads and queries: all that calibration asks for.
+    """Attention mass of each layer, summed over heads and queries, as calibration needs it.
 
-    last: the layer after whose mass the forward is ended, by raising `Enough`; None where it goes on.
+    last: the layer after whose mass the forward ends, by raising `Enough`; None to go on.
     """
 
     def __init__(self, last: int | None = None) -> None:

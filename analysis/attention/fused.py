@@ -1,5 +1,5 @@
-"""Attention mass by Triton kernels where Triton is there and the tensors lie on a CUDA device: no scores are held, and
-nothing is written but three numbers a query or key. Elsewhere the chunked sums of `AttentionInputs` do the same.
+"""Attention mass by Triton kernels if Triton is available and the tensors are on a CUDA device: no scores are held, and
+only three numbers per query or key are written. Elsewhere the chunked sums of `AttentionInputs` do the same.
 """
 
 import logging

@@ -77,8 +77,9 @@ def normalise(
     N: tl.constexpr,
     D: tl.constexpr,
 ):
-    """The highest score of each query and the sum of the exponentials of what the others are below it: together its
-    log-sum-exp, kept apart as their sum would round a fully masked row's away. One program a block of M queries."""
+    """Compute each query's highest score and the sum of exponentials relative to it: together its log-sum-exp, kept
+    apart as their sum would lose a fully masked row's by rounding. One program per block of M queries.
+    """
     batch, head = (tl.program_id(1) // heads).to(tl.int64), (tl.program_id(1) % heads).to(tl.int64)
     rows, features = tl.program_id(0) * M + tl.arange(0, M), tl.arange(0, D)
     inside = (rows[:, None] < queries) & (features[None, :] < width)

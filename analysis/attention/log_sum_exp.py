@@ -1,10 +1,10 @@
-"""Attention mass on a CPU from what PyTorch's fused attention knows anyway, the log-sum-exp of each query's scores:
-one more product of queries and keys and one exponential, no second softmax. It rounds otherwise than the softmax does,
-by some 1e-6 of a mass, in half precision, where the kernel takes a quick exponential, by some 5e-5. So it is for what
-is looked at; calibration's masks are made from `AttentionInputs.mass`.
+"""Attention mass on a CPU from a by-product of PyTorch's fused attention, the log-sum-exp of each query's scores: one
+more product of queries and keys and one exponential, no second softmax. It rounds differently from the softmax, by
+about 1e-6 of a mass; in half precision, where the kernel uses a fast exponential, by about 5e-5. So it serves display
+only; calibration's masks are made from `AttentionInputs.mass`.
 
-PyTorch's names for it are its own (`torch.ops.aten`): what is used here must be there, be what the model's attention
-would run, and compute on a small input what the model's attention and the plain softmax do.
+PyTorch's names for it are private (`torch.ops.aten`): what is used here must exist, be what the model's attention would
+run, and match the model's attention and the plain softmax on a small input.
 """
 
 import logging
@@ -174,8 +174,8 @@ def mass(
 
 @contextmanager
 def _exact_products(dtype: torch.dtype) -> Iterator[None]:
-    """While open, products of float32 that hold bfloat16 use what the processor has for these: no bit of them is lost,
-    and sums stay in float32. The setting is of the whole process, so nothing else may multiply meanwhile.
+    """While open, compute products of float32 that hold bfloat16 with the processor's bfloat16 instructions: no bit of
+    them is lost, and sums stay in float32. The setting is process-wide, so nothing else may multiply meanwhile.
     """
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
     if dtype != torch.bfloat16 or matmul is None or not _has_tiles():

@@ -1,1 +1,1 @@
-"""Claims of the field tested on a model: what their numbers are, which verdict they allow, and how it is written."""
+"""Claims of the field tested on a model: their numbers, their verdicts, and the wording."""

@@ -23,11 +23,11 @@ LEAST_SHARED = 20  # prompts with a value both in the model and with other weigh
 
 @dataclass(frozen=True)
 class Evidence:
-    """Numbers of a claim on a model, in the claim's own scale. value, null: what was claimed about, and what stands
-    beside it, each with its interval. excess: how far the value lies beyond the null, positive in the claimed
-    direction. others: the same against every model of each null of other weights. values, nulls: of every prompt, seed
-    or item. above_chance: False where the model cannot be scored. counted: what more of would tell more. twin: the name
-    of the model that the null is of, where it is another.
+    """Numbers of a claim on a model, in the claim's own scale. value, null: the claimed quantity and its comparison,
+    each with its interval. excess: how far the value lies beyond the null, positive in the claimed direction. others:
+    the same against every model of each null of other weights. values, nulls: of every prompt, seed or item.
+    above_chance: False if the model cannot be scored. counted: unit of sample size. twin: the name of the model behind
+    the null, if it is another.
     """
 
     value: Estimate
@@ -42,20 +42,21 @@ class Evidence:
 
 
 class Missing(Exception):
-    """Raised where a claim cannot be told. Its text says what data would tell, in a sentence or two."""
+    """Raised if a claim cannot be judged. Its text says what data would decide, in a sentence or two."""
 
 
 Samples = tuple[np.ndarray, np.ndarray]
-"""A number and its null per prompt, (N,) each; NaN where a prompt has nothing to measure."""
+"""A number and its null per prompt, (N,) each; NaN for a prompt with nothing to measure."""
 
 
 def of_prompts(
     claim: Claim, pair: Samples, others: Mapping[str, Sequence[Samples]], clusters: np.ndarray, models: int
 ) -> Evidence:
-    """The evidence of paired numbers over prompts. clusters: of each prompt, (N,). models: per null of other weights.
+    """Return the evidence of paired numbers over prompts. clusters: of each prompt, (N,). models: per null of other
+    weights.
 
-    others: by null, for each of its models what is compared: the model's own number and theirs. Raises Missing where
-    clusters are too few for a verdict, or models.
+    others: the comparison for each model, by null: the model's own number and theirs. Raises Missing for too few
+    clusters for a verdict, or too few models.
     """
     value, null = pair
     there = np.isfinite(value) & np.isfinite(null)
@@ -78,7 +79,7 @@ def of_prompts(
 
 
 def estimate_of(values: np.ndarray, clusters: np.ndarray) -> Estimate:
-    """The mean over prompts with its clustered interval, Student's whatever the values are."""
+    """Return the mean over prompts with its clustered interval, Student's for any values."""
     told = difference(values, np.zeros_like(values), clusters, test=False)
     return Estimate(told.value, told.low, told.high, told.n, told.clusters)
 
@@ -196,8 +197,8 @@ def _inside_of(found: Found, data: str) -> ClaimMeasuresSummary:
 
 
 def _shown_difference(summary: ClaimMeasuresSummary, measure: str, null: str, number: int) -> np.ndarray:
-    """Value beyond null of every prompt with other weights, (N,): 0 where these have nothing to measure, as no sinks to
-    hide, so that they show no effect; NaN for prompts that they were not shown.
+    """Return value beyond null of every prompt with other weights, (N,): 0 if these have nothing to measure, as no
+    sinks to hide, so that they show no effect; NaN for prompts that they were not shown.
     """
     value, beside = _samples(summary, measure, null, number)
     shown = np.arange(len(value)) < len(summary["networks"][null][number][measure])
@@ -205,7 +206,7 @@ def _shown_difference(summary: ClaimMeasuresSummary, measure: str, null: str, nu
 
 
 def _samples(summary: ClaimMeasuresSummary, measure: str, network: str, number: int = 0) -> Samples:
-    """Value and null of every prompt in one network; NaN where there is none."""
+    """Return value and null of every prompt in one network; NaN if there is none."""
     rows = summary["networks"][network][number].get(measure)
     if rows is None:
         raise Missing("This was not measured in that run. Test the claims again.")
@@ -216,7 +217,7 @@ def _samples(summary: ClaimMeasuresSummary, measure: str, network: str, number: 
 
 def hiding_keeps_accuracy(claim: Claim, found: Found) -> Evidence:
     """Return the accuracy that hiding sinks costs beyond other tokens, in the model and in its twin, over the items
-    that both were asked.
+    they share.
     """
     summaries = [_inside_of(found, data) for data in ("inside", "twin")]
     own, theirs = (summary.get("accuracy") for summary in summaries)

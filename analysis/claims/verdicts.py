@@ -108,9 +108,9 @@ class ClaimVerdict:
 
 
 def claim_verdicts(claims: Sequence[Claim], found: Found, model: str) -> list[ClaimVerdict]:
-    """The verdict on every claim, in order; Holm's correction is over all of them, those that cannot be told included.
+    """Return the verdict on every claim, in order; Holm's correction covers all of them, undecidable ones included.
 
-    model: as sentences name it. Raises UserError for damaged data.
+    model: its name in sentences. Raises UserError for damaged data.
     """
     told: dict[str, Evidence] = {}
     missing: dict[str, str] = {}
@@ -142,7 +142,7 @@ def judge(claims: Sequence[Claim], told: Mapping[str, Evidence]) -> dict[str, Ju
 
 
 def _hardest(evidence: Evidence) -> Difference:
-    """The excess with the largest p of all comparisons: 1 where one of them goes the other way."""
+    """Return the excess with the largest p of all comparisons: 1 if one of them goes the other way."""
     every = [evidence.excess, *(one for each in evidence.others.values() for one in each)]
     if any(one.p is None for one in every):
         return replace(evidence.excess, p=None)
@@ -184,7 +184,7 @@ def _capital(words: str) -> str:
 
 
 def _noise(judged: Judged) -> str:
-    """Say what the interval covers and what it leaves out."""
+    """Return what the interval covers and what it leaves out."""
     return f"The interval covers the choice of {judged.evidence.counted}. Other lengths and samplers are left out."
 
 
@@ -196,7 +196,7 @@ def number_words(value: float, unit: Unit) -> str:
 
 
 def _weights(judged: Judged) -> str:
-    """The smallest differences from models with other weights, in a sentence; nothing where none was measured."""
+    """Return the smallest differences from models with other weights, in a sentence; "" if none was measured."""
     if not judged.evidence.others:
         return ""
     unit = UNITS[judged.claim.unit]

@@ -1,4 +1,4 @@
-"""`python -m analysis claims`: what the field says about sinks, tested on your model."""
+"""`python -m analysis claims`: test the field's claims about sinks on your model."""
 
 import argparse
 import json

@@ -95,7 +95,7 @@ def _recordings() -> "Iterator[tuple[str, RecordSpec]]":
 
 
 def _about(engine: "Engine") -> "Iterator[tuple[str, JobSpec]]":
-    """Yield what pages ask about the recording that they show first, before anybody has chosen anything."""
+    """Yield the default questions of pages about the recording that they show first."""
     from analysis.recording.trajectory_file import open_trajectory
 
     model = ModelSpec(source=BUNDLED_PAIR[0])

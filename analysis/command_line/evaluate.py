@@ -70,9 +70,9 @@ def write_files(
     numbers: Mapping[str, Any],
     lines: Sequence[str],
 ) -> int:
-    """Put the summary and the file of items in their places, and print them. Returns the exit code.
+    """Put the summary and the file of items in place, and print them. Returns the exit code.
 
-    folder: a temporary one beside them. numbers: the summary as it is written. lines: said after what it shows.
+    folder: a temporary one beside them. numbers: the summary as written. lines: printed after its contents.
     """
     items, whole = _items_file(options), folder / "summary.json"
     text = json.dumps({**numbers, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)

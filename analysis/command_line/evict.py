@@ -15,7 +15,7 @@ _MEASURED = 2  # prompts that an estimate runs
 
 
 def _say_estimate(spec: EvictSpec, jobs: Runner, as_json: bool) -> int:
-    """Print what all prompts take, by a few that are run."""
+    """Print the cost of all prompts, estimated by running a few."""
     few = {"prompts": spec.prompts[:_MEASURED], "keys": spec.keys[:_MEASURED]}
     measured = jobs.run("evict", spec.model_copy(update=few)).summary
     seconds = measured["seconds"] / _MEASURED * len(spec.prompts)
@@ -32,7 +32,7 @@ def _say_estimate(spec: EvictSpec, jobs: Runner, as_json: bool) -> int:
 
 
 def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -> dict[str, Any]:
-    """Write differences with their intervals, means, and every prompt by itself. Returns what was found."""
+    """Write differences with their intervals, means, and each prompt separately. Return the findings."""
     from analysis.evaluation.eviction_effects import MEASURES, TESTED
     from analysis.exhibits import eviction as exhibits
     from analysis.figures.export import Exhibit

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def refusal(path: Path) -> str:
-    """Return why an export may not replace what is at `path`, as the end of a sentence; empty where it may."""
+    """Return why an export may not replace `path`, as the end of a sentence; "" if it may."""
 
     def wrote(folder: Path) -> bool:
         try:

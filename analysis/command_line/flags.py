@@ -26,7 +26,7 @@ def listed_words(text: str) -> tuple[str, ...]:
 
 
 def path_text(text: str) -> str:
-    """The value of a flag that may name a file or folder. Raises argparse's error for a `~user` whom nobody knows."""
+    """Return the value of a flag that may name a file or folder. Raises argparse's error for an unknown `~user`."""
     try:
         return at_home(text)
     except ValueError as error:
@@ -40,9 +40,9 @@ def a_path(text: str) -> Path:
 
 @contextmanager
 def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
-    """A temporary folder in the folder of `out`, so that what is finished only has to be renamed.
+    """Return a temporary folder in the folder of `out`, so that finished files only have to be renamed.
 
-    Raises UserError where there is none to write in.
+    Raises UserError if none can be created.
     """
     if not out.parent.is_dir():
         raise UserError(f"The folder '{shorten(str(out.parent))}' does not exist. Make it first.")
@@ -53,8 +53,9 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
 
 
 class Terminal(SilentContext):
-    """A job's context in the command line: progress on stderr, the stores of the environment. Entering it says how many
-    threads compute, before torch is loaded, and keeps freed memory; leaving it ends the line and closes the stores."""
+    """Context of a job on the command line: progress on stderr, the stores of the environment. Entering it prints the
+    number of threads, before torch is loaded, and keeps freed memory; leaving it ends the line and closes the stores.
+    """
 
     def __enter__(self) -> "Terminal":
         threads.prepare()

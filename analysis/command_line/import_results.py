@@ -1,4 +1,4 @@
-"""`python -m analysis import`: compare what lm-eval wrote elsewhere, item by item."""
+"""`python -m analysis import`: compare lm-eval results from elsewhere, item by item."""
 
 import argparse
 from typing import Any

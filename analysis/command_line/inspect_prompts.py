@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def write_study(folder: Path, settings: dict[str, Any], inspection: "Inspection") -> dict[str, Any]:
-    """The figures over all prompts, then those of the first one. What was found, as it is written."""
+    """Write the figures over all prompts, then those of the first one. Return the findings as written."""
     from dataclasses import replace
 
     study = {

@@ -1,4 +1,4 @@
-"""`python -m analysis models`: the models offered by name, and what each needs here."""
+"""`python -m analysis models`: the models offered by name, and their requirements here."""
 
 import argparse
 import json

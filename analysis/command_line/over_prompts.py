@@ -20,8 +20,9 @@ SpecT = TypeVar("SpecT", bound=PromptsSpec)
 @dataclass(frozen=True)
 class OverPrompts(Generic[SpecT]):
     """A verb that denoises every prompt. kind: of its job. asked: its flags. write: fills an empty folder and returns
-    what was found, under 'shown' as sentences by model. nothing: said where there are none. estimate: says with few
-    prompts what all would take, for verbs with --estimate."""
+    the findings, under 'shown' as sentences by model. nothing: text for none. estimate: prints the cost of all prompts,
+    from a few of them, for verbs with --estimate.
+    """
 
     kind: str
     asked: Fields[SpecT]

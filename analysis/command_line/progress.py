@@ -13,7 +13,7 @@ class Progress:
         self._bar: tqdm[None] | None = None
 
     def tell(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """Show how far a phase is. total: 0 where it is not known."""
+        """Show the progress of a phase. total: 0 if unknown."""
         if not _is_watched():
             if phase != self._phase or (total and done == total):
                 print(f"{phase} {done}/{total}" if total else phase, file=sys.stderr, flush=True)

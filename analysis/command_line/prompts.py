@@ -69,7 +69,7 @@ def prompts_of(options: argparse.Namespace, seed: int, context: Context) -> tupl
 
 
 def reference_of(options: argparse.Namespace, model: ModelSpec) -> dict[str, ModelSpec | None]:
-    """The change that --reference asks for: another model than the registry's twin, or none."""
+    """Return the change requested by --reference: another model than the registry's twin, or none."""
     if options.reference is None:
         return {}
     named = None if options.reference == "none" else model.model_copy(update={"source": options.reference})
@@ -89,9 +89,9 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def read_keyed(path: Path) -> list[tuple[str, str]]:
-    """One prompt a line, of a file or a pipe, with its key, empty where it has none. A .jsonl file has one object a
-    line, with `prompt` or `text`, and where some prompts are alike a `cluster` that they share. Raises UserError for
-    what is no text, holds none or is far too long.
+    """Read one prompt per line, from a file or a pipe, with its key, or "". A .jsonl file has one object per line, with
+    `prompt` or `text`, and for similar prompts a shared `cluster`. Raises UserError for input that is not text, empty
+    or far too long.
     """
     name = shorten(str(path))
     limit = next(rule.max_length for rule in RecordSpec.model_fields["prompt"].metadata if hasattr(rule, "max_length"))

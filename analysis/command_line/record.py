@@ -165,7 +165,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _writing(summary: dict[str, Any]) -> str:
-    """Tell how many tokens were written in how many forwards."""
+    """Return the number of tokens written and of forwards, in words."""
     written, forwards, asked = summary["written"], summary["steps"], summary["steps_asked"]
     each = f" ({sum(written) / forwards:.2g} per forward, {max(written)} at most)" if max(written) > 1 else ""
     early = "" if forwards == asked else f" of {asked}, as nothing was left to decide"

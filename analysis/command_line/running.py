@@ -63,20 +63,20 @@ def check_out(options: argparse.Namespace, refusal: Callable[[Path], str]) -> No
 
 
 def scheduler_of(options: argparse.Namespace) -> str:
-    """The address of the cluster that a verb's jobs go to; nothing for this machine."""
+    """Return the address of the cluster for a verb's jobs; "" for this machine."""
     named: str | None = getattr(options, "scheduler", None)
     return (environment.value("SINKSCOPE_SCHEDULER") or "") if named is None else named
 
 
 @dataclass
 class Runner:
-    """Runs a verb's jobs. context: of this process, for what is no job. engine: of the cluster, or None."""
+    """Runner of a verb's jobs. context: of this process, for work outside jobs. engine: of the cluster, or None."""
 
     context: Terminal
     engine: "Engine | None"
 
     def run(self, kind: str, spec: JobSpec) -> "Outcome[Any]":
-        """Run one job to its end. What it leaves lies in the context's folder. Raises UserError where it fails."""
+        """Run one job to its end. Its files are left in the context's folder. Raises UserError if it fails."""
         return next(self.run_all(kind, [spec]))
 
     def run_all(self, kind: str, specs: Sequence[JobSpec]) -> "Iterator[Outcome[Any]]":
@@ -123,8 +123,8 @@ def runner(folder: Path, options: argparse.Namespace) -> Iterator[Runner]:
 
 
 def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
-    """Return a worker per CPU, at most four and no more than memory allows, for jobs of models so small that a second
-    thread makes none of their forwards faster; None for the workers that the machine has anyway.
+    """Return a worker per CPU, at most four and no more than memory allows, for jobs of models too small to gain from a
+    second thread; None for the machine's default workers.
     """
     from analysis.engine.cluster import local_devices
     from analysis.machine.allotment import allotted_cpus, allotted_memory
@@ -140,9 +140,10 @@ def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
 
 @contextmanager
 def engine_of(options: argparse.Namespace, models: Sequence[ModelSpec] = ()) -> "Iterator[Engine]":
-    """An engine for this command alone, with the store of the environment: on the cluster, or with local workers.
+    """Return an engine for this command alone, with the store of the environment: on the cluster, or with local
+    workers.
 
-    models: what jobs of many parts run; small ones get a worker per CPU.
+    models: those of jobs with many parts; small ones get a worker per CPU.
     """
     from analysis.engine import Engine
 
@@ -162,7 +163,7 @@ def engine_of(options: argparse.Namespace, models: Sequence[ModelSpec] = ()) -> 
 
 @contextmanager
 def reading_engine(store: Store) -> "Iterator[Engine]":
-    """An engine that reads what a store holds and runs nothing. Closes the store, too."""
+    """Yield an engine that only reads a store. Closes the store, too."""
     from analysis.engine import Engine
 
     try:
@@ -176,7 +177,7 @@ def reading_engine(store: Store) -> "Iterator[Engine]":
 
 
 def require_done(record: "JobRecord", what: str, again: str) -> None:
-    """Raise UserError for a job of many parts that did not end well. again: what the same command does then."""
+    """Raise UserError for a job of many parts that did not end well. again: effect of repeating the command."""
     if record.state != "done":
         raise UserError(f"{record.reason or f'The {what} was {record.state}.'} The same command {again}.")
 
@@ -199,7 +200,7 @@ def _linked(source: str, target: str) -> None:
 
 
 def follow(engine: "Engine", record: "JobRecord", look: Callable[[], None] | None = None) -> "JobRecord":
-    """Wait for a job to end, and say how far it is. Interrupted, the job is cancelled and may be asked again.
+    """Wait for a job to end, printing its progress. If interrupted, the job is cancelled and may be resumed.
 
     look: called now and then while it runs.
     """
@@ -250,7 +251,7 @@ def anchored(spec: Spec) -> Any:
 
 
 def say(text: str) -> None:
-    """A line on how far it is."""
+    """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`python -m analysis sinks`: the whole study of where sinks are and how they move, over many prompts."""
+"""`python -m analysis sinks`: the whole study of sinks' places and movement, over many prompts."""
 
 import argparse
 from collections.abc import Iterator
@@ -76,7 +76,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, SetAnswer], study: dict[str, Any]) -> None:
-    """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them. told: of `answers`."""
+    """Write the numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them. told: from
+    `answers`.
+    """
     from analysis.exhibits import recording_sets
     from analysis.exhibits.inside_sets import queries_apart
     from analysis.figures.export import Exhibit

@@ -86,9 +86,9 @@ def _changes(options: argparse.Namespace, model: ModelSpec) -> dict[str, Any]:
 
 
 def planned(options: argparse.Namespace) -> StudySpec:
-    """The study with its plan: that of --plan's file where it is there, but for what the flags say, else a new one.
+    """Return the study with its plan: that in --plan's file, if it exists, overridden by the flags; else a new one.
 
-    Raises UserError for a file that holds no plan, and where another one was changed.
+    Raises UserError for a file without a plan, and for a plan that was changed.
     """
     if options.plan is None:
         return spec_of(options)
@@ -146,8 +146,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_plans(engine: "Engine", spec: StudySpec, example: "Findings | None") -> None:
-    """Print what every size can show, rule out and cost, hours by benchmark and card where they are computed, and
-    cheaper studies.
+    """Print what every size can show, rule out and cost, hours by benchmark and card if they are computed, and cheaper
+    studies.
     """
     from analysis.models.checkpoint import describe
     from analysis.models.registry import entry

@@ -118,7 +118,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
 
 
 def _environment(points: Sequence["Point"]) -> Any:
-    """Versions and hardware of the first scored point; each point's own stand in its files."""
+    """Return versions and hardware of the first scored point; each point's own are in its files."""
     for point in points:
         end = point.evaluated.summary.get("end") if point.evaluated is not None else None
         if isinstance(end, dict):

@@ -27,9 +27,8 @@ _EVERY = 5.0  # seconds between checks of the points
 
 @dataclass(frozen=True)
 class LoggedPoint:
-    """A scored point as trackers take it. project: the one to log to. id: the same whenever this point of this sweep is
-    logged. group: of all points of a sweep, its shards included. settings: by their dotted names. metrics: what was
-    measured.
+    """A scored point for trackers. project: the one to log to. id: the same whenever this point of this sweep is
+    logged. group: of all points of a sweep, its shards included. settings: by dotted name. metrics: measurements.
     """
 
     project: str
@@ -104,8 +103,8 @@ def tracker_module(name: str) -> Any:
 
 @dataclass
 class SweepLog:
-    """Logs the points of a sweep to a tracker. points: reads where they stand. A tracker that fails is left alone from
-    then on: the sweep goes on, and its folder holds every point.
+    """Logger of a sweep's points to a tracker. points: reads their state. A tracker that fails is not used again: the
+    sweep goes on, and its folder holds every point.
     """
 
     tracker: Tracker

@@ -1,10 +1,9 @@
 """Flags of verbs as rows, most of them drawn from specs.
 
 A verb's module has `FLAGS`, a tuple of rows. `Fields` draws a flag for each field of its spec and of the specs inside
-it, and builds the spec from what was typed. `Flag` is one flag by hand: for a file to write, or a field that is read
-from one. A field whose flag stands in an earlier row gets no second one. Flags are
-flat (--sink-std); libraries that draw command lines from pydantic models name them by their path
-(--pruning.discount.sink-std).
+it, and builds the spec from the arguments. `Flag` is a single flag: for an output file, or a field that is read from a
+file. A field whose flag is in an earlier row gets no second one. Flags are flat (--sink-std); libraries that draw
+command lines from pydantic models name them by their path (--pruning.discount.sink-std).
 """
 
 import argparse
@@ -41,8 +40,9 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag by hand. names: such as '--out', or that of a positional. of: the spec and field whose description it has
-    as help, before `help`. how: arguments for argparse. A flag without help is not listed."""
+    """A single flag. names: such as '--out', or that of a positional. of: the spec and field whose description precedes
+    `help`. how: arguments for argparse. A flag without help is not listed.
+    """
 
     names: tuple[str, ...]
     help: str | Callable[[], str] = ""
@@ -60,7 +60,7 @@ class Flag:
 def flag(
     *names: str, help: str | Callable[[], str] = "", of: tuple[type[BaseModel], str] | None = None, **how: Any
 ) -> Flag:
-    """Return a flag by hand; `how` goes to argparse."""
+    """Return a single flag; `how` goes to argparse."""
     return Flag(names, help, of, how)
 
 
@@ -78,8 +78,9 @@ class OneOfFlags:
 
 
 class Leaf(NamedTuple):
-    """A field with a flag. path: of names from the outermost spec. default: what holds where the flag is not given.
-    note: for the end of the help."""
+    """A field with a flag. path: of names from the outermost spec. default: value without the flag. note: for the end
+    of the help.
+    """
 
     path: tuple[str, ...]
     spec: type[BaseModel]
@@ -132,8 +133,9 @@ class Fields(Generic[SpecT]):
         return {leaf.path[0]: value for leaf, value in self._typed(options) if len(leaf.path) == 1}
 
     def build(self, options: argparse.Namespace, **values: Any) -> SpecT:
-        """Return the spec that the flags ask for. values: of fields that are not typed. Raises pydantic's
-        ValidationError for what a spec refuses."""
+        """Return the spec for the flags. values: of fields without flags. Raises pydantic's ValidationError for values
+        that a spec refuses.
+        """
         tree: dict[str, Any] = {}
         for leaf, value in self._typed(options):
             *outer, last = leaf.path
@@ -173,7 +175,7 @@ def _specs_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _is_fixed(info: FieldInfo) -> bool:
-    """Return True for a field with one possible value, which tells specs of a union apart."""
+    """Return True for a field with one possible value, which distinguishes specs of a union."""
     return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
 
 
@@ -202,7 +204,7 @@ def _draw(parser: Any, name: str, leaf: Leaf) -> None:
 
 
 def _said(default: Any) -> str:
-    """Return the end of the help that says what holds without the flag."""
+    """Return the end of the help, which names the default."""
     if default is PydanticUndefined:
         return ""
     listed = ",".join(map(str, default)) if isinstance(default, tuple) else default
@@ -232,7 +234,7 @@ def add_flags(parser: argparse.ArgumentParser, rows: Iterable[Row]) -> None:
 
 
 def out(metavar: str, help: str, required: bool = True) -> Flag:
-    """Return the flag of what a verb writes."""
+    """Return the flag for a verb's output."""
     return flag("--out", type=a_path, required=required, metavar=metavar, help=help)
 
 
@@ -247,7 +249,7 @@ def as_json(what: str = "the summary") -> Flag:
 
 
 def estimate(help: str) -> Flag:
-    """Return the flag that only says what a verb would take."""
+    """Return the flag that only estimates the cost of a verb."""
     return flag("--estimate", action="store_true", help=help)
 
 

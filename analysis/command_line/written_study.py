@@ -49,10 +49,10 @@ def finish(
     write_into: Callable[[Path], dict[str, Any]],
     lines: Callable[[dict[str, Any]], Iterable[str]],
 ) -> int:
-    """Put a study in its place and print it. Returns the exit code.
+    """Put a study in place and print it. Returns the exit code.
 
-    scratch: a folder beside that place. write_into: fills an empty folder and returns what was found. lines: what is
-    said of that where it is not printed as JSON.
+    scratch: a folder beside that place. write_into: fills an empty folder and returns the findings. lines: their text,
+    unless they are printed as JSON.
     """
     folder = scratch / "study"
     folder.mkdir()

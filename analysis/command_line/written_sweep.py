@@ -146,7 +146,7 @@ def point_file(pruning: PruneSpec, name: str) -> str:
 
 
 def summary_in(folder: Path) -> dict[str, Any] | None:
-    """The summary in a folder that a sweep wrote; None where there is none."""
+    """Return the summary in a folder that a sweep wrote, or None."""
     file = folder / SUMMARY_FILE
     try:
         written = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size < SUMMARY_BYTES else None
@@ -156,7 +156,7 @@ def summary_in(folder: Path) -> dict[str, Any] | None:
 
 
 def refusal(path: Path) -> str:
-    """Return why a sweep may not replace what is at `path`, as the end of a sentence; empty where it may."""
+    """Return why a sweep may not replace `path`, as the end of a sentence; "" if it may."""
     suffixes = {".json", ".csv", ".jsonl", ".safetensors", ".html"}
     return outputs.folder_refusal(
         wrote=lambda path: summary_in(path) is not None, names=lambda name: Path(name).suffix in suffixes

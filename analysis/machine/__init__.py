@@ -1,1 +1,1 @@
-"""The machine: what this process may take of it, with how many threads it computes, and what it ran on."""
+"""The machine: this process's share of it, its threads, and the hardware of a run."""

@@ -1,4 +1,4 @@
-"""Cards whose times are computed from data sheets where nobody has measured."""
+"""Cards whose times are computed from data sheets, without measurements."""
 
 from dataclasses import dataclass
 

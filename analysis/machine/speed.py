@@ -31,17 +31,17 @@ class Speed:
     byte: float
 
     def loading(self, size: float) -> float:
-        """Seconds that so many bytes of weights take to load."""
+        """Return the seconds to load so many bytes of weights."""
         return self.byte * size
 
     def forwards(self, weights: float, tokens: float, count: float) -> float:
-        """Seconds that so many forwards of a text of so many tokens take."""
+        """Return the seconds of so many forwards of a text of so many tokens."""
         return count * weights * (self.weight + self.token * tokens)
 
 
 def measured_speed(device: str, dtype: str) -> Speed | None:
-    """Return the speed of a device of `Room` in bfloat16 or float32; None where only torch could tell and this process
-    has not loaded it. NumPy tells a CPU's float32.
+    """Return the speed of a device of `Room` in bfloat16 or float32; None if measuring needs torch and this process has
+    not loaded it. NumPy measures a CPU's float32.
     """
     numpy_tells = (device, dtype) == ("cpu", "float32")
     return _probed(device, dtype) if numpy_tells or "torch" in sys.modules else None
@@ -87,8 +87,8 @@ def _with_torch(device: str, dtype: str) -> tuple[Callable[[int], float], float]
 
 
 def _from_disk() -> float:
-    """Return the seconds per byte of reading a file that is not in memory, as a checkpoint near the memory's size never
-    is; 0 where the system cannot be told to forget one.
+    """Return the seconds per byte of reading a file that is not cached, as a checkpoint near the memory's size never
+    is; 0 if the system cannot be told to drop a file from its cache.
     """
     if not hasattr(os, "posix_fadvise"):
         return 0.0

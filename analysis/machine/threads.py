@@ -54,9 +54,9 @@ def apply(workers: int = 1) -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Around what rounds by the number of threads, as LAPACK's Cholesky does: torch computes with one meanwhile.
+    """Limit torch to one thread, for results that round by the number of threads, as LAPACK's Cholesky does.
 
-    Products of matrices round alike with any number.
+    Matrix products round alike with any number.
     """
     import torch
 

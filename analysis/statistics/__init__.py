@@ -1,1 +1,1 @@
-"""Differences and their families, intervals over clusters of items and over calibration seeds, and what is decided."""
+"""Differences and their families, intervals over clusters of items and over calibration seeds, and decisions."""

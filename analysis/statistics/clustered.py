@@ -1,12 +1,12 @@
 """Honest numbers for accuracies: intervals for one model, paired differences, and tests.
 
-Clusters of items are the sample: items that share a passage, a subject or a key are answered alike, so n of them tell
-less than n items that have nothing in common. Standard errors are clustered (Miller, Adding Error Bars to Evals, arXiv
-2411.00640); where every item is its own cluster they are the usual ones. Differences between models are
-taken item by item.
+Clusters of items are the sample: items that share a passage, a subject or a key have correlated answers, so n of them
+are less informative than n unrelated items. Standard errors are clustered (Miller, Adding Error Bars to Evals, arXiv
+2411.00640); if every item is its own cluster they are the usual ones. Differences between models are taken item by
+item.
 
-Tests are for the number of items fixed before the start: looking again and again while items come in would find
-differences by chance. Until then there are intervals alone, labelled interim.
+Tests are for the number of items fixed before the start: repeated looks while items come in would find differences by
+chance. Until then there are only intervals, labelled interim.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ Ends = TypeVar("Ends", float, np.ndarray)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n items in so many clusters, with its interval."""
+    """Mean over n items in a number of clusters, with its interval."""
 
     value: float
     low: float
@@ -61,7 +61,7 @@ def estimate(values: np.ndarray, clusters: np.ndarray) -> Estimate:
 
 
 def as_json(estimate: object) -> dict[str, Any]:
-    """The numbers by name of an estimate or a difference, None for what is not finite."""
+    """Return the numbers of an estimate or a difference by name, with None for non-finite ones."""
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in vars(estimate).items()
@@ -77,7 +77,7 @@ def wilson(right: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def reach(items: np.ndarray) -> np.ndarray:
-    """Half an interval where no item of so many differs from the rest: Wilson's upper end for none of n, (N,)."""
+    """Return half an interval if none of n items differs from the rest: Wilson's upper end for 0 of n, (N,)."""
     return wilson(np.zeros(len(items)), items)[1]
 
 
@@ -88,9 +88,9 @@ def reach(items: np.ndarray) -> np.ndarray:
 class ClusteredMean:
     """A mean over items in clusters.
 
-    variance: of the mean, clustered; NaN where no two clusters differ, as then there is no spread to go by.
-    unlike: items in clusters of their own that would tell as much if all of a cluster were alike, (Σ n)² / Σ n² (Kish).
-    sums: of the values over each cluster, (clusters,).
+    variance: of the mean, clustered; NaN if no two clusters differ, as there is then no spread to estimate it from.
+    unlike: number of equally informative single-item clusters if all items of a cluster were alike, (Σ n)² / Σ n²
+    (Kish). sums: of the values over each cluster, (clusters,).
     """
 
     value: float
@@ -146,11 +146,11 @@ def clustered_mean(values: np.ndarray, clusters: np.ndarray) -> ClusteredMean:
 def effective_items(
     share: np.ndarray, variance: np.ndarray, items: np.ndarray, clusters: np.ndarray, unlike: np.ndarray
 ) -> np.ndarray:
-    """The items that would tell as much of a share if each were its own cluster, (N,); arguments as in `ClusteredMean`.
+    """Return the number of equally informative single-item clusters for a share, (N,); arguments as in `ClusteredMean`.
 
     n divided by the design effect, the clustered variance over that of unrelated items and never below 1, and by the
     square of the ratio of Student's quantiles with G − 1 and n − 1 degrees of freedom (Korn and Graubard, Survey
-    Methodology 24, 1998). Items of their own cluster each are n. Where there is no spread, `unlike`.
+    Methodology 24, 1998). With single-item clusters it is n. Without spread, `unlike`.
     """
     from scipy import stats
 
@@ -165,13 +165,14 @@ def effective_items(
 
 
 def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test: bool) -> Difference:
-    """First minus second on the same items, (items,) each, with Student's interval of the clustered mean difference.
+    """Return first minus second on the same items, (items,) each, with Student's interval of the clustered mean
+    difference.
 
-    Where there is no spread to go by, as where no item differs, the interval is as wide as the share of differing items
-    could be (`reach`). Of scores from 0 to 1 it ends at −1 and 1, beyond which no difference lies. test: whether the
-    number of items is the one fixed before the start. p is McNemar's exact where answers are right or wrong and each
-    item is its own cluster; else Student's, and where fewer than `FEW` clusters differ the larger of it and that of the
-    sign flip over clusters, of which McNemar's is a case.
+    Without spread, as when no item differs, the interval is as wide as the share of differing items could be (`reach`).
+    For scores from 0 to 1 it is clipped to −1 and 1, the limits of a difference. test: True if the number of items is
+    the one fixed before the start. p is McNemar's exact if answers are right or wrong and each item is its own cluster;
+    else Student's, and if fewer than `FEW` clusters differ the larger of it and that of the sign flip over clusters, of
+    which McNemar's is a special case.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if first.shape != second.shape:
@@ -209,9 +210,10 @@ def finite(freedom: float) -> float | None:
 
 
 def p_value(value: float, variance: float, freedom: float, shares: np.ndarray) -> float:
-    """Two-sided p of a mean difference: Student's with these degrees of freedom, and `where_few` for few clusters.
+    """Return the two-sided p of a mean difference: Student's with these degrees of freedom, and `where_few` for few
+    clusters.
 
-    shares: as of `where_few`. Where the variance is NaN the sign flip is what there is.
+    shares: as for `where_few`. If the variance is NaN, only the sign flip is used.
     """
     from scipy import stats
 
@@ -229,9 +231,9 @@ def where_few(p: float, shares: np.ndarray) -> float:
 
 
 def sign_flip(shares: np.ndarray) -> float:
-    """Two-sided p that what clusters add to a difference, (clusters,), sums up so far from 0 if each had either sign.
+    """Return the two-sided p of the sum of the clusters' contributions, (clusters,), if each had either sign.
 
-    Exact where up to 12 clusters differ, else by seeded draws.
+    Exact if up to 12 clusters differ, else by seeded draws.
     """
     from scipy import stats
 
@@ -249,9 +251,9 @@ def sign_flip(shares: np.ndarray) -> float:
 
 
 def inside(low: Ends, high: Ends, values: np.ndarray, least: float) -> tuple[Ends, Ends]:
-    """Interval ends, cut at `least` and 1 where all values lie between: a mean lies there, too, so nothing is lost.
+    """Clip interval ends to `least` and 1 if all values lie between them: so does the mean, and nothing is lost.
 
-    least: 0 of scores, −1 of differences. Scores on a scale of their own are left as they are.
+    least: 0 for scores, −1 for differences. Scores on other scales are left as they are.
     """
     if not len(values) or values.min() < least or values.max() > 1:
         return low, high
@@ -266,9 +268,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def average(scores: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Estimate:
-    """The mean of the benchmarks' means, each with the same weight, with its interval (`mean_of_means`).
+    """Return the mean of the benchmarks' means, equally weighted, with its interval (`mean_of_means`).
 
-    scores, clusters: one array a benchmark, (its items,) each. Clusters of two benchmarks have nothing in common.
+    scores, clusters: one array per benchmark, (its items,) each. Clusters of different benchmarks are unrelated.
     """
     means = _several(scores, clusters)
     if not means:
@@ -280,10 +282,10 @@ def average(scores: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Est
 
 
 def average_difference(differences: Sequence[np.ndarray], clusters: Sequence[np.ndarray], test: bool) -> Difference:
-    """The mean of the benchmarks' mean paired differences, with its interval and the p that goes with it.
+    """Return the mean of the benchmarks' mean paired differences, with its interval and its p.
 
-    differences: first minus second on the same items, one array a benchmark; clusters: as of `average`. test: as of
-    `difference`. p: Student's, and the larger of it and the sign flip's where fewer than `FEW` clusters differ.
+    differences: first minus second on the same items, one array per benchmark; clusters: as for `average`. test: as for
+    `difference`. p: Student's, and the larger of it and the sign flip's if fewer than `FEW` clusters differ.
     """
     means = _several(differences, clusters)
     if not means:
@@ -311,7 +313,7 @@ def average_difference(differences: Sequence[np.ndarray], clusters: Sequence[np.
 
 @dataclass(frozen=True)
 class MeanOfMeans:
-    """The mean over benchmarks. freedom: degrees of its variance. shares: what each cluster adds to it, (clusters,)."""
+    """Mean over benchmarks. freedom: degrees of its variance. shares: contribution of each cluster, (clusters,)."""
 
     value: float
     variance: float
@@ -327,10 +329,10 @@ class MeanOfMeans:
 
 
 def mean_of_means(means: Sequence[ClusteredMean]) -> MeanOfMeans:
-    """The benchmarks' means with the same weight each.
+    """Return the equally weighted mean of the benchmarks' means.
 
     Their variances add up, and the degrees of freedom are Satterthwaite's, (Σ v)² / Σ v² / (G − 1). A benchmark without
-    spread adds what `reach` says of it.
+    spread adds the variance by `reach`.
     """
     spread = [not np.isnan(mean.variance) for mean in means]
     variances = np.array(

@@ -1,15 +1,16 @@
-"""Methods that were calibrated with several seeds: what a method differs by from another, and from itself.
+"""Methods calibrated with several seeds: differences between methods, and between seeds of one.
 
 A calibration seed is one draw of the method, as a cluster of items is one of the task. The two are crossed, since every
 run is scored on the same items, so the variance of a mean is that of two-way clustering (Cameron, Gelbach and Miller,
-Journal of Business & Economic Statistics 29, 2011): V = V_seeds + V_clusters − V_seeds×clusters. Both of the first hold
-the last, the interaction, which is taken from what is left of each cell when its seed's and its item's means are gone.
-With items that share nothing it is (MS_seeds + MS_items − MS_rest) / (S · n), the textbook's for two crossed factors.
+Journal of Business & Economic Statistics 29, 2011): V = V_seeds + V_clusters − V_seeds×clusters. Both of the first
+contain the last, the interaction, which is estimated from the residual of each cell after removing its seed's and its
+item's means. For unrelated items it is (MS_seeds + MS_items − MS_rest) / (S · n), the textbook's for two crossed
+factors.
 
-A variance that is known from two or three seeds is not known well, and by how many degrees of freedom depends on which
-of the parts is the larger. So each part is multiplied with its own Student quantile (Banerjee, Sankhya 22, 1960), and
-half an interval is √(t²(S − 1) · V_seeds + t²(G − tasks) · (V_clusters − V_seeds×clusters)). It holds the true value at
-least as often as it says, whatever the parts.
+A variance estimated from two or three seeds is imprecise, and its degrees of freedom depend on which part is the
+larger. So each part is multiplied by its own Student quantile (Banerjee, Sankhya 22, 1960), and half an interval is
+√(t²(S − 1) · V_seeds + t²(G − tasks) · (V_clusters − V_seeds×clusters)). Its coverage is at least the nominal one,
+whatever the parts.
 """
 
 from collections.abc import Sequence
@@ -46,13 +47,13 @@ class SeedFloor:
 def crossed_difference(
     first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], paired: bool, test: bool
 ) -> Difference:
-    """The mean over tasks of the mean differences of two methods, over seeds and clusters crossed.
+    """Return the mean over tasks of the mean differences of two methods, over seeds and clusters crossed.
 
-    first, second: scores (seeds, items), one array a task. clusters: of the items, (items,) each. paired: whether the
-    seeds of the two stand in the same order and saw the same calibration text; then differences are taken seed by seed,
-    else the seeds of each method vary on their own. test: whether the items are those fixed before the start. p is the
-    level at which the interval ends at 0, or the sign flip's over clusters where few of them differ and it is larger.
-    Raises ValueError where tasks, seeds or items do not fit together.
+    first, second: scores (seeds, items), one array per task. clusters: of the items, (items,) each. paired: True if the
+    seeds of the two are in the same order and saw the same calibration text; then differences are taken seed by seed,
+    else the seeds of each method vary independently. test: True if the items are those fixed before the start. p is the
+    level at which the interval ends at 0, or the sign flip's over clusters if few of them differ and it is larger.
+    Raises ValueError for mismatched tasks, seeds or items.
     """
     _check(first, clusters)
     _check(second, clusters)

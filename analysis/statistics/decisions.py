@@ -148,9 +148,9 @@ DECISIONS: Registry[Decision] = Registry(
 
 
 def decide(difference: Difference, margin: float, above_chance: bool = True) -> str:
-    """The name of the decision on a difference. margin: in its unit; 0 where none was named.
+    """Return the name of the decision on a difference. margin: in its unit; 0 if none was named.
 
-    above_chance: whether the interval of the dense model's accuracy lies above chance.
+    above_chance: True if the interval of the dense model's accuracy lies above chance.
     """
     return next(row.name for row in DECISIONS.values() if row.holds(difference, margin, above_chance))
 
@@ -181,7 +181,7 @@ _ORDER = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL, ONE_SEED, AT_CHANCE, WAITING)
 
 
 def seen(difference: Difference, unit: Unit) -> str:
-    """The size of effect that the data could have shown, as the end of a clause; nothing where it is not known."""
+    """Return the size of effect that the data could have shown, as the end of a clause; "" if unknown."""
     detectable = difference.detectable()
     if detectable != detectable:
         return ""
@@ -192,7 +192,7 @@ def seen(difference: Difference, unit: Unit) -> str:
 
 
 def tests_in_words(differences: Mapping[str, Difference]) -> str:
-    """A sentence with the adjusted p of each setting and its family; nothing while nothing is tested."""
+    """Return a sentence with the adjusted p of each setting and its family; "" until there are tests."""
     tested = {name: one for name, one in differences.items() if one.adjusted is not None}
     if not tested:
         return ""

@@ -1,8 +1,8 @@
-"""One difference of two models or conditions: what it is, how sure, and what it says in words.
+"""One difference of two models or conditions: its value, its certainty, and its meaning in words.
 
-Whatever is compared (accuracies item by item, methods over calibration seeds, prompts with and without their sinks) is
-a `Difference`. All tests that are read together are one family, adjusted by Holm, and every verdict goes by the
-adjusted p and by the interval.
+All comparisons (accuracies item by item, methods over calibration seeds, prompts with and without their sinks) are a
+`Difference`. All tests that are read together are one family, adjusted by Holm, and every verdict uses the adjusted p
+and the interval.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ SHOWN = ("better", "worse")  # the verdicts that state a difference
 class Difference:
     """First minus second on the same n items or prompts, with its 95 % interval. A share, or in the measure's own unit.
 
-    only_first, only_second: items on which one alone scores higher. p: two-sided; None while items are missing, and
-    where nothing is asked of it. p_holm: adjusted over its family, which has `tests` tests. final: whether n is the
-    number of items fixed before the start. above_chance: False where the dense model answers as a choice at random
-    would, so that there is no verdict. seeds: calibration seeds crossed with the clusters, 0 where there are none.
+    only_first, only_second: items on which only that one scores higher. p: two-sided; None while items are missing, and
+    if nothing is tested. p_holm: adjusted over its family, which has `tests` tests. final: True if n is the number of
+    items fixed before the start. above_chance: False if the dense model answers no better than chance, so that there is
+    no verdict. seeds: calibration seeds crossed with the clusters, 0 if there are none.
 
     cluster_variance, seed_variance: of the difference, with the degrees of freedom of each (None: known exactly).
-    shared_variance: their interaction, which both hold. None where there is nothing to estimate them from: of seeds
-    where there is one, whose noise the interval then leaves out.
+    shared_variance: their interaction, which both contain. None if it cannot be estimated: with one seed, whose noise
+    the interval then leaves out.
     """
 
     value: float
@@ -118,10 +118,10 @@ def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:
 
 
 def in_family(differences: Sequence[Difference], planned: int = 0) -> list[Difference]:
-    """The differences, adjusted by Holm as one family of tests.
+    """Return the differences, adjusted by Holm as one family of tests.
 
-    planned: the tests that the family will have. Those that are still to come count as p = 1, so that what is
-    significant now stays so when they arrive.
+    planned: the tests that the family will have. Those still missing count as p = 1, so that current significance lasts
+    when they arrive.
     """
     ps = [difference.p for difference in differences]
     tests = max(planned, sum(p is not None for p in ps), 1)
@@ -144,8 +144,8 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def verdict(tested: Difference) -> str:
-    """Tell what a difference shows: by p and interval once it is tested, by its interval alone while items come in; no
-    verdict where the dense model is at chance.
+    """Return the verdict on a difference: by p and interval once it is tested, by its interval alone while items come
+    in; no verdict if the dense model is at chance.
     """
     if not tested.n:
         return "no common items yet"

@@ -1,6 +1,6 @@
 """Add an architecture: one row in `ARCHITECTURES` and a pair of config and class, as docs/models.md says.
 
-What is to be refused by its name is one row in `FOREIGN`.
+To refuse one by name, add a row to `FOREIGN`.
 """
 
 from analysis.models.architectures import identify

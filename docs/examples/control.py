@@ -1,6 +1,6 @@
 """Add a control of an ablation: one row in `CONTROLS`.
 
-It is given the positions of a step, those that the target would choose there, and how many and how much it chose.
+It gets the positions of a step, those that the target would choose there, and their number and mass.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ from analysis.specs import DiscountParams, parameter
 
 
 class DiscountWithFloor(DiscountParams):
-    """In the project the field stands in `DiscountParams` itself."""
+    """Example; in the project the field is in `DiscountParams` itself."""
 
     least_weight: float = parameter(
         0.0,

@@ -1,9 +1,9 @@
 """Add a finding: one row in `FINDINGS`, and its rule in the module of its subject in `analysis/findings/`.
 
-A rule is a function from what it reads to sentences with their numbers, or to nothing where no number exceeds its null;
-`DECISIONS` says what is significant. One that reads a whole result (`ablate_set`, `evict`, `record_set`, `study`,
-`story`) appears by itself on the page, on the command line and in exported files. One that reads what a plot draws is
-asked by its name.
+A rule is a function from its input to sentences with their numbers, or to nothing if no number exceeds its null;
+`DECISIONS` defines significance. One that reads a whole result (`ablate_set`, `evict`, `record_set`, `study`, `story`)
+appears automatically on the page, on the command line and in exported files. One that reads a plot's data is called by
+its name.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Add what is done to ablated positions: one row in `INTERVENTIONS`.
+"""Add an intervention on ablated positions: one row in `INTERVENTIONS`.
 
 The implementation makes an `Edit` of a layer's queries, keys and values from the positions (B, S).
 """

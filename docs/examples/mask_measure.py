@@ -1,6 +1,6 @@
 """Add a measure of two masks: one row in `MEASURES`.
 
-It is computed from four counts of a slice: its weights, what the first mask prunes, the second, and both.
+It is computed from four counts of a slice: its weights, those pruned by the first mask, by the second, and by both.
 """
 
 import numpy as np

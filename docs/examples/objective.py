@@ -1,4 +1,4 @@
-"""Add what a search is judged by: one row in `OBJECTIVES`.
+"""Add an objective of a search: one row in `OBJECTIVES`.
 
 The implementation is a class (`ObjectiveFunction`) that gives every setting a value and facts.
 """
@@ -19,7 +19,7 @@ class Gentleness:
     """Return how little a discount takes from a token with a score of one; no model runs."""
 
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
-        """content: the model's fingerprint. tell: to be called at every step of what takes long."""
+        """content: the model's fingerprint. tell: to be called at every step of slow work."""
         self.notes: list[str] = []
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:

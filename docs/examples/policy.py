@@ -1,6 +1,6 @@
-"""Add a policy of what a cache keeps: one row in `POLICIES`.
+"""Add a cache policy: one row in `POLICIES`.
 
-It names its controls. The implementation puts the positions that a layer holds in the order in which they are kept.
+It names its controls. The implementation orders the positions that a layer holds by priority of keeping.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Add a quantizer: one row in `QUANTIZERS`.
 
-The implementation takes weights (out, in), what was gathered of their input, and the bits, and returns the weights on
+The implementation takes weights (out, in), the statistics of their input, and the bits, and returns the weights on
 their levels. Exact zeros stay zero. One that reads text names its statistic, as `GPTQ` names the Hessian.
 """
 

@@ -1,7 +1,7 @@
-"""Add a part of a study: one row in `STUDY_PARTS`, which returns the jobs that it asks for.
+"""Add a part of a study: one row in `STUDY_PARTS`, which returns the jobs that it submits.
 
-`DECISIONS` has what can be concluded from one difference: the first row that holds decides. `QUESTIONS` has a row for
-each kind of contrast, `FINDINGS` one for each verdict and each finding of the story.
+`DECISIONS` lists the conclusions from one difference: the first row that holds decides. `QUESTIONS` has a row for each
+kind of contrast, `FINDINGS` one for each verdict and each finding of the story.
 """
 
 from analysis.engine.planned_parts import Child

@@ -34,7 +34,7 @@ FIGURES: dict[type, dict[str, Drawn]] = {
 
 
 def figures_of(result: Result) -> dict[str, Drawn]:
-    """Return the figures that there are of a result, by name."""
+    """Return the available figures of a result, by name."""
     if isinstance(result, Findings):
         return _of_study(result)
     if isinstance(result, Written):

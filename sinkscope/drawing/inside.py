@@ -1,4 +1,4 @@
-"""Figures of what a model says about a recording when it runs again."""
+"""Figures of a model's further forwards over a recording."""
 
 import numpy as np
 import plotly.graph_objects as go

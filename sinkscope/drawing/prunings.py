@@ -1,4 +1,4 @@
-"""Figures of pruned folders: what was removed, and where masks differ."""
+"""Figures of pruned folders: removed weights, and differences between masks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

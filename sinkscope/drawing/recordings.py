@@ -19,7 +19,7 @@ from analysis.specs import SinkParams
 from sinkscope.drawing.rows import Drawn, chosen
 
 Beside = Mapping[str, Trajectory] | None
-"""Other recordings by what to call them."""
+"""Other recordings, by display name."""
 _MOST_NAMED = 20_000  # positions times steps up to which every point has a label
 
 

@@ -17,8 +17,8 @@ def _always(result: Any) -> bool:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of a result. help: what it shows, and its options. draw: (result, **options) -> figure. fits: whether
-    there is such a figure of this result.
+    """A figure of a result. help: its contents and options. draw: (result, **options) -> figure. fits: tells whether
+    this result has such a figure.
     """
 
     help: str
@@ -27,7 +27,7 @@ class Drawn:
 
 
 def chosen(rows: Mapping[str, Row], name: str, what: str) -> Row:
-    """Return a row by its name. Raises UserError where there is none, with the names that there are."""
+    """Return a row by its name. Raises UserError listing the names if there is none."""
     if name not in rows:
         raise UserError(f"There is no {what} '{name}'. There are: {', '.join(rows)}.")
     return rows[name]

@@ -13,7 +13,7 @@ from analysis.sinks.token_states import ALL
 from sinkscope.drawing.rows import Drawn, chosen
 
 Beside = Mapping[str, RecordingSet] | None
-"""Other sets by what to call them."""
+"""Other sets, by display name."""
 
 
 def _together(recordings: RecordingSet, beside: Beside) -> dict[str, RecordingSet]:

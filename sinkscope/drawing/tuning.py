@@ -1,4 +1,4 @@
-"""Figures of stored calibration statistics and of searches: what a discount does before anything is pruned."""
+"""Figures of stored calibration statistics and of searches: effects of a discount before anything is pruned."""
 
 from typing import Any
 
