@@ -123,7 +123,7 @@ _CLICKS = f"""async (canvas) => {{
 
 
 def _drive(name: str, value: str) -> str:
-    """A function of JavaScript that changes one choice, a change a frame."""
+    """A function of JavaScript that changes one choice, one change per frame."""
     return f"""async () => {{
       const app = {_APP};
       for (let i = 0; i < {MOVES}; i++) {{

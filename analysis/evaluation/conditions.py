@@ -282,7 +282,7 @@ def listed(settings: Conditions) -> list[dict[str, str]]:
 
 
 def differing_settings(every: Sequence[Conditions], names: Sequence[str]) -> list[dict[str, str]]:
-    """The conditions of several that are not the same in all that read them, a row each, with a column a run by name.
+    """The conditions of several that are not the same in all that read them, a row each, with a column per run by name.
 
     The method is one of them. A condition that a run does not read is blank.
     """

@@ -155,7 +155,7 @@ def _metric_names(sample: Mapping[str, Any]) -> list[str]:
 
 
 def _filter(task: TaskSamples, number: int, seen: Counter[int]) -> str:
-    """The filter of a sample that does not say its own: an item stands in the file once a filter, in their order."""
+    """The filter of a sample that does not say its own: an item stands in the file once per filter, in their order."""
     filters = [str(mapping(entry).get("name")) for entry in task.config.get("filter_list") or ()] or [UNFILTERED]
     seen[number] += 1
     return filters[min(seen[number], len(filters)) - 1]

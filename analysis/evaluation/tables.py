@@ -263,7 +263,7 @@ def condition_sheet(results: Results, pair: Pair) -> list[dict[str, str]]:
 
 
 def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
-    """Of every model: its perplexity a word and bits a byte over the texts that all have read.
+    """Return each model's perplexity per word and bits per byte over the texts that all have read.
 
     For a diffusion model the likelihood is the evidence lower bound, so its perplexity is an upper bound.
     """

@@ -263,7 +263,7 @@ def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
 
 
 def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
-    """Every tensor as a view of one map of the file: a map each would take a file handle each."""
+    """Every tensor as a view of one map of the file: one map per tensor would take as many file handles."""
     whole = np.memmap(path, np.uint8, mode).view(np.ndarray)  # of which every view is cheaper than one of a memmap
     arrays = {}
     for name, entry in header.items():
