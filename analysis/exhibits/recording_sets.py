@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.layers import SetAnswer
+from analysis.findings.layers import MOVES_BY, PLACES
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -57,32 +57,41 @@ def layers_by_kind(sets: Sets) -> Exhibit:
     return layers_shown(kind_table(sets), prompts_of(sets))
 
 
-def each_by_layer(sets: Sets, told: Mapping[str, SetAnswer]) -> list[Exhibit]:
-    """Return the same, a figure per model, with what its layers show as its finding. told: of `answers`."""
+def each_by_layer(sets: Sets) -> list[Exhibit]:
+    """Return the same, a figure per model; the first names the kinds of all."""
     kinds = kind_table(sets)
+    rows = layer_rows(kinds)
     return [
         replace(
             layers_shown(kinds[kinds["model"] == name], {name: recordings.prompts}),
             title=name,
-            finding=finding_of("sinks of a set", told[name], place == 0),
+            figure=layer_kinds.layer_kinds([row], rows, first=place == 0),
         )
-        for place, (name, recordings) in enumerate(sets.items())
+        for place, ((name, recordings), row) in enumerate(zip(sets.items(), rows, strict=True))
     ]
 
 
 def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     """Return the figure of `layers_by_kind` of the table of sets. prompts: by model."""
-    counted = ", ".join(f"{count} ({name})" for name, count in prompts.items())
-    row = KIND_MEASURES["portion"]
+    counts = list(dict.fromkeys(prompts.values()))
+    of = ", ".join(f"{count} ({name})" for name, count in prompts.items()) if len(counts) > 1 else str(counts[0])
+    row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"Of which kind a layer's sinks are, beneath all tokens. Means over prompts: {counted}. "
-        f"Kinds below {percent(layer_kinds.LEAST_PORTION, 0)} everywhere have no bar.",
-        layer_kinds.layer_kinds(layer_rows(kinds)),
+        f"{of} prompts; 95 % intervals over prompts reach at most {_widest(rows)} points (table). Of which kind a "
+        "layer's sinks are, beneath all tokens; at the right its sinks per step.",
+        layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
         name="layers-by-kind",
     )
+
+
+def _widest(rows: Sequence[layer_kinds.LayerKinds]) -> str:
+    """Return the largest distance of an end of an interval from its share, in points: `±13`."""
+    ends = [np.abs(end - row.portions.value) for row in rows for end in (row.portions.low, row.portions.high)]
+    far = max((float(np.nanmax(end)) for end in ends if np.isfinite(end).any()), default=0.0)
+    return f"±{int(np.ceil(100 * far)):d}"
 
 
 def strengths(sets: Sets) -> Exhibit:
@@ -115,6 +124,36 @@ def movement(name: str, recordings: RecordingSet, shown: Sequence[str] = PANELS)
     return movement_shown(name, movement_table({name: recordings}), recordings.prompts, shown)
 
 
+def each_births(sets: Sets) -> list[Exhibit]:
+    """Draw the new sinks per step of every model by layer, a figure per model, beside the nulls that they are held
+    against: all but random positions, where most would be new. The first figure names the marks of all.
+    """
+    table = movement_table(sets)
+    told = table[(table["measure"] == MOVES[MOVES_BY].title) & (table["of"] != MOVEMENT_NULLS[PLACES].title)]
+    drawn = told[told["layer"] != ALL_LAYERS]
+    above = drawn[drawn["value"] > 0]
+    span = (above["value"].min(), above["value"].max()) if len(above) == len(drawn) else None
+    exhibits = []
+    for place, (name, recordings) in enumerate(sets.items()):
+        rows = told[told["model"] == name]
+        bands = {null_name(str(of)): _by_layer(of_null) for of, of_null in rows.groupby("of", sort=False)}
+        panel = layer_kinds.MovePanel("new sinks per step", bands.pop(OBSERVED), bands)
+        nulls = " ".join(
+            f"{null.called.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values() if null.called in bands
+        )
+        exhibits.append(
+            Exhibit(
+                name,
+                f"{recordings.prompts} prompts, with 95 % intervals. {nulls}",
+                layer_kinds.movement([panel], legend=place == 0, span=span),
+                rows,
+                formula=f"{MOVES[MOVES_BY].title}: $${MOVES[MOVES_BY].formula}$$",
+                name="births",
+            )
+        )
+    return exhibits
+
+
 def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence[str] = PANELS) -> Exhibit:
     """The same of the model's table."""
     life = KIND_MEASURES["life"]
@@ -130,7 +169,7 @@ def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence
     caveat = f" {CENTROID_CAVEAT}" if "centroid-variance" in shown else ""
     return Exhibit(
         f"How the sinks of {in_sentence(name)} move",
-        f"Each layer over {prompts} prompts, with its nulls. {nulls}{caveat}",
+        f"Each layer over {prompts} prompts with 95 % intervals, beside its nulls. {nulls}{caveat}",
         layer_kinds.movement(panels),
         moved,
         formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in measures),
@@ -261,7 +300,7 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
     )
 
 
-_PORTION, _TOKENS = (KIND_MEASURES[name].title for name in ("portion", "tokens"))
+_PORTION, _TOKENS, _COUNT = (KIND_MEASURES[name].title for name in ("portion", "tokens", "count"))
 
 
 def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
@@ -274,7 +313,8 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
             layer_kinds.LayerKinds(
                 str(name),
                 [KIND_LABELS.get(kind, kind) for kind in bands.kinds],
-                np.nan_to_num(bands.of("trained", _PORTION, *bands.kinds).value),
+                bands.of("trained", _PORTION, *bands.kinds),
+                bands.together("trained", _COUNT).value,
                 tokens if np.isfinite(tokens).all() else None,
             )
         )

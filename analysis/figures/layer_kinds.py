@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import plotly.graph_objects as go
@@ -21,7 +21,7 @@ from analysis.figures.style import (
 )
 from analysis.words import percent
 
-LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer in every layer has no bar
+LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 24  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
 _APART = 1.4  # rows between that of all tokens and the first layer's
@@ -29,10 +29,12 @@ _LABEL, _LABELLED = 11, 0.13  # pixels of the letters in a bar, and the least po
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE = 3  # kinds that a line names
-_NAME = 22  # pixels of a model's name above its panels
-_SHARES = (0, 0.25, 0.5, 0.75)  # that the axis names, but its end, which would be cut
-_ROW = 250  # pixels a row of panels
+_NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
+_SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
+_COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
+_ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
+_MARGIN = 0.1  # of a power of ten, around what stands on a logarithmic axis
 _WIDTH = 0.5  # of a layer, over which the marks of its series are spread
 _MARKS = (
     "diamond-open",
@@ -59,23 +61,32 @@ class Band(Protocol):
 
 @dataclass(frozen=True)
 class LayerKinds:
-    """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind. tokens (K,): the same of
-    all tokens, None where that is not known.
+    """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
+    counts (L,): sinks per step. tokens (K,): the part of all tokens that is of a kind, None where that is not known.
     """
 
     name: str
     kinds: Sequence[str]
-    portions: np.ndarray
+    portions: Band
+    counts: np.ndarray
     tokens: np.ndarray | None = None
+
+    @property
+    def drawn(self) -> list[int]:
+        """The kinds that have a bar."""
+        rows = self.portions.value if self.tokens is None else np.vstack([self.tokens, self.portions.value])
+        return np.flatnonzero((np.nan_to_num(rows) > 0).any(axis=0)).tolist()
 
 
 ALL_TOKENS = "all tokens"
 """Name of the row of all tokens."""
 
 
-def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
-    """A panel per model: which kinds of token each layer's sinks are, beneath those of all tokens."""
-    rows = max(len(model.portions) + (_APART if model.tokens is not None else 0) for model in models)
+def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = (), first: bool = True) -> go.Figure:
+    """A panel per model: which kinds of token each layer's sinks are, beneath those of all tokens, and how many sinks
+    a step has. beside: models whose figures stand beside this one; the first of the figures names the kinds of all.
+    """
+    rows = max(len(model.counts) + (_APART if model.tokens is not None else 0) for model in models)
     tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
     figure = make_subplots(
         len(models),
@@ -83,58 +94,72 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
         shared_xaxes=True,
         vertical_spacing=_BETWEEN / (tall * len(models) + _BETWEEN * (len(models) - 1)),
     )
-    named: set[str] = set()
     for number, model in enumerate(models, start=1):
-        _kind_bars(figure, model, number, named)
+        _kind_bars(figure, model, number)
         figure.update_yaxes(**_row_axis(model), row=number)
+        _count_rows(figure, model, number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
             place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom"}
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", showarrow=False, **place)
     name = _NAME if len(models) > 1 else 0
-    lines = _name_marks(figure, _KEY_ROOM / 2 + name)
-    above = _KEY_LINE * lines + _KEY_ROOM + name
+    keys = _keys([*models, *beside])
+    if first:
+        _name_kinds(figure, keys, _KEY_ROOM / 2 + max(name, _HEAD))
+    above = _KEY_LINE * len(keys) + _KEY_ROOM + max(name, _HEAD)
     layout(figure, "", "", above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH)
-    figure.update_layout(barmode="stack", bargap=0.12, showlegend=False, margin_t=above)
+    figure.update_layout(barmode="stack", bargap=0.12, showlegend=False, margin_t=above, margin_r=_COUNTS)
     figure.update_xaxes(zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[percent(value) for value in _SHARES])
     figure.update_yaxes(title_standoff=0)
     figure.update_xaxes(title={"text": "share of the layer's sinks", "font_size": 12}, row=len(models))
     return figure
 
 
-def _name_marks(figure: go.Figure, shift: float) -> int:
-    """Name the marks above their panels, which a phone has more room for than for a legend; return the number of lines.
-    shift: pixels between the panels and the names.
-    """
-    named = {trace.name: trace for trace in sorted(figure.data, key=lambda trace: -trace.legendrank)}
+def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
+    """Write at the right of each layer its sinks per step, as far as the layers are named."""
+    at: dict[str, Any] = {"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False, "row": row}
+    for layer in _layers_named(model):
+        figure.add_annotation(y=layer, text=f"{model.counts[layer]:.1f}", font_size=_LABEL, col=1, **at)
+    top = {"y": 1, "yref": "y domain", "yanchor": "middle", "align": "left"}
+    figure.add_annotation(text=_COUNTED, font_size=_LABEL, col=1, **top, **at)
+
+
+def _keys(models: Sequence[LayerKinds]) -> list[str]:
+    """Return the lines that name the kinds of models."""
+    named: dict[int, dict[str, None]] = {}
+    for model in models:
+        for kind in model.drawn:
+            named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [
-        f"<span style='color:{trace.marker.color};font-size:16px'>■</span> {name}"
-        for name, trace in sorted(named.items(), key=lambda one: one[1].legendrank)
+        f"<span style='color:{_color(kind)};font-size:16px'>■</span> {' or '.join(named[kind])}"
+        for kind in sorted(named)
     ]
-    lines = ["   ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
-    figure.add_annotation(
-        x=0,
-        xref="paper",
-        xanchor="left",
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        yshift=shift,
-        align="left",
-        showarrow=False,
-        font_size=12,
-        text="<br>".join(lines),
-    )
-    return len(lines)
+    return ["   ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
+
+
+def _name_kinds(figure: go.Figure, keys: Sequence[str], shift: float) -> None:
+    """Name the kinds above the panels, which a phone has more room for than for a legend. shift: pixels between the
+    panels and the names.
+    """
+    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "bottom"}
+    figure.add_annotation(**place, yshift=shift, align="left", showarrow=False, font_size=12, text="<br>".join(keys))
+
+
+def _color(kind: int) -> str:
+    return KIND_COLORS[kind % len(KIND_COLORS)]
+
+
+def _layers_named(model: LayerKinds) -> list[int]:
+    layers = len(model.counts)
+    return list(range(0, layers, 1 if layers <= _MOST_NAMED else 4))
 
 
 def _row_axis(model: LayerKinds) -> dict[str, object]:
     """Return an axis that names the row of all tokens and the layers."""
-    layers = len(model.portions)
-    named = list(range(0, layers, 1 if layers <= _MOST_NAMED else 4))
+    named = _layers_named(model)
     above = [] if model.tokens is None else [-_APART]
     return {
-        "range": [layers - 0.5, (above or [0])[0] - 0.5],
+        "range": [len(model.counts) - 0.5, (above or [0])[0] - 0.5],
         "tickvals": [*above, *named],
         "ticktext": [*(ALL_TOKENS for _ in above), *(f"layer {layer}" for layer in named)],
         "showgrid": False,
@@ -143,39 +168,41 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
     }
 
 
-def _kind_bars(figure: go.Figure, model: LayerKinds, row: int, named: set[str]) -> None:
+def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room."""
     above = 0 if model.tokens is None else 1
-    portions = model.portions if model.tokens is None else np.vstack([model.tokens, model.portions])
-    places = np.concatenate([[-_APART] * above, np.arange(len(model.portions))])
-    of = [*["of all tokens"] * above, *(f"of the sinks of layer {layer}" for layer in range(len(model.portions)))]
-    for kind, name in enumerate(model.kinds):
-        if not (model.portions[:, kind] >= LEAST_PORTION).any() and not (portions[:above, kind] >= LEAST_PORTION).any():
-            continue
-        color = KIND_COLORS[kind % len(KIND_COLORS)]
+    value, low, high = (
+        np.nan_to_num(end if model.tokens is None else np.vstack([model.tokens, end]))
+        for end in (model.portions.value, model.portions.low, model.portions.high)
+    )
+    places = np.concatenate([[-_APART] * above, np.arange(len(model.counts))])
+    of = [f"of the sinks of layer {layer}" for layer in range(len(model.counts))]
+    for kind in model.drawn:
+        ends = [
+            f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] {layer}"
+            for least, most, layer in zip(low[above:, kind], high[above:, kind], of, strict=True)
+        ]
+        color, name = _color(kind), as_text(model.kinds[kind])
         figure.add_trace(
             go.Bar(
-                x=_float(portions[:, kind]),
+                x=_float(value[:, kind]),
                 y=places,
                 orientation="h",
-                name=as_text(name),
-                legendgroup=name,
+                name=name,
                 legendrank=kind,
-                showlegend=name not in named,
                 marker={"color": color, "line": {"width": 0}},
-                text=[percent(value, 0) if value >= _LABELLED else "" for value in portions[:, kind]],
+                text=[percent(each, 0) if each >= _LABELLED else "" for each in value[:, kind]],
                 textposition="inside",
                 insidetextanchor="middle",
                 constraintext="none",
                 textangle=0,
                 textfont={"size": _LABEL, "color": ink_on(color)},
-                customdata=of,
-                hovertemplate=f"{as_text(name)}<br>%{{x:.1%}} %{{customdata}}<extra></extra>",
+                customdata=["of all tokens"] * above + ends,
+                hovertemplate=f"{name}<br>%{{x:.1%}} %{{customdata}}<extra></extra>",
             ),
             row=row,
             col=1,
         )
-        named.add(name)
 
 
 @dataclass(frozen=True)
@@ -241,9 +268,10 @@ class MovePanel:
     percent: bool = False
 
 
-def movement(panels: Sequence[MovePanel]) -> go.Figure:
+def movement(panels: Sequence[MovePanel], legend: bool = True, span: tuple[float, float] | None = None) -> go.Figure:
     """A panel a measure: what was observed, with its interval, and its nulls; one alone has a logarithmic axis, as its
-    nulls lie far apart.
+    nulls lie far apart. legend: name the marks; else a figure beside this one does. span: least and largest value of
+    all that stand beside each other, which are drawn on one logarithmic axis.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -272,10 +300,13 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
         numbers = np.concatenate([band.value for _, band, *_ in series])
         alone = len(panels) == 1 and bool((numbers > 0).all())
         scale = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
+        if alone and span is not None:
+            scale["range"] = np.log10(span) + _MARGIN * np.array([-1, 1])
         figure.update_yaxes(**scale | ({"tickformat": "~g", "ticksuffix": PER_CENT} if panel.percent else {}), **place)
-    layout(figure, "", "", 120 + _ROW * rows)
-    figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows))
-    figure.update_xaxes(zeroline=False, tickformat="d")
+    layout(figure, "", "", _LEGEND + _ROW * rows)
+    figure.update_layout(showlegend=legend, legend_y=_above(figure, _ROW * rows), margin_t=_LEGEND)
+    few = all(len(panel.observed.value) <= _MOST_NAMED for panel in panels)
+    figure.update_xaxes(zeroline=False, tickformat="d", dtick=1 if few else 4)
     figure.update_xaxes(title_text="layer", row=rows)
     figure.update_annotations(font_size=12)
     return figure

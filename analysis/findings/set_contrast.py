@@ -1,4 +1,4 @@
-"""Contrast of a diffusion model's set of recordings with an autoregressive model's on the same prompts: do its sinks
+"""Contrast of a diffusion model's set of recordings with a left-to-right model's on the same prompts: do its sinks
 move more, and does that take training? NumPy only.
 """
 
@@ -18,13 +18,13 @@ _VARIANCE = "centroid_variance"
 
 @dataclass(frozen=True)
 class Contrast:
-    """Variance of the sinks' centre, a diffusion model's minus an autoregressive model's, over all layers and paired by
+    """Variance of the sinks' centre, a diffusion model's minus a left-to-right model's, over all layers and paired by
     prompt, (1,), with simultaneous intervals. trained: of the models themselves. nulls: with other weights, by null.
     beyond: trained minus each null. prompts: number of prompts compared.
     """
 
     diffusion: str
-    autoregressive: str
+    causal: str
     prompts: int
     trained: Estimates
     nulls: Mapping[str, Estimates]
@@ -32,7 +32,7 @@ class Contrast:
 
 
 def beside(sets: Mapping[str, RecordingSet]) -> Iterator[tuple[str, str]]:
-    """Yield the names of every diffusion model and every autoregressive model that share their prompts."""
+    """Yield the names of every diffusion model and every left-to-right model that share their prompts."""
     for name, one in sets.items():
         for other_name, other in sets.items():
             causal = one.info.model.attention == "causal", other.info.model.attention == "causal"
@@ -81,11 +81,11 @@ def contrasts_in_words(sets: Mapping[str, RecordingSet]) -> list[tuple[str, str]
 
 
 def _in_words(one: Contrast) -> str:
-    models = f"{in_sentence(one.diffusion)} minus {in_sentence(one.autoregressive)}, {one.prompts} prompts"
+    models = f"{in_sentence(one.diffusion)} minus {in_sentence(one.causal)}, {one.prompts} prompts"
     start = f"Variance of the sinks' centre over the steps, {models}: {_interval(one.trained)} trained"
     if not one.nulls:
         return f"{start}. The contrast without training was not recorded."
-    titles = {null: MOVEMENT_NULLS[null].title for null in one.nulls}
+    titles = {null: MOVEMENT_NULLS[null].called for null in one.nulls}
     beside = "; ".join(f"{_interval(values)} with {titles[null]}" for null, values in one.nulls.items())
     beyond = "; ".join(f"{_interval(values)} against {titles[null]}" for null, values in one.beyond.items())
     return f"{start}; {beside}. Trained minus untrained: {beyond}. {_verdict(one, titles)}"

@@ -1,4 +1,4 @@
-"""The headline over sets of recordings: which tokens are sinks, and whether sinks move more than every null."""
+"""The headlines over sets of recordings: which tokens are sinks, and whether sinks move more than under every null."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.findings.layers import (
     BELOW,
+    MOVES_BY,
     OTHERS,
     LayerAnswer,
     Lead,
@@ -15,55 +16,50 @@ from analysis.findings.layers import (
     share_range,
     strengths_of_others,
 )
-from analysis.recording.set_measures import of_all_kinds
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import moves, of_all_kinds
 from analysis.recording.set_tables import Sets
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed
 
+_MOST = 0.5  # of a layer's sinks, from which on a kind is most of them
 
-def sinks_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, str]:
-    """Return which tokens the sinks of the first set are, and in how many layers those of the first two sets move more
-    than every null. told: of `answers`.
-    """
+
+def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
+    """Tell which tokens the sinks of the first set are. told: of `answers`."""
     name = next(iter(sets))
-    return _kinds(told[name], f" of {in_sentence(name)}"), _moves(sets, told)
+    return _kinds(told[name], in_sentence(name))
 
 
-def sinks_of_set(answer: SetAnswer, in_headline: bool) -> str:
-    """Return what stands above the figure of one set. in_headline: it is the first, whose headline is told already, so
-    that the kinds of its other layers follow.
+def _kinds(answer: SetAnswer, name: str) -> str:
+    """Tell which kind of token is more common among sinks than among all tokens, in which layers, and which kinds most
+    sinks of the other layers are.
     """
-    if not in_headline:
-        return _kinds(answer)
-    others = [
-        f"{_title(lead)} in {_in_layers(lead.layers, answer)} ({share_range(lead.shares)} against "
-        f"{number(lead.tokens, True)})"
-        for lead in answer.leads[1:]
-    ]
-    return f"Elsewhere more common than among all tokens: {listed(others)}." if others else ""
-
-
-# --- which tokens -----------------------------------------------------------------------------------------------
-
-
-def _kinds(answer: SetAnswer, of: str = "") -> str:
-    """Tell which kind of token is more common among sinks than among all tokens, and in which layers."""
     if not _with_sinks(answer):
-        return f"No layer{of} has a sink by this definition."
+        return f"No layer of {name} has a sink by this definition."
     if not answer.leads:
-        return f"In no layer{of} is any kind of token clearly more common among sinks than among all tokens."
+        return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
     lead = answer.leads[0]
     are = "is" if lead.kind in SINGULAR else "are"
     return (
-        f"In {_in_layers(lead.layers, answer)}{of}, {share_range(lead.shares)} of the sinks are {_title(lead)}, which "
-        f"{are} {number(lead.tokens, True)} of all tokens."
+        f"In {_in_layers(lead.layers, answer)} of {name}, {share_range(lead.shares)} of the sinks are "
+        f"{_title(lead.kind)}, which {are} {number(lead.tokens, True)} of all tokens{_elsewhere(answer, lead)}."
     )
 
 
-def _title(lead: Lead) -> str:
-    return KIND_TITLES.get(lead.kind, lead.kind)
+def _elsewhere(answer: SetAnswer, lead: Lead) -> str:
+    """Tell, to end the sentence, which kinds most sinks of the other layers are; empty where a layer is mixed."""
+    others = [one.kinds[0] for one in _with_sinks(answer) if one.layer not in lead.layers]
+    most = list(dict.fromkeys(kind for kind, _ in others))
+    if not most or lead.kind in most or min(portion for _, portion in others) < _MOST:
+        return ""
+    return f"; elsewhere, most are {' or '.join(_title(kind) for kind in most)}"
+
+
+def _title(kind: str) -> str:
+    return KIND_TITLES.get(kind, kind)
 
 
 def _with_sinks(answer: SetAnswer) -> list[LayerAnswer]:
@@ -78,51 +74,56 @@ def _in_layers(numbers: Sequence[int], answer: SetAnswer) -> str:
 # --- whether they move ------------------------------------------------------------------------------------------
 
 
-def _moves(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
-    """Tell in how many layers the sinks of the first set move more than every null, or why that cannot be told; and in
-    how many those of the second do.
+def moves_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
+    """Tell, a sentence per set, in which layers sinks gain more new sinks per step than under every null and in which
+    fewer than under one; or why that cannot be told. told: of `answers`.
     """
-    (name, recordings), *others = sets.items()
-    answer = told[name]
+    return tuple(filter(None, (_moves(name, one, told[name]) for name, one in sets.items())))
+
+
+def _moves(name: str, recordings: RecordingSet, answer: SetAnswer) -> str:
     if not _with_sinks(answer):
         return ""
-    nulls = movement_nulls(answer.layers)
+    of, nulls = f" of {in_sentence(name)}", movement_nulls(answer.layers)
     if not nulls:
         count = recordings.prompts_apart
         what = "prompt" if count == recordings.prompts else "template"
         return (
-            f"{counted(count, what)} {'is' if count == 1 else 'are'} too few to tell whether sinks move more than "
-            f"chance ({LEAST_PROMPTS} needed)."
+            f"{counted(count, what)}{of} {'is' if count == 1 else 'are'} too few to tell whether its sinks move more "
+            f"than chance ({LEAST_PROMPTS} needed)."
         )
-    found, layers = beyond_every_null(answer.layers), len(answer.layers)
-    than = "significantly more than chance"
-    beside = "".join(
-        f"; in {in_sentence(other)}, more in {_counted(beyond_every_null(told[other].layers), told[other])}"
-        for other, _ in others[:1]
-        if movement_nulls(told[other].layers) == nulls
-    )
-    less = _less(answer, nulls)
+    found, less = beyond_every_null(answer.layers), _less(recordings, answer, nulls)
+    every = "every null" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].called
     if not found:
-        return f"In no layer do sinks move {than}{less}{beside}."
-    few = "only " if len(found) <= layers / 2 else ""
-    where = f" ({_in_layers(found, answer)})" if len(found) < layers else ""
-    return f"Sinks move {than} in {few}{len(found)} of {counted(layers, 'layer')}{where}{less}{beside}."
+        return f"In no layer{of} are there significantly more new sinks per step than under {every}{less}."
+    gain = "gains" if len(found) == 1 else "gain"
+    births = _births(recordings, found)
+    most = max(float(moves(recordings, MOVES_BY, null).value[found].max()) for null in nulls)
+    layers = layers_in_words(np.array(found), len(answer.layers))
+    return f"{layers}{of} {gain} {births} new sinks per step, more than {every} (at most {number(most, False)}){less}."
 
 
-def _counted(layers: Sequence[int], answer: SetAnswer) -> str:
-    if len(layers) in (0, len(answer.layers)):
-        return f"all {len(layers)}" if layers else "none"
-    return f"{len(layers)} ({_in_layers(layers, answer)})"
-
-
-def _less(answer: SetAnswer, nulls: Sequence[str]) -> str:
-    """Tell where sinks move less than the null that most layers stay below, within the sentence; empty where none
-    does."""
+def _less(recordings: RecordingSet, answer: SetAnswer, nulls: Sequence[str]) -> str:
+    """Tell in which layers sinks move less than under the null that most layers stay below, as the end of the
+    sentence; empty where none does.
+    """
     below = {null: [one.layer for one in answer.layers if one.moved[null] == BELOW] for null in nulls}
     strictest = max(nulls, key=lambda null: len(below[null]))
-    if not below[strictest]:
+    layers = below[strictest]
+    if not layers:
         return ""
-    return f", less than {MOVEMENT_NULLS[strictest].called} in {_in_layers(below[strictest], answer)}"
+    gain = "gains" if len(layers) == 1 else "gain"
+    return (
+        f"; {_in_layers(layers, answer)} {gain} {_births(recordings, layers)}, fewer than "
+        f"{MOVEMENT_NULLS[strictest].called} ({_births(recordings, layers, strictest)})"
+    )
+
+
+def _births(recordings: RecordingSet, layers: Sequence[int], null: str = "trained") -> str:
+    """Return the least and the most new sinks per step of layers: `0.21–0.36`."""
+    births = moves(recordings, MOVES_BY, null).value[list(layers)]
+    low, high = (number(float(end), False) for end in (births.min(), births.max()))
+    return low if low == high else f"{low}–{high}"
 
 
 # --- how strong -------------------------------------------------------------------------------------------------

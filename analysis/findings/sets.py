@@ -253,8 +253,8 @@ def layers_beyond(recordings: RecordingSet) -> dict[str, list[int]]:
 
 def _beside(nulls: Sequence[str], told: Sequence[str], values: Mapping[str, str]) -> str:
     """Return '0.1 with random weights and 0.2 with permuted weights; not significant against …'."""
-    parts = [f"{values[null]} with {MOVEMENT_NULLS[null].title}" for null in nulls]
-    missing = [MOVEMENT_NULLS[null].title for null in told if null not in nulls]
+    parts = [f"{values[null]} with {MOVEMENT_NULLS[null].called}" for null in nulls]
+    missing = [MOVEMENT_NULLS[null].called for null in told if null not in nulls]
     return listed(parts) + (f"; not significant against {listed(missing)}" if missing else "")
 
 

@@ -77,7 +77,7 @@ MODELS: dict[str, Model] = {
         Model(
             "bundled-ar",
             str(BUNDLED / "autoregressive"),
-            "The bundled model's autoregressive twin: the same blocks and text, reading from left to right.",
+            "The diffusion model's left-to-right twin: the same blocks and text, written one token after another.",
             prompt=_HUNGRY,
             sampling=(("gen_length", 48),),
             prompts=(_HUNGRY, *_SMALL_WORLD),

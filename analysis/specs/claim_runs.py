@@ -65,7 +65,7 @@ class ClaimsSpec(JobSpec):
     """Test on a model what the field says about sinks, claim by claim, each against its null."""
 
     reference: ModelSpec | None = parameter(
-        None, "Autoregressive twin", "An autoregressive model, for the claims that need one.", empty="none"
+        None, "Left-to-right twin", "A left-to-right (autoregressive) model for claims that need one.", empty="none"
     )
     only: tuple[Annotated[str, OneOf(CLAIMS)], ...] = parameter(
         (), "Claims", "Which claims are tested. Empty: all of them.", max_length=64

@@ -50,7 +50,7 @@ class SetParams(Spec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "Number of models with random weights on the same inputs, and as many with permuted and with logit-matched "
+        "Number of models with random weights on the same inputs, and as many with permuted and with equally sharp "
         "weights. Claims need at least 3.",
         ge=0,
         le=10,
@@ -64,8 +64,8 @@ class SetParams(Spec):
     )
     skip_matched: bool = parameter(
         False,
-        "Skip logit-matched random weights",
-        "Leave out logit-matched random weights, which saves a third of the time of the null models.",
+        "Skip equally sharp random weights",
+        "Leave out equally sharp random weights, which saves a third of the time of the null models.",
     )
     null_draws: int = parameter(
         10,

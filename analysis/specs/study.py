@@ -71,7 +71,7 @@ class StudySpec(JobSpec):
     """Ask whether sinks matter in a model, and whether discounting them helps pruning."""
 
     reference: ModelSpec | None = parameter(
-        None, "Autoregressive reference", "An autoregressive model to compare with.", empty="none"
+        None, "Left-to-right reference", "A left-to-right (autoregressive) model to compare with.", empty="none"
     )
     prompt: str = parameter(
         "Once upon a time",
@@ -97,7 +97,7 @@ class StudySpec(JobSpec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "Number of models with random weights on the same inputs, and as many with permuted and with logit-matched "
+        "Number of models with random weights on the same inputs, and as many with permuted and with equally sharp "
         "weights. Claims need at least 3.",
         ge=0,
         le=10,

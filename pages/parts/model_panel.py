@@ -11,6 +11,7 @@ from analysis.models.registry import MODELS
 from analysis.recording.fits import fit_of
 from analysis.recording.offers import offers
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
+from analysis.words import MODEL_TITLES, in_sentence, model_title
 from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import LOOKS_ONLY
@@ -29,14 +30,10 @@ def model_panel() -> None:
         _demo_panel(used)
         return
     if not engine().authorizer.may("run"):
-        st.markdown("**Model**")
-        st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
-        _about(used)
+        _named(used)
         st.caption(LOOKS_ONLY)
         return
-    st.markdown("**Model**")
-    st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
-    _about(used)
+    _named(used)
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
         _offers()
         chosen: str | None = st.selectbox(
@@ -45,7 +42,7 @@ def model_panel() -> None:
             index=None,
             key="model_choice",
             persist_state="session",
-            format_func=lambda name: MODELS[name].source if name in MODELS and not name.startswith("bundled") else name,
+            format_func=lambda name: MODEL_TITLES.get(name) or (MODELS[name].source if name in MODELS else name),
             accept_new_options=True,
             placeholder="Choose, or type an id or a path",
             help="A model of this list, any hub id (owner/name), or a local folder. Names are looked up on this disk "
@@ -62,14 +59,15 @@ def model_panel() -> None:
         paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
         offload = controls.draw(ModelSpec, "offload", "model_offload") if typed else "memory"
         waits = chosen is None or _LOADING in st.session_state
-        label = "Load" if chosen is None else f"Load {plain(shortened(Path(chosen).name))}"
+        name = "" if chosen is None else in_sentence(MODEL_TITLES.get(chosen) or shortened(Path(chosen).name))
+        label = f"Load {plain(name)}".strip()
         if st.button(label, key="load_model", type="primary", width="stretch", disabled=waits) and chosen is not None:
             _ask_for(chosen, device, dtype, paradigm, offload)
         if _LOADING in st.session_state:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
         if message:
-            st.error(f"{plain(message)}\n\n{plain(model_name(used.source))} stays in use.")
+            st.error(f"{plain(message)}\n\n{plain(model_title(model_name(used.source)))} stays in use.")
         if st.button(
             "Unload",
             key="unload_model",
@@ -80,6 +78,14 @@ def model_panel() -> None:
             for _ in range(max(1, engine().models_held())):
                 submit("unload", UnloadSpec())
             st.rerun()
+
+
+def _named(used: ModelSpec) -> None:
+    """Draw the name of the model in use, and what it is in a fold."""
+    name = model_name(used.source)
+    called = f"{model_title(name)} (ships with SinkScope)" if name in MODEL_TITLES else code(name)
+    st.markdown(f"**Model**\n\n:material/deployed_code: {called}")
+    _about(used)
 
 
 def _offers() -> None:
@@ -136,11 +142,11 @@ def _demo_panel(used: ModelSpec) -> None:
     st.segmented_control(
         "Model",
         list(models),
-        format_func=lambda source: plain(source),
+        format_func=model_title,
         required=True,
         key="demo_model",
         on_change=lambda: use_model(models[st.session_state["demo_model"]]),
-        help="The diffusion model that comes with SinkScope, and its autoregressive twin.",
+        help="The diffusion model that comes with SinkScope, and its left-to-right twin.",
     )
     _about(used)
 
@@ -157,7 +163,7 @@ def _about(used: ModelSpec) -> None:
         return
     known, geometry, architecture = model_entry(used), checkpoint.geometry, checkpoint.architecture
     facts = {
-        "Source": "ships with SinkScope" if known.name.startswith("bundled") else known.source,
+        "Source": f"{known.name}, ships with SinkScope" if known.name in MODEL_TITLES else known.source,
         "Architecture": architecture.name,
         "Attention": architecture.attends,
         "Layers × heads": f"{geometry.layers} × {geometry.heads}",

@@ -56,6 +56,8 @@ MOVED: tuple[Moved, ...] = (
     Moved("dynamics", "evidence", {"set": ANY}),
     Moved("dynamics", "explore", {"recording": ANY}, _tab("Dynamics")),
     Moved("dynamics", "evidence"),
+    Moved("evidence", "evidence", {"evidence_view": "By layer"}),
+    Moved("evidence", "evidence", {"evidence_view": "How sinks move"}, {"evidence_view": "Do they move?"}),
     Moved("experts", "explore", {}, _tab("Experts")),
     Moved("causes", "causes", {"causes_view": "Ablation over prompts"}, {"causes_view": "Many prompts"}),
     *(

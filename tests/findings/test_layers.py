@@ -105,13 +105,13 @@ LEADS = [("[MASK]", (0, 1)), ("word", (2, 3))]
 
 
 def headline(**sets: RecordingSet) -> str:
-    """Return the headline over sets, by name."""
-    return " ".join(filter(None, finding_of("sinks of sets", sets, answers(sets))))
+    """Return the headline on kinds over sets, by name."""
+    return str(finding_of("kinds of sets", sets, answers(sets)))
 
 
-def above_figure(recordings: RecordingSet, first: bool = False) -> str:
-    """Return what stands above the figure of a set."""
-    return str(finding_of("sinks of a set", answer_of(recordings), first))
+def moving(**sets: RecordingSet) -> str:
+    """Return the sentences on movement over sets, by name."""
+    return " ".join(finding_of("moves of sets", sets, answers(sets)))
 
 
 def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
@@ -125,36 +125,48 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told = headline(one=masked_first(0))
     assert told.startswith("In layers 0 and 1 of one, ") and " of the sinks are masked positions, which are " in told
-    assert len(told.split(". ")[0].split()) <= 30 and told.count("%") >= 2
-    assert told.endswith("In no layer do sinks move significantly more than chance.")
+    assert len(told.split()) <= 30 and told.count("%") >= 2 and told.count(".") == 1
     none = "any kind of token clearly more common among sinks than among all tokens."
     assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
     shipped = {"Diffusion model": masked_first(0)}
     assert headline(**shipped).startswith("In layers 0 and 1 of the diffusion model, ")
 
 
-def test_above_its_figure_a_set_has_its_own_answer_and_the_first_one_what_the_headline_leaves_out() -> None:
+def test_the_headline_ends_with_what_most_sinks_elsewhere_are_where_no_layer_is_mixed() -> None:
     recordings = masked_first(0)
-    assert above_figure(recordings).startswith("In layers 0 and 1, ") and above_figure(recordings).count(".") == 1
+    assert "elsewhere" not in headline(one=recordings)
     sinks = recordings.arrays["trained.sinks"].copy()
-    sinks[:, 2:, KINDS.index("word")] *= 50
-    both = changed(recordings, trained__sinks=sinks)
-    assert above_figure(recordings, first=True) == ""
-    told, first = headline(one=both), above_figure(both, first=True)
-    assert re.match(r"Elsewhere more common than among all tokens: .* \(\d[\d–]* % against \d+ %\)", first) and (
-        "masked positions" in told
-    ) != ("masked positions" in first)
+    sinks[:, 2, KINDS.index("word")] *= 50
+    assert "elsewhere" not in headline(one=changed(recordings, trained__sinks=sinks)), "layer 3 is mixed"
+    sinks[:, 3, KINDS.index("punctuation")] *= 80
+    sinks[:, :2, 0] *= 50
+    told = headline(one=changed(recordings, trained__sinks=sinks))
+    assert told.startswith("In layers 0 and 1 of one, ") and told.endswith(
+        " of all tokens; elsewhere, most are words or punctuation."
+    )
 
 
-def test_the_headline_says_in_how_few_layers_sinks_move_more_than_every_null() -> None:
+def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_null() -> None:
     births = times(a_set(0), "trained.births", [9, 1, 1, 1])
     some = masked_first(0, trained__births=births)
-    assert headline(one=some).endswith("more than chance in only 1 of 4 layers (layer 0).")
+    told = moving(one=some)
+    gained, most = re.fullmatch(
+        r"Layer 0 of one gains ([\d.]+) new sinks per step, more than every null \(at most ([\d.]+)\)\.", told
+    ).groups()
+    assert float(gained) > float(most) > 0
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
-    assert headline(one=every).endswith("more than chance in 4 of 4 layers.")
-    assert headline(one=some, two=every).endswith("in only 1 of 4 layers (layer 0); in two, more in all 4.")
-    assert headline(one=every, two=a_set(0)).endswith("in 4 of 4 layers; in two, more in none.")
-    assert "in two" not in headline(one=some, two=a_set(2, models=0)), "held against other nulls"
+    assert moving(one=every).startswith("All 4 layers of one gain ")
+    both = moving(one=some, two=every)
+    assert both.startswith(told) and " All 4 layers of two gain " in both
+    assert (
+        moving(one=a_set(0))
+        == "In no layer of one are there significantly more new sinks per step than under every null."
+    )
+    fewer = changed(some, matched__births=times(some, "matched.births", [1, 40, 40, 1]))
+    assert re.search(
+        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than equally sharp random weights \([\d.]+(–[\d.]+)?\)\.$",
+        moving(one=fewer),
+    )
 
 
 def test_a_kind_that_is_barely_more_common_leads_no_layer() -> None:
@@ -170,13 +182,12 @@ def test_a_kind_that_is_barely_more_common_leads_no_layer() -> None:
 
 
 def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
-    few = headline(one=a_set(1, prompts=5))
-    assert few.endswith("5 prompts are too few to tell whether sinks move more than chance (30 needed).")
+    few = moving(one=a_set(1, prompts=5))
+    assert few == "5 prompts of one are too few to tell whether its sinks move more than chance (30 needed)."
     recordings = a_set(2)
     sinks, share = (recordings.arrays[f"trained.{name}"] * 0 for name in ("sinks", "share"))
     nothing = changed(recordings, trained__sinks=sinks, trained__share=share)
-    assert headline(one=nothing) == "No layer of one has a sink by this definition."
-    assert above_figure(nothing) == "No layer has a sink by this definition."
+    assert headline(one=nothing) == "No layer of one has a sink by this definition." and not moving(one=nothing)
     assert finding_of("strengths of sets", {"one": nothing}, answers({"one": nothing})) == ""
     sets = {"one": a_set(0), "two": a_set(1)}
     assert "in two" in finding_of("strengths of sets", sets, answers(sets))

@@ -1,5 +1,6 @@
 """What is said of a set of recordings: only what lies beyond its nulls."""
 
+import re
 from collections import defaultdict
 from dataclasses import replace
 
@@ -12,8 +13,8 @@ from analysis.findings import findings_of, layers
 from analysis.findings.layers import token_shares
 from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
-from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import MOVES, excess
+from analysis.recording.set_file import ALL_LAYERS, RecordingSet
+from analysis.recording.set_measures import KIND_MEASURES, MOVES, excess
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
@@ -52,7 +53,7 @@ def test_other_weights_must_be_exceeded_model_by_model_and_are_named() -> None:
     births = recordings.arrays["trained.births"] * 5
     above_all = changed(recordings, trained__births=births)
     [said] = [text for text in said_of(above_all)[MOVEMENT] if "more sinks are born than with other weights" in text]
-    assert all(MOVEMENT_NULLS[null].title in said for null in WEIGHT_NULLS) and "not shown" not in said
+    assert all(MOVEMENT_NULLS[null].called in said for null in WEIGHT_NULLS) and "not shown" not in said
     one_like_it = recordings.arrays["permuted.births"].copy()
     one_like_it[1] = births
     changed_set = changed(above_all, permuted__births=one_like_it)
@@ -158,7 +159,7 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
         "Training does not add to it significantly. The contrast also appears without training: with random"
         in everywhere
     )
-    assert "adds to the contrast compared with random weights, permuted weights and logit-matched" in said(trained=3.0)
+    assert "adds to the contrast compared with random weights, permuted weights and equally sharp" in said(trained=3.0)
     assert said(trained=3.0, permuted=3.0).endswith(
         "not significantly compared with permuted weights. The contrast also appears without training: "
         "with permuted weights."
@@ -249,9 +250,37 @@ def told(shown: Exhibit) -> list[str]:
     return [shown.title, shown.told, shown.formula, shown.figure.to_json(), shown.table.to_csv()]
 
 
-def test_models_beside_each_other_have_a_figure_and_a_finding_each() -> None:
+def test_models_beside_each_other_have_a_figure_each_and_one_key() -> None:
     sets = {"one": a_set(0), "two": a_set(1)}
-    first, second = recording_sets.each_by_layer(sets, layers.answers(sets))
+    first, second = recording_sets.each_by_layer(sets)
     assert (first.title, second.title) == ("one", "two") and set(first.table["model"]) == {"one"}
-    assert first.finding != second.finding and second.finding.startswith("In ")
     assert first.figure.layout.xaxis.range == second.figure.layout.xaxis.range == (0, 1)
+    assert first.figure.layout.height == second.figure.layout.height, "their rows stand beside each other"
+    keys = [[note.text for note in each.figure.layout.annotations if "■" in note.text] for each in (first, second)]
+    assert len(keys[0]) == 1 and not keys[1] and "masked" in keys[0][0]
+    assert first.figure.layout.xaxis.ticktext[-1] == "100 %"
+
+
+def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at_the_right() -> None:
+    recordings = a_set(0)
+    recordings.arrays["trained.sinks"][:, :, 2] *= 0.01  # a kind that is rare
+    shown = recording_sets.layers_by_kind({"one": recordings}).figure
+    np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
+    written = [note.text for note in shown.layout.annotations]
+    for one in layers.answer_of(recordings).layers:
+        assert f"{one.count:.1f}" in written
+    told = recording_sets.layers_by_kind({"one": recordings}).sentence
+    table = set_tables.kind_table({"one": recordings})
+    of_layers = (table["weights"] == "trained") & (table["layer"] != ALL_LAYERS)
+    shares = table[of_layers & (table["measure"] == KIND_MEASURES["portion"].title)]
+    widest = max((shares["high"] - shares["value"]).max(), (shares["value"] - shares["low"]).max())
+    assert f"at most ±{np.ceil(100 * widest):.0f} points" in told
+    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[1:])
+
+
+def test_new_sinks_stand_beside_the_nulls_that_they_are_held_against_on_one_axis() -> None:
+    first, second = recording_sets.each_births({"one": a_set(0), "two": a_set(1)})
+    names = {trace.name for trace in first.figure.data}
+    assert names == {"observed", *(null.called for name, null in MOVEMENT_NULLS.items() if name != layers.PLACES)}
+    assert first.figure.layout.yaxis.range == second.figure.layout.yaxis.range is not None
+    assert first.figure.layout.showlegend and not second.figure.layout.showlegend

@@ -153,7 +153,7 @@ def test_ids_that_are_not_in_the_store_are_said(recording):
     test = visit(
         "pages/explore.py", tab="Dynamics", recording=recording.id, compare=f"nothing,{PICTURE}", reference="nobody"
     )
-    assert "no recording nothing" in told(test) and "no autoregressive recording nobody" in told(test)
+    assert "no recording nothing" in told(test) and "no left-to-right recording nobody" in told(test)
     assert "not in the store" in told(visit("pages/causes.py", recording=PICTURE))
     assert "newest one instead" in told(visit("pages/explore.py", recording="nothing"))
 

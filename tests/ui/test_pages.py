@@ -305,7 +305,7 @@ def test_a_bad_model_leaves_the_one_in_use(tmp_path):
     another_model(test, str(tmp_path))
     test.button(key="load_model").click().run()
     assert "no config.json" in test.error[0].value
-    assert "bundled stays in use" in test.error[0].value
+    assert "Diffusion model stays in use" in test.error[0].value
     assert test.session_state["model_in_use"] == ModelSpec()
 
 

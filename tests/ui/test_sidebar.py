@@ -75,7 +75,7 @@ def test_only_a_model_that_was_chosen_or_typed_is_loaded():
     test.button(key="load_model").click().run()
     assert not engine().jobs("load") and "stays in use" in test.error[0].value
     test.selectbox(key="model_choice").set_value("bundled-ar").run()
-    assert test.button(key="load_model").label == "Load bundled-ar"
+    assert test.button(key="load_model").label == "Load the left-to-right twin"
 
 
 def test_a_model_that_another_visitor_loads_does_not_become_ones_own(visitors):

@@ -27,7 +27,7 @@ def noised_against_real(recording: Recording, params: SinkParams, split: SplitNa
         st.info("This model's noise is random tokens, drawn anew in every step, which its recording shows already.")
         return
     if recording.info.model.mask_token is None:
-        st.info("This recording is of an autoregressive model, which has no forward noise.")
+        st.info("This recording is of a left-to-right model, which has no forward noise.")
         return
     if recording.info.by_blocks:
         st.info("This model was trained on noise inside a block over clean text, which its recording shows already.")

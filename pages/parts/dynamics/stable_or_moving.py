@@ -39,7 +39,7 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName,
         recordings.append((RANDOM, drawn))
     variances(recordings, params, split, by_head, log)
     if beside is None and recording.info.model.mask_token is not None:
-        st.caption("To compare with the autoregressive model, choose or record its reference.")
+        st.caption("To compare with the left-to-right model, choose or record its reference.")
 
 
 def variances(

@@ -71,7 +71,7 @@ def autoregressive_reference(recording: Recording) -> JobRecord | None:
     if not job.ended:
         asking.follow(job.id, f"Recording the same prompt with {in_sentence(model_title(TWIN))}")
     else:
-        st.error(plain(job.reason) or "The autoregressive recording was cancelled.")
+        st.error(plain(job.reason) or "The left-to-right recording was cancelled.")
     return None
 
 
@@ -88,7 +88,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         options.append(running.id)
     if wanted not in options:
         if wanted is not None and key not in st.session_state:
-            not_in_address(f"no autoregressive recording {wanted}.")
+            not_in_address(f"no left-to-right recording {wanted}.")
         wanted = same_prompt[0] if same_prompt else NONE
     if st.session_state.get(key) != wanted:
         st.session_state[key] = wanted
@@ -106,7 +106,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
     titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
     box, button = st.container(), st.container()
     chosen = box.selectbox(
-        "Autoregressive reference",
+        "Left-to-right reference",
         options,
         key=key,
         persist_state="session",
@@ -121,7 +121,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
             on_click=record_twin,
             icon=":material/fiber_manual_record:",
             width="stretch",
-            help=f"Records the same prompt with the autoregressive model that ships with SinkScope, `{TWIN}`.",
+            help=f"Records the same prompt with the left-to-right twin that ships with SinkScope, `{TWIN}`.",
         )
     say_refusal(_PLACE)
     _to_address("reference", chosen)

@@ -52,6 +52,7 @@ _ICONS = {
 _CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS]; dividing takes that out."
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
+_MOVING = "Do they move?"
 Answers = dict[str, SetAnswer]
 """The answer of each set, by its name."""
 _RECORD_ICON = ":material/fiber_manual_record:"
@@ -61,23 +62,25 @@ def by_layer() -> dict[str, Any] | None:
     """Draw the answer over the chosen sets, their choice, and a view. What an exported page says of it; None where
     there is nothing to look at.
     """
+    views, choice = keyed_columns([3, 1], "evidence_views", vertical_alignment="center")
+    with views:
+        view = st.segmented_control(
+            "View",
+            list(_VIEWS),
+            default=next(iter(_VIEWS)),
+            required=True,
+            key="evidence_view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
     first_line = st.container(key="evidence_answer", gap="small")
-    opened = sets_to_look_at()
+    opened = sets_to_look_at(choice)
     if not opened:
         return None
     sets = _named(opened)
     told = _answers(sets)
     with first_line:
-        _answer(sets, told)
-    view = st.segmented_control(
-        "View",
-        list(_VIEWS),
-        default=next(iter(_VIEWS)),
-        required=True,
-        key="evidence_view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+        _answer(sets, told, view)
     _VIEWS[view](sets, told)
     return {
         set_.name: {
@@ -103,46 +106,53 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
     return [replace(one_set, name=name) for one_set, name in zip(opened, names, strict=True)]
 
 
-def _answer(sets: list[OpenSet], told: Answers) -> None:
-    """Draw the answer over the first set, and what counts as a sink and as moving."""
-    kinds, moves = finding_of("sinks of sets", _by_name(sets), told)
-    st.markdown(f"##### {plain(kinds)}")
+def _answer(sets: list[OpenSet], told: Answers, view: str) -> None:
+    """Draw the answer of a view over the sets, and what it counts."""
+    moves, named = view == _MOVING, _by_name(sets)
+    answer = finding_of("moves of sets", named, told) if moves else (finding_of("kinds of sets", named, told),)
+    first, *others = answer
+    st.markdown(f"##### {plain(first)}")
+    for sentence in others:
+        st.markdown(plain(sentence))
+    exhibit_text(view, first, " ".join(others), "answer")
     if moves:
-        st.markdown(plain(moves))
-    exhibit_text("Which tokens are sinks, and do they move?", kinds, moves, "answer")
-    rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
-    causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
-    against = [MOVEMENT_NULLS[null].called for null in movement_nulls(next(iter(told.values())).layers)]
-    each = "each of " if len(against) > 1 else ""
-    chance = f" More than chance: more new sinks per step than by {each}{listed(against)}." if against else ""
-    st.caption(
-        plain(f"Sink: attention ÷ uniform attention above {rules} per layer and step.{chance}"),
-        help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
-    )
+        nulls = [MOVEMENT_NULLS[null].called for null in movement_nulls(next(iter(told.values())).layers)]
+        against = f" Nulls: {listed(nulls)}." if nulls else ""
+        st.caption(plain(f"New sink: a token that was no sink one step before.{against}"), help=plain(NOISE))
+    else:
+        rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
+        causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
+        st.caption(
+            plain(f"Sink: attention ÷ uniform attention above {rules} per layer and step."),
+            help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
+        )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
 
 
 def _of_layers(sets: list[OpenSet], told: Answers) -> None:
     """Draw the figure of every model, and the ways to go on; all else is folded."""
-    figures = list(zip(sets, _layers(sets), strict=True))
-    for start in range(0, len(figures), 2):
-        row = figures[start : start + 2]
-        for column, (one_set, figure) in zip(
-            figures_beside(len(row), f"layers_{start}", vertical_alignment="bottom"), row, strict=True
-        ):
-            with column:
-                _chart(figure, f"layers_{one_set.key}")
+    _beside(sets, _layers(sets), "layers")
     _next_steps()
     for one_set in sets:
         answer = told[one_set.name]
-        _fold(one_set, "every layer and finding", layer_table(answer), answer.sentences)
+        _fold(one_set, "every layer and finding", layer_table(answer), [answer.kinds, *answer.sentences])
     with st.expander("How strong the sinks are, and counted in other ways", icon=":material/tag:", key="sets_counts"):
         _chart(replace(_strengths(sets), finding=finding_of("strengths of sets", _by_name(sets), told)))
         others = _counts(sets)
         if others is not None:
             _chart(others)
     _nulls()
+
+
+def _beside(sets: list[OpenSet], shown: list[Exhibit], name: str) -> None:
+    """Draw a figure per set, two beside each other."""
+    figures = list(zip(sets, shown, strict=True))
+    for start in range(0, len(figures), 2):
+        row = figures[start : start + 2]
+        for column, (one_set, figure) in zip(figures_beside(len(row), f"{name}_{start}"), row, strict=True):
+            with column:
+                _chart(figure, f"{name}_{one_set.key}")
 
 
 def _next_steps() -> None:
@@ -191,17 +201,10 @@ def _cell(text: str) -> str:
 
 def _moves(sets: list[OpenSet], told: Answers) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
-    for start in range(0, len(sets), 2):
-        row = sets[start : start + 2]
-        for column, one_set in zip(
-            figures_beside(len(row), f"moves_{start}", vertical_alignment="bottom"), row, strict=True
-        ):
-            with column:
-                figure = _movement(one_set, recording_sets.PANELS[:1])
-                _chart(replace(figure, finding=told[one_set.name].movement), f"movement_{one_set.key}")
+    _beside(sets, _births(sets), "movement")
     for one_set in sets:
         answer = told[one_set.name]
-        said = [answer.exceptions] if answer.exceptions else []
+        said = [sentence for sentence in (answer.movement, answer.exceptions) if sentence]
         _fold(one_set, "new sinks beside each null", movement_table(answer), [*said, *answer.said.get(_MOVEMENT, ())])
     with st.expander("Other measures of movement", icon=":material/show_chart:", key="sets_other_moves"):
         for one_set in sets:
@@ -211,7 +214,7 @@ def _moves(sets: list[OpenSet], told: Answers) -> None:
                 _chart(apart, f"queries_{one_set.key}")
     contrasts = _contrasts(sets)
     if contrasts:
-        with st.expander("The published measure, beside the autoregressive model", icon=":material/compare_arrows:"):
+        with st.expander("The published measure, beside the left-to-right model", icon=":material/compare_arrows:"):
             st.caption(plain(CENTROID_CAVEAT))
             for sentence in contrasts:
                 st.markdown(plain(sentence))
@@ -326,8 +329,8 @@ def _prompts(sets: list[OpenSet], told: Answers) -> None:
 
 
 _VIEWS: dict[str, Callable[[list[OpenSet], Answers], None]] = {
-    "By layer": _of_layers,
-    "How sinks move": _moves,
+    "Where sinks are": _of_layers,
+    _MOVING: _moves,
     "Over the steps": _over_steps,
     "Head by head": _by_head,
     "Single prompts": _prompts,
@@ -347,7 +350,7 @@ def _by_name(sets: list[OpenSet]) -> set_tables.Sets:
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
 def _layers(sets: list[OpenSet]) -> list[Exhibit]:
-    return recording_sets.each_by_layer(_by_name(sets), _answers(sets))
+    return recording_sets.each_by_layer(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
@@ -368,6 +371,11 @@ def _contrasts(sets: list[OpenSet]) -> list[str]:
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
 def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
     return layers.answers(_by_name(sets))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
+def _births(sets: list[OpenSet]) -> list[Exhibit]:
+    return recording_sets.each_births(_by_name(sets))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")

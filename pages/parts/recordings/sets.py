@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.models.checkpoint import find
@@ -49,8 +50,8 @@ BY_SET: dict[str | type[Any], Callable[[Any], Any]] = {OpenSet: lambda opened: (
 """How caches tell sets apart."""
 
 
-def sets_to_look_at() -> list[OpenSet]:
-    """The button that records sets, the box of those there are, and the ones chosen, opened. Empty after saying on the
+def sets_to_look_at(place: DeltaGenerator) -> list[OpenSet]:
+    """The sets chosen, opened; their choice and the button that records others in `place`. Empty after saying on the
     page why there is none.
     """
     jobs = {job.id: job for job in engine().jobs("record_set") if engine().has_result(job)}
@@ -59,19 +60,18 @@ def sets_to_look_at() -> list[OpenSet]:
     _take_finished(jobs)
     among(_CHOSEN, jobs)
     if jobs:
-        box, button = st.columns([4, 1], vertical_alignment="bottom")
-        chosen = box.multiselect(
-            "Sets of recordings, each one model over many prompts",
-            list(jobs),
-            key=_CHOSEN,
-            persist_state="session",
-            on_change=_choose,
-            max_selections=6,
-            format_func=lambda job_id: titles.get(job_id, job_id),
-            placeholder="Choose sets of recordings",
-            label_visibility="collapsed",
-        )
-        with button.popover("Record a set", icon=":material/playlist_add:", width="stretch"):
+        with place.popover("Models and prompts", icon=":material/playlist_add:", width="stretch"):
+            chosen = st.multiselect(
+                "Sets of recordings, each one model over many prompts",
+                list(jobs),
+                key=_CHOSEN,
+                persist_state="session",
+                on_change=_choose,
+                max_selections=6,
+                format_func=lambda job_id: titles.get(job_id, job_id),
+                placeholder="Choose sets of recordings",
+            )
+            st.markdown("**Record a set**")
             _ask()
     else:
         chosen = []
