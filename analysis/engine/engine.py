@@ -381,7 +381,7 @@ class Engine(StoredJobs):
         return self._parted[record.kind].parts(record)
 
     def finish_early(self, job_id: str) -> None:
-        """Ask a running job to end with the results so far; jobs that cannot keep running."""
+        """Ask a running job to end with the results so far; those that cannot do so run on."""
         self.authorizer.demand("cancel", self.job(job_id))
         self._dispatcher.finish_early(job_id)
 
