@@ -5,10 +5,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     gc.disable()  # until all is imported: none of it is garbage
@@ -87,7 +88,30 @@ def bundled() -> "LoadedModel":
     return load(ModelSpec(device="cpu"))
 
 
-@pytest.fixture(scope="session", params=["llada-mha", "llada-gqa", "dream-gqa"])
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> "LoadedModel":
+    """A random model of four narrow layers that reads the bundled text, for what does not depend on the weights.
+    Shared: never change its weights."""
+    from analysis.models.load import load
+    from analysis.specs import ModelSpec
+    from tests.helpers import tiny_llada
+
+    return load(ModelSpec(source=tiny_llada(tmp_path_factory.mktemp("small") / "model", 0, layers=4), device="cpu"))
+
+
+GOLDEN_NAMES = ("llada-mha", "llada-gqa", "dream-gqa")
+
+
+def over_golden(**rows: Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrizes a test by all combinations of `rows`, each on one golden checkpoint in turn.
+
+    For what the checkpoint and the rows decide independently of each other."""
+    combined = product(*rows.values())
+    taken = [(GOLDEN_NAMES[number % len(GOLDEN_NAMES)], *each) for number, each in enumerate(combined)]
+    return pytest.mark.parametrize(("golden", *rows), taken, indirect=["golden"])
+
+
+@pytest.fixture(scope="session", params=GOLDEN_NAMES)
 def golden(request) -> "tuple[LoadedModel, dict, dict]":
     """A golden checkpoint, what the authors' code computes on it, and what their samplers generate."""
     from safetensors.torch import load_file

@@ -92,7 +92,7 @@ def save_tiny(folder: Path, kind: type, config: type, *, tokenizer: bool = True,
     return folder
 
 
-def tiny_llada(folder: Path, seed: int) -> str:
+def tiny_llada(folder: Path, seed: int, layers: int = 2) -> str:
     """A very small random model in LLaDA's format that reads the bundled text; returns its folder."""
     import torch
 
@@ -104,7 +104,7 @@ def tiny_llada(folder: Path, seed: int) -> str:
     register()  # by which it is saved under the published names
     checkpoint = there(find("bundled"))
     torch.manual_seed(seed)
-    sizes = {"d_model": 32, "mlp_hidden_size": 48, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2}
+    sizes = {"d_model": 32, "mlp_hidden_size": 48, "n_heads": 2, "n_kv_heads": 2, "n_layers": layers}
     config = LLaDAConfig(**{**checkpoint.config, **sizes, "initializer_range": 0.2})
     LLaDAModelLM(config).save_pretrained(folder)
     there(load_tokenizer(checkpoint.folder)).save_pretrained(folder)

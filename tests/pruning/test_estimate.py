@@ -15,16 +15,16 @@ from analysis.specs import METHODS, CalibrationParams, PruneSpec, QuantizationPa
 from tests.helpers import QuietContext
 
 # As many batches of one size, so that none is cut short.
-TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=10)
-SHORT = TEXT.model_copy(update={"seq_len": 24})  # four batches of four
+TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=25)
+SHORT = TEXT.model_copy(update={"seq_len": 24, "step_interval": 10})  # four batches of four
 LONG = (DENSE, OUTLIERS, TAILS, QUOTA, TOKENS, PRUNING)
 
 
 @pytest.fixture
-def clock(monkeypatch, bundled):
+def clock(monkeypatch, small):
     """A clock that goes on by one for every sequence that passes through a block, private copies included."""
     passed = [0.0]
-    kind = type(bundled.blocks[0])
+    kind = type(small.blocks[0])
     forward = kind.forward
 
     def counted(self, states, *arguments, **options):
@@ -74,9 +74,9 @@ def _named(option: str | QuantizationParams) -> str:
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(_named, value.values())),
 )
-def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypatch, clock, method, options):
-    spec = PruneSpec(model=bundled.spec, method=method, calibration=SHORT, out=str(tmp_path / "p"), **options)
-    estimated = estimate(bundled, spec, QuietContext(tmp_path))["seconds"]
+def test_the_work_of_each_phase_is_what_it_then_does(small, tmp_path, monkeypatch, clock, method, options):
+    spec = PruneSpec(model=small.spec, method=method, calibration=SHORT, out=str(tmp_path / "p"), **options)
+    estimated = estimate(small, spec, QuietContext(tmp_path))["seconds"]
     done: dict[str, float] = {}
     measured_phase = PruningRun.phase
 
@@ -96,7 +96,7 @@ def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypa
         return Counted()
 
     monkeypatch.setattr(PruningRun, "phase", counted_phase)
-    pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    pipeline.prune(small, spec, QuietContext(tmp_path))
     assert set(estimated) == set(done) & set(LONG)
     for phase, work in estimated.items():
         assert work == pytest.approx(done[phase], rel=0.02, abs=0.02), phase

@@ -31,6 +31,7 @@ from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.report import prune_command
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
+from tests.conftest import over_golden
 from tests.helpers import ROOT, QuietContext, fresh_context
 
 SMALL = CalibrationParams(samples=4, seq_len=48)
@@ -117,8 +118,7 @@ def test_weights_equal_the_published_ones(golden, tmp_path, method):
     assert close / kept >= 0.9999
 
 
-@pytest.mark.parametrize("pattern", ["2:4", "4:8"])
-@pytest.mark.parametrize("method", REMOVING)
+@over_golden(pattern=("2:4", "4:8"), method=REMOVING)
 def test_every_method_keeps_to_n_of_m(golden, tmp_path, method, pattern):
     model, expected, _ = golden
     pipeline.prune(
@@ -136,17 +136,17 @@ def test_every_method_keeps_to_n_of_m(golden, tmp_path, method, pattern):
 
 
 @pytest.mark.parametrize("method", REMOVING)
-def test_the_same_seed_gives_the_same_bits(bundled, tmp_path, method):
+def test_the_same_seed_gives_the_same_bits(small, tmp_path, method):
     hashes = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        spec = spec_for(bundled, tmp_path / name, method, calibration=SMALL.model_copy(update={"seed": seed}))
-        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+        spec = spec_for(small, tmp_path / name, method, calibration=SMALL.model_copy(update={"seed": seed}))
+        pipeline.prune(small, spec, QuietContext(tmp_path))
         hashes.append(hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest())
     assert hashes[0] == hashes[1]
     assert (hashes[0] == hashes[2]) == (method == "magnitude")
 
 
-@pytest.mark.parametrize("method", REMOVING)
+@over_golden(method=REMOVING)
 def test_streaming_writes_the_same_bits(golden, tmp_path, method):
     model, expected, _ = golden
     for name, network in (("whole", model), ("streamed", skeleton(model.spec))):
@@ -261,15 +261,15 @@ def test_layers_and_projections_can_be_left_dense(golden, tmp_path):
         ("sparsegpt", {"sparsity": 0.45}),
     ],
 )
-def test_allocations_keep_the_overall_sparsity_to_one_weight(bundled, tmp_path, method, changes, allocation):
+def test_allocations_keep_the_overall_sparsity_to_one_weight(small, tmp_path, method, changes, allocation):
     """Counted in the written file, against the weights that could go."""
-    spec = spec_for(bundled, tmp_path / "p", method, allocation=allocation, **changes)
-    report = pipeline.prune(bundled, spec, QuietContext(tmp_path))
-    tensors, dense = written(tmp_path / "p", bundled), stored_tensors(bundled)
+    spec = spec_for(small, tmp_path / "p", method, allocation=allocation, **changes)
+    report = pipeline.prune(small, spec, QuietContext(tmp_path))
+    tensors, dense = written(tmp_path / "p", small), stored_tensors(small)
     targets = [
         f"model.layers.{layer}.{name}.weight"
-        for layer, block in enumerate(bundled.blocks)
-        for name in bundled.projections(block)
+        for layer, block in enumerate(small.blocks)
+        for name in small.projections(block)
         if layer not in spec.skip_layers and name.split(".")[-1] not in spec.skip_projections
     ]
     weights = sum(tensors[name].numel() for name in targets)
@@ -285,7 +285,7 @@ def test_allocations_keep_the_overall_sparsity_to_one_weight(bundled, tmp_path, 
         counted = [share for share in np.array(by_projection, float).ravel() if share > 0]
         assert max(counted) - min(counted) > 0.01
     found = list(report["sparsity"]["by_layer"].values())
-    assert found == pytest.approx(asked, abs=1e-4)
+    assert found == pytest.approx(asked, abs=2e-4)  # a weight of a layer
     if allocation == "depth":
         assert asked == sorted(asked, reverse=True)
 
@@ -344,36 +344,34 @@ def test_an_autoregressive_model_is_pruned_by_the_methods_without_noise(tmp_path
 # --- what may go wrong ------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_replaced_by_accident(bundled, tmp_path):
+def test_nothing_is_replaced_by_accident(small, tmp_path):
     out = tmp_path / "p"
-    spec = spec_for(bundled, out, "magnitude")
-    pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    spec = spec_for(small, out, "magnitude")
+    pipeline.prune(small, spec, QuietContext(tmp_path))
     first = (out / "model.safetensors").read_bytes()
     with pytest.raises(UserError, match="--overwrite"):
-        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+        pipeline.prune(small, spec, QuietContext(tmp_path))
     again = spec.model_copy(update={"overwrite": True, "sparsity": 0.7})
-    pipeline.prune(bundled, again, QuietContext(tmp_path))
+    pipeline.prune(small, again, QuietContext(tmp_path))
     assert (out / "model.safetensors").read_bytes() != first
     own = tmp_path / "own"
     own.mkdir()
     (own / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not written by SinkScope"):
-        pipeline.prune(bundled, again.model_copy(update={"out": str(own)}), QuietContext(tmp_path))
+        pipeline.prune(small, again.model_copy(update={"out": str(own)}), QuietContext(tmp_path))
     with pytest.raises(UserError, match="checkpoint that is pruned"):
-        pipeline.prune(
-            bundled, again.model_copy(update={"out": str(bundled.checkpoint.folder)}), QuietContext(tmp_path)
-        )
+        pipeline.prune(small, again.model_copy(update={"out": str(small.checkpoint.folder)}), QuietContext(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "p"]
 
 
-def test_an_interrupted_run_leaves_nothing_that_looks_finished(bundled, tmp_path):
+def test_an_interrupted_run_leaves_nothing_that_looks_finished(small, tmp_path):
     class Stops(QuietContext):
         def progress(self, phase, done=0, total=0, **details):
             if phase == "pruning" and done == 3:
                 raise Cancelled
 
     with pytest.raises(Cancelled):
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "wanda"), Stops(tmp_path))
+        pipeline.prune(small, spec_for(small, tmp_path / "p", "wanda"), Stops(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -389,7 +387,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     assert not out.exists()
 
 
-def test_a_full_disk_is_said_in_one_sentence(bundled, tmp_path, monkeypatch):
+def test_a_full_disk_is_said_in_one_sentence(small, tmp_path, monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda kind: (2**20, 2**20))
     for error, said in (
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Free some space"),
@@ -401,16 +399,16 @@ def test_a_full_disk_is_said_in_one_sentence(bundled, tmp_path, monkeypatch):
 
         monkeypatch.setattr(saving, "save_file", full)
         with pytest.raises(UserError, match=f"nothing was kept: .*{said}"):
-            pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+            pipeline.prune(small, spec_for(small, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
         assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match=r"has 0\.0 kB free and the pruned checkpoint takes up to \d+\.\d MB"):
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+    with pytest.raises(UserError, match=r"has 0\.0 kB free and the pruned checkpoint takes up to \d+\.\d kB"):
+        pipeline.prune(small, spec_for(small, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
 
 
 @pytest.mark.parametrize("method", REMOVING)
-def test_a_folder_that_does_not_open_is_not_kept(bundled, tmp_path, monkeypatch, method):
+def test_a_folder_that_does_not_open_is_not_kept(small, tmp_path, monkeypatch, method):
     add = saving.CheckpointWriter.add
 
     def forgets(self, name, tensor):
@@ -419,17 +417,17 @@ def test_a_folder_that_does_not_open_is_not_kept(bundled, tmp_path, monkeypatch,
 
     monkeypatch.setattr(saving.CheckpointWriter, "add", forgets)
     with pytest.raises(UserError, match=r"does not open again.*up_proj"):
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", method), QuietContext(tmp_path))
+        pipeline.prune(small, spec_for(small, tmp_path / "p", method), QuietContext(tmp_path))
     assert not (tmp_path / "p").exists()
     assert not list(tmp_path.glob(".p-*"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
-def test_the_folder_is_as_open_as_the_umask_says(bundled, tmp_path, umask):
+def test_the_folder_is_as_open_as_the_umask_says(small, tmp_path, umask):
     before = os.umask(umask)
     try:
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+        pipeline.prune(small, spec_for(small, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "p").iterdir()}
@@ -475,20 +473,20 @@ def test_settings_that_cannot_be_are_refused(changes, message):
     [
         ({"skip_layers": (99,)}, "no layer 99"),
         ({"skip_projections": ("nose",)}, "no projection 'nose'"),
-        ({"skip_layers": tuple(range(8))}, "nothing to prune"),
+        ({"skip_layers": tuple(range(4))}, "nothing to prune"),
     ],
 )
-def test_settings_that_do_not_fit_the_model_are_refused(bundled, tmp_path, changes, message):
+def test_settings_that_do_not_fit_the_model_are_refused(small, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude", **changes), QuietContext(tmp_path))
+        pipeline.prune(small, spec_for(small, tmp_path / "p", "magnitude", **changes), QuietContext(tmp_path))
 
 
-def test_a_folder_must_be_named(bundled, tmp_path):
+def test_a_folder_must_be_named(small, tmp_path):
     with pytest.raises(UserError, match="No folder"):
-        pipeline.prune(bundled, PruneSpec(model=bundled.spec), QuietContext(tmp_path))
+        pipeline.prune(small, PruneSpec(model=small.spec), QuietContext(tmp_path))
 
 
-def test_finished_phases_are_not_done_again(bundled, tmp_path, monkeypatch):
+def test_finished_phases_are_not_done_again(small, tmp_path, monkeypatch):
     """What the dense model told is kept in the scratch folder of a job that was cut off."""
 
     class Stops(QuietContext):
@@ -498,37 +496,37 @@ def test_finished_phases_are_not_done_again(bundled, tmp_path, monkeypatch):
                 raise Cancelled
 
     for method in ("sink-wanda", "sink-sparsegpt"):
-        spec = spec_for(bundled, tmp_path / f"{method}-p", method)
+        spec = spec_for(small, tmp_path / f"{method}-p", method)
         folder = tmp_path / method
         folder.mkdir()
         with pytest.raises(Cancelled):
-            pipeline.prune(bundled, spec, Stops(folder))
+            pipeline.prune(small, spec, Stops(folder))
         again = QuietContext(folder)
-        pipeline.prune(bundled, spec, again)
+        pipeline.prune(small, spec, again)
         assert "activations of the dense model" not in {phase for phase, *_ in again.said}
         fresh = tmp_path / f"{method}-fresh"
         fresh.mkdir()
-        pipeline.prune(bundled, spec.model_copy(update={"out": str(tmp_path / f"{method}-q")}), QuietContext(fresh))
+        pipeline.prune(small, spec.model_copy(update={"out": str(tmp_path / f"{method}-q")}), QuietContext(fresh))
         first, second = ((tmp_path / f"{method}-{name}" / "model.safetensors").read_bytes() for name in "pq")
         assert first == second
 
 
 @pytest.mark.parametrize("method", REMOVING)
-def test_the_estimate_says_what_it_will_take(bundled, tmp_path, method):
-    found = estimate(bundled, spec_for(bundled, tmp_path / "p", method), QuietContext(tmp_path))
+def test_the_estimate_says_what_it_will_take(small, tmp_path, method):
+    found = estimate(small, spec_for(small, tmp_path / "p", method), QuietContext(tmp_path))
     assert found["total_seconds"] == pytest.approx(sum(found["seconds"].values()), abs=0.02)
     assert 0 < found["total_seconds"] < 600
     assert ("activations of the dense model" in found["seconds"]) == (ALGORITHMS[method].prepare is not None)
-    assert found["disk_bytes"] > sum(file.stat().st_size for file in bundled.checkpoint.weight_files)
+    assert found["disk_bytes"] > sum(file.stat().st_size for file in small.checkpoint.weight_files)
     assert found["memory_bytes"] > 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_jobs_keep_the_folder_in_the_store(bundled, tmp_path):
+def test_jobs_keep_the_folder_in_the_store(small, tmp_path):
     from analysis.jobs import JOBS
 
-    before = weights_hash(bundled)
-    spec = PruneSpec(model=bundled.spec, method="wanda", calibration=SMALL)
+    before = weights_hash(small)
+    spec = PruneSpec(model=small.spec, method="wanda", calibration=SMALL)
     outcome = JOBS["prune"].run(spec, QuietContext(tmp_path))
     assert outcome.folder.parent == tmp_path
     assert (outcome.folder / "report.json").is_file()
@@ -536,7 +534,7 @@ def test_jobs_keep_the_folder_in_the_store(bundled, tmp_path):
     assert str(tmp_path) not in text, "the store moves the folder, so where it was written says nothing"
     assert PruneSpec.model_validate(json.loads(text)["parameters"]) == spec
     assert outcome.key == JOBS["prune"].run(spec, QuietContext(tmp_path / "b")).key
-    assert weights_hash(bundled) == before
+    assert weights_hash(small) == before
 
 
 def test_a_model_that_does_not_fit_is_streamed(tmp_path, monkeypatch):
@@ -548,18 +546,18 @@ def test_a_model_that_does_not_fit_is_streamed(tmp_path, monkeypatch):
     assert any("does not fit" in phase for phase, *_ in context.said)
 
 
-def test_scores_do_not_depend_on_what_else_is_pruned(bundled, tmp_path):
+def test_scores_do_not_depend_on_what_else_is_pruned(small, tmp_path):
     """The control differs from sink-wanda by the discount alone: with λ = 0 both write the same bits."""
     from analysis.specs import DiscountParams
 
     for name, method, strength in (("a", "wanda-noised", 1.0), ("b", "sink-wanda", 0.0), ("c", "sink-wanda", 1.0)):
-        spec = spec_for(bundled, tmp_path / name, method, discount=DiscountParams(discount_strength=strength))
-        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+        spec = spec_for(small, tmp_path / name, method, discount=DiscountParams(discount_strength=strength))
+        pipeline.prune(small, spec, QuietContext(tmp_path))
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
     assert files[0] == files[1] != files[2]
 
 
-def test_the_report_says_which_noise_was_used(golden, bundled, tmp_path):
+def test_the_report_says_which_noise_was_used(golden, small, tmp_path):
     model = golden[0]
     data = tmp_path / "ids.jsonl"
     rows = np.random.default_rng(0).integers(0, model.mask_token, (8, 16))
@@ -580,11 +578,11 @@ def test_the_report_says_which_noise_was_used(golden, bundled, tmp_path):
     assert any((masks[0][name] != masks[1][name]).any() for name in masks[0])
 
 
-def test_steps_of_a_noise_that_ignores_them_cannot_be_left_out(bundled, tmp_path):
+def test_steps_of_a_noise_that_ignores_them_cannot_be_left_out(small, tmp_path):
     text = CalibrationParams(samples=2, seq_len=16, noise="uniform")
-    spec = PruneSpec(model=bundled.spec, calibration=text, steps=StepParams(last_step=25), out=str(tmp_path / "pruned"))
+    spec = PruneSpec(model=small.spec, calibration=text, steps=StepParams(last_step=25), out=str(tmp_path / "pruned"))
     with pytest.raises(UserError, match="Let all steps count alike"):
-        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+        pipeline.prune(small, spec, QuietContext(tmp_path))
 
 
 def test_the_command_of_the_report_repeats_the_run(bundled, tmp_path):

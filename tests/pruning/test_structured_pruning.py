@@ -17,6 +17,7 @@ from analysis.pruned import compare, masks_file
 from analysis.pruning import pipeline, removal, saving, structured
 from analysis.pruning.estimate import estimate
 from analysis.specs import METHODS, LLaDASampling, ModelSpec, RecordSpec
+from tests.conftest import over_golden
 from tests.helpers import QuietContext, edit_config, save_tiny
 from tests.pruning.test_pruning import published_text, spec_for, weights_hash, written
 from training import measure
@@ -42,7 +43,7 @@ def test_the_methods_without_hessians_are_all_here():
     assert set(METHODS) - set(UNIT_METHODS) == {"sparsegpt", "sink-sparsegpt", "sham-sparsegpt", "none"}
 
 
-@pytest.mark.parametrize("method", UNIT_METHODS)
+@over_golden(method=UNIT_METHODS)
 def test_the_folder_is_smaller_and_its_report_true(golden, tmp_path, method):
     model, expected, _ = golden
     before = weights_hash(model)
@@ -64,7 +65,7 @@ def test_the_folder_is_smaller_and_its_report_true(golden, tmp_path, method):
     assert any("cannot open this checkpoint" in note for note in report["notes"])
 
 
-@pytest.mark.parametrize("method", UNIT_METHODS)
+@over_golden(method=UNIT_METHODS)
 def test_streaming_writes_the_same_bits(golden, tmp_path, method):
     model, expected, _ = golden
     changes = {"allocation": "depth", "sparsity": 0.4}
@@ -313,10 +314,10 @@ def test_shapes_that_a_class_cannot_hold_are_refused_before_any_work(tmp_path, n
     assert [path.name for path in tmp_path.iterdir()] == ["dense"]
 
 
-def test_a_sliced_folder_that_does_not_open_is_not_kept(bundled, tmp_path, monkeypatch):
+def test_a_sliced_folder_that_does_not_open_is_not_kept(small, tmp_path, monkeypatch):
     monkeypatch.setattr(removal.CutsUnits, "config_changes", lambda self: {})
     with pytest.raises(UserError, match="does not open again"):
-        prune(bundled, tmp_path / "p", "magnitude")
+        prune(small, tmp_path / "p", "magnitude")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -327,8 +328,7 @@ def test_other_blocks_than_llamas_are_refused(tmp_path):
         prune(opened(tmp_path / "gpt2"), tmp_path / "p", "magnitude")
 
 
-@pytest.mark.parametrize("method", ["magnitude", "wanda", "sink-wanda"])
-@pytest.mark.parametrize("projection", ["up_proj", "q_proj"])
+@over_golden(method=("magnitude", "wanda", "sink-wanda"), projection=("up_proj", "q_proj"))
 def test_weights_that_are_not_finite_are_refused(golden, tmp_path, method, projection):
     model, expected, _ = golden
     folder = tmp_path / "broken"
