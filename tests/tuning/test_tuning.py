@@ -64,7 +64,7 @@ def test_changed_bits_of_golden_checkpoints(name, grouping, tmp_path):
         if grouping == "tokens" or name != "mean over steps"
     ]
     statistics = calibrated(spec, tmp_path)
-    drawn = random_settings(24, 99, ("model", "layer"), statistics.info.levels, spec.calibration)
+    drawn = random_settings(8, 99, ("model", "layer"), statistics.info.levels, spec.calibration)
     check_changes(load(source), statistics, named + drawn)
 
 
@@ -82,7 +82,7 @@ def test_changed_bits_of_the_bundled_model(bundled, grouping, length, tmp_path):
         for threshold in (0.0, 2.0, 6.0)
     ]
     beyond = TuneParams(discount=DiscountParams(sink_score="hard", sink_std=5.5))
-    drawn = random_settings(12, 99, ("model",), statistics.info.levels, spec.calibration)
+    drawn = random_settings(5, 99, ("model",), statistics.info.levels, spec.calibration)
     check_changes(bundled, statistics, [TuneParams(), *hardest, beyond, *drawn])
 
 
