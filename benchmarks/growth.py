@@ -183,7 +183,8 @@ def _statistics(folder: Path, quick: bool, factors: tuple[int, ...]) -> Cost:
     context = _context(folder, "statistics")
 
     def run(samples: int) -> Callable[[], Any]:
-        calibration = CalibrationParams(samples=samples, seq_len=16 if quick else 64)
+        length, interval = (16, 25) if quick else (64, 5)
+        calibration = CalibrationParams(samples=samples, seq_len=length, step_interval=interval)
         spec = CalibrateSpec(model=ModelSpec(device="cpu"), calibration=calibration, byte_budget=2**30)
         return lambda: calibrate(spec, context())
 
@@ -216,7 +217,8 @@ def _answers(folder: Path, quick: bool, factors: tuple[int, ...]) -> Cost:
     context = _context(folder, "answers")
 
     def run(items: int) -> Callable[[], Any]:
-        spec = EvaluateSpec(model=ModelSpec(device="cpu"), tasks=("bundled_story",), limit=items)
+        draws = 2 if quick else None
+        spec = EvaluateSpec(model=ModelSpec(device="cpu"), tasks=("bundled_story",), limit=items, draws=draws)
         return lambda: evaluate(spec, context())
 
     return Cost("scoring a task", "items N", sizes, "N", float, tuple(map(run, sizes)))

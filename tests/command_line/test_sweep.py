@@ -37,7 +37,7 @@ SMALL = [
     "--tasks",
     "bundled_agreement",
 ]
-SMALL += ["--limit", "4", "--samples", "2", "--seq-len", "32", "--step-interval", "25"]
+SMALL += ["--limit", "4", "--draws", "2", "--samples", "2", "--seq-len", "32", "--step-interval", "25"]
 
 
 WANDB = """

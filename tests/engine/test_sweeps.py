@@ -28,7 +28,7 @@ def small(**changes) -> SweepSpec:
             "sparsities": (0.5,),
             "seeds": (0, 1),
             "pruning": PruneSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25)),
-            "evaluation": EvaluateSpec(tasks=("bundled_agreement",), limit=2),
+            "evaluation": EvaluateSpec(tasks=("bundled_agreement",), limit=2, draws=2),
             **changes,
         }
     )

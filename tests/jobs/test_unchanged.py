@@ -101,5 +101,5 @@ def test_no_answer_is_kept_for_a_model_that_changed_before_it_was_read(model, tm
     monkeypatch.setattr("cache.responses.Responses.put", lambda self, key, record: kept.append(key))
     context = Changing(tmp_path, model)
     with pytest.raises(ModelChanged):
-        JOBS["evaluate"].run(EvaluateSpec(model=model, tasks=("bundled_agreement",), limit=2), context)
+        JOBS["evaluate"].run(EvaluateSpec(model=model, tasks=("bundled_agreement",), limit=2, draws=2), context)
     assert context.changed and kept == []
