@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis import jobs
-from analysis.figures.explorer import component_js, explorer_html
+from analysis.figures.explorer import component_js, explorer_css, explorer_html
 from analysis.models.resident import release_resident
 from analysis.recording import explored as exploring
 from analysis.recording.explored import SharesAsked, explored, feed_bytes, head_map, head_shares, packed_text
@@ -381,7 +381,8 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     expect(explorer.get_by_text("bundled")).to_have_count(0)
 
 
-COMPONENT = """<!doctype html><meta charset=utf-8><div id=part><div class=host></div></div><a href=next.html>Next</a>
+COMPONENT = """<!doctype html><meta charset=utf-8><style>%s</style><div id=part><div class=host></div></div>
+<a href=next.html>Next</a>
 <script type=module>
 %s
 window.told = [];
@@ -395,7 +396,8 @@ document.querySelector("a").addEventListener("click", (event) => event.preventDe
 def test_it_tells_the_server_nothing_once_the_visitor_goes_to_another_page(page, tmp_path):
     script = guarded(component_js()).replace("export default", "let given; const exported =")
     path = tmp_path / "part.html"
-    path.write_text(COMPONENT % (script, list(explored([relative(block_trajectory())], ["model"]))))
+    # Without its style each canvas makes its place larger, which makes the canvas larger, and so on.
+    path.write_text(COMPONENT % (explorer_css(), script, list(explored([relative(block_trajectory())], ["model"]))))
     page.clock.install(time=0)
     page.goto(path.as_uri())
     page.clock.pause_at(1000)
