@@ -22,8 +22,8 @@ from analysis.figures.causes import DifferenceRow, LevelRow, control_differences
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.findings.ablations import Summary, named, without_sinks
-from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
-from analysis.statistics.decisions import NATS, POINTS, interval_words
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
+from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.words import counted, percent
 
 NUMBERS: Mapping[str, str] = {"share": "attention acted on", "count": "positions acted on"} | {
@@ -34,7 +34,14 @@ NAT = (
     "Nats measure how far predictions move: by 0.04 nats, a token that the untouched model predicts is 4 % less likely "
     "(geometric mean)."
 )
-_STATE = {COUNT: " of the same state"}  # which names of controls leave out
+_TOKENS = Unit("tokens", 100.0, 0)
+CONTROLS_TOLD = (
+    "As many random tokens: a masked one for a masked sink, a written one for a written sink, no other sinks; where a "
+    "step has no such token left, any token. Of equal attention: random tokens that draw as much as the sinks, within "
+    f"{percent(MASS_TOLERANCE, 0)}."
+)
+DETERMINISTIC = "Decoding is deterministic: hiding nothing changes 0 tokens."
+RANDOM = "Decoding is random: what another seed alone changes was not measured."
 _MINUS = {"sinks minus it": "value", "its low": "low", "its high": "high", "p_holm": "p_holm"}
 METHOD = (
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
@@ -52,24 +59,25 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASS))
     if not drawn or not measure.level_axis:
         return None
-    unit, (first, last), prompts = POINTS if measure.percent else NATS, summary["layers"], summary["prompts"]
+    unit, (first, last), prompts = _TOKENS if measure.percent else NATS, summary["layers"], summary["prompts"]
     sides = [changes_of(summary["rows"], effect) for effect in drawn]
     hidden = {"sinks": sides[0][0]}
     for effect, (_, control) in zip(drawn, sides, strict=True):
-        hidden[CONTROLS[effect["against"]].title + _STATE.get(effect["against"], "")] = control
+        hidden[CONTROLS[effect["against"]].title] = control
     told = ["sinks minus control"]
     told += [interval_words(effect_of(as_change(effect)), unit).replace(f" {unit.name}", "") for effect in drawn]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     return Exhibit(
         measure.change,
-        f"Means over {prompts} prompts, layers {first} to {last}, with 95 % intervals; filled: significant "
-        f"difference from the sinks. Significant: after Holm correction over {counted(tests, 'test')}."
+        f"Means over {prompts} prompts with 95 % intervals; filled: significantly different from the sinks. "
+        f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
         f"{without_sinks(drawn[0])}" + ("" if measure.percent else f" {NAT}"),
         levels_with_differences(
             [
                 LevelRow(
-                    f"{called} ({percent(level.share, 0)}{' of the attention' if place == 0 else ''}"
-                    f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'})",
+                    called,
+                    f"{level.count:.1f} tokens, {percent(level.share, 0)} of attention"
+                    f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                     unit.scale * level.value,
                     unit.scale * level.low,
                     unit.scale * level.high,
@@ -82,8 +90,8 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         ),
         pd.DataFrame(
             [
-                {"hidden": called, "attention": level.share, "value": level.value, "low": level.low}
-                | {"high": level.high, "n": level.n}
+                {"hidden": called, "tokens": level.count, "attention": level.share}
+                | {"value": level.value, "low": level.low, "high": level.high, "n": level.n}
                 | {name: effect.get(end) for name, end in _MINUS.items()}
                 for (called, level), effect in zip(hidden.items(), [{}, *map(as_change, drawn)], strict=True)
             ]

@@ -23,7 +23,7 @@ from analysis.findings.ablations import WHERE, disagreement, side_of
 from analysis.sinks.agreement import agreement
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
-from analysis.study.findings import Cause, Findings
+from analysis.study.findings import Cause, Continuation, Findings
 from analysis.words import listed
 
 
@@ -82,8 +82,11 @@ def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
     """Draw one text of a model as it writes it untouched, with its sinks hidden and with as many other tokens hidden,
     shaded where it differs; and tell the same in a sentence. None where the study has none."""
     text = next((one for one in findings.continuations if one.model == model), None)
-    if text is None:
-        return None
+    return None if text is None else text_shown(text)
+
+
+def text_shown(text: Continuation) -> tuple[Markup, str]:
+    """Draw one text and tell it, as `texts`."""
     variants = {"Its sinks hidden": text.hidden, "As many other tokens hidden": text.matched}
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}

@@ -147,11 +147,13 @@ def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figur
 
 @dataclass(frozen=True)
 class LevelRow:
-    """The change without some positions, with its interval; NaN where there is none. filled: differs significantly
-    from the first row. told: the difference from it in words, beside the axis; of the first the title of these.
+    """The change without some positions, with its interval; NaN where there is none. held: what these positions are,
+    beneath their name. filled: differs significantly from the first row. told: the difference from it in words, beside
+    the axis; of the first the title of these.
     """
 
     name: str
+    held: str
     value: float
     low: float
     high: float
@@ -188,7 +190,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
         )
     layout(figure, wrapped(x_title, 24), "", height=100 + 64 * len(rows))
     for place, row in enumerate(rows):
-        name_above(figure, place, wrapped(row.name, 30))
+        name_above(figure, place, f"{wrapped(row.name, 34)}<br>{as_text(row.held)}")
         figure.add_annotation(
             x=1,
             xref="paper",

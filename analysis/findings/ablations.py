@@ -37,6 +37,9 @@ _THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens
 _TEXT: Final = "aligned"
 PER_UNIT: Final = "Per unit of attention hidden"
 """The beginning of the answer's last sentence."""
+_FEWER_OR_MORE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly different"}
+"""How many tokens a control changes beside the sinks, by the side on which these lie."""
+_THAN_WITH: Final = {1: "more than with", -1: "less than with", 0: "not significantly different from"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
@@ -47,7 +50,7 @@ def answer(summary: Summary) -> list[str]:
     rows, effects = summary["rows"], summary["effects"]
     if told := _no_sinks(rows):
         return [told]
-    return list(filter(None, (_text(rows, effects), _predictions(effects), _per_unit(effects))))
+    return list(filter(None, (_text(rows, effects), _predictions(rows, effects), _per_unit(effects))))
 
 
 def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:
@@ -63,39 +66,34 @@ def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _TEXT, tuple(compared))}
     changed = f"{_tokens(next(iter(levels.values()))[0].value)} of 100 tokens"
     done = next(iter(compared.values()))["intervention"]
-    begins, than = f"Sinks, {INTERVENTIONS[done].title}: {changed} change", "than with"
-    if done == "attention":
-        begins, than = f"Hiding the sinks changes {changed}", "than hiding"
-    controls = {of: f"{_THAN[of]} ({_tokens(control.value)})" for of, (_, control) in levels.items()}
-    return f"{begins}, {_beside(compared, than, controls)}.{_detectable(compared)}"
+    hiding = done == "attention"
+    begins = (
+        f"Hiding the sinks changes {changed}" if hiding else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
+    )
+    sides = {of: side_of(effect_of(row)) for of, row in compared.items()}
+    alike = len(set(sides.values())) == 1
+    controls = [
+        f"{'hiding ' if hiding else ''}{_THAN[of]} {_tokens(control.value)}"
+        + ("" if alike else f" ({_FEWER_OR_MORE[sides[of]]})")
+        for of, (_, control) in levels.items()
+    ]
+    both = "both " if len(sides) > 1 else ""
+    ends = f", {both}{_FEWER_OR_MORE[next(iter(sides.values()))]}" if alike else ""
+    return f"{begins}; {', '.join(controls)}{ends}.{_detectable(compared)}"
 
 
-def _predictions(effects: Sequence[Row]) -> str:
-    """Say whether the predictions change more with the sinks hidden than with each control."""
+def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
+    """Say how far the predictions change with the sinks hidden, and whether that is more than with each control."""
     compared = _compared(effects, _PREDICTIONS)
     if not compared:
         return ""
-    sides = [side_of(effect_of(row)) for row in compared.values()]
-    if sides in ([1, -1], [-1, 1]):
-        first, second = ("more", "less") if sides[0] > 0 else ("less", "more")
-        return (
-            f"The predictions change {first} than with {_THAN[COUNT]}; at equal attention they change {second}, not "
-            f"{first}."
-        )
-    beside = _beside(compared, "than with", _THAN)
-    change = "do not change" if beside.startswith("not ") else "change"
-    return f"The predictions {change} {beside.removeprefix('not ')}.{_detectable(compared)}"
-
-
-def _beside(compared: Mapping[str, Row], than: str, controls: Mapping[str, str]) -> str:
-    """Say on which side of each control the sinks lie. than: before the name of a control."""
-    by_side = {side: [of for of, row in compared.items() if side_of(effect_of(row)) == side] for side in _MORE_OR_LESS}
-    told = [
-        f"{_MORE_OR_LESS[side]} {than} {' or '.join(controls[of] for of in those)}"
-        for side, those in by_side.items()
-        if those
+    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _PREDICTIONS, tuple(compared))}
+    beside = [
+        f"{_THAN_WITH[side_of(effect_of(compared[of]))]} {_THAN[of]} ({control.value:.2g})"
+        for of, (_, control) in levels.items()
     ]
-    return ", but ".join(told)
+    changed = f"{next(iter(levels.values()))[0].value:.2g} nats"
+    return f"The predictions change by {changed}: {', '.join(beside)}.{_detectable(compared)}"
 
 
 def _tokens(share: float) -> str:

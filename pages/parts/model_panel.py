@@ -83,7 +83,7 @@ def model_panel() -> None:
 def _named(used: ModelSpec) -> None:
     """Draw the name of the model in use, and what it is in a fold."""
     name = model_name(used.source)
-    called = f"{model_title(name)} (ships with SinkScope)" if name in MODEL_TITLES else code(name)
+    called = f":small[{model_title(name)} (included)]" if name in MODEL_TITLES else code(name)
     st.markdown(f"**Model**\n\n:material/deployed_code: {called}")
     _about(used)
 

@@ -162,7 +162,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     all_drawn(page)
     page.get_by_role("link", name="Hide these sinks").click()
     expect(page.get_by_role("heading", name="Causes")).to_be_visible()
-    expect(page.get_by_role("button", name="Run ablation")).to_be_visible()
+    expect(page.get_by_role("button", name="Hide the sinks")).to_be_visible()
     has_the_app_around_it_and_no_error(page, errors)
 
 

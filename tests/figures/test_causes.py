@@ -55,9 +55,9 @@ def test_a_difference_stands_beside_the_line_of_none_with_its_interval_and_its_l
 
 def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_words():
     rows = [
-        LevelRow("sinks <i>", 60.0, 50.0, 70.0, True, "sinks minus control"),
-        LevelRow("as many", 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
-        LevelRow("equal", 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
+        LevelRow("sinks <i>", "3.1 tokens", 60.0, 50.0, 70.0, True, "sinks minus control"),
+        LevelRow("as many", "3.1 tokens", 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
+        LevelRow("equal", "7.5 tokens", 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
     ]
     figure = levels_with_differences(rows, "changed tokens (of 100)")
     first, others = figure.data
@@ -65,7 +65,7 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     assert others.marker.symbol == ("circle", "circle-open")
     np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 10, 0])
     texts = [note.text for note in figure.layout.annotations]
-    assert texts[0] == "sinks &lt;i&gt;" and "+5<br>[-5, +15]" in texts
+    assert texts[0] == "sinks &lt;i&gt;<br>3.1 tokens" and "+5<br>[-5, +15]" in texts
     assert first.text == ("60",) and others.text == ("30", "55"), "the value at a dot is its own"
     beside = [note for note in figure.layout.annotations if note.x == 1]
     assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100

@@ -1,6 +1,7 @@
 """What an ablation chooses, what it does to attention there, and what a set of prompts shows of it."""
 
 import json
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -454,6 +455,15 @@ def test_an_untested_difference_is_judged_by_its_interval_and_a_tested_one_by_bo
     assert "for the text no difference is shown" in disagreement(up, replace(down, p=0.2, p_holm=0.2), "Here")
 
 
+def test_hiding_nothing_changes_no_token_where_decoding_is_deterministic(tmp_path):
+    """The floor that Causes states: rows of a batch write what a text alone does."""
+    none = SinkParams(k=6.0)
+    spec = AblateSetSpec(model=CPU, prompts=PROMPTS[:2], sampling=SAMPLING, targets=("sinks",), sinks=none)
+    rows = jobs.ablate_set(spec, QuietContext(tmp_path)).summary["rows"]
+    assert spec.sampling.same_alone and {count for row in rows for count in row["count"]} == {0}
+    assert {kept for row in rows for kept in row["aligned"]} == {1.0}
+
+
 def test_prompts_without_sinks_are_left_out_and_counted_and_so_are_those_without_a_match():
     count = [[2, 2, 0, 2, 2, 2], [2] * 6]
     share = [[0.1, 0.1, 0.0, 0.1, 0.1, 0.4], [0.1, 0.11, 0.1, 0.095, 0.1, 0.3]]
@@ -538,13 +548,16 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
-    assert told == (
-        "The predictions change more than with as many random tokens; at equal attention they change less, not more."
+    assert re.fullmatch(
+        r"The predictions change by 0\.\d+ nats: more than with as many random tokens \(0\.\d+\), less than with "
+        r"tokens of equal attention \(0\.\d+\)\.",
+        told,
     )
-    assert (
-        text.startswith("Hiding the sinks changes ") and " of 100 tokens, not significantly more or less than " in text
+    assert re.match(
+        r"Hiding the sinks changes 50 of 100 tokens; hiding as many random tokens \d+, hiding tokens of equal "
+        r"attention \d+, both not significantly different\.",
+        text,
     )
-    assert " than hiding as many random tokens (" in text and ") or tokens of equal attention (" in text
     assert unit.startswith("Per unit of attention hidden, ") and " than with as many random tokens" in unit
     for effect in summary["effects"]:
         levels = levels_of(rows, effect)
@@ -562,15 +575,12 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
             assert change.value == pytest.approx(found.mean()) and change.n == 30
             assert change.share == pytest.approx(np.mean(row["share"])) and change.low <= change.value <= change.high
     drawn = levels_beside(summary, "divergence")
-    assert drawn.table["hidden"].tolist() == [
-        "sinks",
-        "as many random tokens of the same state",
-        "random tokens of equal attention",
-    ]
+    assert drawn.table["hidden"].tolist() == ["sinks", "as many random tokens", "random tokens of equal attention"]
+    assert (drawn.table["tokens"] == np.mean(rows[0]["count"])).all()
     (sinks,), controls = drawn.figure.data[0].x, drawn.figure.data[1]
     assert controls.x[0] < sinks < controls.x[1] and controls.marker.symbol == ("circle", "circle")
     written = [note.text for note in drawn.figure.layout.annotations]
-    assert "sinks (21 % of the attention)" in written and "<b>sinks minus control</b>" in written
+    assert "sinks<br>2.0 tokens, 21 % of attention" in written and "<b>sinks minus control</b>" in written
     assert any(note.startswith("+0.2") for note in written) and any(note.startswith("−0.") for note in written)
     assert "Holm correction over 3 tests" in drawn.sentence and "4 % less likely" in drawn.sentence
     kept = levels_beside(summary, "aligned")
@@ -592,17 +602,20 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
     text, told, unit = answer(summary_of(rows))
     assert text == (
-        "Hiding the sinks changes 70 of 100 tokens, significantly more than hiding as many random tokens (40) or "
-        "tokens of equal attention (51)."
+        "Hiding the sinks changes 70 of 100 tokens; hiding as many random tokens 40, hiding tokens of equal attention "
+        "51, both significantly fewer."
     )
-    assert told.endswith(" more than with as many random tokens; at equal attention they change less, not more.")
+    assert "nats: more than with as many random tokens (0." in told and ", less than with tokens of equal " in told
     assert unit.startswith("Per unit of attention hidden, the text and the predictions change significantly more than ")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
-    assert " more than hiding as many random tokens (40), but significantly less than hiding tokens of equal " in mixed
+    assert mixed.endswith(
+        " 70 of 100 tokens; hiding as many random tokens 40 (significantly fewer), hiding tokens of equal attention 90 "
+        "(significantly more)."
+    )
     rows[2]["aligned"] = rows[0]["aligned"]
     alike = answer(summary_of(rows))[0]
-    assert ", but not significantly more or less than hiding tokens of equal attention (70)." in alike
+    assert alike.endswith(" tokens of equal attention 70 (not significantly different).")
     assert answer({"rows": [], "effects": []}) == []
 
 
@@ -610,7 +623,8 @@ def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
     text, told, _ = answer(summary_of(rows_of(values)))
-    assert told.startswith("The predictions do not change significantly more or less than with as many random tokens.")
+    assert re.match(r"The predictions change by 0\.\d+ nats: not significantly different from as many random ", told)
+    assert ", not significantly different. A difference of " in text
     assert "nats from as many random tokens would have been detected." in told
     assert "of 100 tokens from as many random tokens would have been detected." in text
 

@@ -31,6 +31,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "at least 2" in texts(test), "one prompt has no interval"
     written = "mia has a dog .\nleo is in the park .\n\nben has a ball ."
     test.text_area(key="ablate_set_prompts").set_value(written).run()
+    assert test.button(key="run_ablate_set").label == "Hide the sinks in 3 prompts"
     test.button(key="run_ablate_set").click().run()
     job = engine().wait(engine().jobs("ablate_set")[0].id, 300)
     assert job.state == "done", job.reason
@@ -41,8 +42,11 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "Divergence of the predictions" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
     assert "Holm correction over" in said and "The left-to-right twin and random weights, shipped study" in folds(test)
-    assert "One text, with and without its sinks" in said and "From the shipped study." in said
-    assert "as many random tokens of the same state" in str(test.session_state["exhibits"]["ablate_set_levels_aligned"])
+    assert "One text: prompt 1 of 3" in said and "Always the first prompt." in said
+    assert "Decoding is deterministic: hiding nothing changes 0 tokens." in said
+    assert len([name for name in folds(test) if name != "Prompts and settings" and "model" not in name]) <= 4
+    drawn = str(test.session_state["exhibits"]["ablate_set_levels_aligned"])
+    assert "as many random tokens" in drawn and "a masked one for a masked sink" in drawn
     assert "ablate_set_answer" in test.session_state["exhibits"]
     means, single = (frame.value for frame in test.dataframe[-2:])
     assert len(single) == 27 and set(single["prompt"]) == set(job.spec["prompts"])
@@ -53,7 +57,9 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
     said = texts(test).replace("\\", "")
-    assert "Latest run here. Other prompts than set." in said and "Each of 3 prompts" in said, "the latest one is shown"
+    assert "Shown: the latest run here. Other prompts than set." in said and "Each of 3 prompts" in said, (
+        "the latest one is shown"
+    )
     assert not [box for box in test.selectbox if box.label == "Recording"], "no one-prompt box above many prompts"
     test.button(key="run_ablate_set").click().run()
     job = engine().jobs("ablate_set")[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.exhibits.ablation import NUMBERS, effects_of, levels_beside, means, single_prompts
+from analysis.exhibits.ablation import DETERMINISTIC, NUMBERS, RANDOM, effects_of, levels_beside, means, single_prompts
 from analysis.figures.export import Exhibit
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
 from pages.parts import controls
@@ -80,10 +80,11 @@ def _more(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
 ABLATION = OverPrompts(
     kind="ablate_set",
     name="ablation",
+    button="Hide the sinks in {prompts}",
     address=ABLATION_ASKED,
     what="Ablating",
-    about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens. Same state: "
-    "masked where the sink is masked, written where it is written.",
+    about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens.",
+    floor=lambda spec: DETERMINISTIC if spec.sampling.same_alone else RANDOM,
     spec=AblateSetSpec,
     controls=_controls,
     cost=_cost,

@@ -65,6 +65,7 @@ def _outcome(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
 EVICTION = OverPrompts(
     kind="evict",
     name="eviction",
+    button="Run eviction",
     address=EVICTION_ASKED,
     what="Evicting",
     about="Each of {prompts} is written again with a share of its keys and values kept.",

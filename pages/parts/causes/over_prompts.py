@@ -43,16 +43,19 @@ _CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompt
 
 @dataclass(frozen=True)
 class OverPrompts:
-    """One experiment. kind: of its jobs. name: as after "an". address: the key of a finished job in the page's address.
-    what: what a run does, before "over N prompts". about: what it does with {prompts}, as a sentence. spec: its
-    question. controls: draws the controls of the question and returns their fields. cost: what a run takes. outcome,
-    means, single: figures by name and tables of a summary. predictions, more: further figures, each in a fold. columns:
-    of the tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws what is
-    known of other models, given this one. example: returns what draws one text of the model, if there is one.
+    """One experiment. kind: of its jobs. name: as after "an". button: what its button says, of {prompts}. address:
+    the key of a finished job in the page's address. what: what a run does, before "over N prompts". about: what it
+    does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
+    their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
+    predictions, more: further figures, each in a fold. columns: of the tables. note: under which conditions the
+    numbers hold. next_step: draws the ways on. others: draws what is known of other models, given this one. example:
+    returns what draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a
+    sentence.
     """
 
     kind: str
     name: str
+    button: str
     address: str
     what: str
     about: str
@@ -68,7 +71,8 @@ class OverPrompts:
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
-    example: Callable[[str], Callable[[], None] | None] = lambda source: None
+    example: Callable[[JobRecord], Callable[[], None] | None] = lambda job: None
+    floor: Callable[[Any], str] = lambda spec: ""
 
     def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
         """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown. Return the
@@ -94,7 +98,7 @@ class OverPrompts:
                 return None
             question = content_key(spec=spec.model_dump(mode="json"))[:12]
             if acting_button(
-                f"Run {self.name}",
+                self.button.format(prompts=counted(len(spec.prompts), "prompt")),
                 f"run_{self.kind}",
                 place,
                 icon=":material/science:",
@@ -105,7 +109,7 @@ class OverPrompts:
         by_hand = st.session_state.get(asked) == question
         if not by_hand and not asking.at_hand(self.kind, spec):
             place.caption(plain(self.cost(spec, recording)))
-            return self._earlier(recording, spec)
+            return self._earlier(recording, spec, place)
         what = f"{self.what} over {len(spec.prompts)} prompts"
         job = asking.ask(self.kind, spec, what, by_hand=by_hand, meanwhile=self._so_far)
         if job is not None:
@@ -127,17 +131,19 @@ class OverPrompts:
             st.info(plain(problem_sentence(error)))
             return None
 
-    def _earlier(self, recording: Recording, asked: Any) -> JobRecord | None:
-        """Draw the newest finished run with this model, where there is one, and say in what it differs from `asked`."""
+    def _earlier(self, recording: Recording, asked: Any, place: DeltaGenerator) -> JobRecord | None:
+        """Draw the newest finished run with this model, where there is one, and say in `place` in what it differs from
+        `asked`.
+        """
         job = latest(self.kind, recording.model.source)
         if job is None:
             st.caption(self.about.format(prompts="the prompts"))
-            st.info(f"Press **Run {self.name}**: results show as prompts finish.")
+            button = self.button.format(prompts=counted(len(asked.prompts), "prompt"))
+            st.info(f"Press **{button}**: results show as prompts finish.")
             return None
-        self._finished(
-            job, job.parameters(self.spec), f"Latest run here. {_differing(job.parameters(self.spec), asked)}"
-        )
-        self._settings(job)
+        shown = job.parameters(self.spec)
+        place.caption(plain(f"Shown: the latest run here. {_differing(shown, asked)}".strip()))
+        self._finished(job, shown, earlier=True)
         return job
 
     def stated(self) -> JobRecord | None:
@@ -156,21 +162,16 @@ class OverPrompts:
     def shown(self, job: JobRecord) -> None:
         """Draw a finished job with what it was asked with, and the way to asking another."""
         st.subheader(f"{self.name.capitalize()} over prompts", anchor=False)
-        self._finished(job, job.parameters(self.spec), "A run by its address.")
-        self._settings(job)
+        self._finished(job, job.parameters(self.spec), earlier=True)
         st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
-
-    def _settings(self, job: JobRecord) -> None:
-        with st.expander("Settings of this run", icon=":material/data_object:", key=f"{self.kind}_settings"):
-            st.json(self.settings(job))
 
     def settings(self, job: JobRecord) -> dict[str, Any]:
         """Return what a job was asked with, for an exported page."""
         spec: JobSpec = job.parameters(self.spec)
         return spec.model_dump(mode="json")
 
-    def _finished(self, job: JobRecord, spec: Any, earlier: str = "") -> None:
-        """Draw what a job found. earlier: which run it is, where it is not the one that the controls ask for."""
+    def _finished(self, job: JobRecord, spec: Any, earlier: bool = False) -> None:
+        """Draw what a job found. earlier: it is not the one that the controls ask for."""
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
         found = findings_of(self.kind, job.summary) if done == planned else {}
         tested = chain(*(found.pop(name, ()) for name in _TESTS))
@@ -184,38 +185,35 @@ class OverPrompts:
                 f"{self.name.capitalize()} over prompts", answer[0], " ".join(answer[1:]), f"{self.kind}_answer"
             )
             st.markdown(f"##### {plain(answer[0])}")
-        beneath = " ".join(filter(None, (earlier, *answer[1:])))
-        if beneath:
-            st.caption(plain(beneath), help=_PER_UNIT if PER_UNIT in beneath else None)
-        self._beside_example(self.outcome(job.summary), self.example(spec.model.source))
+            beneath = " ".join(answer[1:])
+            if beneath:
+                st.markdown(plain(beneath), help=_PER_UNIT if PER_UNIT in beneath else None)
+        self._beside_example(self.outcome(job.summary), self.example(job), self.floor(spec))
         self.next_step()
-        predictions = self.predictions(job.summary)
-        if predictions:
-            with st.expander("Predictions", icon=":material/query_stats:", key=f"{self.kind}_predictions"):
-                self._figures(predictions)
-        self.others(spec.model.source)
-        more = self.more(job.summary)
-        if more:
+        further = {**self.predictions(job.summary), **self.more(job.summary)}
+        if further:
             with st.expander(
-                "Per unit of attention, other positions and interventions",
-                icon=":material/stacked_bar_chart:",
+                "Predictions, per unit of attention, other positions",
+                icon=":material/query_stats:",
                 key=f"{self.kind}_more",
             ):
-                self._figures(more)
+                self._figures(further)
+        self.others(spec.model.source)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
                 for said in chain(*others):
                     st.markdown(plain(said))
-        with st.expander("Means and single prompts", icon=":material/list:", key=f"{self.kind}_numbers"):
+        with st.expander("Method, every number and settings", icon=":material/list:", key=f"{self.kind}_numbers"):
+            st.markdown(
+                f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
+                f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
+                f"{spec.seed:d}. {plain(' '.join(tested))}".strip()
+            )
             self._numbers(spec, job.summary)
-        st.caption(
-            f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
-            f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
-            f"{spec.seed:d}. {plain(' '.join(tested))}".strip()
-        )
+            st.json(self.settings(job), expanded=False)
 
-    def _beside_example(self, shown: Mapping[str, Exhibit], example: Callable[[], None] | None) -> None:
-        """Draw figures, and one text at their right where there is one."""
+    def _beside_example(self, shown: Mapping[str, Exhibit], example: Callable[[], None] | None, floor: str) -> None:
+        """Draw figures, and one text at their right where there is one. floor: said beneath the figures."""
         if example is None or len(shown) != 1:
             self._figures(shown)
             return
@@ -223,6 +221,7 @@ class OverPrompts:
         with left:
             for name, figure in shown.items():
                 chart(figure, f"{self.kind}_{name}")
+            st.caption(plain(floor))
         with right:
             example()
 

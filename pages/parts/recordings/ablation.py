@@ -81,12 +81,12 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
     # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
     if acting_button(
-        "Run ablation", "run_ablation", button, icon=":material/science:", width="stretch", type="primary"
+        "Hide the sinks", "run_ablation", button, icon=":material/science:", width="stretch", type="primary"
     ):
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
-        st.info("Press **Run ablation** to see what each model writes.")
+        st.info("Press **Hide the sinks** to see what each model writes.")
         texts = 1 + len(single) + sum(row.drawn for row in CONTROLS.values())
         st.caption(f"Writes {texts} texts per model, {references.seconds_of(recording, texts)}.")
         return

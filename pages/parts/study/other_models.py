@@ -5,47 +5,52 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from analysis.exhibits.story_hidden import hidden, texts
+from analysis.engine import JobRecord
+from analysis.exhibits.story_hidden import hidden, text_shown
 from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.study import part_exhibits
 from analysis.figures.story import figure_html
-from analysis.study.findings import Findings
+from analysis.study.findings import Continuation, Findings
+from analysis.study.gather_story import continuations_of
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
 from pages.parts.study.html_parts import mount
 
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
-_TEXT = "One text, with and without its sinks"
 
 
-def one_text(source: str) -> Callable[[], None] | None:
-    """Return what draws one text of a model with and without its sinks, as the current study has it; None where it has
-    none. source: of the model that the page is on."""
-    current = _of_model(source)
-    drawn = None if current is None else texts(current[1], source)
-    if current is None or drawn is None:
-        return None
-    figure, told = drawn
+def one_text(job: JobRecord) -> Callable[[], None] | None:
+    """Return what draws the first text of an ablation over prompts with and without its sinks; None where the job, of
+    an earlier version or of other targets, has none.
+    """
+    told = continuations_of({"": job})
+    return _drawn(told[0], job.summary["prompts"]) if told else None
+
+
+def _drawn(text: Continuation, prompts: int) -> Callable[[], None]:
+    figure, told = text_shown(text)
+    title = f"One text: prompt 1 of {prompts}"
 
     def draw() -> None:
-        st.markdown(f"**{_TEXT}**", help=plain("Each text is aligned with the untouched one, token by token."))
-        st.caption(plain(f"From the {current[0]} study. Shaded: not in the untouched text."))
+        st.markdown(f"**{title}**", help="Each text is aligned with the untouched one, token by token.")
+        st.caption("Always the first prompt. Shaded: not in the untouched text.")
         mount(figure_html(figure, told), "causes_text")
-        exhibit_text(_TEXT, told, "", "causes_text")
+        exhibit_text(title, told, "", "causes_text")
 
     return draw
 
 
 def study_answer(source: str) -> None:
     """Say what the current study found on hiding sinks, with one text; nothing where it has not. source: of a model."""
-    current, draw = _of_model(source), one_text(source)
+    current = _of_model(source)
     told = None if current is None else hidden(current[1])
     if current is None or told is None:
         return
     st.markdown(f"##### {plain(f'{told.title} ({current[0]} study).')}")
-    if draw is not None:
-        draw()
+    for text in current[1].continuations:
+        if text.model == source:
+            _drawn(text, spec_of(current[1]).prompts)()
 
 
 def other_models(source: str) -> None:
