@@ -4,14 +4,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.engine.run_pairs import has_setting
-from analysis.figures.masks import MATRICES
+from analysis.engine.run_pairs import RunPair, has_setting
+from analysis.exhibits.with_discount import changed_at
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
-from pages.parts.masks.projections import changed_weights
+from pages.parts.masks.projections import changed_weights, draw_changed
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
 from pages.parts.pruning.outcome import (
@@ -28,8 +28,10 @@ from pages.parts.pruning.outcome import (
 )
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
 from pages.parts.pruning.settings import Asked, prune_settings
+from pages.parts.pruning.source import choose_source
 from pages.parts.session import model_in_use
 from pages.parts.side import settings_preview_outcome, views_row
+from pages.parts.study.choice import OfStudy
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
 from pages.parts.tuning.statistics import Opened, ask_rest, offer_preview, opened, statistics_job, why_no_noise
@@ -53,6 +55,7 @@ def main() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="prune_title"):
         st.title("Prune", width="content")
+        source = st.container(key="prune_source_place", width="content")
         st.caption(_EXPLAINED, width="stretch")
     start_exhibits()
     model = model_in_use()
@@ -62,21 +65,22 @@ def main() -> None:
         st.markdown("**1 · Settings**", help="One set for the preview, the pruning and the search.")
         asked = prune_settings(model)
     pairs = matched_pairs(asked.specs)
-    masks = pair_masks(pairs)
+    with source:
+        study = choose_source(asked.specs, pairs)
     with first_line:
-        results = pair_results(scored_pairs(pairs))
-        said = answer(asked, pairs, results)
-        if pairs and not has_setting(pairs[0], asked.specs):
+        results = None if study is not None else pair_results(scored_pairs(pairs))
+        answer(study, pairs, results)
+        if study is None and pairs and not has_setting(pairs[0], asked.specs):
             st.caption(
                 "Nothing is pruned with and without the discount at these settings yet. Shown is the newest pair."
             )
     with beneath:
         view, beside = views_row(VIEWS, "prune_view")
     with preview:
-        st.markdown("**2 · Which weights change**", help=plain(MATRICES))
+        st.markdown("**2 · What the discount changes**")
         found = _preview(model, asked)
-        if found is None and masks is not None and view != MASKS:
-            changed_weights(masks.comparison, masks.floor)
+        if found is None and view != MASKS:
+            _changed(study, pairs)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         with st.container(key="prune_seeds_place"):
@@ -89,14 +93,26 @@ def main() -> None:
         with first:
             start(asked, wants, takes)
             active_runs()
-        accuracies_in_brief(model, asked, scoring, pairs, results, said, drawn=view != ACCURACY)
+        accuracies_in_brief(model, asked, scoring, pairs, results, study, drawn=view != ACCURACY)
     with beneath:
         if view == ACCURACY:
-            accuracies_in_full(wants, model, pairs, results, beside)
+            accuracies_in_full(wants, model, pairs, pair_results(scored_pairs(pairs)), beside)
         else:
             _beneath(view, model, asked, found)
     if found is not None:
         ask_rest(found, found.job)
+
+
+def _changed(study: OfStudy | None, pairs: list[RunPair]) -> None:
+    """Draw which weights the discount changes: in the study, else in the runs here."""
+    if study is not None:
+        change = changed_at(study.findings, study.contrast)
+        if change is not None:
+            draw_changed(change.changed, change.floor, change.chance)
+        return
+    masks = pair_masks(pairs)
+    if masks is not None:
+        changed_weights(masks.comparisons, masks.floor)
 
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:

@@ -52,7 +52,7 @@ def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, besi
         _no_runs(linked=True)
         return
     with answer:  # the other views have answers of their own
-        say_scores(runs, alike)
+        say_scores(alike)
     left, right = figures_beside([1.5, 1] if alike is not None else [1, 0.001], "runs_all")
     with left:
         chosen = runs_table(runs, beside)

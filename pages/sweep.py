@@ -255,7 +255,7 @@ def _state(record: JobRecord, alone: bool) -> None:
 def _finished(record: JobRecord) -> None:
     """Say which sweep this was, and how long it took."""
     points = engine().sweep_points(record)
-    took = f"{counted(len(points), 'point')} took {duration(seconds_taken(points))} in all"
+    took = f"{counted(len(points), 'model')} took {duration(seconds_taken(points))} in all"
     st.caption(f":material/check_circle: Finished: {took}. {plain(_title(record))}")
 
 

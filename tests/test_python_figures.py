@@ -26,6 +26,7 @@ SAVED_BY_VERBS = {
     "analysis.exhibits.recording_sets.each_by_layer": "the figure `layers` of sets, a figure per set",
     "analysis.exhibits.recording_sets.heads_of_sets": "the figure `heads` of sets, a figure per set",
     "analysis.exhibits.scored_runs.accuracy_of_runs": "of all runs of a store; Python reads one result at a time",
+    "analysis.exhibits.with_discount.accuracies_of_study": "one setting of the figure `seeds` of a study",
     "analysis.exhibits.study.pruning_exhibits": "one of the parts that `part_exhibits` draws",
 }
 """Functions that pages draw with and Python need not call, each with the reason."""
@@ -215,6 +216,7 @@ def test_masks_of_pruned_folders_are_compared(tmp_path, monkeypatch):
         heads=floor,
         depth=floor,
         changed_weights=other,
+        weights_changed={**other, "floor": floor["floor"]},
         head_sparsity=other,
         mask={**other, "layer": 1},
         overlap={"others": [folders["control"], folders["seed"]]},

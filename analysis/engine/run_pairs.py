@@ -62,19 +62,19 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
 
 
 def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
-    """Return the runs pruned as one of the requested prunings, calibration seed included, newest first; those with a
-    sink discount before the others. runs: newest first.
-    """
-    wanted = {(_setting(spec.model.source, spec), spec.calibration.seed) for spec in asked}
+    """Return the runs that were pruned as one of the asked prunings is, whatever their calibration seed: first those
+    with a sink discount, and of these the asked seed, newest first. runs: newest first."""
+    wanted = {_setting(spec.model.source, spec): spec.calibration.seed for spec in asked}
     found = []
     for run in runs:
         try:
             spec = PruneSpec.model_validate(run.parameters)
         except ValidationError:
             continue
-        if run.kind == "pruned" and run.parameters and (_setting(run.model, spec), spec.calibration.seed) in wanted:
-            found.append((not METHODS[spec.method].discounted, run))
-    return [run for _, run in sorted(found, key=lambda one: one[0])]
+        setting = _setting(run.model, spec)
+        if run.kind == "pruned" and run.parameters and setting in wanted:
+            found.append((not METHODS[spec.method].discounted, spec.calibration.seed != wanted[setting], run))
+    return [run for *_, run in sorted(found, key=lambda one: one[:2])]
 
 
 def setting_title(pair: RunPair, method: bool) -> str:

@@ -123,9 +123,10 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
 
 def _marks(items: int, seeds: int, holds_seeds: bool) -> str:
     """Say what is drawn. holds_seeds: whether the differences' intervals hold the noise of the calibration seeds."""
-    over = f", of the difference also over {counted(seeds, 'calibration seed')}" if holds_seeds else "; one seed"
-    dots = "; small dots: single seeds" if seeds > 1 else ""
-    return f"Bars: 95 % intervals over {items:,} items{over}{dots}; grey band: ±{POINTS.margin(MARGIN)}."
+    more = f"of the differences and the cost also over {counted(seeds, 'calibration seed')}, so wider"
+    over = f"of accuracies over {items:,} items alone, {more}" if holds_seeds else f"over {items:,} items; one seed"
+    dots = "; small dots: seeds" if seeds > 1 else ""
+    return f"95 % intervals: {over}{dots}; grey band: ±{POINTS.margin(MARGIN)}."
 
 
 def _by_seed(setting: Setting, seeds: Sequence[int]) -> np.ndarray:

@@ -13,12 +13,18 @@ from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Setting, interval_over_items
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
-from analysis.pruned.naming import is_control, plain_title
-from analysis.specs import METHODS, PruneSpec, detail, setting_key, where
+from analysis.pruned.naming import is_control, plain_title, seed_of
+from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
 
+EXPLAINED = (
+    "Dense: nothing removed. As published: clean text, layer by layer. Without discount (control): noised text and the "
+    "dense model's own inputs, as with the discount, which alone is left out."
+)
+"""The methods in words."""
 _FORMULA = (
     "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
-    "calibration seed; its interval holds the noise of the items, the dots show that of the seeds."
+    "calibration seed; the dots show these. Its interval is Student's, with items that share a key or passage as one "
+    f"cluster, and holds the noise of the items alone.\n\n{EXPLAINED}"
 )
 
 
@@ -31,15 +37,16 @@ class Alike(NamedTuple):
     tasks: str
     runs: list[tuple[Run, float]]
 
-    @property
-    def by_sparsity(self) -> dict[float, float]:
-        """The mean accuracy of the runs at each sparsity, in its order."""
-        values: dict[float, list[float]] = defaultdict(list)
-        for run, value in self.runs:
-            overall = run.sparsity.get("overall")
-            if isinstance(overall, int | float):
-                values[round(float(overall), 2)].append(value)
-        return {at: float(np.mean(values[at])) for at in sorted(values)}
+
+class Levels(NamedTuple):
+    """Mean accuracies by sparsity of one method, without and with the discount; with it none, where it has none. who:
+    what the method is called. seeds: of each, at most; 0 where it
+    reads no text."""
+
+    without: dict[float, float]
+    discounted: dict[float, float]
+    who: str
+    seeds: int
 
 
 def scored_alike(runs: Sequence[Run]) -> Alike | None:
@@ -66,6 +73,43 @@ def runs_by_setting(alike: Alike) -> list[tuple[PruneSpec, list[tuple[Run, float
         groups.setdefault(setting_key(spec), (spec, []))[1].append((run, value))
     order = list(METHODS)
     return sorted(groups.values(), key=lambda one: (one[0].sparsity, order.index(one[0].method), setting_key(one[0])))
+
+
+def levels_of(alike: Alike) -> Levels:
+    """Return the accuracies of the method with a discount that has most runs beside its control; where there is none,
+    of the method with most runs."""
+    groups = runs_by_setting(alike)
+    by_key = {setting_key(spec): runs for spec, runs in groups}
+    pairs: dict[tuple[str, str], list[_Pair]] = defaultdict(list)
+    for spec, runs in groups:
+        control = against(spec, "control")
+        if control is not None and setting_key(control) in by_key:
+            pairs[spec.method, detail(spec)].append(_Pair(spec.sparsity, by_key[setting_key(control)], runs))
+        elif METHODS[spec.method].removes:
+            pairs[spec.method, detail(spec)].append(_Pair(spec.sparsity, runs, []))
+    if not pairs:
+        return Levels({}, {}, "", 0)
+    (method, more), chosen = max(
+        pairs.items(),
+        key=lambda one: (any(pair.discounted for pair in one[1]), sum(len(pair.without) for pair in one[1])),
+    )
+    chosen = [pair for pair in chosen if pair.discounted] or chosen
+    without, discounted = ({pair.sparsity: _mean(pair[side]) for pair in chosen if pair[side]} for side in (1, 2))
+    every = [{seed_of(run.parameters) for run, _ in pair.without} - {None} for pair in chosen]
+    seeds = max(map(len, every))
+    return Levels(without, discounted, " · ".join(filter(None, (plain_title(method), more))), seeds)
+
+
+class _Pair(NamedTuple):
+    """Runs at one sparsity, each with its accuracy."""
+
+    sparsity: float
+    without: list[tuple[Run, float]]
+    discounted: list[tuple[Run, float]]
+
+
+def _mean(runs: Sequence[tuple[Run, float]]) -> float:
+    return float(np.mean([value for _, value in runs]))
 
 
 def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:

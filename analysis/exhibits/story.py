@@ -255,13 +255,6 @@ def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[s
     return {name: told[at] for name, at in asked.items() if at in told}
 
 
-def cost_at(findings: Findings, sparsity: float) -> float | None:
-    """Return how much accuracy a study lost by pruning without the discount, a share; None where that is not stored."""
-    by_setting = discounts(findings)
-    prices = (price_of(findings, by_setting, name) for name, one in by_setting.items() if one.sparsity == sparsity)
-    return next((price.cost for price in prices if price is not None), None)
-
-
 def lead_of(outcomes: set[str]) -> str:
     """Return the first words of the answer to whether the discount helps, by its outcomes at all settings."""
     if len(outcomes) == 1:

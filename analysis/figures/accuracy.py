@@ -326,8 +326,8 @@ def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: s
 
 @dataclass(frozen=True)
 class Accuracy:
-    """An accuracy in per cent with its interval, and what each seed gives alone; of chance no interval. words: the
-    numbers as they are written after the name."""
+    """An accuracy, or another share, in per cent with its interval, and what each seed gives alone; of chance no
+    interval. words: the numbers as they are written after the name."""
 
     name: str
     value: float
@@ -338,8 +338,10 @@ class Accuracy:
     color: str
 
 
-def accuracy_levels(rows: Sequence[Accuracy], x_title: str) -> go.Figure:
-    """A row for each accuracy with its interval, beneath its name, and dots of its seeds."""
+def accuracy_levels(rows: Sequence[Accuracy], x_title: str, decimals: int = 1, from_zero: bool = False) -> go.Figure:
+    """A row for each accuracy with its interval, beneath its name, and dots of its seeds. decimals: of a seed.
+    from_zero: whether the axis begins there.
+    """
     figure, places = go.Figure(), np.arange(len(rows))
     value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
     colors = [row.color for row in rows]
@@ -363,7 +365,7 @@ def accuracy_levels(rows: Sequence[Accuracy], x_title: str) -> go.Figure:
                 y=y,
                 mode="markers",
                 marker={"size": 6, "color": shades, "opacity": 0.6},
-                hovertemplate=f"one seed: %{{x:.1f}}{PER_CENT}<extra></extra>",
+                hovertemplate=f"one seed: %{{x:.{decimals}f}}{PER_CENT}<extra></extra>",
             )
         )
     layout(figure, wrapped(x_title, 40), "", height=66 + _LEVEL * len(rows))
@@ -371,6 +373,7 @@ def accuracy_levels(rows: Sequence[Accuracy], x_title: str) -> go.Figure:
         name_above(figure, place, f"{as_text(row.name)} <b>{as_text(row.words)}</b>", xshift=4)
     ends = np.array([*low, *high, *(seed for seed, *_ in dots)])
     ends = ends[np.isfinite(ends)] if np.isfinite(ends).any() else np.array([0.0, 100.0])
+    ends = np.append(ends, 0.0) if from_zero else ends
     room = 0.06 * float(np.ptp(ends))
     figure.update_layout(showlegend=False, margin_t=4, margin_l=14)
     figure.update_xaxes(

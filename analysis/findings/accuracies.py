@@ -11,7 +11,6 @@ from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
 _NAMED = 3  # differences that are written out
-_LISTED = 4  # sparsities whose accuracies are all told
 _WIDE = 10.0  # points, from which on tenths of an interval's ends mean nothing
 _SAME = 1e-9  # values that differ by less are one
 
@@ -57,24 +56,27 @@ def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str
 
 
 def scored_alike(
-    count: int, scored: int, levels: Mapping[float, float], dense: float | None, chance: float | None
+    dense: float | None, without: Mapping[float, float], discounted: Mapping[float, float], who: str, seeds: int
 ) -> str:
-    """Tell how many runs there are, and of those that were scored alike the accuracies: the dense model's, the mean at
-    each sparsity, and chance. levels: by sparsity, shares. scored: how many that are, the dense model among them.
+    """Tell the accuracies of runs that were scored alike: the dense model's, and those at the least and at the largest
+    sparsity. without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount.
+    who: what the method is called then. seeds: calibration seeds behind each.
     """
-    runs = counted(count, "run")
-    if not levels:
-        return f"{runs}, none pruned and scored yet."
-    at = list(levels)
-    values = [f"{100 * level:.0f}" for level in levels.values()]
-    removed = [f"{100 * each:.0f}" for each in at]
-    many = len(at) > _LISTED
-    told = [f"{ends[0]} to {ends[-1]}" if many else listed(ends) for ends in (removed, values)]
-    said = [f"the dense model scores {percent(dense, 0)}"] if dense is not None else []
-    said.append(f"with {told[0]} % of the weights removed, models score {told[1]} %")
-    said += [f"chance is {percent(chance, 0)}"] if chance is not None else []
-    alike = f", {scored} scored alike" if scored < count else ""
-    return f"{runs}{alike}: {'; '.join(said)}."
+    if not without:
+        return "No pruned model is scored yet."
+    ends = dict.fromkeys((min(without), max(without)))
+    told = {at: [f"{100 * by[at]:.0f}" for by in (without, discounted) if at in by] for at in ends}
+    alike = all(len(set(values)) == 1 for values in told.values())
+    levels = listed([f"{listed(values[:1] if alike else values)} % at {percent(at, 0)}" for at, values in told.items()])
+    of = f" ({counted(seeds, 'seed')})" if seeds else ""
+    whole = "" if dense is None else f"{percent(dense, 0)} for the dense model"
+    if not discounted:
+        return f"Accuracy is {f'{whole}, ' if whole else ''}{levels} of the weights removed: {who}{of}."
+    if alike:
+        both = "with and without the sink discount"
+        return f"Accuracy is {f'{whole}, ' if whole else ''}{levels} of the weights removed, {both}{of}."
+    before = f"Accuracy is {whole}; " if whole else "Accuracy "
+    return f"{before}without and with the sink discount it is {levels} of the weights removed{of}."
 
 
 def published_differences(

@@ -70,13 +70,12 @@ def together(results: Results, some: Sequence[Pair]) -> Difference:
 
 
 def change_of_accuracy(
-    found: Mapping[str, Difference], other: str = "", margin: float = MARGIN, place: str = "", cost: float | None = None
+    found: Mapping[str, Difference], other: str = "", margin: float = MARGIN, place: str = ""
 ) -> tuple[str, str]:
     """Return what accuracy does at each setting in one sentence, the estimate and what is concluded from it; and on
     what that stands. found: by setting, such as `70 % sparsity`, one family of tests. other: what is compared with;
     without, the control, so that the difference is the sink discount's doing. margin: the least change that matters.
-    place: where this was found, such as `shipped study`. cost: at a single setting, the share of accuracy that pruning
-    itself costs.
+    place: where this was found, such as `shipped study`.
     """
     found = {name: difference for name, difference in found.items() if difference.n}
     if not found:
@@ -89,12 +88,7 @@ def change_of_accuracy(
     concluded = least if decisions[name] == EQUIVALENT else _CONCLUDED[decisions[name]].format(_of(largest))
     kind = "sparsities" if all(name.endswith(" sparsity") for name in found) else "settings"
     settings = f"{len(found)} {kind}"
-    if len(found) == 1 and cost is not None:
-        said = (
-            f"Pruning to {name} costs {POINTS.scale * cost:.1f} points of accuracy; the sink discount changes that by "
-            f"{interval_words(largest)}"
-        )
-    elif len(found) == 1:
+    if len(found) == 1:
         said = f"{who} by {interval_words(largest)}{f' at {name}' if name else ''}{against}: {concluded}"
     elif named:
         said = f"{who} at {len(named)} of {settings}{against}: {interval_words(largest)} at {name}, {concluded}"

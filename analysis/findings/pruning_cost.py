@@ -4,7 +4,7 @@ Imports no torch.
 
 from collections.abc import Mapping, Sequence
 
-from analysis.findings.evaluations import MARGIN
+from analysis.findings.evaluations import MARGIN, detectable
 from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
@@ -21,7 +21,8 @@ from analysis.words import counted, listed, percent
 
 _NAMED = 3  # significant losses that are written out, and sparsities that are listed
 _WIDE = 0.1  # half an interval, from which on tenths of a point mean nothing
-_TENTHS = 0.01  # a share of accuracy; where no loss is larger, they are told with a decimal
+_NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
+_TENTHS = 0.02  # a share of accuracy; where no loss is larger, they are told with a decimal
 
 
 def cost_of_pruning(
@@ -38,7 +39,7 @@ def cost_of_pruning(
     if WAITING in decided.values():
         return f"{who} {_shares(list(decided))} of the weights: not all accuracies are in."
     if set(decided.values()) == {AT_CHANCE}:
-        return "The dense model is not above chance on these tasks, so pruning has nothing to lose."
+        return _NOTHING_TO_LOSE
     even = [at for at in decided if decided[at] == EQUIVALENT]
     costly = [at for at in decided if decided[at] not in (EQUIVALENT, ONE_SEED, AT_CHANCE) and losses[at].high < 0]
     rest = [at for at in decided if at not in (*costly, *even)]
@@ -57,6 +58,30 @@ def cost_of_pruning(
             else f"{who} {_shares(rest)} of the weights costs {_points(rest, losses)}, {of}"
         )
     return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin))))}."
+
+
+def cost_and_discount(setting: str, cost: Difference, discount: Difference) -> tuple[str, str, str]:
+    """Tell in one sentence what pruning costs and by how much the discount changes that; on what it stands; and which
+    change would have been detected, '' where one is significant or not tested.
+
+    setting: as `50 % sparsity`. cost: pruned without the discount minus dense. discount: with minus without it.
+    """
+    if not cost.above_chance:
+        return _NOTHING_TO_LOSE, "", ""
+    lost = f"costs {_size(cost, 'points of accuracy ')}"
+    if cost.value > 0:
+        lost = f"changes accuracy by {interval_words(cost)}"
+    changes = interval_words(discount).replace(f" {POINTS.name}", "", 1)
+    seeds = counted(discount.seeds, "calibration seed") if discount.seeds else ""
+    over = "" if discount.holds_seeds or not seeds else " over items alone"
+    so_far = "So far on" if not discount.final else "On"
+    stands = f"{so_far} {listed([each for each in (f'{discount.n:,} items', seeds) if each])}; brackets: 95 % intervals"
+    detected = detectable(discount).removeprefix("; ")
+    return (
+        f"Pruning to {setting} {lost}; the sink discount changes that by {changes}.",
+        f"{stands}{over}.",
+        f"{detected[0].upper()}{detected[1:]} with 80 % power." if detected else "",
+    )
 
 
 def _costly(who: str, losses: Mapping[float, Difference]) -> str:

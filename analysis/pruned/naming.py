@@ -35,7 +35,7 @@ def run_name(parameters: Mapping[str, Any]) -> str:
     if method is not None and not method.removes:
         return " ".join(parts)
     sparsity = parameters.get("sparsity", PruneSpec.model_fields["sparsity"].default)
-    share = f"{100 * sparsity:g} %" if isinstance(sparsity, int | float) else str(sparsity)
+    share = f"{100 * sparsity:g} %" if _is_number(sparsity) else str(sparsity)
     return " · ".join([" ".join(parts), share, *_unusual(parameters), *([quantized] if quantized else [])])
 
 
@@ -53,6 +53,22 @@ def plain_title(method: str) -> str:
     if row.discounted and row.tokens == "sinks":
         return "With discount" if row is preset else f"With discount ({row.title})"
     return row.title
+
+
+def both_titles(method: str) -> str:
+    """Return what a method is to its readers and its own title, as `With discount · Sink-Wanda`."""
+    title = METHODS[method].title.removesuffix(" (control)")
+    return plain_title(method) if title in plain_title(method) else f"{plain_title(method)} · {title}"
+
+
+def plain_name(parameters: Mapping[str, Any]) -> str:
+    """Return what a pruned model is to its readers, as `With discount, 50 % removed, seed 0`."""
+    method, seed = str(parameters.get("method", PruneSpec.model_fields["method"].default)), seed_of(parameters)
+    row, quantized = METHODS.get(method), quantization_title(parameters)
+    sparsity = parameters.get("sparsity", PruneSpec.model_fields["sparsity"].default)
+    removed = f"{100 * sparsity:g} % removed" if (row is None or row.removes) and _is_number(sparsity) else ""
+    parts = [plain_title(method), removed, *_unusual(parameters), quantized, "" if seed is None else f"seed {seed}"]
+    return ", ".join(filter(None, parts))
 
 
 def is_control(method: str) -> bool:
@@ -122,6 +138,10 @@ def run_names(parameters: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> li
 def _inner(parameters: Mapping[str, Any], name: str) -> dict[str, Any]:
     nested = parameters.get(name)
     return dict(nested) if isinstance(nested, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _short(value: Any) -> str:

@@ -78,13 +78,13 @@ def slides(spec: type[Spec], name: str) -> bool:
     return kind in (int, float) and set(_range(field, kind)) == {"min_value", "max_value"}
 
 
-def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
-    """Draws a bounded number as a slider."""
+def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **options: Any) -> Any:
+    """Draws a bounded number as a slider. label: where it is not the field's."""
     field = spec.model_fields[name]
     kind = _plain_type(field)
     step = kind(extra(field).get("step") or 1)
     return st.slider(
-        field.title or plain(name),
+        label or field.title or plain(name),
         value=kind(field.default),
         step=step,
         key=key,

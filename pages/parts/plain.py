@@ -12,6 +12,7 @@ _LINE_START = re.compile(r"^(\d{0,9})(?=[-+=>#]|[.)](?:\s|$))", re.MULTILINE)  #
 # Streamlit replaces these in finished text, where no backslash is left to stop it.
 _ICON = re.compile(r":(?=material/|[\w+-]+:)")
 _LINK = re.compile(r"\bhttps?(?=://)|\bwww(?=\.)|(?<=[-.\w+])(?=@)", re.IGNORECASE)
+_INTERVAL = re.compile(r"\[[^\]]{1,30}\]")
 _ARROW = re.compile(r"(?<!\S)([-<>~])(?=(?:->|>|-|=)(?!\S))")
 
 
@@ -25,8 +26,9 @@ def plain(text: object) -> str:
 
 
 def unbroken(text: object) -> str:
-    """The same, with no line ending between a number and its per cent sign."""
-    return plain(text).replace(" %", "\u00a0%")
+    """The same, with no line ending between a number and its per cent sign, or within an interval."""
+    whole = _INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), str(text))
+    return plain(whole).replace(" %", "\u00a0%")
 
 
 def as_written(text: object) -> str:

@@ -28,7 +28,7 @@ COLUMNS = {
     "95 % interval": st.column_config.TextColumn(width=98, help="Over items; another calibration seed adds noise."),
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
-    "items": st.column_config.NumberColumn(format="%d"),
+    "items": st.column_config.NumberColumn(format="%d", width=60, help="Answered, of all tasks."),
     "sparsity, %": st.column_config.NumberColumn(
         "removed, %", format="%.0f", width=74, help="Sparsity: of the prunable weights, as counted in the checkpoint."
     ),

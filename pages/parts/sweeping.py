@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import added
 from analysis.engine.planned import children
-from analysis.specs import StudySpec, SweepSpec, point_name
+from analysis.specs import StudySpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
@@ -88,7 +88,7 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
     seeds = (*spec.seeds, *range(max(spec.seeds) + 1, max(spec.seeds) + 1 + more))
     try:
         wider = SweepSpec.model_validate({**spec.model_dump(), "seeds": seeds})
-        told = cost_in_words(wider)
+        cost_estimate = engine().foresee(wider)
     except EXPECTED:
         return
     acting_button(
@@ -99,5 +99,10 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
         on_click=launch,
         args=(wider, True),
     )
-    st.caption(plain(told), width="content")
+    done = len(grid(spec).prunings)
+    lost = max(done - cost_estimate.known, 0)
+    again = (
+        f" {lost} of the {done} finished ones run again: other code made them, or they were removed." if lost else ""
+    )
+    st.caption(plain(f"{added(cost_estimate)}{again}"), width="content")
     say_refused()

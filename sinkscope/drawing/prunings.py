@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.exhibits.mask_grids import grid_of, mask_blocks
+from analysis.exhibits.with_discount import weights_changed
 from analysis.figures import masks as figures
 from analysis.figures import pruning
 from analysis.pruned import compare, masks_file
@@ -72,6 +73,13 @@ def _changed(pruned: PrunedFolder, other: Folder, floor: Floor = None) -> go.Fig
         for name, one in told.items()
     ]
     return figures.changed_by_projection(shown, next(iter(told.values())).names)
+
+
+def _changed_in_all(pruned: PrunedFolder, other: Folder, floor: Floor = None) -> go.Figure:
+    told = _compared(pruned.folder, other).total()
+    seeds = [] if floor is None else [float(compare.disagreement(_compared(*floor).total()))]
+    chance = float(MEASURES["disagreement"].independent(told))
+    return weights_changed([float(compare.disagreement(told))], seeds, chance).figure
 
 
 def _by_part(
@@ -151,6 +159,7 @@ def _picture(
 
 _MASKS = "other: a folder; measure: a row of MEASURES; floor: two folders that differ in the calibration seed alone"
 ROWS = {
+    "weights changed": Drawn("Weights that two masks decide differently, in all. other, floor", _changed_in_all),
     "changed weights": Drawn("Weights that two masks decide differently, by projection. other, floor", _changed),
     "sparsity": Drawn("Share of weights removed, by layer and projection", _sparsity),
     "profile": Drawn("Share of weights removed, by layer. beside: other folders by name", _profile),

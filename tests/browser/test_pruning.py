@@ -52,7 +52,7 @@ def test_a_folds_controls_are_sent_once_it_is_opened_and_its_values_live_in_titl
     fold = main.locator(".st-key-fold_prune_calibration")
     field = fold.get_by_role("spinbutton", name="Samples")
     page.goto(f"{address}/prune")
-    expect(fold.locator("summary")).to_have_text(re.compile("32 sequences, 64 tokens each, seed 0$"))
+    expect(fold.locator("summary")).to_have_text(re.compile("Calibration text$"))
     expect(field).to_have_count(0)
     fold.locator("summary").click()
     expect(field).to_have_value("32")

@@ -1,11 +1,15 @@
 """What plots of accuracies and searches show: shown differences alone, seeds that do not overlap, and no noise."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from analysis.engine.runs import Run
+from analysis.exhibits.scored_runs import Alike, Levels, levels_of
 from analysis.findings import finding_of
+from analysis.specs import CalibrationParams, PruneSpec
 
 SHARES = st.floats(0, 1, width=32)
 
@@ -41,17 +45,34 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
     assert finding_of("sweep differences", np.zeros((0, 3)), [], "the control") == ""
 
 
-def test_accuracies_of_runs_stand_by_sparsity_beside_the_dense_model_and_chance():
-    levels = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}
-    assert finding_of("scored alike", 19, 19, levels, 0.931, 0.375) == (
-        "19 runs: the dense model scores 93 %; with 50, 60 and 70 % of the weights removed, models score 91, 90 and "
-        "72 %; chance is 38 %."
+def test_accuracies_of_runs_are_told_of_one_method_at_the_least_and_the_largest_sparsity():
+    without, discounted = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}, {0.5: 0.911, 0.6: 0.881, 0.7: 0.724}
+    assert finding_of("scored alike", 0.931, without, discounted, "With discount", 2) == (
+        "Accuracy is 93 % for the dense model, 91 % at 50 % and 72 % at 70 % of the weights removed, with and without "
+        "the sink discount (2 seeds)."
     )
-    part = finding_of("scored alike", 25, 19, {0.5: 0.9}, None, None)
-    assert part == "25 runs, 19 scored alike: with 50 % of the weights removed, models score 90 %."
-    many = finding_of("scored alike", 9, 9, dict.fromkeys((0.1, 0.2, 0.3, 0.4, 0.5), 0.8) | {0.6: 0.6}, None, None)
-    assert "with 10 to 60 % of the weights removed, models score 80 to 60 %" in many
-    assert finding_of("scored alike", 1, 0, {}, None, None) == "1 run, none pruned and scored yet."
+    assert finding_of("scored alike", 0.931, without, discounted | {0.7: 0.741}, "With discount", 1) == (
+        "Accuracy is 93 % for the dense model; without and with the sink discount it is 91 and 91 % at 50 % and "
+        "72 and 74 % at 70 % of the weights removed (1 seed)."
+    )
+    alone = finding_of("scored alike", None, {0.5: 0.9}, {}, "Magnitude", 0)
+    assert alone == "Accuracy is 90 % at 50 % of the weights removed: Magnitude."
+    assert finding_of("scored alike", None, {}, {}, "", 0) == "No pruned model is scored yet."
+
+
+def run(method: str, sparsity: float, seed: int) -> Run:
+    spec = PruneSpec(method=method, sparsity=sparsity, calibration=CalibrationParams(seed=seed))
+    name = f"{method} {sparsity} {seed}"
+    return Run(name, "pruned", name, "folder", "bundled", 0.0, parameters=spec.model_dump(mode="json"))
+
+
+def test_the_answer_on_runs_pools_no_methods_and_takes_the_one_with_its_control():
+    scored = [(run("wanda", 0.5, 0), 0.5), (run("wanda", 0.7, 0), 0.5), (run("wanda", 0.7, 1), 0.5)]
+    pairs = [(run("wanda-noised", 0.5, seed), 0.8) for seed in (0, 1)] + [(run("sink-wanda", 0.5, 0), 0.9)]
+    with_pairs = levels_of(Alike(0.95, 0.4, 12, "", [*scored, *pairs]))
+    assert with_pairs == Levels({0.5: pytest.approx(0.8)}, {0.5: 0.9}, "With discount", 2)
+    alone = levels_of(Alike(0.95, 0.4, 12, "", scored))
+    assert alone == Levels({0.5: 0.5, 0.7: 0.5}, {}, "Wanda as published", 2)
 
 
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():

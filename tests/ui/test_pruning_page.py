@@ -5,7 +5,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.pruned.naming import run_name
+from analysis.pruned.naming import plain_name, run_name
 from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec, StudySpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts, unfold
@@ -111,7 +111,7 @@ def test_a_calibration_that_cannot_be_is_said_outside_of_its_fold():
     test = app(PAGE, prune_step_interval="60")
     assert "must not exceed the steps" in texts(test)
     assert not any(fold.error for fold in test.expander)
-    assert "Calibration · 32 sequences, 64 tokens each, seed 0, step interval 60" in folds(test)
+    assert "Calibration text · step interval 60" in folds(test)
 
 
 def test_settings_that_do_not_go_together_cannot_be_submitted():
@@ -142,7 +142,7 @@ def test_launching_shows_every_run_and_what_it_found():
     for job in mine:
         assert any(name.startswith(run_name(job.spec)) for name in names)
         opened(test, job.id)
-        assert f"**{run_name(job.spec)}" in texts(test)
+        assert f"**{plain_name(job.spec)}**" in texts(test) and run_name(job.spec) in texts(test)
     assert any("python -m analysis prune" in block.value for block in test.code)
 
 
@@ -192,7 +192,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
     test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
     told = texts(test)
-    assert "Runs here: the discount changes " in told and "independent masks would change" in told
+    assert "The sink discount changes " in told and "independent masks would change" in told
     assert "What the sink discount does to accuracy at these settings is not measured yet." in told
     assert "With and without the discount are not scored on the same items yet." in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
@@ -205,10 +205,11 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert record.state == "done" and len(record.spec["compare"]) == 2
     del test.query_params["evaluation"]
     told = texts(test.run())
-    assert "The sink discount changes accuracy by " in told and "not measured" not in told
-    assert " at 40 % sparsity: not decided with one calibration seed (runs here)." in told
-    assert "On 12 items." in told and "The control reads the same noised text" in told
-    assert "Pruned with 1 calibration seed." in told
+    said = told.replace("\u00a0", " ")
+    assert re.search(r"Pruning to 40 % sparsity (costs|changes accuracy by) .* points .*; the sink discount", said)
+    assert "not measured" not in told and "The control reads the same noised text" in told
+    assert "On 12 items and 1 calibration seed; brackets: 95 % intervals over items alone." in told
+    assert "prune_source" not in {control.key for control in test.button_group}, "the study has no 40 %"
     assert "Right answers to 12 items, the mean over tasks." in told
 
 
@@ -260,16 +261,39 @@ def test_one_button_prunes_and_scores_with_and_without_at_as_many_seeds_as_a_stu
     assert test.button(key=f"restart_sweep_{record.id}")
 
 
-def test_what_two_seeds_cannot_tell_is_said_beside_what_the_study_found():
+def test_headline_and_figures_have_one_source_at_a_time():
     test = app(PAGE, **TINY, prune_seeds="2")
+    assert "prune_source" not in {control.key for control in test.button_group}, "there are no runs yet"
+    told = texts(test).replace("\u00a0", " ")
+    assert (
+        "Pruning to 50 % sparsity costs 1.3 points of accuracy [−0.4, 3.0]; the sink discount changes that by +0.1 "
+        "[−0.7, +0.9]." in told
+    )
+    assert "Shipped study. On 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
+    assert "±1.7 points would have been detected with 80 % power." in told
+    assert "The sink discount changes 0.2 % of the pruning mask, a seventh of what another" in told
+    assert "Right answers to 768 items" in told
     test.button(key="prune").click().run()
     record = engine().wait(engine().jobs("sweep")[0].id, 300)
     assert record.state == "done", record.reason
-    told = texts(test.run()).replace("\u00a0", " ")
-    assert (
-        "Pruning to 50 % sparsity costs 1.3 points of accuracy; the sink discount changes that by +0.1 points" in told
-    )
-    assert "(shipped study, 6 seeds)." in told and "On 768 items and 6 calibration seeds" in told
-    assert re.search("Runs here: .* points .*; 2 seeds cannot tell whether the sink discount helps", told)
-    assert "Weights changed by matrix" in told and "Runs here: the discount changes 0" in told, "of the masks"
+    test.run()
+    source = test.button_group(key="prune_source")
+    assert source.options[0].content.startswith("Shipped study (6 seeds)") and source.value == "runs", "started here"
+    told = texts(test).replace("\u00a0", " ")
+    assert "On 12 items and 2 calibration seeds" in told and "768 items" not in told and "Shipped study." not in told
+    assert re.search(r"4 of \d+ pruned models have these settings", told)
+    source.set_value("study").run()
+    told = texts(test).replace("\u00a0", " ")
+    assert "On 768 items" in told and "Right answers to 768 items" in told and "On 12 items" not in told
     assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"
+
+
+def test_one_choice_stands_for_a_method_with_its_discount_and_its_control():
+    test = app(PAGE)
+    assert test.selectbox(key="prune_base").value == "wanda"
+    test.selectbox(key="prune_base").set_value("sparsegpt").run()
+    assert set(test.multiselect(key="prune_methods").value) == {"sink-sparsegpt", "sparsegpt"}
+    assert test.button(key="prune").label == "Prune with and without the discount"
+    test.multiselect(key="prune_methods").set_value(["wanda", "sparsegpt"]).run()
+    assert test.selectbox(key="prune_base").value == "As chosen under Advanced"
+    assert test.button(key="prune").label == "Prune with 2 methods"

@@ -107,9 +107,9 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and "of the difference also over 2 calibration seeds; small dots" in told
+        and "of the differences and the cost also over 2 calibration seeds, so wider; small dots" in told
     )
-    assert "8 points took " in told
+    assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")
     assert len(pair.options) == 2, "one per range of noise steps"
@@ -149,11 +149,14 @@ def test_an_address_with_a_control_of_a_view_opens_it(swept):
     assert "Accuracy against " not in texts(app(PAGE, sweep=swept.id))
 
 
-def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept):
+def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept, monkeypatch):
     test = app(PAGE, sweep=swept.id)
     told = texts(test)
     assert "2 seeds cannot tell" in told or "not above chance" in told
-    assert "more models to prune and score: " in told
+    assert "more models to prune and score: " in told and "run again" not in told
+    monkeypatch.setattr(engine()._sweeps, "unanswered", lambda spec: list(grid(spec).prunings))  # as after an update
+    assert "8 of the 8 finished ones run again: other code made them" in texts(test.run())
+    monkeypatch.undo()
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
     wider = engine().jobs("sweep")[0]
     assert wider.parameters(SweepSpec).seeds == (0, 1, 2, 3, 4, 5)

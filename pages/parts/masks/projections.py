@@ -1,6 +1,7 @@
 """Where two masks differ by layer and projection, and the masks themselves of one matrix or of a head's part of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.exhibits.mask_grids import grid_of
+from analysis.exhibits.with_discount import weights_changed
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
@@ -185,32 +187,18 @@ def _picture(
     )
 
 
-def changed_weights(comparison: Comparison, floor: Comparison | None) -> None:
-    """Draw what share of the weights of each projection two masks decide differently, beside two calibration seeds; and
-    the same layer by layer in a fold."""
-    measure = next(iter(MEASURES.values()))
-    shown = [_changed("with the discount", comparison, is_floor=False)]
-    shown += [] if floor is None else [_changed("another calibration seed", floor, is_floor=True)]
-    total, whole = comparison.total(), None if floor is None else float(measure.compute(floor.total()))
-    value, chance = float(measure.compute(total)), float(measure.independent(total))
-    table = table_of(comparison.projections, None if floor is None else floor.projections, "layer", "projection")
-    table["projection"] = [comparison.names[index] for index in table["projection"]]
-    chart(
-        Exhibit(
-            "Weights changed by matrix",
-            "The share of weights that are kept without the discount and pruned with it, or the reverse, over "
-            f"all layers and calibration seeds. {figures.MATRICES}",
-            figures.changed_by_projection(shown, comparison.names),
-            table,
-            formula=formula(measure),
-            finding=finding_of("discounted mask", value, whole, chance, "Runs here"),
-        ),
-        "prune_changed",
-    )
+def changed_weights(comparisons: Sequence[Comparison], floor: Comparison | None) -> None:
+    """Draw what share of the weights the discount changes, seed by seed, beside two calibration seeds; and the same
+    layer by layer in a fold. comparisons: of masks with and without the discount, one per calibration seed."""
+    measure, whole = next(iter(MEASURES.values())), compare.pooled(comparisons)
+    changed = [float(measure.compute(one.total())) for one in comparisons]
+    seeds = [] if floor is None else [float(measure.compute(floor.total()))]
+    draw_changed(changed, seeds, float(measure.independent(whole.total())))
     with st.expander("Layer by layer", key="fold_prune_map"):
-        projections_map(comparison, floor)
+        projections_map(whole, floor)
 
 
-def _changed(name: str, comparison: Comparison, is_floor: bool) -> figures.Changed:
-    measure, counts = next(iter(MEASURES.values())), comparison.projections
-    return figures.Changed(name, measure.compute(counts.sum(axis=0)), measure.compute(counts), is_floor)
+def draw_changed(changed: Sequence[float], floor: Sequence[float], chance: float) -> None:
+    """Draw `weights_changed` with its formula."""
+    exhibit = weights_changed(changed, floor, chance)
+    chart(replace(exhibit, formula=formula(next(iter(MEASURES.values())))), "prune_changed")

@@ -5,15 +5,17 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of, title_of
+from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of
 from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.evaluation.tables import ROLES
+from analysis.exhibits.with_discount import accuracies_of_study, compared_in, cost_of
+from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
-from analysis.pruned.compare import Comparison, pooled
+from analysis.pruned.compare import Comparison
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
-from analysis.statistics.differences import Difference
+from analysis.statistics.decisions import percent
 from analysis.words import counted
 from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
@@ -23,21 +25,22 @@ from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel
 from pages.parts.accuracy.results import in_brief
 from pages.parts.acting import acting_button, may_act
+from pages.parts.charts import chart
 from pages.parts.masks import measures
 from pages.parts.masks.choice import seeds_at_hand
-from pages.parts.masks.pruned_models import Pruned, known_pruned, open_pruned
-from pages.parts.plain import plain
+from pages.parts.masks.pruned_models import known_pruned, open_pruned
+from pages.parts.plain import plain, unbroken
 from pages.parts.progress import cut_short
 from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import matched_pairs
-from pages.parts.pruning.settings import Asked, with_and_without
+from pages.parts.pruning.settings import Asked
+from pages.parts.pruning.source import note_start
 from pages.parts.session import engine, submit
-from pages.parts.study.choice import say_discount
+from pages.parts.study.choice import OfStudy, link_study
 from pages.parts.sweeping import SEEDS, cost_in_words, launch, say_refused, sweeps_at_work
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _SCORE, _SEEDS = "prune", "prune_then_score", "prune_seeds"
-_HERE = "Accuracy in the runs here"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
 _MOST_SEEDS = 64
 ALL_SEEDS = "all calibration seeds, with against without the discount"
@@ -55,7 +58,7 @@ class Wanted(NamedTuple):
     def label(self) -> str:
         """The words on the button."""
         methods = list(dict.fromkeys(spec.method for spec in self.prunings))
-        if set(methods) == set(with_and_without()):
+        if any(set(methods) == {name, METHODS[name].control} for name in methods):
             return "Prune with and without the discount"
         if len(methods) > 1:
             return f"Prune with {len(methods)} methods"
@@ -147,6 +150,7 @@ def _cost(sweep: SweepSpec) -> str:
 
 def _launch(wants: Wanted) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    note_start(wants.prunings)
     if wants.sweep is not None:
         launch(wants.sweep)
         return
@@ -175,20 +179,25 @@ def accuracies_in_brief(
     settings: Mapping[str, object] | None,
     pairs: list[RunPair],
     results: Results | None,
-    said: str,
+    study: OfStudy | None,
     drawn: bool,
 ) -> None:
     """Draw the accuracy with and without the discount, or how it comes in.
 
     The evaluation is the one in the address or at work; else those of runs and their controls; else the newest.
-    settings: of `choose_scores`. pairs: of `matched_pairs`. results: of `pair_results`. said: what is left
-    of `answer`. drawn: whether an evaluation is to be drawn here, and not in full.
+    settings: of `choose_scores`. pairs: of `matched_pairs`. results: of `pair_results`. study: what is shown instead
+    of runs. drawn: whether an evaluation is to be drawn here, and not in full.
     """
     runs = _copies(model)
-    if sweeps_at_work():
+    if study is None and sweeps_at_work():
         st.fragment(_scores_so_far, run_every=_REDRAW)(asked.specs)
         return
     _say_cut_short(asked)
+    if study is not None:
+        exhibit = accuracies_of_study(study.findings, study.contrast)
+        if exhibit is not None:
+            chart(exhibit, "prune_accuracy")
+        return
     if not runs and not pairs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
         say_scores(model)
@@ -197,7 +206,7 @@ def accuracies_in_brief(
     named = address.named("evaluation")
     if not named and (newest is None or newest.ended) and pairs:
         if results is not None:
-            in_brief(results, "Accuracy" if said else _HERE, said)
+            in_brief(results, "Accuracy", "")
         else:
             _offer_scores(settings, runs, pairs)
         return
@@ -217,7 +226,7 @@ def _scores_so_far(specs: list[PruneSpec]) -> None:
     if results is None:
         st.caption("Accuracies come in as soon as one seed is pruned and scored with and without the discount.")
         return
-    in_brief(results, f"{_HERE}, so far", "")
+    in_brief(results, "Accuracy so far", "")
 
 
 def _say_cut_short(asked: Asked) -> None:
@@ -278,12 +287,10 @@ def _copies(model: ModelSpec) -> dict[str, Run]:
 
 
 class PairMasks(NamedTuple):
-    """The masks of controls and of runs with a discount, over calibration seeds; those of two calibration seeds, where
-    the store has them. first, second: of the first pair."""
+    """The masks of controls beside those of runs with a discount, one comparison per calibration seed; those of two
+    calibration seeds, where the store has them."""
 
-    first: Pruned
-    second: Pruned
-    comparison: Comparison
+    comparisons: list[Comparison]
     floor: Comparison | None
 
 
@@ -298,8 +305,8 @@ def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
     if not opened:
         return None
     try:
-        comparison = pooled([measures.compared(first, second) for first, second in opened])
-        return PairMasks(*opened[0], comparison, seeds_at_hand(*opened[0], known))
+        compared = [measures.compared(first, second) for first, second in opened]
+        return PairMasks(compared, seeds_at_hand(*opened[0], known))
     except EXPECTED:
         return None  # said under Masks
 
@@ -323,37 +330,43 @@ def pair_results(pairs: list[RunPair]) -> Results | None:
     return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
 
 
-def answer(asked: Asked, pairs: list[RunPair], results: Results | None) -> str:
-    """Say what the discount does to accuracy; return what is left to say of the runs here. pairs: of `matched_pairs`.
-    results: of `pair_results`.
+def answer(study: OfStudy | None, pairs: list[RunPair], results: Results | None) -> None:
+    """Say in the first line what pruning costs and what the discount changes of it: in the study, else in the runs
+    here. pairs: of `matched_pairs`. results: of `pair_results`.
     """
-    discounted = [spec for spec in asked.specs if METHODS[spec.method].discounted]
-    if not pairs:
-        settings = {title_of(spec, method=False): spec for spec in discounted[:1]}
-        return say_discount({}, settings)
-    name = setting_title(pairs[0], method=False)
-    found = {} if results is None or not results.accuracies else _found(results, name)
-    explained = ""
-    if found and results is not None:
-        explained = " ".join(
-            [
-                "The control reads the same noised text without the discount.",
-                tested(together(results, comparing.related_pairs(results)["control"])),
-                _seeds_in_words(pairs, results),
-                " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",
-            ]
-        )
-    return say_discount(found, {name: pairs[0].spec}, " ".join(explained.split()))
+    if study is not None:
+        cost, contrast = cost_of(study.findings, study.contrast), study.contrast
+        name = f"{percent(contrast.sparsity)} sparsity"
+        told = None if cost is None else finding_of("cost and discount", name, cost, contrast.effect)
+        _say(told, f"{study.title}.", compared_in(study.findings, contrast), study)
+        return
+    if results is None or not results.accuracies or not pairs:
+        st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
+        return
+    related, name = comparing.related_pairs(results)["control"], setting_title(pairs[0], method=False)
+    (discount,) = comparing.at_settings(results, dict.fromkeys(related, name)).values()
+    (cost,) = comparing.at_settings(results, {(control, 0): name for _, control in related}).values()
+    explained = [
+        "The control reads the same noised text without the discount.",
+        tested(together(results, related)),
+        " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",
+    ]
+    _say(finding_of("cost and discount", name, cost, discount), _seeds_in_words(pairs, results), " ".join(explained))
 
 
-def _found(results: Results, name: str) -> dict[str, Difference]:
-    """Return the difference that the discount makes, by the setting's name."""
-    return comparing.at_settings(results, dict.fromkeys(comparing.related_pairs(results)["control"], name))
+def _say(told: tuple[str, str, str] | None, before: str, explained: str, study: OfStudy | None = None) -> None:
+    """Draw a first line and on what it stands. told: of `FINDINGS`. before: what goes before that."""
+    said, stands, detected = told or ("This study does not hold what pruning costs.", "", "")
+    st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(f"{detected} {explained}".split())))
+    beneath = " ".join(filter(None, (before, stands)))
+    if study is not None:
+        link_study(beneath, study.name, f"{study.title[0].lower()}{study.title[1:]}")
+    else:
+        st.caption(plain(beneath))
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:
-    """Return the calibration seeds of pairs, and how many of them are scored; '' where all are, which is told with the
-    accuracy."""
+    """Return the calibration seeds of pairs, and how many of them are scored; '' where all are, which is told."""
     scored = 0 if results is None else len(comparing.related_pairs(results)["control"])
     if not METHODS[pairs[0].spec.method].calibrated or 1 < scored == len(pairs):
         return ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -11,7 +12,7 @@ from analysis.engine.run_pairs import RunPair, as_asked, pairs_by_setting
 from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
 from analysis.jobs.summaries import PrunePartial
-from analysis.pruned.naming import run_name
+from analysis.pruned.naming import plain_name, seed_of
 from analysis.specs import PruneSpec
 from analysis.words import counted
 from cache.keys import content_key
@@ -20,12 +21,13 @@ from pages.parts.plain import plain
 from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.report import pruned_numbers, pruned_report
-from pages.parts.run_rows import in_pairs, table_of_runs
+from pages.parts.run_rows import by_sparsity, in_pairs, table_of_runs
 from pages.parts.session import engine, model_in_use
 from pages.parts.sweeping import asked_by, follow, sweeps_at_work
 
 SHOWN = 6  # that were cut off
-_LATEST = 4  # pruned models that are listed: of two settings the control and the discount
+_LATEST = 4  # pruned models that are listed where none has the settings
+_MOST = 12  # that are seen at once, of the settings
 _OPENED, _MATCHING = "prune_opened", "prune_matching"
 _REFRESH = 0.7  # seconds
 
@@ -56,16 +58,15 @@ def finished_runs(asked: Sequence[PruneSpec]) -> None:
             "go, so compare methods only where both are the same."
         )
     known = known_runs(engine())
-    titles = _titles(runs, known)
     opened = _table_of_done(known, asked)
     if opened is not None:
         with st.container(border=True):
-            _done(opened, titles[opened.id])
+            _done(opened)
     cut_off = [record for record in ended if record.state != "done"]
     many = len(cut_off) > SHOWN and st.toggle(f"Show all {len(cut_off)} cut off", key="prune_all")
     for record in cut_off if many else cut_off[:SHOWN]:
         with st.container(border=True):
-            _cut_off(record, titles[record.id])
+            _cut_off(record)
 
 
 def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
@@ -88,11 +89,12 @@ def _with_masks() -> list[Run]:
 
 
 def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
-    """Draw the table of pruned models; return the open one: the newest that matches the settings until a row is
-    clicked, and again once the settings or that run change. None where none matches."""
+    """Draw the table of the pruned models of these settings, of the latest where there are none; return the open one:
+    the newest that matches the settings until a row is clicked, and again once the settings or that run change. None
+    where none matches."""
     by_age = [run for run in known if run.record is not None and run.record.kind == "prune"]
-    wanted = as_asked(by_age, asked)
-    done = in_pairs([*wanted, *(run for run in by_age if run not in wanted)])
+    wanted = _newest_of_each(as_asked(by_age, asked))
+    done = [*by_sparsity(wanted), *in_pairs([run for run in by_age if run not in wanted])]
     if not done:
         st.caption("No pruned model is left in its folder.")
         return None
@@ -100,7 +102,7 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
     matching = wanted[0].id if wanted else None
     if _MATCHING not in st.session_state or st.session_state[_MATCHING] != matching:
         st.session_state[_MATCHING] = st.session_state[_OPENED] = matching
-    shown = done[:_LATEST]
+    shown = done[: len(wanted) or _LATEST]
     key = f"prune_table_{content_key(runs=list(by_id), open=matching)[:8]}"  # a click is of a place in the table
 
     def clicked() -> None:
@@ -108,12 +110,16 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
         st.session_state[_OPENED] = shown[rows[0]].id if rows and rows[0] < len(shown) else None
 
     opened = by_id.get(st.session_state[_OPENED])
+    title = counted(len(done), "pruned model")
+    if len(done) > len(shown):
+        title = f"{len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
     table_of_runs(
-        (f"{len(shown)} of " if len(done) > len(shown) else "") + counted(len(done), "pruned model"),
+        title,
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
         shown,
         key,
         selected=[] if matching is None else [list(by_id).index(matching)],
+        rows=_MOST,
         hint="Click a row to open it." if opened is not None else "None has these settings. Click a row to open it.",
         on_select=clicked,
         selection_mode="single-row",
@@ -123,6 +129,14 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
     return opened
 
 
+def _newest_of_each(runs: list[Run]) -> list[Run]:
+    """Return the newest run of each method and calibration seed. runs: of `as_asked`."""
+    newest: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        newest.setdefault((run.parameters.get("method"), seed_of(run.parameters)), run)
+    return list(newest.values())
+
+
 def _precisions_differ(ended: list[JobRecord]) -> bool:
     """Whether finished runs of one model ran in different precisions or on different kinds of device."""
     models = [record.summary["report"]["model"] for record in ended if record.state == "done"]
@@ -130,25 +144,20 @@ def _precisions_differ(ended: list[JobRecord]) -> bool:
     return len(kinds) > len({fingerprint for fingerprint, _, _ in kinds})
 
 
-def _titles(runs: list[JobRecord], known: list[Run]) -> dict[str, str]:
-    """Each run in one line of Markdown by its id: the name it has on every page, and its model unless it is in use."""
-    names, in_use = {run.id: run.name for run in known}, model_in_use().source
-    return {
-        record.id: f"**{plain(names.get(record.id) or run_name(record.spec))}**"
-        + ("" if (source := record.spec["model"]["source"]) == in_use else f" · {plain(source)}")
-        for record in runs
-    }
+def _title(record: JobRecord) -> str:
+    """Return a pruning in one line of Markdown, with its model unless that is in use."""
+    source = record.spec["model"]["source"]
+    return f"**{plain(plain_name(record.spec))}**" + ("" if source == model_in_use().source else f" · {plain(source)}")
 
 
 def _active(ids: list[str]) -> None:
     records = [record for record in map(engine().job, ids) if record is not None]
     if any(record.ended for record in records):
         st.rerun()
-    titles = _titles(engine().jobs("prune"), known_runs(engine()))
     for record in records:
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
-            left.markdown(titles[record.id])
+            left.markdown(_title(record))
             with right:
                 cancel_button(record, f"cancel_{record.id}")
             progress_bar(record)
@@ -171,9 +180,9 @@ def _when(record: JobRecord) -> str:
     return plain(datetime.fromtimestamp(record.created).strftime("%d %b %H:%M"))
 
 
-def _cut_off(record: JobRecord, title: str) -> None:
+def _cut_off(record: JobRecord) -> None:
     left, right = st.columns([5, 1], vertical_alignment="center")
-    left.markdown(f"{title} · :gray[{plain(record.state)}, {_when(record)}]")
+    left.markdown(f"{_title(record)} · :gray[{plain(record.state)}, {_when(record)}]")
     if record.reason:
         left.error(plain(record.reason))
     with right:
@@ -181,11 +190,11 @@ def _cut_off(record: JobRecord, title: str) -> None:
     log_drawer(record)
 
 
-def _done(run: Run, title: str) -> None:
+def _done(run: Run) -> None:
     record = run.record
     assert record is not None
     result = engine().result(record)
-    st.markdown(f"{title} · :gray[{_when(record)}]")
+    st.markdown(f"{_title(record)} · :gray[{_when(record)}]", help=plain(run.name))
     if result is None or result.folder is None:
         st.caption("Its folder was removed.")
         return

@@ -46,7 +46,7 @@ from pages.parts.user_errors import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _STRENGTH = "discount_strength"
-_CALIBRATION_TOLD = ("samples", "seq_len", "seed")  # always; the rest where it was changed
+_BASE, _OWN = "prune_base", "As chosen under Advanced"
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 
 
@@ -70,10 +70,11 @@ def prune_settings(model: ModelSpec) -> Asked:
     if isinstance(checkpoint, str):
         return Asked([], checkpoint, DEFAULT_CALIBRATION, TuneParams(), {}, discounts=False)
     _take_old_steps()
-    methods = _methods(checkpoint)
+    method = st.container(key="prune_method_place")
     place, first = st.container(key="prune_sparsity_place"), st.container(key="prune_first_place", gap="small")
     advanced = st.expander("Advanced", icon=":material/tune:", key="fold_prune_advanced")
     with advanced:
+        methods = _methods(checkpoint, method)
         quantization = _quantization(checkpoint)
     rows: list[Reader] = [METHODS[method] for method in methods]
     rows += [QUANTIZERS[quantization.quantizer]] if quantization.active else []
@@ -150,28 +151,57 @@ def found(model: ModelSpec) -> Checkpoint | str | None:
         return why(error)
 
 
-def _methods(checkpoint: Checkpoint | None) -> list[str]:
+def _methods(checkpoint: Checkpoint | None, above: DeltaGenerator) -> list[str]:
+    """Draw the methods one by one, and above them the one that is pruned with and without the discount; return them."""
     causal = checkpoint is not None and checkpoint.architecture.noise is None
     names = [name for name, method in METHODS.items() if not (causal and method.noised)]
+    key = "prune_methods_causal" if causal else "prune_methods"
     methods = st.multiselect(
-        "Methods",
+        "Every method",
         names,
         default=[name for name in with_and_without() if name in names] or [_published()],
-        key="prune_methods_causal" if causal else "prune_methods",
+        key=key,
         bind="query-params",
         format_func=lambda name: METHODS[name].title,
         help="\n\n".join(f"**{METHODS[name].title}** {METHODS[name].help}" for name in names),
     )
+    _base(names, methods, key, above)
     if causal:
-        st.caption("This model has no mask token, so methods that read noised text are left out.")
+        above.caption("This model has no mask token, so methods that read noised text are left out.")
     for method in methods:
         row = METHODS[method]
         if row.control is not None and row.control != row.published and row.control not in methods:
-            st.caption(
+            above.caption(
                 f":material/info: Without *{plain(METHODS[row.control].title)}* a gain of {plain(row.title)} cannot be "
                 "attributed to the sinks."
             )
     return methods
+
+
+def _base(names: list[str], methods: list[str], key: str, place: DeltaGenerator) -> None:
+    """Draw the choice of a method by its published name, which stands for itself with the discount and its control.
+    names: that the model takes. methods: that are chosen, in the widget of that key."""
+    bases = {
+        str(row.published): [name for name in (row.name, row.control) if name in names] or [str(row.published)]
+        for row in METHODS.values()
+        if row.discounted and row.tokens == "sinks" and row.published in names
+    }
+    chosen = next((name for name, group in bases.items() if set(group) == set(methods)), None)
+    if chosen is None and len(methods) == 1 and not METHODS[methods[0]].discounted:
+        bases, chosen = bases | {methods[0]: methods}, methods[0]
+    st.session_state[_BASE] = chosen or _OWN
+
+    def choose() -> None:
+        st.session_state[key] = bases.get(st.session_state[_BASE], methods)
+
+    place.selectbox(
+        "Method",
+        [*bases, *([] if chosen else [_OWN])],
+        key=_BASE,
+        format_func=lambda name: _OWN if name == _OWN else METHODS[name].title,
+        on_change=choose,
+        help="Pruned with the sink discount and without it, all else equal. Advanced has every method.",
+    )
 
 
 def _published() -> str:
@@ -298,8 +328,8 @@ def _calibration(rows: list[Reader], checkpoint: Checkpoint | None) -> Calibrati
     noise_key, noise = noise_of("prune", checkpoint)
     preset = preset.model_copy(update={"noise": noise})
     keys = {name: f"prune_{name}" for name in _CALIBRATION} | {"noise": noise_key}
-    settings = settings_of(CalibrationParams, keys, _CALIBRATION_TOLD, CALIBRATION_IN_WORDS, **preset.model_dump())
-    place, drawn = fold("Calibration", "fold_prune_calibration", settings)
+    settings = settings_of(CalibrationParams, keys, words=CALIBRATION_IN_WORDS, **preset.model_dump())
+    place, drawn = fold("Calibration text", "fold_prune_calibration", settings)
     if not drawn:
         noise_note(preset, checkpoint)
         return preset
@@ -345,13 +375,15 @@ def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGen
 
 
 def _discount(rows: list[Reader]) -> DiscountParams:
-    """Draw how strongly sinks are discounted; which tokens are sinks is in a fold, whose title tells k and α."""
+    """Draw how strongly sinks are discounted; which tokens are sinks is in a fold."""
     if not any(row.discounted for row in rows):
         return DiscountParams()
-    values = {_STRENGTH: controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), bind="query-params")}
+    label = "Discount strength λ"
+    strength = controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), label, bind="query-params")
+    values = {_STRENGTH: strength}
     keys = {name: key_of(name) for name in DiscountParams.model_fields if name != _STRENGTH}
     numbers = [name for name in sliders() if name != _STRENGTH]
-    place, drawn = fold("Which tokens are sinks", "fold_prune_discount", settings_of(DiscountParams, keys, numbers))
+    place, drawn = fold("Which tokens are sinks", "fold_prune_discount", settings_of(DiscountParams, keys))
     if drawn:
         with place:
             for name, key in keys.items():

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from analysis.engine.runs import Run
 from analysis.evaluation.results import Results
-from analysis.exhibits.scored_runs import Alike, accuracy_of_runs, runs_by_setting
+from analysis.exhibits.scored_runs import Alike, Levels, accuracy_of_runs, levels_of, runs_by_setting
 from analysis.findings import finding_of
+from analysis.words import counted
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart
 from pages.parts.plain import plain, unbroken
@@ -13,15 +13,16 @@ from pages.parts.plain import plain, unbroken
 _MOST = 48  # runs whose answers are read for intervals, as reading those of many takes long
 
 
-def say_scores(runs: list[Run], alike: Alike | None) -> None:
-    """Say in the first line of the page how many runs there are and what they score."""
-    if alike is None:
-        st.markdown(f"##### {unbroken(finding_of('scored alike', len(runs), 0, {}, None, None))}")
-        return
-    dense = any(run.kind == "dense" for run in runs)
-    told = finding_of("scored alike", len(runs), len(alike.runs) + dense, alike.by_sparsity, alike.dense, alike.chance)
-    stands = f"Newest evaluation of each run, {alike.items:,} items; means over the runs of a sparsity and over tasks"
-    st.markdown(f"##### {unbroken(told)}", help=plain(f"{stands}: {alike.tasks}."))
+def say_scores(alike: Alike | None) -> None:
+    """Say in the first line of the page what the runs that were scored alike score."""
+    levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
+    told = finding_of("scored alike", None if alike is None else alike.dense, *levels)
+    stands = ""
+    if alike is not None:
+        stands = (
+            f"Newest evaluation of each of {counted(len(alike.runs), 'run')}, {alike.items:,} items: {alike.tasks}."
+        )
+    st.markdown(f"##### {unbroken(told)}", help=plain(stands) or None)
 
 
 def overview(alike: Alike) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.runs import Run
+from analysis.engine.runs import Run, score
+from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.words import counted
 from cache.keys import content_key
 from pages.parts import address
@@ -14,7 +15,7 @@ from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, by_sparsity, method_titl
 from pages.parts.session import not_in_address
 
 _CHOSEN, _FIRST, _SHOWN, _AGAIN = "runs_chosen", "runs_chosen_by_address", "runs_shown", "runs_cleared"
-_ROWS = 10  # of the table
+_ROWS = 32  # of the table, beyond which it scrolls
 _TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
 
@@ -61,20 +62,21 @@ def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
 
 
 def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) -> None:
+    counts = {found.items for run in shown if (found := score(run)) is not None}
     # Ticks are of places in the table, so another choice of rows is another table.
     key = f"runs_table_{content_key(runs=[run.id for run in shown], again=st.session_state.get(_AGAIN, 0))[:8]}"
     chosen = st.session_state[_CHOSEN]
     ticked = st.session_state.setdefault(_TICKED + key, [place for place, run in enumerate(shown) if run.id in chosen])
     table_of_runs(
         _counted(shown, list(by_id.values())),
-        "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items; calibration seeds add noise that "
-        "it leaves out. The tool bar of the table has more columns.",
+        f"{EXPLAINED} Accuracy: newest evaluation, mean over its tasks, 95 % interval over clusters of items; "
+        "calibration seeds add noise that it leaves out. The tool bar of the table has more columns.",
         shown,
         key,
         ticked,
-        hint="Intervals over items. Tick to open or compare.",
+        hint="Tick to open or compare.",
         rows=_ROWS,
-        left_out=("made", "dense, %", "chance, %", "items"),
+        left_out=("made", "dense, %", "chance, %", *(() if len(counts) > 1 else ("items",))),
         above=heading,
         on_select=lambda: _follow_ticks(key, by_id),
         selection_mode="multi-row",
@@ -83,7 +85,10 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
 
 def _counted(shown: list[Run], runs: list[Run]) -> str:
     """Return how many runs are shown."""
-    return "All runs" if len(shown) == len(runs) else f"{len(shown):,} of {counted(len(runs), 'run')}"
+    every = counted(len(runs), "run")
+    if len(shown) < len(runs):
+        return f"{len(shown):,} of {every}"
+    return f"All {every}" if len(runs) > 1 else every
 
 
 def _from_address(by_id: dict[str, Run]) -> None:

@@ -7,14 +7,15 @@ from typing import NamedTuple
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.exhibits.story import cost_at, discount_at
+from analysis.exhibits.story import discount_at
 from analysis.exhibits.story_parts import spec_of
+from analysis.exhibits.with_discount import contrast_at
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
 from analysis.specs import PruneSpec
 from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, decide, interval_words
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Findings
+from analysis.study.findings import Contrast, Findings
 from analysis.study.rules import margin_of
 from analysis.words import listed
 from pages.parts import address
@@ -62,13 +63,21 @@ def current_study() -> tuple[str, JobRecord | None, Findings] | None:
 
 
 class _Told(NamedTuple):
-    """The answer of a study on the discount. found: by setting. cost: what pruning without it costs."""
+    """The answer of a study on the discount. found: by setting."""
 
     name: str
     found: dict[str, Difference]
     margin: float
     place: str
-    cost: float | None
+
+
+class OfStudy(NamedTuple):
+    """What a study holds of one pruning with and without the discount. name: in the address. title: of the study."""
+
+    name: str
+    title: str
+    findings: Findings
+    contrast: Contrast
 
 
 def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSpec], explained: str = "") -> str:
@@ -88,11 +97,9 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
         else:
             st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
         return ""
-    told, stands = finding_of(
-        "change of accuracy", study.found, margin=study.margin, place=study.place, cost=study.cost
-    )
+    told, stands = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    _link_study(stands, study)
+    link_study(stands, study.name, study.place.partition(",")[0])
     brief = finding_of("discount in brief", list(found.values()), study.margin) if found else ""
     return f"Runs here: {listed([interval_words(one) for one in found.values()])}; {brief}." if brief else ""
 
@@ -106,18 +113,19 @@ def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str) -> Non
         st.caption(plain(before))
         return
     told = finding_of("discount in brief", list(study.found.values()), study.margin, "it")
-    _link_study(f"{before} {study.place[0].upper()}{study.place[1:]}: {told}.", study)
+    said = f"{before} {study.place[0].upper()}{study.place[1:]}: {told}."
+    link_study(said, study.name, study.place.partition(",")[0])
 
 
-def _link_study(told: str, study: _Told) -> None:
-    """Draw a line with a link to the study."""
+def link_study(told: str, name: str, title: str) -> None:
+    """Draw a line with a link to a study. name: in the address. title: within a sentence."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="said_by_study"):
         st.caption(plain(told), width="content")
         st.page_link(
             "pages/start.py",
-            label=f"Open the {plain(study.place.partition(',')[0])}",
+            label=f"Open the {plain(title)}",
             icon=":material/auto_stories:",
-            query_params={ADDRESS: study.name},
+            query_params={ADDRESS: name},
         )
 
 
@@ -136,21 +144,36 @@ _OPEN = {CANNOT_TELL, ONE_SEED}
 
 def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
     """Return what the current study says at these settings, where it has their model and more seeds, and can tell."""
-    current = current_study()
     models = {one.model.source for one in settings.values()}
-    if current is None or len(models) != 1:
+    current = _finished_study(models.pop()) if len(models) == 1 else None
+    if current is None:
+        return None
+    name, title, findings = current
+    count = len(spec_of(findings).seeds)
+    found = discount_at(findings, settings) if count > seeds else {}
+    return _Told(name, found, margin_of(findings), f"{title}, {count} seeds") if found else None
+
+
+def found_by_study(spec: PruneSpec) -> OfStudy | None:
+    """Return what the current study holds of a pruning with the discount; None where it has not made that pruning."""
+    current = _finished_study(spec.model.source)
+    contrast = None if current is None else contrast_at(current[-1], spec)
+    if current is None or contrast is None:
+        return None
+    name, title, findings = current
+    return OfStudy(name, f"{title[0].upper()}{title[1:]}", findings, contrast)
+
+
+def _finished_study(source: str) -> tuple[str, str, Findings] | None:
+    """Return the current study as addresses call it, what it is called within a sentence, and what it has found; None
+    where it is of another model, or not finished."""
+    current = current_study()
+    if current is None:
         return None
     name, record, findings = current
-    spec = spec_of(findings)
-    if (record is not None and record.state != "done") or {spec.model.source} != models or len(spec.seeds) <= seeds:
+    if (record is not None and record.state != "done") or spec_of(findings).model.source != source:
         return None
-    found = discount_at(findings, settings)
-    if not found:
-        return None
-    place = f"{'shipped' if record is None else 'current'} study, {len(spec.seeds)} seeds"
-    sparsities = {one.sparsity for one in settings.values()}
-    cost = cost_at(findings, sparsities.pop()) if len(sparsities) == 1 else None
-    return _Told(name, found, margin_of(findings), place, cost)
+    return name, "shipped study" if record is None else "current study", findings
 
 
 def show(study_id: str) -> None:

@@ -15,8 +15,10 @@ from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, p
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
+from analysis.pruned.naming import plain_title
 from analysis.specs import EvictionPoint
 from analysis.statistics.decisions import TOO_COARSE, percent
+from analysis.words import listed
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain, unbroken
 from pages.parts.study.choice import can_tell, say_discount, say_study
@@ -46,7 +48,7 @@ def draw_answer(
     first = [comparison for comparison in compared if comparison.relation == sweeps.relations(compared)[0]]
     pairs = pairs_along([one for one in first if sweeps.is_discount(one)])
     if instead is None and pairs:
-        _with_and_without(pairs, place, offer)
+        _with_and_without(pairs, settings, place, offer)
         return
     with place:
         _say(first, settings)
@@ -60,9 +62,12 @@ def draw_answer(
 
 
 def _with_and_without(
-    pairs: Mapping[str, Sequence[Comparison]], place: DeltaGenerator, offer: Callable[[Sequence[Comparison]], None]
+    pairs: Mapping[str, Sequence[Comparison]],
+    settings: Sequence[Setting],
+    place: DeltaGenerator,
+    offer: Callable[[Sequence[Comparison]], None],
 ) -> None:
-    """Draw accuracies without and with the discount of one method, and say what they show."""
+    """Draw accuracies without and with the discount of one method, and say what they show. settings: of all methods."""
     names = list(pairs)
     chosen = names[0]
     if len(names) > 1:
@@ -80,7 +85,11 @@ def _with_and_without(
         else:
             say_study(prunings, max(len(one.seeds) for one in pair), DISCOUNT)
     offer(pair)
-    chart(told.shown, "sweep_levels")
+    drawn = {one.pruning.method for comparison in pair for one in (comparison.setting, comparison.other)}
+    others = dict.fromkeys(plain_title(one.pruning.method) for one in settings if one.pruning.method not in drawn)
+    chart(
+        told.shown, "sweep_levels", f"Not drawn: {listed(list(others))}, see More about this sweep." if others else ""
+    )
 
 
 def say_cost(told: DiscountLevels, explained: str = "") -> None:

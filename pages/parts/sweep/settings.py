@@ -8,6 +8,7 @@ import streamlit as st
 from analysis.evaluation.presets import PRESETS
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import MODELS
+from analysis.pruned.naming import both_titles
 from analysis.specs import (
     AS_STORED,
     METHODS,
@@ -94,7 +95,7 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         key="sweep_methods",
         bind="query-params",
         wrap=True,
-        format_func=lambda name: METHODS[name].title,
+        format_func=both_titles,
         help=help_text(field),
     )
     field = SweepSpec.model_fields["patterns"]

@@ -1,0 +1,74 @@
+"""Where the numbers on Prune come from, headline and figures alike: the current study, or the runs here."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import streamlit as st
+
+from analysis.engine.run_pairs import RunPair, has_setting
+from analysis.specs import METHODS, PruneSpec, setting_key
+from analysis.words import counted
+from pages.parts import address
+from pages.parts.accuracy.choice import evaluations
+from pages.parts.plain import plain
+from pages.parts.study.choice import OfStudy, found_by_study
+from pages.parts.sweeping import sweeps_at_work
+
+_STUDY, _RUNS = "study", "runs"
+_SOURCE, _PRESET, _STARTED = "prune_source", "prune_source_preset", "prune_started"
+
+
+class _Sources(NamedTuple):
+    """study: what the current study holds of the settings. runs: whether there are runs at them, or at work."""
+
+    study: OfStudy | None
+    runs: bool
+    preset: str
+
+
+def choose_source(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> OfStudy | None:
+    """Draw the choice between the current study and the runs here, where both have the settings; return the study where
+    it is shown, None where the runs are. Preset is the one with more calibration seeds, and the runs once they were
+    started here. pairs: of `matched_pairs`.
+    """
+    study, runs, preset = _sources(specs, pairs)
+    if study is None or not runs:
+        return study
+    unset = _SOURCE not in st.session_state and _SOURCE not in st.query_params
+    if unset or st.session_state.get(_PRESET, preset) != preset:
+        st.session_state[_SOURCE] = preset
+    st.session_state[_PRESET] = preset
+    seeds = {_STUDY: study.contrast.effect.seeds, _RUNS: _seeds(specs, pairs)}
+    titles = {_STUDY: study.title, _RUNS: "Runs here"}
+    shown = st.segmented_control(
+        "Source of the numbers",
+        [_STUDY, _RUNS],
+        required=True,
+        key=_SOURCE,
+        bind="query-params",
+        format_func=lambda name: plain(titles[name] + (f" ({counted(seeds[name], 'seed')})" if seeds[name] else "")),
+        label_visibility="collapsed",
+    )
+    return study if shown == _STUDY else None
+
+
+def note_start(specs: Sequence[PruneSpec]) -> None:
+    """Remember that these prunings were started here, so that their runs are shown."""
+    st.session_state[_STARTED] = {setting_key(spec) for spec in specs}
+    st.session_state[_SOURCE] = _RUNS
+
+
+def _sources(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> _Sources:
+    discounted = next((spec for spec in specs if METHODS[spec.method].control is not None), None)
+    study = None if discounted is None else found_by_study(discounted)
+    here = _seeds(specs, pairs)
+    started = discounted is not None and setting_key(discounted) in st.session_state.get(_STARTED, ())
+    scored = address.named("evaluation") or any(not record.ended for record in evaluations())
+    first = bool(started or scored or sweeps_at_work())
+    fewer = study is None or study.contrast.effect.seeds < here
+    return _Sources(study, bool(here) or first, _RUNS if first or fewer else _STUDY)
+
+
+def _seeds(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> int:
+    """Return how many calibration seeds were pruned here with and without the discount at these settings."""
+    return sum(has_setting(pair, specs) for pair in pairs)
