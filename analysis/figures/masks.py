@@ -22,7 +22,6 @@ from analysis.figures.style import (
     as_text,
     color_bar,
     flat_color_bar,
-    in_per_cent,
     layout,
     wrapped,
     write_cells,
@@ -103,9 +102,12 @@ def grids(
     height = max(260, min(640, 90 + (30 if layers > 16 else 33) * layers)) + FLAT_BAR * is_flat
     layout(figure, "", "", height)
     top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed or percent else 1)
-    bar = (flat_color_bar if is_flat else color_bar)(bar_title or (f"{name}, {unit}" if signed else name))
-    if percent and not signed:
-        bar = in_per_cent(bar, ".2~f" if top < 5 else ".0f")
+    in_percent = percent and not signed
+    bar = (flat_color_bar if is_flat else color_bar)(
+        bar_title or (f"{name}, {unit}" if signed else name),
+        in_percent,
+        "~g" if not in_percent else ".2~f" if top < 5 else ".0f",
+    )
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(
         coloraxis={**axis, "colorbar": bar},

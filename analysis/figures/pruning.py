@@ -15,7 +15,6 @@ from analysis.figures.style import (
     as_text,
     color_bar,
     flat_color_bar,
-    in_per_cent,
     layout,
     write_cells,
 )
@@ -35,7 +34,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
             zmin=0,
             zmax=100,
             colorscale=MASS_SCALE,
-            colorbar=in_per_cent((flat_color_bar if written else color_bar)("sparsity")),
+            colorbar=(flat_color_bar if written else color_bar)("sparsity", percent=True),
             xgap=1,
             ygap=1,
             texttemplate=f"%{{z:.0f}}{PER_CENT}" if written else None,

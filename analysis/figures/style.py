@@ -98,7 +98,7 @@ def colors_by_method(methods: Sequence[str]) -> list[str]:
     return [look.color for look in looks_by_method(methods)]
 
 
-def color_bar(title: str, percent: bool = False) -> dict:
+def color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dict:
     """A colour bar with its title along the side, so that it takes no width from the plot. percent: of values in per
     cent.
     """
@@ -106,23 +106,22 @@ def color_bar(title: str, percent: bool = False) -> dict:
         "title": {"text": title, "side": "right"},
         "thickness": 12,
         "outlinewidth": 0,
-        "tickformat": "~g",
+        "tickformat": tick_format,
         "ticksuffix": PER_CENT if percent else "",
     }
 
 
-def in_per_cent(bar: dict, tick_format: str = "~g") -> dict:
-    """Return a colour bar of values in per cent."""
-    return bar | {"tickformat": tick_format, "ticksuffix": PER_CENT}
-
-
-def flat_color_bar(title: str, percent: bool = False) -> dict:
+def flat_color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dict:
     """A colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes no width
     from them.
     """
     # Placed by the whole figure: where it pushes a margin, Plotly draws the axis title upon the ticks.
     place = {"orientation": "h", "xref": "paper", "xpad": 0, "yref": "container", "y": 1, "yanchor": "top", "ypad": 2}
-    return color_bar(title, percent) | place | {"title": {"text": title, "side": "top"}, "thickness": 8, "nticks": 5}
+    return (
+        color_bar(title, percent, tick_format)
+        | place
+        | {"title": {"text": title, "side": "top"}, "thickness": 8, "nticks": 5}
+    )
 
 
 def log_ticks(low: float, high: float) -> np.ndarray:

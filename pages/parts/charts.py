@@ -80,6 +80,8 @@ _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
 _WRITTEN_CELLS = 1_500  # of a table
+PER_CENT_CELLS = "%.1f %%"
+"""The format of a column of shares, in the configuration of columns: `as_percent` makes per cent of them."""
 _KEPT = 24  # figures of a function
 _Given = ParamSpec("_Given")
 
@@ -167,12 +169,20 @@ def table(
     with above or nullcontext():
         heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
-    shown = as_read(frame, options.get("column_config", {}), shares)
+    written = options.get("column_config", {})
+    shown = as_read(as_percent(frame, written), written, shares)
     event = st.dataframe(shown, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)
     download_buttons(frame, key, type="tertiary")
     if export:
         exhibit_table(title, told, frame, key)
     return event
+
+
+def as_percent(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table with the columns of shares in per cent whose format is `PER_CENT_CELLS`. columns: their
+    configuration."""
+    formats = {name: (column or {}).get("type_config", {}).get("format") for name, column in columns.items()}
+    return frame.assign(**{name: 100 * frame[name] for name in frame if formats.get(name) == PER_CENT_CELLS})
 
 
 def as_read(frame: pd.DataFrame, written: Collection[str] = (), shares: Collection[str] = ()) -> pd.DataFrame | Styler:

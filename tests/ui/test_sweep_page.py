@@ -6,7 +6,7 @@ import pytest
 
 from analysis.exhibits import frontier
 from analysis.exhibits.frontier import ShippedFrontier, WrittenPlane, write_planes
-from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
+from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec, grid
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts
 

@@ -14,6 +14,7 @@ from pages.parts.causes.latest import first_choice
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import ABLATION_ASKED
+from pages.parts.charts import PER_CENT_CELLS
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import Recording
@@ -96,12 +97,12 @@ ABLATION = OverPrompts(
     columns={
         NUMBERS[name]: st.column_config.NumberColumn(label, format=form)
         for name, label, form in (
-            ("share", "attention", "percent"),
+            ("share", "attention", PER_CENT_CELLS),
             ("count", "positions", "%.1f"),
             ("divergence", "change (nats)", "%.3f"),
-            ("aligned", "text kept", "percent"),
-            ("agreement", "in place", "percent"),
-            ("confidence", "confidence", "percent"),
+            ("aligned", "text kept", PER_CENT_CELLS),
+            ("agreement", "in place", PER_CENT_CELLS),
+            ("confidence", "confidence", PER_CENT_CELLS),
         )
     },
     note=lambda summary: (

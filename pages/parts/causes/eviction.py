@@ -15,6 +15,7 @@ from pages.parts.causes.latest import first_choice
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import EVICTION_ASKED
+from pages.parts.charts import PER_CENT_CELLS
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import seconds_of
@@ -75,6 +76,6 @@ EVICTION = OverPrompts(
     outcome=_outcome,
     means=means,
     single=single_prompts,
-    columns={"budget": st.column_config.NumberColumn(format="percent")},
+    columns={"budget": st.column_config.NumberColumn(format=PER_CENT_CELLS)},
     note=conditions,
 )

@@ -18,7 +18,7 @@ from analysis.specs import AlternativesSpec, Branch, SinkParams
 from analysis.words import percent
 from pages.parts import asking, permission, tokens
 from pages.parts.acting import kept_button
-from pages.parts.charts import chart, heading
+from pages.parts.charts import PER_CENT_CELLS, chart, heading
 from pages.parts.explore import token_picked
 from pages.parts.explore.token_picked import Picked
 from pages.parts.plain import as_written, plain, shortened
@@ -139,7 +139,7 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
             pd.DataFrame(
                 {
                     "token": [row["text"].replace("\n", "⏎").strip() or "␣" for row in rows],
-                    "probability": [row["probability"] for row in rows],
+                    "probability": [100 * row["probability"] for row in rows],
                     "": ["as recorded" if row["token"] == here else "" for row in rows],
                 }
             ),
@@ -150,7 +150,7 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
             selection_mode="single-cell",
             column_config={
                 "probability": st.column_config.ProgressColumn(
-                    "probability", min_value=0, max_value=1, format="percent", color="primary"
+                    "probability", min_value=0, max_value=100, format=PER_CENT_CELLS, color="primary"
                 )
             },
             alt=f"The likeliest tokens at position {position}, with their probabilities.",

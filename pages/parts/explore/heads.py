@@ -15,7 +15,7 @@ from analysis.findings import finding_of
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
 from analysis.words import counted
-from pages.parts.charts import chart, table
+from pages.parts.charts import PER_CENT_CELLS, chart, table
 from pages.parts.dynamics.curves import RANDOM
 from pages.parts.plot import Point
 from pages.parts.recordings import measures
@@ -201,7 +201,7 @@ def _ranking(
             HEAD_METRICS[name].title: _bar(HEAD_METRICS[name], frame[HEAD_METRICS[name].title])
             for name in _metrics(recording)
         }
-        | {RANDOM: st.column_config.NumberColumn(format="percent" if metric.percent else "%.3g", width=130)},
+        | {RANDOM: st.column_config.NumberColumn(format=PER_CENT_CELLS if metric.percent else "%.3g", width=130)},
     )
 
 
@@ -213,5 +213,6 @@ def _bar(metric: HeadMetric, values: pd.Series) -> Any:
     """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers."""
     if metric.centre is not None or not (values > 0).any():
         return st.column_config.NumberColumn(format="%.3g")
-    form = "percent" if metric.percent else "%.3g"
-    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()))
+    form = PER_CENT_CELLS if metric.percent else "%.3g"
+    most = float(values.max()) * (100 if metric.percent else 1)
+    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=most)

@@ -7,7 +7,7 @@ from analysis.exhibits.inside import channels_by_layer, largest_channels
 from analysis.specs import SinkParams
 from pages.parts import permission
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, table
+from pages.parts.charts import PER_CENT_CELLS, chart, table
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
@@ -35,7 +35,8 @@ def massive_activations(recording: Recording, params: SinkParams, split: SplitNa
         largest_channels(trajectory, sinks),
         "channels",
         column_config={
-            name: st.column_config.NumberColumn(format="percent") for name in ("largest in", "on a sink", "by chance")
+            name: st.column_config.NumberColumn(format=PER_CENT_CELLS)
+            for name in ("largest in", "on a sink", "by chance")
         }
         | {"times the median, at most": st.column_config.NumberColumn(format="%.1f")},
     )

@@ -15,7 +15,7 @@ from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, download_buttons, exhibit_table, heading
+from pages.parts.charts import PER_CENT_CELLS, as_percent, chart, download_buttons, exhibit_table, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
@@ -124,22 +124,18 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
         )
         at_most = f", {blocked} at most" if blocked else ""
         heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
-        st.dataframe(
-            numbers,
-            hide_index=True,
-            key="ablation_table",
-            column_config={
-                "title": st.column_config.TextColumn(_CALLED["title"]),
-                "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format="percent"),
-                "aligned": st.column_config.ProgressColumn(
-                    _CALLED["aligned"], min_value=0, max_value=1, format="percent", help=ALIGNED
-                ),
-                "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format="percent"),
-                "lost_per_tenth": st.column_config.NumberColumn(_CALLED["lost_per_tenth"], format="percent"),
-                "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
-                "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
-            },
-        )
+        columns = {
+            "title": st.column_config.TextColumn(_CALLED["title"]),
+            "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format=PER_CENT_CELLS),
+            "aligned": st.column_config.ProgressColumn(
+                _CALLED["aligned"], min_value=0, max_value=100, format=PER_CENT_CELLS, help=ALIGNED
+            ),
+            "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format=PER_CENT_CELLS),
+            "lost_per_tenth": st.column_config.NumberColumn(_CALLED["lost_per_tenth"], format=PER_CENT_CELLS),
+            "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
+            "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
+        }
+        st.dataframe(as_percent(numbers, columns), hide_index=True, key="ablation_table", column_config=columns)
         download_buttons(numbers, "ablation")
     exhibit_table(
         "Attention blocked, and what it changes", _SENTENCE, numbers.rename(columns=_CALLED), "ablation_numbers"
