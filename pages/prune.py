@@ -41,9 +41,7 @@ from pages.parts.user_errors import EXPECTED
 PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks", "Discount", "Suggest settings"
 VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)
 
-_EXPLAINED = (
-    "Pruning removes the weights that matter least. The sink discount counts sink tokens less when deciding which."
-)
+_EXPLAINED = "The discount counts attention sinks less when choosing which weights go."
 _FIRST = {
     DISCOUNT: "Once masks are previewed: the weight of each token, the text as the discount sees it, scores and output "
     "errors.",

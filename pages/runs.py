@@ -47,18 +47,20 @@ def main() -> None:
 
 
 def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, beside: DeltaGenerator) -> None:
-    """Draw the table of runs with their accuracies beside it, and what is ticked beneath."""
+    """Draw the accuracies of runs with the table of all of them beside it, and what is ticked beneath."""
     if not runs:
         _no_runs(linked=True)
         return
     with answer:  # the other views have answers of their own
         say_scores(alike)
-    left, right = figures_beside([1.5, 1] if alike is not None else [1, 0.001], "runs_all")
-    with left:
+    if alike is None:
         chosen = runs_table(runs, beside)
-    if alike is not None:
-        with right:
+    else:
+        left, right = figures_beside([1, 1.5], "runs_all")
+        with left:
             overview(alike)
+        with right:
+            chosen = runs_table(runs, beside)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:

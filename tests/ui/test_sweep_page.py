@@ -6,6 +6,7 @@ import pytest
 
 from analysis.exhibits import frontier
 from analysis.exhibits.frontier import ShippedFrontier, WrittenPlane, write_planes
+from analysis.engine.sweeps import Sweeps
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec, grid
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts
@@ -154,7 +155,7 @@ def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept, monkeyp
     told = texts(test)
     assert "2 seeds cannot tell" in told or "not above chance" in told
     assert "more models to prune and score: " in told and "run again" not in told
-    monkeypatch.setattr(engine()._sweeps, "unanswered", lambda spec: list(grid(spec).prunings))  # as after an update
+    monkeypatch.setattr(Sweeps, "unanswered", lambda self, spec: list(grid(spec).prunings))  # as after an update
     assert "8 of the 8 finished ones run again: other code made them" in texts(test.run())
     monkeypatch.undo()
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
