@@ -271,7 +271,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
     )
     assert "Shipped study. On 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
-    assert "The sink discount changes 0.2 % of the pruning mask, a seventh of what another" in told
+    assert "The sink discount changes 0.21 % of the pruning mask, a seventh of what another" in told
     assert "Right answers to 768 items" in told
     test.button(key="prune").click().run()
     record = engine().wait(engine().jobs("sweep")[0].id, 300)

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from analysis.engine.sweeps import Sweeps
 from analysis.exhibits import frontier
 from analysis.exhibits.frontier import ShippedFrontier, WrittenPlane, write_planes
-from analysis.engine.sweeps import Sweeps
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec, grid
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts
