@@ -9,7 +9,7 @@ from analysis.exhibits import frontier
 from analysis.exhibits.frontier import ShippedFrontier, WrittenPlane, write_planes
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec, grid
 from pages.parts.session import engine
-from tests.ui.helpers import app, folds, texts
+from tests.ui.helpers import app, folds, texts, unfold
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/sweep.py"
@@ -43,7 +43,7 @@ def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     assert "on the disk" in texts(test)
     test.text_input(key="sweep_seeds").set_value("0-7").run()
     assert "72 prunings" in texts(test)
-    test.multiselect(key="sweep_patterns").set_value(["2:4"]).run()
+    unfold(test, "fold_sweep_axes").multiselect(key="sweep_patterns").set_value(["2:4"]).run()
     assert "24 prunings" in texts(test)
     test.multiselect(key="sweep_methods").set_value(["sink-wanda"]).run()
     assert "cannot be attributed to the sinks" in texts(test)

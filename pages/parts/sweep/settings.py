@@ -1,6 +1,6 @@
 """The settings of a sweep, drawn from its specs: its axes, and what all its points share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -37,7 +37,8 @@ from pages.parts.pruning.settings import found, pattern_refused, patterns_not_of
 from pages.parts.sweeping import LIMIT, SEEDS
 from pages.parts.user_errors import EXPECTED, why
 
-_LISTED = ("sparsities", "seeds", "strengths", "stds", "step_ranges")
+_FIRST = ("sparsities", "seeds", "strengths")
+_CHOSEN, _WRITTEN = ("patterns", "quantizers", "bits"), ("stds", "step_ranges")  # axes that are rarely changed
 _SEEDS = f"0-{SEEDS - 1}"
 _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
@@ -86,9 +87,9 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
 
 
 def _axes(not_offered: list[str]) -> dict[str, Any]:
-    columns = keyed_columns([3, 2], "sweep_methods")
+    """Draw what differs between points; return it by the field of the spec."""
     field = SweepSpec.model_fields["methods"]
-    methods = columns[0].multiselect(
+    methods = st.multiselect(
         field.title or "",
         list(METHODS),
         default=list(field.default),
@@ -98,48 +99,15 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         format_func=both_titles,
         help=help_text(field),
     )
-    field = SweepSpec.model_fields["patterns"]
-    patterns = columns[1].multiselect(
-        field.title or "",
-        [name for name in PATTERNS if name not in not_offered],
-        default=list(field.default),
-        key="sweep_patterns",
-        bind="query-params",
-        wrap=True,
-        format_func=lambda name: PATTERNS[name].title if name in PATTERNS else name,
-        accept_new_options=True,
-        help=help_text(field),
-    )
-    axes: dict[str, Any] = {"methods": tuple(methods), "patterns": tuple(patterns)}
-    columns = keyed_columns([3, 2], "sweep_bits")
-    for column, name, titles in ((columns[0], "quantizers", QUANTIZERS), (columns[1], "bits", None)):
-        field = SweepSpec.model_fields[name]
-        axes[name] = tuple(
-            column.multiselect(
-                field.title or "",
-                list(QUANTIZERS) if titles else choices(QuantizationParams.model_fields["bits"]),
-                default=list(field.default),
-                key=f"sweep_{name}",
-                bind="query-params",
-                wrap=True,
-                format_func=lambda value, titles=titles: titles[value].title if titles else str(value),
-                help=help_text(field),
-            )
-        )
-    place, drawn = fold("Cache eviction", "fold_sweep_eviction", settings_of(SweepSpec, _EVICTION))
+    axes: dict[str, Any] = {"methods": tuple(methods)}
+    axes |= _written(_FIRST, "sweep_listed")
+    keys = {name: f"sweep_{name}" for name in (*_CHOSEN, *_WRITTEN, *_EVICTION)}
+    place, drawn = fold("More axes", "fold_sweep_axes", settings_of(SweepSpec, keys))
     if drawn:
         with place:
-            axes |= _eviction()
-    for column, name in zip(keyed_columns(len(_LISTED), "sweep_listed"), _LISTED, strict=True):
-        field = SweepSpec.model_fields[name]
-        text = column.text_input(
-            field.title or "",
-            value=_SEEDS if name == "seeds" else ", ".join(map(str, field.default)),
-            key=f"sweep_{name}",
-            bind="query-params",
-            help=f"{field.description} With commas between.",
-        )
-        axes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+            axes |= _more_axes(not_offered)
+    else:
+        axes |= {name: SweepSpec.model_fields[name].default for name in (*_CHOSEN, *_WRITTEN)}
     quantizers = axes["quantizers"] if any(bits != AS_STORED for bits in axes["bits"]) else ()
     chosen: list[tuple[Reader, Mapping[str, Reader]]] = [(METHODS[name], METHODS) for name in methods]
     chosen += [(QUANTIZERS[name], QUANTIZERS) for name in quantizers]
@@ -150,6 +118,51 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
                 "attributed to the sinks."
             )
     return axes
+
+
+def _written(names: Sequence[str], key: str) -> dict[str, Any]:
+    """Draw axes whose values are written with commas between. key: of their row."""
+    axes = {}
+    for column, name in zip(keyed_columns(len(names), key), names, strict=True):
+        field = SweepSpec.model_fields[name]
+        text = column.text_input(
+            field.title or "",
+            value=_SEEDS if name == "seeds" else ", ".join(map(str, field.default)),
+            key=f"sweep_{name}",
+            bind="query-params",
+            help=f"{field.description} With commas between.",
+        )
+        axes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+    return axes
+
+
+def _more_axes(not_offered: list[str]) -> dict[str, Any]:
+    """Draw the axes that are rarely changed. not_offered: patterns that the model cannot take."""
+    axes: dict[str, Any] = {}
+    choices_of: dict[str, tuple[list[Any], Callable[[Any], str]]] = {
+        "patterns": (
+            [name for name in PATTERNS if name not in not_offered],
+            lambda name: PATTERNS[name].title if name in PATTERNS else name,
+        ),
+        "quantizers": (list(QUANTIZERS), lambda name: QUANTIZERS[name].title),
+        "bits": (choices(QuantizationParams.model_fields["bits"]), str),
+    }
+    for column, (name, (options, title)) in zip(keyed_columns(3, "sweep_chosen"), choices_of.items(), strict=True):
+        field = SweepSpec.model_fields[name]
+        axes[name] = tuple(
+            column.multiselect(
+                field.title or "",
+                options,
+                default=list(field.default),
+                key=f"sweep_{name}",
+                bind="query-params",
+                wrap=True,
+                format_func=title,
+                accept_new_options=name == "patterns",
+                help=help_text(field),
+            )
+        )
+    return axes | _written(_WRITTEN, "sweep_written") | _eviction()
 
 
 def _eviction() -> dict[str, Any]:
