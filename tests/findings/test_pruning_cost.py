@@ -65,3 +65,25 @@ def test_a_discount_that_helps_or_hurts_is_told_with_its_interval():
         LOSSES, [shown(0.03), NONE[0]]
     )
     assert said(LOSSES, [shown(-0.03)]).endswith("the sink discount costs another up to −3.0 points [−4.0, −2.0].")
+
+
+def test_one_setting_has_its_cost_and_what_the_discount_changes_of_it_with_both_intervals():
+    cost, discount = lost(-0.013, -0.03, 0.004, 6), lost(0.001, -0.007, 0.009, 6)
+    told, stands, seen = finding_of("cost and discount", "50 % sparsity", cost, discount)
+    assert told == (
+        "Pruning to 50 % sparsity costs 1.3 points of accuracy [−0.4, 3.0]; the sink discount changes that by +0.1 "
+        "[−0.7, +0.9]."
+    )
+    assert len(told.split()) <= 30
+    assert stands == "On 360 items and 6 calibration seeds; brackets: 95 % intervals."
+    assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
+    gained = finding_of("cost and discount", "20 % sparsity", lost(0.004, -0.01, 0.018, 6), discount)[0]
+    assert gained.startswith("Pruning to 20 % sparsity changes accuracy by +0.4 points [−1.0, +1.8]; ")
+
+
+def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_no_cost():
+    alone = Difference(0.0, -0.05, 0.05, 12, 12, final=False, seeds=1)
+    _, stands, _ = finding_of("cost and discount", "50 % sparsity", LOSSES[0.7], alone)
+    assert stands == "So far on 12 items and 1 calibration seed; brackets: 95 % intervals over items alone."
+    at_chance = lost(-0.2, -0.3, -0.1, above_chance=False)
+    assert "nothing to lose" in finding_of("cost and discount", "50 % sparsity", at_chance, NONE[0])[0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.pruned.naming import run_name, run_names
+from analysis.pruned.naming import both_titles, plain_name, run_name, run_names
 from analysis.specs import PruneSpec
 
 
@@ -67,3 +67,13 @@ def test_what_a_method_does_not_read_is_in_no_name():
     ]
     assert run_names(runs, ["abcdef", "123456"]) == ["Wanda seed 0 · 50 % · abcd", "Wanda seed 0 · 50 % · 1234"]
     assert "k" in run_names([dumped(discount={"sink_std": std}) for std in (1, 3)], ["a", "b"])[0]
+
+
+def test_readers_are_told_what_a_model_is_before_how_its_method_is_called():
+    assert plain_name(dumped(method="sink-wanda", calibration={"seed": 3})) == "With discount, 50 % removed, seed 3"
+    assert plain_name(dumped(method="magnitude", sparsity=0.625)) == "Magnitude, 62.5 % removed"
+    bits = dumped(method="none", quantization={"bits": 4})
+    assert plain_name(bits).count("removed") == 0 and "4-bit" in plain_name(bits)
+    assert plain_name({"method": "of my own", "sparsity": "half"}) == "of my own"
+    assert both_titles("wanda-noised") == "Without discount (control) · Wanda, noised"
+    assert both_titles("wanda") == "Wanda as published"
