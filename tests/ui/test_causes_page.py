@@ -127,7 +127,7 @@ def test_the_largest_channels_are_recorded_by_hand_and_shown(recording):
     test.run()
     assert not test.exception
     assert "The largest residual channel of each layer and step" in texts(test)
-    assert test.dataframe[-1].value["largest in"].sum() == pytest.approx(1)
+    assert test.dataframe[-1].value["largest in"].sum() == pytest.approx(100)
 
 
 @pytest.mark.parametrize(("view", "kind", "says"), [("Logit lens", "lens", "become"), ("Geometry", "geometry", "rank")])

@@ -387,7 +387,7 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     blocked += ["heaviest non-sinks", "first token alone"]
     assert table["title"].tolist() == blocked * 2
     assert table["model"].tolist() == ["bundled"] * 6 + ["bundled-ar"] * 6
-    assert table["aligned"].tolist()[::6] == table["agreement"].tolist()[::6] == [1, 1]
+    assert table["aligned"].tolist()[::6] == table["agreement"].tolist()[::6] == [100, 100]
     assert (table["aligned"] >= table["agreement"]).all()
     assert "What bundled-ar wrote" in folds(test)
 
