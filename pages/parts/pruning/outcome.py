@@ -340,10 +340,12 @@ def answer(study: OfStudy | None, pairs: list[RunPair], results: Results | None)
         told = None if cost is None else finding_of("cost and discount", name, cost, contrast.effect)
         _say(told, f"{study.title}.", compared_in(study.findings, contrast), study)
         return
-    if results is None or not results.accuracies or not pairs:
+    known = pairs and results is not None and results.accuracies
+    related = comparing.related_pairs(results)["control"] if known and results is not None else []
+    if results is None or not related:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
         return
-    related, name = comparing.related_pairs(results)["control"], setting_title(pairs[0], method=False)
+    name = setting_title(pairs[0], method=False)
     (discount,) = comparing.at_settings(results, dict.fromkeys(related, name)).values()
     (cost,) = comparing.at_settings(results, {(control, 0): name for _, control in related}).values()
     explained = [
