@@ -29,7 +29,7 @@ class _Sources(NamedTuple):
 def choose_source(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> OfStudy | None:
     """Draw the choice between the current study and the runs here, where both have the settings; return the study where
     it is shown, None where the runs are. Preset is the one with more calibration seeds, and the runs once they were
-    started here. pairs: of `matched_pairs`.
+    started here or the address says so. pairs: of `matched_pairs`.
     """
     study, runs, preset = _sources(specs, pairs)
     if study is None or not runs:
@@ -64,7 +64,7 @@ def _sources(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> _Sources:
     here = _seeds(specs, pairs)
     started = discounted is not None and setting_key(discounted) in st.session_state.get(_STARTED, ())
     scored = address.named("evaluation") or any(not record.ended for record in evaluations())
-    first = bool(started or scored or sweeps_at_work())
+    first = bool(started or scored or sweeps_at_work() or st.query_params.get(_SOURCE) == _RUNS)
     fewer = study is None or study.contrast.effect.seeds < here
     return _Sources(study, bool(here) or first, _RUNS if first or fewer else _STUDY)
 
