@@ -94,7 +94,8 @@ def levels_of(alike: Alike) -> Levels:
         key=lambda one: (any(pair.discounted for pair in one[1]), sum(len(pair.without) for pair in one[1])),
     )
     chosen = [pair for pair in chosen if pair.discounted] or chosen
-    without, discounted = ({pair.sparsity: _mean(pair[side]) for pair in chosen if pair[side]} for side in (1, 2))
+    without = {pair.sparsity: _mean(pair.without) for pair in chosen}
+    discounted = {pair.sparsity: _mean(pair.discounted) for pair in chosen if pair.discounted}
     every = [{seed_of(run.parameters) for run, _ in pair.without} - {None} for pair in chosen]
     seeds = max(map(len, every))
     return Levels(without, discounted, " · ".join(filter(None, (plain_title(method), more))), seeds)

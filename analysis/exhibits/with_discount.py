@@ -66,8 +66,8 @@ def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: fl
     """Return what share of the weights the discount changes, one per calibration seed, beside what another calibration
     seed changes, one per pair of seeds; none where that is not known. chance: of independent masks.
     """
-    kinds = (("Sink discount", changed, colors_by_method([PruneSpec().method])[0]),)
-    kinds += (("Another calibration seed", floor, REFERENCE),) if floor else ()
+    kinds = [("Sink discount", changed, colors_by_method([PruneSpec().method])[0])]
+    kinds += [("Another calibration seed", floor, REFERENCE)] if floor else []
     rows = [_row(name, values, percent(np.mean(values)), color) for name, values, color in kinds]
     whole, seeds = float(np.mean(changed)), float(np.mean(floor)) if floor else None
     table = pd.DataFrame([{"what changes": name, "weights changed, %": 100 * np.mean(all)} for name, all, _ in kinds])

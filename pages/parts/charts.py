@@ -182,7 +182,8 @@ def as_percent(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Return a table with the columns of shares in per cent whose format is `PER_CENT_CELLS`. columns: their
     configuration."""
     formats = {name: (column or {}).get("type_config", {}).get("format") for name, column in columns.items()}
-    return frame.assign(**{name: 100 * frame[name] for name in frame if formats.get(name) == PER_CENT_CELLS})
+    there = [name for name, written in formats.items() if written == PER_CENT_CELLS and name in frame]
+    return frame.assign(**{name: 100 * frame[name] for name in there})
 
 
 def as_read(frame: pd.DataFrame, written: Collection[str] = (), shares: Collection[str] = ()) -> pd.DataFrame | Styler:

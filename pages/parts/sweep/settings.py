@@ -145,7 +145,7 @@ def _more_axes(not_offered: list[str]) -> dict[str, Any]:
             lambda name: PATTERNS[name].title if name in PATTERNS else name,
         ),
         "quantizers": (list(QUANTIZERS), lambda name: QUANTIZERS[name].title),
-        "bits": (choices(QuantizationParams.model_fields["bits"]), str),
+        "bits": (list(choices(QuantizationParams.model_fields["bits"])), str),
     }
     for column, (name, (options, title)) in zip(keyed_columns(3, "sweep_chosen"), choices_of.items(), strict=True):
         field = SweepSpec.model_fields[name]
