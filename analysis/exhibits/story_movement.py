@@ -60,7 +60,6 @@ def movement(findings: Findings) -> Told | None:
         tuple(beats),
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
-        plays=True,
         meaning=story_meanings.of_movement(value, steps),
         takeaway=beats[0],
         summary=Summary(

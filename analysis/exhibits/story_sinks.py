@@ -308,7 +308,6 @@ def place(findings: Findings) -> Told | None:
         tuple(beats),
         f"It does not say why{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
         (*notes, f"{spec_of(findings).prompts} prompts per model."),
-        plays=True,
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=ends or beats[0],
         summary=summary,

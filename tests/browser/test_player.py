@@ -62,6 +62,35 @@ def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
     assert errors == [] and asked == [path.as_uri()]
 
 
+LIGHTNESS = """(slot) => getComputedStyle(slot).backgroundColor.match(/[\\d.]+/g).slice(0, 3)
+  .reduce((sum, part) => sum + Number(part), 0)"""
+
+
+def test_a_token_is_the_darker_the_more_attention_it_gets_and_the_lighter_on_a_dark_page(page, tmp_path):
+    mass = np.ones((6, 5))
+    mass[:, 2], mass[:, 4] = 4.0, 0.2
+    sinks = np.zeros(mass.shape, bool)
+    sinks[:, 2] = True
+    path = tmp_path / "shades.html"
+    shown = player_html(playback([track(mass=mass, sinks=sinks)], 1))
+    path.write_text(f"<!doctype html><meta charset=utf-8><style>:root {{ color-scheme: light dark }}</style>{shown}")
+    for scheme, sign in (("light", 1), ("dark", -1)):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path.as_uri())
+        expect(page.get_by_role("img", name="Colours: attention in multiples of an even split")).to_contain_text(
+            "≥ 4 ×"
+        )
+        expect(page.locator(".text .slot.sink")).to_have_count(1)
+        even, most, least = (page.locator(".text .slot").nth(at).evaluate(LIGHTNESS) for at in (0, 2, 4))
+        assert sign * least > sign * even > sign * most, scheme
+    page.emulate_media(color_scheme="light")  # while it is open
+    slots = "document.querySelector('.sinkscope-player').shadowRoot.querySelectorAll('.text .slot')"
+    page.wait_for_function(f"({LIGHTNESS})({slots}[4]) > 600")
+    page.get_by_role("group", name="Player.").press("End")
+    finished = "(slot) => getComputedStyle(slot).backgroundColor"
+    assert page.locator(".text .slot").nth(2).evaluate(finished) == "rgba(0, 0, 0, 0)", "no forward reads that text"
+
+
 def test_a_branch_beside_the_text_that_it_left_is_played_from_there_and_what_differs_is_marked(page, tmp_path):
     left = track(12, 9)
     tokens, final = left.tokens.copy(), left.final.copy()

@@ -66,7 +66,7 @@ def test_scrolling_steps_the_player_and_lights_up_what_is_read_but_not_under_red
     status = page.locator(".sinkscope-player").get_by_role("status")
     expect(status).to_contain_text(re.compile("^Step [1-9]"))
     opened = status.inner_text()
-    page.locator("#movement h2").scroll_into_view_if_needed()
+    page.locator("#sink h2").scroll_into_view_if_needed()
     page.keyboard.press("PageDown")
     expect(page.locator(".finding .now")).to_have_count(0)
     assert status.inner_text() == opened
@@ -74,10 +74,10 @@ def test_scrolling_steps_the_player_and_lights_up_what_is_read_but_not_under_red
     expect(status).to_have_text(opened)
     expect(page.get_by_role("group", name="Explorer")).to_be_visible()  # drawn last
     steps = int(opened.split()[3])
-    for finding, part in (("place", 0.02), ("movement", 0.9)):
-        page.locator(f"#{finding}").evaluate(READ, part)
-        expect(page.locator(f"#{finding}")).to_have_attribute("data-read", re.compile(r"^\d$"))
-        expect(status).to_have_text(f"Step {int(part * steps + 0.5)} of {steps}")
+    for part, step in ((0.02, None), (0.7, steps // 2), (0.3, None)):
+        page.locator("#sink").evaluate(READ, part)
+        expect(page.locator("#sink")).to_have_attribute("data-read", re.compile(r"^\d$"))
+        expect(status).to_have_text(opened if step is None else f"Step {step} of {steps}")
     page.locator("#hidden").evaluate(READ, 0.99)
     last = page.locator("#hidden .beat").count() - 1
     expect(page.locator("#hidden")).to_have_attribute("data-read", str(last))

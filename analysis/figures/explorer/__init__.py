@@ -21,6 +21,12 @@ def explorer_js() -> str:
 
 
 @cache
+def colors_js() -> str:
+    """Return the part of the script that holds the colours, which the player shares."""
+    return (_FOLDER / "colors.js").read_text(encoding="utf-8")
+
+
+@cache
 def explorer_css() -> str:
     """Return the style."""
     return (_FOLDER / "explorer.css").read_text(encoding="utf-8")

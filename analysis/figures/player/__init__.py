@@ -5,22 +5,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.style import SINK, TOKEN
+from analysis.figures.explorer import colors_js
+from analysis.figures.style import TOKEN
 
 _FOLDER = Path(__file__).parent
 
 
 @cache
 def player_js() -> str:
-    """The script: a module whose default export takes what `st.components.v2` gives a component."""
-    return (_FOLDER / "player.js").read_text(encoding="utf-8")
+    """Return the script: a module whose default export takes what `st.components.v2` gives a component."""
+    return f"{colors_js()}\n{(_FOLDER / 'player.js').read_text(encoding='utf-8')}"
 
 
 @cache
 def player_css() -> str:
     """The style, with the colours that figures use for the same things."""
     style = (_FOLDER / "player.css").read_text(encoding="utf-8")
-    return style.replace("SINK_COLOR", SINK).replace("TOKEN_COLOR", TOKEN)
+    return style.replace("TOKEN_COLOR", TOKEN)
 
 
 def player_script() -> str:

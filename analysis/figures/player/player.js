@@ -1,12 +1,12 @@
-// Plays recordings: the text of every step with its sinks, and where attention goes in it. All that is shown was sent
-// once; playing asks nobody for anything. Texts come from models and people, so they are only ever set as textContent.
+// Plays recordings: the text of every step, shaded by the attention it gets, with its sinks outlined, in the explorer's
+// colours. All that is shown was sent once; playing asks nobody for anything. Texts come from models and people, so they
+// are only ever set as textContent.
 
 const PRESENT = 1, GIVEN = 2, UNDECIDED = 4, ACCEPTED = 8, SINK = 16, WRITTEN = 32, EDITED = 64, TAKEN_BACK = 128; // as in data.py
 const FULL = 65535, CHOSEN = 65534;
 const RATES = [2, 4, 8, 16, 32, 64]; // steps a second
 const LONGEST = 25; // seconds that playing takes at the rate it begins with
 const REST = 900; // milliseconds at the end of a text that played by itself, before it goes to the most telling step
-const FADE = 0.14; // seconds in which bars and glows follow, roughly
 const players = new WeakMap();
 const playedOnce = new Set();
 
@@ -42,7 +42,11 @@ const name = (made, label) => {
 const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const percent = (share) => `${Math.round(100 * share)} %`;
-const shade = (sure) => `rgba(58,124,232,${(0.1 + 0.45 * sure).toFixed(2)})`;
+// The explorer's colours of the theme around an element: of light text, the dark ones.
+const themeAround = (element) => {
+  const [red, green, blue] = getComputedStyle(element).color.match(/[\d.]+/g).map(Number);
+  return THEMES[red + green + blue > 384 ? "dark" : "light"];
+};
 
 async function unpacked(track) {
   const bytes = Uint8Array.from(atob(track.cells), (letter) => letter.charCodeAt(0));
@@ -60,20 +64,7 @@ async function unpacked(track) {
   };
 }
 
-// At most so many round numbers from 0 on, in steps of 1, 2 or 5 times a power of ten.
-const ticks = (high, most) => {
-  const rough = high / Math.max(most, 1), power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough);
-  return Array.from({ length: Math.floor(high / step) + 1 }, (_, count) => Number((count * step).toPrecision(6)));
-};
-
-// Where an axis ends: at 2, 5, 10, 20 and so on, so that it changes in few steps while it plays.
-const roundUp = (most, threshold) => {
-  const least = Math.max(most, threshold ?? 0, 1.5), power = 10 ** Math.floor(Math.log10(least));
-  return [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= least);
-};
-
-// One recording's text and its bars.
+// One recording's text.
 class TrackView {
   constructor(track, place, player, titled) {
     Object.assign(this, { track, player, shown: -1, looked: -1 });
@@ -88,22 +79,11 @@ class TrackView {
     this.text = make("div", "text");
     this.text.setAttribute("role", "group");
     this.text.setAttribute("aria-label", titled ? `Text: ${track.name ?? track.title}` : "Text of this step");
-    this.strip = make("canvas", "strip");
-    this.strip.setAttribute("role", "img");
     this.slots = Array.from({ length: track.positions }, (_, position) => this.slot(position));
     this.text.append(...this.slots);
-    this.root.append(this.text, this.strip);
+    this.root.append(this.text);
     place.append(this.root);
-    const sinks = (first, last) => track.flags.filter((flags, cell) => flags & SINK && cell % track.positions >= first && cell % track.positions < last).length;
-    this.named = sinks(0, track.positions / 4) <= sinks((3 * track.positions) / 4, track.positions) ? "left" : "right"; // where lines have their names
-    this.height = new Float32Array(track.positions); // of the bars as they are drawn, following the step's
-    this.glow = new Float32Array(track.positions);
     this.slots[0].tabIndex = 0;
-    this.strip.addEventListener("pointermove", (event) => this.look(this.under(event)));
-    this.strip.addEventListener("pointerleave", () => this.look(-1));
-    this.strip.addEventListener("click", (event) => this.choose(this.under(event)));
-    this.resized = new ResizeObserver(() => this.draw());
-    this.resized.observe(this.strip);
   }
 
   slot(position) {
@@ -137,22 +117,21 @@ class TrackView {
 
   show(frame) {
     this.showing = frame;
-    const { track } = this, at = this.own(frame), row = at * track.positions, before = this.shown * track.positions;
+    const { track } = this, at = this.own(frame), row = at * track.positions, { theme } = this.player;
     const block = track.blocks && at < track.last ? track.blocks[at] : null;
     let first = -1;
     for (let position = 0; position < track.positions; position++) {
       const cell = row + position, flags = track.flags[cell], open = block && position >= block[0] && position < block[1];
       if (first < 0 && flags & WRITTEN) first = position;
-      const state = flags | (open ? 256 : 0) | (track.token[cell] << 9), was = this.slots[position].state;
-      if (was === state && this.shown >= 0 && track.confidence[cell] === track.confidence[before + position]) continue;
-      this.dress(position, cell, flags, open);
+      const level = this.level(cell), state = `${flags} ${open} ${track.token[cell]} ${level} ${theme.panel}`;
+      if (this.slots[position].state === state) continue;
+      this.dress(position, cell, flags, open, level);
       this.slots[position].state = state;
     }
     this.shown = at;
     const beside = this.player.views.length > 1 && !this.player.branches && at < track.last; // each has its own number of steps
     this.heading.textContent = `${track.name ?? track.title}${beside ? `, step ${track.frames[at]}/${track.frames.at(-1)}` : ""}`;
     this.told.textContent = this.summary();
-    this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
     if (first >= 0) this.follow(this.slots[first]);
   }
 
@@ -162,7 +141,13 @@ class TrackView {
     return player.branches ? Math.min(frame, track.last) : Math.floor((frame * track.last) / Math.max(player.last, 1) + 0.5);
   }
 
-  dress(position, cell, flags, open) {
+  // Place of a cell on the scale of colours, from 0 to 255; −1 where it gets no attention.
+  level(cell) {
+    const { mass, highest } = this.track;
+    return mass[cell] ? Math.round(255 * placed((mass[cell] / FULL) * highest, this.player.ceiling)) : -1;
+  }
+
+  dress(position, cell, flags, open, level) {
     const { track } = this, slot = this.slots[position], mask = track.token[cell] === track.mask;
     const kinds = ["slot"];
     const add = (name, holds) => holds && kinds.push(name);
@@ -180,8 +165,7 @@ class TrackView {
     slot.className = kinds.join(" ");
     if (mask) slot.setAttribute("aria-label", "[MASK]");
     else slot.removeAttribute("aria-label");
-    const sure = track.confidence[cell], decided = !(flags & (GIVEN | UNDECIDED)) && flags & PRESENT;
-    slot.style.background = decided && sure ? shade((sure - 1) / CHOSEN) : "";
+    paint(slot, this.player.theme, level);
   }
 
   // Whether a position holds the token that a person wrote, where this text left another one.
@@ -228,7 +212,8 @@ class TrackView {
       tokens += 1;
       if (track.flags[cell] & SINK) sinks += 1;
     }
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens` : "no sink";
+    const above = track.thresholds[this.shown];
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${above === null ? "" : `, above ${above.toFixed(1)} ×`}` : "no sink";
   }
 
   describe(position) {
@@ -258,112 +243,21 @@ class TrackView {
   look(position) {
     this.looked = position;
     this.player.tell(position < 0 ? "" : this.describe(position));
-    this.draw();
   }
 
   choose(position) {
     if (position < 0 || position >= this.track.positions) return;
     this.player.choose(this, position);
   }
-
-  under(event) {
-    return Math.floor(((event.offsetX - this.left) / (this.strip.clientWidth - this.left)) * this.track.positions);
-  }
-
-  // Moves the bars and glows towards the step's; whether they still move.
-  settle(seconds) {
-    const { track } = this, row = this.shown * track.positions, part = still() ? 1 : 1 - Math.exp(-seconds / FADE);
-    let moving = false;
-    for (let position = 0; position < track.positions; position++) {
-      const mass = track.mass[row + position] / FULL, sink = track.flags[row + position] & SINK ? 1 : 0;
-      const rise = mass - this.height[position], brighten = sink - this.glow[position];
-      moving ||= Math.abs(rise) > 0.002 || Math.abs(brighten) > 0.02;
-      this.height[position] += Math.abs(rise) > 0.002 ? rise * part : rise;
-      this.glow[position] += Math.abs(brighten) > 0.02 ? brighten * part : brighten;
-    }
-    this.draw();
-    return moving;
-  }
-
-  draw() {
-    const { track, strip } = this, wide = strip.clientWidth, tall = strip.clientHeight, ratio = devicePixelRatio || 1;
-    if (!wide || this.shown < 0) return;
-    if (strip.width !== Math.round(wide * ratio) || strip.height !== Math.round(tall * ratio)) {
-      strip.width = Math.round(wide * ratio);
-      strip.height = Math.round(tall * ratio);
-    }
-    const pen = strip.getContext("2d"), style = getComputedStyle(strip), foot = tall - 17, top = 14;
-    const color = this.player.printing ? "#1c2433" : style.color, sink = style.getPropertyValue("--sink").trim(), token = style.getPropertyValue("--token").trim();
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, wide, tall);
-    pen.font = `11px ${style.fontFamily}`;
-    pen.fillStyle = color;
-    const row = this.shown * track.positions, threshold = this.shown < track.last ? track.thresholds[this.shown] : null;
-    const high = roundUp((Math.max(...track.mass.subarray(row, row + track.positions)) / FULL) * track.highest, threshold);
-    const y = (mass) => foot - (Math.min(mass, high) / high) * (foot - top);
-    const marks = ticks(high, (foot - top) / 13).map((mass) => [mass, String(mass)]);
-    this.left = 8 + Math.max(...marks.map(([, text]) => pen.measureText(text).width));
-    pen.globalAlpha = 0.75;
-    pen.textAlign = "right";
-    for (const [mass, text] of marks) pen.fillText(text, this.left - 5, y(mass) + 4);
-    pen.textAlign = "left";
-    pen.fillText("attention by position (× an even split); orange: sinks", this.left + 2, 10);
-    pen.globalAlpha = 0.2;
-    for (const [mass] of marks) pen.fillRect(this.left, Math.round(y(mass)), wide - this.left, 1);
-    const each = (wide - this.left) / track.positions, gap = each > 4 ? 1 : 0;
-    const block = track.blocks && this.shown < track.last ? track.blocks[this.shown] : null;
-    if (block) {
-      pen.globalAlpha = 0.1;
-      pen.fillStyle = token;
-      pen.fillRect(this.left + block[0] * each, top, (block[1] - block[0]) * each, foot - top);
-    }
-    for (let position = 0; position < track.positions; position++) {
-      const x = this.left + position * each, height = foot - y(this.height[position] * track.highest), glow = this.glow[position];
-      if (position === this.looked) {
-        pen.globalAlpha = 0.14;
-        pen.fillStyle = color;
-        pen.fillRect(x, top, each, foot - top);
-      }
-      pen.globalAlpha = 0.42;
-      pen.fillStyle = color;
-      pen.fillRect(x, foot - height, Math.max(each - gap, 1), height);
-      if (glow > 0.01) {
-        pen.globalAlpha = glow;
-        pen.fillStyle = sink;
-        pen.fillRect(x, foot - height, Math.max(each - gap, 1), height);
-        pen.globalAlpha = glow * 0.25;
-        pen.fillRect(x - 2, foot - height - 3, Math.max(each - gap, 1) + 4, height + 3);
-      }
-    }
-    const page = style.getPropertyValue("--page").trim();
-    // A line across, named at the end where there are fewer sinks.
-    const line = (mass, text, dash) => {
-      const at = y(mass), room = pen.measureText(text).width + 6;
-      pen.globalAlpha = 0.8;
-      pen.strokeStyle = color;
-      pen.setLineDash(dash);
-      pen.beginPath();
-      pen.moveTo(this.left, at);
-      pen.lineTo(wide, at);
-      pen.stroke();
-      pen.setLineDash([]);
-      pen.fillStyle = this.player.printing ? "#fff" : page;
-      const from = this.named === "left" ? this.left + 1 : wide - room;
-      pen.fillRect(from, at - 13, room, 12);
-      pen.globalAlpha = 1;
-      pen.fillStyle = color;
-      pen.fillText(text, from + 3, at - 3);
-    };
-    const apart = threshold !== null && threshold < high && y(1) - y(threshold) > 10;
-    line(1, "even split", [1, 2]);
-    if (threshold !== null && threshold < high) line(threshold, apart ? "sinks lie above" : "", [4, 4]);
-    pen.fillStyle = color;
-    pen.globalAlpha = 0.75;
-    const every = [10, 20, 50, 100, 200, 500, 1000].find((count) => count * each > 28) || 2000;
-    for (let position = 0; position < track.positions; position += every) pen.fillText(position, this.left + position * each, tall - 4);
-    pen.globalAlpha = 1;
-  }
 }
+
+// Fills a place with a colour of the scale, under ink that reads on it.
+const paint = (slot, theme, level) => {
+  const { ramp, inks, ink } = theme, light = level >= 0 ? ramp.lightInk[level] : ink === inks[1];
+  slot.style.backgroundColor = level < 0 ? "" : ramp.css[level];
+  slot.style.setProperty("--on", level < 0 ? "" : inks[light]);
+  slot.classList.toggle("light-ink", Boolean(light));
+};
 
 class Player {
   constructor(place) {
@@ -375,10 +269,11 @@ class Player {
     document.addEventListener("click", (event) => event.target.closest?.("a[href]") && this.leave(), true);
     const printed = (on) => () => {
       this.printing = on;
-      this.views.forEach((view) => view.draw());
+      this.color();
     };
     addEventListener("beforeprint", printed(true));
     addEventListener("afterprint", printed(false));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.color());
     document.addEventListener("sinkscope-player", (event) => this.seek(event.detail.seek)); // of a story that is read
     this.back = button("Previous step", () => this.jump(this.frame - 1));
     this.toggle = button("Play", () => this.turn());
@@ -417,13 +312,14 @@ class Player {
       const other = !this.content || tracks[0].last !== this.last || branch !== this.branch;
       this.branch = branch;
       this.content = data.content;
-      this.views.forEach((view) => view.resized.disconnect());
       this.tracks.replaceChildren();
       this.last = Math.max(...tracks.map((track) => track.last));
       this.views = tracks.map((track) => new TrackView(track, this.tracks, this, tracks.length > 1));
       this.tracks.classList.toggle("two", tracks.length > 1);
+      // Where colours end: at the strongest share, to half a doubling, as in the explorer.
+      this.ceiling = 2 ** (Math.max(2, Math.round(2 * Math.log2(Math.max(2, ...tracks.map((track) => track.highest))))) / 2);
       this.scrub.max = this.last;
-      this.explain(tracks);
+      this.theme = undefined; // so that all is drawn
       if (other) {
         this.playing = false;
         this.rate.value = RATES.find((rate) => rate >= 8 && this.last / rate <= LONGEST) || RATES.at(-1);
@@ -431,7 +327,7 @@ class Player {
       }
       document.fonts.ready.then(() => this.views.forEach((view) => view.measure()));
       this.views.forEach((view) => view.measure());
-      this.show();
+      this.color();
       this.pageStep = data.step;
       if (this.sought !== undefined) this.seek(this.sought);
       this.sought = undefined;
@@ -453,7 +349,17 @@ class Player {
         this.turn(true);
       }
     }
-    this.views.forEach((view) => view.draw()); // the theme may have changed
+    this.color(); // the theme may have changed
+  }
+
+  // Takes up the theme around it; on paper the light one.
+  color() {
+    const theme = this.printing ? THEMES.light : themeAround(this.root);
+    if (theme === this.theme || !this.views.length) return;
+    this.theme = theme;
+    this.root.style.setProperty("--sink", theme.sink);
+    this.explain(this.views.map((view) => view.track));
+    this.show();
   }
 
   frameOf(step) {
@@ -538,7 +444,7 @@ class Player {
     if (this.views.length === 1) this.status.append(` · ${this.views[0].told.textContent}`);
     const looked = this.views.find((view) => view.looked >= 0);
     if (looked) this.tell(looked.describe(looked.looked));
-    if (!this.ticking) {
+    if (this.playing && !this.ticking) {
       this.ticking = true;
       requestAnimationFrame((now) => ((this.before = now), this.tick(now)));
     }
@@ -557,8 +463,7 @@ class Player {
         if (this.frame === this.last) this.end();
       }
     }
-    const moving = this.views.map((view) => view.settle(seconds)).some(Boolean);
-    this.ticking = this.playing || moving;
+    this.ticking = this.playing;
     if (this.ticking) requestAnimationFrame(this.tick);
   }
 
@@ -605,17 +510,35 @@ class Player {
     next.focus();
   }
 
+  // The bar of colours, marked at an even split, at doublings and where it ends.
+  scale() {
+    const { css } = this.theme.ramp, bar = make("span", "scale"), colors = make("i", "colors");
+    bar.setAttribute("role", "img");
+    bar.setAttribute("aria-label", "Colours: attention in multiples of an even split");
+    colors.style.background = `linear-gradient(90deg, ${css.filter((_, at) => at % 15 === 0)})`;
+    const doublings = [2, 4, 8, 16].filter((times) => times < this.ceiling * 0.45);
+    const marks = [1, ...doublings].map((times) => [times, `${times} ×`]).concat([[this.ceiling, `≥ ${+this.ceiling.toFixed(1)} ×`]]);
+    bar.append("attention, × an even split", colors, ...marks.map(([times, text]) => {
+      const mark = make("b", "", text);
+      mark.style.left = `${100 * placed(times, this.ceiling)}%`;
+      return mark;
+    }));
+    return bar;
+  }
+
   explain(tracks) {
     const has = (bit) => tracks.some((track) => track.flags.some((flags) => flags & bit));
     const samples = [
-      ["given", "prompt", true], ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "[MASK]", has(UNDECIDED)], ["unsure", "unsure", true], ["sure", "sure", true],
-      ["new", "bold: new", true], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
-      ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["sink", "sink", has(SINK)], ["open", "open block", tracks.some((track) => track.blocks)],
+      ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "masked: still a blank", has(UNDECIDED)], ["sink", "sink", has(SINK)],
+      ["given", "grey: prompt", has(GIVEN)], ["new", "bold: just written", has(WRITTEN)], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
+      ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["open", "open block", tracks.some((track) => track.blocks)],
     ];
-    this.legend.replaceChildren(...samples.filter(([, , holds]) => holds).map(([kind, text]) => {
-      const sample = make("span", `slot ${kind}`, text);
-      if (kind === "unsure" || kind === "sure") sample.style.background = shade(kind === "sure" ? 0.97 : 0.1);
-      return sample;
+    const words = ["given", "new"]; // that are their own sample
+    this.legend.replaceChildren(this.scale(), ...samples.filter(([, , holds]) => holds).map(([kind, text]) => {
+      const entry = make("span", "entry"), sample = make("span", `slot ${kind}`, words.includes(kind) ? text : "");
+      paint(sample, this.theme, -1);
+      entry.append(sample, ...(words.includes(kind) ? [] : [text]));
+      return entry;
     }));
     this.hint = matchMedia("(hover: none)").matches ? "Tap a token." : "Point at a token.";
     this.tell("");

@@ -35,7 +35,7 @@ nav a{display:inline-block;border:1px solid var(--page-line);border-radius:.5rem
 margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
 nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 :focus-visible{outline:2px solid currentColor;outline-offset:2px}
-.scene{display:grid;gap:0 2rem;grid-template-columns:minmax(0,1fr);--player-size:.84rem;--strip:84px}
+.scene{display:grid;gap:0 2rem;grid-template-columns:minmax(0,1fr);--player-size:.84rem}
 .first{grid-area:1/1}.first .answers{margin:.4rem 0 .6rem}.first p{line-height:1.4}.stage{margin:1rem 0}
 @media (min-width:1000px){.scene{grid-template-columns:repeat(2,minmax(0,1fr));grid-template-rows:auto 1fr}
 .stage{grid-area:1/2/3/3;margin:0}h1{font-size:1.5rem}.stage>div{position:sticky;top:1.5rem}.seen{grid-area:2/1}}

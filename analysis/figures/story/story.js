@@ -2,9 +2,11 @@
 // of, and the player steps along with the findings that are about a recording. A finding's `data-read` is the number of
 // that sentence. Nothing moves where reduced motion is asked for.
 
+const REST = 0.4; // part of a finding that is about the step the player opens at
+
 // root: holds the findings. Returns what ends it.
 function lead(root) {
-  const findings = [...root.querySelectorAll(".finding")], playing = findings.filter((finding) => finding.dataset.plays);
+  const findings = [...root.querySelectorAll(".finding")];
   if (!findings.length || matchMedia("(prefers-reduced-motion: reduce)").matches) return () => {};
   const marked = (finding) => [...finding.querySelectorAll("[data-beat]")];
   // One group alone has nothing to be told apart from.
@@ -23,10 +25,10 @@ function lead(root) {
       at.dataset.read = beat;
       if (leads.has(at)) marked(at).forEach((one) => one.classList.toggle("now", one.dataset.beat === beat));
     }
-    // The player is at the step it opens at until the reader scrolls. The first finding is of that step; along the others
-    // it goes from the first step to the last.
+    // The player is at the step it opens at until the reader comes to the end of its finding; from there it goes through
+    // the whole text, from the first step to the last.
     if (!scrolled || !at.dataset.plays) return;
-    const seek = at === playing[0] ? "rest" : Math.round(100 * part) / 100, wish = `${at.id} ${seek}`;
+    const seek = part < REST ? "rest" : Math.round((100 * (part - REST)) / (1 - REST)) / 100, wish = `${at.id} ${seek}`;
     if (wish === before) return;
     before = wish;
     document.dispatchEvent(new CustomEvent("sinkscope-player", { detail: { seek } }));

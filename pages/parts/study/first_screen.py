@@ -17,7 +17,7 @@ ASKING = "ask"  # in the address: that what a study asks is shown
 STYLE = """<style>
 [data-testid='stMainBlockContainer']{padding-top:3.6rem}
 .st-key-study_shown label{position:absolute;clip-path:inset(50%);height:1px;overflow:hidden}
-.st-key-story_stage{--player-size:.82rem;--strip:78px}
+.st-key-story_stage{--player-size:.82rem}
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.75rem}.st-key-story_first p{margin-bottom:.2rem}
 .st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}
@@ -35,7 +35,7 @@ align-self:flex-start}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.4rem}.st-key-story_behind{gap:.4rem}
-.st-key-story_stage{--player-size:.78rem;--strip:54px}}
+.st-key-story_stage{--player-size:.78rem}}
 @media (max-width:1100px){
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage){flex-direction:column}
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage)>[data-testid='stColumn']{width:100%;min-width:100%;flex:none}
