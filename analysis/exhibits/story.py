@@ -95,12 +95,12 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers, by what stands in them."""
     over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
-    told = [f"[…]: 95 % interval {listed(over)}."] if over else []
-    told += ["Nats: how far predicted probabilities move."] if any(" nats" in one.words for one in answers) else []
+    told = [f"[…]: 95 % interval {'; '.join(over)}."] if over else []
+    told += ["Nats: how far predictions move."] if any(" nats" in one.words for one in answers) else []
     return " ".join(told)
 
 
-_OVER = {True: "over prompts (tokens, nats)", False: "over items and calibration seeds (points)"}
+_OVER = {True: "over prompts", False: "of accuracy, over items and seeds"}
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:
@@ -215,8 +215,6 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    if only == EQUIVALENT and priced:
-        sentence += f" Set beforehand: less than {POINTS.margin(margin)} is no gain."
     return Answer("Does counting them less when pruning (the sink discount) help?", lead, sentence, brief)
 
 

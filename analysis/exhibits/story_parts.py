@@ -220,13 +220,21 @@ def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[boo
     if predictions is None or MASS not in amounts:
         return None
     outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
-    sinks, others = levels.get(MASS, ("", ""))
-    beside = f"{sinks} against {others}: " if sinks else ""
+    more = f"{'still ' if side < 0 else ''}{amounts[MASS]}{'' if side else ', not significant'}"
+    others = f"others change {levels[MASS][1]}: " if MASS in levels else ""
     nats = interval_words(predictions.effect, NATS)
-    if predictions.levels is not None:
-        nats = f"{' against '.join(f'{level:.{NATS.decimals}f}' for level in predictions.levels)}: {nats}"
-    told = f"the text {_TEXT_DOES[side]} ({beside}{amounts[MASS]}), predictions {_PREDICTIONS_DO[outcome]} ({nats})"
+    told = f"{others}{more}, {_PREDICTIONS_CHANGE[outcome].format(nats)}"
     return side < 0 or outcome == BETTER, _matched_prompts(causes) + told
+
+
+# Agreement with the untouched text falls as it changes.
+_PREDICTIONS_CHANGE = {
+    BETTER: "and predictions change more ({})",
+    WORSE: "but predictions change less ({})",
+    EQUIVALENT: "and predictions change about as much ({})",
+    CANNOT_TELL: "and predictions not significantly more or less ({})",
+    WAITING: "and predictions are still to come",
+}
 
 
 def _matched_prompts(causes: Sequence[Cause]) -> str:

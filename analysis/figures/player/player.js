@@ -212,8 +212,7 @@ class TrackView {
       tokens += 1;
       if (track.flags[cell] & SINK) sinks += 1;
     }
-    const above = track.thresholds[this.shown];
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${above === null ? "" : `, above ${above.toFixed(1)} ×`}` : "no sink";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens` : "no sink";
   }
 
   describe(position) {
@@ -477,7 +476,7 @@ class Player {
   }
 
   tell(text) {
-    this.info.textContent = text || this.hint;
+    this.info.textContent = text;
   }
 
   choose(view, position) {
@@ -516,9 +515,9 @@ class Player {
     bar.setAttribute("role", "img");
     bar.setAttribute("aria-label", "Colours: attention in multiples of an even split");
     colors.style.background = `linear-gradient(90deg, ${css.filter((_, at) => at % 15 === 0)})`;
-    const doublings = [2, 4, 8, 16].filter((times) => times < this.ceiling * 0.45);
+    const doublings = [2, 4, 8, 16].filter((times) => times < this.ceiling * 0.6);
     const marks = [1, ...doublings].map((times) => [times, `${times} ×`]).concat([[this.ceiling, `≥ ${+this.ceiling.toFixed(1)} ×`]]);
-    bar.append("attention, × an even split", colors, ...marks.map(([times, text]) => {
+    bar.append("attention, × even split", colors, ...marks.map(([times, text]) => {
       const mark = make("b", "", text);
       mark.style.left = `${100 * placed(times, this.ceiling)}%`;
       return mark;
@@ -529,7 +528,7 @@ class Player {
   explain(tracks) {
     const has = (bit) => tracks.some((track) => track.flags.some((flags) => flags & bit));
     const samples = [
-      ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "masked: still a blank", has(UNDECIDED)], ["sink", "sink", has(SINK)],
+      ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "masked", has(UNDECIDED)], ["sink", "sink", has(SINK)],
       ["given", "grey: prompt", has(GIVEN)], ["new", "bold: just written", has(WRITTEN)], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
       ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["open", "open block", tracks.some((track) => track.blocks)],
     ];
@@ -540,7 +539,6 @@ class Player {
       entry.append(sample, ...(words.includes(kind) ? [] : [text]));
       return entry;
     }));
-    this.hint = matchMedia("(hover: none)").matches ? "Tap a token." : "Point at a token.";
     this.tell("");
   }
 }
