@@ -93,14 +93,12 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 
 
 def _reading(answers: Sequence[Answer]) -> str:
-    """Tell how to read the numbers of the answers, by what stands in them."""
+    """Tell what the intervals of the answers are over."""
     over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
-    told = [f"[…]: 95 % interval {'; '.join(over)}."] if over else []
-    told += ["Nats: how far predictions move."] if any(" nats" in one.words for one in answers) else []
-    return " ".join(told)
+    return f"[…]: 95 % interval over {'; '.join(over)}." if over else ""
 
 
-_OVER = {True: "over prompts", False: "of accuracy, over items and seeds"}
+_OVER = {True: "prompts", False: "items and seeds (accuracy)"}
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:

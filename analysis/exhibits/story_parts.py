@@ -16,7 +16,6 @@ from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
-    NATS,
     POINTS,
     WAITING,
     WORSE,
@@ -212,7 +211,7 @@ _TEXT_MORE = {
 
 def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[bool, str] | None:
     """Return whether sinks change more of the text or of the predictions than others of equal attention do, and what
-    they change, as a clause with numbers; None where either was not measured. For sinks that change more of the text
+    they change, as a clause; None where either was not measured. For sinks that change more of the text
     than as many others do. causes: of one model. margin: of the predictions, in nats.
     """
     predictions = next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
@@ -220,19 +219,17 @@ def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[boo
     if predictions is None or MASS not in amounts:
         return None
     outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
-    more = f"{'still ' if side < 0 else ''}{amounts[MASS]}{'' if side else ', not significant'}"
-    others = f"others change {levels[MASS][1]}: " if MASS in levels else ""
-    nats = interval_words(predictions.effect, NATS)
-    told = f"{others}{more}, {_PREDICTIONS_CHANGE[outcome].format(nats)}"
-    return side < 0 or outcome == BETTER, _matched_prompts(causes) + told
+    told = f"{'still ' if side < 0 else ''}{amounts[MASS]}{'' if side else ', not significant'}"
+    told += f" (others: {levels[MASS][1]})" if MASS in levels else ""
+    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_PREDICTIONS_SHIFT[outcome]}"
 
 
 # Agreement with the untouched text falls as it changes.
-_PREDICTIONS_CHANGE = {
-    BETTER: "and predictions change more ({})",
-    WORSE: "but predictions change less ({})",
-    EQUIVALENT: "and predictions change about as much ({})",
-    CANNOT_TELL: "and predictions not significantly more or less ({})",
+_PREDICTIONS_SHIFT = {
+    BETTER: "and predicted probabilities shift more",
+    WORSE: "but predicted probabilities shift less",
+    EQUIVALENT: "and predicted probabilities shift about as much",
+    CANNOT_TELL: "and predicted probabilities not significantly more or less",
     WAITING: "and predictions are still to come",
 }
 

@@ -243,8 +243,8 @@ def test_every_finding_says_what_it_means_in_practice(name):
 def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     story = story_of(study())
     told = " ".join(answer.words for answer in story.answers)
-    assert re.search("[Oo]f 100 tokens", told) and (" nats" in told) == ("Nats:" in story.reading)
-    assert "over prompts" in story.reading and "over items and seeds" in story.reading
+    assert re.search("[Oo]f 100 tokens", told) and "nats" not in told + story.reading
+    assert story.reading == "[…]: 95 % interval over prompts; items and seeds (accuracy)."
     assert story.about.endswith(" (bundled) and its left-to-right twin (bundled-ar).")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -267,15 +267,15 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.lead.endswith("es: hiding them changes 63 of 100 tokens; hiding as many others, 32.")
-        assert answer.sentence.startswith("31 more [23, 39]. At equal attention hidden, others change ")
+        assert answer.sentence.startswith("31 more [23, 39]. At equal attention hidden, ")
         return answer
 
-    less = "but predictions change less (−0.041 nats [−0.062, −0.019])."
+    less = "but predicted probabilities shift less."
     told = answered(-0.2)
-    assert told.sentence.endswith(f"others change 43: still 20 more [10, 30], {less}")
+    assert told.sentence.endswith(f"still 20 more [10, 30] (others: 43), {less}")
     assert told.lead.startswith("Yes: ")
     told = answered(0.2)
-    assert told.sentence.endswith(f"others change 83: 20 fewer [10, 30], {less}")
+    assert told.sentence.endswith(f", 20 fewer [10, 30] (others: 83), {less}")
     assert told.lead.startswith("Per token, yes: ")
     measured = {("aligned", MASS): (0.05, 0.1), ("divergence", MASS): (0.04, 0.01)}
     causes = [one for one in study.causes if one.model == study.causes[0].model]
@@ -286,7 +286,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             causes[place] = one.model_copy(update={"effect": effect})
     assert at_equal_attention(causes, 0.01) == "predictions change more, the text not significantly"
     told = answered(0.05)
-    assert "others change 68: 5 fewer [−15, +5], not significant, but" in told.sentence
+    assert "5 fewer [−15, +5], not significant (others: 68), but" in told.sentence
     assert told.lead.startswith("Per token, yes: ")
     story = story_of(study)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
@@ -436,8 +436,7 @@ def test_a_study_without_levels_tells_differences():
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == "Yes: hiding them changes 31 more of 100 tokens than hiding as many others."
     assert answer.sentence == (
-        "31 more [23, 39]. At equal attention hidden, still 20 more [10, 29], but predictions change less "
-        "(−0.041 nats [−0.062, −0.019])."
+        "31 more [23, 39]. At equal attention hidden, still 20 more [10, 29], but predicted probabilities shift less."
     )
 
 
