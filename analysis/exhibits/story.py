@@ -55,7 +55,7 @@ from analysis.words import counted, listed, percent
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models fill in blanks ([MASK]) step by step. A few tokens, {TERM}, draw several times their "
+    f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw several times their "
     "share of attention."
 )
 
@@ -213,7 +213,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    return Answer("Does counting them less when pruning (the sink discount) help?", lead, sentence, brief)
+    return Answer("Does counting them less when pruning (sink discount) help?", lead, sentence, brief)
 
 
 def _pruned(findings: Findings, by_setting: Mapping[str, Contrast], told: str) -> str:

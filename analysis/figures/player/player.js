@@ -529,7 +529,7 @@ class Player {
     const has = (bit) => tracks.some((track) => track.flags.some((flags) => flags & bit));
     const samples = [
       ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "masked", has(UNDECIDED)], ["sink", "sink", has(SINK)],
-      ["given", "grey: prompt", has(GIVEN)], ["new", "bold: just written", has(WRITTEN)], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
+      ["given", "grey: prompt", has(GIVEN)], ["new", "bold: new", has(WRITTEN)], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
       ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["open", "open block", tracks.some((track) => track.blocks)],
     ];
     const words = ["given", "new"]; // that are their own sample

@@ -21,7 +21,7 @@ STYLE = """<style>
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.75rem}.st-key-story_first p{margin-bottom:.2rem}
 .st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}
-.st-key-study_answer strong{display:block;font-size:1.02rem}
+.st-key-study_answer strong{display:block;font-size:1.02rem;text-wrap:pretty}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
@@ -52,7 +52,7 @@ def without_study() -> None:
     """Draw the first screen where there is no study, not even the example."""
     st.title(QUESTION, anchor=False)
     st.caption(WHAT)
-    st.info("No study here yet. **Run this study on your model**, and each part appears here as it finishes.")
+    st.info("No study here yet. **Run on your model**, and each part appears here as it finishes.")
     _ways("")
 
 
@@ -94,7 +94,7 @@ def _ways(name: str) -> None:
         if not engine().authorizer.demo:
             st.page_link(
                 "pages/start.py",
-                label="**Run this study on your model**",
+                label="**Run on your model**",
                 icon=":material/science:",
                 query_params={**study, ASKING: "true"},
             )
