@@ -256,6 +256,7 @@ const paint = (slot, theme, level) => {
   slot.style.backgroundColor = level < 0 ? "" : ramp.css[level];
   slot.style.setProperty("--on", level < 0 ? "" : inks[light]);
   slot.classList.toggle("light-ink", Boolean(light));
+  slot.classList.toggle("middling", level > 80 && level < 190); // on which pale ink does not read
 };
 
 class Player {

@@ -12,13 +12,18 @@ function lead(root) {
   // One group alone has nothing to be told apart from.
   const leads = new Set(findings.filter((finding) => new Set(marked(finding).map((one) => one.dataset.beat)).size > 1));
   leads.forEach((finding) => finding.querySelector(".steps")?.classList.add("leads"));
-  let scrolled = false, before = "";
+  let scrolled = false, before;
+  const turn = (finding, seek) => {
+    if (!scrolled || !finding.dataset.plays || seek === before) return;
+    before = seek;
+    document.dispatchEvent(new CustomEvent("sinkscope-player", { detail: { seek } }));
+  };
   const follow = () => {
     const middle = innerHeight / 2, at = findings.find((finding) => {
       const { top, bottom } = finding.getBoundingClientRect();
       return top <= middle && bottom > middle;
     });
-    if (!at) return;
+    if (!at) return findings[0].getBoundingClientRect().top > middle ? turn(findings[0], "rest") : undefined;
     const { top, height } = at.getBoundingClientRect(), part = (middle - top) / height;
     const beats = at.querySelectorAll(".beat").length, beat = String(Math.min(Math.floor(part * beats), beats - 1));
     if (at.dataset.read !== beat) {
@@ -27,11 +32,7 @@ function lead(root) {
     }
     // The player is at the step it opens at until the reader comes to the end of its finding; from there it goes through
     // the whole text, from the first step to the last.
-    if (!scrolled || !at.dataset.plays) return;
-    const seek = part < REST ? "rest" : Math.round((100 * (part - REST)) / (1 - REST)) / 100, wish = `${at.id} ${seek}`;
-    if (wish === before) return;
-    before = wish;
-    document.dispatchEvent(new CustomEvent("sinkscope-player", { detail: { seek } }));
+    turn(at, part < REST ? "rest" : Math.round((100 * (part - REST)) / (1 - REST)) / 100);
   };
   const onScroll = () => ((scrolled = true), follow());
   const sizes = new ResizeObserver(follow); // what is drawn later moves the findings without a scroll
