@@ -41,17 +41,20 @@ def about(findings: Findings) -> str:
     told = source
     if known is not None:
         summary = known.summary.partition(". ")[0].removesuffix(".")
-        told = f"{summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]} ({source})"
+        told = f"{summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}"
     if spec.reference is None:
         return f"Model: {told}."
-    return f"Models: {told} and {_other(spec)} ({spec.reference.source})."
+    return f"Models: {told} and {_other(spec)}{'' if _is_twin(spec) else f' ({spec.reference.source})'}."
 
 
 def _other(spec: StudySpec) -> str:
     """Return what the model is that it is compared with, within a sentence."""
+    return "its left-to-right twin" if _is_twin(spec) else "a left-to-right model"
+
+
+def _is_twin(spec: StudySpec) -> bool:
     known = entry(spec.model.source)
-    twin = known is not None and spec.reference is not None and known.reference == spec.reference.source
-    return "its left-to-right twin" if twin else "a left-to-right model"
+    return known is not None and spec.reference is not None and known.reference == spec.reference.source
 
 
 def called(findings: Findings) -> Mapping[str, str]:

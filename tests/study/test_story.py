@@ -245,7 +245,7 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     told = " ".join(answer.words for answer in story.answers)
     assert re.search("[Oo]f 100 tokens", told) and "nats" not in told + story.reading
     assert story.reading == "[…]: 95 % interval over prompts; items and seeds (accuracy)."
-    assert story.about.endswith(" (bundled) and its left-to-right twin (bundled-ar).")
+    assert story.about.endswith("ships with SinkScope and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
     assert "Left-to-right twin" in findings_html(story.findings)
@@ -510,7 +510,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "The model, step 40 of 48: 2.6 ×" in beats and "The model: masked positions in layers 0–2" in beats
-    assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith("SinkScope (bundled).")
+    assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith("ships with SinkScope.")
     assert [track["name"] for track in playback_of(alone)["tracks"]] == ["The model"]
 
 
