@@ -31,7 +31,8 @@ border-radius:.5rem;padding:.3rem .45rem;min-height:2.4rem}
 .st-key-story_ways [data-testid='stPageLink'] p{font-size:.86rem;white-space:nowrap}
 @media (min-width:1100.1px){[data-testid='stColumn']:has(.st-key-story_stage){position:sticky;top:4.2rem;
 align-self:flex-start}}
-@media (min-width:1100.1px) and (max-width:1600px) and (max-height:900px){.st-key-story_first{min-height:calc(100vh - 4.2rem)}}
+@media (min-width:1100.1px) and (max-width:1600px) and (max-height:900px){
+.st-key-story_first{min-height:calc(100vh - 4.2rem)}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.4rem}.st-key-story_behind{gap:.4rem}
