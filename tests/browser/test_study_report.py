@@ -78,7 +78,7 @@ def test_scrolling_steps_the_player_and_lights_up_what_is_read_but_not_under_red
         page.locator("#sink").evaluate(READ, part)
         expect(page.locator("#sink")).to_have_attribute("data-read", re.compile(r"^\d$"))
         expect(status).to_have_text(opened if step is None else f"Step {step} of {steps}")
-    page.locator("#sink").evaluate(READ, 0.9)
+    page.locator("#sink").evaluate(READ, 0.6)
     expect(status).not_to_have_text(opened)
     page.evaluate("scrollTo(0, 0)")
     expect(status).to_have_text(opened)  # beside the first screen
