@@ -65,7 +65,21 @@ OUR_TYPES = {
 """Annotations of what holds no text from outside: numbers, rows of our own tables, specs of nothing but choices."""
 OUR_WORDS = {"model_fields", "__doc__", "formula"}
 # `extra` and `help_text` give the words of a field of ours.
-MADE_SAFE = {"extra", "percent", "help_text", "plain", "code", "duration", "len", "sum", "round", "abs", "range", "int"}
+MADE_SAFE = {
+    "extra",
+    "percent",
+    "help_text",
+    "plain",
+    "code",
+    "model_called",
+    "duration",
+    "len",
+    "sum",
+    "round",
+    "abs",
+    "range",
+    "int",
+}
 TEXT_METHODS = {
     "join",
     "lower",

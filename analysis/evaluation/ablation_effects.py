@@ -210,7 +210,7 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 
 class Change(NamedTuple):
     """The change that acting on some positions makes to what a model does: the mean over n prompts with its interval,
-    NaN where there is none. share: of all attention, that the positions drew. count: of positions per step.
+    NaN where there is none. share: of all attention, that the positions drew. tokens: positions per step.
     """
 
     value: float
@@ -218,7 +218,7 @@ class Change(NamedTuple):
     high: float
     n: int
     share: float
-    count: float
+    tokens: float
 
 
 def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
@@ -231,8 +231,8 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
         values = 1 - values if MEASURES[effect["measure"]].falls else values
         mean = estimate(values, clusters) if len(clusters) else None
         ends = (np.nan, np.nan) if mean is None else (mean.low, mean.high)
-        share, count = (float(np.mean(np.array(row[name])[compared])) for name in ("share", "count"))
-        found.append(Change(float(values.mean()), *ends, len(values), share, count))
+        share, tokens = (float(np.mean(np.array(row[name])[compared])) for name in ("share", "count"))
+        found.append(Change(float(values.mean()), *ends, len(values), share, tokens))
     return found[0], found[1]
 
 

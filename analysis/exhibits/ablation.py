@@ -76,7 +76,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
             [
                 LevelRow(
                     called,
-                    f"{level.count:.1f} tokens, {percent(level.share, 0)} of attention"
+                    f"{level.tokens:.1f} tokens, {percent(level.share, 0)} of attention"
                     f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                     unit.scale * level.value,
                     unit.scale * level.low,
@@ -90,7 +90,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         ),
         pd.DataFrame(
             [
-                {"hidden": called, "tokens": level.count, "attention": level.share}
+                {"hidden": called, "tokens": level.tokens, "attention": level.share}
                 | {"value": level.value, "low": level.low, "high": level.high, "n": level.n}
                 | {name: effect.get(end) for name, end in _MINUS.items()}
                 for (called, level), effect in zip(hidden.items(), [{}, *map(as_change, drawn)], strict=True)

@@ -131,8 +131,8 @@ def each_births(sets: Sets) -> list[Exhibit]:
     table = movement_table(sets)
     told = table[(table["measure"] == MOVES[MOVES_BY].title) & (table["of"] != MOVEMENT_NULLS[PLACES].title)]
     drawn = told[told["layer"] != ALL_LAYERS]
-    above = drawn[drawn["value"] > 0]
-    span = (above["value"].min(), above["value"].max()) if len(above) == len(drawn) else None
+    low, high = drawn["low"].fillna(drawn["value"]).min(), drawn["high"].fillna(drawn["value"]).max()
+    span = (low, high) if low > 0 else None
     exhibits = []
     for place, (name, recordings) in enumerate(sets.items()):
         rows = told[told["model"] == name]

@@ -300,7 +300,7 @@ def movement(panels: Sequence[MovePanel], legend: bool = True, span: tuple[float
             named.add(name)
         numbers = np.concatenate([band.value for _, band, *_ in series])
         alone = len(panels) == 1 and bool((numbers > 0).all())
-        scale = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
+        scale: dict[str, Any] = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
         if alone and span is not None:
             scale["range"] = np.log10(span) + _MARGIN * np.array([-1, 1])
         figure.update_yaxes(**scale | ({"tickformat": "~g", "ticksuffix": PER_CENT} if panel.percent else {}), **place)

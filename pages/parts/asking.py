@@ -10,7 +10,7 @@ from analysis.jobs import known_key
 from analysis.specs import JobSpec
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
-from pages.parts.plain import code, plain
+from pages.parts.plain import model_called, plain
 from pages.parts.progress import cancel_button, progress_bar, stop_button
 from pages.parts.session import engine, leave, model_name, submit
 from pages.parts.user_errors import EXPECTED, why
@@ -137,7 +137,7 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 
 def _offer(key: str, source: str, what: str) -> None:
-    st.caption(f"{plain(what)}: not run yet with {code(model_name(source))}.")
+    st.caption(f"{plain(what)}: not run yet with {model_called(model_name(source))}.")
     acting_button("Run", key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 

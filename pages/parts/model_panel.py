@@ -83,8 +83,11 @@ def model_panel() -> None:
 def _named(used: ModelSpec) -> None:
     """Draw the name of the model in use, and what it is in a fold."""
     name = model_name(used.source)
-    called = f":small[{model_title(name)} (included)]" if name in MODEL_TITLES else code(name)
-    st.markdown(f"**Model**\n\n:material/deployed_code: {called}")
+    st.markdown("**Model**")
+    if name in MODEL_TITLES:
+        st.markdown(f":material/deployed_code: :small[{plain(model_title(name))} (included)]")
+    else:
+        st.markdown(f":material/deployed_code: {code(name)}")
     _about(used)
 
 
@@ -142,7 +145,7 @@ def _demo_panel(used: ModelSpec) -> None:
     st.segmented_control(
         "Model",
         list(models),
-        format_func=model_title,
+        format_func=lambda source: plain(model_title(source)),
         required=True,
         key="demo_model",
         on_change=lambda: use_model(models[st.session_state["demo_model"]]),

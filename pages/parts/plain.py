@@ -5,6 +5,8 @@ Nearly every text, label and help of Streamlit is Markdown; `plain` makes it sho
 
 import re
 
+from analysis.words import MODEL_TITLES, in_sentence
+
 _APART = "\u2060"  # word joiner: has no width, and parts what Streamlit's own replacements would find
 
 _MARKS = re.compile(r"[\\`*\[\]~$|]|(?<!\w)_|_(?!\w)|:(?!\s)|<(?=[a-z/!?]|\Z)|&(?=[\w#]|\Z)", re.IGNORECASE)
@@ -42,6 +44,11 @@ def code(text: object) -> str:
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     pad = " " if line.startswith("`") or line.endswith("`") or not line else ""
     return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def model_called(source: str) -> str:
+    """Return a model within a sentence: one that ships by its name, any other by its source, as code."""
+    return plain(in_sentence(MODEL_TITLES[source])) if source in MODEL_TITLES else code(source)
 
 
 def shortened(text: str, length: int = 32) -> str:

@@ -21,6 +21,7 @@ from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from tests.helpers import there
 from tests.recording.made_sets import LAYERS, a_set
 
 
@@ -150,9 +151,8 @@ def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_n
     births = times(a_set(0), "trained.births", [9, 1, 1, 1])
     some = masked_first(0, trained__births=births)
     told = moving(one=some)
-    gained, most = re.fullmatch(
-        r"Layer 0 of one gains ([\d.]+) new sinks per step, more than every null \(at most ([\d.]+)\)\.", told
-    ).groups()
+    pattern = r"Layer 0 of one gains ([\d.]+) new sinks per step, more than every null \(at most ([\d.]+)\)\."
+    gained, most = there(re.fullmatch(pattern, told)).groups()
     assert float(gained) > float(most) > 0
     every = changed(a_set(1), trained__births=a_set(1).arrays["trained.births"] * 9)
     assert moving(one=every).startswith("All 4 layers of one gain ")

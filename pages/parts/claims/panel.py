@@ -19,7 +19,7 @@ from analysis.words import in_sentence, model_title
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_text
-from pages.parts.plain import as_written, code, plain
+from pages.parts.plain import as_written, model_called, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
@@ -132,7 +132,7 @@ def _ask() -> None:
         help="It can be stopped and goes on where it was. What was computed before is read.",
         on_click=start,
     )
-    st.caption(f"Model: {code(model.source)}. Choose another one in the sidebar.")
+    st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
     say_refusal(_PLACE)
 
 

@@ -17,7 +17,7 @@ from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
 from pages.parts.charts import PER_CENT_CELLS, as_percent, chart, download_buttons, exhibit_table, heading
 from pages.parts.keyed import keyed_columns
-from pages.parts.plain import code, plain
+from pages.parts.plain import model_called, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.beside import autoregressive_reference
 from pages.parts.recordings.choice import opened
@@ -111,10 +111,12 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
     for source, job in jobs:
         steps, with_sinks = job.summary.get("steps", 0), job.summary.get("steps_with_sinks")
         if with_sinks == 0:
-            st.info(f"No sinks here: by this definition, no step of {code(source)} has one, so nothing was blocked.")
+            st.info(
+                f"No sinks here: by this definition, no step of {model_called(source)} has one. Nothing was blocked."
+            )
         elif with_sinks is not None and with_sinks < steps:
             st.caption(
-                f"{code(source)}: {with_sinks:d} of {steps:d} steps have sinks; in the others nothing was blocked."
+                f"{with_sinks:d} of {steps:d} steps of {model_called(source)} have sinks; only these were changed."
             )
     _answer(table)
     with st.expander("Confidence and numbers", icon=":material/list:", key="ablation_more"):

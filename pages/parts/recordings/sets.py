@@ -27,7 +27,7 @@ from analysis.words import model_title
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.expander import Setting, fold, settings_of
-from pages.parts.plain import code, plain
+from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
 from pages.parts.session import engine, model_in_use, not_in_address, submit
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
@@ -155,8 +155,8 @@ def _ask() -> None:
         on_click=record,
     )
     st.caption(
-        f"With {' and '.join(code(source) for source in sources)}, and {random_models:d} random-weight models each. "
-        "Stopped early, a set keeps the prompts that are done."
+        f"With {' and '.join(model_called(source) for source in sources)}, and {random_models:d} random-weight models "
+        "each. Stopped early, a set keeps the prompts that are done."
     )
 
 

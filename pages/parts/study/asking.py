@@ -12,7 +12,7 @@ from pages.parts import address, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.expander import settings_of, titled
 from pages.parts.keyed import keyed_columns
-from pages.parts.plain import code, plain
+from pages.parts.plain import model_called, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
 from pages.parts.study.first_screen import ASKING
@@ -48,7 +48,7 @@ _REFUSED = "study_refused"
 
 def ask_study(model: ModelSpec) -> None:
     """Draws the settings of a study of the model in use, what it will take, and its button."""
-    st.caption(f"Model: {code(model.source)}. Choose another one in the sidebar.")
+    st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
     size = st.segmented_control(
         "Size",
         list(SIZES),
