@@ -111,7 +111,7 @@ def _training(kind: str, training: Numbers, size: int) -> str:
         ],
         ["precision", "matrix products in bfloat16, all else in float32" if training["mixed"] else "float32"],
         ["seed", str(training["seed"])],
-        ["final loss", f"{training['validation_loss']:.3f} nats a token ({loss}), on an untrained stream"],
+        ["final loss", f"{training['validation_loss']:.3f} nats per token ({loss}), on an untrained stream"],
         ["versions", ", ".join(f"{name} {version}" for name, version in training["environment"]["versions"].items())],
     ]
     return table(["", ""], rows)

@@ -417,6 +417,6 @@ def unreached_note(unreached: Mapping[str, Sequence[int]], experts: int, whole: 
     count = sum(map(len, unreached.values()))
     where = "; ".join(f"layer {layer}: {', '.join(map(str, numbers))}" for layer, numbers in unreached.items())
     return (
-        f"No token of the calibration counted for {count} of the experts ({experts} a layer), so "
+        f"No token of the calibration counted for {count} of the experts ({experts} per layer), so "
         f"{'they were ranked as worth nothing' if whole else 'their weights were ranked by magnitude'}: {where}."
     )
