@@ -124,9 +124,9 @@ def test_results_and_progress_arrive_from_both_workers(address, tls, tmp_path):
 
 def test_a_real_recording_and_a_short_job_between_its_steps(address, tls, tmp_path):
     with engine_at(tmp_path / "store", address, tls) as engine:
-        hold = engine.submit("paced", PacedSpec(tag="the other worker", steps=400, seconds=0.1))
+        hold = engine.submit("paced", PacedSpec(tag="the other worker", steps=3000, seconds=0.1))
         running(engine, hold)
-        long = engine.submit("paced", PacedSpec(tag="with a model", steps=150, seconds=0.1, load=True))
+        long = engine.submit("paced", PacedSpec(tag="with a model", steps=3000, seconds=0.1, load=True))
         running(engine, long)
         look = engine.submit("attention_map", AttentionMapSpec(model=CPU, tokens=(5, 6, 7), layer=0, head=0))
         assert engine.wait(look.id, PATIENCE).between == long.id
@@ -315,7 +315,8 @@ def test_a_worker_without_sinkscope_is_named_with_the_remedy_and_its_job_runs_el
         engine.cancel(held[1].id)
 
 
-def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path):
+def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
     with engine_at(tmp_path / "store", address, tls) as engine:
         deaf = [engine.submit("deaf", OneSpec(seconds=3 * PATIENCE, tag=str(n))) for n in range(2)]
         for job in deaf:
@@ -323,6 +324,7 @@ def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tl
             engine.cancel(job.id)
         after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
         assert engine.wait(after.id, PATIENCE).state == "done"
+        monkeypatch.undo()  # closing takes the time it needs
 
 
 # --- the command line -------------------------------------------------------------------------------------------
@@ -351,7 +353,7 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
     short, text = ["--gen-length", "4", "--steps", "2"], ["--samples", "2", "--seq-len", "32", "--step-interval", "25"]
     of_tiny = ["--model", "tiny", "--device", "cpu"]
     over_prompts = [*of_tiny, "--prompts", "prompts.txt", *short]
-    little = ["--tasks", "bundled_agreement", "--limit", "2"]
+    little = ["--tasks", "bundled_agreement", "--limit", "2", "--draws", "2"]
     verbs = {
         "record": [*over_prompts, "--out", "recorded.safetensors"],
         "sinks": [*over_prompts, "--random-models", "0", "--out", "sinks"],

@@ -108,7 +108,8 @@ def test_cancelling_a_running_job_reads_cancelled_at_once_and_frees_the_worker(e
     assert engine.job(record.id).state == "cancelled"
 
 
-def test_a_job_that_does_not_listen_loses_its_worker(engine):
+def test_a_job_that_does_not_listen_loses_its_worker(engine, monkeypatch):
+    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
     engine.wait(engine.submit("load", LoadSpec(model=CPU)).id, PATIENCE)
     record = engine.submit("record", long(seed=1))
     wait_for_step(engine, record)

@@ -143,10 +143,11 @@ def test_a_guest_never_loads_a_model_that_changed_on_disk(engine, tmp_path):
     assert engine.wait(look.id, PATIENCE).state == "done"
 
 
-def test_a_host_that_is_killed_does_not_take_its_guests_answer_along(engine):
+def test_a_host_that_is_killed_does_not_take_its_guests_answer_along(engine, monkeypatch):
+    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
     long = engine.submit("paced", PacedSpec(tag="victim", steps=100, seconds=0.1))
     running(engine, long)
-    guest = engine.submit("glance", OneSpec(seconds=12))
+    guest = engine.submit("glance", OneSpec(seconds=4))
     until(lambda: engine.progress(guest.id).phase == "glancing")
     engine.cancel(long.id)  # it cannot listen while its guest works, and loses its worker
     done = engine.wait(guest.id, PATIENCE)

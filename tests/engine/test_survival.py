@@ -146,12 +146,13 @@ def test_cancelling_while_the_worker_starts(tmp_path):
         device_is_back_after_cancelling(made, job.id)
 
 
-def test_cancelling_a_job_that_listens_or_does_not(engine):
+def test_cancelling_a_job_that_listens_or_does_not(engine, monkeypatch):
     listening = engine.submit("paced", PacedSpec(tag="listens", steps=500, seconds=0.05))
     running(engine, listening)
     pids = engine.worker_pids()
     device_is_back_after_cancelling(engine, listening.id)
     assert engine.worker_pids() == pids
+    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
     deaf = engine.submit("deaf", OneSpec(seconds=3 * PATIENCE))
     until(lambda: engine.progress(deaf.id).phase == "not listening")
     device_is_back_after_cancelling(engine, deaf.id)
@@ -252,12 +253,13 @@ def test_started_again_a_job_has_all_its_tries(tmp_path):
         assert len(made.job(job.id).losses) == 1
 
 
-def test_loading_that_takes_too_long_is_ended_with_a_sentence_and_can_be_cancelled(engine):
+def test_loading_that_takes_too_long_is_ended_with_a_sentence_and_can_be_cancelled(engine, monkeypatch):
     slow = engine.wait(engine.submit("loads_slowly", OneSpec(seconds=0.5)).id, PATIENCE)
     assert slow.state == "failed"
     assert "Loading 'bundled' took more than" in slow.reason and "\n" not in slow.reason
     patient = engine.submit("loads_slowly", OneSpec(seconds=500))
     until(lambda: engine.progress(patient.id).phase == "reading weights")
+    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
     device_is_back_after_cancelling(engine, patient.id)
 
 
