@@ -170,7 +170,9 @@ def _set(folder: Path, quick: bool, factors: tuple[int, ...]) -> Cost:
     context = _context(folder, "set")
 
     def run(count: int) -> Callable[[], Any]:
-        spec = RecordSetSpec(model=ModelSpec(device="cpu"), count=count, sampling=sampling, random_models=1)
+        spec = RecordSetSpec(
+            model=ModelSpec(device="cpu"), count=count, sampling=sampling, random_models=0 if quick else 1
+        )
         return lambda: record_set(spec, context())
 
     return Cost("sinks over a set", "prompts N", sizes, "N", float, tuple(map(run, sizes)))
