@@ -24,7 +24,7 @@ from pages.parts.explore.massive import massive_activations
 from pages.parts.explore.parallel import parallel_writing
 from pages.parts.explore.record_with import record_with
 from pages.parts.explore.replay import NEXT, replay
-from pages.parts.explore.text import text
+from pages.parts.explore.text import exhibit_written, text
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -46,7 +46,7 @@ _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab under the explorer. draw: called with the recording, the definition of a sink, the tokens on which sinks
+    """A tab under the explorer, of which none is open at first. draw: called with the recording, the definition of a sink, the tokens on which sinks
     are counted, and the place for its controls. reads: the explorer's choices that it depends on, by their names in the
     address.
     """
@@ -140,12 +140,16 @@ def _look_at(record: JobRecord) -> None:
     asked, shown = keyed_columns([1, 3], _TOP, gap="medium")
     with asked:
         ask(record, narrow=True)
-        choose_recording(record, stacked=True)
-        recording = opened(record)
+        chosen = st.container()
+        more = st.expander("Compare and share", key="fold_compare")
+        with chosen:
+            choose_recording(record, more)
+            recording = opened(record)
         if recording is None:
             return
-        beside = beside_choice(recording, branches.parent_of(recording), record_with)
-        reference_offer(recording)
+        beside = beside_choice(recording, branches.parent_of(recording), record_with, more)
+        with more:
+            reference_offer(recording)
     info = recording.info
     if info.unknown_tokens:
         st.warning(
@@ -160,24 +164,25 @@ def _look_at(record: JobRecord) -> None:
         st.session_state[_TAB] = st.session_state[_KEPT]  # the tab is not drawn while a recording runs
     if st.query_params.get(_TAB) == "Experts" and "Experts" not in names:
         st.info("This model has no experts. Choose a recording of a mixture of experts.")
-    tab = st.segmented_control(
-        "Details", names, default=names[0], required=True, key=_TAB, bind="query-params", label_visibility="collapsed"
-    )
+    tab = st.segmented_control("More about this recording", names, key=_TAB, bind="query-params")
     st.session_state[_KEPT] = tab
-    note_drawn(TABS[tab].reads)
+    note_drawn(() if tab is None else TABS[tab].reads)
     _tab(recording, tab)
 
 
 @alone
-def _tab(recording: Recording, name: str) -> None:
-    """Draw a tab; its controls redraw only the tab."""
+def _tab(recording: Recording, name: str | None) -> None:
+    """Draw a tab, where one was chosen; its controls redraw only the tab."""
     gone()
     params, split = sink_params(), split_in(recording)
-    plots, side = plots_and_controls()
-    with plots:
-        TABS[name].draw(recording, params, split, side)
+    if name is None:
+        exhibit_written(recording)
+    else:
+        plots, side = plots_and_controls()
+        with plots:
+            TABS[name].draw(recording, params, split, side)
     settings = {**recording.settings(), "sinks": params.model_dump()}
-    export_button(f"SinkScope: {name.lower()}", settings, recording.info.prompt)
+    export_button(f"SinkScope: {(name or 'recording').lower()}", settings, recording.info.prompt)
 
 
 # --- following --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from analysis.recording.playback import has_blocks
+from analysis.recording.shipped_nulls import as_wide, shipped_masses
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, token_states
 from analysis.sinks.token_states import SPLITS
@@ -63,12 +64,12 @@ class ExplorerTrack:
     name: what it is called. tokens (T, S) and final (S,): ids, with text in `words`. state (T, S): a `TokenState` each.
     written, edited, taken_back (T, S) bool: what each step does to a token. confidence (T, S), NaN where no token was
     chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
-    open_block (T, 2): positions that each step writes in, None where there is one block. random_model: the mean mass
-    (T, S) of the same shape with random weights on the same inputs; random_heads (L·H, T, S): that of its heads, which
-    travels in float16, as it is a baseline and not exact itself. branch: step and position of a token that was written
-    by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1 where it was not routed;
-    None without experts. even: whether uniform attention gives every key the same. noise: whether undecided tokens are
-    random ones. autoregressive: whether tokens are absent until they are written.
+    open_block (T, 2): positions that each step writes in, None where there is one block. random_models (N, T, S): the
+    mean mass of each draw of random weights of the same shape on the same inputs; random_heads (L·H, T, S): that of the
+    heads of the first, which travels in float16, as it is a baseline and not exact itself. branch: step and position of
+    a token that was written by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1
+    where it was not routed; None without experts. even: whether uniform attention gives every key the same. noise:
+    whether undecided tokens are random ones. autoregressive: whether tokens are absent until they are written.
     """
 
     name: str
@@ -88,7 +89,7 @@ class ExplorerTrack:
     noise: bool
     autoregressive: bool
     open_block: np.ndarray | None = None
-    random_model: np.ndarray | None = None
+    random_models: np.ndarray | None = None
     random_heads: np.ndarray | None = None
     branch: tuple[int, int] | None = None
     experts: np.ndarray | None = None
@@ -174,8 +175,8 @@ def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> 
     }
     if maps.mean_even is not None and maps.std_even is not None:
         sent |= {"meanEven": maps.mean_even.astype("<f4"), "stdEven": maps.std_even.astype("<f4")}
-    if track.random_model is not None:
-        sent["randomModel"] = track.random_model.astype("<f4")
+    if track.random_models is not None:
+        sent["randomModel"] = track.random_models.astype("<f4")
     if track.random_heads is not None:
         sent["randomHeads"] = (np.round(512 * track.random_heads) / 512).astype("<f2")  # a baseline, and it packs well
     if track.open_block is not None:
@@ -268,8 +269,10 @@ def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None 
         even=trajectory.pattern.is_even,
         noise=info.model.noise == "uniform",
         autoregressive=info.model.noise is None and info.model.mask_token is None,
-        random_model=None if random is None else definitions.mean_mass(random.mass),
-        random_heads=None if random is None or random.mass.size > MOST_NULL_CELLS else _by_head(random),
+        random_models=_by_draw(trajectory, random),
+        random_heads=None
+        if random is None or random.mass.size > MOST_NULL_CELLS
+        else as_wide(_by_head(random), trajectory.positions),
         open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
         branch=None if info.branch is None else (info.branch.step, info.branch.position),
         experts=_experts(trajectory),
@@ -283,6 +286,17 @@ def _experts(trajectory: Trajectory) -> np.ndarray | None:
         return None
     routed = np.isfinite(trajectory.expert_weights)
     return np.moveaxis(np.where(routed, trajectory.experts.astype(np.int32), -1), 1, 0)
+
+
+def _by_draw(trajectory: Trajectory, random: Trajectory | None) -> np.ndarray | None:
+    """The mean mass of each draw of random weights, (N, T, S): all those that ship for these inputs, else the one drawn.
+
+    The one drawn is the first of those that ship: its seed is theirs.
+    """
+    shipped = shipped_masses(trajectory)
+    if shipped is not None or random is None:
+        return shipped
+    return as_wide(definitions.mean_mass(random.mass)[None], trajectory.positions)
 
 
 def _by_head(trajectory: Trajectory) -> np.ndarray:

@@ -149,31 +149,45 @@ def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
             assert np.allclose(shares, strength, atol=1e-5)
 
 
-@pytest.mark.parametrize("judged", ["head", "layer", "model"])
-def test_heads_stand_beside_the_range_of_those_with_random_weights(page, tmp_path, judged):
-    trajectory = relative(block_trajectory())
-    drawn = trajectory.mass * np.random.default_rng(0).uniform(0.5, 1.5, trajectory.mass.shape)
+NULLS = """(view) => {
+  const [recording] = document.querySelector(".sinkscope-explorer").explorer.recordings;
+  return [[null, null], [0, null], [1, 2]].map((of) => recording.nulls(view, ...of).map(({ share }) => [...share]));
+}"""
+
+
+def sink_shares(mass, params):
+    """The share of a map's attention that goes to its sinks, by step."""
+    return np.where(definitions.find_sinks(mass, params), mass, 0).sum(axis=1) / np.nansum(mass, axis=1)
+
+
+def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch):
+    trajectory, rng, params = relative(block_trajectory()), np.random.default_rng(0), SinkParams(k=1.25)
+    drawn = trajectory.mass * rng.uniform(0.5, 1.5, trajectory.mass.shape)
     random = replace(trajectory, mass=(np.round(512 * drawn) / 512).astype(np.float16).astype(np.float32))
-    asked = {"range": [0, trajectory.steps - 1], "to": None, "definition": "std", "threshold": 1.25, "split": 0}
-    request = SharesAsked.model_validate({**asked, "judged": judged})
-    nulls = """(rest) => {
-      const { explorer } = document.querySelector(".sinkscope-explorer"), view = explorer.view({});
-      return explorer.nullsOf(explorer.recordings[0], { ...view, ...rest, over: "all", position: null, area: null });
-    }"""
-    opened(page, tmp_path, explored([trajectory], ["model"], random))
-    expected = head_shares(random, request).reshape(trajectory.layers, trajectory.heads)
-    found = page.evaluate(nulls, {**asked, "judged": judged})
-    assert np.allclose(found, np.stack([expected.min(axis=1), expected.max(axis=1)], axis=1), atol=1e-5)
-    if judged == "head":
-        above = head_shares(trajectory, request).reshape(expected.shape) > expected.max(axis=1, keepdims=True)
-        page.evaluate(
-            "document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all', values: { k: 1.25 } })"
-        )
-        told = f"{above.sum()} of {above.size} heads lie above their layer’s."
-        expect(page.get_by_text(told)).to_be_visible()
-        opened(page, tmp_path, explored([trajectory], ["model"]))
-        assert page.evaluate(nulls, {**asked, "judged": judged}) is None
-        expect(page.get_by_text("Random weights")).to_have_count(0)
+    view = {"definition": "std", "threshold": 1.25, "basis": "raw", "split": 0, "judged": "head"}
+    opened(page, tmp_path, explored([trajectory], ["model"], random), "#step=3&basis=raw&k=1.25")
+    heads = [random.mass[:, 1, head] for head in range(trajectory.heads)]
+    maps = [[definitions.mean_mass(random.mass)], [definitions.mean_mass(random.mass[:, :1])], heads]
+    for found, expected in zip(page.evaluate(NULLS, view), maps, strict=True):
+        assert np.allclose(found, [sink_shares(mass, params) for mass in expected], atol=1e-5)
+    finding = page.locator(".sx-finding")
+    expect(finding).to_contain_text(re.compile("an even split gives .*, a random model’s own sinks "))
+
+    draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
+    monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
+    opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3&basis=raw&k=1.25")
+    whole, layer, head = page.evaluate(NULLS, view)
+    shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
+    assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
+    at_step = f"{100 * shares[:, 3].min():.0f}–{100 * shares[:, 3].max():.0f}\u00a0%"
+    expect(finding).to_contain_text(f"3 random models’ own sinks {at_step}")
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
+    expect(finding).to_contain_text(f"own sinks at most {100 * shares.max():.0f}\u00a0%")
+
+    monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
+    opened(page, tmp_path, explored([trajectory], ["model"]))
+    assert page.evaluate(NULLS, view) == [[], [], []]
+    expect(finding).not_to_contain_text("random")
 
 
 def coded_before(packed):
@@ -219,16 +233,6 @@ def test_shares_of_all_heads_are_those_that_python_answers_where_heads_are_too_m
     for request, values in zip(asked, held, strict=True):
         assert np.allclose(values, head_shares(trajectory, SharesAsked.model_validate(request)), atol=1e-5), request
 
-    own = [request for request in asked if request["to"] is None]
-    evens = page.evaluate(shares.replace("sharesOf", "evensOf"), own)
-    uniform = trajectory.pattern.uniform_mass[2:7]
-    for request, values in zip(own, evens, strict=True):
-        flags = exploring._sinks(trajectory, SharesAsked.model_validate(request), slice(2, 7))
-        flags, given = np.broadcast_arrays(flags & trajectory.present[2:7, None, None], uniform)
-        even = np.where(flags, given, 0).sum(axis=-1) / np.nansum(given, axis=-1)
-        even = np.broadcast_to(even, (5, trajectory.layers, trajectory.heads))
-        assert np.allclose(values, even.mean(axis=0).ravel(), atol=1e-5), request
-
     monkeypatch.setattr(exploring, "MOST_CELLS", 10)
     opened(page, tmp_path, explored([trajectory], ["model"]), "#layer=1&head=2")
     content = page.evaluate("document.querySelector('.sinkscope-explorer').explorer.content")
@@ -249,7 +253,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     opened(page, tmp_path, explored([first, second], ["dense", "pruned"]), "#step=3&basis=raw")
     explorer, slider = page.get_by_role("group", name="Explorer"), page.get_by_role("slider", name="Denoising step")
     finding = explorer.locator(".sx-finding")
-    expect(slider).to_have_attribute("aria-valuetext", "Step 3 of 9")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 3 (0–8)")
     expect(finding).to_contain_text("an even split gives")
     heads = explorer.locator(".sx-heads canvas")
     box = heads.bounding_box()
@@ -259,7 +263,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     slider.press("ArrowDown")
     expect(finding).to_contain_text("Position 0")
     slider.press("ArrowRight")
-    expect(slider).to_have_attribute("aria-valuetext", "Step 4 of 9")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 4 (0–8)")
     page.wait_for_function("location.hash.includes('position=0') && location.hash.includes('step=4')")
     spoken = explorer.locator("[data-out=live]")
     expect(spoken).to_contain_text("Layer 1 sends it to experts 2, 0.")
@@ -278,10 +282,10 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     slider.press("Escape")
     explorer.get_by_role("button", name="Side by side").click()
     expect(finding).to_contain_text("At equal progress, dense:")
-    expect(finding).to_contain_text("at step 4 of 9")
-    expect(finding).to_contain_text(re.compile("pruned: .* at step 2 of 5"))
+    expect(finding).to_contain_text("at step 4 (0–8)")
+    expect(finding).to_contain_text(re.compile(r"pruned: .* at step 2 \(0–4\)"))
     explorer.get_by_role("button", name="pruned").click()
-    expect(slider).to_have_attribute("aria-valuetext", "Step 2 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 2 (0–4)")
     explorer.get_by_role("button", name="Side by side").click()
     slider.press("End")
     expect(finding).to_contain_text("Finished: the model no longer reads this text.")
@@ -325,7 +329,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     packed = explored([trajectory], ["model"])
     opened(page, tmp_path, packed, f"#step=0&position={written}&basis=raw")
     explorer = page.get_by_role("group", name="Explorer")
-    expect(explorer.get_by_text("sink: above mean + 2 std", exact=True)).to_be_visible()
+    expect(explorer.locator(".sx-k")).to_contain_text("Sink: attention above mean +")
+    expect(explorer.locator(".sx-a .sx-key").get_by_text("sink", exact=True)).to_be_visible()
     expect(explorer.get_by_label("Count sinks among")).to_be_hidden()
     explorer.get_by_text("Definition, table, help", exact=True).press("Space")
     for name in ("Definition", "Judged on", "Count sinks among"):
@@ -341,7 +346,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     ):
         expect(legend.get_by_text(mark, exact=True)).to_be_visible()
     expect(
-        explorer.get_by_text(re.compile("positions become sinks, for .* as many sinks per step would make"))
+        explorer.get_by_text(re.compile("positions become sinks, for .* of the same state, as many would be"))
     ).to_be_visible()
     final = trajectory.info.tokens[int(trajectory.final[written])]
     page.wait_for_function("name => drawn.has(name)", arg=f"{written}, later ‘{final}’")
@@ -358,13 +363,10 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
-    found = re.compile(r"positions? (is a sink|are sinks) by raw attention \(orange outlines?\): ")
+    found = re.compile(r"positions? (is a sink|are sinks) by raw attention and takes? \d.* at step \d+, the strongest;")
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
-    expect(explorer.locator(".sx-finding")).to_contain_text(
-        re.compile(rf", the strongest of {trajectory.steps} \(mean \d")
-    )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
-    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split (orange outline")
+    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split and take")
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")

@@ -99,11 +99,11 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     explorer = page.get_by_role("group", name="Explorer")
     slider = explorer.get_by_role("slider", name="Denoising step")
     played(page)  # once by itself
-    expect(page.get_by_text("How this was recorded")).to_be_visible()
+    expect(page.get_by_text("More about this recording")).to_be_visible()
     slider.press("Home")
     for step in range(1, 10):
         slider.press("ArrowRight")
-        expect(slider).to_have_attribute("aria-valuetext", f"Step {step} of 16")
+        expect(slider).to_have_attribute("aria-valuetext", f"Step {step} (0–15)")
     page.wait_for_url(re.compile("step=9"))
     explorer.get_by_text("Definition, table, help").click()
     explorer.get_by_role("button", name="Table").click()

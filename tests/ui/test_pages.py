@@ -74,7 +74,7 @@ def test_a_prompt_is_recorded_and_shown():
     assert engine().wait(record.id, 300).state == "done"
     test.run()
     assert not test.exception
-    assert "What the model wrote" in texts(test)
+    assert test.segmented_control(key="tab").value is None, "what the explorer shows is not repeated beneath it"
     assert test.session_state["explorer_plays"] == record.id, "it plays once by itself"
 
 
@@ -223,7 +223,7 @@ def test_the_newest_recording_of_the_model_in_use_is_shown_and_one_can_be_remove
 
 def test_an_unknown_recording_in_the_address_falls_back_to_the_newest(recording):
     test = app("pages/explore.py", recording="nonsense")
-    assert "newest one instead" in texts(test) and "What the model wrote" in texts(test)
+    assert "newest one instead" in texts(test) and test.session_state["recording_shown"] == recording.id
 
 
 def test_the_explorer_and_the_tab_beneath_it_share_their_place(recording, explorer_sent):

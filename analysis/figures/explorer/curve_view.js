@@ -37,11 +37,10 @@ class CurveView extends View {
       recording, main: this.values(recording, view, view.layer, view.head),
       others: others(recording).map((h) => this.values(recording, view, view.layer, h)).filter(Boolean),
     }));
-    const drawnOf = recordings.length === 1 && !to && view.measure !== "entropy" ? first.random : null, single = view.head != null;
-    const random = drawnOf === null || (view.layer != null && !drawnOf.whole) ? null : single ? drawnOf.span(view, view.layer) : drawnOf.series(view, view.layer, null);
-    const randoms = random === null ? [] : single ? random[view.measure] : [random[view.measure]];
+    const random = recordings.length === 1 && !to && view.measure !== "entropy" ? first.nulls(view, view.layer, view.head).map((each) => each[view.measure]) : [];
+    const ends = random.length ? [Math.min, Math.max].map((end) => Float64Array.from(random[0], (_, t) => end(...random.map((each) => each[t])))) : [];
     const unit = to || view.measure === "share" ? "percent" : view.measure;
-    const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...randoms]);
+    const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...ends]);
     const y = (value) => bottom - ((bottom - top) * value) / most;
     this.grid(axis, unit, most, y, top, bottom);
     if (view.area || view.over === "all") {
@@ -58,15 +57,15 @@ class CurveView extends View {
         pen = true;
       }
     };
-    if (single && random) { // the band of all heads of the layer
-      const [low, high] = randoms;
-      g.fillStyle = theme.quiet;
+    if (random.length > 1) {
+      const [low, high] = ends;
+      g.fillStyle = theme.band;
       g.beginPath();
       for (let t = 0; t < low.length; t++) g.lineTo(axis.x(t), y(low[t]));
       for (let t = high.length - 1; t >= 0; t--) g.lineTo(axis.x(t), y(high[t]));
       g.fill();
     }
-    for (const each of randoms) { g.strokeStyle = theme.faint; g.lineWidth = 1.4; g.setLineDash([1, 3]); path(each); g.stroke(); g.setLineDash([]); }
+    if (random.length === 1) { g.strokeStyle = theme.faint; g.lineWidth = 1.4; g.setLineDash([1, 3]); path(random[0]); g.stroke(); g.setLineDash([]); }
     drawn.forEach(({ recording, main, others: beside }, n) => {
       if (!main) return;
       const own = new Axis(this.w, recording.T), color = n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink;
@@ -81,7 +80,7 @@ class CurveView extends View {
       curves.push({ own, y, recording, values: main.values, color });
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
-    this.legend(axis, top, view, drawn, random, to);
+    this.legend(axis, top, view, drawn, random.length, to);
     return curves;
   }
   top(unit, lists) {
@@ -129,9 +128,10 @@ class CurveView extends View {
   legend(axis, top, view, drawn, random, to) {
     const { g } = this, { theme } = this.app, several = drawn.length > 1;
     const base = to || view.measure === "share" ? "even split" : view.measure === "count" ? "Gaussian reference" : "uniform attention";
-    const entries = several ? drawn.map(({ recording }, n) => [recording.name, n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink, []]) : [[to ? "attention" : { share: "sinks", count: "sinks", entropy: "entropy" }[view.measure], to || view.measure === "entropy" ? theme.ink : theme.sink, []]];
+    const mean = ({ values }) => (several || to || view.measure !== "share" ? "" : ` (mean ${percent(meanOver(values, [0, values.length - 1]))})`);
+    const entries = several ? drawn.map(({ recording }, n) => [recording.name, n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink, []]) : [[to ? "attention" : view.measure === "entropy" ? "entropy" : `sinks${drawn[0].main ? mean(drawn[0].main) : ""}`, to || view.measure === "entropy" ? theme.ink : theme.sink, []]];
     if (drawn.some(({ main }) => main?.even)) entries.push([base, theme.soft, [4, 3]]);
-    if (random) entries.push([view.head == null ? "random weights, one draw" : "random weights, one draw, all heads", theme.faint, [1, 3]]);
+    if (random) entries.push([view.head != null ? "random weights: heads of one draw" : random === 1 ? "random weights: one draw" : `random weights: ${random} draws`, random === 1 ? theme.faint : theme.band, random === 1 ? [1, 3] : [], random === 1 ? 2 : 9]);
     if (drawn[0].others.length) entries.push(["other heads", theme.quiet, []]);
     this.font(11);
     g.textAlign = "left";
@@ -140,9 +140,9 @@ class CurveView extends View {
     g.fillStyle = theme.panel;
     g.fillRect(x - 4, top + 2, entries.reduce((width, [text]) => width + g.measureText(text).width + 36, 0), 15);
     g.globalAlpha = 1;
-    for (const [text, color, dash] of entries) {
+    for (const [text, color, dash, width = 2] of entries) {
       g.strokeStyle = color;
-      g.lineWidth = 2;
+      g.lineWidth = width;
       g.setLineDash(dash);
       line(g, x, top + 9.5, x + 18, top + 9.5);
       g.setLineDash([]);

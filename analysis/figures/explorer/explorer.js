@@ -27,7 +27,7 @@ function mount(root, packed, options = {}) {
     get theme() { return THEMES[app.themeName]; },
     get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
-    sharesOf: headShares, evensOf: headEvens, nullsOf: headNulls, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
+    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
   };
   const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
@@ -46,31 +46,28 @@ function mount(root, packed, options = {}) {
   const put = (name, text) => { const element = out(name); if (element.textContent !== text) element.textContent = text; };
   function words(view) {
     const several = app.shown(), first = several[0], [t0, t1] = stepRange(view, first), to = target(view, first), where = capital(place(view));
-    let parts = finding(first, view, definitions);
+    let parts = finding(first, view);
     if (several.length > 1) {
-      const second = finding(several[1], view, definitions);
+      const second = finding(several[1], view);
       const progress = first.T !== several[1].T && t0 === t1 ? "At equal progress, " : "";
       parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
     say(parts, attending(first, view));
-    const of = !to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`, over = t0 !== t1;
+    const over = t0 !== t1;
     put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} positions`).join(" · "));
-    put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} of ${app.steps}`);
-    put("criterion", criterion(view, definitions));
+    put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} (0–${app.steps - 1})`);
     const peak = strongestStep();
     put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
-    put("headtitle", to ? `To ${of}` : { head: "Each head’s own sinks", layer: "Each layer’s sinks", model: "Sinks of the model" }[view.judged]);
-    put("headkey", headKey(first, view));
+    put("headtitle", headTitle(first, view));
     put("pale", first.noise ? "prompt, undecided" : "prompt");
     put("rastertitle", where);
-    put("lives", several.length > 1 ? "" : lived(first, view));
-    put("base", several.length > 1 ? "" : overAll(first, view));
-    put("curvetitle", to ? `Attention to ${of}` : "");
-    const row = definitions.find((each) => each.name === view.definition);
-    put("parameter", `${PARAMETERS[row.parameter] ?? row.parameter} =`);
-    put("threshold", level(view));
+    put("lives", several.length > 1 ? "" : lived(first, view) + overAll(first, view));
+    put("curvetitle", to ? `Attention to ${aim(view, to)}` : "");
+    const [before, after] = CRITERIA[view.definition];
+    put("before", `Sink: attention above ${before}`);
+    put("after", after);
     find("[data-set=measure]").hidden = Boolean(to);
     find("[data-do=zoom]").hidden = !(app.state.area?.p0 != null && app.state.area.p1 > app.state.area.p0);
     find("[data-do=ask]").hidden = !options.onAsk || app.state.position == null;
@@ -154,10 +151,12 @@ function mount(root, packed, options = {}) {
   function controls() {
     const { state } = app, row = definitions.find((each) => each.name === state.definition);
     for (const name of ["show", "over"]) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === state[name]));
-    const slider = find("[data-set=threshold]");
-    Object.assign(slider, { min: row.least, max: row.most, step: row.step });
-    slider.value = state.values[row.parameter] ?? row.preset;
-    slider.setAttribute("aria-label", row.title);
+    const threshold = state.values[row.parameter] ?? row.preset;
+    for (const input of root.querySelectorAll("[data-set=threshold]")) {
+      Object.assign(input, { min: row.least, max: row.most, step: row.step });
+      if (input.value === "" || Number(input.value) !== threshold) input.value = threshold;
+      input.setAttribute("aria-label", row.title);
+    }
     for (const name of ["speed", "measure", "definition", "split", "judged", "basis"]) find(`[data-set=${name}]`).value = String(state[name]);
   }
   function prepare() {
@@ -171,7 +170,6 @@ function mount(root, packed, options = {}) {
     for (const [name, there] of Object.entries({
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
-    root.classList.toggle("sx-nulled", Boolean(recordings[0].random?.whole));
     find(".sx-more").open = ["definition", "judged", "split"].some((name) => app.state[name] !== START[name]);
     controls();
   }
@@ -255,8 +253,8 @@ function mount(root, packed, options = {}) {
   root.addEventListener("input", (event) => {
     const name = event.target.dataset.set, { value } = event.target, { state } = app;
     if (name === "threshold") {
-      const row = definitions.find((each) => each.name === state.definition);
-      set({ values: { ...state.values, [row.parameter]: Number(value) } });
+      const row = definitions.find((each) => each.name === state.definition), number = Number(value);
+      if (value !== "" && number >= row.least && number <= row.most) set({ values: { ...state.values, [row.parameter]: number } });
     } else if (name === "split" || name === "speed") set({ [name]: Number(value) });
     else if (name) set({ [name]: value });
   });
@@ -328,7 +326,7 @@ function drawBar(element, app, mass) {
   const marks = mass ? [[1, "1×"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
   for (const [value, text] of marks) g.fillText(text, x(value), 19);
   g.textAlign = "left";
-  g.fillText(mass ? "attention, × even split" : "attention to sinks, √ scale", 6, 31);
+  g.fillText(mass ? "attention, × an even split" : "attention to sinks, √ scale", 6, 31);
   if (!mass) return;
   g.strokeStyle = theme.ink;
   g.lineWidth = 2;

@@ -1,6 +1,6 @@
 // Layers × heads: what share of each head's attention goes to what is chosen, its sinks where nothing is. The first column
-// is the layer's mean map, whose sinks may take less than those of any head. Shares of sinks are on a square-root scale of orange, as the colour follows the printed
-// number; shares of a position are in multiples of uniform attention, on the blue scale of the text.
+// is the map of all heads averaged, whose sinks may take less than those of any head. Shares of sinks are on a square-root
+// scale of orange; shares of a position are in multiples of uniform attention, on the blue scale of the text.
 
 class HeadsView extends View {
   plan() {
@@ -15,16 +15,15 @@ class HeadsView extends View {
     this.begin();
     this.still(`${stepsShown(view)} ${view.position} ${view.judged} ${rule(view)}`, () => { for (const plan of plans) this.drawGrid(view, plan); });
     for (const plan of plans) {
+      this.number(view, plan);
       if (state.layer != null && (state.layer !== view.layer || state.head !== view.head)) this.outline(plan, state.layer, state.head, 1.5, theme.soft);
       if (view.layer != null) this.outline(plan, view.layer, view.head, 2.5, theme.ink);
     }
   }
   drawGrid(view, plan) {
-    const { g } = this, { recording, x0, y0, cw, ch, heads } = plan, { L, H } = recording, done = finished(view, recording);
+    const { recording, x0, y0, cw, ch, heads } = plan, { L, H } = recording, done = finished(view, recording);
     const shares = done ? null : headShares(recording, view), to = target(view, recording), evens = (layer) => (to?.length ? recording.given(layer, null, stepRange(view, recording), to).even : 0);
     this.names(plan);
-    this.font(Math.min(12, ch * 0.6));
-    g.textAlign = "center";
     for (let l = 0; l < L; l++) {
       const even = evens(l), y = y0 + l * ch;
       for (let h = 0; h < H; h++) this.cell(plan, heads + h * cw, y, shares ? shares[l * H + h] : NaN, even);
@@ -38,8 +37,8 @@ class HeadsView extends View {
     if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillText(recording.name, x0, 8); }
     this.font(11);
     g.textAlign = "center";
-    g.fillText("mean", x0 + cw / 2, y0 - 20);
-    g.fillText("map", x0 + cw / 2, y0 - 8);
+    g.fillText("all", x0 + cw / 2, y0 - 20);
+    g.fillText("heads", x0 + cw / 2, y0 - 8);
     for (let h = 0, every = Math.ceil(16 / cw); h < recording.H; h += every) g.fillText(h || cw < 40 ? h : "head 0", heads + (h + 0.5) * cw, y0 - 8);
     g.textAlign = "right";
     g.fillText("layer", x0 - 6, y0 - 8);
@@ -47,13 +46,25 @@ class HeadsView extends View {
   }
   // even: what uniform attention gives the chosen positions; 0 where the cells are about sinks.
   cell({ cw, ch }, x, y, share, even) {
-    const { g } = this, { theme, ceiling } = this.app, { css, lightInk } = even ? theme.ramp : theme.heat, gap = cw > 14 && ch > 14 ? 1 : cw > 7 && ch > 7 ? 0.5 : 0;
-    const level = share === share ? Math.round(255 * (even ? placed(share / even, ceiling) : Math.min(1, Math.sqrt(share)))) : -1;
+    const { g } = this, { theme, ceiling } = this.app, { css } = even ? theme.ramp : theme.heat, gap = cw > 14 && ch > 14 ? 1 : cw > 7 && ch > 7 ? 0.5 : 0;
+    const level = this.level(share, even, ceiling);
     g.fillStyle = level < 0 ? theme.empty : css[level];
     g.fillRect(x + gap / 2, y + gap / 2, cw - gap, ch - gap);
-    if (cw < 25 || ch < 15 || level < 0) return;
+  }
+  // Where in its scale a share lies, 0 … 255; −1 where there is none.
+  level(share, even, ceiling) {
+    return share === share ? Math.round(255 * (even ? placed(share / even, ceiling) : Math.min(1, Math.sqrt(share)))) : -1;
+  }
+  // The share of the cell looked at.
+  number(view, { recording, x0, y0, cw, ch, heads }) {
+    if (view.layer == null || view.layer >= recording.L || (view.head ?? 0) >= recording.H || cw < 25 || ch < 15 || finished(view, recording)) return;
+    const { g } = this, { theme, ceiling } = this.app, { share, even } = shareOf(recording, view), to = target(view, recording);
+    const level = this.level(share, to ? even : 0, ceiling), { lightInk } = to ? theme.ramp : theme.heat, x = view.head == null ? x0 : heads + view.head * cw;
+    if (level < 0) return;
+    this.font(Math.min(12, ch * 0.6), 600);
+    g.textAlign = "center";
     g.fillStyle = theme.inks[lightInk[level]];
-    g.fillText(cw >= 38 && (share >= 0.001 || cw >= 50) ? percent(share) : Math.round(100 * share), x + cw / 2, y + ch / 2 + 0.5);
+    g.fillText(cw >= 38 ? percent(share) : Math.round(100 * share), x + cw / 2, y0 + (view.layer + 0.5) * ch + 0.5);
   }
   outline({ recording, x0, y0, cw, ch, heads }, layer, head, width, color) {
     if (layer >= recording.L || (head ?? 0) >= recording.H) return;

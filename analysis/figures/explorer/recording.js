@@ -231,22 +231,20 @@ class Recording {
     }
     return { share: share / steps, even: even / steps };
   }
-  // Share to sinks and what an even split gives them, mean over steps t0 … t1, of every head, (L·H) each; of steps that are not looked at nothing is computed.
+  // Share to sinks, mean over steps t0 … t1, of every head, (L·H); of steps that are not looked at nothing is computed.
   strengths(view, [t0, t1]) {
     return this.remember(`strengths ${view.judged} ${rule(view)} ${t0} ${t1}`, () => {
-      const { L, H } = this, share = new Float64Array(L * H), even = new Float64Array(L * H);
+      const { L, H } = this, share = new Float64Array(L * H);
       for (let t = t0; t <= t1; t++) {
         const common = view.judged === "model" ? this.sinksOf(view, t, null, null) : null;
         for (let l = 0; l < L; l++) {
           const shared = view.judged === "layer" ? this.sinksOf(view, t, l, null) : common;
           for (let h = 0; h < H; h++) {
-            const [paid, level] = this.share(l, h, t, shared ?? this.sinksOf(view, t, l, h));
-            share[l * H + h] += paid / (t1 - t0 + 1);
-            even[l * H + h] += level / (t1 - t0 + 1);
+            share[l * H + h] += this.share(l, h, t, shared ?? this.sinksOf(view, t, l, h))[0] / (t1 - t0 + 1);
           }
         }
       }
-      return { share, even };
+      return share;
     });
   }
   // Entropy of a map over its positions, 1 where attention is uniform, (T).
@@ -263,11 +261,19 @@ class Recording {
       });
     });
   }
-  // The same shape with random weights on the same inputs, as a recording of its own; null where it was not observed. Its
-  // heads are here unless there are too many.
-  get random() {
-    if (!this.randomModel) return null;
-    return (this.drawn ??= this.withMaps(this.randomModel, this.randomHeads ?? []));
+  // The same shape with random weights on the same inputs, each draw a recording of its own; none where it was not
+  // observed. The heads of the first one are here unless there are too many.
+  get draws() {
+    const cells = this.T * this.S;
+    return (this.drawn ??= Array.from({ length: (this.randomModel?.length ?? 0) / cells }, (_, n) => this.withMaps(this.randomModel.subarray(n * cells, (n + 1) * cells), n ? [] : this.randomHeads ?? [])));
+  }
+  // By step, the series that a map's sinks stand beside: of every draw for the whole model, of the first one for a layer,
+  // of all heads of the layer for a head.
+  nulls(view, layer, head) {
+    const [first] = this.draws;
+    if (layer == null) return this.draws.map((each) => each.series(view, null, null));
+    if (!first?.whole) return [];
+    return head == null ? [first.series(view, layer, null)] : Array.from({ length: this.H }, (_, h) => first.series(view, layer, h));
   }
   withMaps(model, all) {
     const { T, S, L, H } = this, cells = T * S, heads = all.length ? Array.from({ length: L * H }, (_, i) => all.subarray(i * cells, (i + 1) * cells)) : [];
@@ -275,14 +281,7 @@ class Recording {
     const [mean, std] = moments(maps, T, S), layerOf = (m) => (m === 0 ? null : m <= layerMaps.length ? m - 1 : Math.floor((m - 1 - layerMaps.length) / H));
     const [meanEven, stdEven] = this.even ? [] : moments(maps.map((map, m) => divided(map, this.uniformOf(layerOf(m)))), T, S);
     return Object.assign(Object.create(Recording.prototype), this, {
-      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, randomModel: null, attention: new Map(), cells: new Map(), cache: new Map(),
-    });
-  }
-  // By step: the least and the most that a head of a layer gives its sinks, and has of them.
-  span(view, layer) {
-    return this.remember(`span ${layer} ${view.judged} ${rule(view)}`, () => {
-      const every = Array.from({ length: this.H }, (_, h) => this.series(view, layer, h)), ends = (name, end) => Float64Array.from({ length: this.T }, (_, t) => end(...every.map((each) => each[name][t])));
-      return { share: [ends("share", Math.min), ends("share", Math.max)], count: [ends("count", Math.min), ends("count", Math.max)] };
+      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, randomModel: null, drawn: [], attention: new Map(), cells: new Map(), cache: new Map(),
     });
   }
   // Where colours end: the 99.5th percentile of what single heads give, to half a doubling.

@@ -42,30 +42,21 @@ function shareOf(recording, view, layer = view.layer, head = view.head) {
   if (range[0] === range[1]) return recording.shareAt(view, range[0], layer, head) ?? { share: NaN, even: NaN, count: NaN };
   const series = recording.series(view, layer, head);
   if (series === null) return { share: NaN, even: NaN, count: NaN };
-  const mean = (values) => {
-    let sum = 0;
-    for (let t = range[0]; t <= range[1]; t++) sum += values[t];
-    return sum / (range[1] - range[0] + 1);
-  };
-  return { share: mean(series.share), even: mean(series.even), count: mean(series.count) };
+  return { share: meanOver(series.share, range), even: meanOver(series.even, range), count: meanOver(series.count, range) };
+}
+// The mean of values by step over steps from … to.
+function meanOver(values, [from, to]) {
+  let sum = 0;
+  for (let t = from; t <= to; t++) sum += values[t];
+  return sum / (to - from + 1);
 }
 // Of every head the same share, (L·H); null while it is on its way from the server.
 function headShares(recording, view) {
   const range = stepRange(view, recording), to = target(view, recording), { L, H } = recording;
   if (to && !to.length) return new Float64Array(L * H).fill(NaN);
   if (!recording.whole) return recording.cells.get(cellsKey(view, recording)) ?? null;
-  if (!to) return recording.strengths(view, range).share;
+  if (!to) return recording.strengths(view, range);
   return Float64Array.from({ length: L * H }, (_, i) => recording.given(Math.floor(i / H), i % H, range, to).share);
-}
-// What an even split gives each head's own sinks, (L·H); null where the cells are not about sinks, or heads are not here.
-const headEvens = (recording, view) => (target(view, recording) || !recording.whole ? null : recording.strengths(view, stepRange(view, recording)).even);
-// The least and the most that a head of each layer gives its own sinks with random weights, [least, most] each; null where
-// the cells are not about sinks, or those heads are not here.
-function headNulls(recording, view) {
-  const random = target(view, recording) ? null : recording.random;
-  if (!random?.whole) return null;
-  const { L, H } = recording, { share } = random.strengths(view, stepRange(view, recording));
-  return Array.from({ length: L }, (_, l) => { const row = share.subarray(l * H, (l + 1) * H); return [Math.min(...row), Math.max(...row)]; });
 }
 // What a request for the shares of all heads is of; also the name of its answer.
 const cellsKey = (view, recording) => JSON.stringify({ range: stepRange(view, recording), to: target(view, recording), definition: view.definition, threshold: view.threshold, split: view.split, judged: view.judged, basis: view.basis });

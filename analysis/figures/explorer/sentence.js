@@ -13,11 +13,9 @@ const few = (number) => (Number.isInteger(number) ? String(number) : number.toFi
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const place = (view) => (view.layer == null ? "the whole model" : view.head == null ? `layer ${view.layer}` : `layer ${view.layer} head ${view.head}`);
 const level = (view) => String(+view.threshold.toFixed(2));
-function criterion(view, definitions) {
-  const row = definitions.find((each) => each.name === view.definition), threshold = level(view);
-  if (row.name === "std") return `mean + ${threshold} std`;
-  return row.name === "above-others" ? `the mean of the others + ${threshold}` : `a mean attention of ${threshold}`;
-}
+// What a sink exceeds, before and after the threshold.
+const CRITERIA = { std: ["mean + ", " std"], "mean-attention": ["a mean attention of ", ""], "above-others": ["the mean of the others + ", ""] };
+const criterion = (view) => CRITERIA[view.definition].join(level(view));
 // A position in a step: its state decides its name.
 function tokenName(recording, step, position) {
   const state = recording.stateAt(step, position), later = quoted(recording.finalWord(position)), done = recording.doneTo(step, position);
@@ -46,11 +44,11 @@ function attending(recording, view) {
 }
 function during(view, recording) {
   const [t0, t1] = stepRange(view, recording);
-  if (t0 === t1) return `at step ${t0}${view.several ? ` of ${recording.T}` : ""}`;
+  if (t0 === t1) return `at step ${t0}${view.several ? ` (0–${recording.T - 1})` : ""}`;
   return t0 === 0 && t1 === recording.T - 1 ? `on average over all ${recording.T} steps` : `on average over steps ${t0}–${t1}`;
 }
 // The finding as [text, news, text, …].
-function finding(recording, view, definitions) {
+function finding(recording, view) {
   if (finished(view, recording)) return ["Finished: the model no longer reads this text."];
   const [t0, t1] = stepRange(view, recording), when = during(view, recording), one = t0 === t1;
   const of = view.layer == null ? "of all attention" : `of ${place(view)}’s attention`, { share, even, count } = shareOf(recording, view), to = target(view, recording);
@@ -65,34 +63,29 @@ function finding(recording, view, definitions) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.${one ? chosenWhen(recording, t0, to[0]) : ""} ${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
+  if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view)}.`];
   const keys = recording.keys[t1];
-  const [be, they, take, them] = count === 1 ? ["is a sink", "it", "takes", "it"] : ["are sinks", "they", "take", "them"];
+  const [be, take, them] = count === 1 ? ["is a sink", "takes", "it"] : ["are sinks", "take", "them"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const most = one && !view.several && t0 === recording.strongest(view, view.layer, view.head) ? `, the strongest of ${recording.T} (mean ${percent(meanShare(recording, view))})` : "";
-  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} (orange outline${count === 1 ? "" : "s"}): ${they} ${take} `, percent(share), ` ${of} ${when}${most}; an even split gives ${them} ${percent(even)}${under}.${one && !view.several ? stillOpen(recording, view, t0) : ""}`];
+  const strongest = one && !view.several && t0 === recording.strongest(view, view.layer, view.head);
+  const random = view.several ? "" : randomly(recording, view, strongest ? null : [t0, t1]);
+  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} and ${take} `, percent(share), ` ${of} ${when}${strongest ? ", the strongest" : ""}; an even split gives ${them} ${percent(even)}${under}${random}.`];
 }
-// The share of attention that sinks take, judged step by step, averaged over all steps.
-function meanShare(recording, view) {
-  const { share } = recording.series(view, view.layer, view.head);
-  return share.reduce((sum, value) => sum + value, 0) / share.length;
+// What sinks take where weights are random, on average over these steps, or at most in any step; empty where that was not
+// observed. range: null: any step.
+function randomly(recording, view, range) {
+  const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share);
+  if (!nulls.length) return "";
+  const draws = view.head == null && nulls.length > 1 ? `${nulls.length} random models’ own sinks` : "a random model’s own sinks";
+  return `, ${draws} ${range === null ? `at most ${percent(Math.max(...nulls.map((each) => Math.max(...each))))}` : span(nulls.map((each) => meanOver(each, range)))}`;
 }
-// How a step's sinks and its open positions overlap; empty where no position is open.
-function stillOpen(recording, view, step) {
-  const flags = recording.sinks(view, view.layer, view.head), name = recording.noise ? "undecided" : "masked";
-  const { sinks, open, both } = overlap(recording, flags, step, step);
-  if (!open) return "";
-  const them = sinks === 1 ? "It is" : "They are", others = open - both;
-  return both === sinks && both === open
-    ? ` ${them} exactly the position${open === 1 ? "" : "s"} still ${name}.`
-    : ` ${both} of ${sinks} ${both === 1 ? "is" : "are"} still ${name}, as ${others === 1 ? "is 1 position" : `are ${others} positions`} that ${others === 1 ? "is" : "are"} no sink${others === 1 ? "" : "s"}.`;
-}
-// The same over all steps, as shares; empty where no position is open or none is a sink.
+// How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
+// sink.
 function overAll(recording, view) {
   const flags = recording.sinks(view, view.layer, view.head), name = recording.noise ? "undecided" : "masked";
   if (flags === null) return "";
   const all = recording.remember(`overlap ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => overlap(recording, flags, 0, recording.T - 1));
-  return all.open && all.sinks ? `over all steps ${percent(all.both / all.sinks)} of sinks are ${name}, ${percent(all.both / all.open)} of ${name} positions are sinks` : "";
+  return all.open && all.sinks ? ` ${percent(all.both / all.sinks)} of sinks are still ${name}; ${percent(all.both / all.open)} of ${name} positions are sinks.` : "";
 }
 // How many sinks, open positions and both there are from one step to another.
 function overlap(recording, flags, from, to) {
@@ -104,28 +97,18 @@ function overlap(recording, flags, from, to) {
   return { sinks, open, both };
 }
 // Shares from the least to the most: '1.4–8.1 %'.
-function range(shares) {
+function span(shares) {
   const [least, most] = [Math.min(...shares), Math.max(...shares)].map(percent);
   return least === most ? most : `${least.replace("\u00a0%", "")}–${most}`;
-}
-// What the cells of the grid are, beside the whole model, an even split and random weights.
-function headKey(recording, view) {
-  if (target(view, recording)) return "Share of a head’s attention, coloured in × even split as the text; mean map: of the layer’s heads averaged.";
-  const done = finished(view, recording) || view.several, evens = done ? null : headEvens(recording, view), nulls = evens && headNulls(recording, view);
-  const all = done ? "" : ` (whole model: ${percent(shareOf(recording, view, null, null).share)})`, beside = evens ? ` Even split: ${range(evens)}.` : "";
-  const told = `Share of a head’s attention; mean map: of the layer’s heads averaged${all}.${beside}`;
-  if (!nulls) return told;
-  const { L, H } = recording, above = headShares(recording, view).reduce((sum, share, i) => sum + (share > nulls[Math.floor(i / H)][1]), 0);
-  return `${told} One draw of random weights: ${range(nulls.flat())}; ${above} of ${L * H} heads lie above their layer’s.`;
 }
 // How many positions are sinks in some step and for how long, beside as many sinks drawn at random in every step.
 function lived(recording, view) {
   const flags = recording.sinks(view, view.layer, view.head), { T, S } = recording;
   if (flags === null) return "";
-  const { ever, longest, total, chance } = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, flags));
-  if (!ever) return ": no sinks in any step";
+  const { ever, total, chance } = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, flags));
+  if (!ever) return ": no sinks in any step.";
   const mean = (number) => few(Math.round((10 * total) / number) / 10);
-  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} steps on average and ${longest} of ${T} at most. At random positions of the same state, as many sinks per step would make ${Math.round(chance)}, for ${mean(chance)} steps.`;
+  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} of ${T} steps on average. Drawn at random among positions of the same state, as many would be ${Math.round(chance)}, for ${mean(chance)} steps.`;
 }
 // chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
 function lives(recording, flags) {
@@ -139,7 +122,7 @@ function lives(recording, flags) {
       if (own !== ABSENT) never[s] *= 1 - sinks[own] / there[own];
     }
   }
-  return { ever: steps.filter(Boolean).length, longest: Math.max(...steps), total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };
+  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
 function gaussianTail(k) {

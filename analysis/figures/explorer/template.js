@@ -20,7 +20,7 @@ const TEMPLATE = `<div class="sx-body">
     <p class="sx-finding" data-out="finding"></p>
   </header>
   <div class="sx-rule">
-    <label class="sx-k">Threshold <span data-out="parameter"></span> <output data-out="threshold"></output> <input type="range" data-set="threshold"></label>
+    <div class="sx-k"><span data-out="before"></span><input type="number" data-set="threshold"><span data-out="after"></span><input type="range" data-set="threshold"></div>
     ${choice("over", "Steps", [["step", "This step"], ["all", "All steps"]])}
     <button type="button" class="sx-quiet" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button>
     <details class="sx-more"><summary>Definition, table, help</summary><div>
@@ -34,8 +34,8 @@ const TEMPLATE = `<div class="sx-body">
     </div></details>
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2><span data-out="texttitle"></span><canvas class="sx-bar" data-bar="mass" width="164" height="38"></canvas></h2>${legend(["now", "hatch", `<span data-out="open"></span>`], ["", "sinkbox", `sink: above <span data-out="criterion"></span>`], ["now", "pale", `<span data-out="pale"></span>`], ["now", "bold", "just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}${canvas("text", "application")}</section>
-    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="38"></canvas></h2><p class="sx-key" data-out="headkey"></p>${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="150" height="38"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", "sink"], ["now", "", "<b>just written</b>"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="150" height="38"></canvas><p class="sx-key">all heads: sinks of their averaged map</p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -44,7 +44,7 @@ const TEMPLATE = `<div class="sx-body">
       <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take most (S)"></button>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
     <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span> · <span data-out="about"></span></span><button type="button" data-do="ask" hidden>What else could stand here?</button></p></section>
-    <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span data-out="lives"></span></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="164" height="38"></canvas></h2>${legend(["", "", "rows: positions"], ["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"], ["", "", `<span data-out="base"></span>`])}${canvas("raster", "application")}</section>
+    <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span data-out="lives"></span></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="150" height="38"></canvas></h2>${legend(["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>
   <p class="sx-hidden" role="status" aria-live="polite" data-out="live"></p>
@@ -52,7 +52,7 @@ const TEMPLATE = `<div class="sx-body">
 
 const LABELS = {
   text: "Text of the step. Up and down arrows move between positions, Enter pins one.",
-  heads: "Share of each head’s attention, by layer and head. Shift and the arrows move, Enter pins.",
+  heads: "Share of each head’s attention, by layer and head. Shift and the arrows move and tell the share, Enter pins.",
   curve: "Denoising step",
   raster: "Attention by step and position. Arrows move, Enter pins, dragging selects.",
 };
@@ -67,7 +67,6 @@ const DEFINITIONS_TOLD = [
   "Blue is attention to a position. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them.",
   "In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
 ];
-const PARAMETERS = { k: "k", attention_level: "level", epsilon: "ε" };
 
 function make(kind, text, ...children) {
   const element = document.createElement(kind);
@@ -100,6 +99,18 @@ function table(recording, view) {
     const word = state !== UNDECIDED ? visible(recording.word(t, s)) : recording.noise ? `${visible(recording.word(t, s))} (${later})` : `[MASK] (${later})`;
     rows.push(rowOf("td", [s, word, ["prompt", "written", "can be taken back", recording.noise ? "undecided" : "masked"][state], times[i].toFixed(2), percent(mass[i] / all[t]), flags[i] ? "sink" : ""]));
   }
-  const head = rowOf("th", ["position", "token", "state", "× even split", "share", "sink"]);
-  return [make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("table", "", make("thead", "", head), make("tbody", "", ...rows))];
+  const head = rowOf("th", ["position", "token", "state", "× even split", "share", "sink"]), shares = headShares(recording, view);
+  const byLayer = shares ? Array.from({ length: recording.L }, (_, l) => rowOf("td", [l, shareOf(recording, view, l, null).share, ...shares.subarray(l * recording.H, (l + 1) * recording.H)].map((each, n) => (n ? percent(each) : each)))) : [];
+  const heads = rowOf("th", ["layer", "all heads", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
+  return [
+    make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
+    make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
+  ];
 }
+// What the grid of layers and heads is coloured by.
+function headTitle(recording, view) {
+  const to = target(view, recording);
+  if (to) return `Attention each head gives ${aim(view, to)}`;
+  return `Attention each head gives ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
+}
+const aim = (view, to) => (!to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`);

@@ -11,6 +11,16 @@ from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 
+def exhibit_written(recording: Recording) -> None:
+    """Put the finished text into the page's export."""
+    exhibit_text(
+        "What the model wrote",
+        "The finished text, up to where the model ended it.",
+        recording.info.final_text or "(nothing)",
+        "written_text",
+    )
+
+
 def text(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draws the tab, which has no controls."""
     info, trajectory = recording.info, recording.trajectory
@@ -23,12 +33,7 @@ def text(recording: Recording, params: SinkParams, split: SplitName, side: Delta
         finding_of("written text", trajectory.confidence[:, :last], names[:last], prompt=info.prompt_length),
     )
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
-    exhibit_text(
-        "What the model wrote",
-        "The finished text, up to where the model ended it.",
-        info.final_text or "(nothing)",
-        "written_text",
-    )
+    exhibit_written(recording)
     with st.expander("How this was recorded"):
         st.json(
             {

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
@@ -136,9 +137,10 @@ def _to_address(name: str, value: str) -> None:
 
 
 def beside_choice(
-    recording: Recording, preset: Recording | None, record: Callable[[Recording, str], None]
+    recording: Recording, preset: Recording | None, record: Callable[[Recording, str], None], place: DeltaGenerator
 ) -> Recording | None:
-    """Draw the box of recordings to stand beside this one, and return the one chosen; preset: where none was chosen.
+    """Draw the box of recordings to stand beside this one into a place, and return the one chosen; preset: where none
+    was chosen.
 
     An autoregressive recording of the same prompt is the preset where there is no other. record: draws what records
     another one, which the address then names as this parameter; it is followed until it is there.
@@ -152,7 +154,8 @@ def beside_choice(
     named = address.named(_BESIDE)
     chosen = named if named in (NONE, *jobs) else wanted
     titles = {NONE: "none"} | recording_titles([*jobs.values()], short=True)
-    box, more = st.container(key="beside_box"), st.container(key="beside_more")
+    with place:
+        box, more = st.container(), st.container()
     with more:
         record(recording, _BESIDE)
     with box:

@@ -43,15 +43,15 @@ height:1px;overflow:hidden;clip-path:inset(50%)}}
 _TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
 
 
-def choose_recording(shown: JobRecord | None, stacked: bool = False) -> None:
-    """Draw a box of all finished recordings; choosing one shows it. stacked: with its buttons beneath it."""
+def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None) -> None:
+    """Draw a box of all finished recordings; choosing one shows it. more: where its buttons go; None: beside it."""
     jobs = finished_recordings()
     if not jobs:
         _open_file()
         return
     st.html(_NARROW_ROW)
-    if stacked:
-        box, row = st.container(), st.container(horizontal=True, key=_ROW)
+    if more is not None:
+        box, row = st.container(), more.container(horizontal=True, key=_ROW)
     else:
         row = st.container(horizontal=True, vertical_alignment="bottom", key=_ROW)
         box = row.container()

@@ -1,0 +1,77 @@
+"""Makes the random weights that the shipped recordings stand beside: `python -m training.nulls`, after
+`python -m training.study`. It goes on where it was cut off, in the store of the environment.
+
+The bundled pair records the example prompts, and models of the same shape with random weights read the same inputs. What
+they pay attention to goes into the package, and into the explorer of the study that ships.
+"""
+
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.engine import Engine
+from analysis.engine.studies import sampling_of, watch_children
+from analysis.models.registry import MODELS
+from analysis.recording import shipped_nulls
+from analysis.recording.inside_specs import reference_spec
+from analysis.recording.trajectory import Trajectory
+from analysis.recording.trajectory_file import open_trajectory
+from analysis.sinks.definitions import mean_mass
+from analysis.specs import JobSpec, RecordSpec, StudySpec
+from analysis.study.findings import EXAMPLE, read, write
+from analysis.study.gather_story import explorer_of
+from cache.store import Store
+
+SEEDS = 8
+MOST_BYTES = 2**18  # of the repository
+
+
+def main() -> int:
+    """Observe random weights and write the file and the study. Returns 1 where the file is too large."""
+    store = Store()
+    engine = Engine(store, alone=True)
+    found = read(EXAMPLE)
+    study = StudySpec.model_validate(found.spec)
+    watched = [child.spec for child in watch_children(study)]
+    own = MODELS[study.model.source].prompts
+    specs = [
+        RecordSpec(model=model, prompt=prompt, sampling=sampling_of(model, study))
+        for prompt in own
+        for model in study.models
+    ]
+    try:
+        masses = {spec: _observed(engine, spec) for spec in dict.fromkeys([*watched, *specs])}
+    finally:
+        engine.close()
+        store.close()
+    shipped_nulls.write(list(masses.values()))
+    write(found.model_copy(update={"explorer": explorer_of([masses[spec][0] for spec in watched])}), EXAMPLE)
+    size = shipped_nulls.FILE.stat().st_size
+    print(f"{shipped_nulls.FILE}: {size:,} bytes")
+    return 0 if size <= MOST_BYTES else 1
+
+
+def _observed(engine: Engine, spec: RecordSpec) -> tuple[Trajectory, np.ndarray]:
+    """Return a recording, and the mean mass of each draw of random weights on its inputs, (N, T, S)."""
+    recording = _run(engine, "record", spec)
+    draws = [_run(engine, "reference", reference_spec(recording, spec.model, seed)) for seed in range(SEEDS)]
+    return recording, np.stack([mean_mass(drawn.mass) for drawn in draws])
+
+
+def _run(engine: Engine, kind: str, spec: JobSpec) -> Trajectory:
+    """Return what a job left, with its relative mass. Raises RuntimeError where it failed."""
+    record = engine.submit(kind, spec)
+    while not record.ended:
+        time.sleep(0.05)
+        record = engine.job(record.id) or record
+    file = engine.result_file(record)
+    if file is None:
+        raise RuntimeError(record.reason)
+    trajectory = open_trajectory(file)
+    return replace(trajectory, mass=trajectory.relative_mass())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
