@@ -46,9 +46,10 @@ _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab under the explorer, of which none is open at first. draw: called with the recording, the definition of a sink, the tokens on which sinks
-    are counted, and the place for its controls. reads: the explorer's choices that it depends on, by their names in the
-    address.
+    """A tab under the explorer, of which none is open at first.
+
+    draw: called with the recording, the definition of a sink, the tokens on which sinks are counted, and the place for
+    its controls. reads: the explorer's choices that it depends on, by their names in the address.
     """
 
     draw: Callable[[Recording, SinkParams, SplitName, DeltaGenerator], None]
@@ -142,13 +143,14 @@ def _look_at(record: JobRecord) -> None:
         ask(record, narrow=True)
         chosen = st.container()
         more = st.expander("Compare and share", key="fold_compare")
+        compare, share = more.container(), more.container()
         with chosen:
-            choose_recording(record, more)
+            choose_recording(record, share)
             recording = opened(record)
         if recording is None:
             return
-        beside = beside_choice(recording, branches.parent_of(recording), record_with, more)
-        with more:
+        beside = beside_choice(recording, branches.parent_of(recording), record_with, compare)
+        with compare:
             reference_offer(recording)
     info = recording.info
     if info.unknown_tokens:

@@ -1,8 +1,8 @@
 """Makes the random weights that the shipped recordings stand beside: `python -m training.nulls`, after
 `python -m training.study`. It goes on where it was cut off, in the store of the environment.
 
-The bundled pair records the example prompts, and models of the same shape with random weights read the same inputs. What
-they pay attention to goes into the package, and into the explorer of the study that ships.
+The bundled diffusion model records its example prompts, and models of the same shape with random weights read the same
+inputs. Their attention goes into the package, and into the explorer of the study that ships.
 """
 
 import sys
@@ -34,20 +34,16 @@ def main() -> int:
     engine = Engine(store, alone=True)
     found = read(EXAMPLE)
     study = StudySpec.model_validate(found.spec)
-    watched = [child.spec for child in watch_children(study)]
-    own = MODELS[study.model.source].prompts
-    specs = [
-        RecordSpec(model=model, prompt=prompt, sampling=sampling_of(model, study))
-        for prompt in own
-        for model in study.models
-    ]
+    model, prompts = study.model, MODELS[study.model.source].prompts
+    specs = [RecordSpec(model=model, prompt=prompt, sampling=sampling_of(model, study)) for prompt in prompts]
     try:
-        masses = {spec: _observed(engine, spec) for spec in dict.fromkeys([*watched, *specs])}
+        watched = [_run(engine, child.kind, child.spec) for child in watch_children(study)]
+        masses = [_observed(engine, spec) for spec in specs]
     finally:
         engine.close()
         store.close()
-    shipped_nulls.write(list(masses.values()))
-    write(found.model_copy(update={"explorer": explorer_of([masses[spec][0] for spec in watched])}), EXAMPLE)
+    shipped_nulls.write(masses)
+    write(found.model_copy(update={"explorer": explorer_of(watched)}), EXAMPLE)
     size = shipped_nulls.FILE.stat().st_size
     print(f"{shipped_nulls.FILE}: {size:,} bytes")
     return 0 if size <= MOST_BYTES else 1

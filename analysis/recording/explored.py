@@ -289,9 +289,9 @@ def _experts(trajectory: Trajectory) -> np.ndarray | None:
 
 
 def _by_draw(trajectory: Trajectory, random: Trajectory | None) -> np.ndarray | None:
-    """The mean mass of each draw of random weights, (N, T, S): all those that ship for these inputs, else the one drawn.
+    """Return the mean mass of each draw of random weights, (N, T, S): those that ship for these inputs, else `random`.
 
-    The one drawn is the first of those that ship: its seed is theirs.
+    `random` is the first of those that ship: its seed is the same.
     """
     shipped = shipped_masses(trajectory)
     if shipped is not None or random is None:

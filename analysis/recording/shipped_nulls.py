@@ -1,5 +1,6 @@
-"""Attention of random weights on recordings of the bundled pair, which ships with them. `python -m training.nulls` makes
-it; a recording finds its own by the model's weights and the tokens that went in.
+"""Attention of random weights on recordings of the bundled pair, which ships with them.
+
+`python -m training.nulls` makes it. A recording finds its own by the model's weights and the tokens that went in.
 """
 
 from functools import cache
@@ -33,7 +34,7 @@ def as_wide(mass: np.ndarray, positions: int) -> np.ndarray:
 
 
 def write(masses: list[tuple[Trajectory, np.ndarray]], file: Path = FILE) -> None:
-    """Write the masses (N, T, S) of each recording, rounded. A mass is stored as its change from one step to the next."""
+    """Write the masses (N, T, S) of each recording, rounded, as changes from one step to the next."""
     arrays = {}
     for trajectory, values in masses:
         levels = np.round(_LEVELS * np.nan_to_num(values)).astype(np.int32)

@@ -49,12 +49,12 @@ def test_random_weights_that_ship_come_back_rounded_and_only_for_the_same_inputs
     shipped_nulls._shipped.cache_clear()
 
 
-def test_the_shipped_recordings_stand_beside_eight_draws_of_random_weights():
+def test_the_shipped_recording_stands_beside_eight_draws_of_random_weights():
     packed = unpacked_text(read(EXAMPLE).explorer)
     (length,) = struct.unpack_from("<I", packed)
     header = json.loads(packed[4 : 4 + length])
-    for number, track in enumerate(header["tracks"]):
-        assert header["arrays"][f"{number}.randomModel"][2] == 8 * track["steps"] * track["positions"]
+    diffusion, _ = header["tracks"]
+    assert header["arrays"]["0.randomModel"][2] == 8 * diffusion["steps"] * diffusion["positions"]
 
 
 @pytest.mark.slow

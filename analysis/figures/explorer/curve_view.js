@@ -135,20 +135,22 @@ class CurveView extends View {
     if (drawn[0].others.length) entries.push(["other heads", theme.quiet, []]);
     this.font(11);
     g.textAlign = "left";
-    let x = axis.left + 8;
-    g.globalAlpha = 0.85;
-    g.fillStyle = theme.panel;
-    g.fillRect(x - 4, top + 2, entries.reduce((width, [text]) => width + g.measureText(text).width + 36, 0), 15);
-    g.globalAlpha = 1;
+    let x = axis.left + 8, y = top + 10;
     for (const [text, color, dash, width = 2] of entries) {
+      const wide = g.measureText(text).width + 36;
+      if (x + wide - 14 > this.w && x > axis.left + 8) { x = axis.left + 8; y += 15; }
+      g.globalAlpha = 0.85;
+      g.fillStyle = theme.panel;
+      g.fillRect(x - 4, y - 8, wide, 15);
+      g.globalAlpha = 1;
       g.strokeStyle = color;
       g.lineWidth = width;
       g.setLineDash(dash);
-      line(g, x, top + 9.5, x + 18, top + 9.5);
+      line(g, x, y - 0.5, x + 18, y - 0.5);
       g.setLineDash([]);
       g.fillStyle = theme.soft;
-      g.fillText(text, x + 22, top + 10);
-      x += g.measureText(text).width + 36;
+      g.fillText(text, x + 22, y);
+      x += wide;
     }
   }
   scrubber(axis, view, bottom) {

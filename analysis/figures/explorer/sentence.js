@@ -76,8 +76,8 @@ function finding(recording, view) {
 function randomly(recording, view, range) {
   const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share);
   if (!nulls.length) return "";
-  const draws = view.head == null && nulls.length > 1 ? `${nulls.length} random models’ own sinks` : "a random model’s own sinks";
-  return `, ${draws} ${range === null ? `at most ${percent(Math.max(...nulls.map((each) => Math.max(...each))))}` : span(nulls.map((each) => meanOver(each, range)))}`;
+  const [theirs, take, never] = view.head != null ? ["a random model’s heads here", "give their own", "never give their own over"] : [`${nulls.length > 1 ? `${nulls.length} random models’` : "a random model’s"} own sinks`, "take", "never take over"];
+  return `, and ${theirs} ${range === null ? `${never} ${percent(Math.max(...nulls.map((each) => Math.max(...each))))}` : `${take} ${span(nulls.map((each) => meanOver(each, range)))}`}`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -108,7 +108,7 @@ function lived(recording, view) {
   const { ever, total, chance } = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, flags));
   if (!ever) return ": no sinks in any step.";
   const mean = (number) => few(Math.round((10 * total) / number) / 10);
-  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} of ${T} steps on average. Drawn at random among positions of the same state, as many would be ${Math.round(chance)}, for ${mean(chance)} steps.`;
+  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} of ${T} steps on average; as many drawn at random per step would reach ${Math.round(chance)}, for ${mean(chance)} steps.`;
 }
 // chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
 function lives(recording, flags) {

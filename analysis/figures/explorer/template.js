@@ -65,6 +65,7 @@ const DEFINITIONS_TOLD = [
   "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a position. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them.",
+  "Random models have the same shape and were never trained. They read the same inputs, and their own sinks are judged by the same definition.",
   "In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
 ];
 

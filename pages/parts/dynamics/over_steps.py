@@ -25,7 +25,7 @@ from pages.parts.recordings.recording import Recording, model_name, recording_ti
 
 _GAUSSIAN = "Gaussian reference"
 EXPLORED = ("strength", "entropy")
-"""Curves that the explorer draws with all their baselines."""
+"""Curves that the explorer draws with all their baselines, alone and beside one other recording."""
 
 
 def over_steps(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -44,8 +44,7 @@ def over_steps(recording: Recording, params: SinkParams, split: SplitName, side:
         _regions(recording, params, scope)
     _writing(recording)
     several = len({member.trajectory.steps for members in groups.values() for member in members}) > 1
-    alone = sum(map(len, groups.values())) == 1
-    names = [name for name in curve_names(split) if not (alone and name in EXPLORED)]
+    names = [name for name in curve_names(split) if others or name not in EXPLORED]
     for column, name in in_pairs(names):
         series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
         if CURVES[name].counts_sinks and split == ALL:
