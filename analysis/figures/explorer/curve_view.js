@@ -43,10 +43,9 @@ class CurveView extends View {
     const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...ends]);
     const y = (value) => bottom - ((bottom - top) * value) / most;
     this.grid(axis, unit, most, y, top, bottom);
-    if (view.area || view.over === "all") {
-      const [from, until] = view.area ? [view.area.t0, view.area.t1] : [0, axis.steps - 1];
+    if (view.area) {
       g.fillStyle = theme.brush;
-      g.fillRect(axis.edge(from), top, axis.edge(until + 1) - axis.edge(from), bottom - top);
+      g.fillRect(axis.edge(view.area.t0), top, axis.edge(view.area.t1 + 1) - axis.edge(view.area.t0), bottom - top);
     }
     const path = (values, along = axis) => {
       let pen = false;
