@@ -19,7 +19,7 @@ from analysis.recording.inside_specs import reference_spec
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass
-from analysis.specs import JobSpec, RecordSpec, StudySpec
+from analysis.specs import RecordSpec, Spec, StudySpec
 from analysis.study.findings import EXAMPLE, read, write
 from analysis.study.gather_story import explorer_of
 from cache.store import Store
@@ -56,7 +56,7 @@ def _observed(engine: Engine, spec: RecordSpec) -> tuple[Trajectory, np.ndarray]
     return recording, np.stack([mean_mass(drawn.mass) for drawn in draws])
 
 
-def _run(engine: Engine, kind: str, spec: JobSpec) -> Trajectory:
+def _run(engine: Engine, kind: str, spec: Spec) -> Trajectory:
     """Return what a job left, with its relative mass. Raises RuntimeError where it failed."""
     record = engine.submit(kind, spec)
     while not record.ended:
