@@ -14,6 +14,7 @@ from analysis.exhibits.story_parts import (
     about,
     at_equal_attention_told,
     called,
+    day,
     discounts,
     factor,
     needs,
@@ -65,6 +66,7 @@ def story_of(findings: Findings) -> Story:
     picture, told = _picture(findings)
     answers = tuple(filter(None, (_matter(findings), _discount(findings))))
     return Story(
+        made=f"SinkScope study of {day(findings.created)}",
         question=QUESTION,
         what=WHAT,
         term=TERM,

@@ -40,40 +40,41 @@ def masks(findings: Findings) -> Told | None:
     groups = []
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
-        marks = [Mark("discount on or off", float(np.mean(change.changed)), _runs(change.changed), dots=change.changed)]
+        marks = [Mark("discount on or off", float(np.mean(change.changed)), _mean(change.changed), dots=change.changed)]
         if change.floor:
             marks.append(
                 Mark(
                     "another calibration seed",
                     float(np.mean(change.floor)),
-                    _runs(change.floor),
+                    _mean(change.floor),
                     charts.NULL,
                     dots=change.floor,
                     beat=1,
                 )
             )
-        groups.append(Group(f"{100 * change.sparsity:g} % sparsity{named}", tuple(marks)))
-    title = f"The discount changes {share(value)} of the pruning mask"
+        groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
+    title = f"The discount changes the choice for {share(value)} of the weights"
     if floor:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
-    beats = [f"The discount changes {share(value)} of all decisions to keep or prune{at}."]
+    removed = f"With {100 * told.sparsity:g} % removed,"
+    beats = [f"{removed} the discount decides {share(value)} of the weights differently."]
     if floor:
-        chance = f"independent masks differ by {share(told.chance)}"
-        beats.append(f"Another calibration text and noise change {share(floor)}; {chance}.")
+        beats.append(
+            f"Another calibration seed decides {share(floor)} differently; an independent choice, {share(told.chance)}."
+        )
     return Told(
         "masks",
         title,
         charts.bars(
             groups,
-            "mask disagreement: weights that one mask prunes and the other keeps (%)",
+            "weights removed with one choice and kept with the other (% of all)",
             100,
             "one seed or pair of seeds",
         ),
-        f"The discount changes {share(value)} of the pruning mask{at}; "
-        f"two seeds of its control differ by {share(floor)}.",
+        " ".join(beats),
         tuple(beats),
-        "A small change of masks can still matter: the next finding measures accuracy.",
+        "A small change can still matter: the next finding measures accuracy.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
@@ -82,7 +83,9 @@ def masks(findings: Findings) -> Told | None:
         meaning=story_meanings.of_masks(value, floor or None),
         takeaway=" ".join(beats),
         summary=Summary(
-            f"Mask changed by the discount{at}", share(value), f"{share(floor)} by another seed" if floor else ""
+            f"Weights the discount chooses differently{at}",
+            share(value),
+            f"{share(floor)} by another seed" if floor else "",
         ),
     )
 
@@ -92,10 +95,14 @@ def _beside_seeds(change: MaskChange) -> float:
     return float(np.mean(change.changed)) / floor if floor else 0.0
 
 
+def _mean(values: Sequence[float]) -> str:
+    return share(float(np.mean(values)))
+
+
 def _runs(values: Sequence[float]) -> str:
     if not values:
         return "–"
-    told = share(float(np.mean(values)))
+    told = _mean(values)
     return told if len(values) == 1 else f"{told} ({spread(min(values), max(values), share)})"
 
 
@@ -129,8 +136,8 @@ def accuracy(findings: Findings) -> Told | None:
         meaning=story_meanings.of_accuracy(outcomes),
         takeaway=beats[0],
         summary=Summary(
-            "Accuracy with the discount",
-            listed([f"{interval_words(effect)} at {name}" for name, effect in of_discount.items()]),
+            f"Points of accuracy with the discount, at {listed(list(of_discount))}",
+            listed([interval_words(effect).replace(f" {POINTS.name}", "") for effect in of_discount.values()]),
             f"the same pruning without it{without and f': {without}'}",
         ),
         folded=differences if levels else None,

@@ -15,6 +15,7 @@ from analysis.exhibits.story_parts import (
     no_less_with_random,
     spec_of,
     text_changed,
+    text_levels,
     tokens_more,
 )
 from analysis.figures.story import Summary, Told, charts
@@ -46,7 +47,7 @@ def hidden(findings: Findings) -> Told | None:
     if text is None:
         figure, alt = chart, verdict.numbers
     else:
-        figure, alt = text[0] + chart, text[1]
+        figure, alt = text[0] + chart, f"{text[1]} {verdict.numbers}"
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
     beats.append(_over_prompts(own, at_equal, those))
     disagree = _disagree(those)
@@ -55,6 +56,7 @@ def hidden(findings: Findings) -> Told | None:
         beats += _other_model(
             called(findings).get(model, model), [one for one in findings.causes if one.model == model]
         )
+    summary = _summary(own, at_equal, those)
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -72,9 +74,9 @@ def hidden(findings: Findings) -> Told | None:
             None if at_equal is None else decide(at_equal.effect, margin),
             not disagree,
         ),
-        takeaway=beats[0],
+        takeaway=_levels_told(own.effect.n, those) or f"{summary.quantity}: {summary.value}; {summary.baseline}.",
         folded=effects if tokens else None,
-        summary=_summary(own, at_equal, those),
+        summary=summary,
     )
 
 
@@ -103,17 +105,25 @@ def text_shown(text: Continuation) -> tuple[Markup, str]:
     return charts.aligned(text.prompt, lines), told
 
 
+def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
+    """Tell how many tokens change with the sinks and with either control hidden; empty where that was not measured."""
+    levels = text_levels(causes)
+    if COUNT not in levels:
+        return ""
+    sinks, others = levels[COUNT]
+    equal = f", {levels[MASS][1]} with others of equal attention" if MASS in levels else ""
+    return f"Over {prompts} prompts {sinks} of 100 tokens change; {others} with as many others hidden{equal}."
+
+
 def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Summary:
     """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
     text, baseline = text_changed(causes), "hiding as many other tokens"
-    levels = {one.control: one.levels for one in causes if one.measure == "aligned" and one.levels is not None}
-    if text and levels.keys() >= text.keys():
-        changed = {control: [f"{100 * (1 - level):.0f}" for level in both] for control, both in levels.items()}
-        ending = f"; {changed[MASS][1]} at equal attention" if MASS in text else ""
+    if levels := text_levels(causes):
+        ending = f"; {levels[MASS][1]} at equal attention" if MASS in levels else ""
         return Summary(
             "Tokens of 100 that change when sinks are hidden",
-            changed[COUNT][0],
-            f"{changed[COUNT][1]} with as many others hidden{ending}",
+            levels[COUNT][0],
+            f"{levels[COUNT][1]} with as many others hidden{ending}",
         )
     if text:
         ending = f"; at equal attention {text[MASS]}" if MASS in text else ""
@@ -192,8 +202,8 @@ def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
     return tuple(agreement(before, after).kept[1].tolist())
 
 
-_AGAINST = {COUNT: "as many others", MASS: "others of equal attention"}
-_UNTRAINED = "random weights, as many"
+_AGAINST = {COUNT: "against as many others", MASS: "against others of equal attention"}
+_UNTRAINED = "random weights, against as many"
 
 
 def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
@@ -258,10 +268,7 @@ def _tokens(findings: Findings) -> Markup:
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:
         return Markup()
-    band = rules.shift_of(spec_of(findings), "aligned")
-    return charts.intervals(
-        groups, "tokens of 100 that change, sinks minus others", 100, band, f"{100 * band:g} tokens"
-    )
+    return charts.intervals(groups, "more tokens of 100 that change", 100)
 
 
 def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], margin: float) -> str:
@@ -270,12 +277,10 @@ def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], mar
     both = own.measure == "divergence" and decide(own.effect, margin) == BETTER and bool(agreement)
     if not both or side_of(agreement[0]) >= 0:
         return ""
+    if at_equal is not None and (beside := at_equal_attention(causes, margin)).startswith("the text changes more"):
+        return f"Hiding sinks changes more than hiding as many others; at equal attention, {beside}"
     title = "Hiding the sinks changes predictions and text more than hiding as many other tokens"
-    if at_equal is None:
-        return title
-    if (beside := at_equal_attention(causes, margin)).startswith("the text changes more"):
-        return f"{title}; at equal attention, {beside}"
-    return title + _at_equal(at_equal, BETTER, margin)
+    return title if at_equal is None else title + _at_equal(at_equal, BETTER, margin)
 
 
 def _hidden_title(cause: Cause, outcome: str) -> str:

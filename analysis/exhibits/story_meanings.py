@@ -11,7 +11,7 @@ from analysis.words import counted, listed
 
 _ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
 # Xiao et al., arXiv 2309.17453.
-_FIRST = "Keeping the first token, the usual rule for left-to-right models,"
+_FIRST = "Keeping the first token, the usual rule,"
 
 
 def of_sinks(clear: bool | None) -> str:
@@ -43,7 +43,8 @@ def of_movement(births: float, steps: int | None) -> str:
         return "Look for sinks at every step."
     if _rare(births, steps):
         return "Looking for sinks once per text is enough."
-    return "A list of sinks made once goes stale: look for them again as the text is written."
+    over = 10 if steps is None else steps
+    return f"A list of sinks made once goes stale: in {over} steps a layer gains {round(births * over)} new ones."
 
 
 def rate(births: float, steps: int | None) -> str:
@@ -85,15 +86,15 @@ def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool) -> st
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:
-    """Return what the change of the mask means, beside that by another calibration seed; None where there is none."""
+    """Return what the change of the choice means, beside that by another calibration seed; None where there is none."""
     if not changed:
-        return "The discount is free of any effect here: the same weights are pruned with and without it."
+        return "The discount has no effect here: the same weights are removed with and without it."
     if not by_seed:
         return "Prune with a second calibration seed before reading anything into this."
     ratio = changed / by_seed
     more = "about as much" if _ALIKE <= ratio <= 1 / _ALIKE else "more" if ratio < 1 else "less"
     than = "as" if more == "about as much" else "than"
-    return f"Which weights are pruned depends {more} on the calibration sample {than} on the discount."
+    return f"Which weights are removed depends {more} on the calibration sample {than} on the discount."
 
 
 def of_accuracy(outcomes: Mapping[str, str]) -> str:

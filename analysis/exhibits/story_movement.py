@@ -28,20 +28,13 @@ def movement(findings: Findings) -> Told | None:
         by_model[model] = births
         marks = [_births_mark("observed", births["observed"], charts.MODEL, beat)]
         nulls = _nulls(births)
-        marks += [
-            _births_mark(_labelled(null, len(nulls)), nulls[null], charts.NULL, beat)
-            for null in dict.fromkeys(("fixed", _strictest(nulls)))
-            if null in nulls
-        ]
+        marks += [_births_mark(MOVEMENT_NULLS[null].called, nulls[null], charts.NULL, beat) for null in _drawn(nulls)]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
-    observed = by_model[source]["observed"]
-    nulls = _nulls(by_model[source])
-    value = _mean_of(observed)
+    observed, nulls = by_model[source]["observed"], _nulls(by_model[source])
+    value, hardest = _mean_of(observed), _strictest(nulls)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
-    rate = story_meanings.rate(value, steps)
-    hardest = _strictest(nulls)
     beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls)}".strip()]
     beats += [_hardest(observed, MOVEMENT_NULLS[hardest].called, nulls[hardest])] if len(nulls) > 1 else []
     others = [model for model in by_model if model != source]
@@ -54,19 +47,15 @@ def movement(findings: Findings) -> Told | None:
     notes += [f"{MOVEMENT_NULLS[null].called.capitalize()}: {MOVEMENT_NULLS[null].sentence}." for null in nulls]
     return Told(
         "movement",
-        f"A layer gains {rate}{_but(by_model[source])}",
-        charts.bars(groups, "new sinks per layer and step, mean over layers", dot="one layer"),
+        _title(observed, nulls, value, steps),
+        charts.bars(groups, f"new sinks per step in a layer, mean over layers and {spec_of(findings).prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=beats[0],
-        summary=Summary(
-            "New sinks per layer and step",
-            number(value),
-            f"at most {_mean(nulls[hardest])} by chance ({MOVEMENT_NULLS[hardest].called})" if nulls else "",
-        ),
+        takeaway=f"{_WRITING if 'fixed' in nulls else ''}{beats[1]}" if len(nulls) > 1 else beats[0],
+        summary=Summary("New sinks per step in a layer", number(value), _beside(nulls)),
     )
 
 
@@ -85,26 +74,42 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: _mean_of(nulls[null]), default="")
 
 
-def _labelled(null: str, count: int) -> str:
-    """Return the label of a null. count: of all that the model is held against, of which the strictest is drawn."""
-    called = MOVEMENT_NULLS[null].called
-    return called if null == "fixed" else f"{called} (strictest of {count})"
+def _beside(nulls: Mapping[str, Rows]) -> str:
+    """Return what the nulls that a figure draws gain, as a row of the last slide."""
+    return listed([f"{_mean(nulls[null])} ({MOVEMENT_NULLS[null].called})" for null in _drawn(nulls)])
 
 
-def _but(births: Mapping[str, Rows]) -> str:
-    """Return in which layers sinks appear more often than by every null, as the end of a sentence; empty where there is
-    none to hold them against.
+def _drawn(nulls: Mapping[str, Rows]) -> list[str]:
+    """Return the nulls that a figure draws: writing alone, and the strictest."""
+    return [null for null in dict.fromkeys(("fixed", _strictest(nulls))) if null in nulls]
+
+
+def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
+    """Tell which null the new sinks exceed and which they do not, by means over layers; how many there are where there
+    is no null.
     """
-    observed, nulls = births["observed"], _nulls(births)
-    if not nulls:
-        return ""
-    above = [set(_layers_above(observed, rows)) for rows in nulls.values()]
-    layers = [row["layer"] for row in observed if all(row["layer"] in those for those in above)]
-    where = "every layer" if len(layers) == len(observed) else layer_names(layers) or "no layer"
-    if all(len(_layers_above(rows, observed)) == len(observed) for rows in nulls.values()):
-        return ", in every layer less than chance"
-    only = "only " if 0 < len(layers) <= len(observed) / 2 else ""
-    return f", {only}in {where} more than chance"
+    told = [
+        f"{_SIDES[_side(observed, nulls[null])]} than {_TITLES.get(null, f'in {MOVEMENT_NULLS[null].called}')}"
+        for null in _drawn(nulls)
+    ]
+    if not told:
+        return f"A layer gains {story_meanings.rate(value, steps)}"
+    first = told[0].replace(" than", " sinks appear than", 1)
+    return ", ".join([f"{first[0].upper()}{first[1:]}", *told[1:]])
+
+
+_TITLES = {"fixed": "writing explains"}
+_WRITING = "Writing alone: sinks move only as tokens are written. "
+_SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
+
+
+def _side(observed: Rows, null: Rows) -> int:
+    """Return 1 where the mean over layers lies above that of a null, -1 where below, 0 where the intervals overlap. The
+    means of the layers' ends are no narrower than an interval of the mean.
+    """
+    low, high = (float(np.mean([row[end] for row in observed])) for end in ("low", "high"))
+    least, most = (float(np.mean([row[end] for row in null])) for end in ("low", "high"))
+    return 1 if low > most else -1 if high < least else 0
 
 
 def _other(name: str, births: Mapping[str, Rows]) -> str:
@@ -126,7 +131,7 @@ def _hardest(observed: Rows, called: str, null: Rows) -> str:
     told = ", ".join(
         f"{side} in {layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
     )
-    return f"Beside the strictest, {called}: {told or 'no layer differs significantly'}."
+    return f"Beside {called}: {told or 'no layer differs significantly'}."
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:
@@ -139,14 +144,14 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
 
 
 def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, beat: int) -> Mark:
-    values = [row["value"] for row in rows]
-    return Mark(label, _mean_of(rows), _mean(rows), tone_of, dots=tuple(values), beat=beat)
+    return Mark(label, _mean_of(rows), _mean(rows), tone_of, beat=beat)
 
 
 def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The mean over layers, with the least and the most of a layer."""
+    """The mean over layers, with the mean of their intervals' ends, and with the least and the most of a layer."""
     values = [row["value"] for row in rows]
-    return f"{_mean(rows)} (layers {spread(min(values), max(values), number)})"
+    low, high = (float(np.mean([row[end] for row in rows])) for end in ("low", "high"))
+    return f"{_mean(rows)} [{number(low)}, {number(high)}] (layers {spread(min(values), max(values), number)})"
 
 
 def _mean_of(rows: Rows) -> float:

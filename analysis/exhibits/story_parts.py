@@ -3,6 +3,7 @@ comparisons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -77,6 +78,12 @@ def within(findings: Findings, source: str) -> str:
         return name
     bare = name.removeprefix("The ")
     return f"the {bare[0].lower()}{bare[1:]}"
+
+
+def day(moment: str) -> str:
+    """Return the day of a moment in ISO 8601, as `28 November 2026`."""
+    when = datetime.fromisoformat(moment)
+    return f"{when.day} {when:%B %Y}"
 
 
 def spec_of(findings: Findings) -> StudySpec:

@@ -11,7 +11,6 @@ from analysis.exhibits.story_parts import (
     factor,
     layer_names,
     movement_rows,
-    position,
     recordings,
     share,
     spec_of,
@@ -42,76 +41,147 @@ _AT = {
     "punctuation": "punctuation",
     "word": "words",
 }
-_COLORS = dict(zip((_MASKED[0], *KINDS[1:]), KIND_COLORS, strict=False)) | {_MASKED[1]: KIND_COLORS[0]}
+_LEGEND = {"[MASK]": "masked position", "undecided": "undecided position", "first": "first token", "last": "last token"}
+_COLORS = {
+    _LEGEND.get(kind, kind): color
+    for kind, color in (*zip((_MASKED[0], *KINDS[1:]), KIND_COLORS, strict=False), (_MASKED[1], KIND_COLORS[0]))
+}
 
 
 def sink(findings: Findings) -> Told | None:
-    """Tell what a sink is, by the recordings to watch."""
+    """Tell what a sink is: what sinks draw over all prompts, and one text among the recordings to watch; of that text
+    alone where nothing was measured over prompts.
+    """
     played = recordings(findings)
     frame = opening_frame(played) if played else None
-    if frame is None:
-        return None
-    last = len(played[0].frames) - 1
-    groups: list[Group] = []
-    beats: list[str] = []
-    notes: list[str] = []
-    names = called(findings)
-    for track in played:
-        at = frame_beside(frame, last, len(track.frames) - 1)
-        count, tokens, held = int(track.sinks[at].sum()), _there(track, at), float(track.strength[at])
-        even = float(track.even[at])
-        few = ", seen by few" if even < 0.5 * count / tokens else ""
-        top = int((track.mass[at] * track.sinks[at]).argmax())
-        name = names.get(track.title, track.title)
-        groups.append(
-            Group(
-                name,
-                (
-                    Mark("its sinks", held, f"{share(held)} of attention", charts.MODEL, beat=len(beats)),
-                    Mark(
-                        "an even split",
-                        even,
-                        f"{share(even)} ({count} of {tokens} tokens{few})",
-                        charts.NULL,
-                        beat=len(beats),
-                    ),
-                ),
-            )
+    told = {model: _Draws.of(findings, model) for model in called(findings)}
+    draws = {model: one for model, one in told.items() if one is not None}
+    text = [] if frame is None else _one_text(findings, played[0], frame)
+    if spec_of(findings).model.source not in draws:
+        return None if frame is None else _sink_of_one_text(findings, played, frame, text[1:])
+    groups = [
+        Group(
+            called(findings)[model],
+            (
+                Mark("its sinks", one.own, f"{factor(one.own)} ×"),
+                Mark(f"in {one.called}", one.null, f"{factor(one.null)} ×", charts.NULL),
+            ),
         )
-        token = position(track, at, top)
-        who = f"position {top}, still masked" if token.masked else f"‘{token.text.strip()}’ at {top}"
-        step = f"step {int(track.frames[at])} of {int(track.frames[-1])}"
-        draws = f"{factor(held / even)} ×{'' if beats else ' an even split'}" if count else "no sinks"
-        strongest = f"; the strongest, {who}, {factor(float(track.mass[at, top]))} ×" if count > 1 else f": {who}"
-        beats.append(f"{name}, {step}: {draws}{strongest if count else ''}.")
-        takes = f"{count} of {tokens} tokens take{'s' if count == 1 else ''} {share(held)}"
-        notes.append(f"{name}, step {int(track.frames[at])}: {takes}; an even split is {share(even)}.")
-    takeaway = " ".join(beats)
-    masked = _Masked.of(played[0], frame)
-    beats += (
-        [masked.in_words(f"{within(findings, played[0].title)}'s" if len(played) > 1 else "its")]
-        if masked.there
-        else []
-    )
-    notes += (
-        ["An even split: what each token would draw if all that see it attended evenly."] if len(played) > 1 else []
-    )
-    first = groups[0].marks
+        for model, one in draws.items()
+    ]
+    own, *others = draws.values()
+    prompts = spec_of(findings).prompts
+    beats = [
+        f"{called(findings)[model]}, over {prompts} prompts: a sink draws {factor(one.own)} × an even split, in "
+        f"{one.called} {factor(one.null)} ×."
+        for model, one in draws.items()
+    ]
     return Told(
         "sink",
-        f"{_sinks_take(played[0], frame)} take {share(first[0].value)} of the attention; an even split would give them "
-        f"{share(first[1].value)}",
-        charts.bars(groups, "share of all attention in the step shown (%)", 100),
-        " ".join(notes),
-        tuple(beats),
-        f"One text and step, all layers averaged.{masked.limits}",
-        tuple(notes),
+        f"A sink draws {factor(own.own)} × an even split of attention, in {own.called} {factor(own.null)} ×",
+        charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
+        " ".join(beats),
+        tuple(text or beats),
+        "All layers averaged. By definition sinks exceed an even split; "
+        f"{own.called}: {_MODELS.get(own.weights, own.called)}.",
+        (
+            *(beats if text else ()),
+            *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
+        ),
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
-        takeaway=takeaway,
+        takeaway=(text or beats)[0],
         summary=Summary(
-            "Attention to the sinks in that step", share(first[0].value), f"{share(first[1].value)} by an even split"
+            "Attention of a sink", f"{factor(own.own)} × an even split", f"{factor(own.null)} × in {own.called}"
         ),
+    )
+
+
+_EVEN = (1.0, "an even split, 1 ×")
+_SPLIT = "An even split: what a token would draw if all that see it attended evenly."
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """What a sink of a model draws over all prompts, all layers averaged, and in the other weights where it draws most.
+    own, null: × an even split. weights: the name of these.
+    """
+
+    own: float
+    null: float
+    weights: str
+
+    @property
+    def called(self) -> str:
+        """The name that sentences give those weights."""
+        return MOVEMENT_NULLS[self.weights].called
+
+    @classmethod
+    def of(cls, findings: Findings, model: str) -> "_Draws | None":
+        """Return it of a model; None where it was not measured."""
+        together = {name: _draws(findings, model, name).get(ALL_LAYERS) for name in _weights(findings)}
+        known = {name: value for name, value in together.items() if value is not None and name != "trained"}
+        own = together.get("trained")
+        if own is None or not known:
+            return None
+        hardest = max(known, key=lambda name: known[name])
+        return cls(own, known[hardest], hardest)
+
+
+def _weights_told(draws: _Draws) -> str:
+    return f"{draws.called[0].upper()}{draws.called[1:]}: {MOVEMENT_NULLS[draws.weights].sentence}."
+
+
+def _of_commonest(findings: Findings) -> str:
+    """Tell what the commonest kind of sink draws, with its interval; empty where that was not measured."""
+    drawn = _drawn(findings)
+    if drawn is None or drawn[0]["low"] is None:
+        return ""
+    row = drawn[0]
+    low, high = (f"{row[end]:.2f}" for end in ("low", "high"))
+    kind = _AT.get(row["kind"], row["kind"])
+    return f"Sinks that are {kind} draw {row['value']:.2f} × [{low}, {high}], the interval over prompts."
+
+
+def _one_text(findings: Findings, track: Played, frame: int) -> list[str]:
+    """Tell the sinks of one step of one text, and how far they are the masked positions."""
+    masked, step = _Masked.of(track, frame), f"step {int(track.frames[frame])} of {int(track.frames[-1])}"
+    takes, even = share(float(track.strength[frame])), share(float(track.even[frame]))
+    told = (
+        f"One text, {step}: {_sinks_take(track, frame)} take {takes} of the attention, an even split gives them {even}."
+    )
+    whose = f"{within(findings, track.title)}'s" if len(called(findings)) > 1 else "its"
+    return [told, *([masked.in_words(whose)] if masked.there else [])]
+
+
+def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int, masked: list[str]) -> Told:
+    """Tell what a sink is by one text alone."""
+    last, names = len(played[0].frames) - 1, called(findings)
+    groups, beats, limits = list[Group](), list[str](), _Masked.of(played[0], frame).limits
+    for track in played:
+        at = frame_beside(frame, last, len(track.frames) - 1)
+        name, held, even = names.get(track.title, track.title), float(track.strength[at]), float(track.even[at])
+        times = held / even if even else 0.0
+        marks = (Mark(_sinks_take(track, at), times, f"{factor(times)} ×", beat=len(beats)),)
+        groups.append(Group(name, marks))
+        step = f"step {int(track.frames[at])} of {int(track.frames[-1])}"
+        beats.append(
+            f"{name}, {step}: {_sinks_take(track, at)} take {share(held)} of the attention, an even split gives them "
+            f"{share(even)}."
+        )
+    first = groups[0].marks[0]
+    return Told(
+        "sink",
+        f"In one text, {first.label} draw {first.told} an even split of attention",
+        charts.bars(groups, "attention of the sinks in one step of one text, × an even split", line=_EVEN),
+        " ".join(beats),
+        (*beats, *masked),
+        f"One text and step, all layers averaged.{limits}",
+        (_SPLIT,) if len(played) > 1 else (),
+        plays=True,
+        meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
+        takeaway=beats[0],
+        summary=Summary("Attention to the sinks, one text", f"{first.told} an even split", ""),
     )
 
 
@@ -185,19 +255,13 @@ def has_sinks(findings: Findings) -> str:
     """Tell what the model's sinks draw over all prompts, averaged over all layers, beside the other weights whose sinks
     draw most; empty where that was not measured.
     """
-    drawn = _drawn(findings)
-    if drawn is None:
+    drawn, draws = _drawn(findings), _Draws.of(findings, spec_of(findings).model.source)
+    if drawn is None or draws is None:
         return ""
-    together = {name: _draws(findings, name).get(ALL_LAYERS) for name in _weights(findings)}
-    known = {name: value for name, value in together.items() if value is not None and name != "trained"}
-    own = together.get("trained")
-    if own is None or not known:
-        return ""
-    hardest = max(known, key=lambda name: known[name])
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
-        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(own)} × an even split; "
-        f"{_MODELS.get(hardest, MOVEMENT_NULLS[hardest].called)}: {factor(known[hardest])} ×."
+        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(draws.own)} × an even split; "
+        f"{_MODELS.get(draws.weights, draws.called)}: {factor(draws.null)} ×."
     )
 
 
@@ -214,15 +278,11 @@ def _weights(findings: Findings) -> list[str]:
     return list(dict.fromkeys(row["weights"] for row in findings.tables.get("layers", ())))
 
 
-def _draws(findings: Findings, weights: str) -> dict[str, float]:
-    """Return the corrected share of a sink of any kind by layer: the mean over kinds, by how many sinks each has."""
-    source, found = spec_of(findings).model.source, dict[str, dict[str, dict[str, float]]]()
+def _draws(findings: Findings, model: str, weights: str) -> dict[str, float]:
+    """Return the corrected share of a model's sink of any kind by layer, over kinds by their number of sinks."""
+    found = dict[str, dict[str, dict[str, float]]]()
     for row in findings.tables.get("layers", ()):
-        if (
-            (row["model"], row["weights"]) == (source, weights)
-            and row["kind"] != ALL_KINDS
-            and row["value"] is not None
-        ):
+        if (row["model"], row["weights"]) == (model, weights) and row["kind"] != ALL_KINDS and row["value"] is not None:
             found.setdefault(row["layer"], {}).setdefault(row["measure"], {})[row["kind"]] = row["value"]
     means = {}
     for layer, measures in found.items():
@@ -272,8 +332,13 @@ def place(findings: Findings) -> Told | None:
         return None
     names = called(findings)
     groups = {
-        names.get(model, model): _of_tokens(findings, model)
-        | {layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()}
+        names.get(model, model): {
+            row: {_LEGEND.get(kind, kind): value for kind, value in parts.items()}
+            for row, parts in (
+                _of_tokens(findings, model)
+                | {layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()}
+            ).items()
+        }
         for model, layers in portions.items()
     }
     masked = layer_names(_mostly_masked(portions[source]))
@@ -361,7 +426,7 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
         return ""
     where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
     told = f"All layers averaged, {share(most['value'])} are {_AT.get(most['kind'], most['kind'])}"
-    draws = _draws(findings, "trained")
+    draws = _draws(findings, source, "trained")
     inside, outside = (
         [draws[layer] for layer in layers if (layer in where) is held and layer in draws] for held in (True, False)
     )

@@ -20,6 +20,14 @@ READ = """(finding, part) => {
   const { top, height } = finding.getBoundingClientRect();
   scrollTo(0, scrollY + top + part * height - innerHeight / 2);
 }"""
+# The size in pixels of the smallest text of a slide, and how many lines its title has.
+SMALLEST = """slide => Math.min(...[...slide.querySelectorAll(":scope > :not(.speaker) *")]
+  .filter((one) => one.checkVisibility() && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+  .map((one) => parseFloat(getComputedStyle(one).fontSize)))"""
+LINES = """slide => {
+  const title = slide.querySelector("h1, h2");
+  return Math.round(title.getBoundingClientRect().height / parseFloat(getComputedStyle(title).lineHeight));
+}"""
 LEVELS = """() => [...document.querySelectorAll("main h1, main h2, main h3")].map((head) => Number(head.tagName[1]))"""
 
 
@@ -101,6 +109,8 @@ def test_its_slides_follow_keys_swipes_buttons_and_the_address(page, report):
         page.evaluate("number => location.replace(`#slide-${number}`)", number)  # leaves one entry for Back to leave
         expect(where).to_have_text(re.compile(f"^{number} /"))
         assert slides.nth(number - 1).evaluate(OVERFLOWS) == 0, number
+        assert slides.nth(number - 1).evaluate(SMALLEST) >= 20, number
+        assert slides.nth(number - 1).evaluate(LINES) <= 2, number
     page.wait_for_timeout(600)  # the explorer below puts its state into the address after a rest
     expect(where).to_have_text(re.compile(f"^{slides.count()} /"))
     assert page.url.endswith(f"#slide-{slides.count()}"), "the explorer leaves a slide's address"

@@ -95,20 +95,20 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": "^A layer gains a new sink about every 3 steps, only in layer 0 more than chance$",
+        "movement": "^More sinks appear than writing explains, fewer than in equally sharp random weights$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "^A layer gains less than one new sink per text, in every layer less than chance$",
+        "movement": "^Fewer sinks appear than writing explains, fewer than in equally sharp random weights$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": "^A layer gains a new sink about every 14 steps, in no layer more than chance$",
+        "movement": "^Not clearly more sinks appear than writing explains, fewer than in equally sharp random weights$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -134,7 +134,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that keeps the tokens with most attention keeps these first",
         "place": "misses most sinks of layers 0–7",
-        "movement": "^A list of sinks made once goes stale",
+        "movement": "^A list of sinks made once goes stale: in 48 steps a layer gains 14 new ones",
         "hidden": "^When tokens are dropped, spare the sinks: the predictions say so, the text alone does not",
         "masks": "depends less on the calibration sample than on the discount",
         "accuracy": "switch the discount on",
@@ -228,7 +228,8 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_all_in_a_r
         assert all(re.search(r"\d", told.takeaway) for told in story.findings)
         last = slides_html(story).split('<section class="slide')[-1]
         assert last.count("<tr>") == 1 + len(story.findings)
-        assert all(glued(f"{answer.question} {answer.short}") in last for answer in story.answers)
+        first = slides_html(story).split('<section class="slide')[1]
+        assert all(glued(answer.short) in first for answer in story.answers) and story.made in first
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -290,7 +291,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert told.lead.startswith("Per token, yes: ")
     story = story_of(study)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert hidden.title.endswith("other tokens; at equal attention, the text changes more, predictions less")
+    assert hidden.title.endswith("as many others; at equal attention, the text changes more, predictions less")
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert "; over the 15 prompts that allow it, at equal attention 45 instead of 52" in hidden.beats[1]
@@ -372,8 +373,23 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
         f"{percent(both / sinks.sum(), 0)} "
         f"of sinks are masked, but only {percent(both / masked.sum(), 0)} of masked positions are sinks."
     )
+    assert told.beats[0] == (
+        "One text, step 40 of 48: 8 of 70 tokens take 30 % of the attention, an even split gives them 11 %."
+    )
+    alone = study.model_copy(update={"tables": {}})
+    told = story_of(alone).findings[0]
+    assert told.title == "In one text, 8 of 70 tokens draw 2.6 × an even split of attention"
     assert told.caveat.endswith("Here sinks and masks coincide.")
-    assert told.beats[1].startswith("Left-to-right twin, step 19 of 23: ")
+    assert told.beats[1].startswith("Left-to-right twin, step 19 of 23: 2 of 41 tokens take 2.7 %")
+
+
+def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
+    told = story_of(read(EXAMPLE)).findings[0]
+    assert told.title == "A sink draws 2.5 × an even split of attention, in equally sharp random weights 1.8 ×"
+    rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
+    labels = ["its sinks", "in equally sharp random weights"]
+    assert rows == list(zip(2 * labels, ("2.5\u00a0×", "1.8\u00a0×", "7.5\u00a0×", "1.7\u00a0×"), strict=True))
+    assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
 
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
@@ -381,11 +397,11 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert told.beats == (
         "A layer gains 0.29 new sinks per step. Chance gives 0.081 (writing alone), 0.12 (random weights), 0.16 "
         "(permuted weights) and 1.7 (equally sharp random weights).",
-        "Beside the strictest, equally sharp random weights: more in layer 0, fewer in layers 1–7.",
+        "Beside equally sharp random weights: more in layer 0, fewer in layers 1–7.",
         "Left-to-right twin: 0.52, chance at most 0.42.",
     )
     labels = re.findall(r'<span class="label">([^<]+)</span>', told.figure)
-    assert labels[:3] == ["observed", "writing alone", "equally sharp random weights (strictest of 4)"]
+    assert labels[:3] == ["observed", "writing alone", "equally sharp random weights"]
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
     (told,) = (
@@ -393,13 +409,13 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title.endswith(", in every layer more than chance") and "strictest" not in " ".join(told.beats)
+    assert told.title == "More sinks appear than writing explains" and "random weights" not in " ".join(told.beats)
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_of(study).findings if finding.name == "place")
-    assert told.figure.count(">all tokens<") == 2 and 'title="[MASK]: 33 %"' in told.figure
+    assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
     assert told.title == "In layers 0–2, 85 to 100 % of the sinks are masked positions, which are 33 % of all tokens"
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
@@ -473,7 +489,7 @@ def test_what_a_finding_means_follows_its_decision():
     assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
     assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
-    assert "the same weights are pruned" in story_meanings.of_masks(0.0, 0.01)
+    assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
     told = "The discount: on at 50 %, off at 70 %, as you like at 60 %, undecided at 80 %."
     assert story_meanings.of_accuracy(mixed) == told
@@ -486,7 +502,7 @@ def test_what_it_would_take_to_tell_is_in_the_last_words():
 def test_a_study_of_an_earlier_version_is_told_without_what_it_lacks():
     older = supports().model_copy(update={"mask_changes": (), "continuations": (), "explorer": "", "playback": None})
     story = story_of(older)
-    assert [finding.name for finding in story.findings] == ["place", "movement", "hidden", "accuracy"]
+    assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden", "accuracy"]
     assert "sinkscope-explorer" not in report_html(older) and playback_of(older) is None
     empty = older.model_copy(update={"tables": {}, "prompts": {}, "causes": (), "pruning": None, "sayings": ()})
     assert story_of(empty).findings == () and story_of(empty).answers == ()
@@ -509,7 +525,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
     assert [answer.question for answer in story.answers] == ["Do sinks matter?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
-    assert "The model, step 40 of 48: 2.6 ×" in beats and "The model: masked positions in layers 0–2" in beats
+    assert "One text, step 40 of 48: 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats
     assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith("ships with SinkScope.")
     assert [track["name"] for track in playback_of(alone)["tracks"]] == ["The model"]
 

@@ -51,19 +51,25 @@ def glued(text: str) -> str:
     return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
-def bars(groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "") -> Markup:
+def bars(
+    groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "", line: tuple[float, str] | None = None
+) -> Markup:
     """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit. dot:
-    what each dot beside a bar is.
+    what each dot beside a bar is. line: a value that all are held against, and what it is.
     """
     ends = [end for mark in _marks(groups) for end in (mark.value, *mark.dots)]
     most = max(ends, default=0.0) or 1.0
     keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
-    return _chart(groups, axis, scale, 0.0, 1.04 * most, keys)
+    if line is not None:
+        keys["dash"] = line[1]
+    return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
 
 
-def intervals(groups: Sequence[Group], axis: str, scale: float, margin: float, margin_told: str) -> Markup:
+def intervals(
+    groups: Sequence[Group], axis: str, scale: float, margin: float | None = None, margin_told: str = ""
+) -> Markup:
     """Draw differences from zero with their intervals, all on one scale. margin: half-width of the equivalence band,
-    and it as text.
+    and it as text; None where none is drawn.
     """
     ends = [abs(end) for mark in _marks(groups) for end in (mark.value, mark.low, mark.high, margin) if end is not None]
     most = 1.08 * (max(ends, default=0.0) or 1.0)
@@ -71,8 +77,9 @@ def intervals(groups: Sequence[Group], axis: str, scale: float, margin: float, m
     for name, filled in (("dot", True), ("dot hollow", False)):
         if all(mark.filled is not filled for mark in _marks(groups)):
             keys.pop(name)
-    keys["band"] = f"±{margin_told}, the margin set beforehand"
-    return _chart(groups, axis, scale, -most, most, keys, margin)
+    if margin is not None:
+        keys["band"] = f"±{margin_told}, the margin set beforehand"
+    return _chart(groups, axis, scale, -most, most, keys, margin, 0.0)
 
 
 def _marks(groups: Sequence[Group]) -> list[Mark]:
@@ -87,8 +94,12 @@ def _chart(
     high: float,
     keys: Mapping[str, str],
     margin: float | None = None,
+    line: float | None = None,
+    bar: bool = False,
 ) -> Markup:
-    """Draw rows on one scale. keys: what each kind of mark is, by its class. margin: None where the marks are bars."""
+    """Draw rows on one scale. keys: what each kind of mark is, by its class. margin: half-width of a band around zero.
+    line: where a vertical line stands. bar: whether marks are bars.
+    """
 
     def at(value: float) -> str:
         return f"{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
@@ -96,7 +107,6 @@ def _chart(
     def wide(first: float, last: float) -> str:
         return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
 
-    bar = margin is None
     band = "" if margin is None else Markup('<i class="band" style="{}"></i>').format(wide(-margin, margin))
     panels = []
     for group in groups:
@@ -109,12 +119,14 @@ def _chart(
             if not bar:
                 hollow = "" if mark.filled else " hollow"
                 drawn += Markup('<i class="dot{}" style="left:{}"></i>').format(hollow, at(mark.value))
-            zero = Markup() if bar else Markup('<i class="zero" style="left:{}"></i>').format(at(0.0))
+            held = Markup() if line is None else Markup('<i class="zero" style="left:{}"></i>').format(at(line))
             rows.append(
                 Markup(
                     '<div class="row {}" data-beat="{}"><span class="label">{}</span><span class="track" '
                     'aria-hidden="true">{}{}{}</span><span class="told">{}</span></div>'
-                ).format(mark.tone, mark.beat, mark.label, band, zero, drawn, glued(mark.told))
+                ).format(
+                    mark.tone, mark.beat, mark.label, band, *((drawn, held) if bar else (held, drawn)), glued(mark.told)
+                )
             )
         panels.append(_panel(rows))
     ticks = Markup().join(
@@ -126,7 +138,15 @@ def _chart(
         '<div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">{}</span>'
         '</div><div class="axis">{}{}</div>'
     ).format(ticks, axis, told)
-    return Markup('<div class="chart">{}{}</div>').format(Markup().join(panels), foot)
+    marks = _marks(groups)
+    label, words = (_room(text) for text in ([mark.label for mark in marks], [mark.told for mark in marks]))
+    style = f"--label:{label:.1f}em;--told:{words:.1f}em"
+    return Markup('<div class="chart" style="{}">{}{}</div>').format(style, Markup().join(panels), foot)
+
+
+def _room(texts: Sequence[str]) -> float:
+    """Return how wide a column of texts is, in em."""
+    return 0.6 * max(map(len, texts), default=0) + 0.4
 
 
 def _panel(rows: Sequence[Markup]) -> Markup:
@@ -134,8 +154,8 @@ def _panel(rows: Sequence[Markup]) -> Markup:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return at most five round values from low to high."""
-    rough = (high - low) / 4
+    """Return at most six round values from low to high."""
+    rough = (high - low) / 5
     power = 10.0 ** floor(log10(rough))
     step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
     return [float(f"{step * count:.6g}") for count in range(ceil(low / step), floor(high / step) + 1)]

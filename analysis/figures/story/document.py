@@ -28,7 +28,7 @@ _STYLE = """:root{color-scheme:light dark;--page-ink:#1c2433;--page-paper:#fff;-
 body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--page-ink);background:var(--page-paper)}
 main{max-width:1240px;margin:0 auto;padding:1.5rem 2rem 3rem}
 h1{font-size:1.75rem;line-height:1.15;margin:0 0 .7rem;text-wrap:balance}h2{line-height:1.25;margin:0 0 .6rem}
-.what{margin:0 0 .6rem;text-wrap:pretty}.fine{color:var(--page-dim);font-size:.9rem}
+.what{margin:0 0 .6rem;text-wrap:pretty}.fine{color:var(--page-dim);font-size:.9rem;margin:0 0 .6rem}
 .answers{border:1px solid var(--page-line);border-radius:.5rem;padding:.8rem 1rem;margin:.6rem 0}
 .answers p{margin:0 0 .5rem}.answers b{display:block;font-size:1.06rem}.answers p:last-child{margin:0}
 nav a{display:inline-block;border:1px solid var(--page-line);border-radius:.5rem;padding:.4rem .8rem;
@@ -44,7 +44,10 @@ nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid var(--page-line);
 padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
-@media (max-width:640px){main{padding:1rem 1rem 2rem}h1{font-size:1.45rem}}
+@media (max-width:640px){main{padding:1rem 1rem 2rem}h1{font-size:1.45rem}
+.first{display:flex;flex-direction:column}.first>.story{order:1}.first .skyline{--tall:15em}
+main .finding .chart{font-size:.93em}main .finding .row:not(.stack,.ticks){padding:.28em 0 .5em}
+main .finding .track{height:1.6em}}
 .presents main,.tapped{display:none}
 @media (hover:none){.pointed{display:none}.tapped{display:block}}
 @page{size:A4;margin:14mm}
@@ -67,6 +70,7 @@ _PAGE = """<!doctype html>
 <main>
 <div class="scene">
 <header class="first">
+<p class="fine">{{ story.made }}. {{ story.about }} {{ story.thin }}</p>
 <h1>{{ story.question }}</h1>
 <p class="what">{{ story.what }}</p>
 {{ picture if story.picture }}
@@ -79,7 +83,7 @@ _PAGE = """<!doctype html>
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix: tables and numbers</a></nav>
-<p class="fine">{{ story.about }} {{ story.thin }} {{ story.reading | glued }}</p>
+<p class="fine">{{ story.reading | glued }}</p>
 </header>
 {% if player %}
 <div class="stage"><div>{{ player }}</div></div>

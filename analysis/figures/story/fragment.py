@@ -13,14 +13,16 @@ from analysis.figures.style import REFERENCE, SINK
 
 _FOLDER = Path(__file__).parent
 CANNOT_TELL = "This study cannot tell"
-_FEW_ROWS = 4  # in a chart whose rows a slide draws larger
 
 _FINDINGS = """{% for told in findings %}
 <section class="finding" id="{{ told.name }}" {% if told.plays %}data-plays="1"{% endif %}
  aria-labelledby="title-{{ told.name }}">
-<div class="words">
+<header class="head">
 <p class="count">{{ first + loop.index0 }} of {{ total }}</p>
 <h2 id="title-{{ told.name }}">{{ told.title }}</h2>
+</header>
+<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
+<div class="words">
 <div class="steps">
 {% for beat in told.beats %}
 <p class="beat" data-beat="{{ loop.index0 }}">{{ beat }}</p>
@@ -34,7 +36,6 @@ _FINDINGS = """{% for told in findings %}
 </details>
 {% endif %}
 </div>
-<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
 </section>
 {% endfor %}
 """
@@ -44,20 +45,20 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <section class="slide">
 <h1>{{ question }}</h1>
 <div class="body">
-<p class="what">{{ what }}</p>
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
+<p class="what">{{ what.partition(". ")[2] or what }}</p>
 {% for answer in answers %}
 <p class="answer">{{ answer.question }} <b>{{ answer.short }}</b></p>
 {% endfor %}
 </div>
-<p class="caveat">{{ about }} {{ thin }}</p>
+<p class="caveat">{{ made }}. {{ about }} {{ thin }}</p>
 <aside class="speaker">
 {% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
 <p>{{ reading }}</p>
 </aside>
 </section>
 {% for told in findings %}
-<section class="slide {% if few_rows(told.figure) %}roomy{% endif %}">
+<section class="slide">
 <h2>{{ told.title }}</h2>
 <div class="body">
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
@@ -71,8 +72,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 </section>
 {% endfor %}
 <section class="slide">
-<h2>{% for answer in answers %}<span class="line">{{ answer.question }} {{ answer.short }}</span>
-{% else %}{{ question }}{% endfor %}</h2>
+<h2>{{ findings | selectattr("summary") | list | length }} findings, each beside its baseline</h2>
 <div class="body">
 <table class="sums">
 <tr><th>Measured</th><th>Result</th><th>Baseline</th></tr>
@@ -158,12 +158,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Story:
-    """All of it. question: its heading; what: what this is about, for a stranger, and the term in it that is explained;
-    about: the model, as what it is. thin: that the study is a small one; empty where it is not. reading: how to read
-    the numbers of the answers. picture: of one sink, and what it shows. closing: what the study as a whole does not
-    say. command: that repeats it.
+    """All of it. made: whose study of which day this is. question: its heading; what: what this is about, for a
+    stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
+    one; empty where it is not. reading: how to read the numbers of the answers. picture: of one sink, and what it
+    shows. closing: what the study as a whole does not say. command: that repeats it.
     """
 
+    made: str
     question: str
     what: str
     term: str
@@ -212,12 +213,7 @@ def findings_html(findings: Sequence[Told], first: int = 1, total: int | None = 
 
 def slides_html(story: Story, hidden: bool = False) -> Markup:
     """Return the slides: the question with its answer, a slide per finding, and what is not said."""
-    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden, few_rows=_few_rows))
-
-
-def _few_rows(figure: Markup) -> bool:
-    rows = figure.count('class="row')
-    return 0 < rows <= 1 + _FEW_ROWS and 'class="texts"' not in figure
+    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden))
 
 
 def picture_html(story: Story) -> Markup:
