@@ -24,6 +24,7 @@ SAVED_BY_VERBS = {
     "analysis.exhibits.eviction.effects_of": "`evict` saves its figures, which `read` opens",
     "analysis.exhibits.eviction.frontier_of": "`evict` saves its figures, which `read` opens",
     "analysis.exhibits.recording_sets.each_by_layer": "the figure `layers` of sets, a figure per set",
+    "analysis.exhibits.recording_sets.each_births": "the births of the figure `movement` of a set, a figure per set",
     "analysis.exhibits.recording_sets.heads_of_sets": "the figure `heads` of sets, a figure per set",
     "analysis.exhibits.scored_runs.accuracy_of_runs": "of all runs of a store; Python reads one result at a time",
     "analysis.exhibits.with_discount.accuracies_of_study": "one setting of the figure `seeds` of a study",
