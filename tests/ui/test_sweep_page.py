@@ -156,7 +156,7 @@ def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept, monkeyp
     assert "2 seeds cannot tell" in told or "not above chance" in told
     assert "more models to prune and score: " in told and "run again" not in told
     monkeypatch.setattr(Sweeps, "unanswered", lambda self, spec: list(grid(spec).prunings))  # as after an update
-    assert "8 of the 8 finished ones run again: other code made them" in texts(test.run())
+    assert "8 of the 8 finished ones run again, as the code has changed" in texts(test.run())
     monkeypatch.undo()
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
     wider = engine().jobs("sweep")[0]
