@@ -60,25 +60,30 @@ def cost_of_pruning(
     return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin))))}."
 
 
-def cost_and_discount(setting: str, cost: Difference, discount: Difference) -> tuple[str, str, str]:
-    """Tell in one sentence what pruning costs and by how much the discount changes that; on what it stands; and which
-    change would have been detected, '' where one is significant or not tested.
+def cost_and_discount(
+    setting: str, cost: Difference, discount: Difference, margin: float = MARGIN
+) -> tuple[str, str, str]:
+    """Tell in one sentence whether the discount changes accuracy and what pruning itself costs; on what it stands; and
+    which change would have been detected, '' where one is significant or not tested.
 
     setting: as `50 % sparsity`. cost: pruned without the discount minus dense. discount: with minus without it.
     """
     if not cost.above_chance:
         return _NOTHING_TO_LOSE, "", ""
-    lost = f"costs {_size(cost, 'points of accuracy ')}"
-    if cost.value > 0:
-        lost = f"changes accuracy by {interval_words(cost)}"
-    changes = interval_words(discount).replace(f" {POINTS.name}", "", 1)
+    lost = f"costs {_size(cost, 'points ')}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
+    changes = interval_words(discount)
+    brief = discount_in_brief([discount], margin)
+    if not brief:
+        brief = f"the sink discount has changed accuracy by {changes} so far"
+    elif decide(discount, margin, discount.above_chance) not in (BETTER, WORSE):
+        brief = f"{brief}: {changes}"
     seeds = counted(discount.seeds, "calibration seed") if discount.seeds else ""
     over = "" if discount.holds_seeds or not seeds else " over items alone"
     so_far = "So far on" if not discount.final else "On"
     stands = f"{so_far} {listed([each for each in (f'{discount.n:,} items', seeds) if each])}; brackets: 95 % intervals"
     detected = detectable(discount).removeprefix("; ")
     return (
-        f"Pruning to {setting} {lost}; the sink discount changes that by {changes}.",
+        f"At {setting}, {brief}; pruning itself {lost}.",
         f"{stands}{over}.",
         f"{detected[0].upper()}{detected[1:]} with 80 % power." if detected else "",
     )
@@ -149,8 +154,10 @@ def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN,
         shown = [one for one, each in zip(differences, decided, strict=True) if each == kind]
         if shown:
             most = max(shown, key=lambda one: abs(one.value))
-            count = f" at {len(shown)} of {len(decided)} sparsities" if len(decided) > 1 else ""
-            return f"{who} {does} up to {interval_words(most)}{count}"
+            size = interval_words(most) if kind == BETTER else _size(most, "points ")
+            if len(decided) == 1:
+                return f"{who} {does} {size}"
+            return f"{who} {does} up to {size} at {len(shown)} of {len(decided)} sparsities"
     if set(decided) == {EQUIVALENT}:
         return f"{who} changes accuracy by less than {POINTS.margin(margin)}"
     seeds = max(one.seeds for one in differences)

@@ -64,21 +64,24 @@ def test_a_discount_that_helps_or_hurts_is_told_with_its_interval():
     assert "the sink discount wins back up to +3.0 points [+2.0, +4.0] at 1 of 2 sparsities" in said(
         LOSSES, [shown(0.03), NONE[0]]
     )
-    assert said(LOSSES, [shown(-0.03)]).endswith("the sink discount costs another up to −3.0 points [−4.0, −2.0].")
+    assert said(LOSSES, [shown(-0.03)]).endswith("the sink discount costs another 3.0 points [2.0, 4.0].")
+    for value, told in ((0.03, "wins back +3.0 points [+2.0, +4.0]"), (-0.03, "costs another 3.0 points [2.0, 4.0]")):
+        one = finding_of("cost and discount", "50 % sparsity", LOSSES[0.7], shown(value))[0]
+        assert one == f"At 50 % sparsity, the sink discount {told}; pruning itself costs 21 points [9, 32]."
 
 
 def test_one_setting_has_its_cost_and_what_the_discount_changes_of_it_with_both_intervals():
     cost, discount = lost(-0.013, -0.03, 0.004, 6), lost(0.001, -0.007, 0.009, 6)
     told, stands, seen = finding_of("cost and discount", "50 % sparsity", cost, discount)
     assert told == (
-        "Pruning to 50 % sparsity costs 1.3 points of accuracy [−0.4, 3.0]; the sink discount changes that by +0.1 "
-        "[−0.7, +0.9]."
+        "At 50 % sparsity, the sink discount changes accuracy by less than 2 points: +0.1 points [−0.7, +0.9]; "
+        "pruning itself costs 1.3 points [−0.4, 3.0]."
     )
     assert len(told.split()) <= 30
     assert stands == "On 360 items and 6 calibration seeds; brackets: 95 % intervals."
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
     gained = finding_of("cost and discount", "20 % sparsity", lost(0.004, -0.01, 0.018, 6), discount)[0]
-    assert gained.startswith("Pruning to 20 % sparsity changes accuracy by +0.4 points [−1.0, +1.8]; ")
+    assert gained.endswith("; pruning itself changes accuracy by +0.4 points [−1.0, +1.8].")
 
 
 def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_no_cost():

@@ -206,7 +206,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     del test.query_params["evaluation"]
     told = texts(test.run())
     said = told.replace("\u00a0", " ")
-    assert re.search(r"Pruning to 40 % sparsity (costs|changes accuracy by) .* points .*; the sink discount", said)
+    assert re.search(r"At 40 % sparsity, .* the sink discount .*; pruning itself (costs|changes accuracy by) ", said)
     assert "not measured" not in told and "The control reads the same noised text" in told
     assert "On 12 items and 1 calibration seed; brackets: 95 % intervals over items alone." in told
     assert "prune_source" not in {control.key for control in test.segmented_control}, "the study has no 40 %"
@@ -266,8 +266,8 @@ def test_headline_and_figures_have_one_source_at_a_time():
     assert "prune_source" not in {control.key for control in test.segmented_control}, "there are no runs yet"
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert (
-        "Pruning to 50 % sparsity costs 1.3 points of accuracy [−0.4, 3.0]; the sink discount changes that by +0.1 "
-        "[−0.7, +0.9]." in told
+        "At 50 % sparsity, the sink discount changes accuracy by less than 2 points: +0.1 points [−0.7, +0.9]; "
+        "pruning itself costs 1.3 points [−0.4, 3.0]." in told
     )
     assert "Shipped study. On 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
@@ -282,7 +282,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
     assert source.value == "runs", "as they were started here"
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "On 12 items and 2 calibration seeds" in told and "768 items" not in told and "Shipped study." not in told
-    assert re.search(r"4 of \d+ pruned models have these settings", told)
+    assert re.search(r"Runs here: 4 of \d+ pruned models have these settings", told)
     source.set_value("study").run()
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "On 768 items" in told and "Right answers to 768 items" in told and "On 12 items" not in told

@@ -16,6 +16,7 @@ from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import Comparison
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.decisions import percent
+from analysis.study.rules import margin_of
 from analysis.words import counted
 from pages.parts import address, permission
 from pages.parts.accuracy.canvas_scores import say_scores
@@ -337,7 +338,8 @@ def answer(study: OfStudy | None, pairs: list[RunPair], results: Results | None)
     if study is not None:
         cost, contrast = cost_of(study.findings, study.contrast), study.contrast
         name = f"{percent(contrast.sparsity)} sparsity"
-        told = None if cost is None else finding_of("cost and discount", name, cost, contrast.effect)
+        margin = margin_of(study.findings)
+        told = None if cost is None else finding_of("cost and discount", name, cost, contrast.effect, margin)
         _say(told, f"{study.title}.", compared_in(study.findings, contrast), study)
         return
     known = pairs and results is not None and results.accuracies

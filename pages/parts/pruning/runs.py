@@ -112,7 +112,9 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
     opened = by_id.get(st.session_state[_OPENED])
     title = counted(len(done), "pruned model")
     if len(done) > len(shown):
-        title = f"{len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
+        title = (
+            f"Runs here: {len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
+        )
     table_of_runs(
         title,
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
