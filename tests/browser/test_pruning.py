@@ -98,6 +98,7 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(cancelled).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
+    page.get_by_role("radio", name=re.compile("^Runs here")).click()  # the study has more seeds
     page.get_by_role("button", name="Score both").click()
     until(lambda: answers_that_came(home) > ANSWERS // 4)
     with held(address):
