@@ -67,9 +67,11 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     told = ["sinks minus control"]
     told += [interval_words(effect_of(as_change(effect)), unit).replace(f" {unit.name}", "") for effect in drawn]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
+    aligned = ", after aligning the texts" if name == "aligned" else ""
+    hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
     return Exhibit(
         measure.change,
-        f"Means over {prompts} prompts with 95 % intervals; filled: significantly different from the sinks. "
+        f"Means over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
         f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
         f"{without_sinks(drawn[0])}" + ("" if measure.percent else f" {NAT}"),
         levels_with_differences(

@@ -27,10 +27,9 @@ from analysis.words import counted, in_sentence, listed
 _MOST = 0.5  # of a layer's sinks, from which on a kind is most of them
 
 
-def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> str:
-    """Tell which tokens the sinks of the first set are. told: of `answers`."""
-    name = next(iter(sets))
-    return _kinds(told[name], in_sentence(name))
+def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
+    """Tell, a sentence per set, which tokens its sinks are. told: of `answers`."""
+    return tuple(_kinds(told[name], in_sentence(name)) for name in sets)
 
 
 def _kinds(answer: SetAnswer, name: str) -> str:

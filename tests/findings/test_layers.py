@@ -107,7 +107,7 @@ LEADS = [("[MASK]", (0, 1)), ("word", (2, 3))]
 
 def headline(**sets: RecordingSet) -> str:
     """Return the headline on kinds over sets, by name."""
-    return str(finding_of("kinds of sets", sets, answers(sets)))
+    return " ".join(finding_of("kinds of sets", sets, answers(sets)))
 
 
 def moving(**sets: RecordingSet) -> str:
@@ -131,6 +131,9 @@ def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_
     assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
     shipped = {"Diffusion model": masked_first(0)}
     assert headline(**shipped).startswith("In layers 0 and 1 of the diffusion model, ")
+    both = {"Diffusion model": masked_first(0), "Left-to-right twin": a_set(0)}
+    first, second = finding_of("kinds of sets", both, answers(both))
+    assert first == headline(**shipped) and second.startswith("In no layer of the left-to-right twin is any kind")
 
 
 def test_the_headline_ends_with_what_most_sinks_elsewhere_are_where_no_layer_is_mixed() -> None:
