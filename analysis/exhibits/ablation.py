@@ -69,9 +69,11 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     aligned = ", after aligning the texts" if name == "aligned" else ""
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
+    hiding = drawn[0]["intervention"] == "attention"
+    begins = "Hidden tokens: none may attend to them; means" if hiding else "Means"
     return Exhibit(
         measure.change,
-        f"Means over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
+        f"{begins} over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
         f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
         f"{without_sinks(drawn[0])}" + ("" if measure.percent else f" {NAT}"),
         levels_with_differences(

@@ -27,6 +27,7 @@ from analysis.figures.style import (
 _FEW_POSITIONS = 40  # of more, marks are smaller
 _LINE = 16  # pixels of a line of a name beside its row
 _ABOVE_ROW, _BELOW_ROW = 0.13, 0.28  # of the distance of two rows, over which a row's line of no difference reaches
+_TOLD = 16  # characters of a difference that fits in one line beside its row
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
 
@@ -197,11 +198,11 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             xanchor="left",
             xshift=14,
             y=place,
-            yshift=9 if place else 46,  # the first heads the column, above all names
-            yanchor="top",  # so that it clears a name that is longer than the axis
+            yshift=(-6 if len(row.told) > _TOLD else 0) if place else 31,  # the first heads the column
+            yanchor="middle",  # at the height of the dot
             align="left",
             showarrow=False,
-            text=as_text(row.told).replace(" [", "<br>[") if place else f"<b>{as_text(row.told)}</b>",
+            text=_told(row.told) if place else f"<b>{as_text(row.told)}</b>",
         )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.5, -0.7], zeroline=False)
@@ -209,6 +210,11 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
     most = np.nanmax(np.fmax(high, value))
     figure.update_xaxes(zeroline=False, tickformat="~g", nticks=6, range=[0, 1.06 * most or 1.0])
     return figure
+
+
+def _told(difference: str) -> str:
+    """Return a difference in one line, or a long one in two: below its estimate its interval."""
+    return as_text(difference).replace(" [", "<br>[") if len(difference) > _TOLD else as_text(difference)
 
 
 def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, labels: list[str]) -> go.Figure:

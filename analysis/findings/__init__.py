@@ -51,6 +51,7 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("strengths of sets", "sets", implementation="analysis.findings.set_headline:strengths_of_sets"),
     Finding("heads beyond random weights", "sets", implementation="analysis.findings.sets:heads_beyond"),
     Finding("answer", "ablate_set", implementation="analysis.findings.ablations:answer"),
+    Finding("first text", "texts", implementation="analysis.findings.ablations:first_beside_mean"),
     Finding("predictions against text", "ablate_set", implementation="analysis.findings.ablations:disagreements"),
     Finding("strongest effect", "ablate_set", implementation="analysis.findings.ablations:strongest"),
     Finding("moving sinks", "ablate_set", implementation="analysis.findings.ablations:contrasts"),

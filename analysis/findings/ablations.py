@@ -35,7 +35,7 @@ _FEW = 4  # effects of which each is named
 _THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens of equal attention"}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "aligned"
-PER_UNIT: Final = "Per unit of attention hidden"
+PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
 _FEWER_OR_MORE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly different"}
 """How many tokens a control changes beside the sinks, by the side on which these lie."""
@@ -87,12 +87,13 @@ def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     compared = _compared(effects, _PREDICTIONS)
     if not compared:
         return ""
-    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _PREDICTIONS, tuple(compared))}
     beside = [
-        f"{_THAN_WITH[side_of(effect_of(compared[of]))]} {_THAN[of]} ({control.value:.2g})"
-        for of, (_, control) in levels.items()
+        f"{_THAN_WITH[side_of(effect_of(row))]} {_THAN[of]} ({interval_words(effect_of(row), NATS)})"
+        for of, row in compared.items()
     ]
-    changed = f"{next(iter(levels.values()))[0].value:.2g} nats"
+    beside = [words.replace(f" {NATS.name} [", " [") for words in beside]
+    sinks, _ = changes_of(rows, answer_rows(effects, _PREDICTIONS, tuple(compared))[0])
+    changed = f"{sinks.value:.2g} nats"
     return f"The predictions change by {changed}: {', '.join(beside)}.{_detectable(compared)}"
 
 
@@ -110,14 +111,26 @@ def _per_unit(effects: Sequence[Row]) -> str:
     if not told:
         return ""
     if list(told) == [0]:
-        return f"{PER_UNIT}, no difference is significant."
-    clauses = [
-        f"{listed(what)} {'changes' if what == ['the text'] else 'change'} {_MORE_OR_LESS[side]}"
-        for side, what in told.items()
-        if side
-    ]
+        return f"{PER_UNIT}, sinks and {_THAN[COUNT]} do not differ significantly."
+    clauses = [f"sinks change {listed(what)} {_MORE_OR_LESS[side]}" for side, what in told.items() if side]
     rest = f"; for {listed(told[0])} no difference is significant" if 0 in told else ""
-    return f"{PER_UNIT}, {', and '.join(clauses)} than with as many random tokens{rest}."
+    return f"{PER_UNIT}, {', and '.join(clauses)} than {_THAN[COUNT]}{rest}."
+
+
+def first_beside_mean(summary: Summary) -> str:
+    """Say how many tokens of the first prompt's text change with the sinks hidden, beside the mean over all; empty
+    where sinks were not compared.
+    """
+    drawn = answer_rows(summary["effects"], _TEXT, (COUNT,))
+    if not drawn:
+        return ""
+    target = next(row for row in summary["rows"] if _same_target(row, drawn[0]))
+    first, mean = 1 - target[_TEXT][0], changes_of(summary["rows"], drawn[0])[0].value
+    return f"Here {_tokens(first)} of 100 tokens change; the mean is {_tokens(mean)}."
+
+
+def _same_target(row: Row, effect: Row) -> bool:
+    return not control_of(row) and all(row[name] == effect[name] for name in ("intervention", "target"))
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:

@@ -58,15 +58,20 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
         LevelRow("sinks <i>", "3.1 tokens", 60.0, 50.0, 70.0, True, "sinks minus control"),
         LevelRow("as many", "3.1 tokens", 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
         LevelRow("equal", "7.5 tokens", 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
+        LevelRow("nats", "7.5 tokens", 55.0, np.nan, np.nan, False, "+0.044 [+0.033, +0.055]"),
     ]
     figure = levels_with_differences(rows, "changed tokens (of 100)")
     first, others = figure.data
-    assert list(first.x) == [60] and list(others.x) == [30, 55] and first.marker.color != others.marker.color
-    assert others.marker.symbol == ("circle", "circle-open")
-    np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 10, 0])
+    assert list(first.x) == [60] and list(others.x) == [30, 55, 55] and first.marker.color != others.marker.color
+    assert others.marker.symbol == ("circle", "circle-open", "circle-open")
+    np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 0, 10, 0, 0])
     texts = [note.text for note in figure.layout.annotations]
-    assert texts[0] == "sinks &lt;i&gt;<br>3.1 tokens" and "+5<br>[-5, +15]" in texts
-    assert first.text == ("60",) and others.text == ("30", "55"), "the value at a dot is its own"
+    assert (
+        texts[0] == "sinks &lt;i&gt;<br>3.1 tokens"
+        and "+5 [-5, +15]" in texts
+        and "+0.044<br>[+0.033, +0.055]" in texts
+    )
+    assert first.text == ("60",) and others.text == ("30", "55", "55"), "the value at a dot is its own"
     beside = [note for note in figure.layout.annotations if note.x == 1]
     assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100
     assert figure.layout.xaxis.range[0] == 0 and figure.layout.xaxis.range[1] > 70, "every interval is in view"

@@ -16,7 +16,7 @@ from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import MEASURES, changes_of, effects, levels_of, shown
 from analysis.exhibits.ablation import effects_of, levels_beside
-from analysis.findings import said_of
+from analysis.findings import finding_of, said_of
 from analysis.findings.ablations import answer, contrasts, disagreement, disagreements, strongest, without_sinks
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
 from analysis.recording.denoising import Forward, denoise
@@ -549,8 +549,8 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
     assert re.fullmatch(
-        r"The predictions change by 0\.\d+ nats: more than with as many random tokens \(0\.\d+\), less than with "
-        r"tokens of equal attention \(0\.\d+\)\.",
+        r"The predictions change by 0\.\d+ nats: more than with as many random tokens \(\+0\.\d+ \[\+0.*\]\), less "
+        r"than with tokens of equal attention \(−0\.\d+ \[−0\.\d+, −0\.\d+\]\)\.",
         told,
     )
     assert re.match(
@@ -558,7 +558,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         r"attention \d+, both not significantly different\.",
         text,
     )
-    assert unit.startswith("Per unit of attention hidden, ") and " than with as many random tokens" in unit
+    assert unit.startswith("Per unit of attention, sinks ") and " as many random tokens" in unit
     for effect in summary["effects"]:
         levels = levels_of(rows, effect)
         measured = effect["measure"]
@@ -605,8 +605,12 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         "Hiding the sinks changes 70 of 100 tokens; hiding as many random tokens 40, hiding tokens of equal attention "
         "51, both significantly fewer."
     )
-    assert "nats: more than with as many random tokens (0." in told and ", less than with tokens of equal " in told
-    assert unit.startswith("Per unit of attention hidden, the text and the predictions change significantly more than ")
+    assert "nats: more than with as many random tokens (+0." in told and ", less than with tokens of equal " in told
+    assert unit.startswith(
+        "Per unit of attention, sinks change the text and the predictions significantly more than as "
+    )
+    first = round(100 * (1 - rows[0]["aligned"][0]))
+    assert finding_of("first text", summary_of(rows)) == f"Here {first} of 100 tokens change; the mean is 70."
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
     assert mixed.endswith(
@@ -616,7 +620,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows[2]["aligned"] = rows[0]["aligned"]
     alike = answer(summary_of(rows))[0]
     assert alike.endswith(" tokens of equal attention 70 (not significantly different).")
-    assert answer({"rows": [], "effects": []}) == []
+    assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():
@@ -625,6 +629,8 @@ def test_an_answer_without_significance_says_what_would_have_been_detected():
     text, told, _ = answer(summary_of(rows_of(values)))
     assert re.match(r"The predictions change by 0\.\d+ nats: not significantly different from as many random ", told)
     assert ", not significantly different. A difference of " in text
+    unit = answer(summary_of(rows_of(values)))[-1]
+    assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
     assert "of 100 tokens from as many random tokens would have been detected." in text
 

@@ -217,7 +217,7 @@ class OverPrompts:
         if example is None or len(shown) != 1:
             self._figures(shown)
             return
-        left, right = figures_beside([4, 5], f"{self.kind}_example")
+        left, right = figures_beside([13, 12], f"{self.kind}_example")
         with left:
             for name, figure in shown.items():
                 chart(figure, f"{self.kind}_{name}")

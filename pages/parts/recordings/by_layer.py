@@ -109,7 +109,7 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 def _answer(sets: list[OpenSet], told: Answers, view: str) -> None:
     """Draw the answer of a view over the sets, and what it counts."""
     moves, named = view == _MOVING, _by_name(sets)
-    first, *others = finding_of("moves of sets" if moves else "kinds of sets", named, told)
+    first, *others = finding_of("moves of sets", named, told) if moves else finding_of("kinds of sets", named, told)
     st.markdown(f"##### {plain(first)}")
     for sentence in others:
         st.markdown(plain(sentence))

@@ -10,6 +10,7 @@ from analysis.exhibits.story_hidden import hidden, text_shown
 from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.study import part_exhibits
 from analysis.figures.story import figure_html
+from analysis.findings import finding_of
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather_story import continuations_of
 from pages.parts.charts import chart, exhibit_text
@@ -25,16 +26,19 @@ def one_text(job: JobRecord) -> Callable[[], None] | None:
     an earlier version or of other targets, has none.
     """
     told = continuations_of({"": job})
-    return _drawn(told[0], job.summary["prompts"]) if told else None
+    return _drawn(told[0], job.summary["prompts"], finding_of("first text", job.summary)) if told else None
 
 
-def _drawn(text: Continuation, prompts: int) -> Callable[[], None]:
+def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], None]:
+    """beside: how much this text changes beside all."""
     figure, told = text_shown(text)
     title = f"One text: prompt 1 of {prompts}"
 
     def draw() -> None:
         st.markdown(f"**{title}**", help="Each text is aligned with the untouched one, token by token.")
-        st.caption("Always the first prompt. Shaded: not in the untouched text.")
+        st.caption(
+            plain(" ".join(filter(None, ("Always the first prompt.", beside, "Shaded: not in the untouched text."))))
+        )
         mount(figure_html(figure, told), "causes_text")
         exhibit_text(title, told, "", "causes_text")
 
