@@ -51,16 +51,17 @@ def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, besi
     if not runs:
         _no_runs(linked=True)
         return
-    with answer:  # the other views have answers of their own
-        say_scores(alike)
+    results = None
     if alike is None:
         chosen = runs_table(runs, beside)
     else:
         left, right = figures_beside([1, 1.5], "runs_all")
         with left:
-            overview(alike)
+            results = overview(alike)
         with right:
             chosen = runs_table(runs, beside)
+    with answer:  # the other views have answers of their own
+        say_scores(alike, results)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:

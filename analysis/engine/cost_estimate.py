@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from math import ceil
+from statistics import fmean
 from typing import Protocol
 
 from analysis.engine.planned import LOOKAHEAD
@@ -61,7 +62,7 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
         question = EstimateSpec.of(point)
         estimate = engine.answered("estimate", known_key("estimate", question))
         before = took.get(question.model_dump_json())
-        seconds = median(before) if before else None
+        seconds = fmean(before) if before else None
         if estimate is not None:
             seconds = estimate.summary["total_seconds"] if seconds is None else seconds
             memory = max(memory or 0, estimate.summary["memory_bytes"])
@@ -140,7 +141,7 @@ def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> flo
             took.append(seconds)
         elif spec.limit and evaluation.limit and _question(spec, "limit") == _question(evaluation, "limit"):
             scaled.append(seconds * evaluation.limit / spec.limit)
-    return median(took or scaled) if took or scaled else None
+    return fmean(took or scaled) if took or scaled else None
 
 
 def _question(spec: EvaluateSpec, *left_out: str) -> str:
@@ -175,7 +176,7 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
         return told
     if cost_estimate.seconds:
         told.append(
-            f"At most about {duration(cost_estimate.seconds)} of one worker's time, of what is known, and less where "
+            f"At most about {most(cost_estimate.seconds)} of one worker's time, of what is known, and less where "
             f"prunings share statistics of the dense model; {cost_estimate.workers} at work."
         )
     if cost_estimate.memory_bytes is not None:
@@ -192,9 +193,16 @@ def added(cost_estimate: CostEstimate) -> str:
     if not cost_estimate.points:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
-    time = f"at most about {duration(cost_estimate.seconds)} of one worker" if known else "time not known"
+    time = f"at most about {most(cost_estimate.seconds)} of one worker" if known else "time not known"
     more = " more" if cost_estimate.known else ""
     return f"{cost_estimate.points:,}{more} models to prune and score: {time}."
+
+
+def most(seconds: float) -> str:
+    """Seconds as a plan says them of what must not take longer: rounded up."""
+    if seconds < 120:
+        return f"{ceil(seconds)} s"
+    return f"{ceil(seconds / 60)} min" if seconds < 7200 else f"{ceil(seconds / 360) / 10:.1f} h"
 
 
 def duration(seconds: float) -> str:

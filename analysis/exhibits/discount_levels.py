@@ -12,7 +12,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.figures.sweep import Gain, Line, Seeds, with_and_without
 from analysis.findings.evaluations import MARGIN
-from analysis.statistics.decisions import POINTS
+from analysis.statistics.decisions import FEW_SEEDS, POINTS
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance
@@ -116,15 +116,22 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         pruning.chance,
         {at: replace(one, above_chance=above) for at, one in lost.items()},
         pruning.items,
-        _marks(pruning.items, seeds, True),
+        _marks(pruning.items, seeds, True, accuracies=False),
         discounted_lost=True,
     )
 
 
-def _marks(items: int, seeds: int, holds_seeds: bool) -> str:
-    """Say what is drawn. holds_seeds: whether the differences' intervals hold the noise of the calibration seeds."""
-    more = f"of the differences and the cost also over {counted(seeds, 'calibration seed')}, so wider"
-    over = f"of accuracies over {items:,} items alone, {more}" if holds_seeds else f"over {items:,} items; one seed"
+def _marks(items: int, seeds: int, holds_seeds: bool, accuracies: bool = True) -> str:
+    """Say what is drawn. holds_seeds: whether the differences' intervals hold the noise of the calibration seeds.
+    accuracies: whether these have intervals of their own."""
+    if not holds_seeds:
+        over = f"over {items:,} items; one seed"
+    else:
+        free = f"t with {counted(seeds - 1, 'degree')} of freedom{', hence wide' if seeds < FEW_SEEDS else ''}"
+        before = (
+            f"of accuracies over {items:,} items, of differences also over" if accuracies else "of differences over"
+        )
+        over = f"{before} {counted(seeds, 'seed')} ({free})"
     dots = "; small dots: seeds" if seeds > 1 else ""
     return f"95 % intervals: {over}{dots}; grey band: ±{POINTS.margin(MARGIN)}."
 

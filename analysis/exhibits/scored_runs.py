@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
 from analysis.evaluation.results import Results, begun, clusters, scores
-from analysis.evaluation.sweep_scores import Setting, interval_over_items
+from analysis.evaluation.sweep_scores import Setting, comparisons, interval_over_items
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
 from analysis.pruned.naming import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
+from analysis.statistics.differences import Difference
+from analysis.words import percent
 
 EXPLAINED = (
     "Dense: nothing removed. As published: clean text, layer by layer. Without discount (control): noised text and the "
@@ -98,7 +100,33 @@ def levels_of(alike: Alike) -> Levels:
     discounted = {pair.sparsity: _mean(pair.discounted) for pair in chosen if pair.discounted}
     every = [{seed_of(run.parameters) for run, _ in pair.without} - {None} for pair in chosen]
     seeds = max(map(len, every))
-    return Levels(without, discounted, " · ".join(filter(None, (plain_title(method), more))), seeds)
+    return Levels(without, discounted, _called(method, more), seeds)
+
+
+def _called(method: str, more: str) -> str:
+    return " · ".join(filter(None, (plain_title(method), more)))
+
+
+def discount_differences(alike: Alike, levels: Levels, results: Results | None) -> list[Difference]:
+    """Return with minus without the discount at each sparsity of the levels, on the same items and calibration seeds;
+    none where there are no answers to compare. results: as of `accuracy_of_runs`."""
+    if results is None or not levels.discounted:
+        return []
+    settings, first = [], 1
+    for spec, runs in runs_by_setting(alike):
+        models: dict[int, int] = {}  # of two runs with one seed the newer, which comes first
+        for place, (run, _) in enumerate(runs):
+            seed = seed_of(run.parameters)
+            models.setdefault(place if seed is None else seed, first + place)
+        first += len(runs)
+        settings.append(_setting(spec, results, list(models.values()), list(models)))
+    return [
+        one.difference
+        for one in comparisons(settings)
+        if one.relation == "control"
+        and isinstance(one.setting.pruning, PruneSpec)
+        and _called(one.setting.pruning.method, detail(one.setting.pruning)) == levels.who
+    ]
 
 
 class _Pair(NamedTuple):
@@ -123,7 +151,8 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
         values = [value for _, value in runs]
         low = high = np.nan
         if results is not None:
-            whole = interval_over_items(_setting(spec, results, range(first, first + len(runs))))
+            models = range(first, first + len(runs))
+            whole = interval_over_items(_setting(spec, results, models, range(len(models))))
             low, high = whole.low, whole.high
         first += len(runs)
         seeds = values if len(values) > 1 else []
@@ -134,9 +163,10 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
     most = max(len(runs) for _, runs in groups)
     bars = f" with 95 % intervals over {alike.items:,} items" if results is not None else ""
     dots = "; dots: single runs" if most > 1 else ""
+    chance = "" if alike.chance is None else f"; chance: {percent(alike.chance, 1)}"
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}.",
+        f"Diamonds: means{bars}{dots}{chance}.",
         accuracy_by_setting(rows, alike.dense, alike.chance),
         pd.DataFrame(
             {
@@ -158,12 +188,12 @@ def _named(spec: PruneSpec) -> str:
     return " · ".join(filter(None, (name, detail(spec))))
 
 
-def _setting(spec: PruneSpec, results: Results, models: Sequence[int]) -> Setting:
+def _setting(spec: PruneSpec, results: Results, models: Sequence[int], seeds: Sequence[int]) -> Setting:
     every = range(len(results.names))
     tasks = begun(results)
     return Setting(
         spec,
-        tuple(range(len(models))),
+        tuple(seeds),
         len(models),
         {
             task.name: (

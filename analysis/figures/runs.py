@@ -12,6 +12,8 @@ from analysis.words import percent
 _ROW = 27  # pixels
 _BENEATH = 0.27  # of the distance of two rows, by which the runs stand beneath their mean
 _NAME = 26  # characters of a row's name in a line
+_BELOW = 4.0  # points of the axis beneath the lowest accuracy
+_COARSE = 60.0  # points, from which on every second ten has a tick
 _CLOSE = 0.12  # of the axis, within which the names of two levels would touch
 
 
@@ -31,21 +33,22 @@ class Scores:
 
 
 def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: float | None) -> go.Figure:
-    """Draw a row for each setting: its mean with the interval, its runs as dots beneath; dense and chance as lines."""
+    """Draw a row for each setting: its mean with the interval, its runs as dots beneath; dense as a line, and chance
+    where an accuracy comes near it."""
     figure = go.Figure()
     colors = [_color(row.method) for row in rows]
     places = list(range(len(rows)))
     value, low, high = 100 * np.array([(row.value, row.low, row.high) for row in rows], float).reshape(-1, 3).T
     known = np.isfinite(low)
     for at in places:
-        bar = interval_bar(value[[at]], low[[at]], high[[at]], width=0, color=colors[at]) if known[at] else None
+        bar = interval_bar(value[[at]], low[[at]], high[[at]], width=3, color=colors[at]) if known[at] else None
         ends = f" [{low[at]:.0f}, {high[at]:.0f}]" if known[at] else ""
         figure.add_trace(
             go.Scatter(
                 x=[value[at]],
                 y=[at],
                 mode="markers",
-                marker={"symbol": "diamond", "size": 10, "color": colors[at]},
+                marker={"symbol": "diamond-tall", "size": 9, "color": colors[at]},
                 error_x=bar,
                 hovertemplate=f"{as_text(rows[at].name)}: {value[at]:.1f}{ends}{PER_CENT}<extra></extra>",
             )
@@ -64,12 +67,14 @@ def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: flo
         )
     )
     layout(figure, "accuracy", "", 84 + _ROW * len(rows))
-    _add_levels(figure, dense, chance)
     figure.update_layout(showlegend=False)
-    levels = [100 * level for level in (dense, chance) if level is not None]
-    drawn = np.concatenate([value, low[known], high[known], levels, np.zeros(0) if len(rows) else [0, 100]])
-    room = max(4.0, 0.2 * float(np.ptp(drawn)))  # for the name of the dense line
-    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=20, range=[drawn.min() - 4, drawn.max() + room])
+    runs = [100 * run for row in rows for run in row.runs]
+    whole = [] if dense is None else [100 * dense]
+    drawn = np.concatenate([value, low[known], high[known], runs, whole, np.zeros(0) if len(rows) else [0.0]])
+    least = max(float(drawn.min()) - _BELOW, 0.0)
+    _add_levels(figure, dense, chance if chance is not None and 100 * chance >= least else None)
+    step = 20 if least < 100 - _COARSE else 10
+    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=step, range=[least, 101])
     figure.update_yaxes(
         tickmode="array",
         tickvals=places,
@@ -102,7 +107,7 @@ def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) ->
         figure.add_vline(x=100 * level, line=line)
         side = "center" if not close else "left" if level == max(known.values()) else "right"
         figure.add_annotation(
-            text=f"{name} {percent(level, 0)}",
+            text=f"{name} {percent(level, 1)}",
             showarrow=False,
             yanchor="bottom",
             **{"xref": "x", "x": 100 * level, "xanchor": side, "yref": "y domain", "y": 1},

@@ -35,7 +35,7 @@ _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
 _UPPER = 0.62  # of it that the accuracies take
-_BESIDE = 104  # pixels at the right, for the names of lines
+_BESIDE = 122  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
 _APART = 0.012  # of the span of the sparsities between two series
 _FAINT = 0.18  # opacity of a band
@@ -110,10 +110,7 @@ def with_and_without(
     layout(figure, "", "accuracy", _BOTH_HEIGHT)
     every = np.unique(np.concatenate([without.x, discounted.x]))
     reach = float(np.ptp(every)) or 2 * _AROUND
-    names = [("dense model", dense, REFERENCE)] + ([("chance", chance, REFERENCE)] if chance is not None else [])
-    for name, level, _ in names:
-        dash = DENSE_DASH if name == "dense model" else CHANCE_DASH
-        _across(figure, 100 * level, 100 * level, "y", line={"color": REFERENCE, "width": 1.5, "dash": dash})
+    names = [("dense model", dense, REFERENCE)]
     for line, look, side in ((without, Look(REFERENCE, "square"), -1), (discounted, Look(color, "diamond"), 1)):
         _add_line(figure, line, look, side * _APART * reach)
         names.append((line.name, float(line.value[-1]), look.color))
@@ -122,11 +119,17 @@ def with_and_without(
     ends = np.concatenate([*shown, [level for _, level, _ in names]])
     ends = 100 * ends[np.isfinite(ends)]
     low, high = float(ends.min()) - 3, float(ends.max()) + 3
+    beneath = chance is not None and 100 * chance < low
+    if chance is not None:
+        names.append(("↓ chance" if beneath else "chance", chance, REFERENCE))
+    for level, dash in ((dense, DENSE_DASH), (None if beneath else chance, CHANCE_DASH)):
+        if level is not None:
+            _across(figure, 100 * level, 100 * level, "y", line={"color": REFERENCE, "width": 1.5, "dash": dash})
     figure.update_yaxes(range=[low, high], ticksuffix=PER_CENT, zeroline=False, row=1, col=1)
     pixel = (high - low) / (_UPPER * (_BOTH_HEIGHT - 60))
-    places = _spread([100 * level for _, level, _ in names], _LINE * pixel)
+    places = _spread([max(100 * level, low) for _, level, _ in names], _LINE * pixel)
     for (name, level, of), place in zip(names, places, strict=True):
-        _name_beside(figure, f"{as_text(name)} {percent(level, 0)}", place, of)
+        _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
     _add_gain(figure, gain, margin, color)
     figure.update_layout(showlegend=False)
     figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.findings.pruning_cost import discount_in_brief
+from analysis.statistics.differences import Difference
 from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
@@ -56,27 +58,33 @@ def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str
 
 
 def scored_alike(
-    dense: float | None, without: Mapping[float, float], discounted: Mapping[float, float], who: str, seeds: int
+    dense: float | None,
+    without: Mapping[float, float],
+    discounted: Mapping[float, float],
+    who: str,
+    seeds: int,
+    differences: Sequence[Difference] = (),
 ) -> str:
-    """Tell the accuracies of runs that were scored alike: the dense model's, and those at the least and at the largest
-    sparsity. without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount.
-    who: what the method is called then. seeds: calibration seeds behind each.
+    """Tell the accuracies of runs that were scored alike: the dense model's, those along sparsities, and whether the
+    discount changes them; of many sparsities the least and the largest.
+
+    without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount. who: what the
+    method is called then. seeds: calibration seeds behind each. differences: with minus without the discount.
     """
     if not without:
         return "No pruned model is scored yet."
-    ends = dict.fromkeys((min(without), max(without)))
-    told = {at: [f"{100 * by[at]:.0f}" for by in (without, discounted) if at in by] for at in ends}
-    alike = all(len(set(values)) == 1 for values in told.values())
-    levels = listed([f"{listed(values[:1] if alike else values)} % at {percent(at, 0)}" for at, values in told.items()])
+    at = sorted(without)
+    at = at if len(at) <= _NAMED else [at[0], at[-1]]
+    removed = f"{listed([f'{100 * each:.0f}' for each in at])} % of the weights removed"
+    levels = f"{listed([f'{100 * without[each]:.1f}' for each in at])} % at {removed}"
+    whole = "" if dense is None else f"{percent(dense, 1)} for the dense model, "
     of = f" ({counted(seeds, 'seed')})" if seeds else ""
-    whole = "" if dense is None else f"{percent(dense, 0)} for the dense model"
     if not discounted:
-        return f"Accuracy is {f'{whole}, ' if whole else ''}{levels} of the weights removed: {who}{of}."
-    if alike:
-        both = "with and without the sink discount"
-        return f"Accuracy is {f'{whole}, ' if whole else ''}{levels} of the weights removed, {both}{of}."
-    before = f"Accuracy is {whole}; " if whole else "Accuracy "
-    return f"{before}without and with the sink discount it is {levels} of the weights removed{of}."
+        return f"Accuracy is {whole}{levels}: {who}{of}."
+    brief = discount_in_brief(differences, who="it")
+    with_it = listed([f"{100 * discounted[each]:.1f}" for each in at if each in discounted])
+    end = brief or f"with it, {with_it} %"
+    return f"Accuracy is {whole}{levels} without the sink discount; {end}{'' if 'seed' in brief else of}."
 
 
 def published_differences(

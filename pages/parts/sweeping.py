@@ -101,8 +101,6 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
     )
     done = len(grid(spec).prunings)
     lost = max(done - cost_estimate.known, 0)
-    again = (
-        f" {lost} of the {done} finished ones run again, as the code has changed or they were removed." if lost else ""
-    )
+    again = f" {lost} finished ones run again (older version or removed)." if lost else ""
     st.caption(plain(f"{added(cost_estimate)}{again}"), width="content")
     say_refused()

@@ -1,7 +1,7 @@
 """A sweep's estimate takes scoring as it took before, on as many items or scaled from others."""
 
 from analysis.engine import JobRecord
-from analysis.engine.cost_estimate import _seconds_a_model
+from analysis.engine.cost_estimate import _seconds_a_model, most
 from analysis.specs import EvaluateSpec, ModelSpec
 
 
@@ -25,3 +25,11 @@ def test_scoring_is_foreseen_by_as_many_items_else_scaled_from_others():
     assert _seconds_a_model([scored(64, 20.0)], asked) == 20.0
     assert _seconds_a_model([scored(64, 20.0), scored(128, 30.0)], asked) == 15.0, "measured goes first"
     assert _seconds_a_model([scored(64, 20.0, ("piqa",)), scored(None, 20.0)], asked) is None
+
+
+def test_what_takes_at_most_is_rounded_up():
+    assert [most(seconds) for seconds in (89.2, 326.0, 7210.0)] == ["90 s", "6 min", "2.1 h"]
+
+
+def test_scoring_takes_the_mean_so_that_the_sum_over_many_is_not_below_what_they_took():
+    assert _seconds_a_model([scored(128, seconds) for seconds in (20.0, 20.0, 80.0)], EvaluateSpec(limit=128)) == 20.0

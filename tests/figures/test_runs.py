@@ -23,7 +23,8 @@ def test_a_setting_has_its_interval_its_runs_and_the_colour_of_its_method():
         "With &lt;b&gt;",
         "<b>70 %</b>  With discount",
     ]
-    assert [note.text for note in figure.layout.annotations] == ["dense 93 %", "chance 38 %"]
+    assert [note.text for note in figure.layout.annotations] == ["dense 93.0 %"], "chance is far beneath"
+    assert 60 < figure.layout.xaxis.range[0] < 70 and figure.layout.xaxis.range[1] >= 100
     assert figure.layout.xaxis.ticksuffix == " %"
 
 

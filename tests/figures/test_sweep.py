@@ -74,12 +74,21 @@ def test_both_lines_stand_above_their_difference_with_names_that_do_not_touch():
     np.testing.assert_allclose(difference.y, [1, 0.1])
     assert all(left < right for left, right in zip(first.x, second.x, strict=True)), "side by side"
     shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
-    assert shapes == [("y", 93, 93), ("y", 37.5, 37.5), ("y2", -2, 2), ("y2", 0, 0)]
+    assert shapes == [("y", 93, 93), ("y2", -2, 2), ("y2", 0, 0)]
     names = {note.text: note.y for note in figure.layout.annotations}
-    assert set(names) == {"dense model 93 %", "chance 38 %", "without 72 %", "with discount 72 %", "±2 points"}
+    assert set(names) == {
+        "dense model 93.0 %",
+        "↓ chance 37.5 %",
+        "without 72.0 %",
+        "with discount 72.1 %",
+        "±2 points",
+    }
     low, high = figure.layout.yaxis.range
-    assert low < 37.5 and high > 95
-    assert names["with discount 72 %"] - names["without 72 %"] > 0.05 * (high - low)
+    assert 37.5 < low < 60 and high > 95 and names["↓ chance 37.5 %"] >= low
+    assert names["with discount 72.1 %"] - names["without 72.0 %"] > 0.05 * (high - low)
+    near = figures.with_and_without(without, other, gain, 0.93, 0.7, 0.02, "#ef7010")
+    assert ("y", 70, 70) in [(shape.yref, shape.y0, shape.y1) for shape in near.layout.shapes]
+    assert "chance 70.0 %" in [note.text for note in near.layout.annotations]
     assert figure.layout.yaxis.ticksuffix == " %" and list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
     known = replace(other, low=other.value - 0.02, high=other.value + 0.02)
     _, second, seeds, *_ = figures.with_and_without(without, known, gain, 0.93, 0.375, 0.02, "#ef7010").data

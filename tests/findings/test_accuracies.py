@@ -10,6 +10,7 @@ from analysis.engine.runs import Run
 from analysis.exhibits.scored_runs import Alike, Levels, levels_of
 from analysis.findings import finding_of
 from analysis.specs import CalibrationParams, PruneSpec
+from analysis.statistics.differences import Difference
 
 SHARES = st.floats(0, 1, width=32)
 
@@ -45,18 +46,31 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
     assert finding_of("sweep differences", np.zeros((0, 3)), [], "the control") == ""
 
 
-def test_accuracies_of_runs_are_told_of_one_method_at_the_least_and_the_largest_sparsity():
-    without, discounted = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}, {0.5: 0.911, 0.6: 0.881, 0.7: 0.724}
-    assert finding_of("scored alike", 0.931, without, discounted, "With discount", 2) == (
-        "Accuracy is 93 % for the dense model, 91 % at 50 % and 72 % at 70 % of the weights removed, with and without "
-        "the sink discount (2 seeds)."
+def difference(value: float, half: float, seeds: int = 2, p: float = 0.5) -> Difference:
+    holm = {"p": p, "p_holm": p, "seeds": seeds, "seed_variance": 0.0, "cluster_variance": (half / 2) ** 2}
+    return Difference(value, value - half, value + half, 360, 360, **holm)
+
+
+def test_accuracies_of_runs_are_told_of_one_method_with_what_its_discount_changes():
+    without, discounted = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}, {0.5: 0.907, 0.6: 0.896, 0.7: 0.7205}
+    levels = "Accuracy is 93.1 % for the dense model, 90.8, 90.4 and 72.5 % at 50, 60 and 70 % of the weights removed"
+
+    def told(*differences: Difference, seeds: int = 2) -> str:
+        return finding_of("scored alike", 0.931, without, discounted, "With discount", seeds, differences)
+
+    open_ = [difference(0.0, 0.09), difference(-0.008, 0.14), difference(-0.004, 0.12)]
+    assert told(*open_) == f"{levels} without the sink discount; 2 seeds cannot tell whether it helps."
+    assert told(*[difference(0.001, 0.005, 6)] * 3, seeds=6) == (
+        f"{levels} without the sink discount; it changes accuracy by less than 2 points (6 seeds)."
     )
-    assert finding_of("scored alike", 0.931, without, discounted | {0.7: 0.741}, "With discount", 1) == (
-        "Accuracy is 93 % for the dense model; without and with the sink discount it is 91 and 91 % at 50 % and "
-        "72 and 74 % at 70 % of the weights removed (1 seed)."
+    assert "; it wins back up to +4.0 points" in told(*open_[:2], difference(0.04, 0.01, 6, 0.001))
+    assert told(seeds=1) == f"{levels} without the sink discount; with it, 90.7, 89.6 and 72.0 % (1 seed)."
+    many = {at / 10: 0.9 - at / 100 for at in range(1, 6)}
+    assert finding_of("scored alike", 0.931, many, {}, "Magnitude", 0) == (
+        "Accuracy is 93.1 % for the dense model, 89.0 and 85.0 % at 10 and 50 % of the weights removed: Magnitude."
     )
     alone = finding_of("scored alike", None, {0.5: 0.9}, {}, "Magnitude", 0)
-    assert alone == "Accuracy is 90 % at 50 % of the weights removed: Magnitude."
+    assert alone == "Accuracy is 90.0 % at 50 % of the weights removed: Magnitude."
     assert finding_of("scored alike", None, {}, {}, "", 0) == "No pruned model is scored yet."
 
 

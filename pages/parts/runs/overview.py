@@ -3,7 +3,14 @@
 import streamlit as st
 
 from analysis.evaluation.results import Results
-from analysis.exhibits.scored_runs import Alike, Levels, accuracy_of_runs, levels_of, runs_by_setting
+from analysis.exhibits.scored_runs import (
+    Alike,
+    Levels,
+    accuracy_of_runs,
+    discount_differences,
+    levels_of,
+    runs_by_setting,
+)
 from analysis.findings import finding_of
 from analysis.words import counted
 from pages.parts.accuracy.opening import joined_results
@@ -13,10 +20,11 @@ from pages.parts.plain import plain, unbroken
 _MOST = 48  # runs whose answers are read for intervals, as reading those of many takes long
 
 
-def say_scores(alike: Alike | None) -> None:
-    """Say in the first line of the page what the runs that were scored alike score."""
+def say_scores(alike: Alike | None, results: Results | None = None) -> None:
+    """Say in the first line of the page what the runs that were scored alike score. results: of `overview`."""
     levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
-    told = finding_of("scored alike", None if alike is None else alike.dense, *levels)
+    found = [] if alike is None else discount_differences(alike, levels, results)
+    told = finding_of("scored alike", None if alike is None else alike.dense, *levels, found)
     stands = ""
     if alike is not None:
         stands = (
@@ -25,11 +33,13 @@ def say_scores(alike: Alike | None) -> None:
     st.markdown(f"##### {unbroken(told)}", help=plain(stands) or None)
 
 
-def overview(alike: Alike) -> None:
-    """Draw the accuracy of each setting, with dense and chance."""
-    shown = accuracy_of_runs(alike, _answers(alike))
+def overview(alike: Alike) -> Results | None:
+    """Draw the accuracy of each setting beside the dense model's; return the answers behind it, if they are read."""
+    results = _answers(alike)
+    shown = accuracy_of_runs(alike, results)
     if shown is not None:
         chart(shown, "runs_accuracy")
+    return results
 
 
 def _answers(alike: Alike) -> Results | None:
