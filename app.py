@@ -12,8 +12,7 @@ import streamlit as st
 
 @contextlib.asynccontextmanager
 async def lifespan(server: st.App) -> AsyncIterator[None]:
-    """Around the time the server runs: the engine starts with it, so that what waits in its queue runs, and what the
-    first page computes with is loaded."""
+    """Start the engine with the server, so that its queue runs, and load the first page's libraries."""
     from pages.parts import door
     from pages.parts.session import start_engine
     from pages.parts.warming import warm_up

@@ -36,7 +36,7 @@ SHOWS = (
 
 
 def main() -> None:
-    """Draws the page."""
+    """Draw the page."""
     start_exhibits()
     for experiment in (HIDING, EVICTION):
         job = experiment.stated()
@@ -74,7 +74,7 @@ def main() -> None:
             export_button(f"SinkScope: causes, {name} over prompts", over_prompts.settings(job), name)
         return
     with side:
-        first = st.container()  # what a view asks stands above the definition of a sink
+        first = st.container()  # a view's controls come above the definition of a sink
         params = sink_controls(stacked=True)
     with plots:
         OF_ONE[view](recording, params, first)

@@ -117,7 +117,7 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     """Draw which mask bits the discount changes; return the statistics behind it, if they are stored."""
     try:
         refused = why_no_noise(model)
-    except EXPECTED:  # said beside the button
+    except EXPECTED:  # shown beside the button
         return None
     if refused:
         st.info(plain(refused))

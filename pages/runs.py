@@ -25,7 +25,7 @@ VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 
 
 def main() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.title("Runs")
     start_exhibits()
     runs = known_runs(engine())
@@ -77,7 +77,7 @@ def _ticked_in_fold(runs: list[Run]) -> list[Run]:
 
 
 def _no_runs(linked: bool) -> None:
-    """linked: whether the way to the first run is drawn; the other views have theirs."""
+    """Draw the page without runs. linked: with a link to the first run."""
     st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
     if linked:
         primary_link("pages/prune.py", "**Prune the model**", ":material/content_cut:")

@@ -17,7 +17,7 @@ from pages.parts.study.asking import ask_study
 from pages.parts.study.story import behind, share, story
 from pages.parts.user_errors import EXPECTED, told, why
 
-REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
+REFRESH, REDRAW = 1.0, 5.0  # seconds between updates of progress, and between redraws of results
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def _ask() -> None:
 
 
 def _present() -> None:
-    """The slides of the study in the address, with what is there by now."""
+    """Draw the slides of the study in the address, with its results so far."""
     shown = choice.shown_study(boxed=False)
     if isinstance(shown, JobRecord):
         with told():
@@ -72,7 +72,7 @@ def _state(record: JobRecord) -> None:
 
 
 def _running(study_id: str) -> None:
-    """How far it is, and what failed so far."""
+    """Draw progress and failures so far."""
     record = engine().job(study_id)
     if record is None or record.ended:
         st.rerun()
@@ -110,8 +110,8 @@ def _until_compared(study_id: str) -> None:
 
 
 def _told(findings: Findings, name: str) -> None:
-    """The answer first, then the findings it comes from, what is behind them, and what can be taken away. name: of the
-    study in the address.
+    """Draw the answer first, then the findings behind it, their basis, and files to take away. name: of the study in
+    the address.
     """
     story(findings, name)
     behind(findings)

@@ -37,14 +37,14 @@ from pages.parts.sweep.settings import asked_by_address, sweep_settings
 from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds, say_refused
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
 
-REDRAW = 5.0  # seconds between drawings of what is there
+REDRAW = 5.0  # seconds between redraws
 _ESTIMATES = "sweep_estimates"
 _NAMED = 2  # methods that a title names
 _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 
 def main() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.title("Sweep")
     start_exhibits()
     model = model_in_use()
@@ -128,7 +128,7 @@ def _start(spec: SweepSpec) -> None:
 
 
 def _what_to_sweep(model: ModelSpec) -> None:
-    """The axes, what they will take, and the button that starts."""
+    """Draw the axes, their cost, and the start button."""
     spec, problem = sweep_settings(model)
     cost_estimate = None
     if spec is None:
@@ -154,7 +154,7 @@ def _what_to_sweep(model: ModelSpec) -> None:
 
 
 def _plan(spec: SweepSpec) -> CostEstimate | None:
-    """How many prunings that is, and what is known of the time, memory and disk they take."""
+    """Draw the number of prunings, and the time, memory and disk they are known to take."""
     if not engine().authorizer.may("run"):
         return None
     left_out = [f":material/info: {plain(sentence)}" for sentence in grid(spec).left_out]
@@ -199,7 +199,7 @@ def _await_estimates() -> None:
 
 
 def _shown(sweeps: Sequence[JobRecord], place: DeltaGenerator) -> JobRecord | None:
-    """The sweep in the address, else the newest; with the others to choose from. place: of the box."""
+    """Return the sweep in the address, else the newest; draw the others to choose from. place: of the box."""
     records = {record.id: record for record in sweeps}
     sweep_id = address.named(ADDRESS)
     if sweep_id and sweep_id not in records:
@@ -227,7 +227,7 @@ def _choose(sweep_id: str) -> None:
 
 
 def _title(record: JobRecord) -> str:
-    """A sweep in one line: when, which models and methods, how many points."""
+    """Return a sweep in one line: date, models and methods, number of points."""
     spec = record.parameters(SweepSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     models = ", ".join(MODEL_TITLES.get(model.source, model.source) for model in spec.models)

@@ -106,7 +106,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
 
 
 def effects_of(summary: Summary, name: str) -> Exhibit | None:
-    """Target minus control in a row of `MEASURES`, a dot each with its interval; None where there is none."""
+    """Show target minus control in a row of `MEASURES`, one dot each with its interval; None if there is none."""
     measure = MEASURES[name]
     drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
     if not drawn:
@@ -159,7 +159,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for every intervention, target and control: means over the prompts."""
+    """Return a row per intervention, target and control: means over the prompts."""
     return pd.DataFrame(
         [
             _condition(row) | {title: float(np.mean(row[name])) for name, title in NUMBERS.items() if row.get(name)}
@@ -169,7 +169,7 @@ def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) -> pd.DataFrame:
-    """The same for every prompt by itself. prompts: their texts, in the order of the rows' lists."""
+    """Return the same for each single prompt. prompts: their texts, in the order of the rows' lists."""
     return pd.DataFrame(
         [
             {"prompt": prompt}

@@ -27,14 +27,14 @@ NOISE = (
 
 
 def sources_of(claim: Claim) -> str:
-    """The papers that make a claim, as `arXiv 2510.15731, 2602.17664`."""
+    """Return the papers that make a claim, as `arXiv 2510.15731, 2602.17664`."""
     return f"arXiv {', '.join(claim.sources)}"
 
 
 def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
-    """One row per claim: the verdict, what is claimed and by whom, the estimate with its interval, and its null.
+    """Return one row per claim: the verdict, the claim and its source, the estimate with its interval, and its null.
 
-    Numbers are per cent where the size asked about is in points, and else in its unit.
+    Numbers are per cent if the size asked about is in points, and else in its unit.
     """
     return pd.DataFrame([_row(one) for one in verdicts])
 
@@ -74,7 +74,7 @@ def _with_interval(value: Estimate, unit: Unit) -> str:
 
 
 def _without_unit(words: str, unit: Unit) -> str:
-    """A number as a column shows it, whose unit is that of the size asked about."""
+    """Return a number as a column shows it, in the unit of the size asked about."""
     return words.replace(f" {unit.name}", "")
 
 
@@ -151,7 +151,7 @@ _LOOKS = {
 
 
 def as_document(spec: ClaimsSpec, verdicts: Sequence[ClaimVerdict], fingerprint: str, command: str) -> dict[str, Any]:
-    """All verdicts with their numbers, as JSON. fingerprint: of the model; empty where no job says it."""
+    """Return all verdicts with their numbers, as JSON. fingerprint: of the model; empty if no job has it."""
     return {
         "format": FORMAT,
         "model": spec.model.source,
@@ -198,17 +198,17 @@ _COUNTED = {
     DOES_NOT_HOLD: ("does not hold", "do not hold"),
     CANNOT_TELL: ("cannot be told", "cannot be told"),
 }
-"""Each verdict as is said of one claim, and of several."""
+"""Wording of each verdict for one claim, and for several."""
 
 
 def verdict_counts(verdicts: Sequence[ClaimVerdict]) -> dict[str, str]:
-    """Return how often each verdict was reached, as `2 hold`, by its name; none that was not."""
+    """Return how often each verdict was reached, as `2 hold`, by name; only those reached."""
     counts = {name: sum(one.verdict == name for one in verdicts) for name in _COUNTED}
     return {name: f"{count} {_COUNTED[name][count > 1]}" for name, count in counts.items() if count}
 
 
 def summary_line(verdicts: Sequence[ClaimVerdict]) -> str:
-    """`6 claims tested on bundled: 2 hold, 4 do not hold.`: how often each verdict was reached."""
+    """Count the verdicts in a sentence: `6 claims tested on bundled: 2 hold, 4 do not hold.`"""
     if not verdicts:
         return ""
     told = ", ".join(verdict_counts(verdicts).values())

@@ -48,7 +48,7 @@ def conditions(summary: Summary) -> str:
 
 
 def frontier_of(summary: Summary, name: str) -> Exhibit | None:
-    """A measure against the bytes kept, a line per policy, each point joined to its random control."""
+    """Show a measure against the bytes kept, a line per policy, each point joined to its random control."""
     measure = MEASURES[name]
     rows = {(row["policy"], row["budget"], row["control"]): row for row in summary["rows"]}
     policies = [policy for policy, row in POLICIES.items() if row.asked and any(key[0] == policy for key in rows)]
@@ -92,7 +92,7 @@ def _mean(row: Mapping[str, Any], name: str) -> tuple[float, float, float]:
 
 
 def effects_of(summary: Summary, name: str) -> Exhibit | None:
-    """Policy minus control in a row of `MEASURES`, a dot each with its interval; None where there is no interval."""
+    """Show policy minus control in a row of `MEASURES`, one dot each with its interval; None without intervals."""
     measure = MEASURES[name]
     drawn = [effect for effect in summary["effects"] if effect["measure"] == name and effect["low"] is not None]
     drawn.sort(key=lambda effect: list(POLICIES).index(effect["policy"]))
@@ -129,7 +129,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for every policy, control and budget: means over the prompts."""
+    """Return a row per policy, control and budget: means over the prompts."""
     return pd.DataFrame(
         [
             _condition(row) | {title: _mean(row, name)[0] for name, title in _titles().items() if name in row}
@@ -139,7 +139,7 @@ def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) -> pd.DataFrame:
-    """The same for every prompt by itself. prompts: their texts, in the order of the rows' lists."""
+    """Return the same for each single prompt. prompts: their texts, in the order of the rows' lists."""
     return pd.DataFrame(
         [
             {"prompt": prompt}

@@ -42,7 +42,7 @@ def plane(
     timed: str = "",
     quality: Quality = QUALITIES[ACCURACY],
 ) -> Exhibit | None:
-    """A quality against a cost; None without points. timed: what milliseconds were measured on."""
+    """Show a quality against a cost; None without points. timed: what milliseconds were measured on."""
     if not points:
         return None
     pairs = controlled(compared, points)
@@ -62,7 +62,7 @@ def shown_plane(
     timed: str,
     quality: Quality,
 ) -> Exhibit:
-    """A plane from its rows, as `plane_row` makes them, cheapest first. full: cost and quality of the dense model.
+    """Show a plane from its rows, as `plane_row` makes them, cheapest first. full: cost and quality of the dense model.
     said: its finding.
     """
     table = pd.DataFrame(list(rows))
@@ -104,13 +104,13 @@ def _method(series: str) -> str:
 
 
 def _with(table: pd.DataFrame, full: tuple[float, float], quality: Quality) -> tuple[np.ndarray, np.ndarray]:
-    """Costs and qualities, more being better, of the settings and at last of the dense model."""
+    """Return costs and qualities, higher being better, of the settings and, last, of the dense model."""
     cost, value = table["cost"].to_numpy(float), table[quality.name].to_numpy(float)
     return np.append(cost, full[0]), quality.sign * np.append(value, full[1])
 
 
 def _points(rows: pd.DataFrame, quality: Quality) -> Points:
-    """Rows by setting as points; NaN where there is none."""
+    """Return rows by setting as points; NaN if there is none."""
     cost, value, low, high = (rows[name].to_numpy(float) for name in ("cost", quality.name, "low", "high"))
     return Points(cost, value, low, high, [name if isinstance(name, str) else "" for name in rows.index])
 
@@ -133,12 +133,12 @@ class WrittenPlane(BaseModel):
     said: str = ""
 
     def shown(self) -> Exhibit:
-        """As it is drawn."""
+        """Show it."""
         return shown_plane(self.rows, self.full, self.said, COSTS[self.cost], self.timed, QUALITIES[self.quality])
 
 
 class ShippedFrontier(BaseModel):
-    """Planes of a finished sweep. command: that makes it. verdicts: what it says. environment: versions, hardware."""
+    """Planes of a finished sweep. command: reproduces it. verdicts: its findings. environment: versions, hardware."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""The figures and tables of what goes on inside a model at its sinks, for the page and the command line alike: massive
+"""Figures and tables of the inside of a model at its sinks, for the page and the command line alike: massive
 activations, the logit lens, geometry, and two texts of one prompt. Imports no torch.
 """
 
@@ -30,7 +30,7 @@ OVER_PROMPTS = "Band: the 95 % interval of the mean over prompts, of each {axis}
 
 
 def text_of(trajectory: Trajectory) -> Text:
-    """What a recording wrote when."""
+    """Return a recording's text by step."""
     mask_token = trajectory.info.model.mask_token
     return text_over_steps(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
 
@@ -39,8 +39,8 @@ def text_of(trajectory: Trajectory) -> Text:
 
 
 def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str = "") -> Exhibit:
-    """The largest residual channel of each layer and step of a recording that kept them. sinks (T, S). definition: what
-    a sink is, as Markdown.
+    """Show the largest residual channel of each layer and step of a recording that kept them. sinks (T, S). definition:
+    of a sink, as Markdown.
     """
     channel, position, value, median = _kept(trajectory)
     carried, ratio = massive.on_sinks(position, sinks)[..., 0], massive.ratios(value, median)
@@ -79,7 +79,7 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
 
 
 def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> pd.DataFrame:
-    """Every channel that is the largest somewhere, most frequent first."""
+    """Return every channel that is the largest somewhere, most frequent first."""
     channel, position, value, median = _kept(trajectory)
     channels = massive.channels(channel, position, value, median, sinks, trajectory.state)
     names = {
@@ -93,8 +93,8 @@ def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> pd.DataFrame:
 
 
 def carried_by_layer(trajectory: Trajectory, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a sink carries the largest channel of a step and layer, and how likely a random token of the same state
-    would be one, (T, L) each.
+    """Return whether a sink carries the largest channel of a step and layer, and the chance that a random token of the
+    same state is one, (T, L) each.
     """
     _, position, _, _ = _kept(trajectory)
     chance = massive.chance_on_sinks(position, sinks, trajectory.state)
@@ -102,7 +102,7 @@ def carried_by_layer(trajectory: Trajectory, sinks: np.ndarray) -> tuple[np.ndar
 
 
 def _kept(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Channel, position and value (T, L, K), and median (T, L). Raises ValueError where they were not kept."""
+    """Return channel, position and value (T, L, K), and median (T, L). Raises ValueError if they were not kept."""
     channel, position = trajectory.largest_channel, trajectory.largest_position
     value, median = trajectory.largest_value, trajectory.largest_median
     if channel is None or position is None or value is None or median is None:
@@ -116,8 +116,8 @@ def _kept(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 def lens_by_layer(
     trajectory: Trajectory, step: int, at: np.ndarray, read: Mapping[str, Any], sinks: np.ndarray, definition: str = ""
 ) -> Exhibit:
-    """What the undecided tokens at positions `at` (N,) of a step become, layer by layer. read: the summary of a `lens`
-    job on them. sinks (N,) bool.
+    """Show what the undecided tokens at positions `at` (N,) of a step become, layer by layer. read: the summary of a
+    `lens` job on them. sinks (N,) bool.
     """
     names = trajectory.info.tokens
     becomes, shown = trajectory.final[at].tolist(), trajectory.names.short()
@@ -152,7 +152,9 @@ def lens_by_layer(
 def geometry_over(
     name: str, axis: str, steps: Sequence[int], models: Mapping[str, np.ndarray], random: np.ndarray
 ) -> Exhibit:
-    """A row of `geometry.MEASURES` by 'layer' or 'denoising step'. models: name -> (T, L, …); random (R, T, L, …)."""
+    """Show a row of `geometry.MEASURES` by 'layer' or 'denoising step'. models: name -> (T, L, …); random (R, T,
+    L, …).
+    """
     measure = geometry.MEASURES[name]
     by_layer = axis == "layer"
     mean = geometry.by_layer if by_layer else geometry.by_step
@@ -184,7 +186,7 @@ def geometry_over(
 
 
 def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Exhibit:
-    """When two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
+    """Show when two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
     length = divergence.filled.shape[1]
     return Exhibit(
         "When each position is filled",
@@ -211,7 +213,9 @@ def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], d
 def agreement_over_steps(
     divergence: TextDivergence, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
 ) -> Exhibit:
-    """How far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the second's."""
+    """Show how far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the
+    second's.
+    """
     steps = np.arange(len(divergence.agreement))
     shared, chance = shared_sinks(*sinks, state)
     of_sinks = np.arange(len(shared))
@@ -251,7 +255,7 @@ def agreement_over_steps(
 
 
 def divergence_in_words(divergence: TextDivergence, here: list[str], there: list[str]) -> str:
-    """Where two texts part, with numbers; of this one prompt alone. here, there: their finished tokens."""
+    """Say where two texts diverge, with numbers, for this one prompt. here, there: their finished tokens."""
     if divergence.first_step is None:
         told = f"The texts are the same: {divergence.positions} of {divergence.positions} new tokens."
     else:
@@ -271,7 +275,7 @@ def divergence_in_words(divergence: TextDivergence, here: list[str], there: list
 
 
 def flips_over_prompts(flips: Sequence[np.ndarray]) -> Exhibit:
-    """Flips a step over the prompts, (T,) each, of two models."""
+    """Show flips per step over prompts, (T,) each, of two models."""
     mean, low, high = mean_with_interval(flips)
     value, least, most = (float(end[0]) for end in mean_with_interval([row.sum(keepdims=True) for row in flips]))
     few = FEW_PROMPTS if len(flips) < LEAST_PROMPTS else ""

@@ -22,7 +22,9 @@ _BAND = "Mean over {prompts} prompts with its 95 % interval."
 
 
 def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Exhibit, list[str]]:
-    """How often a sink carries a layer's largest residual channel, (N, L), beside a random token of the same state."""
+    """Show how often a sink carries a layer's largest residual channel, (N, L), beside a random token of the same
+    state.
+    """
     lines = {"on a sink": quotient(carried), "by chance": quotient(chance)}
     sentences = _beyond(
         paired_difference((carried, np.ones_like(carried)), (chance, np.ones_like(chance))),
@@ -45,8 +47,8 @@ def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Exhi
 
 
 def lens_over_prompts(hits: np.ndarray, counts: np.ndarray, where: str) -> tuple[Exhibit, list[str]]:
-    """How many undecided sinks, and other undecided tokens, a layer already reads as what they become. hits (N, 2, L),
-    counts (N, 2): of sinks and of the others. where: the step that was looked at.
+    """Show how many undecided sinks, and other undecided tokens, a layer already reads as what they become. hits (N, 2,
+    L), counts (N, 2): of sinks and of the others. where: the step.
     """
     of = [np.broadcast_to(counts[:, side, None], hits[:, side].shape) for side in (0, 1)]
     lines = {
@@ -119,7 +121,7 @@ def queries_apart(recordings: RecordingSet) -> Exhibit | None:
 
 
 def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: np.ndarray) -> tuple[Exhibit, list[str]]:
-    """A row of `geometry.MEASURES` by layer. models: name -> (N, L), the model looked at first; random (N, R, L)."""
+    """Show a row of `geometry.MEASURES` by layer. models: name -> (N, L), the main model first; random (N, R, L)."""
     measure = geometry.MEASURES[name]
     own = next(iter(models.values()))
     lines = {model: quotient(values) for model, values in models.items()}
@@ -166,7 +168,7 @@ def _by_layer(
     reference: str,
     percent: bool = False,
 ) -> Exhibit:
-    """A line for each series over the layers, with its band. reference: which of them is one."""
+    """Show a line per series over the layers, with its band. reference: label of the reference line."""
     tables = [
         pd.DataFrame(
             {"layer": np.arange(len(line.value)), "of": label, axis: line.value, "low": line.low, "high": line.high}
@@ -189,7 +191,7 @@ def _by_layer(
 
 
 def _beyond(difference: Estimates, prompts: int, above: str, below: str) -> list[str]:
-    """The sentences of the layers whose difference lies on one side of zero; none of too few prompts."""
+    """Say in which layers the difference lies on one side of zero; nothing for too few prompts."""
     if prompts < LEAST_PROMPTS:
         return []
     sides = (

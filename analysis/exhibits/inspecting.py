@@ -1,5 +1,5 @@
-"""Looking inside a model over prompts: each is recorded, looked at and reduced before the next, so that never more than
-one recording is in memory.
+"""Looks inside a model over prompts: each is recorded, examined and reduced before the next, so that only one recording
+is in memory at a time.
 """
 
 import time
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Jobs(Protocol):
-    """What runs jobs. context: of this process; what a job leaves is a file of the caller's."""
+    """Runner of jobs. context: of this process; a job's result is a file of the caller's."""
 
     @property
     def context(self) -> Context: ...
@@ -40,8 +40,8 @@ class Jobs(Protocol):
 
 @dataclass
 class Inspection:
-    """What was found. words: sentences by insight. over_prompts, of_first: figures of all prompts and of the first one.
-    tables: further numbers by name.
+    """Results of an inspection. words: sentences by insight. over_prompts, of_first: figures of all prompts and of the
+    first one. tables: further numbers by name.
     """
 
     prompts: list[str]
@@ -55,7 +55,7 @@ class Inspection:
 
 @dataclass
 class _Reduced:
-    """What is kept of every prompt, in their order; a list is empty where its insight was not asked for."""
+    """Values kept of every prompt, in order; a list is empty if its insight was not requested."""
 
     carried: list[np.ndarray] = field(default_factory=list)  # (L,)
     chance: list[np.ndarray] = field(default_factory=list)  # (L,)
@@ -71,11 +71,11 @@ class _Reduced:
 def inspect_prompts(
     spec: RecordSpec, prompts: list[str], params: InspectParams, sinks: SinkParams, beside: str | None, jobs: Jobs
 ) -> Inspection:
-    """Records every prompt as `spec` says and looks at what `params` names.
+    """Record every prompt by `spec` and compute the insights of `params`.
 
     beside: a model on the same prompts. jobs: runs each recording and each look.
 
-    Raises UserError where what is asked for cannot be had of the model.
+    Raises UserError where the model cannot give what is requested.
     """
     started = time.perf_counter()
     inspection, kept = Inspection(prompts), _Reduced()
@@ -94,7 +94,7 @@ def inspect_prompts(
 
 
 def _recorded(spec: RecordSpec, prompts: list[str], jobs: Jobs) -> Iterator[tuple[int, Trajectory]]:
-    """Every prompt's recording, one at a time; its file goes when the next is made."""
+    """Yield every prompt's recording, one at a time; its file goes when the next is made."""
     for index, prompt in enumerate(prompts):
         jobs.context.progress(f"looking inside {Path(spec.model.source).name}", index, len(prompts))
         file = jobs.run("record", spec.model_copy(update={"prompt": prompt})).file
@@ -104,7 +104,7 @@ def _recorded(spec: RecordSpec, prompts: list[str], jobs: Jobs) -> Iterator[tupl
 
 
 def _sinks(trajectory: Trajectory, params: SinkParams) -> np.ndarray:
-    """Which positions are sinks of a step by the mass of all layers together, (T, S)."""
+    """Return the sinks of each step by the mass of all layers together, (T, S) bool."""
     mass = definitions.mean_mass(trajectory.relative_mass())
     return definitions.find_sinks(mass, params, trajectory.pattern.visible())
 
@@ -119,7 +119,7 @@ def _first_look(
     inspection: Inspection,
     jobs: Jobs,
 ) -> tuple[Trajectory, np.ndarray]:
-    """Looks at every recording of the model itself. Returns the first one with its sinks (T, S)."""
+    """Reduce every recording of the model itself. Return the first one with its sinks (T, S)."""
     first = None
     for index, trajectory in _recorded(spec, prompts, jobs):
         sinks = _sinks(trajectory, sink_params)
@@ -159,7 +159,7 @@ def _read(
     inspection: Inspection,
     jobs: Jobs,
 ) -> None:
-    """The lens at one step of a recording; nothing is kept where no token is undecided there."""
+    """Read the lens at one step of a recording; nothing if no token is undecided there."""
     step = round(params.lens_at * (trajectory.steps - 1))
     at = inside_specs.undecided(trajectory, step)
     if not len(at):
@@ -194,7 +194,7 @@ def _look_beside(
     first: tuple[Trajectory, np.ndarray],
     jobs: Jobs,
 ) -> None:
-    """Records the prompts with the other model; its geometry is measured on its own inputs."""
+    """Record the prompts with the other model; its geometry is measured on its own inputs."""
     plain = spec.model_copy(update={"model": other, "channels": 0})
     for index, trajectory in _recorded(plain, prompts, jobs):
         if "geometry" in wanted:
@@ -217,7 +217,7 @@ def _look_beside(
 def _over_prompts(
     params: InspectParams, wanted: list[str], kept: _Reduced, inspection: Inspection, beside: str | None
 ) -> None:
-    """The figures and sentences over all prompts, of at least two."""
+    """Add the figures and sentences over all prompts, of at least two."""
     several = len(inspection.prompts) > 1
     if not several:
         inspection.notes.append("One prompt has no interval: give two or more for figures over prompts.")

@@ -47,7 +47,7 @@ CENTROID_CAVEAT = (
 
 
 def noise_of(sets: Iterable[RecordingSet]) -> str:
-    """What undecided tokens of all these hold, of `Architecture.noise`; mask where any of them has [MASK]."""
+    """Return what undecided tokens of all sets hold, as `Architecture.noise`; mask if any set has [MASK]."""
     noises = {recordings.info.model.noise for recordings in sets}
     return "uniform" if noises == {"uniform"} else "mask"
 
@@ -155,7 +155,7 @@ def each_births(sets: Sets) -> list[Exhibit]:
 
 
 def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence[str] = PANELS) -> Exhibit:
-    """The same of the model's table."""
+    """Show the same of the model's table."""
     life = KIND_MEASURES["life"]
     measures = [life if measure == life.name else MOVES[measure] for measure in shown]
     panels = []
@@ -184,7 +184,7 @@ def counts(sets: Sets) -> Exhibit | None:
 
 
 def counts_shown(counted: pd.DataFrame) -> Exhibit:
-    """The same of the table of sets."""
+    """Show the same of the table of sets."""
     panels = []
     for name, table in counted.groupby("model", sort=False):
         bands = {str(how): _by_layer(rows, COUNT) for how, rows in table.groupby("counted", sort=False)}
@@ -201,8 +201,8 @@ def counts_shown(counted: pd.DataFrame) -> Exhibit:
 
 
 def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool = False) -> Exhibit:
-    """A row of `CURVES` over the steps, for one layer or, with −1, all together. split: on which tokens sinks count.
-    singles: with the curve of every prompt by itself, and those numbers in the table.
+    """Show a row of `CURVES` over the steps, for one layer or, with −1, all together. split: tokens on which sinks
+    count. singles: with each prompt's own curve, and those numbers in the table.
     """
     metric, series, tables = CURVES[measure], [], []
     for name, recordings in sets.items():
@@ -241,7 +241,7 @@ def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool 
 
 
 def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
-    """Sinks a step by kind over the steps, mean over prompts: a panel a model."""
+    """Show sinks per step by kind over the steps, mean over prompts: one panel per model."""
     counts = {name: set_measures.counts_over_steps(recordings, scope) for name, recordings in sets.items()}
     first = next(iter(sets.values()))
     kinds = [undecided_named(kind, noise_of(sets.values())) for kind in first.info.kinds]
@@ -271,8 +271,8 @@ def heads_of_sets(sets: Sets, measure: str) -> dict[str, Exhibit]:
 
 
 def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -> Exhibit:
-    """A row of `metrics.of_mass` for every head, mean over prompts, beside that of random weights. top: what the
-    colours reach at least.
+    """Show a row of `metrics.of_mass` for every head, mean over prompts, beside random weights. top: least upper end of
+    the colours.
     """
     metric = HEAD_METRICS[measure]
     grids, tables = [], []
@@ -304,7 +304,7 @@ _PORTION, _TOKENS, _COUNT = (KIND_MEASURES[name].title for name in ("portion", "
 
 
 def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
-    """Return what the figure shows of every model."""
+    """Return the figure's data of every model."""
     rows = []
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
@@ -331,18 +331,18 @@ class _Bands:
         self.kinds = [str(kind) for kind in self._trained["kind"].unique() if kind != ALL_KINDS]
 
     def of(self, weights: str, measure: str, *kinds: str) -> Estimates:
-        """Values by layer and kind, (L, kinds), NaN where there is none."""
+        """Return values by layer and kind, (L, kinds), NaN if there is none."""
         found = self._rows.get((weights, measure), self._trained.iloc[:0])
         pivots = (found.pivot(index="layer", columns="kind", values=end) for end in ENDS)
         return Estimates(*(pivot.reindex(index=self._layers, columns=kinds).to_numpy(float) for pivot in pivots))
 
     def together(self, weights: str, measure: str) -> Estimates:
-        """Values of all kinds by layer, (L,)."""
+        """Return values of all kinds by layer, (L,)."""
         drawn = self.of(weights, measure, ALL_KINDS)
         return Estimates(drawn.value[:, 0], drawn.low[:, 0], drawn.high[:, 0])
 
 
 def _by_layer(rows: pd.DataFrame, value: str = "value") -> Estimates:
-    """The values of a table with a row per layer, without that of all layers together."""
+    """Return the values of a table with one row per layer, without the row of all layers together."""
     rows = rows[rows["layer"] != ALL_LAYERS]
     return Estimates(*(rows[end].to_numpy(float) for end in (value, "low", "high")))

@@ -135,7 +135,7 @@ def _hardest(observed: Rows, called: str, null: Rows) -> str:
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Births per step of each layer, observed and of each null."""
+    """Return births per step of each layer, observed and of each null."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in movement_rows(findings, source):
         if row["measure"] == MOVES["births"].title and row["layer"] != ALL_LAYERS and row["value"] is not None:
@@ -148,7 +148,7 @@ def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, be
 
 
 def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The mean over layers, with the mean of their intervals' ends, and with the least and the most of a layer."""
+    """Say the mean over layers, with the mean of their intervals' ends, and the least and most of a layer."""
     values = [row["value"] for row in rows]
     low, high = (float(np.mean([row[end] for row in rows])) for end in ("low", "high"))
     return f"{_mean(rows)} [{number(low)}, {number(high)}] (layers {spread(min(values), max(values), number)})"
@@ -163,6 +163,6 @@ def _mean(rows: Rows) -> str:
 
 
 def _layers_above(observed: Sequence[Mapping[str, Any]], null: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The layers whose interval lies above that of the null."""
+    """Return the layers whose interval lies above that of the null."""
     highest = {row["layer"]: row["high"] for row in null}
     return [row["layer"] for row in observed if row["layer"] in highest and row["low"] > highest[row["layer"]]]

@@ -156,7 +156,7 @@ def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") 
     sinks, others = changed[COUNT]
     of = {control: text_effect(causes, control) for control in amounts}
     effects = list(of.values())
-    together = not brief and len(effects) > 1 and not any(map(side_of, effects))  # told once
+    together = not brief and len(effects) > 1 and not any(map(side_of, effects))  # say it once
     unseen = {
         control: "" if together else _unseen([effect], ", ", detectable=not brief)
         for control, effect in zip(amounts, effects, strict=True)
@@ -361,8 +361,8 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
 
 @dataclass(frozen=True)
 class Price:
-    """What pruning costs at a setting, and what the discount does about it. without: accuracy of the pruned models
-    without the discount. cost: what it is below the dense model's. Shares of accuracy. outcome: the decision.
+    """Cost of pruning at a setting, and the discount's effect on it. without: accuracy of the pruned models without the
+    discount. cost: how far that is below the dense model's. Shares of accuracy. outcome: the decision.
     """
 
     setting: str
@@ -445,7 +445,7 @@ def needs(findings: Findings) -> tuple[str, ...]:
 
 
 def layer_names(layers: Sequence[str]) -> str:
-    """`layers 0–2 and 5` of `layer 0` and so on."""
+    """Return `layers 0–2 and 5` of `layer 0` and so on."""
     numbers = [int(layer.rpartition(" ")[2]) for layer in layers]
     told = listed([f"{first}" if first == last else f"{first}–{last}" for first, last in runs(numbers)])
     return f"layer{'s' if len(numbers) > 1 else ''} {told}" if numbers else ""

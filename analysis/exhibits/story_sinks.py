@@ -103,8 +103,8 @@ _SPLIT = "An even split: what a token would draw if all that see it attended eve
 
 @dataclass(frozen=True)
 class _Draws:
-    """What a sink of a model draws over all prompts, all layers averaged, and in the other weights where it draws most.
-    own, null: × an even split. weights: the name of these.
+    """Attention that a model's sinks draw over all prompts, averaged over layers, and in the other weights where they
+    draw most. own, null: × an even split. weights: the name of these.
     """
 
     own: float
@@ -462,7 +462,7 @@ Portions = Mapping[str, Layers]
 
 
 def _portions(findings: Findings) -> Portions:
-    """The share of each layer's sinks that is of a kind: by model, layer and kind."""
+    """Return the share of each layer's sinks that is of a kind: by model, layer and kind."""
     found: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for row in findings.tables.get("layers", ()):
         if (
@@ -475,22 +475,22 @@ def _portions(findings: Findings) -> Portions:
 
 
 def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:
-    """The row of masked positions of each layer."""
+    """Return the row of masked positions of each layer."""
     return {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in _MASKED}
 
 
 def _mostly_masked(layers: Layers) -> list[str]:
-    """The layers most of whose sinks are masked positions."""
+    """Return the layers most of whose sinks are masked positions."""
     return [layer for layer, row in _masked_rows(layers).items() if row["low"] is not None and row["low"] > 0.5]
 
 
 def _most(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """The kind that holds more than half of a layer's sinks, of each layer that has one."""
+    """Return the kind that holds more than half of a layer's sinks, for each layer with one."""
     return [kind for kinds in layers.values() for kind, row in kinds.items() if (row["low"] or 0.0) > 0.5]
 
 
 def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """The kind that holds more than half of the sinks in most layers, in words."""
+    """Return the kind that holds more than half of the sinks in most layers, in words."""
     most = _most(layers)
     if not most:
         return "No kind of token holds most sinks in any layer"

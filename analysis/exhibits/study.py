@@ -26,7 +26,7 @@ _WAY_FORMULA = (
 
 
 def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
-    """The ways to each method by sparsity, and all seeds; nothing while no run is scored."""
+    """Show the ways to each method by sparsity, and all seeds; nothing while no run is scored."""
     pruning = findings.pruning
     if pruning is None:
         return {}
@@ -57,7 +57,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
 
 
 def _seeds_in_words(settings: Sequence[Setting]) -> str:
-    """Where all seeds of a method lie above all of every other."""
+    """Say where all seeds of a method lie above all of every other."""
     methods = sorted({(each.method, each.part) for each in settings})
     sparsities = sorted({each.sparsity for each in settings})
     low, high = np.full((2, len(methods), len(sparsities)), np.nan)
@@ -71,12 +71,12 @@ def _seeds_in_words(settings: Sequence[Setting]) -> str:
 
 
 def way_name(waterfall: Waterfall) -> str:
-    """What the figure of a waterfall is called among the exhibits."""
+    """Return the name of a waterfall's figure among the exhibits."""
     return f"way_{waterfall.method}_{100 * waterfall.sparsity:g}"
 
 
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
-    """The figures of a part by their names."""
+    """Return the figures of a part by their names."""
     drawn = {
         "sinks": sink_exhibits,
         "movement": movement_exhibits,
@@ -87,7 +87,7 @@ def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
 
 
 def sink_exhibits(findings: Findings) -> dict[str, Exhibit]:
-    """Where the sinks of each model are, layer by layer, and how many by other ways of counting."""
+    """Show where the sinks of each model are, by layer, and their number under other definitions."""
     layers, counts = (pd.DataFrame(findings.tables.get(name, ())) for name in ("layers", "counts"))
     exhibits = {} if layers.empty else {"layers": recording_sets.layers_shown(layers, findings.prompts)}
     return exhibits if counts.empty else exhibits | {"counts": recording_sets.counts_shown(counts)}
@@ -105,7 +105,7 @@ def movement_exhibits(findings: Findings) -> dict[str, Exhibit]:
 
 
 def cause_exhibits(findings: Findings) -> dict[str, Exhibit]:
-    """The effects of hiding sinks in all models, a figure per measure, the primary outcome first."""
+    """Return the effects of hiding sinks in all models, a figure per measure, the primary outcome first."""
     by_measure: dict[str, list[Cause]] = {}
     for cause in findings.causes:
         by_measure.setdefault(cause.measure, []).append(cause)
@@ -166,7 +166,7 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
 
 
 def sayings(findings: Findings, part: str) -> dict[str, tuple[str, ...]]:
-    """What a part shows of each model, by its name."""
+    """Return what a part shows of each model, by name."""
     return {saying.model: saying.sentences for saying in findings.sayings if saying.part == part}
 
 
@@ -204,14 +204,14 @@ def _way(waterfall: Waterfall) -> Exhibit:
 
 
 def _way_in_words(waterfall: Waterfall, method: str) -> str:
-    """What the whole way and its last step, the discount, change."""
+    """Say what the whole way and its last step, the discount, change."""
     *steps, whole = waterfall.stages
     last = f"; its last step, {steps[-1].title.strip('+ ')}, {effect_words(steps[-1].effect)}" if steps else ""
     return f"{method} against the dense model: {effect_words(whole.effect)}{last}."
 
 
 def settings_table(findings: Findings) -> pd.DataFrame:
-    """A row a method, sparsity and seed: its accuracy, a share."""
+    """Return one row per method, sparsity and seed: its accuracy, a share."""
     pruning = findings.pruning
     rows = [] if pruning is None else pruning.settings
     return pd.DataFrame(
@@ -231,7 +231,7 @@ def settings_table(findings: Findings) -> pd.DataFrame:
 
 
 def differences_table(findings: Findings) -> pd.DataFrame:
-    """The rows of `contrasts_table` as they are read: methods by their titles, and points."""
+    """Return the rows of `contrasts_table` for readers: methods by title, and points."""
     table = contrasts_table(findings)
     value, low, high = (
         [f"{100 * share:+.2f}".replace("-", "−") for share in table[name]] for name in ("value", "low", "high")
@@ -256,7 +256,9 @@ def differences_table(findings: Findings) -> pd.DataFrame:
 
 
 def contrasts_table(findings: Findings) -> pd.DataFrame:
-    """A row per contrast: its difference with its interval, as shares, and its p after Holm over so many tests."""
+    """Return one row per contrast: its difference with its interval, as shares, its p after Holm and the number of
+    tests.
+    """
     rows = [] if findings.pruning is None else findings.pruning.contrasts
     columns = ["kind", "method", "against", "sparsity"]
     numbers = ["value", "low", "high", "n", "clusters", "seeds", "p_holm", "tests"]

@@ -24,7 +24,7 @@ REPORT, NUMBERS, MISSING = "report.html", "study.json", "pictures.txt"
 
 
 def report_html(findings: Findings) -> str:
-    """The whole study as one HTML document."""
+    """Return the whole study as one HTML document."""
     settings = {
         "command": findings.command,
         "made": findings.created,
@@ -38,13 +38,13 @@ def report_html(findings: Findings) -> str:
 
 
 def _numbers(findings: Findings) -> dict[str, Any]:
-    """All numbers without the recordings to watch."""
+    """Return all numbers without the recordings to watch."""
     return findings.model_dump(mode="json", exclude={"explorer", "playback"})
 
 
 def report_folder(findings: Findings, with_pictures: bool = True) -> bytes:
-    """The report, its figures as HTML, PNG and SVG, its tables as CSV, the verdict as text and all numbers as JSON,
-    zipped. with_pictures: whether PNG and SVG are drawn, which takes a browser some seconds.
+    """Return the report, its figures as HTML, PNG and SVG, its tables as CSV, the verdict as text and all numbers as
+    JSON, zipped. with_pictures: include PNG and SVG, which takes a browser some seconds.
     """
     drawn, missing = _pictures(findings) if with_pictures else ({}, "")
     contents: dict[str, str | bytes] = {**files(findings), **drawn}
@@ -58,7 +58,7 @@ def report_folder(findings: Findings, with_pictures: bool = True) -> bytes:
 
 
 def write_folder(findings: Findings, folder: Path) -> str:
-    """Writes the files of the report into a folder that is there. Returns what is missing of it, in a sentence."""
+    """Write the report's files into an existing folder. Return what is missing, in a sentence."""
     for name, content in files(findings).items():
         (folder / name).write_text(content, encoding="utf-8")
     drawn, missing = _pictures(findings)
@@ -73,7 +73,7 @@ def _pictures(findings: Findings) -> tuple[dict[str, bytes], str]:
 
 
 def files(findings: Findings) -> dict[str, str]:
-    """The content of every file of the report by its name."""
+    """Return the content of every file of the report by its name."""
     contents = {
         REPORT: report_html(findings),
         NUMBERS: json.dumps(findings.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n",
@@ -93,7 +93,7 @@ def files(findings: Findings) -> dict[str, str]:
 
 
 def _prompt_lines(spec: StudySpec) -> str:
-    """The prompts of one's own, a line of JSON each, as `--prompts` reads them."""
+    """Return the study's own prompts, one line of JSON each, as `--prompts` reads them."""
     keys = spec.own_keys or ("",) * len(spec.own_prompts)
     rows = (
         {"prompt": text} | ({"cluster": key.removeprefix(CLUSTER)} if key.startswith(CLUSTER) else {})

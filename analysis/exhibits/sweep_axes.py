@@ -1,4 +1,4 @@
-"""The accuracies of a sweep along its axes, as its plots show them: means over calibration seeds and what they span."""
+"""Accuracies of a sweep along its axes, as its plots show them: means and ranges over calibration seeds."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from analysis.words import percent
 
 @dataclass(frozen=True)
 class Grid:
-    """Accuracies of two axes, (rows, columns) as shares; NaN where there is none."""
+    """Accuracies of two axes, (rows, columns) as shares; NaN if there is none."""
 
     values: np.ndarray
     rows: list[str]
@@ -25,7 +25,7 @@ class Grid:
 
 
 def by_sparsity(settings: Sequence[Setting]) -> list[Curve]:
-    """A curve for each method and each value of the other axes; evictions have no sparsity."""
+    """Return a curve for each method and each value of the other axes; evictions have no sparsity."""
     groups: dict[tuple[str, str], dict[float, np.ndarray]] = defaultdict(dict)
     for setting in settings:
         if isinstance(setting.pruning, EvictionPoint):
@@ -35,7 +35,7 @@ def by_sparsity(settings: Sequence[Setting]) -> list[Curve]:
 
 
 def by_task(settings: Sequence[Setting]) -> Grid:
-    """The dense model and every setting by task. settings: at least one, all of one model."""
+    """Return the dense model and every setting by task. settings: at least one, all of one model."""
     first = settings[0]
     tasks = list(first.tasks)
     dense = [float(first.tasks[task][1].mean()) for task in tasks]
@@ -44,17 +44,19 @@ def by_task(settings: Sequence[Setting]) -> Grid:
 
 
 def step_ranges(settings: Sequence[Setting]) -> list[str]:
-    """The ranges of noise steps that methods which weigh steps were swept over."""
+    """Return the ranges of noise steps swept for methods that weigh steps."""
     return list(dict.fromkeys(step_range(setting.pruning) for setting in weighing_steps(settings)))
 
 
 def weighing_steps(settings: Sequence[Setting]) -> list[Setting]:
-    """The settings whose method weighs noise steps."""
+    """Return the settings whose method weighs noise steps."""
     return [setting for setting in settings if any(row.weighs_steps for row in setting.pruning.readers)]
 
 
 def by_steps(settings: Sequence[Setting], method: str) -> Grid:
-    """A method by range of noise steps and sparsity, the mean over seeds and, where there are several, discounts."""
+    """Return a method's accuracies by range of noise steps and sparsity, the mean over seeds and, if several,
+    discounts.
+    """
     weighing = weighing_steps(settings)
     sparsities = sorted({setting.pruning.sparsity for setting in weighing})
     ranges = step_ranges(settings)
@@ -67,7 +69,7 @@ def by_steps(settings: Sequence[Setting], method: str) -> Grid:
 
 
 def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Curve:
-    """A curve through dots, in order of x. dots: where the seeds of each lie, and their accuracies."""
+    """Return a curve through dots, in order of x. dots: where the seeds of each lie, and their accuracies."""
     dots = sorted(dots, key=lambda dot: float(np.mean(dot[0])))
     return Curve(
         name,

@@ -45,7 +45,7 @@ def cost_of(findings: Findings, contrast: Contrast) -> Difference | None:
 
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
-    """Return what a study compares with what, in sentences."""
+    """Return what a study compares, in sentences."""
     pruning, spec = findings.pruning, spec_of(findings)
     ways = () if pruning is None else pruning.waterfalls
     own = METHODS[contrast.against].title
@@ -57,7 +57,7 @@ def compared_in(findings: Findings, contrast: Contrast) -> str:
 
 
 def changed_at(findings: Findings, contrast: Contrast) -> MaskChange | None:
-    """Return how far a study's masks with and without the discount differ; None where it has not compared them."""
+    """Return how far a study's masks with and without the discount differ; None if they were not compared."""
     at = (contrast.method, contrast.sparsity)
     return next((one for one in findings.mask_changes if (one.method, one.sparsity) == at and one.changed), None)
 

@@ -1,4 +1,4 @@
-"""Figures of what changes where attention to some positions is blocked."""
+"""Figures of the changes when attention to some positions is blocked."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,8 @@ from analysis.figures.style import PER_CENT, SERIES_COLORS, as_text, layout
 
 
 def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, percent: bool) -> go.Figure:
-    """A bar for each way of choosing what is blocked, one beneath the other, so that its name has room; those of the
-    models next to each other. outcomes: model -> blocked -> value from 0 to 1.
+    """Draw one bar per way of choosing what to block, in rows so that names have room; models next to each other.
+    outcomes: model -> blocked -> value from 0 to 1.
     """
     figure = go.Figure()
     scale, unit = (100, PER_CENT) if percent else (1, "")

@@ -12,12 +12,12 @@ from analysis.figures.causes import effect_intervals
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, interval_bar, layout, name_above, shorten, wrapped
 from analysis.words import p_words, percent
 
-ONE_COLUMN = 4  # up to so many panels stand one above the other
+ONE_COLUMN = 4  # most panels in one column
 PANEL = 128  # pixels of a panel's height
 TITLE = 48  # characters of a panel's title
 MAX_POINTS = 400  # a curve; more would be finer than the screen
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
-_BENEATH = 0.24  # of the distance of two rows, by which the seeds stand beneath their row
+_BENEATH = 0.24  # of the distance of two rows: offset of the seeds beneath their row
 _FAINT = 0.18  # opacity of a band
 _ROW = 56  # pixels
 _LEVEL = 38  # the same, of an accuracy
@@ -41,7 +41,7 @@ class Band(Protocol):
 def running(
     bands: Sequence[Band], colors: Sequence[str], y_title: str, difference: bool = False, chance: float | None = None
 ) -> go.Figure:
-    """A panel for each model, its line and band over the items done, with the others' lines faint behind it.
+    """Draw one panel per model, its line and band over the items done, with the others' lines faint behind it.
 
     difference: around a zero line, in points. chance: the accuracy of choosing at random, as a dotted line. All panels
     share both axes.
@@ -100,7 +100,7 @@ def running(
 
 
 def _ends(band: Band, difference: bool) -> tuple[np.ndarray, ...]:
-    """Items, mean, low and high at the points that are drawn, in points or per cent."""
+    """Return items, mean, low and high at the points drawn, in points or per cent."""
     at = thinned(len(band.items))
     mean, low, high = (100 * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
     if not difference:
@@ -124,7 +124,7 @@ def _band(figure: go.Figure, band: Band, color: str, difference: bool, row: int,
 
 
 def _line(figure: go.Figure, band: Band, color: str, difference: bool, row: int, column: int, told: str = "") -> None:
-    """The line of a model. told: what its hover says, in points or as a share; '' for one that stands behind."""
+    """Draw a model's line. told: its hover, in points or as a share; '' for one in the background."""
     x, mean, low, high = _ends(band, difference)
     hover = {
         "": None,
@@ -146,10 +146,10 @@ def _line(figure: go.Figure, band: Band, color: str, difference: bool, row: int,
 
 
 def way(titles: Sequence[str], points: np.ndarray, x_title: str, floor: float | None = None) -> go.Figure:
-    """A row for each change on the way from one model to another, and the last for the whole way.
+    """Draw a row for each change on the way from one model to another, and the last for the whole way.
 
-    points (N, 3): each difference with the ends of its own interval, around no change; hollow where that holds 0.
-    floor: what two calibration seeds of the control differ by, in points, as a grey band around no change.
+    points (N, 3): each difference with the ends of its own interval, around no change; hollow if that holds 0. floor:
+    difference of two calibration seeds of the control, in points, as a grey band around no change.
     """
     value, low, high = np.asarray(points, float).T
     changes = [f"{change:+.1f}".replace("-", "−") for change in value]
@@ -189,7 +189,7 @@ def whisker(row: Mapping[str, Any], label: str, clear: bool) -> Whisker:
 
 
 def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) -> go.Figure:
-    """One line a row, top to bottom in the order given, and on it a dot with its interval for every model.
+    """Draw one line per row, in order from the top, and on it a dot with its interval for every model.
 
     colors: by model. The first row is written bold.
     """
@@ -254,10 +254,10 @@ class OverSeeds:
 
 
 def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: str) -> go.Figure:
-    """A row for each difference with its interval, the dots of its seeds beneath it, around no
-    difference and a band of differences that do not matter. margin: half of the band, in points.
+    """Draw a row for each difference with its interval, the dots of its seeds beneath, around no difference and a band
+    of differences that do not matter. margin: half of the band, in points.
 
-    The axis holds band and dots; an interval that is far wider runs to its edge and ends there in an arrow.
+    The axis holds band and dots; a far wider interval runs to its edge and ends there in an arrow.
     """
     inner = max([margin, *(abs(end) for row in shown for end in (row.value, *row.seeds))])
     whole = max([inner, *(abs(end) for row in shown for end in (row.low, row.high))])
@@ -339,8 +339,8 @@ class Accuracy:
 
 
 def accuracy_levels(rows: Sequence[Accuracy], x_title: str, decimals: int = 1, from_zero: bool = False) -> go.Figure:
-    """A row for each accuracy with its interval, beneath its name, and dots of its seeds. decimals: of a seed.
-    from_zero: whether the axis begins there.
+    """Draw a row for each accuracy with its interval, beneath its name, and dots of its seeds. decimals: of a seed.
+    from_zero: start the axis there.
     """
     figure, places = go.Figure(), np.arange(len(rows))
     value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
@@ -385,14 +385,14 @@ def accuracy_levels(rows: Sequence[Accuracy], x_title: str, decimals: int = 1, f
 
 
 def thinned(count: int) -> np.ndarray:
-    """Indices of at most `MAX_POINTS` of so many points, the last among them."""
+    """Return indices of at most `MAX_POINTS` of `count` points, including the last."""
     if count <= MAX_POINTS:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, MAX_POINTS).round().astype(int))
 
 
 def _shares(bands: Sequence[Band], chance: float | None) -> list[float]:
-    """The part of 0 … 100 % that bands fill once the first few items are over, with the chance level."""
+    """Return the part of 0 … 100 % that bands fill after the first few items, with the chance level."""
     ends = np.concatenate([np.zeros(0), *(end[len(end) // 8 :] for band in bands for end in (band.low, band.high))])
     ends = np.clip(ends[np.isfinite(ends)], 0, 1)
     if chance is not None and len(ends):
@@ -404,7 +404,7 @@ def _shares(bands: Sequence[Band], chance: float | None) -> list[float]:
 
 
 def _range(bands: Sequence[Band]) -> list[float] | None:
-    """What is left to see once the first few items, whose intervals cover everything, are over."""
+    """Return the range of values after the first few items, whose intervals cover everything."""
     ends = [
         100 * np.abs(np.concatenate([band.low[len(band.low) // 8 :], band.high[len(band.high) // 8 :]]))
         for band in bands

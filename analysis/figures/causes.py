@@ -1,4 +1,6 @@
-"""Figures of what sinks do: effects of an ablation with their intervals, and two texts of one prompt side by side."""
+"""Figures of the effects of sinks: differences of an ablation with their intervals, and two texts of one prompt side by
+side.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +43,7 @@ def effect_intervals(
     x_title: str,
     percent: bool = False,
 ) -> go.Figure:
-    """A row for each effect with its interval, (N,) each, coloured by group; filled where it is shown to be no chance.
+    """Draw a row per effect with its interval, (N,) each, coloured by group; filled if significant.
 
     The vertical line is no effect.
     """
@@ -99,7 +101,7 @@ class DifferenceRow:
 
 
 def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figure:
-    """A row for each comparison: target minus control with its interval, beside the line of no difference."""
+    """Draw a row per comparison: target minus control with its interval, beside the line of no difference."""
     figure = go.Figure()
     places = np.arange(len(rows))
     value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
@@ -163,7 +165,9 @@ class LevelRow:
 
 
 def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure:
-    """A row for what is hidden, the sinks first: its level with the interval, and outside the axis the difference."""
+    """Draw a row per hidden target, the sinks first: its level with the interval, and outside the axis the
+    difference.
+    """
     figure = go.Figure()
     places = np.arange(len(rows))
     value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
@@ -218,8 +222,8 @@ def _told(difference: str) -> str:
 
 
 def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, labels: list[str]) -> go.Figure:
-    """In which step each position was filled in two texts, (2, S), −1 where in none; joined by a line, in another
-    colour where the tokens differ in the end (S,).
+    """Draw the step in which each position was filled in two texts, (2, S), −1 if in none; joined by a line, in another
+    colour if the tokens differ in the end (S,).
     """
     figure = go.Figure()
     there = (filled >= 0).all(axis=0)
@@ -261,7 +265,7 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
 def interval_curve(
     mean: np.ndarray, low: np.ndarray, high: np.ndarray, x_title: str, y_title: str, name: str
 ) -> go.Figure:
-    """A mean over the steps, (T,), with its interval as a band."""
+    """Draw a mean over the steps, (T,), with its interval as a band."""
     steps, there = np.arange(len(mean)), np.isfinite(low)
     figure = go.Figure(
         go.Scatter(
@@ -295,9 +299,9 @@ def interval_curve(
 def channel_map(
     ratio: np.ndarray, channel: np.ndarray, carried: np.ndarray, names: Sequence[Sequence[str]]
 ) -> go.Figure:
-    """The largest residual channel of each layer and step, (T, L): its magnitude in units of the median, coloured on a
-    logarithmic scale. carried (T, L) bool: whether its token is a sink. names[t][l]: of its position in the step, for
-    the hover.
+    """Draw the largest residual channel of each layer and step, (T, L): its magnitude in units of the median, coloured
+    on a logarithmic scale. carried (T, L) bool: its token is a sink. names[t][l]: of its position in the step, for the
+    hover.
     """
     shown = np.log10(np.maximum(ratio, 1e-3)).T.astype(np.float32)
     ticks = log_ticks(float(np.nanmin(shown)), float(np.nanmax(shown)))
@@ -334,8 +338,8 @@ def channel_map(
 def lens_map(
     probability: np.ndarray, words: Sequence[Sequence[str]], labels: Sequence[str], sinks: np.ndarray
 ) -> go.Figure:
-    """Layer × position: the probability (L, N) of the token that each position becomes. words (L, N): the likeliest
-    token, for the cells and the hover. labels (N,): position and token; sinks (N,) bool are marked on top.
+    """Draw layer × position: the probability (L, N) of the token that each position becomes. words (L, N): the
+    likeliest token, for the cells and the hover. labels (N,): position and token; sinks (N,) bool are marked on top.
     """
     layers, count = probability.shape
     # Categories, of which Plotly names as many as have room on this screen.

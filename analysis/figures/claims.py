@@ -1,4 +1,4 @@
-"""The figure of papers' claims: how far each lies beyond its null, beside the smallest difference that counts."""
+"""Figure of papers' claims: distance of each beyond its null, beside the smallest difference that counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from analysis.figures.style import REFERENCE, as_text, interval_bar, layout, nam
 
 _ROW, _AROUND = 60, 140  # pixels of a claim, and above and beneath all
 _LETTERS = 54  # of a line of a claim, which a phone holds
-_FARTHEST = 4.0  # of the smallest difference that counts: what lies further stands at the edge, with its number
+_FARTHEST = 4.0  # × the smallest difference that counts; larger ones are drawn at the edge, with their number
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ClaimRow:
 
 
 def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> go.Figure:
-    """A row per claim, beneath its sentence, coloured by its verdict. looks: colour and symbol of each verdict."""
+    """Draw a row per claim, beneath its sentence, coloured by verdict. looks: colour and symbol of each verdict."""
     figure = go.Figure()
     places = np.arange(len(rows), dtype=float)
     value, low, high = (

@@ -1,4 +1,4 @@
-"""Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
+"""Figures of moving sinks: curves over steps, spatial against temporal variance, positions and durations."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -30,8 +30,8 @@ from analysis.figures.style import (
 class Series:
     """Curves of one group of recordings, (N, T) on a common grid x (T,). N > 1 is drawn as mean and range.
 
-    low, high (T,): the ends of an interval around a single curve, drawn as its band; what it is stands in the name.
-    singles (M, T): what the curve is the mean of, drawn as thin lines.
+    low, high (T,): the ends of an interval around a single curve, drawn as its band; its name says of what. singles (M,
+    T): the curves behind a mean, drawn as thin lines.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Series:
 def curves(
     series: Sequence[Series], x_title: str, y_title: str, step: float | None = None, percent: bool = False
 ) -> go.Figure:
-    """A line a series; a band from the smallest to the largest where a series holds several recordings. percent: the
-    values are shares.
+    """Draw one line per series; a band from the smallest to the largest if a series holds several recordings. percent:
+    the values are shares.
     """
     figure = go.Figure()
     dashes, colors = itertools.cycle(("dash", "dot", "dashdot")), itertools.cycle(SERIES_COLORS)
@@ -115,7 +115,7 @@ _COVERED = 6  # pixels of a line beneath another one, on both sides of which it 
 
 
 def _is_covered(series: Sequence[Series], place: int) -> bool:
-    """Whether a later curve lies upon this one: single curves that are apart by less than a hundredth of the span of
+    """Return whether a later curve covers this one: single curves that differ by less than a hundredth of the span of
     all on average.
     """
     this, later = series[place], series[place + 1 :]
@@ -131,7 +131,7 @@ def _is_covered(series: Sequence[Series], place: int) -> bool:
 
 
 def _thin_lines(x: np.ndarray, rows: np.ndarray, color: str) -> go.Scatter:
-    """Curves (M, T) as one trace, with gaps between them."""
+    """Draw curves (M, T) as one trace, with gaps between them."""
     gap = np.full((len(rows), 1), np.nan)
     return go.Scatter(
         x=np.tile(np.append(x, np.nan), len(rows)),
@@ -162,8 +162,8 @@ _NAMED_POINTS = 40  # up to this many of a model carry their names
 
 
 def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
-    """Spatial against temporal variance, one point a layer or head: right = concentrated, up = moving. A colour a
-    layer, a symbol a model; customdata is the model's place and the point's.
+    """Draw spatial against temporal variance, one point per layer or head: right = concentrated, up = moving. One
+    colour per layer, one symbol per model; customdata is the model's place and the point's.
     """
     figure = go.Figure()
     for index, cloud in enumerate(clouds):
@@ -203,7 +203,7 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
 
 
 def _log_axis(values: Sequence[np.ndarray]) -> dict:
-    """A logarithmic axis with every tick in full: powers of ten, with the digits between where they are few."""
+    """Return a logarithmic axis with every tick in full: powers of ten, with the digits between if they are few."""
     numbers = np.concatenate([np.ravel(part) for part in values])
     numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
     decades = np.ptp(np.log10(numbers)) if len(numbers) else 0
@@ -219,8 +219,8 @@ def position_bars(
     reference: np.ndarray | None = None,
     later: Collection[int] = (),
 ) -> go.Figure:
-    """One bar per position, (S,). labels: the finished text, for the axis. names: of the positions over all steps, for
-    the hover. reference (S,): the same for random weights, as marks. later: positions that were hidden at first.
+    """Draw one bar per position, (S,). labels: the finished text, for the axis. names: of the positions over all steps,
+    for the hover. reference (S,): the same for random weights, as marks. later: positions that were hidden at first.
     """
     figure = go.Figure(
         go.Bar(
@@ -256,8 +256,8 @@ def position_bars(
 def kinds_over_steps(
     panels: Mapping[str, np.ndarray], names: Sequence[str], x_title: str = "denoising step"
 ) -> go.Figure:
-    """How many sinks of each kind a step has, stacked; recordings side by side on one scale. panels: title -> counts
-    (T, kinds).
+    """Draw the number of sinks of each kind per step, stacked; recordings side by side on one scale. panels: title ->
+    counts (T, kinds).
     """
     from plotly.subplots import make_subplots
 
@@ -294,7 +294,9 @@ def kinds_over_steps(
 def small_multiples(
     grids: Mapping[str, np.ndarray], name: str, scale: Sequence[str], percent: bool, centre: float | None = None
 ) -> go.Figure:
-    """Layer × head grids side by side on one colour scale. grids: title -> (L, H). centre: the middle of the scale."""
+    """Draw layer × head grids side by side on one colour scale. grids: title -> (L, H). centre: the middle of the
+    scale.
+    """
     from plotly.subplots import make_subplots
 
     count, middle = len(grids), 100 * centre if percent and centre is not None else centre

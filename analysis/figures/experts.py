@@ -1,4 +1,4 @@
-"""Figures of mixtures of experts: their load, who goes to which, how routes turn over, and one token's route."""
+"""Figures of mixtures of experts: their load, experts by group, turnover of routes, and one token's route."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,11 +20,11 @@ from analysis.figures.style import (
 )
 
 GROUPS = {"sinks": SINK, "all other tokens": TOKEN, "as many random tokens": REFERENCE}
-"""What is compared, and its colour."""
+"""Groups compared, and their colours."""
 
 
 def load_grid(shares: np.ndarray, layers: Sequence[int]) -> go.Figure:
-    """Expert × layer heatmap of the load, (M, E), in units of an even load. layers (M,): their numbers."""
+    """Draw an expert × layer heatmap of the load, (M, E), in units of an even load. layers (M,): their numbers."""
     relative = np.asarray(shares, np.float32) * shares.shape[1]
     reduced, _, columns = block_reduce(relative)
     figure = go.Figure(
@@ -47,7 +47,7 @@ def load_grid(shares: np.ndarray, layers: Sequence[int]) -> go.Figure:
 
 
 def layer_lines(values: Mapping[str, np.ndarray], layers: Sequence[int]) -> go.Figure:
-    """A line over the layers for each share (M,) from 0 to 1."""
+    """Draw a line over the layers for each share (M,) from 0 to 1."""
     figure = go.Figure()
     for index, (name, shares) in enumerate(values.items()):
         figure.add_trace(
@@ -69,7 +69,7 @@ def layer_lines(values: Mapping[str, np.ndarray], layers: Sequence[int]) -> go.F
 def group_bars(
     sinks: np.ndarray, others: np.ndarray, drawn: tuple[np.ndarray, np.ndarray, np.ndarray], experts: Sequence[int]
 ) -> go.Figure:
-    """Bars of one layer's load by expert (n,) of sinks, of other tokens, and the mean and range of random draws.
+    """Draw one layer's load by expert (n,) of sinks, of other tokens, and the mean and range of random draws.
 
     drawn: mean, lowest and highest. experts (n,): their numbers.
     """
@@ -98,7 +98,7 @@ def group_bars(
 
 
 def turnover_lines(mean: np.ndarray, one_layer: np.ndarray, layer: int) -> go.Figure:
-    """The share of experts that changed in each step, (T,): the mean over layers, and of one layer."""
+    """Draw the share of experts that changed in each step, (T,): the mean over layers, and of one layer."""
     steps = np.arange(len(mean))
     figure = go.Figure()
     for name, values, color, dash in (
@@ -121,9 +121,9 @@ def turnover_lines(mean: np.ndarray, one_layer: np.ndarray, layer: int) -> go.Fi
 
 
 def route(experts: np.ndarray, weights: np.ndarray, layers: Sequence[int], tokens: Sequence[str]) -> go.Figure:
-    """One position's first expert by step and layer: experts and weights (T, M), NaN where it was not routed.
+    """Draw one position's first expert by step and layer: experts and weights (T, M), NaN if not routed.
 
-    tokens (T,): what stood there, as text for the hover.
+    tokens (T,): the token there, as text for the hover.
     """
     steps, count = experts.shape
     named = steps <= 40 and count <= 32  # else the numbers overlap

@@ -37,7 +37,7 @@ body{margin:0!important;max-width:none!important;font-size:13px}section{break-in
 h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
 table{font-size:9px;width:100%;max-width:none}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
 details,.modebar{display:none!important}}"""
-_PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
+_PAPER = 680  # pixels: width of a plot on A4 or Letter within a browser's margins
 # Plotly's script is 4.8 MB; packed it is 1.9, and figures a fifth to a half. Browsers unpack them without a network.
 _UNPACK = tool_bar.with_tool_bar(
     """(async () => {
@@ -174,7 +174,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Card:
-    """One number with its label, and what stands beneath it."""
+    """One number with its label and note."""
 
     label: str
     value: str
@@ -184,8 +184,8 @@ class Card:
 def page_html(
     title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = (), subject: str = ""
 ) -> str:
-    """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. subject: what it is
-    about, such as a prompt, for beneath the title.
+    """Return the whole document, with Plotly's script inside. settings: of the page, as JSON. subject: of the page,
+    such as a prompt, for beneath the title.
     """
     figures = [exhibit.figure for exhibit in exhibits if exhibit.figure.data]
     size, packed = _plotly() if figures else (0, "")
@@ -225,8 +225,9 @@ def _template() -> Template:
 
 
 def policy(scripts: Sequence[str], figures: Sequence[go.Figure] = ()) -> str:
-    """The Content-Security-Policy: all that is needed is inside, so nothing may be fetched or sent, and no script runs
-    but these. WebGL traces compile functions."""
+    """Return the Content-Security-Policy: everything needed is inside, so nothing may be fetched or sent, and only
+    these scripts run. WebGL traces compile functions.
+    """
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     compiled = " 'unsafe-eval'" if any(trace.type.endswith("gl") for figure in figures for trace in figure.data) else ""
@@ -237,7 +238,7 @@ def policy(scripts: Sequence[str], figures: Sequence[go.Figure] = ()) -> str:
 
 
 def table_html(table: pd.DataFrame) -> str:
-    """A table as HTML; pandas escapes what its cells hold."""
+    """Return a table as HTML; pandas escapes its cells."""
     shown = table.astype(object).where(table.notna(), "")
     for name in table.select_dtypes("datetime").columns:
         shown[name] = table[name].dt.strftime("%Y-%m-%d %H:%M")
@@ -247,19 +248,19 @@ def table_html(table: pd.DataFrame) -> str:
 
 
 def figure_name(title: str) -> str:
-    """What a picture of a figure is called: after its title."""
+    """Return a file name for a figure's picture, from its title."""
     return "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:80].rstrip("-") or "figure"
 
 
 def file_name(page: str, subject: str) -> str:
-    """What an exported page is called: after the page and what it shows."""
+    """Return a file name for an exported page, from the page and its subject."""
     words = re.findall(r"[a-z0-9]+", subject.lower())
     name = "-".join(["sinkscope", *re.findall(r"[a-z0-9]+", page.lower()), *words])
     return f"{name[:80].rstrip('-')}.html"
 
 
 def _json(figure: go.Figure) -> str:
-    """A figure without what only a page's visitor can do."""
+    """Return a figure without its hint to click."""
     shown = go.Figure(figure)
     for trace in shown.data:
         if "hovertemplate" in trace and isinstance(trace.hovertemplate, str):
@@ -269,12 +270,12 @@ def _json(figure: go.Figure) -> str:
 
 @cache
 def _plotly() -> tuple[int, str]:
-    """Plotly's script, packed."""
+    """Return Plotly's script, packed."""
     return _packed(get_plotlyjs())
 
 
 def _packed(text: str) -> tuple[int, str]:
-    """Text gzipped: its size in bytes, and itself in Ascii85, without the mark that begins a tag."""
+    """Gzip text: return its size in bytes, and itself in Ascii85, without the mark that begins a tag."""
     packed = gzip.compress(text.encode(), 9, mtime=0)
     padded = packed + bytes(-len(packed) % 4)
     return len(packed), base64.a85encode(padded).decode().replace("z", "!!!!!").replace("<", "v")

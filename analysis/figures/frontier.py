@@ -18,7 +18,7 @@ from analysis.figures.style import (
     wrapped,
 )
 
-_APART = 0.01  # of the axis between the points of two lines, which stand at equal cost
+_APART = 0.01  # of the axis, between points of two lines at equal cost
 _BEYOND = 0.04  # of the span of the values that the axis shows on both sides of them
 
 

@@ -1,4 +1,4 @@
-"""Figures of a set of recordings: which kinds of token each layer's sinks are; how they move, beside their nulls."""
+"""Figures of a set of recordings: kinds of each layer's sinks, and their movement beside nulls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
-_MARGIN = 0.1  # of a power of ten, around what stands on a logarithmic axis
+_MARGIN = 0.1  # of a power of ten, around the values on a logarithmic axis
 _WIDTH = 0.5  # of a layer, over which the marks of its series are spread
 _MARKS = (
     "diamond-open",
@@ -83,8 +83,8 @@ ALL_TOKENS = "all tokens"
 
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = (), first: bool = True) -> go.Figure:
-    """A panel per model: which kinds of token each layer's sinks are, beneath those of all tokens, and how many sinks
-    a step has. beside: models whose figures stand beside this one; the first of the figures names the kinds of all.
+    """Draw a panel per model: kinds of each layer's sinks, beneath those of all tokens, and the number of sinks per
+    step. beside: models whose figures stand beside this one; the first figure names the kinds of all.
     """
     rows = max(len(model.counts) + (_APART if model.tokens is not None else 0) for model in models)
     tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
@@ -220,7 +220,9 @@ class KindStrengths:
 
 
 def kind_strengths(models: Sequence[KindStrengths]) -> go.Figure:
-    """A panel per model: the attention to a sink by kind, its mean over the layer, and the means of other weights."""
+    """Draw a panel per model: the attention to a sink by kind, its mean over the layer, and the means of other
+    weights.
+    """
     figure = make_subplots(
         1,
         len(models),
@@ -261,7 +263,7 @@ def kind_strengths(models: Sequence[KindStrengths]) -> go.Figure:
 
 @dataclass(frozen=True)
 class MovePanel:
-    """One measure of movement of a model, by layer, (L,). nulls: name -> the same of what it is held against."""
+    """One measure of movement of a model, by layer, (L,). nulls: name -> the same of each baseline."""
 
     title: str
     observed: Band
@@ -270,9 +272,9 @@ class MovePanel:
 
 
 def movement(panels: Sequence[MovePanel], legend: bool = True, span: tuple[float, float] | None = None) -> go.Figure:
-    """A panel a measure: what was observed, with its interval, and its nulls; one alone has a logarithmic axis, as its
-    nulls lie far apart. legend: name the marks; else a figure beside this one does. span: least and largest value of
-    all that stand beside each other, which are drawn on one logarithmic axis.
+    """Draw a panel per measure: the observed values with intervals, and the nulls; a single one has a logarithmic axis,
+    as its nulls lie far apart. legend: name the marks; else a figure beside this one does. span: least and largest
+    value of all figures side by side, which share one logarithmic axis.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -327,7 +329,7 @@ class _Column:
 
 
 def _dots(x: np.ndarray, band: Band, color: str, symbol: str, percent: bool = False, **style: object) -> go.Scatter:
-    """Dots with their intervals. percent: the values are shares, drawn in per cent."""
+    """Draw dots with their intervals. percent: values are shares, drawn in per cent."""
     value, low, high = ((100 if percent else 1) * _float(ends) for ends in (band.value, band.low, band.high))
     unit = PER_CENT if percent else ""
     return go.Scatter(
@@ -339,7 +341,7 @@ def _dots(x: np.ndarray, band: Band, color: str, symbol: str, percent: bool = Fa
         customdata=np.stack([low, high, np.round(x)], axis=1),
         hovertemplate=f"layer %{{customdata[2]}}<br>%{{y:.3g}}{unit} "
         f"(%{{customdata[0]:.3g}}–%{{customdata[1]:.3g}}{unit})",
-        cliponaxis=False,  # what is 0 lies on the axis
+        cliponaxis=False,  # zeros lie on the axis
         showlegend=False,
         **style,
     )

@@ -51,7 +51,7 @@ MATRICES = "Attention: query, key, value, output; MLP: gate, up, down."
 
 @dataclass(frozen=True)
 class Grid:
-    """One number a cell, (L, C), NaN where there is none. hover: a line of text a cell, (L, C), or None."""
+    """One number per cell, (L, C), NaN if there is none. hover: a line of text per cell, (L, C), or None."""
 
     title: str
     values: np.ndarray
@@ -70,12 +70,12 @@ def grids(
     unit: str = "points",
     bar_title: str = "",
 ) -> go.Figure:
-    """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
+    """Draw layer × head or layer × projection grids side by side on one colour scale, the measured one first.
 
-    columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
-    cell of the first grid to outline. clickable: its hover says so; x is the column, y the layer. percent: the numbers
-    are shares. top: what the colours of an unsigned scale reach at least. unit: of signed numbers, hundredths.
-    bar_title: of the colour bar, where that is not the name with its unit.
+    columns: name of a column ('head'), or of each. signed: around 0, blue below and red above. selected: the cell of
+    the first grid to outline. clickable: its hover says so; x is the column, y the layer. percent: the numbers are
+    shares. top: least upper end of an unsigned scale. unit: of signed numbers, hundredths. bar_title: of the colour
+    bar, if not the name with its unit.
     """
     figure = make_subplots(
         1,
@@ -143,8 +143,8 @@ def _cells(
     largest: float,
     several: bool,
 ) -> go.Heatmap:
-    """largest: of all grids' numbers, in points, which says how many decimals a cell has room for, less where there are
-    several grids.
+    """Draw the cells. largest: of all grids' numbers, in points; sets how many decimals fit a cell, fewer with several
+    grids.
     """
     written = grid.values.size <= _WRITTEN_CELLS
     decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
@@ -176,8 +176,8 @@ def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, pe
 
 
 def beyond(title: str, values: np.ndarray, floor: np.ndarray, lines: np.ndarray | None, name: str) -> Grid:
-    """A grid of how far values lie above their floor, (L, C), for a signed scale: below it blue, above it red. Both
-    numbers, called `name`, and `lines` stand in the hover.
+    """Return a grid of values minus their floor, (L, C), for a signed scale: below it blue, above it red. The hover
+    shows both numbers, called `name`, and `lines`.
     """
     hover = np.empty(values.shape, object)
     for index, value in np.ndenumerate(values):
@@ -199,8 +199,9 @@ class Changed:
 
 
 def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.Figure:
-    """A row for each projection, on it a dot for all its layers together: filled dots of what changes the masks, hollow
-    ones of another calibration seed. The hover has the range over layers."""
+    """Draw a row per projection, with a dot for all its layers together: filled dots of what changes the masks, hollow
+    ones of another calibration seed. The hover has the range over layers.
+    """
     figure = go.Figure()
     colors = iter((SINK, *SERIES_COLORS))
     for one in shown:
@@ -237,7 +238,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
 
 
 def floor_lines(independent: np.ndarray) -> np.ndarray:
-    """What independent masks give of each cell as a line for its hover."""
+    """Return each cell's share in independent masks as a line for its hover."""
     lines = np.empty(independent.shape, object)
     for index, value in np.ndenumerate(independent):
         lines[index] = f"independent masks {words.percent(value, 1)}"
@@ -245,7 +246,7 @@ def floor_lines(independent: np.ndarray) -> np.ndarray:
 
 
 def spread_lines(spread: np.ndarray) -> np.ndarray:
-    """The spread of independent masks of each cell as a line for its hover."""
+    """Return each cell's spread of independent masks as a line for its hover."""
     lines = np.empty(spread.shape, object)
     for index, value in np.ndenumerate(spread):
         lines[index] = f"independent masks ±{100 * value:.3f} points"
@@ -253,7 +254,7 @@ def spread_lines(spread: np.ndarray) -> np.ndarray:
 
 
 def overlap_lines(values: np.ndarray, chance: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Every two runs, their overlap and that of independent masks, as lines for the hover."""
+    """Return every pair of runs, their overlap and that of independent masks, as lines for the hover."""
     lines = np.empty(values.shape, object)
     for (row, column), value in np.ndenumerate(values):
         lines[row, column] = f"{as_text(names[row])}<br>{as_text(names[column])}<br>Jaccard {value:.4f}"
@@ -263,7 +264,7 @@ def overlap_lines(values: np.ndarray, chance: np.ndarray, names: Sequence[str]) 
 
 
 def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray], y_title: str, log: bool) -> go.Figure:
-    """A line a group of projections over the layers, (L,), and a dashed one a floor."""
+    """Draw one line per group of projections over the layers, (L,), and a dashed one per floor."""
     figure = go.Figure()
     dashes = ("dash", "dot", "dashdot")
     for index, (name, values) in enumerate([*lines.items(), *floors.items()]):
@@ -274,7 +275,7 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
                 y=100 * np.asarray(values, np.float32),
                 name=as_text(name),
                 mode="lines" if floor else "lines+markers",
-                # Earlier lines are wider, so that one that lies upon another hides nothing.
+                # Earlier lines are wider, so that overlapping ones hide nothing.
                 marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6 + 3 * max(len(lines) - 1 - index, 0)},
                 line={
                     "color": REFERENCE if floor else SERIES_COLORS[index % len(SERIES_COLORS)],
@@ -297,7 +298,7 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Picture:
-    """A mask, or what two masks differ in, in blocks: shares −1 … 1, (rows, columns). signed: a difference."""
+    """A mask, or the difference of two, in blocks: shares −1 … 1, (rows, columns). signed: a difference."""
 
     title: str
     shares: np.ndarray
@@ -305,9 +306,9 @@ class Picture:
 
 
 def room(rows: int, columns: int) -> tuple[int, int]:
-    """How many cells (rows, columns) of a matrix's picture a screen has room for.
+    """Return how many cells (rows, columns) of a matrix's picture fit on a screen.
 
-    More would be thinned out by the browser, and two nearly equal masks would look different.
+    The browser would thin out more, so that two nearly equal masks look different.
     """
     return _STACKED if _is_wide(rows, columns) else _IN_A_GRID
 
@@ -317,15 +318,15 @@ def _is_wide(rows: float, columns: float) -> bool:
 
 
 def _places(count: int, rows: int, columns: int) -> tuple[int, int]:
-    """Rows and columns of pictures: a wide matrix below the other; small ones beside each other, else two by two."""
+    """Return rows and columns of pictures: wide matrices in one column; small ones side by side, else two by two."""
     if _is_wide(rows, columns):
         return count, 1
     return (1, count) if count <= 3 and columns <= _BESIDE else (-(-count // 2), 2)
 
 
 def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int, int] = (0, 0)) -> go.Figure:
-    """Pictures of one projection's masks that zoom together. height, width: weights a cell stands for. first: output
-    and input feature of the first cell, where a part of the matrix is shown.
+    """Draw pictures of one projection's masks that zoom together. height, width: weights per cell. first: output and
+    input feature of the first cell, if part of the matrix is shown.
     """
     rows, columns = shown[0].shares.shape
     places = _places(len(shown), rows * height, columns * width)
@@ -338,7 +339,7 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
         vertical_spacing=0.08,
     )
     for index, picture in enumerate(shown):
-        # Percent in one byte a cell: a quarter of what float32 would send to the browser.
+        # Percent in one byte per cell: a quarter of float32's size.
         percent = np.rint(picture.shares * 100).astype(np.int8 if picture.signed else np.uint8)
         said = "second − first %{z:+d} points" if picture.signed else "%{z} %"
         figure.add_trace(
@@ -378,7 +379,7 @@ def _half(title: str, middle: float) -> dict:
 
 
 def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) -> go.Figure:
-    """Jaccard index of every two runs, (K, K), and a line of text a cell."""
+    """Draw the Jaccard index of every pair of runs, (K, K), with a line of text per cell."""
     # Numbered, as names in full beneath the columns leave no room for the cells, and two runs may be called the same.
     places = {"tickmode": "array", "tickvals": list(range(len(names)))}
     named = [f"{place} · {wrapped(name, 16)}" for place, name in enumerate(names, 1)]

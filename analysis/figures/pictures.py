@@ -20,7 +20,9 @@ MISSING_BROWSER = (
 
 
 def pictures(figures: Mapping[str, go.Figure]) -> tuple[dict[str, bytes], str]:
-    """Each figure as `NAME.png` and `NAME.svg`, on white; and what is missing, in a sentence, where there are none."""
+    """Return each figure as `NAME.png` and `NAME.svg`, on white; and, if there are none, what is missing, in a
+    sentence.
+    """
     if not figures:
         return {}, ""
     try:

@@ -1,4 +1,4 @@
-"""Figures of a pruning run: what was removed where, and what the time went into."""
+"""Figures of a pruning run: weights removed by matrix, and where the time went."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 
 
 def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int = 260) -> go.Figure:
-    """Layer × projection: the share of weights removed, (L, P), NaN where nothing was pruned (yet)."""
+    """Draw the share of weights removed by layer × projection, (L, P), NaN where nothing was pruned (yet)."""
     layers = sparsity.shape[0]
     written = layers <= _WRITTEN_LAYERS
     figure = go.Figure(
@@ -50,7 +50,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
 
 
 def layer_profiles(profiles: Mapping[str, np.ndarray]) -> go.Figure:
-    """Sparsity over depth, a line a run: by name the share of weights removed in each layer, (L,)."""
+    """Draw sparsity over depth, one line per run: by name the share of weights removed in each layer, (L,)."""
     figure = go.Figure()
     for place, (name, profile) in enumerate(profiles.items()):
         figure.add_trace(
@@ -68,14 +68,14 @@ def layer_profiles(profiles: Mapping[str, np.ndarray]) -> go.Figure:
     figure.update_layout(showlegend=True)
     figure.update_xaxes(dtick=1 if all(len(profile) <= 32 for profile in profiles.values()) else None)
     ends = 100 * np.concatenate([np.zeros(0), *profiles.values()])
-    if len(ends):  # lines that are flat would be drawn on an axis beyond what a share can be
+    if len(ends):  # flat lines would get an axis beyond 0–100 %
         figure.update_yaxes(range=[max(float(ends.min()) - 5, -1), min(float(ends.max()) + 5, 101)])
     figure.update_yaxes(ticksuffix=PER_CENT)
     return figure
 
 
 def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
-    """A horizontal bar for each phase of a run, (name, seconds) in order from above."""
+    """Draw a horizontal bar per phase of a run, (name, seconds) in order from the top."""
     names, seconds = [as_text(name) for name, _ in phases], [spent for _, spent in phases]
     figure = go.Figure(
         go.Bar(

@@ -10,7 +10,7 @@ from analysis.figures.style import METHOD_LOOKS, PER_CENT, REFERENCE, as_text, i
 from analysis.words import percent
 
 _ROW = 27  # pixels
-_BENEATH = 0.27  # of the distance of two rows, by which the runs stand beneath their mean
+_BENEATH = 0.27  # of the distance of two rows: offset of the runs beneath their mean
 _NAME = 26  # characters of a row's name in a line
 _BELOW = 4.0  # points of the axis beneath the lowest accuracy
 _COARSE = 60.0  # points, from which on every second ten has a tick

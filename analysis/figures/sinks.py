@@ -36,14 +36,14 @@ def head_grid(
     centre: float | None = None,
     null: np.ndarray | None = None,
 ) -> go.Figure:
-    """A layer × head heatmap of one number a head, (L, H): x is the head, y the layer.
-    names (L, H): the position each head attends to most, by name, for the hover. centre: where the colours diverge
-    from. null (L, H): the same with random weights; heads that do not exceed all of it are marked.
+    """Draw a layer × head heatmap of one number per head, (L, H): x is the head, y the layer. names (L, H): the
+    position each head attends to most, by name, for the hover. centre: where the colours diverge from. null (L, H): the
+    same with random weights; heads that do not exceed all of it are marked.
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
     written = layers * heads <= _WRITTEN
-    large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
+    large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then far smaller ones read as 0.0
     number = f"%{{z:.0f}}{PER_CENT}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
     shown = [[words.percent(value, 1) if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
     if names is not None:
@@ -85,7 +85,7 @@ def head_grid(
 
 
 def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
-    """A heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were.
+    """Draw a heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were.
 
     The colours end at the 99.5th percentile, as a few very strong cells would leave all others black.
     """
@@ -105,7 +105,7 @@ def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
 
 
 def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
-    """One head's attention, query × key, (S, S); rows sum to 1."""
+    """Draw one head's attention, query × key, (S, S); rows sum to 1."""
     size = len(labels)
     heatmap = _heatmap(values, "attention paid by the query")
     figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
@@ -118,10 +118,10 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
 
 
 def mass_over_steps(mass: np.ndarray, labels: list[str], sinks: np.ndarray, names: list[list[str]] | None) -> go.Figure:
-    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked; x is the position, y the step.
+    """Draw one head's attention mass, position × step: mass (T, S), sinks (T, S) marked; x is the position, y the step.
 
-    labels: the finished text, for the axis. names: of each cell's position in its step, for the hover; None where
-    there are too many cells.
+    labels: the finished text, for the axis. names: of each cell's position in its step, for the hover; None if there
+    are too many cells.
     """
     heatmap = _heatmap(mass, "mass (uniform = 1)")
     named = names is not None and heatmap.z.shape == mass.shape

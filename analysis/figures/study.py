@@ -21,7 +21,7 @@ class Dots:
 
 
 def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Figure:
-    """The accuracy of every calibration seed as a dot and the mean as a bar mark, a group a sparsity."""
+    """Draw the accuracy of every calibration seed as a dot and the mean as a bar mark, grouped by sparsity."""
     figure = go.Figure()
     methods = {group.name: group.method for group in dots}
     names = list(methods)

@@ -32,7 +32,7 @@ class Look(NamedTuple):
     symbol: str
 
 
-# A method has one look on all pages; one that is not named here takes what its figure leaves.
+# A method looks the same on all pages; unlisted ones take what their figure leaves.
 METHOD_LOOKS = {
     "dense": Look("#586858", "cross"),
     "magnitude": Look("#785887", "triangle-up"),
@@ -61,7 +61,7 @@ NARROW_TICK_LABELS = 28  # the same along half of it
 
 
 def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
-    """Axis titles, margins and a horizontal legend above the plot."""
+    """Set axis titles, margins and a horizontal legend above the plot."""
     # Property by property: `update_layout` looks every name up along its path, which takes twenty times as long.
     whole = figure.layout
     whole.height, whole.uirevision, whole.hoverlabel.align = height, "keep", "left"
@@ -77,8 +77,8 @@ def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
 
 
 def looks_by_method(methods: Sequence[str]) -> list[Look]:
-    """A look for each of a figure's series, by the method of each: its own, or, where another of the same method has it
-    already or it has none, a colour and a symbol that no method here has.
+    """Return a look for each series by its method: the method's own, or, if another series has that already or it has
+    none, a colour and a symbol that no method here has.
     """
     named = [METHOD_LOOKS[method] for method in methods if method in METHOD_LOOKS]
     colors, symbols = {look.color for look in named}, {look.symbol for look in named}
@@ -94,13 +94,13 @@ def looks_by_method(methods: Sequence[str]) -> list[Look]:
 
 
 def colors_by_method(methods: Sequence[str]) -> list[str]:
-    """The colours of `looks_by_method`."""
+    """Return the colours of `looks_by_method`."""
     return [look.color for look in looks_by_method(methods)]
 
 
 def color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dict:
-    """A colour bar with its title along the side, so that it takes no width from the plot. percent: of values in per
-    cent.
+    """Return a colour bar with its title along the side, so that it takes no width from the plot. percent: of values in
+    per cent.
     """
     return {
         "title": {"text": title, "side": "right"},
@@ -112,8 +112,8 @@ def color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dic
 
 
 def flat_color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dict:
-    """A colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes no width
-    from them.
+    """Return a colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes
+    no width from them.
     """
     # Placed by the whole figure: where it pushes a margin, Plotly draws the axis title upon the ticks.
     place = {"orientation": "h", "xref": "paper", "xpad": 0, "yref": "container", "y": 1, "yanchor": "top", "ypad": 2}
@@ -125,7 +125,9 @@ def flat_color_bar(title: str, percent: bool = False, tick_format: str = "~g") -
 
 
 def log_ticks(low: float, high: float) -> np.ndarray:
-    """Values to name on a logarithmic scale from 10**low to 10**high: the coarsest round ones of which it has three."""
+    """Return values to name on a logarithmic scale from 10**low to 10**high: the coarsest round ones that give
+    three.
+    """
     powers = 10.0 ** np.arange(np.floor(low), np.ceil(high) + 1)
     for digits in ((1,), (1, 2, 5), range(1, 10), np.arange(1, 10, 0.5)):
         ticks = np.outer(powers, digits).ravel()
@@ -136,9 +138,8 @@ def log_ticks(low: float, high: float) -> np.ndarray:
 
 
 def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection[int] = ()) -> dict:
-    """Ticks that read as position and token, as the hover does too; one at every position where `most` allows. A token
-    that is not there yet has an empty label, and no name. later: positions that held something else before; these go
-    by their number alone.
+    """Return ticks, and hover text, that read as position and token; one per position if `most` allows. A token not
+    there yet has an empty label, and no name. later: positions that held something else before, shown by number alone.
     """
     names = [
         f"{position} ‘{shorten(label)}’" if label and position not in later else str(position)
@@ -168,25 +169,29 @@ def name_above(figure: go.Figure, place: int, text: str, **shifts: int) -> None:
 
 
 def shorten(label: str, width: int = 10) -> str:
-    """A token as a tick label: white space made visible, long ones cut, its own marks as text."""
+    """Return a token as a tick label: white space made visible, long ones cut, its own marks as text."""
     visible = label.replace("\n", "⏎").strip() or "␣"
     return as_text(visible if len(visible) <= width else visible[: width - 1] + "…")
 
 
 def as_text(label: str) -> str:
-    """Text from outside as Plotly shows it literally: it reads `<…>` as markup, and `%{…}` as a number's place."""
+    """Return text from outside so that Plotly shows it literally: it reads `<…>` as markup, and `%{…}` as a number's
+    place.
+    """
     return escape(label, quote=False).replace("%{", "%&#123;")
 
 
 def wrapped(label: str, width: int) -> str:
-    """Text from outside in lines of at most `width` characters: Plotly cuts titles that are wider than their plot."""
+    """Wrap text from outside to lines of at most `width` characters: Plotly cuts titles that are wider than their
+    plot.
+    """
     return "<br>".join(as_text(line) for line in wrap(label, width))
 
 
 def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:
-    """Averages blocks of a matrix until neither side exceeds `limit`. Returns it with the block's height and width.
+    """Average blocks of a matrix until neither side exceeds `limit`. Return it with the block's height and width.
 
-    NaN cells are left out of their block's mean; a block of NaN alone stays NaN.
+    NaN cells are left out of their block's mean; an all-NaN block stays NaN.
     """
     rows, columns = (-(-size // limit) for size in values.shape)
     if rows == columns == 1:
@@ -199,9 +204,9 @@ def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray
 
 
 def write_cells(figure: go.Figure) -> go.Figure:
-    """Draws what heatmaps write into their cells in black or white, whichever contrasts more with the cell.
+    """Draw the texts in heatmap cells in black or white, whichever contrasts more with the cell.
 
-    A heatmap has one colour of text, so its text is written by two that lie upon it, with the cells of either colour.
+    A heatmap has one text colour, so two overlaid heatmaps write its text, one for the cells of each colour.
     """
     for written in [trace for trace in figure.data if isinstance(trace, go.Heatmap) and trace.texttemplate]:
         values = np.asarray(written.z, float)
@@ -227,7 +232,7 @@ def write_cells(figure: go.Figure) -> go.Figure:
 
 
 def cell_range(heatmap: go.Heatmap) -> tuple[float, float]:
-    """The values at the ends of a heatmap's own colours, as Plotly chooses them where they are not given."""
+    """Return the values at the ends of a heatmap's own colours, as Plotly chooses them by default."""
     values = np.asarray(heatmap.z, float)
     values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
     low, high = (
@@ -241,7 +246,9 @@ def cell_range(heatmap: go.Heatmap) -> tuple[float, float]:
 
 
 def cell_colors(figure: go.Figure, heatmap: go.Heatmap) -> np.ndarray:
-    """The colour of each of a heatmap's cells, (rows, columns, 3) in 0 … 1; of missing ones that of the lowest."""
+    """Return the colour of each of a heatmap's cells, (rows, columns, 3) in 0 … 1; of missing ones that of the
+    lowest.
+    """
     axis = figure.layout[heatmap.coloraxis] if heatmap.coloraxis else heatmap
     low, high = (axis.cmin, axis.cmax) if heatmap.coloraxis else cell_range(heatmap)
     share = np.clip((np.nan_to_num(np.asarray(heatmap.z, float), nan=low) - low) / max(high - low, 1e-12), 0, 1)
@@ -251,7 +258,7 @@ def cell_colors(figure: go.Figure, heatmap: go.Heatmap) -> np.ndarray:
 
 
 def _luminance(colors: np.ndarray) -> np.ndarray:
-    """Relative luminance of sRGB colours (…, 3), WCAG 2.2."""
+    """Return the relative luminance of sRGB colours (…, 3), WCAG 2.2."""
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     return linear @ np.array((0.2126, 0.7152, 0.0722))
 

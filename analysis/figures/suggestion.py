@@ -1,4 +1,4 @@
-"""Figures of a search over the discount's parameters: how it went, and which of them matter."""
+"""Figures of a search over the discount's parameters: its course, and which of them matter."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,7 @@ _DASHES = ("dash", "dot")
 
 
 def seed_band(no_discount: float | None, other_seed: float | None) -> tuple[float, float] | None:
-    """Return the values that lie no further from that of no discount than another calibration seed leads; None where
-    one of the two is not known.
-    """
+    """Return the values no further from no discount than another calibration seed; None if either is unknown."""
     if no_discount is None or other_seed is None:
         return None
     reach = abs(other_seed - no_discount)
@@ -32,12 +30,12 @@ def history(
     least_height: float,
     floor: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
+    """Draw value by trial (N,), the best so far, and a level per reference by name. settings: each trial in words.
 
-    decimals: of a value in per cent. least_height: of the axis, as a share of the largest value.
-    planned: trials in the end, so that the axis stays while the history grows. Trials far worse than the rest, which
-    would leave nothing of it to see, are triangles at the edge; their hover tells their value. floor: two values
-    between which another calibration seed leaves no discount, a grey band.
+    decimals: of a value in per cent. least_height: of the axis, as a share of the largest value. planned: trials in the
+    end, so that the axis stays as the history grows. Trials far worse than the rest, which would flatten it, are
+    triangles at the edge; their hover has the value. floor: range of no discount with another calibration seed, a grey
+    band.
     """
     numbers, worth = np.arange(len(values)), 100 * np.asarray(values, float)
     references = {name: 100 * level for name, level in references.items()}
@@ -102,8 +100,9 @@ def history(
 
 
 def _window(worth: np.ndarray, references: Sequence[float], maximise: bool, least_height: float) -> tuple[float, float]:
-    """What is shown of the values: all but those that lie beyond the quartiles on the bad side by 1.5 times their
-    distance (Tukey's fences)."""
+    """Return the range of values to show: all except those beyond the quartiles on the bad side by 1.5 times their
+    distance (Tukey's fences).
+    """
     first, third = np.quantile(worth, [0.25, 0.75])
     reach = 1.5 * (third - first)
     inside = worth[worth >= first - reach] if maximise else worth[worth <= third + reach]
@@ -115,7 +114,7 @@ def _window(worth: np.ndarray, references: Sequence[float], maximise: bool, leas
 
 
 def importances(shares: Mapping[str, float]) -> go.Figure:
-    """A bar for each parameter by name, the most important on top. shares: of a sum of one."""
+    """Draw a bar for each parameter by name, the most important on top. shares: of a sum of one."""
     names = sorted(shares, key=lambda name: shares[name])
     figure = go.Figure(
         go.Bar(

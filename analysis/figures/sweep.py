@@ -140,7 +140,9 @@ def with_and_without(
 
 
 def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
-    """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
+    """Draw one line per curve with a dot per point, and a band over its seeds; the dense and the chance level as
+    lines.
+    """
     figure = go.Figure()
     _add_curves(figure, curves, _looks(curves))
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
@@ -152,7 +154,7 @@ def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance:
 
 
 def deltas(comparisons: Sequence[Delta]) -> go.Figure:
-    """Differences in points with their intervals around zero, by sparsity."""
+    """Draw differences in points with their intervals around zero, by sparsity."""
     figure = go.Figure()
     looks = _looks(comparisons)
     for index, delta in enumerate(comparisons):
@@ -187,8 +189,8 @@ def deltas(comparisons: Sequence[Delta]) -> go.Figure:
 def grid_map(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x: str, y: str, bar: str, whole: bool = False
 ) -> go.Figure:
-    """Shares (rows, columns) as a map with its numbers in its cells; NaN where there is none yet. whole: colours run
-    from 0 to 100 %, else from the lowest to the highest shown.
+    """Draw shares (rows, columns) as a map with numbers in its cells; NaN if there is none yet. whole: colours run from
+    0 to 100 %, else from the lowest to the highest shown.
     """
     values = 100 * np.asarray(values, np.float32)
     text = [["" if not np.isfinite(cell) else f"{cell:.1f}" for cell in row] for row in values]
@@ -327,7 +329,7 @@ def _looks(drawn: Sequence[Curve | Delta]) -> dict[str, Look]:
 
 
 def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequence[float]]) -> None:
-    """Ticks at the sparsities that were measured, or at round ones where there are many."""
+    """Set ticks at the sparsities measured, or at round ones if there are many."""
     measured = np.unique(np.concatenate([np.zeros(0), *sparsities]))
     if len(measured) <= _NAMED_SPARSITIES:
         figure.update_xaxes(tickmode="array", tickvals=measured, ticktext=[percent(each) for each in measured])

@@ -1,4 +1,4 @@
-"""Figures of tuning the discount: its curve over the tokens it meets, and how far it moves feature scores."""
+"""Figures of tuning the discount: its curve over tokens' sink scores, and shifts of feature scores."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,8 +12,8 @@ from analysis.words import percent
 def discount_curves(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], counts: np.ndarray, threshold: float
 ) -> go.Figure:
-    """ω over z. curves: name -> z, low, median and high (Z,) each, the first the setting's; counts (Z − 1,) of tokens
-    between two z of the first, as bars on a log axis of their own. threshold: k.
+    """Draw ω over z. curves: name -> z, low, median and high (Z,) each, the first the setting's; counts (Z − 1,) of
+    tokens between two z of the first, as bars on a log axis of their own. threshold: k.
     """
     z = next(iter(curves.values()))[0]
     figure = go.Figure(
@@ -61,7 +61,7 @@ def discount_curves(
 
 
 def spread_lines(spread: np.ndarray) -> np.ndarray | None:
-    """The interval of each cell as a line for its hover; None where every row is stored and there is none."""
+    """Return each cell's interval as a line for its hover; None if every row is stored and there is none."""
     if not (spread > 0).any():
         return None
     lines = np.empty(spread.shape, object)
@@ -73,9 +73,9 @@ def spread_lines(spread: np.ndarray) -> np.ndarray | None:
 def score_shifts(
     quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[str, str], reach: tuple[float, float] | None = None
 ) -> go.Figure:
-    """A box an input and layer, of the 1st, 25th, 50th, 75th and 99th percentile (5,) of its features' shifts.
+    """Draw a box per input and layer, of the 1st, 25th, 50th, 75th and 99th percentile (5,) of its features' shifts.
 
-    names: input -> what to call it. reach: the ends of the axis, where figures are to compare.
+    names: input -> its name. reach: ends of the axis, to compare figures.
     """
     figure = go.Figure()
     for (given, name), color in zip(names.items(), SERIES_COLORS, strict=False):

@@ -11,8 +11,8 @@ from analysis.registry import Implementations, Implemented, Registry
 
 @dataclass(frozen=True)
 class Finding(Implemented):
-    """reads: the result that it speaks of; a job by its name, where it reads the whole summary. implementation: its
-    rule, from what it reads to sentences; what it returns is empty where nothing is to be said.
+    """One row. reads: the result it speaks of; a job by its name, if it reads the whole summary. implementation: its
+    rule, from results to sentences; empty if there is nothing to say.
     """
 
     name: str
@@ -122,7 +122,7 @@ def finding_of(name: str, /, *read: Any, **more: Any) -> Any:
 
 
 def findings_of(result: str, /, *read: Any) -> dict[str, list[Any]]:
-    """Return by name what every finding on a result says, silent ones left out. result: as rows read it."""
+    """Return every finding on a result by name, silent ones left out. result: as rows read it."""
     told = {row.name: _RULES[row.name](*read) for row in FINDINGS.values() if row.reads == result}
     return {name: list(said) if isinstance(said, list | tuple) else [said] for name, said in told.items() if said}
 

@@ -38,7 +38,7 @@ _TEXT: Final = "aligned"
 PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
 _FEWER_OR_MORE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly different"}
-"""How many tokens a control changes beside the sinks, by the side on which these lie."""
+"""Number of tokens that a control changes beside the sinks, by the side on which these lie."""
 _THAN_WITH: Final = {1: "more than with", -1: "less than with", 0: "not significantly different from"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
@@ -54,7 +54,7 @@ def answer(summary: Summary) -> list[str]:
 
 
 def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:
-    """The changes of the answer in a measure by their control."""
+    """Return the changes of the answer in a measure by their control."""
     return {row["against"]: as_change(row) for row in answer_rows(effects, measure, tuple(_THAN))}
 
 
@@ -98,7 +98,7 @@ def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
 
 
 def _tokens(share: float) -> str:
-    """A share of changed tokens as a number of 100."""
+    """Return a share of changed tokens as a number of 100."""
     return f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
 
 
@@ -201,7 +201,7 @@ def _alike(row: Row, other: Row) -> bool:
 
 
 def without_sinks(effect: Row) -> str:
-    """A sentence on the prompts that are left out; nothing where none is."""
+    """Say how many prompts are left out; nothing if none is."""
     count = effect.get("left_out", 0)
     if not count:
         return ""
@@ -332,7 +332,7 @@ def sides(drawn: Sequence[Row]) -> str:
 
 
 def named(effect: Row) -> str:
-    """Return what a comparison is called: its target and what that is compared with."""
+    """Return the name of a comparison: its target and its control."""
     target, against = TARGETS[effect["target"]].title, effect["against"]
     if against in CONTROLS and not CONTROLS[against].drawn:
         return f"{target}, {CONTROLS[against].title}"

@@ -1,6 +1,6 @@
-"""Readings of accuracies: which differences are shown, what calibration seeds leave apart, and what a search found.
+"""Findings on accuracies: significant differences, gaps between calibration seeds, and results of a search.
 
-Whether a difference is shown is decided where it is tested, by the p that is adjusted for all that is looked at.
+Significance is decided where it is tested, by the p adjusted for everything looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,11 +90,11 @@ def scored_alike(
 def published_differences(
     names: Sequence[str], at: Sequence[float], differences: np.ndarray, errors: np.ndarray | None
 ) -> str:
-    """How far published accuracies of methods lie from those of what each was published against. names (M,): 'a − b'.
-    at (X,): sparsities. differences (M, X): shares, NaN where there is none. errors (M, X): standard errors of single
-    accuracies, both added in squares; None where the source has none.
+    """Say how far published accuracies of methods lie from those they were published against. names (M,): 'a − b'. at
+    (X,): sparsities. differences (M, X): shares, NaN if there is none. errors (M, X): standard errors of single
+    accuracies, both added in squares; None if the source has none.
 
-    Nothing is said of differences of less than two standard errors.
+    Differences below two standard errors are left out.
     """
     told = []
     for row, name in enumerate(names):
@@ -114,7 +114,7 @@ def published_differences(
 
 
 def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chance: float | None, so_far: bool) -> str:
-    """Which models' accuracies lie above choosing at random with their whole interval. low, values (N,): shares."""
+    """Say which models' accuracies lie above chance with their whole interval. low, values (N,): shares."""
     if chance is None or not len(names):
         return ""
     above = [at for at in range(len(names)) if np.isfinite(low[at]) and low[at] > chance]
@@ -134,11 +134,11 @@ def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chan
 
 
 def seeds_apart(names: Sequence[str], x: Sequence[str], low: np.ndarray, high: np.ndarray, seeds: np.ndarray) -> str:
-    """Where all calibration seeds of one method lie above all of every other.
+    """Say where all calibration seeds of one method lie above all of every other.
 
-    low, high, seeds (N, X): of the seeds of a method, by name, at an x, by name; NaN and 0 where there is none. Only
-    methods of two seeds and more are compared. Of several places that where the gap is widest is told. The spans are
-    those of the plot, and hold no noise of the items.
+    low, high, seeds (N, X): of the seeds of a method, by name, at an x, by name; NaN and 0 if there is none. Only
+    methods with at least two seeds are compared. Of several places, the one with the widest gap is told. The spans are
+    those of the plot, without noise of the items.
     """
     widest, said = 0.0, ""
     for column, where in enumerate(x):
@@ -170,8 +170,8 @@ def smallest_above_chance(
     chance: float | None,
     what: str,
 ) -> str:
-    """The smallest pruned models all of whose seeds lie above choosing at random, (N,) arrays a method: all methods of
-    one size, as methods of one sparsity are.
+    """Name the smallest pruned models whose seeds all lie above chance, (N,) arrays per method: all methods of one
+    size, as methods of one sparsity have.
     """
     if chance is None:
         return ""
@@ -197,12 +197,12 @@ def _from_to(least: float, most: float) -> str:
 
 
 def _size(value: float) -> str:
-    """A number of weights, bytes or milliseconds with four digits that count."""
+    """Return a number of weights, bytes or milliseconds with four significant digits."""
     return f"{float(f'{value:.4g}'):,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def grid_beyond_seeds(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], floor: float | None) -> str:
-    """In which column (R, C) of accuracies the row matters most, beyond what two calibration seeds differ by."""
+    """Say in which column (R, C) of accuracies the row matters most, beyond the difference of two calibration seeds."""
     if floor is None or len(rows) < 2 or not np.isfinite(values).any():
         return ""
     some = np.isfinite(values).sum(axis=0) > 1
@@ -228,12 +228,12 @@ def trials(
     decimals: int,
     other_seed: float | None = None,
 ) -> str:
-    """What the best of many trials is worth beside the published setting and no discount, where it beats both in the
-    decimals that are shown. better: 1 where more is better, else −1. other_seed: what no discount is worth with another
-    calibration seed.
+    """Say what the best of many trials gains over the published setting and no discount, if it beats both in the
+    decimals shown. better: 1 if more is better, else −1. other_seed: the value of no discount with another calibration
+    seed.
 
-    It is the best of those tried on what they were judged by, which is said; where it beats no discount by no more than
-    the other seed changes that, this is said instead.
+    The sentence says that it is the best by the data it was chosen on; or, where it beats no discount by no more than
+    the other seed's change, that.
     """
     finite = [(better * value, -place) for place, value in enumerate(values) if np.isfinite(value)]
     if not finite:
@@ -259,7 +259,7 @@ def trials(
 
 
 def importances(shares: Sequence[float], names: Sequence[str]) -> str:
-    """Which parameter matters most to a search, where that is more than an even part. shares (N,) sum to 1."""
+    """Say which parameter matters most to a search, if that exceeds an even share. shares (N,) sum to 1."""
     order = sorted(range(len(names)), key=lambda at: -shares[at])
     if len(names) < 2 or not shares[order[0]] - 1 / len(names) > _SAME:
         return ""

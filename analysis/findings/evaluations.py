@@ -30,10 +30,10 @@ _WIDE = 0.1  # a share of accuracy; where an interval ends beyond it, tenths of 
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
-    """A sentence or two a pair: the average difference, on which benchmarks there is one, what else differs, and which
-    noise is not in the interval; and one for pairs that differ in their calibration seed alone, over the seeds.
+    """Return a sentence or two per pair: the average difference, the benchmarks that show one, what else differs, and
+    the noise left out of the interval; and one for pairs that differ only in calibration seed, over the seeds.
 
-    Every verdict goes by the p that is adjusted over all pairs of the evaluation, as the dots of the figure do.
+    Verdicts go by the p adjusted over all pairs of the evaluation, as the figure's dots do.
     """
     family = comparing.family_with(results, some)
     floors = comparing.floors(results)
@@ -185,7 +185,7 @@ def over_seeds_in_words(results: Results, group: OverSeeds) -> str:
 
 
 def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], SeedFloor]) -> str:
-    """That the interval holds no noise of the calibration seed, where there is one, and how large it is found to be."""
+    """Say that the interval leaves out noise of the calibration seed, if any, and how large that is."""
     every = comparing.conditions_of(results)
     if all(conditions.CALIBRATION_SEED not in every[model] for model in pair):
         return ""
@@ -213,8 +213,8 @@ def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[s
 
 
 def _shown(difference: Difference) -> str:
-    """`better, p = 0.012`: the verdict with its adjusted p, where there is one; `not significant` with the size of
-    effect that would have been detected.
+    """Return the verdict with its adjusted p, if any: `better, p = 0.012`; `not significant` with the size of effect
+    that would have been detected.
     """
     p = difference.p_holm if difference.above_chance else None
     if p is None:

@@ -1,4 +1,4 @@
-"""Readings of what goes on inside a model: maps of single heads, experts, and two texts of one prompt.
+"""Findings on the inside of a model: maps of single heads, experts, and two texts of one prompt.
 
 T steps, L layers, H heads, S positions, M layers with experts, E experts.
 """
@@ -9,16 +9,15 @@ import numpy as np
 
 from analysis.words import counted, number, percent, subject
 
-_STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
+_STRONG = 2.0  # × uniform attention, from which a position is mentioned
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
 _DRAWS = 200  # of loads that are even but for chance
 _SEED = 0
 
 
 def attention_map(pattern: np.ndarray, names: Sequence[str], uniform: np.ndarray) -> str:
-    """On which token the queries of one head rest: pattern (Q, S), rows sum to 1. names (S,): of the keys in that step.
-    uniform (S,): what each key would get where every query spread its attention evenly over the keys it sees; sums to
-    1.
+    """Say on which token the queries of one head rest: pattern (Q, S), rows sum to 1. names (S,): of the keys in that
+    step. uniform (S,): each key's part if queries spread attention evenly over the keys they see; sums to 1.
     """
     if not pattern.size:
         return ""
@@ -35,9 +34,9 @@ def attention_map(pattern: np.ndarray, names: Sequence[str], uniform: np.ndarray
 
 
 def chosen_steps(values: np.ndarray, steps: Sequence[int], as_percent: bool, null: np.ndarray | None = None) -> str:
-    """Which head changes most between steps, (N, L, H). null (N, L, H): the same of random weights.
+    """Say which head changes most between steps, (N, L, H). null (N, L, H): the same of random weights.
 
-    Without a null it stands beside the median head.
+    Without a null the baseline is the median head.
     """
     if len(steps) < 2 or not np.isfinite(values).any():
         return ""
@@ -58,7 +57,7 @@ def chosen_steps(values: np.ndarray, steps: Sequence[int], as_percent: bool, nul
 
 
 def _ranges(values: np.ndarray) -> np.ndarray:
-    """The difference of the highest and the lowest of steps, (N, L, H) -> (L, H); NaN where no step has a number."""
+    """Return the highest minus the lowest step, (N, L, H) -> (L, H); NaN if no step has a number."""
     some = np.isfinite(values).any(axis=0)
     highest = np.where(np.isfinite(values), values, -np.inf).max(axis=0)
     lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0)
@@ -66,8 +65,8 @@ def _ranges(values: np.ndarray) -> np.ndarray:
 
 
 def common_sinks(shared: np.ndarray, chance: np.ndarray, positions: int) -> str:
-    """Which share of one text's sinks are sinks beside it, by step (T,), and by chance (T,). positions: how many are
-    ever a sink: the steps of a text are not independent, so a position counts once.
+    """Say which share of one text's sinks are sinks of the other, by step (T,), and by chance (T,). positions: number
+    that are ever a sink: steps of a text are not independent, so a position counts once.
     """
     there = np.isfinite(shared) & np.isfinite(chance)
     if not there.any() or positions < 1:
@@ -97,9 +96,9 @@ def flips(low: float, value: float, high: float, by_step: np.ndarray) -> str:
 
 
 def expert_load(shares: np.ndarray, layers: Sequence[int], choices: int) -> str:
-    """Which expert gets most: shares of the choices (M, E). choices: how many there are in a step of a layer.
+    """Name the most loaded expert: shares of the choices (M, E). choices: their number per step and layer.
 
-    The null: as many choices that each fall on any expert alike, the most loaded of all experts and layers.
+    The null: as many choices, uniform over experts; the most loaded of all experts and layers.
     """
     if not shares.size or not np.isfinite(shares).all() or choices < 1:
         return ""
@@ -115,9 +114,9 @@ def expert_load(shares: np.ndarray, layers: Sequence[int], choices: int) -> str:
 
 
 def expert_evenness(entropy: np.ndarray, unused: np.ndarray, layers: Sequence[int], experts: int, choices: int) -> str:
-    """Which layer uses its experts least evenly: entropy and unused (M,), shares of the largest and of the experts.
+    """Name the layer with the least even load: entropy (M,) over its largest value, unused (M,) over all experts.
 
-    The null: as many choices that each fall on any expert alike, the least even of all layers.
+    The null: as many choices, uniform over experts; the least even of all layers.
     """
     if not entropy.size or not np.isfinite(entropy).all() or choices < 1 or experts < 2:
         return ""
@@ -135,13 +134,13 @@ def expert_evenness(entropy: np.ndarray, unused: np.ndarray, layers: Sequence[in
 
 
 def _even_loads(layers: int, experts: int, choices: int) -> np.ndarray:
-    """Shares of so many choices that fall on any expert alike, (draws, M, E)."""
+    """Draw shares of `choices` choices, uniform over experts, (draws, M, E)."""
     drawn = np.random.default_rng(_SEED).multinomial(choices, np.full(experts, 1 / experts), size=(_DRAWS, layers))
     return drawn / choices
 
 
 def sink_routes(distance: float, drawn: np.ndarray, layer: int) -> str:
-    """How far the sinks' load is from other tokens', and that of random tokens of the same states, (D,)."""
+    """Compare the load of sinks with other tokens', and that of random tokens of the same states, (D,)."""
     if not np.isfinite(distance) or not len(drawn) or distance <= float(np.max(drawn)):
         return ""
     return (
@@ -152,7 +151,7 @@ def sink_routes(distance: float, drawn: np.ndarray, layer: int) -> str:
 
 
 def route_turnover(changed: np.ndarray, chosen: int, experts: int) -> str:
-    """How much of a token's route a step changes, (T,), beside choosing so many of all experts anew at random."""
+    """Compare the share of a token's route that a step changes, (T,), with choosing `chosen` experts anew at random."""
     if not np.isfinite(changed).any() or not 0 < chosen < experts:
         return ""
     mean, anew = float(np.nanmean(changed)), 1 - chosen / experts
@@ -165,7 +164,7 @@ def route_turnover(changed: np.ndarray, chosen: int, experts: int) -> str:
 
 
 def one_route(experts: np.ndarray, count: int) -> str:
-    """How often a token keeps its first expert, (T, M), NaN where it was not routed; by chance one of `count`."""
+    """Say how often a token keeps its first expert, (T, M), NaN if not routed; by chance one of `count`."""
     both = np.isfinite(experts[1:]) & np.isfinite(experts[:-1])
     if not both.any() or count < 2:
         return ""

@@ -1,5 +1,5 @@
-"""What a set of recordings shows of each layer, a row each: how many sinks it has and of which kinds, how strong they
-are beside uniform attention, and whether they move more than each null. NumPy only.
+"""Findings for each layer of a set of recordings, one row each: the number of sinks and their kinds, their strength
+beside uniform attention, and whether they move more than each null. NumPy only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ ABOVE, BELOW, OPEN, UNTESTED = "↑", "↓", "–", ""
 IN_IID = f"in {set_counts.IID}"
 """The column with the sinks per step of the null of counts."""
 PLACES = "shuffled"
-"""The null whose sinks stand anywhere in every step: the most that could move, which no model is to exceed."""
+"""The null with sinks anywhere in every step: the most movement possible, which no model should exceed."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 LEGEND: Mapping[str, str] = {
@@ -39,7 +39,7 @@ LEGEND: Mapping[str, str] = {
     "vs random positions": f"vs: {ABOVE} more or {BELOW} fewer new sinks per step than the null, {OPEN} not "
     "significant; all layers and nulls jointly at 95 %.",
 }
-"""Columns of the table that need a word, and what they are."""
+"""Columns of the table that need a word, and their explanation."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SetAnswer:
 
     @property
     def sentences(self) -> list[str]:
-        """Everything that is said of it."""
+        """All of its sentences."""
         return [sentence for those in self.said.values() for sentence in those]
 
 
@@ -334,7 +334,7 @@ def _filled(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
 
 
 def legend(table: pd.DataFrame) -> str:
-    """Return what the columns of `layer_table` or `movement_table` are."""
+    """Explain the columns of `layer_table` or `movement_table`."""
     return " ".join(words for column, words in LEGEND.items() if column in table)
 
 

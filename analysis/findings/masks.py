@@ -1,4 +1,4 @@
-"""Readings of masks: how two differ beside chance, and what a discount changes. L layers, C columns of a grid."""
+"""Findings on masks: their difference beside chance, and the discount's changes. L layers, C columns of a grid."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ SEED = "what another calibration seed changes"
 
 
 def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chance: float | None = None) -> str:
-    """How much masks differ, by name a share, beside what two calibration seeds and independent masks differ by."""
+    """Compare how much masks differ, a share by name, with two calibration seeds and independent masks."""
     told = []
     for name, value in changed.items():
         if value == 0:
@@ -31,8 +31,9 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
 
 
 def discounted_mask(value: float, seeds: float | None, chance: float, place: str = "") -> str:
-    """How much of a mask the sink discount changes: a share of the weights, beside what two calibration seeds change,
-    or beside independent masks where there are none. place: where that was found, before a brief sentence."""
+    """Say how much of a mask the sink discount changes: a share of the weights, compared with two calibration seeds, or
+    with independent masks if there are none. place: where that was found, before a brief sentence.
+    """
     who = f"{place}: the discount" if place else "The sink discount"
     if not value > 0:
         return f"{who} changes no weight of the pruning mask."
@@ -44,8 +45,9 @@ def discounted_mask(value: float, seeds: float | None, chance: float, place: str
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:
-    """A measure of two masks beside two calibration seeds, or beside independent masks where there are none. whole: of
-    what, such as all heads."""
+    """Compare a measure of two masks with two calibration seeds, or with independent masks if there are none. whole: of
+    what, such as all heads.
+    """
     floor, name = (seeds, "two calibration seeds") if seeds else (chance, "independent masks")
     if not value > 0 or not floor > 0:
         return ""
@@ -53,8 +55,8 @@ def whole_against_seeds(title: str, value: float, seeds: float | None, chance: f
 
 
 def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, columns: Sequence[str] | str) -> str:
-    """In which cells (L, C) masks differ by more than two calibration seeds do. what: a cell in a word. columns: what a
-    column is ("head"), or the name of each.
+    """Say in which cells (L, C) masks differ by more than two calibration seeds. what: name of a cell. columns: name of
+    a column ("head"), or of each.
     """
     beyond = (values > seeds) & np.isfinite(values)
     if not beyond.any():
@@ -69,10 +71,10 @@ def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, column
 
 
 def differing_weights(counts: np.ndarray, rows: int, features: int, seeds: float | None) -> str:
-    """How many weights of one matrix are decided differently, and whether on few of its input features. counts (C,):
-    how many, a block of neighbouring features each. rows, features: of the matrix. seeds: the share between two seeds.
+    """Say how many weights of one matrix are decided differently, and whether few input features hold them. counts
+    (C,): by block of neighbouring features. rows, features: of the matrix. seeds: the share between two seeds.
 
-    The null: as many weights that fall on any block alike, of which as many blocks hold most.
+    The null: as many weights, uniform over blocks; the share that as many blocks hold.
     """
     total = int(counts.sum())
     if not total:
@@ -94,7 +96,7 @@ def differing_weights(counts: np.ndarray, rows: int, features: int, seeds: float
 
 
 def head_sparsity(difference: np.ndarray, spread: np.ndarray, seeds: np.ndarray | None) -> str:
-    """Which head loses more in the second mask, (L, H). spread: of independent masks. seeds: of two seeds."""
+    """Name the head that differs most between the masks, (L, H). spread: of independent masks. seeds: of two seeds."""
     floor = _SPREADS * spread if seeds is None else np.maximum(_SPREADS * spread, np.nanmax(np.abs(seeds)))
     beyond = np.where(np.abs(difference) > floor, np.abs(difference), np.nan)
     if not np.isfinite(beyond).any():
@@ -109,7 +111,7 @@ def head_sparsity(difference: np.ndarray, spread: np.ndarray, seeds: np.ndarray 
 
 
 def depth(values: np.ndarray, seeds: np.ndarray | None) -> str:
-    """How a measure changes over the layers, (L,)."""
+    """Say how a measure varies over layers, (L,)."""
     if not np.isfinite(values).any() or np.nanmax(values) <= np.nanmin(values):
         return ""
     most, least = int(np.nanargmax(values)), int(np.nanargmin(values))
@@ -126,7 +128,7 @@ def depth(values: np.ndarray, seeds: np.ndarray | None) -> str:
 
 
 def overlap(jaccard: np.ndarray, chance: np.ndarray, names: Sequence[str]) -> str:
-    """Which two runs are most alike, and which least, (K, K)."""
+    """Name the two runs most alike, and the two least, (K, K)."""
     pairs = [(row, column) for row in range(len(names)) for column in range(row) if np.isfinite(jaccard[row, column])]
     beyond = [pair for pair in pairs if jaccard[pair] > chance[pair]]
     if not beyond:
@@ -139,7 +141,7 @@ def overlap(jaccard: np.ndarray, chance: np.ndarray, names: Sequence[str]) -> st
 
 
 def kept_attention(means: Mapping[str, float], dense: str, uniform: float) -> str:
-    """What pruned models still pay to the dense model's sinks, by name a share."""
+    """Say what share pruned models still pay to the dense model's sinks, by name."""
     before = means[dense]
     if before <= uniform:
         return ""
@@ -151,7 +153,7 @@ def kept_attention(means: Mapping[str, float], dense: str, uniform: float) -> st
 
 
 def output_error(errors: Mapping[str, float], undiscounted: float) -> str:
-    """What discounts do to the error of the outputs, by name a share, beside no discount."""
+    """Say what discounts do to the output error, a share by name, beside no discount."""
     told = []
     for name, error in errors.items():
         points = 100 * (error - undiscounted)
@@ -163,8 +165,8 @@ def output_error(errors: Mapping[str, float], undiscounted: float) -> str:
 
 
 def changes_of_errors(changes: Mapping[str, np.ndarray], columns: Sequence[str]) -> str:
-    """In how many projections each discount, by name, serves the outputs better or worse: changes (L, C) of the output
-    error relative to that without a discount, NaN where there is none. columns: the names of the projections.
+    """Say in how many projections each discount, by name, improves or worsens the outputs: changes (L, C) of the output
+    error relative to that without a discount, NaN if there is none. columns: the names of the projections.
     """
     told = []
     for name, values in changes.items():
@@ -182,7 +184,7 @@ def changes_of_errors(changes: Mapping[str, np.ndarray], columns: Sequence[str])
 
 
 def token_weights(counts: np.ndarray, weights: np.ndarray) -> str:
-    """How many tokens are discounted: counts (Z,) of tokens by z and the median weight of each, (Z,)."""
+    """Count the discounted tokens: counts (Z,) of tokens by z and the median weight of each, (Z,)."""
     total = int(counts.sum())
     light = int(counts[weights < 0.5].sum())
     if not total or not light:
@@ -191,7 +193,7 @@ def token_weights(counts: np.ndarray, weights: np.ndarray) -> str:
 
 
 def shifts_of_scores(quantiles: np.ndarray) -> str:
-    """How far feature scores move: quantiles (N, 5) of each layer's inputs at 1, 25, 50, 75 and 99 %."""
+    """Say how far feature scores move: quantiles (N, 5) of each layer's inputs at 1, 25, 50, 75 and 99 %."""
     if not quantiles.size or not np.isfinite(quantiles).any() or np.nanmax(np.abs(quantiles)) < 5e-5:
         return ""
     low, high = float(np.nanmin(quantiles[:, 0])), float(np.nanmax(quantiles[:, 4]))

@@ -1,4 +1,4 @@
-"""Readings of pruned models: what each matrix, head and layer lost. L layers, P projections, H heads."""
+"""Findings on pruned models: losses of each matrix, head and layer. L layers, P projections, H heads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ SAME = 0.002  # sparsities that differ by less are the same
 
 
 def sparsity_of_matrices(grid: np.ndarray, names: Sequence[str], whole: float) -> str:
-    """Which matrix lost most and which least, (L, P); NaN where nothing was pruned (yet)."""
+    """Name the matrices that lost least and most, (L, P); NaN where nothing was pruned (yet)."""
     if not np.isfinite(grid).any() or np.nanmax(grid) - np.nanmin(grid) <= SAME:
         return ""
     most, least = largest(grid), largest(-grid)
@@ -20,9 +20,9 @@ def sparsity_of_matrices(grid: np.ndarray, names: Sequence[str], whole: float) -
 
 
 def sparsity_of_heads(values: np.ndarray, whole: float, weights: int, name: str) -> str:
-    """Which head lost more or less than chance would have it, (L, H). weights: of a head's slice.
+    """Name the head that lost more or less than chance predicts, (L, H). weights: of a head's slice.
 
-    The null: as many weights removed at random, a head's share of which spreads by √(p(1 − p) / weights).
+    The null: as many weights removed at random; a head's share then spreads by √(p(1 − p) / weights).
     """
     spread = float(np.sqrt(whole * (1 - whole) / weights)) if weights > 0 else np.inf
     beyond = np.where(np.abs(values - whole) > _SPREADS * spread, np.abs(values - whole), np.nan)
@@ -37,7 +37,7 @@ def sparsity_of_heads(values: np.ndarray, whole: float, weights: int, name: str)
 
 
 def sparsity_by_layer(profiles: Mapping[str, np.ndarray]) -> str:
-    """In which layer runs differ most in what they lost, by name (L,)."""
+    """Name the layer in which runs' losses differ most, by name (L,)."""
     lengths = {len(profile) for profile in profiles.values()}
     if len(profiles) < 2 or len(lengths) > 1:
         return ""
@@ -54,7 +54,9 @@ def sparsity_by_layer(profiles: Mapping[str, np.ndarray]) -> str:
 
 
 def kept_by_layer(strength: Mapping[str, np.ndarray], dense: str, uniform: float) -> str:
-    """In which layer a pruned model pays the dense model's sinks least beside the dense one, by name a share (L,)."""
+    """Say in which layer a pruned model pays the dense model's sinks least beside the dense one, a share by name
+    (L,).
+    """
     before = strength[dense]
     others = [name for name in strength if name != dense]
     beyond = before > uniform
@@ -70,9 +72,9 @@ def kept_by_layer(strength: Mapping[str, np.ndarray], dense: str, uniform: float
 
 
 def blocked(outcomes: Mapping[str, float], controls: Sequence[str], what: str) -> str:
-    """Whether blocking something does more than each control: a share that stays, by what was blocked.
+    """Say whether blocking something does more than each control: a share that stays, by what was blocked.
 
-    Of one text, so no interval is given, which is said.
+    The sentence says that it is one text, without an interval.
     """
     beside = [outcomes[name] for name in controls if name in outcomes]
     targets = [name for name in outcomes if name not in controls and outcomes[name] < min(beside, default=-np.inf)]

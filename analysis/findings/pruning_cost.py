@@ -22,7 +22,7 @@ from analysis.words import counted, listed, percent
 _NAMED = 3  # significant losses that are written out, and sparsities that are listed
 _WIDE = 0.1  # half an interval, from which on tenths of a point mean nothing
 _NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
-_TENTHS = 0.02  # a share of accuracy; where no loss is larger, they are told with a decimal
+_TENTHS = 0.02  # a share of accuracy; if no loss is larger, losses get a decimal
 
 
 def cost_of_pruning(

@@ -1,6 +1,6 @@
-"""Readings of a recording: its sinks, its heads, its positions. T steps, S positions, L layers, H heads, K kinds.
+"""Findings on a recording: its sinks, heads and positions. T steps, S positions, L layers, H heads, K kinds.
 
-The steps of one recording are not independent draws, so a position that stays a sink counts once where chance is asked.
+The steps of one recording are not independent draws, so a position that stays a sink counts once in a null.
 """
 
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ import numpy as np
 
 from analysis.words import counted, largest, number, percent, subject, times
 
-_STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
+_STRONG = 2.0  # × uniform attention, from which a position is mentioned
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
 _RARE = 0.01  # chance that the longest-lived of all positions lives as long, below which it is spoken of
 _THIRD = 3
 
 
 def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str]) -> str:
-    """Which kind more sinks are of than chance would have it. sinks (T, S) bool; members (K, T, S) bool: which tokens
-    are of a kind.
+    """Name the kind that most exceeds its chance share of sinks. sinks (T, S) bool; members (K, T, S) bool: tokens of
+    each kind.
 
-    The null: as many sinks at random positions, of which a kind has the share that it has of all tokens.
+    The null: as many sinks at random positions, where a kind's share is its share of all tokens.
     """
     total = int(sinks.sum())
     if not total:
@@ -44,7 +44,7 @@ def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str])
 def heads(
     values: np.ndarray, as_percent: bool, null: np.ndarray | None = None, floor: float | None = None, name: str = ""
 ) -> str:
-    """Which heads stand out, (L, H). null (L, H): the same of random weights, else floor: what `name` gives."""
+    """Say which heads stand out, (L, H). null (L, H): the same of random weights, else floor: the value of `name`."""
     if not np.isfinite(values).any():
         return ""
     layer, head = largest(values)
@@ -76,11 +76,11 @@ def curve(
     note: str = "",
     where: tuple[str, str] = ("in the first third of the steps", "in the last"),
 ) -> str:
-    """How a number a step (T,) changes, from the first to the last third of the steps. null: of random weights, (T',).
-    name: of the line, where there are others. note: what the number is in, as the end of the sentence.
-    where: what the first and the last third are.
+    """Say how a number per step (T,) changes from the first to the last third of the steps. null: of random weights,
+    (T',). name: of the line, if there are others. note: its unit, as the end of the sentence. where: names of the first
+    and last third.
 
-    A trend is one that exceeds that of the null, and the spread within both thirds.
+    A trend is a change that exceeds that of the null, and the spread within both thirds.
     """
     ends = _ends(values)
     if ends is None:
@@ -105,7 +105,7 @@ def curve(
 
 
 def _ends(values: np.ndarray) -> tuple[float, float, float] | None:
-    """Mean of the first and of the last third, and the larger standard deviation within them; None where too few."""
+    """Return the means of the first and last third, and the larger standard deviation within them; None if too few."""
     third = len(values) // _THIRD
     first, last = values[:third], values[len(values) - third :]
     if third < 2 or not np.isfinite(first).any() or not np.isfinite(last).any():
@@ -115,7 +115,7 @@ def _ends(values: np.ndarray) -> tuple[float, float, float] | None:
 
 
 def lifetimes(sinks: np.ndarray, names: Sequence[str]) -> str:
-    """Which position is a sink longest, (T, S) bool. names (S,): of the positions over all steps. The null: as many
+    """Name the position that is a sink longest, (T, S) bool. names (S,): of positions over all steps. The null: as many
     sinks at random positions in each step.
     """
     from scipy.stats import binom
@@ -135,7 +135,7 @@ def lifetimes(sinks: np.ndarray, names: Sequence[str]) -> str:
 
 
 def long_lived(sinks: np.ndarray) -> str:
-    """How many positions are a sink in more than half of the steps, (T, S) bool. The null: as in `lifetimes`."""
+    """Count the positions that are a sink in more than half of the steps, (T, S) bool. The null: as in `lifetimes`."""
     from scipy.stats import binom
 
     steps, positions = sinks.shape
@@ -152,8 +152,8 @@ def long_lived(sinks: np.ndarray) -> str:
 
 
 def varying_positions(values: np.ndarray, names: Sequence[str], null: np.ndarray | None = None) -> str:
-    """Whose share varies most over the steps, (S,). names (S,): of the positions over all steps. null (S,): of random
-    weights.
+    """Say whose share varies most over the steps, (S,). names (S,): of the positions over all steps. null (S,): of
+    random weights.
     """
     if not np.isfinite(values).any() or np.nanmax(values) <= 0:
         return ""
@@ -167,9 +167,9 @@ def varying_positions(values: np.ndarray, names: Sequence[str], null: np.ndarray
 
 
 def variances(temporal: np.ndarray, names: Sequence[str], null: np.ndarray | None = None) -> str:
-    """Whose sinks move, by their temporal variance (N,). null (M,): of random weights.
+    """Say whose sinks move, by their temporal variance (N,). null (M,): of random weights.
 
-    Said of the median where it lies beyond all of random weights, else which moves most and which least without one.
+    The median is told if it lies beyond all random weights; without a null, which moves most and which least.
     """
     if not np.isfinite(temporal).any():
         return ""

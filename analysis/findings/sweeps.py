@@ -156,7 +156,7 @@ def verdicts(compared: Sequence[Comparison]) -> list[Verdict]:
     groups: dict[tuple[str, str, str, str, bool], list[Comparison]] = defaultdict(list)
     for comparison in compared:
         point = comparison.setting.pruning
-        alone = bool(part_alone(point))  # parts of one recipe stand together, whatever control they are switches of
+        alone = bool(part_alone(point))  # parts of one recipe go together, whatever their control
         title, other = titles_apart(point, comparison.other.pruning)
         groups[point.model.source, "" if alone else title, other, comparison.relation, alone].append(comparison)
     return [_verdict(group) for group in groups.values()]

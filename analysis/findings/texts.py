@@ -1,4 +1,4 @@
-"""Readings of texts that were written: how sure the model was, and what one changed token did. T steps, N tokens."""
+"""Findings on written texts: how sure the model was, and the effect of one changed token. T steps, N tokens."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from analysis.words import counted, percent
 
 
 def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0) -> str:
-    """How sure a model was of its text: confidence (T, N), the probability of each token when it was chosen, NaN where
-    none was. names (N,): of the finished tokens. prompt: how many of them are the prompt's, whose masks count as well.
+    """Say how sure a model was of its text: confidence (T, N), the probability of each token when it was chosen, NaN if
+    none was. names (N,): of the finished tokens. prompt: number of prompt tokens, whose masks count as well.
 
-    A token that was edited counts as it was chosen last.
+    An edited token counts as last chosen.
     """
     chosen = np.isfinite(confidence)
     if not chosen.any():
@@ -31,7 +31,7 @@ def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0) 
 
 
 def discounted_tokens(weights: np.ndarray, names: Sequence[str]) -> str:
-    """How many tokens of a text count less than half: weights ω (N,). names (N,): of the tokens."""
+    """Count a text's tokens with weights below half: weights ω (N,). names (N,): of the tokens."""
     light = int((weights < 0.5).sum())
     if not light:
         return ""
@@ -44,9 +44,9 @@ def discounted_tokens(weights: np.ndarray, names: Sequence[str]) -> str:
 
 
 def branch_agreement(by_position: np.ndarray, step: int, aligned: float, chance: float) -> str:
-    """When a text parts from the one that it left: by_position (T,), the share of the tokens that both have decided
-    before each step that is the same at its position, NaN where there is none. step: whose outcome was changed.
-    aligned: agreement of the finished texts; chance: with the tokens of one in random orders.
+    """Say when a branch diverges from its original: by_position (T,), the share of tokens decided in both before each
+    step that agree at their position, NaN if there is none. step: whose outcome was changed. aligned: agreement of the
+    finished texts; chance: with the tokens of one in random orders.
     """
     after = np.arange(len(by_position)) > step
     there = np.flatnonzero(np.isfinite(by_position) & after)
@@ -64,7 +64,7 @@ def branch_agreement(by_position: np.ndarray, step: int, aligned: float, chance:
 
 
 def branch_sinks(left: np.ndarray, branch: np.ndarray, step: int) -> str:
-    """What sinks take of the attention of both texts after the branch, left (T,) and branch (T',) shares."""
+    """Compare the attention that sinks take in both texts after the branch, left (T,) and branch (T',) shares."""
     means = [float(np.nanmean(each[step + 1 :])) for each in (left, branch) if np.isfinite(each[step + 1 :]).any()]
     if len(means) < 2 or percent(means[0]) == percent(means[1]):
         return ""

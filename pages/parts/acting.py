@@ -1,6 +1,6 @@
-"""Buttons that start a job or change what is stored. A visitor who may not sees one sentence in the place of each.
+"""Buttons that start a job or change what is stored. Visitors without permission see a sentence instead of each.
 
-They say no more than the engine does, which refuses the same (`analysis.engine.permissions`).
+They protect nothing: the engine refuses the same (`analysis.engine.permissions`).
 """
 
 from typing import Any, Protocol
@@ -15,14 +15,14 @@ LOOKS_ONLY = ":material/lock: You may look at this server, and start or change n
 
 
 class Place(Protocol):
-    """Where something is drawn: a column, a container, or the page itself."""
+    """Place to draw in: a column, a container, or the page itself."""
 
     def button(self, label: str, **options: Any) -> bool: ...
     def caption(self, body: str) -> Any: ...
 
 
 def acting_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
-    """Draws a button for what starts or changes something, and returns whether it was pressed."""
+    """Draw a button that starts or changes something, and return whether it was pressed."""
     if not may_act(place):
         return False
     drawn: Place = place
@@ -30,9 +30,9 @@ def acting_button(label: str, key: str, place: Any = st, **options: Any) -> bool
 
 
 def kept_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
-    """Draws a button, and returns whether it was pressed and nothing has come of it yet.
+    """Draw a button, and return whether it holds a press that nothing has used yet.
 
-    Streamlit forgets a press where another rerun ends the script on its way to the button. This one is kept until the
+    Streamlit forgets a press if another rerun ends the script before it reaches the button. This one is kept until the
     script gets here, or the visitor goes to another page.
     """
     drawn: Place = place
@@ -48,14 +48,14 @@ def _press(key: str) -> None:
 
 
 def on_page(path: str) -> None:
-    """Forgets a press on another page. path: of the page that is drawn."""
+    """Forget a press on another page. path: of the page being drawn."""
     if st.session_state.get(_PAGE) != path:
         st.session_state[_PAGE] = path
         st.session_state.pop(_PRESSED, None)
 
 
 def may_act(place: Any = st) -> bool:
-    """Whether the visitor may start or change anything here; says so in the place where not."""
+    """Return whether the visitor may start or change anything; say so in `place` if not."""
     allowed = engine().authorizer.may("run")
     if not allowed:
         place.caption(INSTEAD if engine().authorizer.demo else LOOKS_ONLY)

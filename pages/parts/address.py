@@ -1,9 +1,8 @@
-"""What the address names, as the server last wrote it.
+"""Values in the page's address, as the server last wrote them.
 
-A refresh that is on its way while the server writes the address still carries the one of before, and the rerun that
-follows would show that again. So for a short while the value that was replaced is taken for such a latecomer, unless
-the visitor goes back in the browser. In a fragment's refresh it is always one: whoever goes back has the whole page
-drawn.
+A refresh under way while the server writes the address still carries the old value, and the rerun it causes would show
+that again. So for a short while a value just replaced counts as stale, unless the visitor goes back in the browser. In
+a fragment's refresh it always does: going back redraws the whole page.
 """
 
 import time
@@ -17,7 +16,7 @@ LATE = 15.0  # seconds within which a refresh arrives
 
 
 def write(name: str, value: str) -> None:
-    """Puts a value into the address, where another stands there."""
+    """Put a value into the address, unless it is there already."""
     before = st.query_params.get(name)
     if before != value:
         st.session_state.setdefault(_WRITTEN, {})[name] = (before, value, time.monotonic())
@@ -25,29 +24,30 @@ def write(name: str, value: str) -> None:
 
 
 def presenting() -> bool:
-    """Whether the address asks for the story as slides."""
+    """Return whether the address asks for the story as slides."""
     return named(_PRESENT) == "true"
 
 
 def present() -> None:
-    """Puts into the browser's address that slides are shown: a link to the page that is shown leaves it as it was."""
+    """Mark slides as shown in the browser's address: a link to the current page does not change it."""
     st.session_state.setdefault(_WRITTEN, {}).setdefault(_PRESENT, (None, "true", time.monotonic()))
     st.query_params[_PRESENT] = "true"
 
 
 def leave_slides() -> None:
-    """Shows the page again."""
+    """Show the page again."""
     drop(_PRESENT)
 
 
 def to_slides(**query: str) -> dict[str, str]:
-    """What a link to the slides names in the address."""
+    """Return the query parameters of a link to the slides."""
     return {**query, _PRESENT: "true"}
 
 
 def drop(name: str, stays: bool = False) -> None:
-    """Takes a value out of the address, where the visitor wants none. stays: also what a refresh that is on its way
-    brings back; a link to the same value is then followed only after a while."""
+    """Take a value out of the address. stays: also keep a refresh under way from restoring it; a link to the same value
+    then works only after a while.
+    """
     written = st.session_state.setdefault(_WRITTEN, {})
     written.pop(name, None)
     before = st.query_params.pop(name, None)
@@ -56,7 +56,7 @@ def drop(name: str, stays: bool = False) -> None:
 
 
 def named(name: str) -> str | None:
-    """The value in the address, or None."""
+    """Return the value in the address, or None."""
     value = st.query_params.get(name)
     before, written, at = st.session_state.get(_WRITTEN, {}).get(name, (None, None, 0.0))
     if at and value == before and value != written and time.monotonic() - at < LATE and not _went_back():
@@ -68,7 +68,7 @@ def named(name: str) -> str | None:
 
 
 def keep() -> None:
-    """Puts back what the server wrote where a fragment's refresh that was late has brought the value of before.
+    """Restore what the server wrote where a late refresh of a fragment brought back the value before.
 
     Called first in fragments that refresh themselves.
     """
@@ -78,7 +78,7 @@ def keep() -> None:
 
 
 def _went_back() -> bool:
-    """Whether the visitor goes back or forth in the browser's history."""
+    """Return whether the visitor navigates the browser's history."""
     context = get_script_run_ctx()
     return context is not None and bool(getattr(context, "is_history_navigation", False))
 

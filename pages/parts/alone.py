@@ -1,4 +1,4 @@
-"""A part of a page whose controls draw it alone anew, and not the sidebar and what else stands around it."""
+"""Parts of a page whose controls redraw them alone, without the sidebar and everything around."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ _Given = ParamSpec("_Given")
 
 
 def alone(body: Callable[_Given, None]) -> Callable[_Given, None]:
-    """A function that draws such a part. What it is given stays as it is until the whole page is drawn again."""
+    """Return a function that draws such a part. Its arguments stay the same until the whole page is redrawn."""
 
     @st.fragment
     def drawn(*args: _Given.args, **options: _Given.kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Questions that pages ask of a model as jobs: asking, and following until the answer is there."""
+"""Jobs that pages run on a model: submitting them, and following them until the answer is there."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,14 +19,16 @@ _ASKED, _REFUSED, _BY_HAND = "comparison_jobs", "questions_refused", "questions_
 
 
 def at_hand(kind: str, spec: JobSpec) -> bool:
-    """Whether asking starts nothing: the answer is stored, or the job that will give it waits or runs. Raises UserError
-    for a bad model source."""
+    """Return whether submitting starts nothing: the answer is stored, or its job is queued or running. Raises UserError
+    for a bad model source.
+    """
     return engine().knows(kind, known_key(kind, spec))
 
 
 def begins(kind: str, spec: JobSpec, place: str = "") -> bool:
-    """Whether asking would begin something: this visitor has not asked yet, and no answer is at hand. Raises UserError
-    for a bad model source."""
+    """Return whether submitting would start something: this visitor has not asked, and no answer is at hand. Raises
+    UserError for a bad model source.
+    """
     question = _question(kind, spec, place)
     asked = (*st.session_state.get(_ASKED, {}), *st.session_state.get(_REFUSED, {}))
     return question not in asked and not at_hand(kind, spec)
@@ -44,14 +46,13 @@ def ask(
     by_hand: bool = False,
     meanwhile: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> JobRecord | None:
-    """The finished job that answers a question, asking it if need be; None while it runs or after it failed.
+    """Return the finished job that answers a question, submitting it if need be; None while it runs or after it failed.
 
-    by_hand: whether the visitor pressed a button to ask this. Otherwise, of a model that the visitor has not run by
-    hand, a question without an answer at hand is not asked: a button offers it, as it may come from a link.
-    A question that failed, or that the page asked by itself and was refused, is not asked again by every rerun of the
-    page, only by its button. A question of the same kind that this visitor asked before at the same place and that is
-    not answered yet is cancelled: nobody looks at it.
-    meanwhile: draws the partial results of a job that runs.
+    by_hand: the visitor pressed a button for it. Otherwise, for a model that the visitor has not run by hand, a
+    question without a stored answer is only offered as a button, as it may come from a link. A question that failed, or
+    that the page asked unprompted and was refused, is only repeated by its button, not by each rerun. This visitor's
+    earlier unanswered question of the same kind at the same place is cancelled. meanwhile: draws a running job's
+    partial results.
     """
     questions, refused = st.session_state.setdefault(_ASKED, {}), st.session_state.setdefault(_REFUSED, {})
     question = _question(kind, spec, place)
@@ -95,9 +96,9 @@ def ask(
 
 
 def ask_by_hand(kind: str, specs: Sequence[JobSpec], what: str, label: str, cost: str) -> list[JobRecord] | None:
-    """Return the finished jobs that answer questions of one kind, which nothing but a button asks; None until then.
+    """Return the finished jobs that answer questions of one kind, submitted only by a button; None until then.
 
-    label: of the button. cost: what it takes, as a sentence beside it. A question whose answer is stored needs none.
+    label: of the button. cost: a sentence beside it on what it takes. Stored answers need no button.
     """
     places = [f"{number or ''}" for number in range(len(specs))]
     questions = [_question(kind, spec, at) for spec, at in zip(specs, places, strict=True)]
@@ -121,7 +122,7 @@ def _ask(questions: Sequence[str]) -> None:
 
 
 def go_on(kind: str, spec: JobSpec, label: str, place: str = "") -> None:
-    """A button that asks for the rest of what was stopped early; what was finished is used again."""
+    """Draw a button that resumes a job stopped early; what was finished is reused."""
     if acting_button(label, f"go_on_{kind}_{place}", icon=":material/replay:"):
         permission.allow(spec.model.source)
         st.session_state.get(_ASKED, {}).pop(_question(kind, spec, place), None)
@@ -129,7 +130,7 @@ def go_on(kind: str, spec: JobSpec, label: str, place: str = "") -> None:
 
 
 def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
-    """Why the engine did not take a question that the page asked by itself, and the button that asks it again."""
+    """Say why the engine refused a job that the page submitted unasked, with a button to retry."""
     st.error(plain(refused[question]))
     if acting_button("Try again", key, icon=":material/refresh:"):
         del refused[question]
@@ -143,7 +144,7 @@ def _offer(key: str, source: str, what: str) -> None:
 
 @st.fragment(run_every=0.4)
 def follow(job_id: str, what: str) -> None:
-    """A job's progress, with a button to cancel it; the page is drawn again when it has ended."""
+    """Draw a job's progress, with a button to cancel it; the page is redrawn at its end."""
     address.keep()
     record = engine().job(job_id)
     if record is None or record.ended:
@@ -157,7 +158,7 @@ def follow(job_id: str, what: str) -> None:
 
 @st.fragment(run_every=5)
 def _interim(job_id: str, draw: Callable[[Mapping[str, Any]], None]) -> None:
-    """What a job has found so far. Slower than its progress, as figures are drawn anew each time."""
+    """Draw a job's results so far. Slower than its progress, as figures are redrawn each time."""
     record = engine().job(job_id)
     if record is not None and not record.ended:
         draw(engine().progress(job_id).details)

@@ -1,6 +1,6 @@
-"""A chart with what it shows in one sentence, its formula behind a help icon, and its numbers in a table beneath it.
+"""Charts with one sentence on what they show, the formula behind a help icon, and the numbers in a table beneath.
 
-Charts and tables drawn in a run are collected, so that the page can be exported as it stands.
+Charts and tables drawn in a run are collected, so that the page can be exported as it is.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _copy = st.components.v2.component(
 
 
 def share_panel() -> None:
-    """Draws the button that copies the address, and the choice of a format for figures."""
+    """Draw the button that copies the address, and the choice of a format for figures."""
     st.divider()
     st.markdown("**Share**")
     _copy(key="copy_link")
@@ -87,8 +87,8 @@ _Given = ParamSpec("_Given")
 
 
 def kept(function: Callable[_Given, go.Figure]) -> Callable[_Given, go.Figure]:
-    """A function whose figures are kept for the next run, by the content of all it is given. They are shown to all
-    visitors, so nobody may change one: not for charts that are clicked.
+    """Cache a function's figures for later runs, by the content of all arguments. All visitors share them, so nobody
+    may change one: not for charts that are clicked.
     """
     keeping: Callable[_Given, go.Figure] = st.cache_resource(max_entries=_KEPT, show_spinner=False)(function)
     return keeping
@@ -135,13 +135,13 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
 
 
 def _first_sentence(text: str) -> tuple[str, str]:
-    """A text in two parts: its first sentence and the rest."""
+    """Split a text into its first sentence and the rest."""
     parts = re.split(r"(?<=[.!?]) +(?=[A-Z0-9])", text.strip(), maxsplit=1)
     return parts[0], parts[1] if len(parts) > 1 else ""
 
 
 def reproduce(command: str, note: str = "") -> None:
-    """Draw the command that does the same in a fold. note: what else is to be said of it, as Markdown."""
+    """Draw the equivalent command in a fold. note: further remarks, as Markdown."""
     with st.expander("Reproduce from the command line", icon=":material/terminal:", key="fold_reproduce"):
         st.code(command, language=None, wrap_lines=True)
         if note:
@@ -161,10 +161,10 @@ def table(
     above: DeltaGenerator | None = None,
     **options: Any,
 ) -> Any:
-    """Draws title, sentence and a table with its download. options go to `st.dataframe`. above: where the title stands.
+    """Draw title, sentence and a table with its download. options go to `st.dataframe`. above: container of the title.
 
-    export: whether it stands in the exported page. hint: what a visitor can do with it, which an exported page leaves
-    out. shares: columns that are written in per cent.
+    export: include it in the exported page. hint: what a visitor can do with it, which an exported page leaves out.
+    shares: columns written in per cent.
     """
     with above or nullcontext():
         heading(title, sentence, formula, finding, hint)
@@ -203,7 +203,7 @@ def as_read(frame: pd.DataFrame, written: Collection[str] = (), shares: Collecti
 def download_buttons(
     frame: pd.DataFrame, key: str, name: str = "", type: Literal["tertiary", "secondary"] = "secondary"
 ) -> None:
-    """Draws the downloads of a table. name: of the files, without their ending; the key where empty."""
+    """Draw a table's download buttons. name: of the files, without extension; the key if empty."""
     with st.container(horizontal=True, gap="small", key=f"{key}_files"):
         for ending, content, mime in _FILES:
             st.download_button(
@@ -219,17 +219,17 @@ def download_buttons(
 
 
 def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:
-    """Puts a table into the exported page and does not draw it here: for one in a fold that was not opened."""
+    """Add a table to the exported page without drawing it here: for one in a fold that was not opened."""
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, table=frame)
 
 
 def exhibit_text(title: str, sentence: str, text: str, key: str) -> None:
-    """Put a text into the exported page, and draw nothing here."""
+    """Put a text into the exported page without drawing it here."""
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, notes=(text,) if text else ())
 
 
 def exhibit_explorer(title: str, sentence: str, packed: Callable[[], bytes], key: str) -> None:
-    """Put an explorer into the exported page, and draw nothing here. packed: what it takes, asked for on export."""
+    """Put an explorer into the exported page without drawing it here. packed: returns its data, called on export."""
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, explorer=packed)
 
 
@@ -251,7 +251,7 @@ def card(
     help: str | None = None,
     delta_color: Literal["normal", "inverse", "off"] = "normal",
 ) -> None:
-    """Draws one number in a column, and a note beneath it. change: against what it is compared with. help: Markdown."""
+    """Draw one number in a column, with a note beneath it. change: against what it is compared with. help: Markdown."""
     column.metric(plain(label), plain(value), change and plain(change), help=help, delta_color=delta_color)
     if note:
         column.caption(plain(note))
@@ -260,16 +260,16 @@ def card(
 
 
 def start_exhibits() -> None:
-    """Forgets the charts of the run before. Called once at the top of a page that can be exported."""
+    """Forget the charts of the run before. Called once at the top of a page that can be exported."""
     st.session_state[_EXHIBITS], st.session_state[_CARDS] = {}, {}
 
 
 def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None:
-    """Downloads the cards and charts drawn so far, with the settings they were drawn with, as one HTML file.
+    """Draw the button that downloads the cards and charts drawn so far, with their settings, as one HTML file.
 
-    subject: what the page is about, such as the prompt; it stands beneath the title, and the file is called after both.
+    subject: what the page is about, such as the prompt; it appears beneath the title and in the file's name.
 
-    Everything chosen on the page is in its address, which is written down with the settings.
+    The settings include the page's address, which holds everything chosen.
     """
     exhibits, cards = (list(st.session_state.get(kind, {}).values()) for kind in (_EXHIBITS, _CARDS))
     settings = {**settings, "selection": st.query_params.to_dict()}

@@ -16,8 +16,8 @@ from pages.parts.plain import plain
 def draw(
     spec: type[Spec], name: str, key: str, default: Any = None, without: Collection[str] = (), **options: Any
 ) -> Any:
-    """Draws the widget of one field and returns its value. options go to the widget (bind, on_change, …). without:
-    choices that are not offered here.
+    """Draw the widget of one field and return its value. options go to the widget (bind, on_change, …). without:
+    choices not offered here.
 
     A size is returned as it was written, for the spec to read.
     """
@@ -57,8 +57,9 @@ def draw(
 
 
 def _preset(key: str, kind: Any, preset: Any, empty: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of a number that is preset and can be emptied, which Streamlit allows only where nothing is preset: it
-    stands in the session's state, and what is chosen instead in the address, under its key."""
+    """Return the options of a number that is preset and can be emptied, which Streamlit allows only without a preset:
+    the preset goes into the session's state, and any other choice into the address under its key.
+    """
     bound = options.get("bind") == "query-params"
     if key not in st.session_state:
         stated = st.query_params.get(key, "") if bound else ""
@@ -72,14 +73,14 @@ def _preset(key: str, kind: Any, preset: Any, empty: str, options: dict[str, Any
 
 
 def slides(spec: type[Spec], name: str) -> bool:
-    """Whether a field is a number between two bounds, for `draw_slider`."""
+    """Return whether a field is a number between two bounds, for `draw_slider`."""
     field = spec.model_fields[name]
     kind = _plain_type(field)
     return kind in (int, float) and set(_range(field, kind)) == {"min_value", "max_value"}
 
 
 def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **options: Any) -> Any:
-    """Draws a bounded number as a slider. label: where it is not the field's."""
+    """Draw a bounded number as a slider. label: replaces the field's."""
     field = spec.model_fields[name]
     kind = _plain_type(field)
     step = kind(extra(field).get("step") or 1)
@@ -96,7 +97,7 @@ def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **option
 
 
 def _format(step: float | None) -> str | None:
-    """As many decimals as the step has, where Streamlit's own two would hide it."""
+    """Return a format with the step's decimals, where Streamlit's own two would hide them."""
     return "%.3f" if step is not None and step < 0.01 else None
 
 
@@ -106,14 +107,14 @@ def _help(field: FieldInfo) -> str:
 
 
 def _plain_type(field: FieldInfo) -> Any:
-    """The field's type without `| None`."""
+    """Return the field's type without `| None`."""
     if get_origin(field.annotation) in (Union, types.UnionType):
         return next(kind for kind in get_args(field.annotation) if kind is not type(None))
     return field.annotation
 
 
 def _range(field: FieldInfo, kind: type) -> dict[str, Any]:
-    """min_value and max_value for a widget. An open bound moves inside by as little as matters."""
+    """Return min_value and max_value for a widget. An open bound moves inside by as little as matters."""
     low, high, _ = bounds(field, 1 if kind is int else 1e-6)
     ends = {"min_value": low, "max_value": high}
     return {name: kind(end) for name, end in ends.items() if end is not None}

@@ -1,11 +1,11 @@
-"""Who may come in: whoever opens the address that is printed at the start, knows a password, or is on a list.
+"""Access control: visitors come in with the address printed at the start, a password, or a place on a list.
 
-A port of the loopback interface is open to every user of the machine, so an access token stands in the printed address,
-and the browser keeps it as a cookie (`private_path`); whoever has it acts as the user that runs the server. A server
-that other machines reach wants passwords or a log-in before it starts, and gives roles (`analysis.engine.permissions`);
-a demonstration, which nobody can change, may stand open there.
+A port of the loopback interface is open to every user of the machine, so the printed address holds an access token, and
+the browser keeps it as a cookie (`private_path`); whoever has it acts as the user that runs the server. A server that
+other machines reach needs passwords or a log-in to start, and gives roles (`analysis.engine.permissions`); a
+demonstration, which nobody can change, may be open there.
 
-`guards` holds it before all that Streamlit serves.
+`guards` puts it before everything Streamlit serves.
 """
 
 import base64
@@ -32,14 +32,14 @@ TOKEN = "token"  # in the address
 PASSWORDS = {"run": "password", "look": "look_password"}  # under [sinkscope] in the secrets, by role
 KEY_FILE = "visitors.key"  # in the store: signs the cookies, so that visitors stay who they are after a restart
 KEY_BYTES = 32
-SHORTEST_SECRET = 32  # characters, of what signs the cookies of a log-in
+SHORTEST_SECRET = 32  # characters, of the secret that signs the cookies of a log-in
 
 _NEW_TOKEN = secrets.token_urlsafe(24)
-_held: dict[int, socket.socket] = {}  # ports of [::1] that nobody shall listen at
+_held: dict[int, socket.socket] = {}  # occupied ports of [::1]
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether a server bound to this address is reached from its own machine alone."""
+    """Return whether only its own machine reaches a server bound to this address."""
     if address == "localhost":
         return True
     try:
@@ -49,13 +49,13 @@ def is_loopback(address: str | None) -> bool:
 
 
 def token() -> str:
-    """The access token of this server: SINKSCOPE_TOKEN, or a new one at every start; empty where `none` is wanted."""
+    """Return this server's access token: SINKSCOPE_TOKEN, or a new one at every start; empty if set to `none`."""
     chosen = environment.value("SINKSCOPE_TOKEN")
     return _NEW_TOKEN if chosen is None else "" if chosen == "none" else str(chosen)
 
 
 def why_closed(address: str | None) -> str:
-    """Why a server bound to this address must not start, or nothing."""
+    """Return why a server bound to this address must not start, or ''."""
     if mode() == "log-in" and not any(_listed(role) for role in PASSWORDS):
         return (
             "SinkScope did not start: a log-in is set up under [auth], and nobody may come in by it. List who may "
@@ -83,10 +83,10 @@ def why_closed(address: str | None) -> str:
 
 
 def hold_localhost() -> bool:
-    """Keep the port of [::1] from others where the server has that of 127.0.0.1 alone, and say whether it is kept.
+    """Occupy the port of [::1] if the server only has that of 127.0.0.1, and return whether that worked.
 
-    Browsers ask for `localhost` at [::1] first: another user who listens there would be sent the token. Nobody is
-    listened to at the port that is held, so browsers go on to 127.0.0.1 at once.
+    Browsers try `localhost` at [::1] first: another user listening there would receive the token. Nothing answers at
+    the occupied port, so browsers go on to 127.0.0.1 at once.
     """
     port = int(st.get_option("server.port"))
     if st.get_option("server.address") != "localhost" or port in _held or not socket.has_ipv6:
@@ -104,7 +104,7 @@ def hold_localhost() -> bool:
 
 
 def addresses() -> list[str]:
-    """The lines that tell where the server is, for its terminal."""
+    """Return the terminal's lines with the server's address."""
     address, key = st.get_option("server.address") or "localhost", token()
     if not hold_localhost():
         address = "127.0.0.1"
@@ -116,32 +116,35 @@ def addresses() -> list[str]:
 
 
 def wants_log_in() -> bool:
-    """Whether visitors of this server must log in through Streamlit first."""
+    """Return whether visitors must log in through Streamlit first."""
     return mode() == "log-in"
 
 
 def mode() -> str:
-    """How visitors come in: `demonstration`, `password`, `log-in`, or `local`, where whoever comes in is the owner."""
+    """Return how visitors come in: `demonstration`, `password`, `log-in`, or `local`, where every visitor is the
+    owner.
+    """
     if environment.value("SINKSCOPE_DEMO"):
         return "demonstration"
     return "password" if passwords() else "log-in" if _secrets("auth") else "local"
 
 
 def role_of(address: str) -> str:
-    """The role of an e-mail address by the lists of the secrets: run, look, or nothing. An entry of a list is an
-    address, or a domain that begins with @."""
+    """Return the role of an e-mail address by the lists of the secrets: run, look, or ''. An entry of a list is an
+    address, or a domain that begins with @.
+    """
     wanted = address.strip().lower()
     domain = "@" + wanted.rpartition("@")[2]
     return next((role for role in PASSWORDS if wanted and {wanted, domain} & set(_listed(role))), "")
 
 
 def trusts_addresses() -> bool:
-    """Whether an address counts of which the provider does not say whether it is verified."""
+    """Return whether to accept addresses that the provider does not report as verified."""
     return _secrets("sinkscope").get("trust_addresses") is True
 
 
 def _can_log_in() -> bool:
-    """Whether the libraries of Streamlit's log-in are there: Authlib, and the HTTP client that it wants."""
+    """Return whether the libraries of Streamlit's log-in are installed: Authlib and its HTTP client."""
     try:
         importlib.import_module("authlib.integrations.starlette_client")
     except ImportError:
@@ -156,42 +159,42 @@ def _listed(role: str) -> list[str]:
 
 
 def passwords() -> dict[str, str]:
-    """The passwords of the secrets by role; an empty one is none."""
+    """Return the passwords of the secrets by role; empty ones are ignored."""
     given = _secrets("sinkscope")
     return {role: str(given[name]) for role, name in PASSWORDS.items() if given.get(name)}
 
 
 @cache
 def _signing_key() -> bytes:
-    """Signs cookies; kept in the store. One for this run alone where the store cannot be written."""
+    """Return the key that signs cookies, from the store or, if that is read-only, for this run."""
     try:
         file = default_root() / KEY_FILE
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = file.read_bytes() if file.exists() else b""
-        if len(key) != KEY_BYTES:  # none yet, or what a full disk or a kill left of one
+        if len(key) != KEY_BYTES:  # none yet, or cut short by a full disk or a kill
             new = file.with_name(f".{KEY_FILE}.{os.getpid()}")
             new.touch(0o600)
             new.write_bytes(secrets.token_bytes(KEY_BYTES))
             new.replace(file)
-            key = file.read_bytes()  # of two that begin at once one is kept
+            key = file.read_bytes()  # if two start at once, one key is kept
     except OSError:
         key = b""
     return key if len(key) == KEY_BYTES else secrets.token_bytes(KEY_BYTES)
 
 
 def _signature(role: str, visitor: str) -> str:
-    # With the password in it: another password lets nobody in who knew only the one before.
+    # Includes the password, so that a new one shuts out visitors who only knew the old one.
     text = f"{role}\0{visitor}\0{passwords().get(role, '')}".encode()
     return base64.urlsafe_b64encode(hmac.digest(_signing_key(), text, "sha256")).decode().rstrip("=")
 
 
 def signed(role: str, visitor: str) -> str:
-    """The value of the cookie of a visitor who came in by a role's password."""
+    """Return the cookie value of a visitor who came in by a role's password."""
     return f"{role}.{visitor}.{_signature(role, visitor)}"
 
 
 def recognised(value: str) -> tuple[str, str] | None:
-    """Role and name of the visitor whose cookie this is, or None for a value that this server did not give."""
+    """Return role and name of the visitor with this cookie, or None for a value not issued by this server."""
     role, _, rest = value.partition(".")
     visitor, _, signature = rest.partition(".")
     known = (

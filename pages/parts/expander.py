@@ -1,5 +1,5 @@
-"""Folds for controls that are rarely changed. The title says how they are set. Where all are as preset, they are sent
-to the browser once the fold is opened, as it draws what lies in a closed fold, too.
+"""Folds for controls that are rarely changed. The title gives their settings. If all are preset, they are only sent to
+the browser once the fold is opened, as it also draws the content of closed folds.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from analysis.specs.naming import short_label
 from pages.parts.plain import plain
 
 TITLES = "[class*='st-key-fold_'] details[open]>summary span[style^='font-size']{display:none}"
-"""Style: what the title of an open fold does not show."""
+"""Style: hides part of an open fold's title."""
 _MOST = 6  # settings in a title
 _KEPT = "kept_"
 _NO_WORDS: Mapping[str, str] = {}
@@ -25,9 +25,8 @@ _NO_WORDS: Mapping[str, str] = {}
 class Setting:
     """A setting whose control lies in a fold.
 
-    key: of its widget. words: how the title tells it, with {} for its value. usual: its preset. always: whether the
-    title tells it also as preset. linked: whether the widget's value stands in the address. empty: what no value is
-    called.
+    key: of its widget. words: its wording in the title, with {} for its value. usual: its preset. always: the title
+    includes it even if preset. linked: the widget's value is in the address. empty: name for no value.
     """
 
     key: str
@@ -38,7 +37,7 @@ class Setting:
     empty: str = "unset"
 
     def text(self, value: Any) -> str:
-        """A value as the title tells it."""
+        """Return a value as the title shows it."""
         if value is None or value == "":
             return self.empty
         if isinstance(value, bool):
@@ -48,12 +47,12 @@ class Setting:
         return f"{value:.12g}" if isinstance(value, float) else str(value)
 
     def differs(self, value: Any) -> bool:
-        """Whether a value is not the preset."""
+        """Return whether a value is not preset."""
         return self.text(value) != self.text(self.usual)
 
 
 class Fold(NamedTuple):
-    """Where the controls are to be drawn, and whether they are: else all are as preset."""
+    """Container of the controls, and whether to draw them: undrawn ones keep their presets."""
 
     place: DeltaGenerator
     drawn: bool
@@ -75,8 +74,9 @@ def settings_of(
     linked: bool = True,
     **presets: Any,
 ) -> list[Setting]:
-    """Fields of a spec as settings. keys: field -> the key of its widget. words: field -> how the title tells it, its
-    label without. presets: where they are not the field's own default."""
+    """Return fields of a spec as settings. keys: field -> the key of its widget. words: field -> its wording in the
+    title, else its label. presets: replace the fields' own defaults.
+    """
     settings = []
     for name, key in keys.items():
         field = kind.model_fields[name]
@@ -87,8 +87,9 @@ def settings_of(
 
 
 def told(settings: Sequence[Setting], values: Mapping[str, Any]) -> str:
-    """Settings in a few words: those always told, and those that are not as preset; none where there is neither.
-    values: by key."""
+    """Return settings in a few words: those always told, and those that are not preset; '' if there are none. values:
+    by key.
+    """
     parts = []
     for setting in settings:
         value = values.get(setting.key, setting.usual)
@@ -99,11 +100,11 @@ def told(settings: Sequence[Setting], values: Mapping[str, Any]) -> str:
 
 
 def fold(title: str, key: str, settings: Sequence[Setting], linked: bool = False) -> Fold:
-    """A fold for these settings, whose controls are to be drawn into it where `drawn`.
+    """Open a fold for these settings, whose controls are to be drawn into it if `drawn`.
 
-    linked: it begins open where a link set one of them. While it is open its title stays, as Streamlit takes a fold of
-    another title for another fold, which would begin closed; so all but its name is hidden (`TITLES`), and the controls
-    beneath it tell how they are set.
+    linked: it starts open if a link set one of them. While open it keeps its title, as Streamlit takes a fold with
+    another title for a new, closed one; so all but its name is hidden (`TITLES`), and the controls beneath show the
+    settings.
     """
     kept: _Kept | None = st.session_state.get(_KEPT + key)
     here = kept is not None and key in st.session_state  # not so after a visit to another page
@@ -119,13 +120,13 @@ def fold(title: str, key: str, settings: Sequence[Setting], linked: bool = False
 
 
 def titled(title: str, key: str, settings: Sequence[Setting]) -> DeltaGenerator:
-    """A fold whose controls are always drawn. Its title follows them at once."""
+    """Open a fold whose controls are always drawn. Its title follows them at once."""
     values = {setting.key: _value(setting, drawn=setting.key in st.session_state) for setting in settings}
     return st.expander(plain(" · ".join(filter(None, (title, told(settings, values))))), key=key)
 
 
 def _value(setting: Setting, drawn: bool) -> Any:
-    """What a control is set to, or will be. drawn: whether it was there a run ago; if not, the address comes first."""
+    """Return a control's present or future value. drawn: the last run drew it; if not, the address takes precedence."""
     if setting.linked and not drawn and setting.key in st.query_params:
         value = _read(", ".join(st.query_params.get_all(setting.key)), setting.usual)
         if not setting.differs(value) and setting.key in st.session_state:
@@ -135,7 +136,7 @@ def _value(setting: Setting, drawn: bool) -> Any:
 
 
 def _read(text: str, usual: Any) -> Any:
-    """A value as the address has it, of the kind of the preset."""
+    """Parse a value from the address into the preset's type."""
     if isinstance(usual, bool):
         return text.lower() == "true"
     if isinstance(usual, int | float):

@@ -33,7 +33,7 @@ SHOWN_TROUBLES = 5
 
 
 def sidebar() -> None:
-    """Draws the sidebar."""
+    """Draw the sidebar."""
     with st.sidebar:
         study_panel()
         model_panel()
@@ -42,7 +42,7 @@ def sidebar() -> None:
 
 
 def show_what_began() -> None:
-    """Called when the page is drawn: draws the app anew where the page began a job after the sidebar said "Idle"."""
+    """Redraw the app if the page started a job after the sidebar said "Idle". Called when the page is drawn."""
     if not st.session_state.get(_SHOWN_BUSY, True) and active_jobs():
         st.rerun()
 
@@ -55,12 +55,12 @@ def _jobs_panel() -> None:
 
 
 def active_jobs() -> list[JobRecord]:
-    """Jobs that run or wait, in the order in which they were asked."""
+    """Return running and queued jobs, oldest first."""
     return [record for record in reversed(engine().jobs()) if not record.ended]
 
 
 def recent_troubles() -> list[JobRecord]:
-    """Jobs that were cut off within a day and not asked again since with better luck, newest first."""
+    """Return jobs that failed or were interrupted within a day and not run again since, newest first."""
     since = time.time() - RECENT
     answered: list[tuple[str, dict]] = []
     troubles = []
@@ -78,11 +78,11 @@ def _dismissed() -> set[str]:
 
 
 def _jobs(was_busy: bool, in_hand: str | None) -> None:
-    """in_hand: the study that is told of at the top of the sidebar."""
+    """Draw the jobs. in_hand: the study shown at the top of the sidebar."""
     address.keep()
     active = active_jobs()
     if bool(active) != was_busy:
-        st.rerun()  # polls faster or slower from here on, and lets every page show what has finished
+        st.rerun()  # changes the polling rate, and lets every page show finished results
     for notice in engine().notices():
         st.warning(plain(notice))
     running = [record for record in active if record.state == "running" and record.id != in_hand]
@@ -165,7 +165,7 @@ _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 
 
 def show() -> None:
-    """Navigation and sidebar; then the page that was asked for, or why there is no engine to serve it."""
+    """Draw navigation and sidebar; then the requested page, or why there is no engine to serve it."""
     st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
     page = st.navigation(_pages())
     st.logo(str(ICON), size="large")
@@ -204,7 +204,7 @@ def show() -> None:
 
 
 def _ask_log_in() -> None:
-    """The page of a visitor who has not logged in, or is on no list."""
+    """Draw the page of a visitor who has not logged in, or is on no list."""
     st.title("SinkScope")
     if st.user.get("is_logged_in"):
         account, problem = plain(st.user.get("email") or "This account"), "is on no list of this server"
@@ -218,7 +218,7 @@ def _ask_log_in() -> None:
 
 
 def _pages() -> list[StreamlitPage]:
-    """The pages, each of which answers one question."""
+    """Return the pages, each of which answers one question."""
     return [
         st.Page("pages/start.py", title="Start", icon=":material/auto_stories:", default=True),
         st.Page("pages/explore.py", title="Explore", icon=":material/blur_on:"),
@@ -231,9 +231,9 @@ def _pages() -> list[StreamlitPage]:
 
 
 def run(body: Callable[[], None]) -> None:
-    """Runs a page's body; or the app around it, where Streamlit has opened the page's file on its own.
+    """Run a page's body; or the app around it, where Streamlit opened the page's file on its own.
 
-    It does so when the first visit of a fresh server goes straight to a page's address: it finds the `pages` folder
+    It does so when the first visit to a fresh server goes straight to a page's address: it finds the `pages` folder
     before app.py has declared its navigation.
     """
     if _inside.get():

@@ -1,5 +1,6 @@
-"""What stands before all that Streamlit serves, pages, uploads, media and the WebSocket: the door, the check of where a
-WebSocket's page is from, and the refusal of files. Wrong passwords are answered late."""
+"""Middleware before everything Streamlit serves, pages, uploads, media and the WebSocket: the door, the check of a
+WebSocket's origin, and the refusal of files. Wrong passwords are answered late.
+"""
 
 import asyncio
 import html
@@ -27,14 +28,14 @@ REMEMBERED = 10_000  # addresses
 
 @dataclass
 class Attempts:
-    """The attempts of one address. wrong: in a row. pending: looked at or waiting, one at a time."""
+    """Attempts of one address. wrong: in a row. pending: checked or waiting, one at a time."""
 
     wrong: int = 0
     pending: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def answer(self, right: bool) -> None:
-        """Wait before a password is answered, by how many in a row were wrong."""
+        """Wait before answering a password, by how many in a row were wrong."""
         self.wrong = 0 if right else self.wrong + 1
         if not right:
             await asyncio.sleep(min(FIRST_DELAY * 2 ** min(self.wrong - 1, 10), LONGEST_DELAY))
@@ -91,7 +92,7 @@ FORM = "password"
 HEALTH = "/_stcore/health"  # asked by whatever watches over the server; it says "ok" and no more
 LONGEST_FORM = 4096  # bytes
 YEAR = 365 * 86400  # seconds
-_TOLD = 100  # origins that were refused are told of in the server's log, each once
+_TOLD = 100  # refused origins named in the server's log, each once
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -108,7 +109,7 @@ autocomplete="current-password"></label> <button>Log in</button></form>"""
 
 
 def middleware() -> list[Middleware]:
-    """What stands before Streamlit. Raises SystemExit where the server must not start."""
+    """Return the middleware. Raises SystemExit if the server must not start."""
     try:
         address = st.get_option("server.address")
         closed = door.why_closed(address)
@@ -128,9 +129,9 @@ def middleware() -> list[Middleware]:
 
 
 class Door:
-    """Lets a request through that carries the right cookie; else asks for the token, or for a password.
+    """Let requests through that carry the right cookie; else ask for the token, or for a password.
 
-    key: the token, where that is asked for. passwords: by the role that each gives; they must be those of the secrets.
+    key: the token, if that is asked for. passwords: by the role that each gives; must be those of the secrets.
     """
 
     def __init__(self, app: App, key: str = "", passwords: Mapping[str, str] | None = None) -> None:
@@ -163,7 +164,7 @@ class Door:
         posted = self._passwords and scope["method"] == "POST" and not self._is_known(scope)
         right = given is not None and door.same(given, self._key)
         if (right or posted) and private_path.is_below_base(scope["path"]):
-            if not segment:  # the cookie is set by what is asked below one
+            if not segment:  # the cookie is set by requests below one
                 await _redirect(send, private_path.relative(scope["path"], private_path.fresh_segment()), scope)
             elif posted:
                 await self._take_password(scope, receive, send, segment)
@@ -194,11 +195,11 @@ class Door:
         return any(map(self._opens, _cookies(scope)))
 
     def _opens(self, value: str) -> bool:
-        """Whether this is the value of a cookie that lets in."""
+        """Return whether this cookie value lets in."""
         return door.recognised(value) is not None if self._passwords else door.same(value, self._key)
 
     def _role(self, scope: Scope) -> str:
-        """The role of the visitor who sends a request; nothing for a stranger, or where roles are not given."""
+        """Return the role of the visitor who sends a request; '' for a stranger, or without roles."""
         known = (door.recognised(value) for value in _cookies(scope)) if self._passwords else ()
         return next((found[0] for found in known if found is not None), "")
 
@@ -239,7 +240,7 @@ class Origins:
         await send({"type": "websocket.close", "code": 1008})
 
     def _is_own(self, origin: str | None, host: str | None) -> bool:
-        """Whether a page of this origin was served by this host and port. What is no browser names no origin."""
+        """Return whether this host and port served the page of this origin. Only browsers send an origin."""
         if origin is None or not st.get_option("server.enableCORS"):
             return True
         if origin in {str(allowed).strip() for allowed in st.get_option("server.corsAllowedOrigins")}:
@@ -259,8 +260,9 @@ class Origins:
 
 
 class Departures:
-    """Ends the WebSocket of a tab that was closed without a word in the server's log. Where a message is on its way to
-    it, Streamlit closes what is closed already, which the server would log as an error of the app."""
+    """End the WebSocket of a closed tab without an entry in the server's log. If a message is on its way to it,
+    Streamlit closes it again, which the server would log as an error of the app.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -312,7 +314,7 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
-    """The host and the port of an address, or None where it has none."""
+    """Return the host and the port of an address, or None if it has none."""
     try:
         parts = urlsplit(address)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -331,24 +333,24 @@ def _values(scope: Scope, name: str) -> list[str]:
 
 
 def _cookies(scope: Scope) -> list[str]:
-    """The values of this server's cookie that a request carries."""
+    """Return this server's cookie values in a request."""
     return _values(scope, private_path.cookie_name(_port(scope)))
 
 
 def _root_cookies(scope: Scope) -> list[str]:
-    """The values of the cookie that a version before gave."""
+    """Return the cookie values of an earlier version."""
     return _values(scope, private_path.root_cookie_name(_port(scope)))
 
 
 def _query(scope: Scope) -> str:
-    """The query of an address without the token, with its question mark."""
+    """Return the query of an address without the token, with its question mark."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     query = urlencode([pair for pair in pairs if pair[0] != door.TOKEN])
     return f"?{query}" if query else ""
 
 
 def _form(scope: Scope) -> str:
-    """The form for a password, sent to a segment that nobody knows: who sends it is let in there."""
+    """Return the form for a password, posted to a secret segment: whoever sends it is let in there."""
     action = private_path.relative(scope["path"], private_path.fresh_segment()) + _query(scope)
     return _FORM.format(action=html.escape(action))
 
@@ -399,7 +401,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _refuse(send: Send, status: int, sentence: str, form: str = "", seek: bool = False) -> None:
-    """Answer with a sentence. seek: where the browser was let in before, it goes there."""
+    """Answer with a sentence. seek: lead the browser to where it was let in before."""
     await _send_page(send, status, sentence, form, private_path.attributes(seek=seek), [])
 
 

@@ -1,4 +1,4 @@
-"""The form in which a visitor names, tags, notes and stars something, and what was said of it."""
+"""The form in which a visitor names, tags, notes and stars something, and its display."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ from pages.parts.user_errors import EXPECTED, why
 
 
 def label_form(subject: str, name: str, label: Label, save: Callable[[Label], None]) -> None:
-    """Draws the form. subject: the id of what is labelled. name: what it is called now. save: keeps what was entered;
-    what it refuses is said.
+    """Draw the form. subject: id of the labelled thing. name: its current name. save: stores what was entered; the form
+    shows why it refuses.
     """
     with st.form(f"label_{subject}", border=False):
         left, right = st.columns([3, 1], vertical_alignment="bottom")
@@ -29,7 +29,7 @@ def label_form(subject: str, name: str, label: Label, save: Callable[[Label], No
 
 
 def label_said(label: Label) -> None:
-    """Tags and notes, where there are any."""
+    """Draw tags and notes, if any."""
     tags = " · ".join(plain(tag) for tag in label.tags)
     said = "  \n".join(part for part in (tags and f"Tags: {tags}", plain(label.note)) if part)
     if said:

@@ -1,5 +1,5 @@
-"""What lies below what is seen of a page as it opens. It is sent after the rest, as it comes near or after a while: the
-browser takes as long for what is not seen.
+"""Sections below the first screen. They are sent after the rest, when scrolled near or after a while: browsers take as
+long to draw what is not seen.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ _mount = st.components.v2.component(
 
 @alone
 def lazy_section(body: Callable[[], None], key: str, height: int) -> None:
-    """Draws a part of the page that begins below what is seen. Its controls draw it alone.
+    """Draw a part of the page that begins below the first screen. Its controls redraw it alone.
 
-    key: of its place, which keeps so many pixels of height until the browser has asked for it. Once it has, it is drawn
-    with the rest until the visitor goes to another page.
+    key: of its place, which holds `height` pixels until the browser asks for it. From then on it is drawn with the rest
+    until the visitor goes to another page.
     """
     asked = not WAITS or bool(st.session_state.get(key, {}).get("asked"))
     with st.container():

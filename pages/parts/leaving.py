@@ -1,4 +1,4 @@
-"""Components that tell the server something of their own accord, silent once the visitor leaves the page."""
+"""Components that message the server unprompted, silent once the visitor leaves the page."""
 
 from pathlib import Path
 

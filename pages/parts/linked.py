@@ -1,4 +1,4 @@
-"""Boxes whose choice stands in the address by its id. What it is called is for display alone, and may change."""
+"""Boxes whose choice is in the address by its id. Titles are for display alone, and may change."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

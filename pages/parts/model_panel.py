@@ -1,4 +1,4 @@
-"""The model in use, in the sidebar of every page: what it is, and choosing another one."""
+"""The model in use, in the sidebar of every page: facts about it, and choosing another."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ _LOADING, _MESSAGE = "loading_job", "model_message"
 
 
 def model_panel() -> None:
-    """Draws the model in use, what is known of it, and the choice of another one."""
+    """Draw the model in use, what is known of it, and the choice of another."""
     used = model_in_use()
     if engine().authorizer.demo:
         _demo_panel(used)
@@ -119,7 +119,7 @@ def real_model() -> str:
 
 @st.cache_data(ttl=60, max_entries=1, show_spinner=False)
 def _offered() -> list[tuple[str, str]]:
-    """The names of the two quickest real models, each with what it takes."""
+    """Return the names of the two quickest real models, each with its cost."""
     return [(offer.model.name, f"{offer.sentence}.") for offer in offers(2)]
 
 
@@ -133,7 +133,7 @@ def _fit(name: str, device: str, dtype: str, where: DeltaGenerator) -> None:
 
 @st.cache_data(ttl=60, max_entries=128, show_spinner=False)
 def _fits(name: str, device: str, dtype: str) -> tuple[str, str]:
-    """Verdict and sentence of a model's fit; empty where its size is not known."""
+    """Return verdict and sentence of a model's fit; empty if its size is unknown."""
     fit = fit_of(MODELS[name], device, dtype)
     return ("", "") if fit is None else (fit.verdict, fit.sentence)
 
@@ -155,7 +155,7 @@ def _demo_panel(used: ModelSpec) -> None:
 
 
 def _about(used: ModelSpec) -> None:
-    """What the model in use is, folded away; or why it is none."""
+    """Draw facts about the model in use, or why it cannot be used."""
     try:
         checkpoint = find(used.source, used.paradigm)
     except EXPECTED as error:
@@ -185,7 +185,9 @@ def _about(used: ModelSpec) -> None:
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner=False)
 def _memory(source: str, device: str, dtype: str, paradigm: str) -> dict[str, str]:
-    """What a model with experts or a canvas takes, from the headers of its files; nothing where they are not here."""
+    """Return the memory that a model with experts or a canvas needs, from its files' headers; {} if they are not
+    here.
+    """
     try:
         used = ModelSpec.model_validate({"source": source, "device": device, "dtype": dtype, "paradigm": paradigm})
         checkpoint = find(source, paradigm)
@@ -205,7 +207,7 @@ def _ask_for(source: str, device: str, dtype: str, paradigm: str, offload: str) 
     try:
         asked = {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm, "offload": offload}
         spec = ModelSpec.model_validate(asked)
-        # What is wrong with a name or a local folder is said at once, without a worker.
+        # Problems with a name or a local folder are shown at once, without a worker.
         engine().authorizer.check_source(spec.source)
         find(spec.source, spec.paradigm)
         permission.allow(spec.source)

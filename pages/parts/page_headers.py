@@ -1,4 +1,4 @@
-"""What every answer of the server says to the browser: whose scripts may run, and that nothing may frame a page."""
+"""Headers of every answer of the server: they limit whose scripts run, and forbid framing a page."""
 
 import base64
 import hashlib
@@ -15,7 +15,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def _policy() -> str:
-    """The Content-Security-Policy of Streamlit's pages: scripts come from this server alone, and no page is framed.
+    """Return the Content-Security-Policy of Streamlit's pages: scripts come from this server alone, and no page is
+    framed.
 
     The one inline script of Streamlit's own page goes by its hash; components bring theirs as blobs; WebGL plots of
     Plotly compile functions (`unsafe-eval`). Streamlit writes styles into its elements (`unsafe-inline`).
@@ -56,7 +57,7 @@ class Headers:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers as ASGI wants it."""
+        """Answer by ASGI's protocol."""
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":

@@ -1,6 +1,6 @@
 """Text from outside (models, tokenizers, files, addresses, tasks, errors) in places that read Markdown.
 
-Nearly every text, label and help of Streamlit is Markdown; `plain` makes it show what it is given and obey nothing.
+Nearly every text, label and help of Streamlit is Markdown; `plain` makes it show its text and obey nothing.
 """
 
 import re
@@ -19,7 +19,7 @@ _ARROW = re.compile(r"(?<!\S)([-<>~])(?=(?:->|>|-|=)(?!\S))")
 
 
 def plain(text: object) -> str:
-    """Markdown that reads as the text itself: no marks, pictures, links, icons or formulas. Line breaks stay."""
+    """Return Markdown that reads as the text itself: no marks, pictures, links, icons or formulas. Line breaks stay."""
     lines = (line.strip() for line in _encodable(str(text)).splitlines())
     whole = "\n".join(line for line in lines if line)
     for pattern in (_ICON, _LINK, _ARROW):
@@ -28,18 +28,18 @@ def plain(text: object) -> str:
 
 
 def unbroken(text: object) -> str:
-    """The same, with no line ending between a number and its per cent sign, or within an interval."""
+    """Return the same, with no line ending between a number and its per cent sign, or within an interval."""
     whole = _INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), str(text))
     return plain(whole).replace(" %", "\u00a0%")
 
 
 def as_written(text: object) -> str:
-    """Text on one line, for what reads no Markdown and would show its backslashes: the options of boxes."""
+    """Return text on one line, for places without Markdown that would show its backslashes: options of boxes."""
     return " ".join(_encodable(str(text)).split())
 
 
 def code(text: object) -> str:
-    """Markdown that shows the text as inline code."""
+    """Return Markdown that shows the text as inline code."""
     line = " ".join(_encodable(str(text)).split()).replace(":material/", f":{_APART}material/")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     pad = " " if line.startswith("`") or line.endswith("`") or not line else ""
@@ -52,11 +52,13 @@ def model_called(source: str) -> str:
 
 
 def shortened(text: str, length: int = 32) -> str:
-    """Text on one line, cut to a length."""
+    """Cut text to a length, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def _encodable(text: str) -> str:
-    """Text that can be sent: half a surrogate pair, as file names and JSON can hold, becomes a question mark."""
+    """Replace half surrogate pairs, as file names and JSON can hold, with question marks, so that the text can be
+    sent.
+    """
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,5 +1,5 @@
-"""A figure of Plotly on a page, as a component of our own: it is changed in place, where Streamlit's chart is made anew
-with each change, and it tells which point was clicked, of heatmaps too.
+"""A Plotly figure on a page, as our own component: it is changed in place, where Streamlit's chart is rebuilt with each
+change, and it reports which point was clicked, also in heatmaps.
 """
 
 import json
@@ -21,12 +21,12 @@ _mount = st.components.v2.component(
 
 
 def plots_will_come() -> None:
-    """Has the browser load what draws figures, in idle time: to be called where a page waits for what it will draw."""
+    """Have the browser load the plot library in idle time: call it where a page waits for its figures."""
     _mount(key="plots_will_come")
 
 
 class Point(NamedTuple):
-    """A point that was clicked: its coordinates, and what its trace knows of it besides."""
+    """A clicked point: its coordinates, and its trace's custom data."""
 
     x: Any
     y: Any
@@ -45,8 +45,8 @@ def plot(
     config: Mapping[str, Any] | None = None,
     on_click: Callable[[Point], None] | None = None,
 ) -> None:
-    """Draws a figure in the colours of the visitor's theme. alt: what it shows, for those who do not see it. config: as
-    Plotly's own. on_click: called with a point that was clicked, before the page is drawn anew.
+    """Draw a figure in the colours of the visitor's theme. alt: what it shows, for people who cannot see it. config: as
+    Plotly's own. on_click: called with the clicked point, before the page is redrawn.
     """
 
     def clicked() -> None:

@@ -1,4 +1,4 @@
-"""The library that draws plots in the browser, as Plotly's package brings it, served by this server."""
+"""Plotly's browser library, from Plotly's package, served by this server."""
 
 import gzip
 from functools import cache
@@ -14,18 +14,18 @@ from pages.parts.private_path import base_path
 
 
 def address() -> str:
-    """Where the server has it. Another version has another address, so that browsers may keep it."""
+    """Return its path on the server. It changes with the version, so that browsers may cache it."""
     return f"{base_path()}/scripts/plotly-{version('plotly')}.js"
 
 
 def routes() -> list[Route]:
-    """What the server answers there."""
+    """Return its route."""
     return [Route(address(), _answer)]
 
 
 @cache
 def compressed() -> bytes:
-    """The library, compressed once for all visitors."""
+    """Return the library, compressed once for all visitors."""
     spec = find_spec("plotly")
     assert spec is not None and spec.submodule_search_locations
     (folder,) = spec.submodule_search_locations

@@ -14,7 +14,7 @@ min-height:2.25rem;border:1px solid color-mix(in srgb,currentColor 25%,transpare
 
 
 def primary_link(page: str, label: str, icon: str, **options: Any) -> None:
-    """Draws the link to what is to be done next, of which a page has one. options go to `st.page_link`."""
+    """Draw the link to the next thing to do, one per page. options go to `st.page_link`."""
     place = st.container(key="primary_link")
     place.html(_STYLE)
     place.page_link(page, label=label, icon=icon, **options)

@@ -40,13 +40,13 @@ POLICY = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_H
 
 
 def base_path() -> str:
-    """The path that this server is served under: empty, or `/name`."""
+    """Return the path that this server is served under: empty, or `/name`."""
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     return f"/{base}" if base else ""
 
 
 def fresh_segment() -> str:
-    """Return a segment that nobody knows."""
+    """Return a random segment."""
     return f"~{secrets.token_urlsafe(12)}"
 
 
@@ -60,7 +60,7 @@ def divide(path: str) -> tuple[str, str]:
 
 
 def is_below_base(path: str) -> bool:
-    """Say whether a path is one of those that this server is served under."""
+    """Return whether a path is below this server's base path."""
     return path.startswith(f"{base_path()}/")
 
 

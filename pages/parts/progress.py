@@ -1,4 +1,4 @@
-"""How far a job is, in words and as a bar; its log; the buttons that stop it and start it again."""
+"""Progress of a job, in words and as a bar; its log; the buttons that stop and restart it."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from pages.parts.user_errors import EXPECTED, why
 
 
 def job_title(record: JobRecord) -> str:
-    """What a job does, and on what."""
+    """Return a title of what a job does."""
     spec = record.spec
     if isinstance(spec.get("prompt"), str):
         subject = f"“{shortened(spec['prompt'])}”"
@@ -31,7 +31,7 @@ def job_title(record: JobRecord) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person would say them."""
+    """Return seconds as a person would say them."""
     seconds = max(1, round(seconds))
     if seconds < 120:
         return f"{seconds} s"
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_bar(record: JobRecord) -> None:
-    """One bar: the phase, the step of steps, the rate and the time left; or what it waits for."""
+    """Draw one bar: the phase, step of steps, rate and time left; or what it waits for."""
     place = engine().place(record.id)
     if place is not None:
         if record.waits_for:
@@ -68,20 +68,22 @@ def progress_bar(record: JobRecord) -> None:
 
 
 def how_it_ended(record: JobRecord, what: str, kept: str = "", failed: str = "failed") -> str:
-    """How a job ended that was not done, for the page. what: as in 'This {what}'; kept: a sentence on what stays."""
+    """Say how a job ended that was not done, for the page. what: as in 'This {what}'; kept: a sentence on what
+    stays.
+    """
     ending = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, failed)
     return " ".join(filter(None, (f"This {what} {ending}.", plain(record.reason), kept)))
 
 
 def cut_short(record: JobRecord, what: str, parts: str) -> None:
-    """Says how a job that asks for many others ended before it was done, and offers to go on. parts: of what it has."""
+    """Say how a job with many parts ended early, and offer to resume it. parts: what these are called."""
     st.warning(how_it_ended(record, what, "What was found is kept.", f"has failed {parts}"))
     label = f"Try failed {parts} again" if record.state == "failed" else "Go on"
     restart_button(record, f"restart_{what}_{record.id}", label)
 
 
 def log_drawer(record: JobRecord) -> None:
-    """The last lines a job logged, newest last, folded away; nothing for a job that logged none."""
+    """Draw a job's last log lines, newest last, in a fold; nothing if it logged none."""
     lines = engine().log(record.id)
     if lines:
         with st.expander(f"Log ({len(lines)} line{'s' if len(lines) > 1 else ''})", icon=":material/notes:"):
@@ -90,9 +92,10 @@ def log_drawer(record: JobRecord) -> None:
 
 
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
-    """Stops the job; where another visitor waits for it too, only after saying so. Nothing for a visitor who may not.
+    """Draw the button that cancels the job, after a warning if another visitor waits for it. Nothing without
+    permission.
 
-    Of a job that visitors of a shared server asked for together, each can only say that they do not want it any more.
+    On a shared server, a visitor can only leave a job that others asked for, too.
     """
     if not engine().authorizer.may_leave(record):
         return
@@ -114,7 +117,7 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
 
 
 def stop_button(record: JobRecord, key: str) -> None:
-    """Ends a job with what it has; nothing for a job that cannot, and for a visitor who may not."""
+    """Draw the button that ends a job with what it has, if job and visitor allow it."""
     if not JOBS[record.kind].stops_early or not engine().authorizer.may_leave(record):
         return
     if acting_button(
@@ -128,7 +131,7 @@ def stop_button(record: JobRecord, key: str) -> None:
 
 
 def restart_button(record: JobRecord, key: str, label: str = "Start again") -> None:
-    """Runs a job that was cut off once more; what it had finished is used again."""
+    """Draw the button that reruns an interrupted job; what it had finished is reused."""
     if acting_button(label, key, icon=":material/replay:", help="Finished phases are used again."):
         try:
             restart(record.id)

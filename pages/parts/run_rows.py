@@ -39,16 +39,16 @@ COLUMNS = {
     "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
     "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
 }
-"""How the columns of `row` are written."""
+"""Format of each column of `row`."""
 _ALWAYS = ("method", "sparsity, %", "seed", "accuracy, %", "95 % interval")
 _TELLING = ("★", "settings", "model", "bits", "tags", "dense, %", "chance, %", "items")
 ROWS = 5
-"""Rows of a table, so that what is compared is seen beneath it."""
+"""Rows of a table, so that the comparison beneath stays in view."""
 _ROW = 33  # pixels of a row, and of the head
 
 
 def method_title(run: Run) -> str:
-    """How a run was pruned, for people."""
+    """Return the title of a run's method."""
     if run.kind == "imported":
         return run.kind
     if run.kept:
@@ -75,7 +75,7 @@ def accuracy_cells(accuracy: Score | None) -> dict[str, object]:
 
 
 def row(run: Run) -> dict[str, object]:
-    """A run as a row of a table."""
+    """Return a run as a row of a table."""
     accuracy, speed = score(run), latency(engine(), run)
     sparsity = run.sparsity.get("overall")
     return {

@@ -22,7 +22,7 @@ from pages.parts.user_errors import EXPECTED, why
 
 
 def who() -> Visitor:
-    """The visitor of this script's run; the owner for every other thread, which is the server's own."""
+    """Return the visitor of this script's run; the owner for every other thread, which is the server's own."""
     if get_script_run_ctx() is None:
         return OWNER
     match door.mode():
@@ -40,13 +40,13 @@ def who() -> Visitor:
 
 
 def is_verified() -> bool:
-    """Return whether the provider of the log-in says that the visitor's address is theirs; some say it in a text."""
+    """Return whether the log-in's provider says that the visitor's address is theirs; some say it as text."""
     said = st.user.get("email_verified")
     return door.trusts_addresses() if said is None else said in (True, "true")
 
 
 def _logged_in() -> Visitor:
-    """By the log-in: the role of an address on the lists, and a name that does not give the address away."""
+    """Return the visitor by the log-in: the role of a listed address, and a name that does not reveal it."""
     if not st.user.get("is_logged_in"):
         return NOBODY
     address = str(st.user.get("email") or "")
@@ -59,12 +59,12 @@ _MODEL = "model_in_use"
 
 @st.cache_resource(show_spinner=False)
 def engine() -> Engine:
-    """The one engine of this server, shared by all visitors."""
+    """Return the one engine of this server, shared by all visitors."""
     return Engine(Store(), who=who, serves=True)
 
 
 def why_no_engine() -> str:
-    """Why the engine cannot be had; or nothing. It is tried again by every rerun."""
+    """Return why there is no engine, or ''. Every rerun tries again."""
     problems = environment.problems()
     if problems:
         return " ".join(problems)
@@ -76,9 +76,9 @@ def why_no_engine() -> str:
 
 
 def start_engine() -> None:
-    """Makes the engine as the server starts, so that what waits in its queue runs before anybody looks.
+    """Make the engine as the server starts, so that its queue runs before anyone visits.
 
-    What is wrong with the store or the environment is logged here, and said on every page.
+    Problems with the store or the environment are logged here, and shown on every page.
     """
     try:
         engine()
@@ -90,33 +90,33 @@ def start_engine() -> None:
 
 
 def visitor() -> str:
-    """The name of this browser tab's session."""
+    """Return the name of this browser tab's session."""
     context = get_script_run_ctx()
     return context.session_id if context is not None else ""
 
 
 def is_here(name: str) -> bool:
-    """Whether that visitor's tab is still open."""
+    """Return whether that visitor's tab is still open."""
     return bool(name) and runtime.exists() and bool(runtime.get_instance().is_active_session(name))
 
 
 def submit(kind: str, spec: Spec) -> JobRecord:
-    """Asks the engine in this visitor's name. Raises UserError for a bad model source."""
+    """Submit a job in this visitor's name. Raises UserError for a bad model source."""
     return engine().submit(kind, spec, visitor())
 
 
 def restart(job_id: str) -> JobRecord:
-    """Runs a job that was cut off once more, in this visitor's name. Raises UserError for one that cannot be."""
+    """Rerun an interrupted job in this visitor's name. Raises UserError if it cannot be."""
     return engine().restart(job_id, visitor())
 
 
 def leave(job_id: str) -> None:
-    """This visitor does not want a job any more: it is stopped unless another one waits for it."""
+    """Leave a job in this visitor's name: it stops unless another visitor waits for it."""
     engine().cancel(job_id, visitor(), is_here)
 
 
 def others_wait(job_id: str) -> bool:
-    """Whether another visitor, whose tab is open, asked for this job."""
+    """Return whether another visitor, with an open tab, asked for this job."""
     return engine().awaited(job_id, visitor(), is_here)
 
 
@@ -124,7 +124,7 @@ def others_wait(job_id: str) -> bool:
 
 
 def model_in_use() -> ModelSpec:
-    """The model this visitor works with: by the address, else as last chosen, else the bundled one."""
+    """Return the model this visitor works with: by the address, else as last chosen, else the bundled one."""
     if _MODEL not in st.session_state:
         named = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
         try:
@@ -150,17 +150,17 @@ def model_in_use() -> ModelSpec:
 
 
 def demo_models() -> list[ModelSpec]:
-    """The models of a demonstration."""
+    """Return the models of a demonstration."""
     return [ModelSpec(source=source) for source in BUNDLED_PAIR]
 
 
 def not_in_address(what: str) -> None:
-    """Says that the address names what is not here. what: the rest of the sentence."""
+    """Warn that the address names something missing. what: the rest of the sentence."""
     st.warning(plain(f"The address of this page names what is not here: {what}"))
 
 
 def use_model(spec: ModelSpec) -> None:
-    """Makes `spec` the model in use."""
+    """Put `spec` into use."""
     st.session_state[_MODEL] = spec
 
 
@@ -174,5 +174,5 @@ def model_name(source: str) -> str:
 
 
 def model_entry(spec: ModelSpec) -> Model:
-    """The registry's entry for a model, or a plain one for a checkpoint it does not list."""
+    """Return the registry's entry for a model, or a plain one for a checkpoint it does not list."""
     return entry(spec.source) or Model(spec.source, spec.source, "", prompt=MODELS["llada-8b-base"].prompt)

@@ -1,4 +1,4 @@
-"""The box that names what a page shows, from which another can be chosen."""
+"""The box that names what a page shows, to choose another from."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,12 +15,12 @@ def shown_box(
     choose: Callable[[str], None],
     **options: Any,
 ) -> None:
-    """Draws a box of all there is to show, which holds what is shown; choosing another one calls `choose`.
+    """Draw a box of everything that can be shown, set to what is shown; choosing another calls `choose`.
 
-    shown: its id, or None where there is none in the box. title: how an id reads. options: of `st.selectbox`.
+    shown: its id, or None if the box lacks it. title: text of an id. options: of `st.selectbox`.
 
-    There is a box for each thing shown. While the page goes on to another one, the browser still says what the box of
-    before held; of one single box that would be a choice, and bring the one before back.
+    Each thing shown has its own box. While the page moves on to another, the browser still reports the value of the box
+    before; with a single box that would count as a choice, and bring the old one back.
     """
     drawn, box = f"{key}_drawn", f"{key}_{shown}"
 

@@ -1,5 +1,5 @@
-"""Where a page's controls stand: beside its plots in a column that stays in view, or to the left of what follows from
-them. On narrow windows the columns stand one beneath the other.
+"""Columns for a page's controls: beside its plots, always in view, or to the left of their outcome. On narrow windows
+the columns stack.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 .st-key-{_BESIDE}{{gap:.6rem}}
 </style>"""
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
-_NARROW = 1180  # pixels of the window, below which the steps stand one beneath the other
+_NARROW = 1180  # pixels of the window, below which the steps are stacked
 _LEFT_TO_RIGHT = f"""<style>
 @media (min-width:{_NARROW + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
@@ -39,16 +39,16 @@ _PAIR = f"""<style>
 
 
 def figures_beside(count: int | Sequence[float], key: str, **options: Any) -> Sequence[DeltaGenerator]:
-    """Return the places of figures that stand beside each other, on narrow windows one beneath the other. count: of
-    them, or their widths. options: of `st.columns`.
+    """Return containers for figures side by side, stacked on narrow windows. count: of them, or their widths. options:
+    of `st.columns`.
     """
     st.html(_PAIR)
     return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium", **options)
 
 
 def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
-    """The two places of a page below its title: for its plots, and for their controls, which stay in view as the plots
-    are scrolled. Draw the controls first, as the plots need their values.
+    """Return the two containers below a page's title: for its plots, and for their controls, which stay in view as the
+    plots are scrolled. Draw the controls first, as the plots need their values.
     """
     st.html(_STYLE)
     plots, side = keyed_columns([3, 1], _BOTH, gap="medium")
@@ -56,8 +56,8 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 
 def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator, DeltaGenerator]:
-    """The places of a page that is worked through from left to right: settings, which stay in view, preview, outcome;
-    and what is asked less often, beneath all three.
+    """Return the containers of a page read from left to right: settings, which stay in view, preview, outcome; and one
+    for rarer things beneath all three.
     """
     st.html(_LEFT_TO_RIGHT)
     settings, preview, outcome = keyed_columns([1.2, 1.55, 1.35], _STEPS, gap="medium")

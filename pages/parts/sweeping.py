@@ -1,4 +1,4 @@
-"""Asking for a sweep: what it takes, the click that starts it, how far it is, and more calibration seeds."""
+"""Running a sweep: its cost, the click that starts it, its progress, and more calibration seeds."""
 
 from collections.abc import Collection
 
@@ -17,7 +17,7 @@ from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
 ADDRESS = "sweep"
 SEEDS: int = len(StudySpec.model_fields["seeds"].default)
-"""Calibration seeds that are preset: as many as a study takes, and enough to tell apart what differs by its margin."""
+"""Preset calibration seeds: as many as in a study, enough to resolve differences of its margin."""
 LIMIT: int = StudySpec.model_fields["limit"].default
 """Items per task that are preset, likewise."""
 REFRESH = 1.0  # seconds between looks at how far it is
@@ -25,9 +25,7 @@ _PLACE, _SHOWN_FAILURES = "sweep_asked", 5
 
 
 def launch(spec: SweepSpec, shown: bool = False) -> None:
-    """Ask for a sweep. A callback, so that no rerun that something else on the page asks for can lose the click. shown:
-    whether the page then shows this sweep.
-    """
+    """Start a sweep. A callback, so that no other rerun can lose the click. shown: show this sweep on the page."""
     with refusal_kept(_PLACE):
         permission.allow(*(model.source for model in spec.models))
         record = submit("sweep", spec)
@@ -36,7 +34,7 @@ def launch(spec: SweepSpec, shown: bool = False) -> None:
 
 
 def say_refused() -> None:
-    """Say why the sweep that was asked for was refused, if it was."""
+    """Say why the sweep was refused, if it was."""
     say_refusal(_PLACE)
 
 
@@ -56,7 +54,7 @@ def asked_by(sweeps: Collection[JobRecord]) -> set[str]:
 
 
 def follow(sweep_id: str) -> None:
-    """Draw how far a sweep is until it ends, with what failed so far and the buttons."""
+    """Draw a sweep's progress until it ends, with failures so far and the buttons."""
     st.fragment(_running, run_every=REFRESH)(sweep_id)
 
 

@@ -33,7 +33,7 @@ def confidence_color(confidence: float) -> str:
 
 
 def states_of(undecided: Sequence[bool], prompt_length: int) -> list[int]:
-    """The state of each token where a token is written once, by which are undecided."""
+    """Return each token's state if tokens are written once, from which are undecided."""
     return [
         TokenState.UNDECIDED if flag else TokenState.GIVEN if position < prompt_length else TokenState.COMMITTED
         for position, flag in enumerate(undecided)
@@ -48,9 +48,9 @@ def token_text(
     open_block: Sequence[int] | None = None,
     random_tokens: bool = False,
 ) -> str:
-    """HTML of a text being written. states: a `TokenState` each. confidence: probability each token was chosen with,
-    None where it was not (yet). new: which the last step chose. open_block: positions to draw its border at, from and
-    to. random_tokens: what is undecided is random tokens, which are shown; else [MASK].
+    """Return the HTML of a text being written. states: a `TokenState` each. confidence: probability each token was
+    chosen with, None if it was not (yet). new: chosen by the last step. open_block: positions to draw its border at,
+    from and to. random_tokens: undecided tokens are random ones, which are shown; else [MASK].
 
     All text is escaped: a model or a prompt may write markup.
     """
@@ -92,9 +92,9 @@ _EDGE = '<span class="edge" title="border of the open block" aria-hidden="true">
 def changed_text(
     words: Sequence[str], same: Sequence[bool], written: int | None = None, missing: Sequence[int] = ()
 ) -> str:
-    """HTML of a written text of N tokens beside another: tokens that are not in both are shaded. written: the one that
-    a person wrote, which is outlined. missing: how many tokens of the other were left out before each, and at the end
-    (N + 1,), which an upright line marks.
+    """Return the HTML of a written text of N tokens beside another: tokens not in both are shaded. written: the one
+    that a person wrote, which is outlined. missing: number of the other's tokens left out before each, and at the end
+    (N + 1,), marked by an upright line.
     """
     spans = []
     left_out = list(missing) or [0] * (len(words) + 1)
@@ -127,5 +127,5 @@ def legend(blocks: bool = False, random_tokens: bool = False) -> str:
 
 
 def show(*parts: str) -> None:
-    """Puts token HTML on the page."""
+    """Put token HTML on the page."""
     st.html(_STYLE + "".join(parts))

@@ -1,7 +1,7 @@
-"""Who may send files to the server, which Streamlit takes into its memory before any page sees them.
+"""Permission to send files to the server, which Streamlit takes into its memory before any page sees them.
 
-A demonstration takes none. With a log-in only a session may whose page was drawn for the role run: Streamlit itself
-takes a file from every session there is, and whoever has not logged in has one.
+A demonstration takes none. With a log-in, only sessions may whose page was drawn for the role run: Streamlit itself
+takes a file from every session, and a visitor who has not logged in has one.
 """
 
 from collections import OrderedDict
@@ -12,12 +12,12 @@ _senders: OrderedDict[str, None] = OrderedDict()
 
 
 def are_in(path: str) -> bool:
-    """Whether a path is that of a file that is sent."""
+    """Return whether a path is that of an upload."""
     return PATH in f"{path}/"
 
 
 def allow(session: str, role: str) -> None:
-    """Says in which role a session's page is drawn."""
+    """Register the role that a session's page is drawn for."""
     _senders.pop(session, None)
     if role == "run":
         _senders[session] = None
@@ -26,5 +26,5 @@ def allow(session: str, role: str) -> None:
 
 
 def may_send(path: str) -> bool:
-    """Whether the session that a path names may send files."""
+    """Return whether the session in a path may send files."""
     return path.partition(PATH)[2].partition("/")[0] in _senders

@@ -1,4 +1,4 @@
-"""What a user typed or opened and cannot be used, said in one sentence: the one way in which pages catch errors."""
+"""Errors in what a user typed or opened, told in one sentence: the one way in which pages catch errors."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from cache.opening import StoreError
 from pages.parts.plain import plain
 
 EXPECTED = (OSError, ValueError)
-"""What opening, reading and validating raise: UserError, ValidationError and UnicodeError are ValueErrors."""
+"""Errors of opening, reading and validating: UserError, ValidationError and UnicodeError are ValueErrors."""
 _REFUSED = "refused"
 _SHOWN = 120  # characters of a path that are shown
 
 
 def why(error: Exception) -> str:
-    """One sentence for the user. Raises the error again where it is no answer to what a user gave."""
+    """Return one sentence for the user. Raises the error again if user input did not cause it."""
     match error:
         case UserError() | StoreError():
             return str(error)
@@ -47,7 +47,7 @@ def _of_system(error: OSError) -> str:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Around what reads what a user gave: an expected error ends the block and is said on the page."""
+    """Wrap code that reads user input: an expected error ends the block and is said on the page."""
     try:
         yield
     except EXPECTED as error:
@@ -56,8 +56,8 @@ def told() -> Iterator[None]:
 
 @contextmanager
 def refusal_kept(place: str) -> Iterator[None]:
-    """Around what a callback does for a click: an expected error ends the block, and `say_refusal` of the same place
-    says it as the page is drawn. place: what was clicked, one name for each.
+    """Wrap a click's callback: an expected error ends the block, and `say_refusal` of the same place says it as the
+    page is drawn. place: what was clicked, one name for each.
     """
     try:
         yield
@@ -66,7 +66,7 @@ def refusal_kept(place: str) -> Iterator[None]:
 
 
 def say_refusal(place: str) -> None:
-    """Says once why the last click at this place was refused, if it was."""
+    """Say once why the last click at this place was refused, if it was."""
     message = st.session_state.pop(f"{_REFUSED}_{place}", "")
     if message:
         st.error(plain(message))

@@ -1,4 +1,4 @@
-"""What the first visitor would wait for, done as the server starts: loading what the first page computes with."""
+"""Work that the first visitor would wait for, done as the server starts: loading what the first page computes with."""
 
 import gc
 import logging
@@ -6,15 +6,16 @@ import threading
 
 
 def warm_up() -> threading.Thread:
-    """Begins to load it, in a thread of its own, so that the server answers meanwhile."""
+    """Start loading it in a thread, so that the server answers meanwhile."""
     thread = threading.Thread(target=_load, name="sinkscope-warm-up", daemon=True)
     thread.start()
     return thread
 
 
 def _load() -> None:
-    """Draws the example that ships and makes its plan, to no effect but that all of it is loaded. Modules of pages are
-    left alone: their components register with a visitor's server."""
+    """Draw the example that ships and make its plan, only to load all they need. Modules of pages are left alone: their
+    components register with a visitor's server.
+    """
     try:
         from scipy.special import expit as _expit  # noqa: F401  for discounts of sinks
 

@@ -34,13 +34,13 @@ def explorer_css() -> str:
 
 @cache
 def component_js() -> str:
-    """Return the module that a Streamlit component runs: the explorer, and what it tells the page."""
+    """Return the module that a Streamlit component runs: the explorer, and its messages to the page."""
     return f"{explorer_js()}\n{(_FOLDER / 'component.js').read_text(encoding='utf-8')}"
 
 
 @cache
 def feed_js() -> str:
-    """Return the module of the component that hands an explorer what it asked for."""
+    """Return the module of the component that hands an explorer its requested data."""
     return (_FOLDER / "feed.js").read_text(encoding="utf-8")
 
 

@@ -19,13 +19,13 @@ def player_js() -> str:
 
 @cache
 def player_css() -> str:
-    """The style, with the colours that figures use for the same things."""
+    """Return the style, with the colours that figures use for the same things."""
     style = (_FOLDER / "player.css").read_text(encoding="utf-8")
     return style.replace("TOKEN_COLOR", TOKEN)
 
 
 def player_script() -> str:
-    """The script of the player in an HTML file, as it stands between its tags; the same whatever it plays."""
+    """Return the player's script in an HTML file, as it stands between its tags; the same whatever it plays."""
     style = json.dumps(player_css()).replace("<", "\\u003c")
     return f"""
 {player_js()}
@@ -43,7 +43,7 @@ player({{
 
 
 def player_html(data: dict[str, Any]) -> str:
-    """The player of `playback` data for a place in the body of an HTML file, everything inline.
+    """Return the player of `playback` data for a place in the body of an HTML file, everything inline.
 
     Any text inside is shown as text, whatever it holds.
     """

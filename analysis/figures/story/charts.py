@@ -145,7 +145,7 @@ def _chart(
 
 
 def _room(texts: Sequence[str]) -> float:
-    """Return how wide a column of texts is, in em."""
+    """Return the width of a column of texts, in em."""
     return 0.6 * max(map(len, texts), default=0) + 0.4
 
 

@@ -1,4 +1,4 @@
-"""How answers of models whose noise is random tokens are scored, and what is not estimated of them."""
+"""Scores of answers by models whose noise is random tokens, and what is not estimated for them."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ from pages.parts.user_errors import EXPECTED
 
 
 def choose_score(model: ModelSpec) -> dict[str, str]:
-    """Draws the choice for such a model; nothing for any other."""
+    """Draw the choice for such a model; nothing for any other."""
     if not _random_tokens(model):
         return {}
     chosen = controls.draw(EvaluateSpec, "canvas_score", "accuracy_canvas_score", bind="query-params")
@@ -19,7 +19,7 @@ def choose_score(model: ModelSpec) -> dict[str, str]:
 
 
 def say_scores(model: ModelSpec) -> None:
-    """Says how such a model is scored, where there is nothing to choose yet."""
+    """Say how such a model is scored, before there is anything to choose."""
     if _random_tokens(model):
         default = CANVAS_SCORES[EvaluateSpec.model_fields["canvas_score"].default]
         st.caption(f":material/info: {default.sentence} {NO_MASKED_ESTIMATE}")
@@ -34,6 +34,6 @@ def _random_tokens(model: ModelSpec) -> bool:
 
 
 def scores_of(results: Results) -> str:
-    """What likelihoods of such models are; '' where there are none."""
+    """Return what likelihoods of such models are, or ''."""
     kinds = dict.fromkeys(model.likelihood for model in results.header.models if model.likelihood in CANVAS_SCORES)
     return " ".join([*(CANVAS_SCORES[kind].sentence for kind in kinds), NO_MASKED_ESTIMATE]) if kinds else ""

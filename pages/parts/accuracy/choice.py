@@ -1,4 +1,4 @@
-"""What pruning cost: the dense model and finished runs of it on benchmark tasks, compared as the items come in."""
+"""Cost of pruning: the dense model and finished runs of it on benchmark tasks, compared as items come in."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -39,7 +39,7 @@ MOST = 6  # models compared at once that are preselected
 
 
 def choose_runs(runs: dict[str, Run]) -> list[str]:
-    """Draws the box of the pruned copies of a model, and returns the ids of those chosen. runs: by id."""
+    """Draw the box of a model's pruned copies, and return the ids of those chosen. runs: by id."""
     _preselect(runs)
     return st.multiselect(
         "Compare the dense model with",
@@ -54,11 +54,11 @@ def choose_runs(runs: dict[str, Run]) -> list[str]:
 def score_settings(
     model: ModelSpec, runs: dict[str, Run], chosen: list[str], narrow: bool = False, seeds: int = 1
 ) -> dict[str, Any] | None:
-    """Draws tasks, items and what they can show, and the button that scores the dense model and the chosen runs.
+    """Draw tasks, items, what they can show, and the button that scores the dense model and the chosen runs.
 
-    Returns the settings as fields of `EvaluateSpec`; None where they do not go together. runs: all pruned copies of the
-    model, by id. narrow: whether there is room for one control beside another, and no more. seeds: that are to
-    be compared; of one the chosen runs are.
+    Return the settings as fields of `EvaluateSpec`; None where they are incompatible. runs: all pruned copies of the
+    model, by id. narrow: there is room for only one control beside another. seeds: calibration seeds to compare; the
+    chosen runs have one of them.
     """
     first = st.container(key="accuracy_tasks_place")
     columns = [first, *keyed_columns(3, "accuracy_tasks")] if narrow else keyed_columns([2, 1, 1, 1], "accuracy_tasks")
@@ -108,12 +108,12 @@ def _compare_button(narrow: bool, problem: str, spec: EvaluateSpec | None) -> No
 
 
 def score(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
-    """Asks for the accuracy of the dense model and the chosen runs. settings: of `score_settings`."""
+    """Submit the evaluation of the dense model and the chosen runs. settings: of `score_settings`."""
     _evaluate(_spec(settings, runs, chosen))
 
 
 def _spec(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence[str]) -> EvaluateSpec:
-    """Raises ValidationError where settings do not go together."""
+    """Build the spec. Raises ValidationError where settings clash."""
     model: ModelSpec = settings["model"]
     return EvaluateSpec(
         compare=tuple(model.model_copy(update={"source": runs[run_id].source}) for run_id in chosen),
@@ -123,8 +123,8 @@ def _spec(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence
 
 
 def _measured(chosen: Sequence[str], runs: Mapping[str, Run]) -> Noise | None:
-    """The noise of comparisons like the one that is planned, pooled over all whole evaluations of runs that differ from
-    the chosen ones in their calibration seed alone; None where there is none. Other runs do not count.
+    """Return the noise of comparisons like the planned one, pooled over all complete evaluations of runs that differ
+    from the chosen ones only in calibration seed; None if there are none.
     """
     settings = {run_id: _setting(run) for run_id, run in runs.items()}
     wanted = {settings[run_id] for run_id in chosen} - {None}
@@ -142,7 +142,7 @@ def _measured(chosen: Sequence[str], runs: Mapping[str, Run]) -> Noise | None:
 
 
 def _setting(run: Run) -> str | None:
-    """How a run was pruned but for its seed; None where that cannot be told."""
+    """Return a run's pruning parameters without the seed; None if unknown."""
     try:
         return without_seed(PruneSpec.model_validate(run.parameters)).model_dump_json(exclude={"model"})
     except ValidationError:
@@ -150,7 +150,7 @@ def _setting(run: Run) -> str | None:
 
 
 def _compares(relation: str, runs: Sequence[Run]) -> bool:
-    """Whether some run stands beside the one that it is held against."""
+    """Return whether the runs include a pair to compare by this relation."""
     settings = {setting for run in runs if (setting := _setting(run)) is not None}
     for setting in settings:
         against_it = against(PruneSpec.model_validate_json(setting), relation)
@@ -163,7 +163,7 @@ def _compares(relation: str, runs: Sequence[Run]) -> bool:
 def _samples(
     key: str | None, relation: str, models: tuple[int, ...], seen: frozenset[tuple[str, str]], _record: JobRecord
 ) -> list[Sample]:
-    """What the result of this key says of these models. seen: pairs (`Sample.runs`) that count elsewhere."""
+    """Return the samples of these models in the result of this key. seen: pairs (`Sample.runs`) counted elsewhere."""
     results = results_of(_record)
     if results is None:
         return []
@@ -173,10 +173,10 @@ def _samples(
 
 
 def _more(narrow: bool) -> dict:
-    """How the items are put to the models, where it is not to be as the tasks say."""
+    """Draw the settings that override how the tasks put their items."""
     names = ("shots", "guidance", "gen_length", "chat_template")
     keys = {name: f"accuracy_{name}" for name in names}
-    # Not from the address: functions in the folder are run, and nobody is to be led there by a link.
+    # Not from the address: functions in the folder are run, and a link must not lead there.
     folder = {"include_path": "accuracy_include_path"}
     settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, folder, linked=False)]
     place, drawn = fold("More settings", "fold_accuracy_more", settings)
@@ -195,7 +195,7 @@ def _more(narrow: bool) -> dict:
 
 
 def _evaluate(spec: EvaluateSpec) -> None:
-    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    """Submit the evaluation. A callback, so that no other rerun can lose the click."""
     with refusal_kept(_PLACE):
         address.write("evaluation", submit("evaluate", spec).id)
 
@@ -214,8 +214,8 @@ def choose_evaluation(
 ) -> JobRecord | None:
     """Draw the box of evaluations, and return the one in the address, else the default, else the newest.
 
-    instead: what is shown where the address names none, if that is no evaluation. boxed: whether there is a box to
-    choose another one from. place: of the box.
+    instead: what to show if the address names none and that is no evaluation. boxed: draw a box to choose another from.
+    place: of the box.
     """
     records = {record.id: record for record in evaluations()}
     evaluation_id = address.named("evaluation")
@@ -251,7 +251,7 @@ def _choose(evaluation_id: str) -> None:
 
 
 def _title(record: JobRecord, known: RunNames) -> str:
-    """An evaluation in one line: which models, which tasks, how many items, when."""
+    """Return an evaluation in one line: models, tasks, number of items, date."""
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     if record.kind == "import":
         names, tasks = ", ".join(record.summary["models"]), [task["title"] for task in record.summary["tasks"]]
@@ -270,9 +270,7 @@ def _title(record: JobRecord, known: RunNames) -> str:
 
 
 def _preselect(runs: dict[str, Run]) -> None:
-    """Chooses the newest run of each method, or those in the address. As runs finish it grows, until this visitor
-    chooses otherwise.
-    """
+    """Select the newest run of each method, or those in the address. New runs are added until this visitor chooses."""
     asked = [run_id for run_id in runs if run_id in st.query_params.get_all(RUNS_ASKED)]
     newest: dict[str, str] = {}
     for run_id, run in runs.items():

@@ -13,7 +13,7 @@ _ALL, _ANYONE, _NEITHER = "all", "anyone", "neither"
 
 
 def disagreements(results: Results) -> None:
-    """Draws the two models, the filters and the items in a fold."""
+    """Draw the two models, the filters and the items in a fold."""
     named = any(name.startswith("disagree_") for name in st.query_params)
     with st.expander("Items on which two models disagree", key="fold_disagreements", expanded=named):
         _items(results)

@@ -1,4 +1,4 @@
-"""Opening what finished evaluations have found: one, or those of several runs joined by item."""
+"""Results of finished evaluations: of one, or of several runs joined by item."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +19,12 @@ from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
 RunNames = Mapping[tuple[str, int], tuple[str, str]]
-"""By an evaluation's id and a model's number: what a sweep calls that model, and the name of its run."""
+"""By an evaluation's id and a model's number: the model's name in a sweep, and the name of its run."""
 
 
 def finished_results(record: JobRecord) -> Results | None:
-    """Return what a finished evaluation has found, its models called as pages call them; None where it is no longer
-    in the store. Raises UserError for a damaged file.
+    """Return a finished evaluation's results, its models named as on pages; None if it is no longer in the store.
+    Raises UserError for a damaged file.
     """
     return _results(record, names_of_models(record, run_names()))
 
@@ -43,8 +43,9 @@ def run_names() -> RunNames:
 
 
 def names_of_models(record: JobRecord, known: RunNames) -> tuple[str, ...]:
-    """Return what the models of a finished evaluation are called: as it says itself, and those that a sweep named as
-    their runs are, where no two would be called alike."""
+    """Return the names of a finished evaluation's models: its own, or those of the runs for models named by a sweep, if
+    no two become equal.
+    """
     own = tuple(map(str, record.summary["models"]))
     swept = [known.get((record.id, number), ("", "")) for number in range(len(own))]
     names = tuple(run if run and name == point else name for name, (point, run) in zip(own, swept, strict=True))
@@ -66,8 +67,8 @@ def _opened(path: str, key: str | None, names: tuple[str, ...]) -> Results:
 
 def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str] = ()) -> Results | None:
     """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each; None
-    after saying why there are none. dense: whether the dense model of the first one's evaluation stands before them.
-    names: what the runs are called here, if not by their own names.
+    after saying why there are none. dense: put the dense model of the first one's evaluation before them. names: of the
+    runs here, instead of their own.
     """
     shared = _shared(runs)
     names = names or [run.name for run in runs]

@@ -1,7 +1,7 @@
-"""An evaluation as it comes in: how far it is, its results so far, and the items on which its models disagree.
+"""An evaluation as it comes in: its progress, its results so far, and the items on which its models disagree.
 
-`accuracy_panel(record)` draws all of it for one evaluation, running or ended, or for what was imported;
-`accuracy_in_brief(record)` what is known at a glance, with the way to the rest.
+`accuracy_panel(record)` draws all of one evaluation, running, ended or imported; `accuracy_in_brief(record)` only the
+results to read at a glance, with a link to the rest.
 """
 
 import json
@@ -44,7 +44,7 @@ _OF_CANVASES = (
 
 
 def likelihoods(results: Results) -> None:
-    """Draws the bounds of every model, and the differences of the pairs that are looked at."""
+    """Draw the bounds of every model, and the differences between the chosen pairs."""
     scores = scores_of(results)
     formula = _OF_CANVASES if scores else _BOUND
     table(
@@ -71,7 +71,7 @@ REDRAW = 4.0  # seconds between drawings of the results, as a plot that changes 
 
 
 def accuracy_panel(record: JobRecord) -> None:
-    """Draws an evaluation. While it runs, it draws itself anew and leaves the rest of the page alone."""
+    """Draw an evaluation. While it runs, it redraws itself and leaves the rest of the page alone."""
     if record.ended:
         _ended(record)
     else:
@@ -80,7 +80,7 @@ def accuracy_panel(record: JobRecord) -> None:
 
 
 def joined_panel(results: Results, names: Sequence[str]) -> None:
-    """Draw what runs that were scored together or apart answered to the same items. names: of the runs."""
+    """Draw the answers of runs, scored together or apart, to the same items. names: of the runs."""
     compared = _first(results)
 
     def more() -> None:
@@ -91,7 +91,7 @@ def joined_panel(results: Results, names: Sequence[str]) -> None:
 
 
 def accuracy_in_brief(record: JobRecord) -> None:
-    """Draws how far an evaluation is, its accuracies so far and what they say."""
+    """Draw an evaluation's progress, its accuracies so far and what they say."""
     if record.ended:
         results = results_of(record)
         if results is None or not record.summary.get("complete"):
@@ -133,7 +133,7 @@ def _so_far(job_id: str) -> None:
 
 
 def _first(results: Results) -> Compared | None:
-    """What is known at a glance, and what is compared with what."""
+    """Draw the results to read at a glance, and return what was compared."""
     for problem in results.problems:
         st.warning(plain(problem), icon=":material/cloud_off:")
     _cut(results)
@@ -150,7 +150,7 @@ def _first(results: Results) -> Compared | None:
 
 
 def _more(results: Results, compared: Compared | None) -> None:
-    """How it came about."""
+    """Draw the details."""
     if not results.answers:
         return
     if compared is not None:
@@ -169,7 +169,7 @@ def _more(results: Results, compared: Compared | None) -> None:
 
 
 def results_of(record: JobRecord) -> Results | None:
-    """What is there so far, or None."""
+    """Return the results so far, or None."""
     try:
         if record.state == "done":
             return finished_results(record)
@@ -182,7 +182,7 @@ def results_of(record: JobRecord) -> Results | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _growing(path: str, run: str) -> evaluations.Growing:
-    """run: the job's try, as the next one writes another file of the same name."""
+    """Open the growing file. run: the job's try, as the next one writes another file of the same name."""
     return evaluations.Growing(Path(path))
 
 
@@ -242,7 +242,7 @@ def _resume(record: JobRecord) -> None:
 
 
 def _state(job_id: str) -> None:
-    """How far a running evaluation is, and the buttons that end it."""
+    """Draw the progress of a running evaluation and the buttons that end it."""
     record = engine().job(job_id)
     if record is None or record.ended:
         st.rerun()

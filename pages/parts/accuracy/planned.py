@@ -1,4 +1,4 @@
-"""What a comparison can show and what it would need, before anything runs."""
+"""Power and needs of a comparison, before anything runs."""
 
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -19,9 +19,9 @@ _ASSUMED = ("disagreement", "alike", "changing", "seed_spread")
 
 
 def planned(names: Sequence[str], limit: int | None, compared: int, measured: Noise | None, seeds: int = 1) -> None:
-    """Draws the plan for these tasks and so many items of each. compared: models besides the first. measured: the noise
-    that an evaluation of this model had, None where there is none. seeds: calibration seeds, over which one comparison
-    is tested; with one, every task of every model is.
+    """Draw the plan for these tasks with `limit` items each. compared: models besides the first. measured: the noise in
+    an earlier evaluation of this model, if any. seeds: calibration seeds; over several, one comparison is tested; with
+    one, every task of every model is.
     """
     tasks, unknown = known_sizes(names)
     if not compared or not tasks:
@@ -52,6 +52,8 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
 def _sentences(
     names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, seeds: int, tests: int
 ) -> list[str]:
-    """Searching the sizes takes half a second. noise: the fields of a `Noise`; else as of `plan_words.sentences`."""
+    """Return the plan's sentences, cached as searching sizes takes half a second. noise: the fields of a `Noise`; else
+    as of `plan_words.sentences`.
+    """
     tasks, _ = known_sizes(names)
     return list(plan_words.sentences(tasks, Noise(*noise), target, limit, seeds, tests))

@@ -104,14 +104,14 @@ def _titles(results: Results) -> tuple[str, str, str, str, str]:
 
 
 class Compared(NamedTuple):
-    """The pairs that are looked at, and what the second of each is called."""
+    """Compared pairs, and a name for the second of each."""
 
     pairs: list[Pair]
     name: str
 
 
 def at_a_glance(results: Results) -> Compared:
-    """What is compared with what, and who is better than whom, in words and as dots with intervals."""
+    """Draw the baseline, and who is better than whom, in words and as dots with intervals."""
     base, pairs = _pairs(results)
     others = {results.names[other] for _, other in pairs}
     name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"the {_BASES[base]}"
@@ -262,7 +262,7 @@ def _who(row: Mapping[str, Any], several: bool) -> str:
 
 
 def _on_task(results: Results, pairs: list[Pair], task: str) -> str:
-    """Which differences of pairs are shown on a task or on average, by the p that is adjusted over all of them."""
+    """Say which pairs differ on a task or on average, by the p adjusted over all of them."""
     family = comparing.family_with(results, pairs)
     found = [comparing.overall(family[pair]) if task == AVERAGE else family[pair][task] for pair in pairs]
     return finding_of(
@@ -278,7 +278,7 @@ def _pair_label(results: Results, pair: Pair) -> str:
 
 
 def _pairs(results: Results) -> tuple[str, list[Pair]]:
-    """What is chosen to compare with, and the pairs of models that makes. Says which runs have no counterpart."""
+    """Draw the choice of a baseline. Return it with its pairs of models. Names runs without a counterpart."""
     related = comparing.related_pairs(results)
     without = {base: comparing.missing(results, base) for base in related if base != comparing.DENSE}
     offered = [base for base in related if base == comparing.DENSE or related[base] or without[base]]
@@ -311,10 +311,10 @@ def _pairs(results: Results) -> tuple[str, list[Pair]]:
 
 
 def _chosen_pairs(results: Results, related: dict[str, list[Pair]]) -> list[Pair]:
-    """Any two models can be a pair; the controls and the published baselines are chosen beforehand."""
+    """Draw the choice of any two models as pairs; preset are the controls and the published baselines."""
     pairs = {_pair_label(results, pair): pair for pair in combinations(reversed(range(len(results.names))), 2)}
     likely = [pair for relation in conditions.RELATIONS for pair in related[relation]] or related[comparing.DENSE]
-    # A run that stands before its control is held against it that way round.
+    # A run before its control is compared in that order.
     pairs |= {_pair_label(results, pair): pair for pair in likely}
     chosen = st.multiselect(
         "Pairs",
@@ -328,7 +328,7 @@ def _chosen_pairs(results: Results, related: dict[str, list[Pair]]) -> list[Pair
 
 
 def _step_by_step(results: Results, task: str, title: str) -> None:
-    """The way from the dense model to a sink-aware run, a change at a time."""
+    """Draw the way from the dense model to a sink-aware run, one change at a time."""
     runs = decomposition.decomposed(results)
     if not runs:
         return
@@ -369,7 +369,7 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
 
 
 def _conditions(results: Results, pairs: list[Pair]) -> None:
-    """The conditions of any two models side by side."""
+    """Draw the conditions of any two models side by side."""
     names = list(results.names)
     pair = pairs[0] if pairs else (1, 0)
     settings = [
@@ -388,7 +388,7 @@ def _conditions(results: Results, pairs: list[Pair]) -> None:
 
 
 def _sheet(results: Results, pair: Pair) -> tuple[str, pd.DataFrame]:
-    """The conditions of two models, and a sentence on what differs."""
+    """Return a sentence on what differs, and the conditions of two models."""
     mismatch = comparing.mismatch(results, pair)
     sentence = (
         f"Not only the method differs: {mismatch}."
@@ -423,7 +423,7 @@ def _running_accuracy(results: Results, task: str, title: str) -> None:
 
 
 def _colors(results: Results) -> list[str]:
-    """The colour of each model, by how it was pruned."""
+    """Return the colour of each model, by its pruning."""
     return colors_by_method(
         [run.settings.get("method", "" if number else "dense") for number, run in enumerate(results.runs)]
     )
@@ -455,7 +455,7 @@ def _clusters(results: Results) -> str:
 
 
 def perplexity(results: Results, name: str) -> None:
-    """The perplexity of every model on a text."""
+    """Draw the perplexity of every model on a text."""
     benchmark = results.benchmark(name)
     table(
         f"Perplexity: {benchmark.title}",

@@ -1,1 +1,1 @@
-"""What sinks do: views of the page Causes."""
+"""Effects of sinks: views of the page Causes."""

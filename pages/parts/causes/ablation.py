@@ -1,4 +1,4 @@
-"""The ablation over a set of prompts: its controls, and what it shows."""
+"""The ablation over a set of prompts: its controls and results."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -52,13 +52,13 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
 
 
 def _same_question(job: JobRecord, shown: JobRecord) -> bool:
-    """Whether a recording asked the same of another model, or of the same one under other conditions."""
+    """Return whether two recordings differ only in the model or its conditions."""
     templates = {job.spec.get("chat_template"), shown.spec.get("chat_template")} - {"auto"}
     return job.id != shown.id and _question(job) == _question(shown) and len(templates) < 2
 
 
 def _question(job: JobRecord) -> str:
-    """What a recording was asked, but for its template: 'auto' is one of the two others, as its file knows."""
+    """Return a recording's request without its template: 'auto' is one of the other two, as its file knows."""
     return repr([job.spec.get(name) for name in ("prompt", "sampling", "seed")])
 
 
@@ -88,7 +88,7 @@ def _one_pair(recording: Recording, other: Recording, divergence: TextDivergence
 
 
 def _over_prompts(recording: Recording, other: Recording) -> None:
-    """Flips step by step, over all prompts that were recorded of both models with one sampler and seed."""
+    """Draw flips per step over all prompts recorded with both models under one sampler and seed."""
     pairs = _pairs(recording.model.source, other.model.source)
     if recording.model.source == other.model.source or len(pairs) < 2:
         st.caption("Record two or more prompts with both models to see their flips step by step.")
@@ -100,7 +100,7 @@ def _over_prompts(recording: Recording, other: Recording) -> None:
 
 
 def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """(file, key) of the newest recordings of both models that were asked the same, a pair a prompt."""
+    """Return (file, key) of both models' newest recordings of the same request, one pair per prompt."""
     by_question: dict[str, dict[str, JobRecord]] = {}
     for job in reversed(finished_recordings()):
         by_question.setdefault(_question(job), {})[job.spec["model"]["source"]] = job
@@ -118,8 +118,9 @@ def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, st
 
 @st.cache_data(max_entries=1024, show_spinner="Comparing the recordings…")
 def _flips(_first: str, first_key: str, _second: str, second_key: str) -> np.ndarray | None:
-    """Flips a step of two recorded files, (T,), opened one pair at a time; None for one that cannot be opened,
-    or where one of the two applied a chat template."""
+    """Return the flips per step of two recorded files, (T,), opened one pair at a time; None where one cannot be opened
+    or only one applied a chat template.
+    """
     from analysis.errors import UserError
 
     try:

@@ -1,4 +1,4 @@
-"""The eviction over a set of prompts: its controls, and what it shows."""
+"""The eviction over a set of prompts: its controls and results."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""An experiment over a set of prompts: asking for it by hand, following it, and showing it as it was asked."""
+"""An experiment over a set of prompts: submitting it by hand, following it, and showing it with its settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _PER_UNIT = (
 _LIKE = "Model, sampler and seed as in"
 _TESTS = ("tests of effects", "tests of policies")  # rows of `FINDINGS`
 _CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompts", "keys": "prompt groups"}
-"""Settings by what a sentence calls them."""
+"""Settings by their names in sentences."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class OverPrompts:
             return None
         asked = f"{self.kind}_asked"
         with side:
-            place = st.container()  # above what is asked, as it is in view
+            place = st.container()  # above the controls, to be in view
             with st.expander("Prompts and settings", icon=":material/tune:", key=f"{self.kind}_asking"):
                 recording_box(recording.job, _LIKE)
                 given = self.controls(recording)

@@ -1,4 +1,4 @@
-"""The box with the prompts that a view of Causes goes over."""
+"""The box of prompts for a view of Causes."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ BUNDLED_PROMPTS = 50
 
 
 def prompt_box(recording: Recording, kind: str) -> tuple[str, ...]:
-    """Draw the box; the prompts in it, each once. kind: of the jobs that are asked with them."""
+    """Draw the box and return its prompts, each once. kind: of the jobs that use them."""
     text = st.text_area(
         "Prompts, one per line",
         value=_first_prompts(recording, kind),

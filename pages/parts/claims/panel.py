@@ -1,4 +1,4 @@
-"""The claims of a run: asking for one, how far it is, and a row for each claim that opens on its figure."""
+"""The claims of a run: starting one, its progress, and a row per claim that opens on its figure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,7 +46,7 @@ _PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
 
 
 def tested_claims() -> dict[str, Any] | None:
-    """Draws the part. What an exported page says of it; None where there is nothing to look at."""
+    """Draw the part. Return its settings for an exported page; None if there is nothing to show."""
     record = _shown()
     if record is None:
         st.info(
@@ -71,7 +71,7 @@ def tested_claims() -> dict[str, Any] | None:
 
 
 def _shown() -> JobRecord | None:
-    """The run in the address, else the newest; a box of all where there are several."""
+    """Return the run in the address, else the newest; draw a box of all if there are several."""
     runs = {job.id: job for job in engine().jobs("claims")}
     named = address.named(ADDRESS)
     if named and named not in runs:
@@ -98,7 +98,7 @@ def _titled(record: JobRecord) -> str:
 
 
 def _ask() -> None:
-    """The size, what it takes, and the button. Nothing runs before it is pressed."""
+    """Draw the size, its cost, and the button. Nothing runs before it is pressed."""
     model = model_in_use()
     size = st.segmented_control(
         "Size",
@@ -140,7 +140,7 @@ def _ask() -> None:
 
 
 def _running(run: str) -> None:
-    """How far it is, and what failed so far; the page is drawn again when it has ended."""
+    """Draw progress and failures so far; the whole page reruns at the end."""
     address.keep()
     record = engine().job(run)
     if record is None or record.ended:

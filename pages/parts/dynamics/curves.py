@@ -26,7 +26,7 @@ RANDOM = "random weights"  # how a model of random weights is called in legends
 
 
 def scope_boxes(recording: Recording) -> Scope:
-    """The boxes of whose attention is added up: all layers, one, or one head of one."""
+    """Draw the boxes for the attention to add up: all layers, one, or one head of one."""
     trajectory = recording.trajectory
     layers = ["whole model", *(f"layer {layer}" for layer in range(trajectory.layers))]
     chosen = st.selectbox(
@@ -40,12 +40,12 @@ def scope_boxes(recording: Recording) -> Scope:
 
 
 def curve_names(split: SplitName) -> list[str]:
-    """The curves that can be drawn under a split: entropy and Gini have none."""
+    """Return the curves available under a split: entropy and Gini have none."""
     return [name for name, metric in CURVES.items() if split == ALL or metric.by_kind]
 
 
 def in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
-    """Each name with the column it is drawn in, two a row, so that neighbours stand at the same height."""
+    """Yield each name with its column, two per row, so that neighbours have the same height."""
     for index in range(0, len(names), 2):
         yield from zip(st.columns(2, gap="large"), names[index : index + 2], strict=False)
 
@@ -58,8 +58,8 @@ def curve(
     x_title: str,
     where: tuple[str, str] | None = None,
 ) -> None:
-    """Draws one curve over the steps. key: of the chart. name: of `CURVES`. where: what the left and the right third of
-    the plot are, where it is not drawn over the steps.
+    """Draw one curve over the steps. key: of the chart. name: of `CURVES`. where: names of the plot's left and right
+    third, unless its axis is the steps.
     """
     metric = CURVES[name]
     several = sum(not line.reference for line in series) > 1
@@ -91,7 +91,7 @@ def curve(
 
 
 def _subject(name: str) -> str:
-    """The name of a series as it begins a sentence."""
+    """Return the name of a series as it begins a sentence."""
     within = in_sentence(name)
     return name if within == name else f"{within[0].upper()}{within[1:]}"
 
@@ -99,7 +99,7 @@ def _subject(name: str) -> str:
 def kinds_of_sinks(
     panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName, x_title: str
 ) -> None:
-    """Which tokens are sinks, a panel a recording. panels: title -> recording."""
+    """Draw sinks by kind of token, one panel per recording. panels: title -> recording."""
     counts, tables = {}, []
     random_tokens = [panel.info.model.noise == "uniform" for panel in panels.values()]
     kinds = [undecided_named(kind, "uniform") for kind in KINDS] if all(random_tokens) else list(KINDS)
@@ -130,7 +130,7 @@ def kinds_of_sinks(
 
 
 def _kinds_readings(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName) -> str:
-    """What each panel shows, with its name where there are several: what holds of one need not hold of another."""
+    """Say what each panel shows, by name if there are several: what holds for one may not hold for another."""
     said = {title: _kinds_reading(recording, params, scope, split) for title, recording in panels.items()}
     if len(said) == 1:
         return next(iter(said.values()))

@@ -18,7 +18,7 @@ _WHERE = "where fewest tokens are masked", "where most are"
 
 
 def noised_against_real(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the view. side: the column of its controls."""
+    """Draw the view. side: the column of its controls."""
     st.caption(
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
         "text. Both are here, at the same share of masked tokens."

@@ -1,4 +1,4 @@
-"""What each step of a recording is like, beside other recordings and references."""
+"""Measures of each step of a recording, beside other recordings and references."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ EXPLORED = ("strength", "entropy")
 
 
 def over_steps(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the view. side: the column of its controls."""
+    """Draw the view. side: the column of its controls."""
     with side:
         scope = scope_boxes(recording)
         others = compared_recordings(recording)
@@ -60,7 +60,7 @@ def over_steps(recording: Recording, params: SinkParams, split: SplitName, side:
 
 
 def _groups(jobs: list[JobRecord], scope: Scope) -> dict[str, list[Recording]]:
-    """Recordings by model. A layer or head that another model lacks leaves that model out."""
+    """Group recordings by model, leaving out models that lack the layer or head."""
     groups: dict[str, list[Recording]] = {}
     for job in {job.id: job for job in jobs}.values():
         recording = opened(job)
@@ -83,7 +83,7 @@ def _axis(steps: int, relative: bool) -> np.ndarray:
 def _series(
     label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: SplitName, relative: bool
 ) -> figures.Series:
-    """One group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
+    """Return one group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
     rows = [measures.curve(member, name, params, scope, split) for member in members]
     x = _axis(max(len(row) for row in rows), relative)
     values = np.stack([row if len(row) == len(x) else np.interp(x, _axis(len(row), True), row) for row in rows])
@@ -91,7 +91,7 @@ def _series(
 
 
 def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
-    """In which part of the text the sinks stand."""
+    """Draw sinks by part of the text."""
     counts = measures.count_by_region(recording, params, scope)
     regions = [undecided_named(title, recording.info.model.noise) for title in REGIONS.values()]
     table = pd.DataFrame(counts, columns=regions)

@@ -20,7 +20,7 @@ from pages.parts.recordings.recording import Recording
 
 
 def positions(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the view. side: the column of its controls."""
+    """Draw the view. side: the column of its controls."""
     with side:
         scope = scope_boxes(recording)
         drawn = references.reference_toggle(recording)

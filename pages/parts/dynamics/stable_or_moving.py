@@ -1,4 +1,4 @@
-"""How concentrated attention is, against how much its sinks move."""
+"""Concentration of attention against movement of its sinks."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from pages.parts.recordings.recording import Recording, short_title
 
 
 def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the view. side: the column of its controls."""
+    """Draw the view. side: the column of its controls."""
     with side:
         by_head = (
             st.segmented_control(
@@ -45,7 +45,7 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName,
 def variances(
     recordings: list[tuple[str, Recording]], params: SinkParams, split: SplitName, by_head: bool, log: bool
 ) -> None:
-    """Draws spatial against temporal variance. recordings: with titles. by_head: a point per head, else per layer."""
+    """Draw spatial against temporal variance. recordings: with titles. by_head: one point per head, else per layer."""
     clouds, tables = [], []
     for title, recording in recordings:
         spatial, temporal, names = measures.variances(recording, params, by_head, split)
@@ -59,7 +59,7 @@ def variances(
 
     null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
     said = finding_of("variances", clouds[0].temporal, clouds[0].labels, null)
-    # Beside others it is said of which recording that is.
+    # Among others, name the recording.
     finding = (
         f"{clouds[0].name}: {said[0].lower()}{said[1:]}" if said and len(clouds) - (null is not None) > 1 else said
     )

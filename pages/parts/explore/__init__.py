@@ -1,1 +1,1 @@
-"""Parts of the page Explore: asking for a recording, playing it, and what its tabs show."""
+"""Parts of the page Explore: making a recording, playing it, and its tabs."""

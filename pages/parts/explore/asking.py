@@ -1,4 +1,4 @@
-"""Asking for a recording: the prompt and prompts to begin with, the settings, and what speaks against them."""
+"""Making a recording: the prompt and example prompts, the settings, and objections to them."""
 
 from typing import Literal
 
@@ -42,8 +42,8 @@ _NAMED = 2.0  # seconds from which on a recording says how long it takes
 
 
 def ask(shown: JobRecord | None, narrow: bool = False) -> None:
-    """Draws the prompt with its button, and the settings in a fold. shown: the recording on the page, whose prompt the
-    box takes over while nothing else was typed. narrow: beside a recording; prompts to begin with then lie in the fold.
+    """Draw the prompt with its button, and the settings in a fold. shown: the recording on the page, whose prompt fills
+    the box until something else is typed. narrow: beside a recording; example prompts then go into the fold.
     """
     model = model_in_use()
     known = model_entry(model)
@@ -116,7 +116,7 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
 
 
 def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int]) -> DeltaGenerator:
-    """The fold of the settings, with the sampler and what it is set to in its title."""
+    """Return the fold of the settings, with the sampler and its settings in the title."""
     keys = {name: f"{source}_{name}" for name in kind.model_fields if name != "sampler"}
     words = {"gen_length": "{} new tokens", "steps": "{} steps of time" if kind().open_ended else "{} steps"}
     if any(st.session_state.get(f"{source}_{rule}") is not None for rule in ("threshold", "factor") if rule in keys):
@@ -152,7 +152,7 @@ def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None, narrow: boo
 
 
 def _examples(model: ModelSpec, known: Model, narrow: bool) -> None:
-    """Prompts to begin with."""
+    """Draw example prompts."""
     key = f"prompt_{model.source}"
     if narrow:
         st.selectbox(
@@ -183,7 +183,7 @@ def _take_example(key: str) -> None:
 
 
 def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[str]:
-    """What is worth knowing about a prompt that can be recorded."""
+    """Return remarks on a prompt that can be recorded."""
     if not prompt.strip():
         return ["The prompt is empty: the model writes whatever it likes."]
     unknown = unknown_words(checkpoint, prompt) if known.closed and checkpoint is not None else {}
@@ -200,7 +200,7 @@ def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[s
 
 
 def _misfit(sampling: Sampling, checkpoint: Checkpoint, given: int | None) -> str:
-    """Why a prompt of so many tokens cannot be recorded with these parameters, or nothing."""
+    """Return why a prompt of `given` tokens cannot be recorded with these parameters, or ''."""
     if sampling.keeps_keys and checkpoint.architecture.why_no_cache:
         return checkpoint.architecture.why_no_cache
     if given is None:
@@ -223,7 +223,7 @@ def _misfit(sampling: Sampling, checkpoint: Checkpoint, given: int | None) -> st
 
 
 def _checkpoint(model: ModelSpec) -> Checkpoint | None:
-    """What the model is, where it is on this disk and can be run."""
+    """Return the model's checkpoint if it is on disk and can run."""
     try:
         return find(model.source, model.paradigm)
     except EXPECTED:
@@ -231,7 +231,7 @@ def _checkpoint(model: ModelSpec) -> Checkpoint | None:
 
 
 def _sampling_type(model: ModelSpec) -> type[Sampling]:
-    """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
+    """Return the sampler's parameters for a model; LLaDA's if the hub cannot be reached."""
     sampler = _sampler(model.source, model.paradigm)
     return LLaDASampling if sampler is None else SAMPLINGS[sampler]
 
@@ -260,7 +260,7 @@ def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int], abrea
 def _plan(
     sampling: Sampling, model: ModelSpec, checkpoint: Checkpoint | None, seed: int, given: int | None, stored: str
 ) -> str:
-    """What will be recorded, in a sentence, as Markdown."""
+    """Return a sentence on what will be recorded, as Markdown."""
     forwards = sampling.forwards()
     planned = getattr(sampling, "steps", forwards if isinstance(sampling, BlockWriting) else sampling.gen_length)
     at_most = sampling.open_ended or isinstance(sampling, BlockWriting)

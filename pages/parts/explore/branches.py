@@ -1,4 +1,4 @@
-"""What else could stand at a token, writing the text on from there, and the branch beside the text that it left."""
+"""Alternatives to a token, branches that write the text on from one, and a branch beside its original text."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ _LISTED = 6  # branches that are linked to
 
 
 def choose(recording: Recording, step: int, position: int, finished: bool) -> None:
-    """Notes a token that was clicked; what could stand there is asked of a small model at once."""
+    """Keep a clicked token; a small model computes its alternatives at once."""
     token_picked.pick(recording, step, position, finished)
     st.session_state.pop(_WRITTEN, None)
     if is_small(recording.model):
@@ -46,13 +46,14 @@ def choose(recording: Recording, step: int, position: int, finished: bool) -> No
 
 
 def why_none(recording: Recording) -> str:
-    """Return why no branch can leave a recording, or nothing."""
+    """Return why a recording cannot be branched, or ''."""
     return why_no_branch(recording.info.model.architecture, recording.info.model.noise)
 
 
 def alternatives(recording: Recording, beside: Recording | None) -> None:
-    """Draws the box to choose a token, what else could stand there, and the button to go on from there. beside: another
-    recording whose tokens can be chosen."""
+    """Draw the box to choose a token, its alternatives, and the button to go on from one. beside: another recording
+    whose tokens can be chosen.
+    """
     info = recording.info
     problem = why_none(recording)
     if problem:
@@ -95,7 +96,7 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
 
 
 def _box(recording: Recording, token: Picked | None) -> None:
-    """For those who do not point at the player: a box of the tokens that were written."""
+    """Draw a box of the written tokens, for visitors who do not use the player."""
     words, prompt = recording.trajectory.labels(), recording.info.prompt_length
     written = [position for position in range(prompt, len(words)) if words[position]]
 
@@ -190,7 +191,7 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
 
 
 def _refused(recording: Recording) -> str:
-    """Why no branch of this recording is written for the visitor, or nothing."""
+    """Return why the visitor cannot branch this recording, or ''."""
     if not engine().authorizer.may("record"):
         return why_not(engine().authorizer.visitor)
     waiting = sum(not job.ended for job in engine().jobs())
@@ -198,7 +199,7 @@ def _refused(recording: Recording) -> str:
 
 
 def _written_at(recording: Recording, step: int, position: int) -> int | None:
-    """The token that a recorded step left at a position, where it decided it."""
+    """Return the token that a recorded step decided at a position."""
     trajectory = recording.trajectory
     if step + 1 == trajectory.steps:
         return int(trajectory.final[position])
@@ -233,7 +234,7 @@ def _branch(recording: Recording, step: int, position: int, token: int, word: st
 
 
 def parent_of(recording: Recording) -> Recording | None:
-    """The recording that a branch left, where it is still in the store and can be opened."""
+    """Return a branch's parent recording, if it is still in the store and can be opened."""
     change = recording.info.branch
     job = None if change is None else engine().answered("record", change.parent)
     try:
@@ -243,7 +244,7 @@ def parent_of(recording: Recording) -> Recording | None:
 
 
 def compared(branch: Recording, parent: Recording | None, params: SinkParams) -> None:
-    """Draws what a branch has in common with the text that it left, and links to the branches of a recording."""
+    """Draw what a branch has in common with its original text, and links to a recording's branches."""
     change = branch.info.branch
     if change is not None and parent is None:
         heading("A branch", _left(change), None, hint="The text that it left is not in the store.")
@@ -341,8 +342,8 @@ def _left(change: Branch) -> str:
 
 
 def _links(recording: Recording, parent: Recording | None) -> None:
-    """Buttons that open the text that was left, and the newest branches of this one. They are no links: one to what was
-    shown just before cannot be told from a refresh that was on its way meanwhile.
+    """Draw buttons that open the original text and the newest branches of this one. They are not links: a link to what
+    was shown just before looks the same as a refresh under way.
     """
     if parent is not None:
         _opens(parent.job, "Open the text that it left", ":material/undo:")

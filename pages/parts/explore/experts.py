@@ -1,4 +1,4 @@
-"""Mixtures of experts: how evenly they are used, where the sinks go, how routes turn over, and one token's route."""
+"""Mixtures of experts: their load, the experts of sinks, turnover of routes, and one token's route."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ MOST_BARS = 32
 
 
 def experts(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab; its controls in `side`."""
+    """Draw the tab; its controls in `side`."""
     layers = recording.info.model.expert_layers
     layer = side.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")
     _load(recording)

@@ -25,7 +25,7 @@ OWN = "this model"
 
 
 def geometry(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab; its controls in `side`. Nothing of it depends on what counts as a sink."""
+    """Draw the tab; its controls in `side`. Nothing here depends on the definition of a sink."""
     problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))

@@ -31,7 +31,7 @@ _NO_NULL = " No baseline yet: switch on random weights."
 
 
 def heads(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab; its controls in `side`."""
+    """Draw the tab; its controls in `side`."""
     with side:
         metric = HEAD_METRICS[
             st.selectbox(
@@ -58,7 +58,7 @@ def heads(recording: Recording, params: SinkParams, split: SplitName, side: Delt
 
 
 def _metrics(recording: Recording) -> list[str]:
-    """The metrics of heads that can be computed: those of values need their norms, which not every family's tell."""
+    """Return the head metrics that can be computed: those of values need norms, which some families lack."""
     norms = recording.info.model.value_norms
     return [name for name, metric in HEAD_METRICS.items() if norms or not metric.reads_values]
 
@@ -69,13 +69,13 @@ def _formula(metric: HeadMetric, params: SinkParams) -> str:
 
 
 def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
-    """A grid of heads as a table."""
+    """Return a grid of heads as a table."""
     layer, head = (axis.ravel() for axis in np.indices(values.shape))
     return pd.DataFrame({"layer": layer, "head": head, name: values.ravel()})
 
 
 def _by_head(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> np.ndarray:
-    """A metric of every head over all steps, (L, H)."""
+    """Return a metric of every head over all steps, (L, H)."""
     values = measures.head_metric(recording, metric.name, params, split)
     return measures.over_steps(values) if metric.per_step else values
 
@@ -111,8 +111,8 @@ def _grid(
 def _floor(
     recording: Recording, drawn: Recording | None, metric: HeadMetric, params: SinkParams, split: SplitName
 ) -> dict[str, Any]:
-    """The baseline of a grid of heads, as `FINDINGS` takes it: random weights where they were observed; of sink
-    strength else what uniform attention gives.
+    """Return the baseline of a grid of heads, as `FINDINGS` takes it: random weights if observed; else, for sink
+    strength, uniform attention.
     """
     if drawn is not None:
         return {"null": _by_head(drawn, params, split, metric)}
@@ -210,7 +210,9 @@ def _over(recording: Recording) -> str:
 
 
 def _bar(metric: HeadMetric, values: pd.Series) -> Any:
-    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers."""
+    """Return a column of bars from 0 to the highest head; plain numbers for a ratio, which has no zero to start
+    from.
+    """
     if metric.centre is not None or not (values > 0).any():
         return st.column_config.NumberColumn(format="%.3g")
     form = PER_CENT_CELLS if metric.percent else "%.3g"

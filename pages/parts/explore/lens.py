@@ -17,7 +17,7 @@ from pages.parts.recordings.recording import Recording
 
 
 def logit_lens(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab, at the step of the explorer."""
+    """Draw the tab, at the step of the explorer."""
     problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))

@@ -21,7 +21,7 @@ _PLACE = "record_channels"
 
 
 def massive_activations(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab, which has no controls of its own."""
+    """Draw the tab, which has no controls of its own."""
     trajectory = recording.trajectory
     if trajectory.largest_channel is None:
         _record_again(recording)
@@ -43,7 +43,7 @@ def massive_activations(recording: Recording, params: SinkParams, split: SplitNa
 
 
 def _record_again(recording: Recording) -> None:
-    """A button that records the same with its channels."""
+    """Draw a button that records the same with channels."""
     problem = references.why_no_model(recording)
     if problem:
         st.info(plain(problem))

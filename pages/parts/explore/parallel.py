@@ -33,8 +33,8 @@ _BESIDE = "beside"  # what the address calls the recording beside the one shown
 
 
 def parallel_writing(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab, which has no controls: tokens written per forward, what queries ran, and what several tokens per
-    forward do to sinks beside one.
+    """Draw the tab, which has no controls: tokens written per forward, the queries run, and sinks with several tokens
+    per forward beside one.
     """
     pair = _pair(recording, _beside())
     _kept_keys(recording)
@@ -46,7 +46,7 @@ def parallel_writing(recording: Recording, params: SinkParams, split: SplitName,
 
 
 def _kept_keys(recording: Recording) -> None:
-    """A sentence on the queries of a recording whose steps went on from kept keys."""
+    """Say how many queries ran, if steps reused kept keys."""
     trajectory = recording.trajectory
     if not trajectory.goes_stale:
         return
@@ -81,7 +81,7 @@ def _written(recording: Recording) -> None:
 
 
 def _beside() -> Recording | None:
-    """The recording that the address names beside the one shown, if it can be opened."""
+    """Return the recording that the address names beside the one shown, if it can be opened."""
     named = address.named(_BESIDE)
     job = engine().job(named) if named else None
     if job is None or job.kind != "record" or job.state != "done":
@@ -93,7 +93,7 @@ def _beside() -> Recording | None:
 
 
 def _pair(shown: Recording, beside: Recording | None) -> tuple[Recording, Recording] | None:
-    """The recording by a threshold and the one of one token per forward, where these two are such a pair."""
+    """Return the recording by a threshold and the one of one token per forward, if these two are such a pair."""
     if beside is None:
         return None
     for first, second in ((shown, beside), (beside, shown)):
@@ -170,7 +170,7 @@ def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None
 
 
 def _button(recording: Recording) -> None:
-    """The button that records both ways, each where it is not in the store yet, and shows them beside each other."""
+    """Draw the button that records both ways, if not in the store yet, and shows them side by side."""
     try:
         request = recording.request()
         parallel, alone = parallel_pair(request)

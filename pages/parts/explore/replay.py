@@ -1,4 +1,4 @@
-"""Playing a recording in the explorer, what could stand at a token of it, and the text beside the one it left."""
+"""Playback of a recording in the explorer, alternatives to a token, and the text beside the one it left."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference
 
 NEXT = "explore_next"
-"""The row of buttons for what can be done with the sinks shown."""
+"""Row of buttons for the sinks shown."""
 _DEFINITION = ("definition", *(row.parameter for row in DEFINITIONS.values()))
 
 

@@ -22,7 +22,7 @@ def exhibit_written(recording: Recording) -> None:
 
 
 def text(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
-    """Draws the tab, which has no controls."""
+    """Draw the tab, which has no controls."""
     info, trajectory = recording.info, recording.trajectory
     last = trajectory.written.stop
     names = [position_name(at, label) for at, label in enumerate(trajectory.labels())]

@@ -31,30 +31,30 @@ def at_token(recording: str, step: int, position: int, finished: bool) -> dict[s
 
 
 def pick(recording: Recording, step: int, position: int, finished: bool) -> None:
-    """Chooses a token, which this visitor has clicked."""
+    """Choose a token that this visitor clicked."""
     named = at_token(recording.job.id, step, position, finished)[_ADDRESS]
     address.write(_ADDRESS, named)
     st.session_state[_CLICKED] = named
 
 
 def click(token: Picked) -> None:
-    """Notes that this visitor has clicked a token, and not only followed a link to it."""
+    """Remember that this visitor clicked a token rather than followed a link to it."""
     st.session_state[_CLICKED] = token.named
 
 
 def was_clicked(token: Picked) -> bool:
-    """Whether this visitor clicked this token last."""
+    """Return whether this visitor clicked this token last."""
     return bool(st.session_state.get(_CLICKED) == token.named)
 
 
 def drop() -> None:
-    """Chooses no token."""
+    """Clear the choice."""
     st.session_state.pop(_CLICKED, None)
     address.drop(_ADDRESS, stays=True)
 
 
 def picked(recording: Recording, parent: Recording | None) -> Picked | None:
-    """The token in the address, else the one clicked last, where it is one of these recordings."""
+    """Return the token in the address, else the last one clicked, if it is in one of these recordings."""
     for named in filter(None, (address.named(_ADDRESS), st.session_state.get(_CLICKED))):
         job, *numbers = named.split(".")
         of = next((each for each in (recording, parent) if each is not None and each.job.id == job), None)

@@ -1,4 +1,4 @@
-"""Choosing which pruned models are compared, and which two stand for chance."""
+"""Choice of pruned models to compare, and of two that stand for chance."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ ALIKE = 0.01  # sparsities that differ by more are not compared unasked
 
 
 def _box(label: str, key: str, known: dict[str, Run], default: str | None, help: str) -> str | None:
-    """A box of the runs known here that takes a typed path too. Its value is in the address."""
+    """Draw a box of the known runs that takes a typed path, too. Its value is in the address."""
     return linked_box(
         label,
         list(known),
@@ -46,7 +46,9 @@ def _box(label: str, key: str, known: dict[str, Run], default: str | None, help:
 
 
 def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned, Pruned] | None:
-    """The boxes of the two runs; None while one is missing or cannot be read. ticked: ids of those to begin with."""
+    """Draw the boxes of the two runs, and return them; None while one is missing or unreadable. ticked: ids to start
+    with.
+    """
     defaults = _first_two(known, ticked)
     runs: list[Pruned] = []
     for column, label, key, default in zip(
@@ -72,7 +74,7 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
 
 
 def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None, str | None]:
-    """Two runs to begin with: the ticked ones, or the ticked one beside another of its model and sparsity."""
+    """Return two runs to start with: the ticked ones, or the ticked one beside another of its model and sparsity."""
     if len(ticked) > 1:
         return ticked[0], ticked[1]
     ids = list(known)
@@ -91,13 +93,13 @@ def _reports(known: dict[str, Run]) -> list[PrunedRun]:
 
 
 def how_to_prune(known: dict[str, Run]) -> None:
-    """What to do where there are no two runs to compare."""
+    """Say what to do while there are no two runs to compare."""
     if len(known) < 2:
         st.info(
             "There are no two pruned models to compare yet. Once there are, this page shows which weights one keeps "
             "and the other removes, head by head, beside what chance would give."
         )
-        if not may_act():  # and is not told where this server keeps its files
+        if not may_act():  # and must not see where this server keeps its files
             return
         where = engine().models_folder
         discounted = PruneSpec.model_fields["method"].default
@@ -122,7 +124,7 @@ def how_to_prune(known: dict[str, Run]) -> None:
 
 
 def _prune_both(discounted: str) -> None:
-    """The button that prunes the model in use with the default method and with its control."""
+    """Draw the button that prunes the model in use with the default method and with its control."""
     model = model_in_use()
     checkpoint = find(model.source, model.paradigm)
     control = METHODS[discounted].control
@@ -142,7 +144,7 @@ def _prune_both(discounted: str) -> None:
 
 
 def _follow_pruning() -> None:
-    """The pruning that runs or waits, if one does; the page is drawn again when it is done."""
+    """Draw a running or queued pruning, if any; the page is redrawn when it is done."""
     active = [job for job in engine().jobs("prune") if not job.ended]
     if active:
         waiting = len(active) - 1
@@ -151,7 +153,7 @@ def _follow_pruning() -> None:
 
 
 def _measure_floor(first: Pruned, second: Pruned) -> None:
-    """The button that prunes one of the two once more, with another calibration seed: what chance alone changes."""
+    """Draw the button that prunes one of the two again with another calibration seed, to measure chance."""
     jobs = {run.folder.resolve(): run.record for run in known_runs(engine()) if run.folder is not None}
     records = [jobs.get(run.masks.folder.resolve()) for run in (second, first)]
     again = next(
@@ -187,7 +189,7 @@ def _measure_floor(first: Pruned, second: Pruned) -> None:
 
 
 def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
-    """The two masks, counted; None after saying on the page why they cannot, or should not, be compared."""
+    """Compare the two masks; None after saying on the page why they cannot, or should not, be compared."""
     problem = masks_file.why_not_comparable(first.masks, second.masks)
     if problem:
         st.error(f"These two cannot be compared. {plain(problem)} Choose two that were pruned from one model.")
@@ -211,7 +213,7 @@ def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
 
 
 def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Comparison | None:
-    """Two calibration seeds of one method: how much masks differ by chance. None where there are no such runs."""
+    """Compare two calibration seeds of one method: the chance difference of masks. None without such runs."""
     chosen = st.session_state.get("floor", st.query_params.get("floor", AUTOMATIC))
     with st.expander(plain(f"Floor: two calibration seeds · {chosen}"), key="fold_floor"):
         choice = st.segmented_control(
@@ -252,8 +254,9 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
 
 
 def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Comparison | None:
-    """Two runs in the store that differ in their calibration seed alone, compared as the floor of these two; None where
-    there are none. Draws nothing."""
+    """Compare two runs in the store that differ only in calibration seed, as the floor of these two; None if there are
+    none. Draws nothing.
+    """
     indices = seed_pair(_reports(known), first.run, second.run)
     if indices is None:
         return None
@@ -264,7 +267,7 @@ def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compa
 
 
 def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
-    """The floor from statistics that Prune has stored of this model, text and precision; None where there are none."""
+    """Return the floor from statistics stored by Prune for this model, text and precision, or None."""
     for job in engine().jobs("calibrate"):
         file = engine().result_file(job) if job.state == "done" else None
         if file is None or job.key is None:
@@ -276,7 +279,7 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
             if run is None or statistics is None:
                 continue
             floor = measures.floor_of_statistics(run, job.key, statistics)
-        except EXPECTED:  # damaged ones are said on Prune
+        except EXPECTED:  # Prune reports damaged ones
             continue
         if floor is None or floor.names != run.masks.names:
             continue

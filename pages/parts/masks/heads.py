@@ -1,4 +1,4 @@
-"""Where two masks differ by layer and head, and which heads lose more in one of them."""
+"""Differences between two masks by layer and head, and the heads that lose more in one of them."""
 
 import numpy as np
 import streamlit as st
@@ -26,7 +26,7 @@ from pages.parts.plain import plain
 
 
 def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) -> None:
-    """A measure by layer and head, and how much sparser each head gets."""
+    """Draw a measure by layer and head, and how much sparser each head gets."""
     parts = comparison.head_parts()
     if not parts:
         st.info("This architecture's attention projections are not laid out by head. See Projections instead.")
@@ -82,7 +82,7 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
     seeds = None if beside is None else compare.sparsity_difference(beside)
     top = float(np.nanmax(np.abs(values if seeds is None else np.stack([values, seeds]))))
     axis = "sparsity, second − first"
-    # A plot each, which stand one beneath the other where a screen is narrow, so that their numbers can be read.
+    # One plot each, stacked on narrow screens, so that their numbers stay legible.
     places = st.columns(1 if seeds is None else 2, gap="medium", vertical_alignment="bottom")
     moves = f" It can move only in {', '.join(free)}. {note}" if stuck else ""
     with places[0]:
@@ -124,7 +124,7 @@ _WHY_FIXED = {
 
 
 def _why_fixed(reason: str) -> str:
-    """Why a head's sparsity is the same in both masks, for one of `Comparison.fixed`."""
+    """Return why both masks prune a head alike, for one of `Comparison.fixed`."""
     if reason in PATTERNS:
         pattern = PATTERNS[reason]
         return (

@@ -25,7 +25,7 @@ _OURS = "The paper gives no formula for sink strength: this one is ours."
 
 
 def attention_to_sinks(first: Pruned, second: Pruned) -> None:
-    """The view: the dense recording to look at, both pruned ones beside it."""
+    """Draw the view: the dense recording, and both pruned ones beside it."""
     st.caption(
         "The sinks are those of the dense model's recording. Both pruned models denoise the same prompt with the same "
         "settings and seed; shown is what they still pay to those positions."
@@ -82,7 +82,7 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
 
 
 def _why_not(first: Pruned, second: Pruned, dense: Recording) -> str:
-    """Why the recording shown is not the dense model's of these two, or nothing."""
+    """Return why the recording is not of the dense model of these two, or ''."""
     dropped = [pruned.label for pruned in (first, second) if only_masks(pruned.masks.folder)]
     if dropped:
         return (

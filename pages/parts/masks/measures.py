@@ -1,4 +1,4 @@
-"""What is measured about the masks of pruned models, computed once and kept."""
+"""Measures of the masks of pruned models, computed once and kept."""
 
 from pathlib import Path
 
@@ -16,26 +16,28 @@ from pages.parts.masks.pruned_models import BY_STAMP, Pruned
 
 @st.cache_data(max_entries=64, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
 def compared(first: Pruned, second: Pruned) -> masks.Comparison:
-    """Two masks, counted."""
+    """Compare two masks."""
     return masks_file.compared(first.masks, second.masks)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Computing what another seed changes…")
 def floor_of_statistics(run: Pruned, key: str, _statistics: StoredStatistics) -> masks.Comparison | None:
-    """Two calibration seeds of a run's pruning without its discount, from statistics that serve it. key: of these."""
+    """Compare two calibration seeds of a run's pruning without its discount, from suitable statistics. key: of
+    these.
+    """
     geometry = run.masks.geometry
     return seed_floor(_statistics, run.run, geometry.heads, geometry.kv_heads)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def statistics_info(key: str, _file: Path) -> StatisticsInfo:
-    """What stored statistics say of themselves. Raises UserError for a damaged file."""
+    """Return the description of stored statistics. Raises UserError for a damaged file."""
     return open_statistics(_file).info
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
 def overlap(runs: list[Pruned]) -> np.ndarray:
-    """The four counts of every two of several runs, (K, K, 4)."""
+    """Return the four counts of every pair of runs, (K, K, 4)."""
     return masks.pairs_of(*masks.overlap(masks_file.groups([run.masks for run in runs]), len(runs)))
 
 

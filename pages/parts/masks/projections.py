@@ -1,4 +1,4 @@
-"""Where two masks differ by layer and projection, and the masks themselves of one matrix or of a head's part of it."""
+"""Differences between two masks by layer and projection, and the masks of one matrix or a head's part of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ WHOLE_MATRIX = "whole matrix"
 
 
 def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floor: Comparison | None) -> None:
-    """A measure by layer and projection, and the masks of the one that is chosen."""
+    """Draw a measure by layer and projection, and the masks of the chosen one."""
     names = comparison.names
     measure = choose_measure()
     counts = comparison.projections
@@ -118,7 +118,7 @@ def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: D
 
 
 def _window(shape: tuple[int, int]) -> mask_measures.Window:
-    """The part of a matrix that is looked at. Keys carry the size, so that a kept range always lies inside."""
+    """Draw the choice of a part of the matrix. Keys carry the size, so that a kept range always lies inside."""
     ranges = []
     for column, side, size in zip(
         keyed_columns(2, "mask_window", gap="large"), ("output", "input"), shape, strict=True
@@ -143,7 +143,7 @@ def _window(shape: tuple[int, int]) -> mask_measures.Window:
 def _picture(
     first: Pruned, second: Pruned, layer: int, name: str, head: int | None, seeds: float | None = None
 ) -> None:
-    """seeds: the share of the whole matrix that two calibration seeds decide differently, where that is known."""
+    """Draw the masks. seeds: the share of the whole matrix that two calibration seeds decide differently, if known."""
     shape = mask_measures.part_shape(first, layer, name, head)
     window = _window(shape)
     if head is not None or window != ((0, shape[0] - 1), (0, shape[1] - 1)):
@@ -157,7 +157,7 @@ def _picture(
         figures.Picture("second", b),
         figures.Picture("second − first", compare.block_difference(a, b), signed=True),
     ]
-    # Within a block what one run prunes more here and less there cancels out; what differs does not.
+    # Within a block, more pruning here and less there cancels out; differing weights do not.
     shown += [] if exact else [figures.Picture("decided differently", differ)]
     cells = "one weight" if exact else f"{height} × {width} weights"
     rows, columns = (axis.ravel() for axis in np.indices(a.shape))

@@ -1,4 +1,4 @@
-"""Pruned models to look at: opening one by its name or path, and what its folder says about itself."""
+"""Pruned models to look at: opening one by name or path, and its folder's description of itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Pruned:
 
 
 BY_STAMP: dict[str | type[Any], Callable[[Any], Any]] = {Pruned: lambda pruned: pruned.key}
-"""How caches tell pruned models apart; see `Recording`."""
+"""Cache key of pruned models; see `Recording`."""
 
 
 def known_pruned() -> dict[str, Run]:
@@ -43,7 +43,7 @@ def known_pruned() -> dict[str, Run]:
 
 
 def titled(known: Mapping[str, Run]) -> Callable[[str], str]:
-    """Return what calls a run by its id as every page does, and a path as it is."""
+    """Return a function that titles a run by id, as on every page; paths stay as they are."""
     return lambda run_id: known[run_id].name if run_id in known else run_id
 
 
@@ -86,8 +86,8 @@ def open_pruned(run_id: str, known: Mapping[str, Run]) -> Pruned | None:
 
 
 def short_labels(runs: Sequence[Pruned]) -> list[str]:
-    """What each of a few runs is called among these alone: with what tells it from these, and not from all of the
-    store. A name that somebody gave it stays.
+    """Return a label for each of a few runs that tells it from these alone, not from the whole store. A name given by
+    hand stays.
     """
     short = run_names([run.run.parameters for run in runs], [run.key for run in runs])
     return [
@@ -97,7 +97,7 @@ def short_labels(runs: Sequence[Pruned]) -> list[str]:
 
 
 def run_of(folder: Path) -> PrunedRun:
-    """What a folder says about itself."""
+    """Return the run that a folder holds."""
     path = folder / REPORT_FILE
     return _run(str(folder), path.stat().st_mtime_ns if path.is_file() else 0)
 

@@ -1,4 +1,4 @@
-"""How much the pruned weights of several runs have in common, two by two."""
+"""Pairwise overlap of the pruned weights of several runs."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ _RUNS = "runs"
 
 
 def several_runs(first: Pruned, second: Pruned, known: dict[str, Run], ticked: Sequence[str] = ()) -> None:
-    """The overlap of every two of several runs. known: the runs of the store, by id. ticked: those to begin with."""
+    """Draw the overlap of every pair of runs. known: the runs of the store, by id. ticked: those to start with."""
     options = list(dict.fromkeys([first.id, second.id, *known]))
     called, read = titled(known), read_address(known)
     if _RUNS in st.session_state:

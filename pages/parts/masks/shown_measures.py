@@ -1,4 +1,4 @@
-"""What every view of masks shows of a measure: its choice, its formula, its numbers and its floors."""
+"""Common parts of the views of masks: the choice of a measure, its formula, numbers and floors."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ OURS = "The paper speaks of mask differences without a formula: this measure is 
 
 
 def table_of(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.DataFrame:
-    """Every measure of counts (…, 4) and their floors; axes name the leading axes."""
+    """Return every measure of counts (…, 4) and their floors; axes name the leading axes."""
     flat = counts.reshape(-1, 4)
     columns = dict(zip(axes, (index.ravel() for index in np.indices(counts.shape[:-1])), strict=True))
     p, q = compare.sparsities(flat)
@@ -29,7 +29,7 @@ def table_of(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.Dat
 
 
 def choose_measure() -> Measure:
-    """The box of measures."""
+    """Draw the box of measures."""
     name = st.selectbox(
         "Measure",
         list(MEASURES),
@@ -41,7 +41,7 @@ def choose_measure() -> Measure:
 
 
 def formula(measure: Measure) -> str:
-    """What a measure is computed by, as help text."""
+    """Return a measure's formula as help text."""
     return (
         f"$${measure.formula}$$\n\n$A$ and $B$ are the pruned weights of the first and the second run, $n$ the weights "
         f"of the slice, $p$ and $q$ the two sparsities in it. {OURS}"
@@ -59,8 +59,8 @@ def title_of(measure: Measure, floor: object, column: str, part: str = "") -> st
 def cells_in_words(
     measure: Measure, counts: np.ndarray, floor: np.ndarray | None, what: str, columns: str | Sequence[str]
 ) -> str:
-    """Which cells of a grid lie beyond two seeds; where none does, all of them together beside them, or beside chance.
-    what: a cell in a word.
+    """Say which cells of a grid exceed two seeds; where none does, all of them together beside seeds or chance. what:
+    name of a cell.
     """
     said = ""
     if floor is not None:
@@ -80,7 +80,7 @@ def cells_in_words(
 
 
 def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
-    """What chance alone would show of a measure, and what the colours mean."""
+    """Say what chance alone would show of a measure, and what colours mean."""
     chance = measure.independent(counts)
     low, high = (f"{percent(end, 1)}" for end in (np.nanmin(chance), np.nanmax(chance)))
     reach = low if low == high else f"{low} to {high}"

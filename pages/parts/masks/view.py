@@ -33,7 +33,7 @@ from pages.parts.side import plots_and_controls
 
 
 def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
-    """A measure by layer and expert."""
+    """Draw a measure by layer and expert."""
     parts = comparison.expert_parts()
     left, right = keyed_columns(2, "mask_experts")
     with left:
@@ -62,7 +62,7 @@ EXPERTS = "Experts"  # of a mixture alone
 
 
 def masks_of(chosen: list[Run]) -> None:
-    """Draws the masks of two runs. chosen: ticked ones, the first two of which are compared to begin with."""
+    """Draw the masks of two runs. chosen: ticked runs, of which the first two are compared at first."""
     known = known_pruned()
     pair = two_runs(known, [run.id for run in chosen if run.has_masks])
     if pair is None:
@@ -108,7 +108,7 @@ def _view(
     floor: Comparison | None,
     ticked: list[str],
 ) -> str:
-    """Draws the view that is chosen; its name."""
+    """Draw the chosen view and return its name."""
     views = (VIEWS[0], EXPERTS, *VIEWS[1:]) if comparison.experts else VIEWS
     view = st.segmented_control(
         "Masks by", views, default=views[0], required=True, key="masks_view", bind="query-params"

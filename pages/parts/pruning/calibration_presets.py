@@ -17,7 +17,7 @@ CALIBRATION_IN_WORDS = {"data": "text {}", "samples": "{} sequences", "seq_len":
 
 
 def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
-    """Draws the choice of a preset, which sets the widgets `PREFIX_NAME` of the calibration: draw it before them."""
+    """Draw the choice of a preset, which sets the widgets `PREFIX_NAME` of the calibration: draw it before them."""
 
     def preset() -> None:
         chosen = st.session_state[f"{prefix}_preset"]
@@ -39,14 +39,14 @@ def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
 
 
 def noise_of(prefix: str, checkpoint: Checkpoint | None) -> tuple[str, str]:
-    """The key of the noise's widget, and its preset."""
-    if _random_tokens(checkpoint):  # a choice of its own: what was chosen for other models is none of these
+    """Return the key of the noise's widget, and its preset."""
+    if _random_tokens(checkpoint):  # a separate choice: those of other models do not fit
         return f"{prefix}_noise_random", next(name for name, row in NOISES.items() if row.random_tokens)
     return f"{prefix}_noise", CalibrationParams.model_fields["noise"].default
 
 
 def draw_noise(prefix: str, checkpoint: Checkpoint | None) -> str:
-    """Draws the choice among the noises that are the model's own, all of them where it is not known which those are."""
+    """Draw the choice of a noise that suits the model, or among all of them if the model is unknown."""
     key, default = noise_of(prefix, checkpoint)
     others = [name for name, row in NOISES.items() if not row.fits(_random_tokens(checkpoint))]
     without = [] if checkpoint is None else others
@@ -55,12 +55,12 @@ def draw_noise(prefix: str, checkpoint: Checkpoint | None) -> str:
 
 
 def _random_tokens(checkpoint: Checkpoint | None) -> bool:
-    """Whether the model is known to be noised by random tokens."""
+    """Return whether the model's noise is random tokens."""
     return checkpoint is not None and checkpoint.architecture.noise == "uniform"
 
 
 def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None:
-    """Says where the noise is not the model's own, or not the one published for its family."""
+    """Say so if the noise is not the model's own, or not the one published for its family."""
     if checkpoint is None or checkpoint.architecture.noise is None:
         return
     published = checkpoint.architecture.calibration_noise

@@ -1,4 +1,4 @@
-"""Starting prunings and scoring them, and what is known at a glance of those that are done."""
+"""Starting prunings and scoring them, and results of finished ones at a glance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -150,7 +150,7 @@ def _cost(sweep: SweepSpec) -> str:
 
 
 def _launch(wants: Wanted) -> None:
-    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    """Start the prunings. A callback, so that no other rerun can lose the click."""
     note_start(wants.prunings)
     if wants.sweep is not None:
         launch(wants.sweep)
@@ -266,7 +266,7 @@ def accuracies_in_full(
 
 def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], pairs: list[RunPair]) -> None:
     """Say that runs or their controls are not scored, and draw the button that scores both."""
-    if scored_pairs(pairs):  # their answers are gone, which is said
+    if scored_pairs(pairs):  # their answers are gone, as a message says
         return
     st.caption("With and without the discount are not scored on the same items yet.")
     both = [run.id for pair in pairs for run in (pair.control, pair.run)]
@@ -282,7 +282,7 @@ def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], p
 
 
 def _copies(model: ModelSpec) -> dict[str, Run]:
-    """The pruned copies of a model that can be run, by id, newest first."""
+    """Return the pruned copies of a model that can be run, by id, newest first."""
     pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
     return {run.id: run for run in pruned if run.runs}
 
@@ -309,7 +309,7 @@ def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
         compared = [measures.compared(first, second) for first, second in opened]
         return PairMasks(compared, seeds_at_hand(*opened[0], known))
     except EXPECTED:
-        return None  # said under Masks
+        return None  # shown under Masks
 
 
 def scored_pairs(pairs: list[RunPair]) -> list[RunPair]:

@@ -1,4 +1,4 @@
-"""What a pruning will take: measured on one step of each phase, before anything long starts."""
+"""Cost of a pruning, measured on one step of each phase before anything long starts."""
 
 import pandas as pd
 import streamlit as st
@@ -17,8 +17,9 @@ _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
 
 
 def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
-    """A table of time, memory and disk by method, once asked for. It fills in as the probes answer. buttons: where the
-    one that asks is drawn."""
+    """Draw a table of time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
+    to draw the one that requests it.
+    """
     if find(specs[0].model.source, specs[0].model.paradigm) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
@@ -57,7 +58,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
             st.error(plain(why(error)))
             return
         for earlier in {job for _, job in estimates.values()} - {job for _, job in answers.values()}:
-            leave(earlier)  # nobody looks at it any more
+            leave(earlier)  # no longer shown
         st.session_state[_ASKED] = estimates = answers
     jobs = {method: job for method, (_, job) in estimates.items()}
     waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)

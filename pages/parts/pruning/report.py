@@ -1,4 +1,4 @@
-"""What a pruning did, from its report: of the run opened on Prune and of the one ticked on Runs."""
+"""Outcome of a pruning, from its report: of the run opened on Prune and of the one ticked on Runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from pages.parts.user_errors import EXPECTED, why
 
 
 def footprint_of(record: JobRecord, folder: Path) -> None:
-    """The footprint of a finished run, or the button that measures it."""
+    """Draw the footprint of a finished run, or the button that measures it."""
     st.markdown(
         "**Footprint**",
         help="Weights, bytes and time of the pruned checkpoint beside the dense one. Both models run in turns, so that "
@@ -164,7 +164,7 @@ def pruned_report(run: Run) -> None:
 
 
 def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
-    """What was removed by layer and projection; where that is the same in all of them, by head where heads differ."""
+    """Draw sparsity by layer and projection; where all have the same, by head if heads differ."""
     grid, whole = np.array(sparsity["grid"], np.float32), float(sparsity["overall"])
     if np.nanmax(grid) - np.nanmin(grid) > SAME:
         layer, place = (axis.ravel() for axis in np.indices(grid.shape))
@@ -214,7 +214,7 @@ def _by_heads(varying: Mapping[str, np.ndarray], everywhere: str, whole: float, 
 
 
 def _weights_of_head(folder: Path, name: str, heads: int) -> int:
-    """Of a head's slice; 0 where the folder's masks cannot be read or layers differ, so that nothing is claimed."""
+    """Return the size of a head's slice; 0 if the folder's masks are unreadable or layers differ."""
     try:
         masks = masks_file.open_masks(str(folder))
         shapes = {masks.shape((layer, name)) for layer in range(masks.geometry.layers)}
@@ -225,7 +225,7 @@ def _weights_of_head(folder: Path, name: str, heads: int) -> int:
 
 
 def _by_head(rows: list[list[float]]) -> np.ndarray:
-    """Sparsity by layer and head (L, H), NaN past the heads of a layer that has fewer."""
+    """Return sparsity by layer and head (L, H), NaN past the heads of a layer that has fewer."""
     heads = max(map(len, rows), default=0)
     return np.array([[*row, *[np.nan] * (heads - len(row))] for row in rows], np.float32).reshape(len(rows), heads)
 

@@ -1,4 +1,4 @@
-"""Pruning runs: those at work as they go, and what the finished ones found."""
+"""Pruning runs: running ones with their progress, and results of finished ones."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -140,7 +140,7 @@ def _newest_of_each(runs: list[Run]) -> list[Run]:
 
 
 def _precisions_differ(ended: list[JobRecord]) -> bool:
-    """Whether finished runs of one model ran in different precisions or on different kinds of device."""
+    """Return whether finished runs of one model used different precisions or kinds of device."""
     models = [record.summary["report"]["model"] for record in ended if record.state == "done"]
     kinds = {(model["fingerprint"], model["dtype"], model["device"].split(":")[0]) for model in models}
     return len(kinds) > len({fingerprint for fingerprint, _, _ in kinds})

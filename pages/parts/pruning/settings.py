@@ -119,7 +119,7 @@ def _specs(
 
 
 def _take_old_steps() -> None:
-    """Reads the noise steps of an address from before they had fields of their own, such as 5-50."""
+    """Read the noise steps of an old address, such as 5-50, from before they had their own fields."""
     stated = st.query_params.pop("tune_steps", "")
     first, _, last = stated.partition("-")
     if first.isdigit() and last.isdigit():
@@ -130,21 +130,23 @@ def _take_old_steps() -> None:
 
 
 def patterns_not_offered(checkpoint: Checkpoint | None) -> list[str]:
-    """Those that cut out whole experts, where the model is known to have none that can be."""
+    """Return the patterns that cut out whole experts, if the model is known to have none to cut."""
     if checkpoint is None or not why_no_experts_are_cut(checkpoint.architecture):
         return []
     return [name for name, row in PATTERNS.items() if row.cuts_experts]
 
 
 def pattern_refused(checkpoint: Checkpoint | None, *patterns: str) -> str:
-    """Why one of these patterns, as an address can name it, is not for this model; '' where none is known not to be."""
+    """Return why this model cannot take one of these patterns, as an address may name it; '' if none is known to be
+    refused.
+    """
     if checkpoint is None or not set(patterns) & set(patterns_not_offered(checkpoint)):
         return ""
     return why_no_experts_are_cut(checkpoint.architecture)
 
 
 def found(model: ModelSpec) -> Checkpoint | str | None:
-    """What the model is; None where it is not on this disk, and why where it cannot be used."""
+    """Return the model's checkpoint; None if it is not on disk, or why it cannot be used."""
     try:
         return find(model.source, model.paradigm)
     except EXPECTED as error:
@@ -241,7 +243,7 @@ def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
 
 
 def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) -> dict:
-    """What is left dense, and how weights are compared and ranked, where it is not as preset."""
+    """Draw what stays dense and how weights are ranked. Return what is not preset."""
     linked = [
         "quota_scope",
         "ranking",
@@ -288,13 +290,13 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
 
 
 def _projections(checkpoint: Checkpoint | None) -> tuple[str, ...]:
-    """The usual names of what can be left dense, and where there are experts, all of theirs at once."""
+    """Return the usual names of projections to leave dense, and if there are experts, all of theirs at once."""
     experts = checkpoint is not None and checkpoint.geometry.experts
     return (*_PROJECTIONS, *(("experts", "shared_experts") if experts else ()))
 
 
 def _quantization(checkpoint: Checkpoint | None) -> QuantizationParams:
-    """The bits of the weights that stay."""
+    """Draw the bits of the remaining weights."""
     keys = {name: f"prune_{name}" for name in QuantizationParams.model_fields}
     words = {"bits": "{} bits", "group": "groups of {}", "symmetric": "symmetric levels {}"}
     settings = settings_of(QuantizationParams, keys, words=words)

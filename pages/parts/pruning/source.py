@@ -1,4 +1,4 @@
-"""Where the numbers on Prune come from, headline and figures alike: the current study, or the runs here."""
+"""Source of the numbers on Prune, headline and figures alike: the current study, or the runs here."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

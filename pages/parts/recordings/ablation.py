@@ -1,4 +1,4 @@
-"""The ablation of sinks: what changes where nobody may attend to them, beside controls and an autoregressive model."""
+"""The ablation of sinks: what changes if no token may attend to them, beside controls and an autoregressive model."""
 
 from collections.abc import Iterable
 
@@ -50,7 +50,7 @@ _CALLED = {
 
 
 def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
-    """Draws the view: its controls, and the outcome for each model once asked for. side: stays without its own."""
+    """Draw the view: its controls, and each model's outcome once run. side: has no controls of its own."""
     single = [target for target in TARGETS.values() if not target.for_sets]
     blocked_in_turn = _bullets(target.help for target in single if not target.control)
     beside_them = [row.help for row in CONTROLS.values() if row.drawn] + [row.help for row in single if row.control]
@@ -160,7 +160,7 @@ def _answer(table: pd.DataFrame) -> None:
 
 
 def _bars(table: pd.DataFrame, name: str, title: str, sentence: str) -> Exhibit:
-    """A column of the table as bars, of each model in its own colour."""
+    """Show a column of the table as bars, of each model in its own colour."""
     bars = {
         str(source): dict(zip(rows["title"], rows[name], strict=True))
         for source, rows in table.groupby("model", sort=False)
@@ -170,7 +170,7 @@ def _bars(table: pd.DataFrame, name: str, title: str, sentence: str) -> Exhibit:
 
 
 def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
-    """What blocking does beside its controls, of every model a sentence."""
+    """Say what blocking does beside its controls, one sentence per model."""
     controls = [row.title for row in CONTROLS.values()] + [row.title for row in TARGETS.values() if row.control]
     told = []
     for source, rows in table.groupby("model", sort=False):

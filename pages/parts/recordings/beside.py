@@ -1,4 +1,4 @@
-"""Choosing which other recordings stand beside the one shown: any to compare, and the autoregressive reference."""
+"""Choice of recordings to set beside the one shown: any to compare, and the autoregressive reference."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ _COMPARED, _ADDRESS_READ, _PLACE = "compare_choice", "reference_address_read", "
 
 
 def compared_recordings(recording: Recording) -> list[JobRecord]:
-    """The box of other recordings to compare with, and those chosen."""
+    """Draw the box of other recordings to compare with, and return those chosen."""
     shown = recording.job.id
     jobs = {job.id: job for job in finished_recordings() if job.id != shown}
     titles = recording_titles(list(jobs.values()), short=True)
@@ -56,10 +56,10 @@ def compared_recordings(recording: Recording) -> list[JobRecord]:
 
 
 def autoregressive_reference(recording: Recording) -> JobRecord | None:
-    """The box of autoregressive recordings to stand beside a diffusion model's, and the one chosen.
+    """Draw the box of autoregressive recordings beside a diffusion model's, and return the chosen one.
 
-    One of the same prompt is chosen by itself; where there is none, a button records it with the bundled autoregressive
-    model. None where none is chosen, while it runs, and beside an autoregressive recording.
+    One of the same prompt is chosen by default; if there is none, a button records it with the bundled autoregressive
+    model. None if none is chosen, while it runs, and beside an autoregressive recording.
     """
     if recording.info.model.mask_token is None:
         return None
@@ -77,7 +77,7 @@ def autoregressive_reference(recording: Recording) -> JobRecord | None:
 
 
 def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]) -> str:
-    """Draws the box and the button; the id of the job chosen, which may still run, or NONE."""
+    """Draw the box and the button; return the id of the chosen job, which may still run, or NONE."""
     key = f"reference_{shown.id}"
     wanted = st.session_state.get(key)
     if wanted is None and not st.session_state.get(_ADDRESS_READ):

@@ -97,7 +97,7 @@ def by_layer() -> dict[str, Any] | None:
 
 
 def _named(opened: list[OpenSet]) -> list[OpenSet]:
-    """Each set under a name of its own, those of diffusion models first."""
+    """Sort sets, diffusion models first, and give each a unique name."""
     opened = sorted(opened, key=lambda one_set: one_set.recordings.info.model.attention == "causal")
     names: list[str] = []
     for one_set in opened:
@@ -261,7 +261,7 @@ def _chart(shown: Exhibit, key: str | None = None) -> None:
 
 
 def _by_head(sets: list[OpenSet], told: Answers) -> None:
-    """Every head of the sets that were recorded with them."""
+    """Draw every head of the sets recorded with heads."""
     metric = st.selectbox(
         "Metric",
         of_mass(),
@@ -281,7 +281,7 @@ def _by_head(sets: list[OpenSet], told: Answers) -> None:
 
 
 def _prompts(sets: list[OpenSet], told: Answers) -> None:
-    """One prompt of the set, and the click that records it on its own."""
+    """Draw one prompt of the set, and the button that records it on its own."""
     one_set = sets[0]
     prompts = one_set.recordings.info.prompts
     heading(f"Every prompt of {in_sentence(one_set.name)}", "Scroll for all; record one again to explore it.", None)

@@ -1,4 +1,4 @@
-"""Choosing a recording, stepping through it, and saying what a sink is: shared by the pages that look at one."""
+"""Choosing a recording, stepping through it, and defining a sink: shared by the pages that look at one."""
 
 from collections.abc import Collection
 from typing import Any
@@ -66,7 +66,7 @@ def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None
 
 
 def recording_box(shown: JobRecord | None, label: str) -> None:
-    """Draw a box of all finished recordings without what is done with them; choosing one shows it."""
+    """Draw a box of all finished recordings without their actions; choosing one shows it."""
     titles = recording_titles(finished_recordings())
     current = shown.id if shown is not None and shown.id in titles else None
     shown_box(
@@ -82,7 +82,7 @@ def recording_box(shown: JobRecord | None, label: str) -> None:
 
 
 def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:
-    """Name, tags, notes and star of the recording shown, by which the box finds it."""
+    """Draw name, tags, notes and star of the recording shown, by which the box finds it."""
     if shown is None or not may_act() or not engine().has_result(shown):
         return
     label, automatic = recording_labels(engine()).get(shown.id, Label()), recording_title(shown)
@@ -94,7 +94,7 @@ def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:
 
 
 def _download(shown: JobRecord | None) -> None:
-    """The file of the recording shown. It opens on any SinkScope, without the model."""
+    """Draw the download of the recording shown. It opens on any SinkScope, without the model."""
     file = engine().result_file(shown) if shown is not None else None
     if shown is not None and file is not None:
         st.download_button(
@@ -109,7 +109,7 @@ def _download(shown: JobRecord | None) -> None:
 
 
 def _share(shown: JobRecord | None) -> None:
-    """Lists the recording shown to the other visitors of this server, or no longer; nothing where there are none."""
+    """Draw the switch that lists the recording for this server's other visitors; nothing if there are none."""
     me = engine().authorizer.visitor
     if shown is None or not me.name or me.name not in shown.visitors or not may_record():
         return
@@ -123,7 +123,7 @@ def _share(shown: JobRecord | None) -> None:
 
 
 def _remove(shown: JobRecord | None) -> None:
-    """The button that removes the recording shown from the store, once it is confirmed."""
+    """Draw the button that removes the recording shown from the store, once confirmed."""
     if shown is None or not shown.ended or not engine().has_result(shown):
         return
     sure = st.checkbox("Remove this recording", key=f"sure_{shown.id}", help="Its file is deleted, for everybody.")
@@ -145,7 +145,7 @@ def _remove_shown(job: JobRecord) -> None:
 
 
 def _open_file() -> None:
-    """Takes in a recording dropped on the page. The box is then a new one, so that the server lets go of the bytes."""
+    """Take in a recording dropped on the page. The box is then replaced, so that the server frees the bytes."""
     if not may_act():
         return
     taken_in = st.session_state.setdefault(_TAKEN_IN, 0)
@@ -168,7 +168,7 @@ def _open_file() -> None:
 
 
 def opened(job: JobRecord) -> Recording | None:
-    """The recording, or None after saying on the page why it cannot be opened."""
+    """Open the recording; None after saying on the page why it cannot be."""
     say_refusal(_PLACE)
     try:
         recording = open_recording(job)
@@ -189,15 +189,15 @@ def opened(job: JobRecord) -> Recording | None:
 
 
 def _forget(job: JobRecord) -> None:
-    """Removes a file that cannot be opened, which asking again would find."""
+    """Remove an unreadable file, which a new run would find."""
     with refusal_kept(_PLACE):
         engine().forget_result(job)
 
 
 def recording_to_look_at(shows: str = "") -> Recording | None:
-    """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at.
+    """Draw the box of recordings, and return the one shown; None after saying on the page why there is none.
 
-    shows: a sentence on what the page shows of one, for whoever has none yet.
+    shows: a sentence on what the page shows of one, for visitors without any.
     """
     job = shown_recording()
     if job is not None and not job.ended:
@@ -223,31 +223,31 @@ def recording_in_hand(shows: str = "") -> Recording | None:
 
 
 def within(key: str, last: int) -> None:
-    """Brings a number kept for a widget into 0 … last, as another recording may be shorter.
+    """Clamp a number kept for a widget to 0 … last, as another recording may be shorter.
 
-    Written only where it is outside: what is written here overrides what the visitor is just doing.
+    Written only if it is outside: a write overrides what the visitor is just doing.
     """
     if st.session_state.get(key) is not None and not 0 <= st.session_state[key] <= last:
         st.session_state[key] = min(max(st.session_state[key], 0), last)
 
 
 def among(key: str, options: Collection[Any]) -> None:
-    """Drops from a list kept for a widget what is not among its options any more."""
+    """Drop choices kept for a widget that are no longer options."""
     kept = [choice for choice in st.session_state.get(key, []) if choice in options]
     if key in st.session_state and kept != st.session_state[key]:
         st.session_state[key] = kept
 
 
 def show_anew(job_id: str) -> None:
-    """Makes this recording the one shown, in the step that its page begins with and not in that of the one before."""
+    """Show this recording at the step its page begins with, not that of the one before."""
     st.session_state.pop("step", None)
     show_recording(job_id)
     forget_place()
 
 
 def read_split(key: str, noise: str | None) -> None:
-    """Sets the split of an address that was made where undecided tokens are called otherwise, which its widget of this
-    key would not know: an address holds what a widget shows. noise: of `Architecture`.
+    """Set the split from an address made where undecided tokens have another name, unknown to the widget of this key:
+    an address holds what a widget shows. noise: of `Architecture`.
     """
     named = st.query_params.get(key)
     for name in SPLITS if key not in st.session_state else ():
@@ -256,7 +256,7 @@ def read_split(key: str, noise: str | None) -> None:
 
 
 def why_apart(noise: str | None) -> str:
-    """Why sinks on undecided tokens are looked at apart. noise: of `Architecture`."""
+    """Say why to separate sinks on undecided tokens. noise: of `Architecture`."""
     if noise == "uniform":
         return (
             "Undecided tokens are random ones, drawn anew in every step until they are kept, so look at sinks on them "
@@ -266,8 +266,8 @@ def why_apart(noise: str | None) -> str:
 
 
 def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
-    """The sink definition and its own threshold, side by side or one above the other. key: what the widgets' keys begin
-    with, where they are others than those of the page; such ones stay out of the address.
+    """Draw the sink definition and its threshold, side by side or stacked. key: prefix of the widgets' keys if they are
+    not the page's; such widgets stay out of the address.
     """
     options: dict[str, Any] = {"persist_state": "session"} if key else {"bind": "query-params"}
     columns = keyed_columns(1 if stacked else 2, f"{key}sink_controls")
@@ -283,7 +283,7 @@ def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
 
 
 def definition_formula(params: SinkParams) -> str:
-    """The definition in use, as help text."""
+    """Return the definition in use, as help text."""
     definition = DEFINITIONS[params.definition]
     threshold = f"{definition.title}, with {getattr(params, definition.parameter):g}."
     return f"A token is a sink when\n\n$${definition.formula}$$\n\n{threshold}"

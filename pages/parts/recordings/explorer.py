@@ -1,4 +1,4 @@
-"""The explorer on a page: a recording in the browser, which tells the page where the visitor is and what it lacks."""
+"""The explorer on a page: a recording in the browser, which tells the page its place and what data it lacks."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ NAMED = (
     "measure",
     *(row.parameter for row in DEFINITIONS.values()),
 )
-"""What an explorer names in the address."""
+"""Parameters of an explorer in the address."""
 _MOST_HEADS = 64  # that are sent for one request
 
 _mount = st.components.v2.component(
@@ -50,8 +50,9 @@ _feed = st.components.v2.component("sinkscope_explorer_feed", js=feed_js())
 
 
 class Token(TypedDict):
-    """A token about which the visitor asked. track: 0 the first recording, 1 the one beside it. finished: whether the
-    finished text was shown, else the input of this step."""
+    """A token that the visitor asked about. track: 0 the first recording, 1 the one beside it. finished: the finished
+    text was shown, else the input of this step.
+    """
 
     track: int
     step: int
@@ -131,7 +132,7 @@ def to_play(recording: Recording) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an explorer is. step: of a forward. layer, head, position: None where none is chosen."""
+    """Place in an explorer. step: of a forward. layer, head, position: None if none is chosen."""
 
     step: int
     layer: int | None
@@ -227,7 +228,7 @@ def explorer_data(
 
 
 def _names(recordings: list[Recording]) -> list[str]:
-    """What the recordings are called: by their models, and by their seeds or numbers where these are the same."""
+    """Return names for the recordings: their models, with seeds or numbers where these are the same."""
     change = recordings[0].info.branch
     if change is not None and len(recordings) == 2 and recordings[1].key == change.parent:
         return ["Branch", "Original"]
@@ -282,7 +283,7 @@ def _to_address(key: str, said: dict[str, Any]) -> None:
 
 
 def _answer(needed: dict[str, Any], recording: Recording, beside: Recording | None) -> bytes:
-    """What an explorer asked for, of recordings too large to be sent whole. What it asked wrongly is left out."""
+    """Return what an explorer requested of recordings too large to send whole. Bad requests are left out."""
     recordings = [each for each in (recording, beside) if each is not None]
     heads: dict[tuple[int, int], np.ndarray] = {}
     for name in needed.get("heads", [])[:_MOST_HEADS]:

@@ -14,12 +14,12 @@ Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
 WHOLE: Scope = (None, None)
 SplitName = str
-"""Which tokens are looked at: the name of a row of `SPLITS`."""
+"""Tokens to look at: the name of a row of `SPLITS`."""
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Adding up the attention mass…")
 def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
-    """Mass averaged over the heads of a scope, (T, S)."""
+    """Return the mass averaged over the heads of a scope, (T, S)."""
     layer, head = scope
     layers = slice(None) if layer is None else slice(layer, layer + 1)
     heads = slice(None) if head is None else slice(head, head + 1)
@@ -28,7 +28,7 @@ def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
 def sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
-    """Which positions are sinks in each step, (T, S) bool, judged on the mass of a scope."""
+    """Return the sinks of each step as a mask, (T, S) bool, judged on the mass of a scope."""
     return sink_analysis.find_sinks(mean_mass(recording, scope), params, _visible(recording, scope[0]))
 
 
@@ -37,7 +37,7 @@ def _visible(recording: Recording, layer: int | None) -> np.ndarray:
 
 
 def uniform_of_head(recording: Recording, step: int, layer: int) -> np.ndarray:
-    """The share of a head's attention that each token present in a step gets where attention is uniform, (P,)."""
+    """Return the share of a head's attention that each present token gets under uniform attention, (P,)."""
     trajectory = recording.trajectory
     uniform = trajectory.pattern.uniform_mass[step]
     there = trajectory.present[step]
@@ -45,7 +45,7 @@ def uniform_of_head(recording: Recording, step: int, layer: int) -> np.ndarray:
 
 
 def uniform_strength(recording: Recording, flags: np.ndarray) -> np.ndarray:
-    """The share of attention that uniform attention would pay to these positions (T, S), by step, (T,)."""
+    """Return the share that uniform attention would pay to these positions (T, S), by step, (T,)."""
     return sink_analysis.uniform_strength(flags, recording.trajectory.pattern.uniform_share)
 
 
@@ -62,31 +62,31 @@ def _value_totals(recording: Recording) -> np.ndarray:
 
 
 def counted(recording: Recording, split: SplitName) -> np.ndarray | None:
-    """Where the tokens of a split are, (T, S); None for everywhere."""
+    """Return the mask of a split's tokens, (T, S); None for all."""
     return tokens_counted(recording.trajectory, split)
 
 
 def tokens_of(recording: Recording, split: SplitName) -> np.ndarray:
-    """Which tokens that are there are of a split, (T, S)."""
+    """Return the mask of present tokens in a split, (T, S)."""
     return _where(recording.trajectory.present, counted(recording, split))
 
 
 @st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
 def changes(recording: Recording) -> Changes:
-    """What each step changed."""
+    """Return the changes of each step."""
     trajectory, mask_token = recording.trajectory, recording.info.model.mask_token
     return token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
 def count_by_region(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
-    """How many sinks of each step stand in each region of the text, (T, len(REGIONS))."""
+    """Count the sinks of each step in each region of the text, (T, len(REGIONS))."""
     flags = [counted_sinks(recording, params, scope, region) for region in REGIONS]
     return np.stack([in_region.sum(axis=1) for in_region in flags], axis=-1)
 
 
 def head_metric(recording: Recording, name: str, params: SinkParams, split: SplitName = ALL) -> np.ndarray:
-    """A metric of every head: (T, L, H), or (L, H) for one over all steps. split: as in `curve`."""
+    """Return a metric of every head: (T, L, H), or (L, H) for one over all steps. split: as in `curve`."""
     if metrics.HEAD_METRICS[name].reads_sinks:
         return _head_metric(recording, name, params, split)
     return _head_metric(recording, name, SinkParams(), ALL)
@@ -109,13 +109,13 @@ def _head_metric(recording: Recording, name: str, params: SinkParams, split: Spl
 
 @st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
 def kinds(recording: Recording) -> np.ndarray:
-    """The kind of every token, (T, S) indices into `analysis.sinks.definitions.KINDS`."""
+    """Return the kind of every token, (T, S) indices into `analysis.sinks.definitions.KINDS`."""
     trajectory, info = recording.trajectory, recording.info
     return sink_analysis.token_kinds(trajectory.tokens, trajectory.undecided, info.tokens, info.model.end_tokens)
 
 
 def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL) -> np.ndarray:
-    """The sinks among the tokens of a split, (T, S)."""
+    """Return the sinks among the tokens of a split, (T, S)."""
     return _where(sinks(recording, params, scope), counted(recording, split))
 
 
@@ -127,7 +127,7 @@ def _where(flags: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 def curve(
     recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL
 ) -> np.ndarray:
-    """A number a step, (T,). split: the tokens looked at."""
+    """Return a number per step, (T,). split: the tokens looked at."""
     flags = counted_sinks(recording, params, scope, split)
     mask = counted(recording, split)
     looked_at = np.ones_like(flags) if mask is None else mask
@@ -136,13 +136,13 @@ def curve(
 
 @st.cache_data(max_entries=32, hash_funcs=BY_KEY, show_spinner=False)
 def strength_at(recording: Recording, dense: Recording, params: SinkParams) -> np.ndarray:
-    """Share of attention a recording pays, by step, to the sinks of another, dense one, (T,)."""
+    """Return the share of attention a recording pays, by step, to the sinks of another, dense one, (T,)."""
     return sink_analysis.strength_at(mean_mass(recording), sinks(dense, params))
 
 
 @st.cache_data(max_entries=32, hash_funcs=BY_KEY, show_spinner="Measuring every layer…")
 def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams) -> np.ndarray:
-    """The same for each layer, averaged over the steps, (L,)."""
+    """Return the same for each layer, averaged over the steps, (L,)."""
     flags = sinks(dense, params)
     rows = [
         sink_analysis.strength_at(mean_mass(recording, (layer, None)), flags)
@@ -155,9 +155,10 @@ def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams
 def variances(
     recording: Recording, params: SinkParams, by_head: bool, split: SplitName = ALL
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and names.
+    """Return spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and
+    names.
 
-    Sinks are judged on the corrected share, so that models that attend differently compare. split: as in `curve`.
+    Sinks are judged on the corrected share, so that models with different attention compare. split: as in `curve`.
     """
     mass, pattern = recording.trajectory.mass, recording.trajectory.pattern
     moments = _moments(recording) if by_head and pattern.is_even else None
@@ -167,11 +168,11 @@ def variances(
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
 def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
-    """The position each head pays most attention to, in a step or over all of them, (L, H)."""
+    """Return the position each head attends to most, in a step or over all of them, (L, H)."""
     mass = recording.trajectory.mass
     return metrics.strongest_position(mass if step is None else mass[step : step + 1])
 
 
 def over_steps(values: np.ndarray) -> np.ndarray:
-    """The mean over steps of a metric of every head, (T, L, H) -> (L, H), leaving steps without a value out."""
+    """Average a metric of every head over steps, (T, L, H) -> (L, H), leaving steps without a value out."""
     return metrics.mean_over_steps(values)

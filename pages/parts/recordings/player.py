@@ -1,4 +1,4 @@
-"""The player on a page: it plays recordings in the browser, and tells the page where it rests and what is chosen."""
+"""The player on a page: it plays recordings in the browser, and tells the page its step and the chosen token."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
@@ -11,8 +11,9 @@ _mount = st.components.v2.component("sinkscope_player", css=player_css(), js=pla
 
 
 class Chosen(TypedDict):
-    """A token that was clicked. track: 0 the first recording, 1 the one beside it. step: where the player rests.
-    finished: whether it shows the finished text. recording: whose it is, of a player that was told."""
+    """A clicked token. track: 0 the first recording, 1 the one beside it. step: where the player rests. finished: the
+    finished text is shown. recording: the token's, if the player knows it.
+    """
 
     track: int
     step: int
@@ -23,8 +24,9 @@ class Chosen(TypedDict):
 
 @st.fragment
 def stored_player(data: Mapping[str, Any], key: str, chosen_of: Callable[[Chosen], None] | None = None) -> None:
-    """Draws the player of recordings whose files are elsewhere, from what it takes of them. chosen_of: draws what
-    follows from a token that was clicked, beneath the player."""
+    """Draw the player of recordings whose files are elsewhere, from the data it plays. chosen_of: draws what follows
+    from a clicked token, beneath the player.
+    """
     kept = f"{key}_token"
     content, chosen = st.session_state.get(kept, ("", None))
     if content != data["content"]:

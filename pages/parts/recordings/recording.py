@@ -1,4 +1,4 @@
-"""Recordings that can be looked at: which there are, which one is shown, opening one, and what it is called."""
+"""Recordings to look at: listing them, the one shown, opening one, and its title."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,11 +26,11 @@ _DEFAULT = "recording_by_default"  # the recording that was shown as nothing was
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A finished job and the trajectory it left, read-only. key: of the job's result, which names its content. The
-    trajectory's mass is here the relative one, m·K/Q.
+    """A finished job and its trajectory, read-only. key: of the job's result, which names its content. The trajectory's
+    mass is here the relative one, m·K/Q.
 
-    Functions that cache what they compute from one take it with `hash_funcs=BY_KEY`, so that it stands in their caches
-    by its key; Streamlit would otherwise read through all of its arrays.
+    Functions that cache results computed from one take it with `hash_funcs=BY_KEY`, so that caches hold it by its key;
+    Streamlit would otherwise read through all of its arrays.
     """
 
     job: JobRecord
@@ -43,15 +43,15 @@ class Recording:
 
     @property
     def model(self) -> ModelSpec:
-        """The model as it was asked for; `info.model` says what it was."""
+        """The model as requested; `info.model` holds what it was."""
         return ModelSpec.model_validate(self.job.spec["model"])
 
     def request(self) -> RecordSpec:
-        """The parameters of a recorded generation. Raises TypeError for references and noised text."""
+        """Return the parameters of a recorded generation. Raises TypeError for references and noised text."""
         return self.job.parameters(RecordSpec)
 
     def settings(self) -> dict[str, Any]:
-        """What an exported page says of it."""
+        """Return its settings for an exported page."""
         return {
             "recording": recording_title(self.job),
             "prompt": self.info.prompt,
@@ -62,14 +62,14 @@ class Recording:
 
 
 BY_KEY: dict[str | type[Any], Callable[[Any], Any]] = {Recording: lambda recording: recording.key}
-"""How caches tell recordings apart."""
+"""Cache key of recordings."""
 
 
 # --- opening ----------------------------------------------------------------------------------------------------
 
 
 def open_recording(job: JobRecord) -> Recording | None:
-    """What a finished job left; None if it was evicted. Raises UserError if it is damaged."""
+    """Open a finished job's recording; None if it was evicted. Raises UserError if it is damaged."""
     file = engine().result_file(job)
     return None if file is None or job.key is None else Recording(job, job.key, _open(str(file), job.key))
 
@@ -86,7 +86,7 @@ def _open(path: str, key: str) -> Trajectory:
 
 
 def finished_recordings() -> list[JobRecord]:
-    """Recordings that can be opened, newest first."""
+    """Return the readable recordings, newest first."""
     return [job for job in engine().jobs("record") if engine().has_result(job)]
 
 
@@ -94,13 +94,13 @@ def finished_recordings() -> list[JobRecord]:
 
 
 def show_recording(job_id: str) -> None:
-    """Makes this recording, which somebody chose, the one that every page shows, and puts it in the address."""
+    """Show this recording, chosen by someone, on every page, and put it in the address."""
     st.session_state.pop(_DEFAULT, None)
     _show(job_id)
 
 
 def forget_shown(job_id: str) -> None:
-    """Shows the newest recording in the place of one that is gone."""
+    """Show the newest recording in place of one that is gone."""
     if st.session_state.get(_SHOWN) == job_id:
         del st.session_state[_SHOWN]
         address.drop("recording")
@@ -119,10 +119,10 @@ def shown_recording() -> JobRecord | None:
     model = model_in_use().source
     default, of_model = st.session_state.get(_DEFAULT, ("", ""))
     if wanted == default and of_model != model:
-        wanted = None  # nobody chose it: it was the newest of the model in use before
+        wanted = None  # not chosen: it was the newest of the previous model
     job = engine().job(wanted) if wanted else None
     if job is None or job.kind != "record":
-        jobs = finished_recordings()  # what runs is shown to whoever asked for it, by the address
+        jobs = finished_recordings()  # a running one is shown through the address to the visitor who started it
         job = next((job for job in jobs if job.spec["model"]["source"] == model), jobs[0] if jobs else None)
         if wanted:
             instead = " Here is the newest one instead." if job is not None else ""
@@ -135,7 +135,7 @@ def shown_recording() -> JobRecord | None:
 
 
 def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
-    """Shows the newest recording that fits, where this visitor has not come to one yet."""
+    """Show the newest recording that fits, if this visitor has not opened one yet."""
     if "recording" not in st.query_params and _SHOWN not in st.session_state:
         newest = next(filter(fits, finished_recordings()), None)
         if newest is not None:
@@ -146,7 +146,7 @@ def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
 
 
 def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, str]:
-    """The title of each recording by its id. Those that read the same are numbered, as widgets go by what is read."""
+    """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read."""
     titles: dict[str, str] = {}
     labels = recording_labels(engine())
     for job in jobs:
@@ -161,12 +161,12 @@ def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, st
 
 
 def _as_labelled(automatic: str, label: Label) -> str:
-    """A title as a visitor named, starred and tagged what it is of."""
+    """Add a visitor's name, star and tags to a title."""
     return f"{'★ ' if label.star else ''}{label.name or automatic}{''.join(f' #{tag}' for tag in label.tags)}"
 
 
 def short_title(job: JobRecord) -> str:
-    """A recording in a few words, for legends."""
+    """Return a recording in a few words, for legends."""
     what = f"{_model_name(job)} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
     return what + _branched(job)
 
@@ -176,18 +176,18 @@ def _model_name(job: JobRecord) -> str:
 
 
 def model_name(source: str) -> str:
-    """A model by its source, of which a folder's name stands for its path."""
+    """Return a model's source, or its folder's name in place of a path."""
     return Path(source).name if Path(source).is_absolute() else source
 
 
 def _branched(job: JobRecord) -> str:
-    """Where a branch leaves another recording, as the end of a title."""
+    """Return where a branch leaves its parent, as the end of a title."""
     change = job.spec.get("branch")
     return f" · branch ‘{shortened(change['word'].strip(), 16)}’ in step {change['step']}" if change else ""
 
 
 def recording_title(job: JobRecord) -> str:
-    """A recording in one line: when, which model, which prompt, which seed."""
+    """Return a recording in one line: date, model, prompt, seed."""
     when = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
     return (
         f"{when} · {_model_name(job)} · “{shortened(job.spec['prompt'], 48)}” · "

@@ -1,4 +1,4 @@
-"""What a recording is compared with: the same inputs through random weights, and its text noised forward."""
+"""References of a recording: the same inputs through random weights, and its text noised forward."""
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ QUICK = 100e6  # bytes of weights up to which the random-weight reference is dra
 
 
 def why_no_model(recording: Recording) -> str:
-    """Why the recorded model cannot be run, or nothing."""
+    """Return why the recorded model cannot run, or ''."""
     source = recording.model.source
     try:
         engine().authorizer.check_source(source)
@@ -48,7 +48,7 @@ def seconds_of(recording: Recording, share: float = 1.0) -> str:
 
 
 def reference_toggle(recording: Recording) -> Recording | None:
-    """The switch for the random-weight reference, and the reference; None where it is off or not there (yet).
+    """Draw the switch for the random-weight reference, and return it; None if it is off or not there (yet).
 
     It starts on if the reference is stored, or if the model is small and the visitor has run it; otherwise switching it
     on requests the reference.
@@ -101,7 +101,7 @@ def reference_offer(recording: Recording) -> None:
 
 
 def stored_reference(recording: Recording) -> Recording | None:
-    """The random-weight reference of a recording where it has been observed before; nothing is run."""
+    """Return a recording's random-weight reference if it was observed before; runs nothing."""
     if why_no_model(recording):
         return None
     key = _reference_key(recording, recording.model, recording.info.model.fingerprint)
@@ -109,7 +109,7 @@ def stored_reference(recording: Recording) -> Recording | None:
 
 
 def is_small(model: ModelSpec) -> bool:
-    """Whether a forward of a model that is on this disk takes a moment."""
+    """Return whether a model on this disk is small enough for instant forwards."""
     engine().authorizer.check_source(model.source)
     checkpoint = find(model.source, model.paradigm)
     return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
@@ -122,7 +122,7 @@ def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
 def _reference_key(recording: Recording, model: ModelSpec, content: str) -> str | None:
-    """The name of a reference's result. content: the fingerprint of the model there now, on which it depends."""
+    """Return the name of a reference's result. content: the fingerprint of the model there now, on which it depends."""
     return known_key("reference", _reference_spec(recording, model))
 
 
@@ -130,7 +130,7 @@ def _reference_key(recording: Recording, model: ModelSpec, content: str) -> str 
 
 
 def noised(recording: Recording) -> Recording | None:
-    """The finished text noised forward, once its button is pressed; None until it is there."""
+    """Return the finished text noised forward, once its button is pressed; None until it is there."""
     spec = noise_spec(recording.trajectory, recording.model)
     jobs = ask_by_hand(
         "noise",

@@ -24,7 +24,7 @@ def mean_load(recording: Recording) -> np.ndarray:
 
 
 def experts_a_token(recording: Recording) -> int:
-    """Return K, how many experts a token is sent to."""
+    """Return K, the number of experts per token."""
     return int(expert_routes.routes_of(recording.trajectory)[0].shape[2])
 
 

@@ -1,4 +1,4 @@
-"""Sets of recordings: asking for them, choosing which stand beside each other, and opening them."""
+"""Sets of recordings: making them, choosing those to compare, and opening them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _OF_OURS, _BENCHMARK = "prompts that come with SinkScope", "a benchmark's contex
 
 @dataclass(frozen=True, eq=False)
 class OpenSet:
-    """A finished job and the set it left. name: as figures call it. key: of the job's result."""
+    """A finished job and its set. name: in figures. key: of the job's result."""
 
     name: str
     job: JobRecord
@@ -47,12 +47,12 @@ class OpenSet:
 
 
 BY_SET: dict[str | type[Any], Callable[[Any], Any]] = {OpenSet: lambda opened: (opened.key, opened.name)}
-"""How caches tell sets apart."""
+"""Cache key of sets."""
 
 
 def sets_to_look_at(place: DeltaGenerator) -> list[OpenSet]:
-    """The sets chosen, opened; their choice and the button that records others in `place`. Empty after saying on the
-    page why there is none.
+    """Return the chosen sets, opened; draw their choice and the button that records others in `place`. Empty after
+    saying on the page why there is none.
     """
     jobs = {job.id: job for job in engine().jobs("record_set") if engine().has_result(job)}
     titles = set_titles(list(jobs.values()))
@@ -90,7 +90,7 @@ def sets_to_look_at(place: DeltaGenerator) -> list[OpenSet]:
 
 
 def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
-    """What each set is called, by its id: the model and its prompts, numbered where two read the same."""
+    """Return the title of each set by id: the model and its prompts, numbered where two read the same."""
     titles: dict[str, str] = {}
     for job in jobs:
         source = Path(job.spec["model"]["source"])
@@ -109,7 +109,7 @@ def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
 
 
 def _ask() -> None:
-    """The form and its button. Nothing runs before it is pressed."""
+    """Draw the form and its button. Nothing runs before it is pressed."""
     model = model_in_use()
     sources = BUNDLED_PAIR if model.source in BUNDLED_PAIR else (model.source,)
     kind = SAMPLINGS[_sampler_shown(model.source, model.paradigm)]
@@ -161,7 +161,7 @@ def _ask() -> None:
 
 
 def _settings(kind: type[Sampling], of_set: Sequence[str], of_sampler: Sequence[str]) -> list[Setting]:
-    """What the fold of the form holds."""
+    """Return the settings in the form's fold."""
     words = {"count": "{} prompts", "random_models": "{} random-weight models", "gen_length": "{} new tokens"}
     parts: list[tuple[type[Spec], dict[str, str]]] = [
         (SetParams, {name: f"set_{name}" for name in of_set}),
@@ -175,7 +175,7 @@ def _settings(kind: type[Sampling], of_set: Sequence[str], of_sampler: Sequence[
 
 
 def _in_two_columns(spec: type[Spec], names: Sequence[str], key: str) -> dict[str, Any]:
-    """Draws fields of a spec and returns their values."""
+    """Draw fields of a spec and return their values."""
     values = {}
     columns = st.columns(2)
     for index, name in enumerate(names):
@@ -185,15 +185,15 @@ def _in_two_columns(spec: type[Spec], names: Sequence[str], key: str) -> dict[st
 
 
 def _like(sampling: type[Sampling], kind: type[Sampling], values: Mapping[str, Any]) -> Sampling:
-    """The parameters chosen for the sampler `kind`; of another sampler those that it has as well. Raises
-    ValidationError where they do not fit together.
+    """Return the parameters chosen for the sampler `kind`, as far as `sampling` has them. Raises ValidationError where
+    they are incompatible.
     """
     shared = {name: value for name, value in values.items() if sampling is kind or name in sampling.model_fields}
     return sampling(**shared)
 
 
 def _prompts() -> tuple[str, tuple[str, ...]]:
-    """Where the prompts come from, and the visitor's own."""
+    """Draw the prompts' choice. Return their source, own ones."""
     kinds = {_OF_OURS: BUNDLED_PROMPTS, "your own": OWN_PROMPTS, _BENCHMARK: _BENCHMARK}
     kind = kinds[st.selectbox("Prompts", list(kinds), key="set_prompts", persist_state="session")]
     if kind == OWN_PROMPTS:
@@ -207,7 +207,7 @@ def _prompts() -> tuple[str, tuple[str, ...]]:
 
 
 def _sampler_shown(source: str, paradigm: Any) -> str:
-    """The name of a model's sampler, for the form; a bad source is said once it is asked of."""
+    """Return a model's sampler for the form; errors about a bad source come on submit."""
     try:
         return _sampler(source, paradigm)
     except EXPECTED:
@@ -215,7 +215,7 @@ def _sampler_shown(source: str, paradigm: Any) -> str:
 
 
 def _sampler(source: str, paradigm: Any) -> str:
-    """The name of a model's sampler; LLaDA's where it is not on this disk. Raises UserError for a bad source."""
+    """Return a model's sampler; LLaDA's if it is not on this disk. Raises UserError for a bad source."""
     engine().authorizer.check_source(source)
     checkpoint = find(source, paradigm)
     return checkpoint.architecture.sampler if checkpoint is not None else "llada"
@@ -225,8 +225,9 @@ def _sampler(source: str, paradigm: Any) -> str:
 
 
 def _take_from_address(jobs: dict[str, JobRecord]) -> None:
-    """Chooses what the address names, also where a link has led here after another choice; without one what was chosen,
-    else the newest set, and those of other models on the same prompts."""
+    """Choose the sets in the address, even if others were chosen before; without any keep the choice, else take the
+    newest set and those of other models on the same prompts.
+    """
     named = [job_id for job_id in (address.named(_ADDRESS) or "").split(",") if job_id]
     unknown = [job_id for job_id in named if job_id not in jobs]
     if unknown:
@@ -245,7 +246,7 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
 
 
 def _choose() -> None:
-    """Before the page is drawn, so that the address of before does not undo the choice."""
+    """Put the choice in the address before the page is drawn, so that the old one does not undo it."""
     chosen = st.session_state[_CHOSEN]
     if chosen:
         address.write(_ADDRESS, ",".join(chosen))
@@ -254,7 +255,7 @@ def _choose() -> None:
 
 
 def _beside(shown: JobRecord, jobs: dict[str, JobRecord]) -> list[str]:
-    """The newest set of each other model on the same prompts."""
+    """Return the newest set of each other model on the same prompts."""
     same = ("prompts", "own_prompts", "count", "sinks", "seed")
     names: dict[str, str] = {}
     for job in jobs.values():
@@ -265,7 +266,7 @@ def _beside(shown: JobRecord, jobs: dict[str, JobRecord]) -> list[str]:
 
 
 def _take_finished(jobs: dict[str, JobRecord]) -> None:
-    """Shows what this visitor asked for, once all of it is there."""
+    """Show the sets this visitor submitted, once all have ended."""
     job_ids = st.session_state.get(_ASKED, [])
     records = [engine().job(job_id) for job_id in job_ids]
     if job_ids and all(record is None or record.ended for record in records):
@@ -287,7 +288,7 @@ def _follow() -> None:
 
 
 def _opened(job: JobRecord, title: str) -> OpenSet | None:
-    """The set, or None after saying on the page why it cannot be opened."""
+    """Open the set; None after saying on the page why it cannot be."""
     try:
         file = engine().result_file(job)
         if file is None or job.key is None:

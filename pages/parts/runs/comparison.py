@@ -18,7 +18,7 @@ from pages.parts.plain import plain
 
 
 def compare_settings(runs: list[Run]) -> None:
-    """Draws what tells the runs apart but for their results."""
+    """Draw the settings that tell the runs apart, without results."""
     _settings(runs)
     _profiles(runs)
     export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, ", ".join(run.name for run in runs))

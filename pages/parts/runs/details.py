@@ -1,4 +1,4 @@
-"""One run, opened: its name, tags and notes, settings, report, evaluations, how to repeat it, and removing it."""
+"""One run, opened: its name, tags and notes, settings, report, evaluations, command to reproduce it, and removal."""
 
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ _UPLOADED = "pushed_to"  # the address of the last upload, by run
 
 
 def push_fold(run: Run) -> None:
-    """Draws the name of a repository, what would go there, and the button that uploads it."""
+    """Draw a repository's name, what would go there, and the button that uploads it."""
     if run.kind != "pruned" or not run.runs or run.folder is None or not engine().authorizer.may("push"):
         return
     with st.expander("Push to the Hugging Face hub", icon=":material/cloud_upload:"), told():
@@ -56,7 +56,7 @@ def _pushed(plan: Upload, folder: Path, public: bool) -> str:
 
 
 def open_run(run: Run) -> None:
-    """Draws everything about a run."""
+    """Draw everything about a run."""
     st.subheader(plain(run.name))
     if run.name != run.automatic:
         st.caption(plain(run.automatic))
@@ -83,7 +83,7 @@ def open_run(run: Run) -> None:
 
 
 def _origin(run: Run) -> None:
-    """Where an imported run comes from, and what of it is not compared."""
+    """Say where an imported run comes from, and what is left out of comparisons."""
     if run.record is None:
         return
     folders = ", ".join(run.record.parameters(ImportSpec).folders)

@@ -1,4 +1,4 @@
-"""What jobs have left on this disk, how much room it takes, and removing it."""
+"""Results stored on this disk, their size, and removing them."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ _TICKED = "disk_ticked"
 
 
 def disk() -> None:
-    """Draws the list of what is stored, and the button that removes what is ticked."""
+    """Draw the list of stored results, and the button that removes ticked ones."""
     with st.expander("Disk use", icon=":material/hard_drive:"):
         everything = stored_results(engine())
         if not everything:

@@ -1,4 +1,4 @@
-"""Taking in what lm-eval wrote elsewhere: a folder, and how far the reading is."""
+"""Import of lm-eval results: a folder, and the progress of reading it."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ _LISTED = ("filters", "metrics")
 
 
 def import_runs() -> None:
-    """Draws the field and, while something is read, how far it is."""
+    """Draw the field and, during an import, its progress."""
     with st.expander("Import lm-eval results", icon=":material/upload_file:", key="import_drawer"):
         st.caption(
             "A folder that lm-eval wrote with --output_path and --log_samples, on any machine. Its models become runs, "
             "compared with others on the items that both were asked. Nothing in it is executed."
         )
-        # Neither is from the address: a link is not to say what is read from this disk.
+        # Neither is from the address: a link must not choose what is read from this disk.
         left, *others = st.columns([3, 1, 1])
         left.text_input("Folder of results", key=_FOLDER, placeholder="/path/to/output", persist_state="session")
         for column, name in zip(others, _LISTED, strict=True):
@@ -42,8 +42,9 @@ def import_runs() -> None:
 
 
 def _ask() -> None:
-    """A callback, so that no rerun loses the click. Asks for each folder of results by itself, as models that were
-    asked other tasks have no item in common."""
+    """Submit each folder of results by itself, as models scored on other tasks share no items. A callback, so that no
+    rerun loses the click.
+    """
     with refusal_kept(_PLACE):
         listed = {
             name: tuple(part.strip() for part in st.session_state[f"import_{name}"].split(",") if part.strip())

@@ -92,7 +92,7 @@ def _counted(shown: list[Run], runs: list[Run]) -> str:
 
 
 def _from_address(by_id: dict[str, Run]) -> None:
-    """What is chosen at first stands in the address; a run that is gone is no choice any more."""
+    """Take the first choice from the address, and drop runs that are gone."""
     if _CHOSEN not in st.session_state:
         names = st.query_params.get_all(RUNS_ASKED)
         if any(run_id not in by_id for run_id in names):
@@ -104,7 +104,7 @@ def _from_address(by_id: dict[str, Run]) -> None:
 
 
 def _follow_ticks(key: str, by_id: Mapping[str, Run]) -> None:
-    """Keep what a filter leaves out, and take what is ticked in the table."""
+    """Keep ticked runs that a filter hides, and take the table's ticks."""
     shown = st.session_state[_SHOWN]
     places = st.session_state[key].selection.rows
     kept = [run_id for run_id in st.session_state[_CHOSEN] if run_id not in shown]

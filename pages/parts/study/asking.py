@@ -1,4 +1,4 @@
-"""Asking a study: its size, what it asks about, what it will take, and the button that starts it."""
+"""Running a study: its size, its questions, its cost, and the button that starts it."""
 
 import pandas as pd
 import streamlit as st
@@ -47,7 +47,7 @@ _REFUSED = "study_refused"
 
 
 def ask_study(model: ModelSpec) -> None:
-    """Draws the settings of a study of the model in use, what it will take, and its button."""
+    """Draw the settings of a study of the model in use, its cost, and its button."""
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
     size = st.segmented_control(
         "Size",
@@ -81,7 +81,7 @@ def ask_study(model: ModelSpec) -> None:
 
 
 def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
-    """The study asked for, or why there is none."""
+    """Return the requested study, or why there is none."""
     defaults = new_study(model, size)
     names = ("difference", "prompts", "limit", "seed", "sparsities", "seeds")
     keys = {name: f"study_{size}_{name}" for name in names}
@@ -118,7 +118,7 @@ def _why_not(spec: StudySpec) -> str:
 
 
 def _plan(spec: StudySpec) -> None:
-    """What it can show, and what is known of the time, memory and disk it takes."""
+    """Draw what it can show, and the time, memory and disk it is known to take."""
     try:
         forecast = lines(foresee_study(engine(), spec, example()))
         sizes(spec)
@@ -129,7 +129,7 @@ def _plan(spec: StudySpec) -> None:
 
 
 def _launch(spec: StudySpec) -> None:
-    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    """Start the study. A callback, so that no other rerun can lose the click."""
     try:
         permission.allow(*(model.source for model in spec.models))
         choice.show(submit("study", spec).id)

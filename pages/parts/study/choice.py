@@ -1,4 +1,4 @@
-"""Which study the page shows: the one in hand, with the others to choose from."""
+"""Choice of the study on the page: the current one, with the others to choose from."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,8 +28,9 @@ from pages.parts.user_errors import EXPECTED
 
 
 def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
-    """The study in hand, whose name then stands in the address; the example by what was found in it. boxed: with a box
-    of all studies."""
+    """Return the current study, and put its name in the address; the example as its findings. boxed: with a box of all
+    studies.
+    """
     there = studies()
     named = address.named(ADDRESS)
     if named and named not in there:
@@ -72,7 +73,7 @@ class _Told(NamedTuple):
 
 
 class OfStudy(NamedTuple):
-    """What a study holds of one pruning with and without the discount. name: in the address. title: of the study."""
+    """A study's result for one pruning with and without the discount. name: in the address. title: of the study."""
 
     name: str
     title: str
@@ -177,12 +178,12 @@ def _finished_study(source: str) -> tuple[str, str, Findings] | None:
 
 
 def show(study_id: str) -> None:
-    """Shows a study, and puts it in the address."""
+    """Show a study, and put it in the address."""
     address.write(ADDRESS, study_id)
 
 
 def _titled(record: JobRecord | None) -> str:
-    """A study in one line: when, which model, how large."""
+    """Return a study in one line: date, model, size."""
     if record is None:
         return EXAMPLE_TITLE
     return as_written(f"{datetime.fromtimestamp(record.created):%d %b %H:%M} · {study_title(record)} · {record.state}")

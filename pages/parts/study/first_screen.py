@@ -82,7 +82,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
 
 
 def _ways(name: str) -> None:
-    """The three buttons. name: of the study in the address, empty where there is none to present."""
+    """Draw the three buttons. name: of the study in the address, empty if there is none to present."""
     study = {ADDRESS: name} if name else {}
     with st.container(horizontal=True, key="story_ways"):
         primary_link("pages/explore.py", label="**Record a prompt**", icon=":material/play_circle:")

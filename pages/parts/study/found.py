@@ -1,4 +1,4 @@
-"""What studies have found, kept while it does not change: of those in the store, and of the example that ships."""
+"""Findings of studies, in the store and of the example that ships, kept while they do not change."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +33,7 @@ def _key(asked: MasksAsked) -> str:
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def _future(key: str, _asked: MasksAsked) -> Future[MaskChange]:
-    """The comparison of these masks, begun. key: their folders, which never change once they are kept."""
+    """Start the comparison of these masks. key: their folders, which never change once they are kept."""
     folders = (*_asked.folders, *_asked.control_folders)
     size = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
     if size > AT_ONCE:
@@ -41,19 +41,19 @@ def _future(key: str, _asked: MasksAsked) -> Future[MaskChange]:
     future: Future[MaskChange] = Future()
     try:
         future.set_result(compare_masks(_asked))
-    except Exception as error:  # told where the result is read
+    except Exception as error:  # raised where the result is read
         future.set_exception(error)
     return future
 
 
 @st.cache_resource(show_spinner=False)
 def _background() -> ThreadPoolExecutor:
-    """One at a time: NumPy compares bits without holding up the threads that serve pages."""
+    """Return an executor with one thread: NumPy compares bits without holding up the threads that serve pages."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks")
 
 
 def of_record(record: JobRecord) -> Findings:
-    """What a study in the store has found by now. Raises UserError for a damaged file."""
+    """Return the findings so far of a study in the store. Raises UserError for a damaged file."""
     states = [f"{job.id} {job.state}" for part in engine().parts(record) for job in part.jobs.values()]
     sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
     points = [point for job in sweeps for point in engine().sweep_points(job)]
@@ -70,7 +70,7 @@ def compares_masks(record: JobRecord) -> bool:
 
 
 def example() -> Findings | None:
-    """The study that ships; None where there is none in this checkout."""
+    """Return the study that ships; None if this checkout has none."""
     return _example(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
 
 

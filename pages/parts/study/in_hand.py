@@ -1,5 +1,5 @@
-"""The study in hand: the one in the address, else the one that this visitor came to last, else the newest, else the
-example that ships. The sidebar of every page tells of it and leads to it.
+"""The current study: the one in the address, else the visitor's last, else the newest, else the example that ships. The
+sidebar of every page shows it and links to it.
 """
 
 from datetime import datetime
@@ -23,13 +23,13 @@ _REFRESH = 1.0  # seconds between looks at how far it is
 
 
 def studies() -> dict[str, JobRecord | None]:
-    """The studies that can be shown, newest first, by what they are called in the address; of the example no record."""
+    """Return the studies that can be shown, newest first, by name in the address; the example has no record."""
     records: dict[str, JobRecord | None] = {record.id: record for record in engine().jobs("study")}
     return records | ({EXAMPLE: None} if findings.EXAMPLE.is_file() else {})
 
 
 def study_in_hand(among: dict[str, JobRecord | None] | None = None) -> str | None:
-    """What it is called in the address; None where there is none. among: `studies`, for those who have them."""
+    """Return the current study's name in the address; None if there is none. among: `studies`, if known already."""
     there = studies() if among is None else among
     named = address.named(ADDRESS)
     if named in there:
@@ -39,14 +39,14 @@ def study_in_hand(among: dict[str, JobRecord | None] | None = None) -> str | Non
 
 
 def study_title(record: JobRecord) -> str:
-    """What a study asks, in a few plain words."""
+    """Return what a study covers, in a few words."""
     spec = record.parameters(StudySpec)
     sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
     return f"{spec.model.source} · {sparsities} · {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
 
 
 def study_panel() -> None:
-    """Draws the study in hand: its name, which is the way to it, and where it stands."""
+    """Draw the current study: its name, as a link to it, and its state."""
     there = studies()
     name = study_in_hand(there)
     record = there.get(name or "")
@@ -77,7 +77,7 @@ def _running(study_id: str) -> None:
 
 
 def _state(record: JobRecord | None) -> str:
-    """How it ended, and when."""
+    """Say how it ended, and when."""
     if record is None:
         return "Finished."
     ended = {"done": "Finished", "failed": "Parts of it failed", "cancelled": "Stopped"}.get(record.state, "Cut off")

@@ -20,7 +20,7 @@ from pages.parts.session import engine
 
 @dataclass(frozen=True)
 class Way:
-    """A link. label: plain text. query: what the address names there."""
+    """A link. label: plain text. query: parameters in its address."""
 
     page: str
     label: str
@@ -29,7 +29,7 @@ class Way:
 
 
 def draw_ways(findings: Findings, part: str, figure: str = "") -> None:
-    """Draws the links of one figure, or of a part of the story; none where its jobs are in another store."""
+    """Draw the links of one figure, or of a part of the story; none if its jobs are in another store."""
     ways = _WAYS[part](findings, figure)
     if ways:
         with st.container(horizontal=True):
@@ -38,8 +38,9 @@ def draw_ways(findings: Findings, part: str, figure: str = "") -> None:
 
 
 def draw_token(findings: Findings, chosen: Chosen) -> None:
-    """Draws the way from a token of the player to what else could stand there; where its recording is not in this
-    store, to recording it."""
+    """Draw the link from a token of the player to its alternatives; if its recording is not in this store, to recording
+    it.
+    """
     tracks = (findings.playback or {})["tracks"]
     source = tracks[chosen["track"]]["title"]
     jobs = _there(findings, "watch")
@@ -60,7 +61,7 @@ def draw_token(findings: Findings, chosen: Chosen) -> None:
 
 
 def in_this_store(findings: Findings) -> bool:
-    """Whether any job of a study is in this store, so that its figures have pages to lead to."""
+    """Return whether any job of a study is in this store, so that its figures can link to pages."""
     return any(engine().job(job) is not None for part in findings.parts for job in part.jobs.values())
 
 
@@ -79,7 +80,7 @@ def _watch(findings: Findings, figure: str) -> list[Way]:
 
 
 def _sets(findings: Findings, figure: str) -> list[Way]:
-    """The sets that a figure shows: all of them, or of `movement_N` the one of that number."""
+    """Return links to a figure's sets: all of them, or of `movement_N` the one of that number."""
     jobs = _there(findings, "sinks")
     sets = [jobs[set_name(model)] for model in _spec(findings).models if set_name(model) in jobs]
     number = figure.removeprefix("movement_")
@@ -106,7 +107,9 @@ def _causes(findings: Findings, figure: str) -> list[Way]:
 
 
 def _pruning(findings: Findings, figure: str) -> list[Way]:
-    """The sweep, at the sparsity of a waterfall; its runs beside each other; the accuracies of the sink-aware one."""
+    """Return links to the sweep, at the sparsity of a waterfall; its runs side by side; the sink-aware run's
+    accuracies.
+    """
     pruning = findings.pruning
     if pruning is None or engine().job(pruning.job) is None:
         return []
@@ -131,7 +134,7 @@ def _pruning(findings: Findings, figure: str) -> list[Way]:
 
 
 def _along(settings: tuple[Setting, ...], waterfall: Waterfall) -> list[Setting]:
-    """The settings that a waterfall steps through, in its order."""
+    """Return the settings that a waterfall steps through, in order."""
     method = METHODS[waterfall.method]
     names = dict.fromkeys([method.published, method.control, method.name])
     by_method = {setting.method: setting for setting in settings if setting.sparsity == waterfall.sparsity}
@@ -139,7 +142,7 @@ def _along(settings: tuple[Setting, ...], waterfall: Waterfall) -> list[Setting]
 
 
 def _by_seed(settings: list[Setting]) -> list[str]:
-    """Runs of the settings, whole calibration seeds of them, no more than are compared at once."""
+    """Return the runs of whole calibration seeds of the settings, up to the most compared at once."""
     prunings = [setting.prunings for setting in settings if setting.prunings]
     rows = list(zip(*prunings, strict=False))[: MOST_RUNS // max(len(prunings), 1)]
     return [run for row in rows for run in row if engine().job(run) is not None]
@@ -159,6 +162,6 @@ def _spec(findings: Findings) -> StudySpec:
 
 
 def _there(findings: Findings, part: str) -> dict[str, str]:
-    """The jobs of a part whose results are in this store."""
+    """Return the jobs of a part whose results are in this store."""
     jobs = {name: engine().job(job_id) for name, job_id in findings.part(part).jobs.items()}
     return {name: job.id for name, job in jobs.items() if job is not None and engine().has_result(job)}

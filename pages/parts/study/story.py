@@ -140,7 +140,7 @@ def _verdict(findings: Findings, verdicts: Sequence[rules.Verdict]) -> None:
 
 
 def share(findings: Findings) -> None:
-    """The report, the folder of figures and tables, and the command."""
+    """Draw the report, the folder of figures and tables, and the command."""
     st.header("Share", anchor="share")
     spec = StudySpec.model_validate(findings.spec)
     name = f"sinkscope-study-{findings.created[:10]}"

@@ -185,7 +185,7 @@ def _in_words(compared: Sequence[Comparison]) -> str:
 
 
 def _table(compared: Sequence[Comparison]) -> None:
-    """The differences of one relation, a row each."""
+    """Draw the differences of one relation, one row each."""
     rows = [sweep_tables.comparison_row(comparison) for comparison in compared]
     methods = [comparison.setting.label for comparison in compared]
     sizes = [comparison.difference.detectable() for comparison in compared]
@@ -221,7 +221,7 @@ def _controls(compared: Sequence[Comparison]) -> list[Setting]:
 
 
 def _floor(setting: Setting) -> str:
-    """What two seeds of one method differ by, in a sentence; nothing where there is one seed."""
+    """Say how far two seeds of one method differ; '' with one seed."""
     floor = sweep_scores.floor(setting)
     if floor is None:
         return ""

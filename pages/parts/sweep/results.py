@@ -1,4 +1,4 @@
-"""What a sweep has found so far: differences with both sources of noise, accuracies along its axes, and its points."""
+"""Results of a sweep so far: differences with both sources of noise, accuracies along its axes, and its points."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -96,7 +96,7 @@ _CONTROLS = {
     **{"sweep_quality": _PLANE, "sweep_size": _PLANE, "sweep_sparsity": _TASKS, "sweep_step_method": _STEPS},
     "sweep_published_table": _PUBLISHED,
 }
-"""Views by the controls that stand in addresses of theirs."""
+"""Views by the controls that put their state in the address."""
 
 
 def _more(views: Mapping[str, Callable[[], None]]) -> None:
@@ -126,7 +126,7 @@ def _more(views: Mapping[str, Callable[[], None]]) -> None:
 def _computed(
     key: tuple[str, ...], _asked: Sequence[PruneSpec], _scores: Sequence[sweep_scores.PointScores]
 ) -> tuple[list[Setting], list[Comparison]]:
-    """Settings and comparisons, as these take a moment. key: what they come from."""
+    """Return settings and comparisons, cached. key: what they come from."""
     settings = sweep_scores.settings(_scores, _asked)
     return settings, sweep_scores.comparisons(settings)
 
@@ -135,7 +135,7 @@ def _computed(
 def _diverging(
     key: tuple[str, ...], _asked: Sequence[PruneSpec], _scores: Sequence[sweep_scores.PointScores]
 ) -> tuple[list[Setting], list[Comparison]]:
-    """As `_computed`, of how far the answers lie from the dense model's."""
+    """Return the same of the answers' distance from the dense model's."""
     settings = settings_of(_scores, _asked, QUALITIES[DIVERGENCE])
     return settings, sweep_scores.comparisons(settings)
 
@@ -146,7 +146,7 @@ def _plane(
     compared: Sequence[Comparison],
     diverging: Callable[[], tuple[list[Setting], list[Comparison]]],
 ) -> None:
-    """A quality against what a compressed model weighs or takes, each sink-aware setting joined to its control.
+    """Draw a quality against a compressed model's size or time, each sink-aware setting joined to its control.
     diverging: settings and comparisons with the divergence in place of the accuracy.
     """
     rows = [point_row(point) for point in points]
@@ -197,7 +197,7 @@ def _plane(
 
 
 def _smallest(on_plane: Sequence[Placed], cost: Cost) -> str:
-    """The cheapest setting whose seeds are all above chance, in a sentence."""
+    """Name the cheapest setting whose seeds are all above chance."""
     return finding_of(
         "smallest above chance",
         [one.series for one in on_plane],
@@ -210,7 +210,7 @@ def _smallest(on_plane: Sequence[Placed], cost: Cost) -> str:
 
 
 def _opened(point: Point) -> None:
-    """Where the run of a point is, and the command that makes it again."""
+    """Draw the link to a point's run, and the command that reproduces it."""
     st.markdown(f"**{plain(setting_name(point.pruning))}**, seed {point.pruning.calibration.seed:d}")
     if point.pruned is not None:
         st.page_link(
@@ -285,13 +285,13 @@ def _step_map(settings: Sequence[Setting]) -> None:
 
 
 def _largest_floor(settings: Sequence[Setting], method: str) -> float | None:
-    """The most that two calibration seeds of a setting of this method differ by; None where all have one."""
+    """Return the largest difference of two calibration seeds of a setting of this method; None if all have one seed."""
     floors = [sweep_scores.floor(setting) for setting in settings if setting.pruning.method == method]
     return max((floor.largest for floor in floors if floor is not None), default=None)
 
 
 def _published() -> None:
-    """Tables of others, apart from one's own."""
+    """Draw published tables, apart from one's own."""
     rows = published()
     sources = list(dict.fromkeys(row.source for row in rows))
     titles = {f"{row.model} · {row.pattern} · {row.task}": (row.model, row.pattern, row.task) for row in rows}

@@ -1,4 +1,4 @@
-"""The settings of a sweep, drawn from its specs: its axes, and what all its points share."""
+"""The settings of a sweep, drawn from its specs: its axes, and the settings all points share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -49,14 +49,14 @@ _SAMPLES, _LENGTH = 64, 128  # minutes on a laptop
 
 
 def asked_by_address() -> bool:
-    """Return whether the address sets what a new sweep does."""
+    """Return whether the address sets up a new sweep."""
     parts = (SweepSpec, EvaluateSpec, CalibrationParams, DiscountParams, StepParams, QuantizationParams)
     fields = {name for spec in parts for name in spec.model_fields} | {"allocation", "models"}
     return any(f"sweep_{name}" in st.query_params for name in fields)
 
 
 def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
-    """Draws the controls. The sweep they ask for, or why there is none, in one sentence."""
+    """Draw the controls. Return their sweep, or None and why, in one sentence."""
     checkpoint = found(model)
     checkpoint = None if isinstance(checkpoint, str) else checkpoint  # the sweep says why when it is begun
     axes = _axes(patterns_not_offered(checkpoint))
@@ -166,7 +166,7 @@ def _more_axes(not_offered: list[str]) -> dict[str, Any]:
 
 
 def _eviction() -> dict[str, Any]:
-    """Policies and budgets of the dense model's keys and values."""
+    """Draw policies and budgets of the dense model's keys and values."""
     columns = keyed_columns([3, 2], "sweep_eviction")
     field = SweepSpec.model_fields["policies"]
     asked = {name: row for name, row in POLICIES.items() if row.asked}
@@ -191,7 +191,7 @@ def _eviction() -> dict[str, Any]:
 
 
 def _shared_pruning(axes: dict[str, Any], checkpoint: Checkpoint | None) -> dict[type[Spec], dict[str, Any]]:
-    """What is the same for every point, by the spec it is of."""
+    """Draw the settings common to every point. Return them by spec."""
     quantizes = any(bits != AS_STORED for bits in axes["bits"])
     rows: list[Reader] = [METHODS[name] for name in axes["methods"]]
     rows += [QUANTIZERS[name] for name in axes["quantizers"]] if quantizes else []
@@ -229,7 +229,7 @@ def _not_by_axes(spec: type[Spec]) -> list[str]:
 
 
 def _more(model: ModelSpec) -> dict[str, Any]:
-    """What is kept and measured of every point, and other models, where it is not as preset."""
+    """Draw what each point keeps and measures, and other models. Return what is not preset."""
     keys = {
         "keep": "sweep_keep",
         "decompose": "sweep_decompose",

@@ -1,4 +1,4 @@
-"""What a setting of the discount does to every layer, computed layer by layer and shown as it comes in."""
+"""Effects of a discount setting on every layer, computed and shown layer by layer."""
 
 import time
 
@@ -14,15 +14,15 @@ from analysis.tuning.stored_effects import effect_of, plain_of
 from pages.parts.plain import plain
 from pages.parts.plot import plot
 
-PATIENCE = 1.0  # seconds without news before what is there is drawn
+PATIENCE = 1.0  # seconds without news before drawing partial results
 
 
 def every_layer(
     statistics: StoredStatistics, key: str, setting: TuneParams, name: str, growing: tuple[str, str] | None
 ) -> list[LayerEffect]:
-    """The effects on all layers. Moving a control meanwhile starts over, with the finished layers kept.
+    """Return the effects on all layers. Moving a control meanwhile starts over, with the finished layers kept.
 
-    growing: title and field of `Effects` of the grid to draw meanwhile where it takes longer than a moment: the first
+    growing: title and field of `Effects` of the grid to draw meanwhile if it takes longer than a moment: the first
     layer at once, the others as they come in.
     """
     effects_so_far: list[LayerEffect] = []
@@ -69,5 +69,5 @@ def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> effects.Plain:
-    """What no discount gives with a setting's steps and sparsity: the same while the discount is moved."""
+    """Return the result without a discount: it stays the same while the discount is moved."""
     return plain_of(_statistics, layer, TuneParams.model_validate_json(setting))

@@ -1,4 +1,4 @@
-"""What a search of the discount found: its numbers, its trials, what matters, and the comparison at its end."""
+"""Results of a search of the discount: its numbers, trials, parameter importances, and final comparison."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ _DIFFERENCE = (
 
 
 def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloor | None) -> None:
-    """The best trial beside those with a name and another calibration seed, and what its value does not say."""
+    """Draw the best trial beside named ones and another calibration seed, and the limits of its value."""
     objective = OBJECTIVES[spec.objective]
     decimals, label = objective.decimals, objective.title.capitalize()
     band = _band(rows, floor)
@@ -55,7 +55,9 @@ def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloo
 
 
 def _beside_seed(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloor | None) -> str:
-    """The best trial against no discount in value and mask bits, and what another calibration seed changes of these."""
+    """Compare the best trial with no discount in value and mask bits, and with another calibration seed's change of
+    these.
+    """
     none = next((row for row in rows if row["name"] == "no discount"), None)
     if none is None:
         return ""
@@ -73,7 +75,7 @@ def _beside_seed(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: Searc
 
 
 def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
-    """Takes a trial's setting over into the controls of the page."""
+    """Draw the trial whose setting a button puts into the controls."""
     order = [best["number"], *(row["number"] for row in rows if row is not best)]
     names = {row["number"]: _named(spec, row, best) for row in rows}
     left, right = st.columns([5, 1.4], vertical_alignment="bottom")
@@ -110,7 +112,7 @@ def _in_words(row: Trial) -> str:
 
 
 def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor: SearchFloor | None) -> None:
-    """How the search went, and which parameters matter. shares: the importance of each."""
+    """Draw the course of the search, and which parameters matter. shares: the importance of each."""
     objective = OBJECTIVES[spec.objective]
     left, right = st.columns([3, 2])
     with left:
@@ -157,13 +159,13 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
 
 
 def _band(rows: list[Trial], floor: SearchFloor | None) -> tuple[float, float] | None:
-    """The values that lie no further from no discount than another calibration seed leads."""
+    """Return the range of values no further from no discount than another calibration seed."""
     none = next((row["value"] for row in rows if row["name"] == "no discount"), None)
     return figures.seed_band(none, None if floor is None else floor["value"])
 
 
 def _best_in_words(spec: SuggestSpec, rows: list[Trial], floor: SearchFloor | None) -> str:
-    """The best trial beside the first two: the published setting, and no discount."""
+    """Compare the best trial with the first two: the published setting, and no discount."""
     objective = OBJECTIVES[spec.objective]
     return finding_of(
         "trials",
@@ -177,7 +179,7 @@ def _best_in_words(spec: SuggestSpec, rows: list[Trial], floor: SearchFloor | No
 
 
 def _table(rows: list[Trial], measure: str) -> pd.DataFrame:
-    """A row a trial: what it and the published setting are worth in per cent, every parameter, what else is known."""
+    """Return one row per trial: its value and the published setting's in per cent, every parameter, other numbers."""
     return pd.DataFrame(
         [
             {
@@ -196,7 +198,7 @@ def _table(rows: list[Trial], measure: str) -> pd.DataFrame:
 
 
 def comparison_table(comparison: dict[str, Any]) -> None:
-    """The best setting and the references on what no trial has seen."""
+    """Draw the best setting and the references on data no trial has seen."""
     heading(
         "On items that no trial has seen",
         "Accuracy in points, first less other, on the same items. An interval that holds 0 shows no difference, which "

@@ -1,4 +1,4 @@
-"""What is searched and by what it is judged: the controls of a search, and a search in words."""
+"""Parameters and objective of a search: its controls, and a search in words."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ _ONLY_TYPED = "include_path"  # a folder whose functions are run is given on the
 
 
 def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None, str]:
-    """The controls of a search around `setting` with the statistics of `asked`: its spec, or why there is none."""
+    """Draw the controls of a search around `setting` with these statistics: return its spec, or why there is none."""
     values: dict[str, Any] = {}
     columns = keyed_columns([1.4, 2.6, 1, 1], "search")
     with columns[0]:
@@ -75,12 +75,12 @@ def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tupl
 
 
 def parameter_title(name: str) -> str:
-    """A parameter's label without what stands in brackets."""
+    """Return a parameter's label without its brackets."""
     return str(DiscountParams.model_fields[name].title).partition(" (")[0]
 
 
 def search_in_words(spec: SuggestSpec) -> str:
-    """What a search does and holds, in a line."""
+    """Say what a search does and holds fixed."""
     objective = OBJECTIVES[spec.objective]
     by = f"{objective.title} on {', '.join(spec.tasks)}" if _TASKS in objective.reads else objective.title
     return plain(
@@ -90,7 +90,7 @@ def search_in_words(spec: SuggestSpec) -> str:
 
 
 def held_in_words(spec: SuggestSpec) -> str:
-    """What all trials of a search have in common."""
+    """Say what all trials of a search have in common."""
     held = [name for name in searchable() if name not in spec.searched]
     fields = DiscountParams.model_fields
     fixed = [f"{short_label(name, fields[name])} {getattr(spec.setting.discount, name)}" for name in held]

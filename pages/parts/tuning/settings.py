@@ -14,12 +14,12 @@ MOST_UNDONE = 100
 
 
 def key_of(name: str) -> str:
-    """The widget of a parameter, by its name in the address."""
+    """Return the key of a parameter's widget, its name in the address."""
     return f"prune_{name}"
 
 
 def sliders() -> list[str]:
-    """The parameters of the discount that are numbers between two bounds."""
+    """Return the parameters of the discount that are numbers between two bounds."""
     return [name for name in DiscountParams.model_fields if controls.slides(DiscountParams, name)]
 
 
@@ -33,13 +33,13 @@ def remember(setting: TuneParams) -> None:
 
 
 def apply(setting: TuneParams) -> None:
-    """Sets the controls, in a callback."""
+    """Set the controls, in a callback."""
     for name, value in {**setting.discount.model_dump(), **setting.model_dump(exclude={"discount"})}.items():
         st.session_state[key_of(name)] = value
 
 
 def actions() -> None:
-    """Draws presets, undo and keeping a setting as A: after the controls, whose values they depend on and set."""
+    """Draw presets, undo and the button that keeps a setting as A: after the controls, which they read and set."""
 
     def preset() -> None:
         name = st.session_state["tuning_preset"]
@@ -106,7 +106,9 @@ def _restore_a() -> None:
 
 
 def kept_a() -> TuneParams | None:
-    """The setting kept to compare with: by the address, else as last kept, as other pages have their own address."""
+    """Return the setting kept to compare with: by the address, else the last kept, as other pages have their own
+    address.
+    """
     _restore_a()
     try:
         return TuneParams.model_validate(json.loads(st.query_params[_A])) if _A in st.query_params else None
@@ -120,15 +122,15 @@ def _short(setting: TuneParams) -> str:
 
 
 def setting_in_words(setting: TuneParams) -> str:
-    """A setting in one line; settings that differ read differently."""
+    """Return a setting in one line; settings that differ read differently."""
     return f"{discount_in_words(setting.discount)} · {rest_in_words(setting)}"
 
 
 def discount_in_words(discount: DiscountParams) -> str:
-    """A discount in one line: its numbers, and what else is not as published."""
+    """Return a discount in one line: its numbers, and settings not as published."""
     return in_words(discount, always=sliders())
 
 
 def rest_in_words(setting: TuneParams) -> str:
-    """What a setting holds beside its discount, in one line."""
+    """Return a setting without its discount, in one line."""
     return in_words(setting, always=("sparsity",), leave_out=("discount",))

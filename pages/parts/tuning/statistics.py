@@ -1,4 +1,4 @@
-"""The statistics that the preview of masks stands on: found in the store, or made by jobs once asked for.
+"""The statistics behind the preview of masks: found in the store, or made by jobs on request.
 
 The squares come first, and the page is drawn with them; their parts, which take as long again, while it is looked at.
 """
@@ -39,8 +39,8 @@ _MEASURES: dict[Part, str] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """Statistics of a job with the parts that are there. key: names them all. waits: parts whose jobs wait or run, or
-    will once they are asked for. unasked: parts that nobody has asked for, and where their progress is to be drawn.
+    """Statistics of a job with the parts that exist. key: names them all. waits: parts whose jobs are queued or
+    running, or will be once submitted. unasked: parts not requested yet, and where to draw their progress.
     """
 
     job: JobRecord
@@ -50,7 +50,7 @@ class Opened:
     unasked: Mapping[Part, DeltaGenerator] = field(default_factory=dict)
 
     def instead(self, part: Part) -> str:
-        """What stands in the place of a number that needs a part that is not there."""
+        """Return the text in place of a number that needs a missing part."""
         if part in self.waits:
             return "being measured"
         return "not measured" if part in self.statistics.missing else "not stored"
@@ -67,7 +67,7 @@ def stored_settings() -> dict[str, Any]:
 
 
 def why_no_noise(model: ModelSpec) -> str:
-    """Return why there is no discount to preview of a model, or nothing. Raises UserError for a bad model source."""
+    """Return why a model has no discount to preview, or ''. Raises UserError for a bad model source."""
     checkpoint = find(model.source, model.paradigm)
     if checkpoint is None or checkpoint.architecture.noise is not None:
         return ""
@@ -78,7 +78,7 @@ def why_no_noise(model: ModelSpec) -> str:
 
 
 def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Mapping[str, Any]) -> JobRecord | None:
-    """The finished job of the statistics of a calibration; None while there is none. stored: of `stored_settings`."""
+    """Return the finished job of a calibration's statistics, or None. stored: of `stored_settings`."""
     try:
         spec = CalibrateSpec(model=model, calibration=calibration, **stored)
     except ValidationError as error:
@@ -107,7 +107,7 @@ def offer_preview(model: ModelSpec, calibration: CalibrationParams, stored: Mapp
     try:
         spec = CalibrateSpec(model=model, calibration=calibration, **stored)
         refused = why_no_noise(model)
-    except EXPECTED:  # said beside the settings
+    except EXPECTED:  # shown beside the settings
         return
     if not refused and st.session_state.get(_ASKED) != _question(spec) and not asking.at_hand("calibrate", spec):
         _preview_button(spec, "tuning_calibrate_beneath")
@@ -136,8 +136,8 @@ def _question(spec: CalibrateSpec) -> str:
 
 
 def opened(job: JobRecord) -> Opened | None:
-    """The statistics of a finished job with their parts; None where they are gone. How far parts are that were asked
-    for is drawn; `ask_rest` asks for the others.
+    """Return a finished job's statistics with their parts; None if they are gone. Draws the progress of requested
+    parts; `ask_rest` requests the others.
     """
     file = engine().result_file(job)
     if file is None:
@@ -167,8 +167,9 @@ def opened(job: JobRecord) -> Opened | None:
 
 
 def ask_rest(found: Opened, job: JobRecord) -> None:
-    """Asks for the parts that nobody has asked for, or offers them: to be called last. Their jobs would slow the plots,
-    and so begin once the browser has drawn these."""
+    """Submit the parts not requested yet, or offer them. Call it last: their jobs would slow the plots, so they start
+    once the browser has drawn these.
+    """
     begin = tuple(part for part in found.unasked if part in found.waits)
     for part, column in found.unasked.items():
         if part not in begin:
@@ -180,8 +181,7 @@ def ask_rest(found: Opened, job: JobRecord) -> None:
 
 @st.fragment(run_every=DRAWN_WITHIN)
 def _ask_once_drawn(job: JobRecord, parts: tuple[Part, ...]) -> None:
-    """Nothing as the page is sent; when the browser comes back to it, which it does when it is not drawing, the parts
-    are asked for."""
+    """Submit the parts once the browser has drawn the page and comes back; nothing while the page is being sent."""
     address.keep()
     if st.session_state.get(_DRAWN) != job.id:
         st.session_state[_DRAWN] = job.id
@@ -193,8 +193,9 @@ def _ask_once_drawn(job: JobRecord, parts: tuple[Part, ...]) -> None:
 
 
 def with_floor(job: JobRecord) -> StoredStatistics | None:
-    """The statistics of a finished job with what another seed gives; None where that is not in the store. Raises
-    UserError for a damaged file."""
+    """Return a finished job's statistics with those of another seed; None if these are not in the store. Raises
+    UserError for a damaged file.
+    """
     file = engine().result_file(job)
     if file is None:
         return None
@@ -216,7 +217,7 @@ def _part_key(part: Part, job: JobRecord) -> str | None:
 
 
 def _with(found: Opened, done: JobRecord | None) -> tuple[Opened, bool]:
-    """With the part that a finished job left, and whether it is there."""
+    """Add the part of a finished job, and return whether it is there."""
     file = None if done is None else engine().result_file(done)
     if done is None or file is None:
         return found, False

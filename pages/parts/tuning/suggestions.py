@@ -1,4 +1,4 @@
-"""Suggesting a discount: asking for a search, and following it as it goes."""
+"""Suggesting a discount: starting a search, and following it."""
 
 import streamlit as st
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ _SEARCH, _PLACE = "search", "suggest"
 
 
 def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
-    """Draws the controls of a search around `setting`, and the search asked for last or named in the address."""
+    """Draw the controls of a search around `setting`, and the last search or the one named in the address."""
     spec, problem = search_controls(statistics_spec, setting)
     if problem:
         st.error(plain(problem))
@@ -49,7 +49,7 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
 
 
 def _time_in_words(spec: SuggestSpec) -> str:
-    """What the search will take, by trials of earlier ones that were judged alike on the same statistics."""
+    """Say how long the search will take, by earlier trials with the same objective and statistics."""
     reads = ("model", "statistics", "objective", *OBJECTIVES[spec.objective].reads)
     asked = spec.model_dump(mode="json", include=set(reads))
     seconds = [
@@ -68,13 +68,13 @@ def _time_in_words(spec: SuggestSpec) -> str:
 
 
 def _submit(spec: SuggestSpec) -> None:
-    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    """Start the search. A callback, so that no other rerun can lose the click."""
     with refusal_kept(_PLACE):
         st.query_params[_SEARCH] = submit("suggest", spec).id
 
 
 def _shown(statistics_spec: CalibrateSpec) -> JobRecord | None:
-    """The search named in the address, else the newest of this model."""
+    """Return the search named in the address, else the newest of this model."""
     record = engine().job(st.query_params[_SEARCH]) if _SEARCH in st.query_params else None
     if record is not None and record.kind == "suggest":
         return record
@@ -120,7 +120,7 @@ def _panel(job_id: str, was_ended: bool) -> None:
 
 
 def _journal_download(record: JobRecord) -> None:
-    """Optuna's journal of a search that has ended with its trials, as long as the store holds it."""
+    """Draw the download of Optuna's journal of an ended search with its trials, while the store holds it."""
     file = engine().result_file(record)
     if file is None:
         return
@@ -173,7 +173,7 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
 
 
 def _again(record: JobRecord) -> None:
-    """The same search once more: it goes on from the trials that are there."""
+    """Resume the same search from its trials so far."""
     try:
         done = record.state == "done"
         new = submit("suggest", record.parameters()) if done else restart(record.id)

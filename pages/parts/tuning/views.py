@@ -36,12 +36,12 @@ _STYLE = """<style>
 
 
 def shade(omega: float) -> str:
-    """The background of a token that counts ω."""
+    """Return the background of a token of weight ω."""
     return f"rgba(232,89,12,{0.7 * (1 - min(max(omega, 0.0), 1.0)):.2f})"
 
 
 def discounted_text(labels: Sequence[str], masked: Sequence[bool], omega: Sequence[float], z: Sequence[float]) -> str:
-    """HTML of one sequence. All text is escaped: calibration text may hold markup."""
+    """Return the HTML of one sequence. All text is escaped: calibration text may hold markup."""
     spans = []
     for position, (label, hidden, weight, above) in enumerate(zip(labels, masked, omega, z, strict=True)):
         text = "[MASK]" if hidden else (label.replace("\n", "⏎").strip() or "␣")
@@ -52,13 +52,13 @@ def discounted_text(labels: Sequence[str], masked: Sequence[bool], omega: Sequen
 
 
 def legend() -> str:
-    """What the shades mean."""
+    """Return the shades' legend."""
     parts = [f'<span style="background:{shade(omega)}">ω = {omega:g}</span>' for omega in (1, 0.5, 0)]
     return f'<div class="ss-discount">{"".join(parts)}<span class="mask">[MASK]</span></div>'
 
 
 def show(*parts: str) -> None:
-    """Puts it on the page."""
+    """Put it on the page."""
     st.html(_STYLE + "".join(parts))
 
 
@@ -82,8 +82,9 @@ _WEIGHT = (
 
 
 def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
-    """Draws which mask bits settings change, by layer and projection, beside another calibration seed. named: by what
-    they are called."""
+    """Draw which mask bits settings change, by layer and projection, beside another calibration seed. named: by
+    name.
+    """
     stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, _GROWING).items()}
     _changed(found.statistics, stacked)
     with st.expander("Layer by layer, and output error", key="fold_prune_map"):
@@ -92,7 +93,7 @@ def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
 
 
 def draw_view(view: str, found: Opened, named: dict[str, TuneParams]) -> None:
-    """Draws one of VIEWS."""
+    """Draw one of VIEWS."""
     statistics = found.statistics
     if view == "Token weights":
         _discount(statistics, named)
@@ -114,7 +115,7 @@ def _effects(
 
 
 def what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
-    """Says in small print what the numbers come from."""
+    """Say in small print where the numbers come from."""
     info, (sequences, levels) = statistics.info, statistics.mass.shape[:2]
     length = statistics.arrays["tokens"].shape[1]
     beside = ", each beside its clean copy as in the model's training," if info.beside_clean else ""
@@ -161,7 +162,7 @@ def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
 
 
 def _beside_seed(total: Total) -> str:
-    """What the change of the output error stands beside: no discount, and what another calibration seed makes of it."""
+    """Say what to compare the change in output error with: no discount, and another calibration seed."""
     if np.isnan(total.other_error):
         return "against no discount"
     return f"against no discount; another calibration seed: {100 * (total.other_error - total.plain_error):+.4f}"
@@ -286,7 +287,7 @@ def _errors(found: Opened, effects: dict[str, Effects]) -> None:
     said = finding_of(
         "output error", {name: total.error for name, total in totals.items()}, next(iter(totals.values())).plain_error
     )
-    # A plot each, which stand one beneath the other where a screen is narrow, so that their numbers can be read.
+    # One plot each, stacked on narrow screens, so that their numbers stay legible.
     for index, (name, values) in enumerate(errors.items()):
         if index % 2 == 0:
             places = st.columns(2, gap="medium", vertical_alignment="bottom")
