@@ -9,7 +9,6 @@ from analysis.findings.layers import (
     MOVES_BY,
     OTHERS,
     LayerAnswer,
-    Lead,
     SetAnswer,
     beyond_every_null,
     movement_nulls,
@@ -24,7 +23,7 @@ from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed
 
-_MOST = 0.5  # of a layer's sinks, from which on a kind is most of them
+_FURTHER = 2  # kinds that the end of a sentence names
 
 
 def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
@@ -33,8 +32,8 @@ def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
 
 
 def _kinds(answer: SetAnswer, name: str) -> str:
-    """Tell which kind of token is more common among sinks than among all tokens, in which layers, and which kinds most
-    sinks of the other layers are.
+    """Tell which kind of token is more common among sinks than among all tokens, in which layers, and which kinds are
+    in other layers.
     """
     if not _with_sinks(answer):
         return f"No layer of {name} has a sink by this definition."
@@ -44,17 +43,19 @@ def _kinds(answer: SetAnswer, name: str) -> str:
     are = "is" if lead.kind in SINGULAR else "are"
     return (
         f"In {_in_layers(lead.layers, answer)} of {name}, {share_range(lead.shares)} of the sinks are "
-        f"{_title(lead.kind)}, which {are} {number(lead.tokens, True)} of all tokens{_elsewhere(answer, lead)}."
+        f"{_title(lead.kind)}, which {are} {number(lead.tokens, True)} of all tokens{_elsewhere(answer)}."
     )
 
 
-def _elsewhere(answer: SetAnswer, lead: Lead) -> str:
-    """Tell, to end the sentence, which kinds most sinks of the other layers are; empty where a layer is mixed."""
-    others = [one.kinds[0] for one in _with_sinks(answer) if one.layer not in lead.layers]
-    most = list(dict.fromkeys(kind for kind, _ in others))
-    if not most or lead.kind in most or min(portion for _, portion in others) < _MOST:
-        return ""
-    return f"; elsewhere, most are {' or '.join(_title(kind) for kind in most)}"
+def _elsewhere(answer: SetAnswer) -> str:
+    """Tell, to end the sentence, which further kinds lead in which layers; empty where none does."""
+    further = answer.leads[1 : 1 + _FURTHER]
+    verbs = [f" {'stands' if lead.kind in SINGULAR else 'stand'} out" for lead in further[:1]] + [""] * len(further[1:])
+    told = [
+        f"{_title(lead.kind)}{verb} in {_in_layers(lead.layers, answer)}"
+        for lead, verb in zip(further, verbs, strict=True)
+    ]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _title(kind: str) -> str:

@@ -171,7 +171,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     for found, expected in zip(page.evaluate(NULLS, view), maps, strict=True):
         assert np.allclose(found, [sink_shares(mass, params) for mass in expected], atol=1e-5)
     finding = page.locator(".sx-finding")
-    expect(finding).to_contain_text(re.compile("an even split gives .*, and a random model’s own sinks take "))
+    expect(finding).to_contain_text(re.compile("an even split gives .*, and an untrained model’s own sinks take "))
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
@@ -180,14 +180,14 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     at_step = f"{100 * shares[:, 3].min():.0f}–{100 * shares[:, 3].max():.0f}\u00a0%"
-    expect(finding).to_contain_text(f"and 3 random models’ own sinks take {at_step}")
+    expect(finding).to_contain_text(f"and 3 untrained models’ own sinks take {at_step}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"own sinks never take over {100 * shares.max():.0f}\u00a0%")
+    expect(finding).to_contain_text(f"own sinks take at most {100 * shares.max():.0f}\u00a0%")
 
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
     opened(page, tmp_path, explored([trajectory], ["model"]))
     assert page.evaluate(NULLS, view) == [[], [], []]
-    expect(finding).not_to_contain_text("random")
+    expect(finding).not_to_contain_text("untrained")
 
 
 def coded_before(packed):
@@ -365,7 +365,9 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
-    found = re.compile(r"positions? (is a sink|are sinks) by raw attention and takes? \d.* at step \d+, the strongest;")
+    found = re.compile(
+        r"positions? (is a sink|are sinks) by raw attention and takes? \d.* at step \d+, the strongest \(mean [\d.]+\s%"
+    )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split and take")

@@ -1,4 +1,4 @@
-// A number per step, beside its baselines: what an even split gives or Gaussian noise, and random models. The scrubber stands
+// A number per step, beside its baselines: what an even split gives or Gaussian noise, and untrained models. The scrubber stands
 // above it.
 
 const LADDERS = { percent: [0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1], count: [2, 5, 10, 20, 50, 100, 200, 500], entropy: [1] };
@@ -130,7 +130,7 @@ class CurveView extends View {
     const mean = ({ values }) => (several || to || view.measure !== "share" ? "" : ` (mean ${percent(meanOver(values, [0, values.length - 1]))})`);
     const entries = several ? drawn.map(({ recording }, n) => [recording.name, n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink, []]) : [[to ? "attention" : view.measure === "entropy" ? "entropy" : `sinks${drawn[0].main ? mean(drawn[0].main) : ""}`, to || view.measure === "entropy" ? theme.ink : theme.sink, []]];
     if (drawn.some(({ main }) => main?.even)) entries.push([base, theme.soft, [4, 3]]);
-    if (random) entries.push([view.head != null ? "a random model’s heads" : random === 1 ? "a random model" : `${random} random models`, random === 1 ? theme.faint : theme.band, random === 1 ? [1, 3] : [], random === 1 ? 2 : 9]);
+    if (random) entries.push([view.head != null ? "an untrained model’s heads" : random === 1 ? "an untrained model" : `${random} untrained models`, random === 1 ? theme.faint : theme.band, random === 1 ? [1, 3] : [], random === 1 ? 2 : 9]);
     if (drawn[0].others.length) entries.push(["other heads", theme.quiet, []]);
     this.font(11);
     g.textAlign = "left";

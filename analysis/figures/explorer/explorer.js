@@ -327,8 +327,4 @@ function drawBar(element, app, mass) {
   for (const [value, text] of marks) g.fillText(text, x(value), 19);
   g.textAlign = "left";
   g.fillText(mass ? "attention, × an even split" : "attention to sinks, √ scale", 6, 31);
-  if (!mass) return;
-  g.strokeStyle = theme.ink;
-  g.lineWidth = 2;
-  line(g, x(1), 0, x(1), 12);
 }

@@ -68,16 +68,17 @@ function finding(recording, view) {
   const [be, take, them] = count === 1 ? ["is a sink", "takes", "it"] : ["are sinks", "take", "them"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const strongest = one && !view.several && t0 === recording.strongest(view, view.layer, view.head);
+  const mean = strongest ? `, the strongest (mean ${percent(meanOver(recording.series(view, view.layer, view.head).share, [0, recording.T - 1]))})` : "";
   const random = view.several ? "" : randomly(recording, view, strongest ? null : [t0, t1]);
-  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} and ${take} `, percent(share), ` ${of} ${when}${strongest ? ", the strongest" : ""}; an even split gives ${them} ${percent(even)}${under}${random}.`];
+  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} and ${take} `, percent(share), ` ${of} ${when}${mean}; an even split gives${strongest ? "" : ` ${them}`} ${percent(even)}${under}${random}.`];
 }
 // What sinks take where weights are random, on average over these steps, or at most in any step; empty where that was not
 // observed. range: null: any step.
 function randomly(recording, view, range) {
   const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share);
   if (!nulls.length) return "";
-  const [theirs, take, never] = view.head != null ? ["a random model’s heads here", "give their own", "never give their own over"] : [`${nulls.length > 1 ? `${nulls.length} random models’` : "a random model’s"} own sinks`, "take", "never take over"];
-  return `, and ${theirs} ${range === null ? `${never} ${percent(Math.max(...nulls.map((each) => Math.max(...each))))}` : `${take} ${span(nulls.map((each) => meanOver(each, range)))}`}`;
+  const [theirs, take, most] = view.head != null ? ["an untrained model’s heads here", "give their own", "give their own at most"] : [`${nulls.length > 1 ? `${nulls.length} untrained models’` : "an untrained model’s"} own sinks`, "take", "take at most"];
+  return `,${range === null ? "" : " and"} ${theirs} ${range === null ? `${most} ${percent(Math.max(...nulls.map((each) => Math.max(...each))))}` : `${take} ${span(nulls.map((each) => meanOver(each, range)))}`}`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.

@@ -35,7 +35,7 @@ const TEMPLATE = `<div class="sx-body">
   </div>
   <div class="sx-grid">
     <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="150" height="38"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", "sink"], ["now", "", "<b>just written</b>"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="150" height="38"></canvas><p class="sx-key">all heads: sinks of their averaged map</p></div>${canvas("heads", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="150" height="38"></canvas><p class="sx-key">all: sinks of all heads averaged</p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -65,7 +65,7 @@ const DEFINITIONS_TOLD = [
   "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a position. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them.",
-  "Random models have the same shape and were never trained. They read the same inputs, and their own sinks are judged by the same definition.",
+  "Untrained models have the same shape and random weights, not made as sharp as this model. They read the same inputs, and their own sinks are judged by the same definition.",
   "In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
 ];
 

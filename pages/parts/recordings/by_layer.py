@@ -122,7 +122,9 @@ def _answer(sets: list[OpenSet], told: Answers, view: str) -> None:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
         st.caption(
-            plain(f"Sink: a token with attention, relative to an even split, above {rules} per layer and step."),
+            plain(
+                f"Sink: a token whose attention, relative to an even split, exceeds {rules} in its layer at that step."
+            ),
             help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
         )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
