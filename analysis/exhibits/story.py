@@ -11,6 +11,7 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MEASURES
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
+    Price,
     about,
     at_equal_attention_told,
     called,
@@ -21,19 +22,19 @@ from analysis.exhibits.story_parts import (
     no_less_with_random,
     outcomes_of,
     position,
-    price_of,
+    prices_of,
     recordings,
     spec_of,
     text_changed,
     text_effect,
     text_in_words,
     text_levels,
-    won_back,
 )
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, charts
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
+from analysis.findings.pruning_cost import cost_words
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
 from analysis.statistics.decisions import (
@@ -164,14 +165,17 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec) -> tuple[str, str
     amounts, levels = text_changed(causes), text_levels(causes)
     if COUNT not in amounts or side_of(text_effect(causes, COUNT)) >= 0 or no_less_with_random(causes):
         return None
-    told = f"hiding them changes {amounts[COUNT].partition(' [')[0]} of 100 tokens than hiding as many others"
+    told = f"{amounts[COUNT].partition(' [')[0]} of 100 generated tokens change than with as many others hidden"
     if COUNT in levels:
         sinks, others = levels[COUNT]
-        told = f"hiding them changes {sinks} of 100 tokens; hiding as many others, {others}"
+        told = f"{sinks} of 100 generated tokens change; hiding as many others, {others}"
     first = f"{amounts[COUNT]}."
     equal = at_equal_attention_told(causes, rules.shift_of(spec, "divergence"))
     yes = "Yes" if equal is None or equal[0] else "Per token, yes"
-    return f"{yes}: {told}.", first if equal is None else f"{first} At equal attention hidden, {equal[1]}."
+    return (
+        f"{yes}, in this model: when no token may attend to them, {told}.",
+        first if equal is None else f"{first} At equal attention hidden, {equal[1]}.",
+    )
 
 
 _LEADS = {
@@ -192,22 +196,20 @@ def _discount(findings: Findings) -> Answer | None:
     outcomes = outcomes_of(findings, by_setting)
     effects = {name: contrast.effect for name, contrast in by_setting.items()}
     only = next(iter(outcomes.values())) if len(set(outcomes.values())) == 1 else ""
-    lead, brief, priced = lead_of(set(outcomes.values())), "", ""
-    back, margin = won_back(findings, by_setting), rules.margin_of(findings)
+    lead, brief = lead_of(set(outcomes.values())), ""
+    prices, margin = prices_of(findings, by_setting), rules.margin_of(findings)
+    sentence = _changed(findings, by_setting, prices)
     if only == EQUIVALENT:
-        lead, brief = f"No: less than {POINTS.margin(margin)}.", ""
-        gains = any(one.shown and one.value > 0 for one in effects.values())
-        if gains:
-            lead = f"Not by {POINTS.margin(margin)} or more."  # significant, and too small to matter
-        if back is not None and back.cost > margin:
-            word, priced = "Little" if gains else "No", back.setting
-            lead, brief = f"{word}: {back.words}.", f"{word}: {back.brief}."
+        lead = f"No: it changes accuracy by less than {POINTS.margin(margin)}."
+        if any(one.shown and one.value > 0 for one in effects.values()):
+            lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
-    if only in (BETTER, WORSE, CANNOT_TELL) and back is not None and back.cost > 0:
-        lead, priced, brief = f"{lead.removesuffix('.')}: {back.words}.", back.setting, brief or lead
-    sentence = _pruned(findings, by_setting, priced)
+    if only in (BETTER, WORSE, CANNOT_TELL) and prices and prices[0].cost.value < 0:
+        lead = f"{lead.removesuffix('.')}: {prices[0].words}."
+        sentence = " ".join([*(price.after_another for price in prices[1:]), _unpruned(findings)])
+        brief = brief or lead
     open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
     seen = [size for effect in open_ones if (size := effect.detectable()) == size]
     if seen and max(seen) < TOO_COARSE:
@@ -218,23 +220,26 @@ def _discount(findings: Findings) -> Answer | None:
     return Answer("Does counting them less when pruning (sink discount) help?", lead, sentence, brief)
 
 
-def _pruned(findings: Findings, by_setting: Mapping[str, Contrast], told: str) -> str:
-    """Tell the accuracy of the dense model and what pruning costs of it without and with the discount at each setting;
-    differences alone where the study does not hold the accuracies. told: the setting that the answer has told already.
+def _changed(findings: Findings, by_setting: Mapping[str, Contrast], prices: Sequence[Price]) -> str:
+    """Tell by how much the discount changes accuracy at each setting, beside what pruning itself costs; without that
+    where the study does not hold it. prices: of `prices_of`.
     """
-    prices = [price for name in by_setting if (price := price_of(findings, by_setting, name)) is not None]
-    if findings.pruning is None or len(prices) < len(by_setting):
+    if not prices:
         words = [interval_words(contrast.effect) for contrast in by_setting.values()]
         later = [each.replace(f" {POINTS.name}", "", 1) for each in words[1:]]
         changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
         return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
-    prices.sort(key=lambda price: price.setting != told)
     first, *others = prices
-    dense = percent(findings.pruning.dense, 1)
-    sentences = [f"Accuracy falls from {dense} to {percent(first.without, 1)}."]
-    if not told:
-        sentences = [f"{first.words[0].upper()}{first.words[1:]}.", f"Unpruned: {dense}."]
-    return " ".join([*sentences, *(price.after_another for price in others)])
+    told = [_beside_cost(first, f"{first.removed} removed"), *(_beside_cost(price, price.setting) for price in others)]
+    return " ".join([*told, _unpruned(findings)])
+
+
+def _beside_cost(price: Price, at: str) -> str:
+    return f"With {at}: {interval_words(price.effect)}; pruning itself {cost_words(price.cost)}."
+
+
+def _unpruned(findings: Findings) -> str:
+    return "" if findings.pruning is None else f"Unpruned: {percent(findings.pruning.dense, 1)}."
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:

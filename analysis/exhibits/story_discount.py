@@ -6,10 +6,11 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, share, spread, won_back
+from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, prices_of, share, spread
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
+from analysis.findings.pruning_cost import cost_words
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -57,20 +58,18 @@ def masks(findings: Findings) -> Told | None:
     if floor:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
-    removed = f"With {100 * told.sparsity:g} % removed,"
-    beats = [f"{removed} the discount decides {share(value)} of the weights differently."]
+    removed = f"With {100 * told.sparsity:g} % removed"
+    beats = [f"{removed}, choices with and without the discount differ in {share(value)} of the weights."]
     if floor:
         beats.append(
-            f"Another calibration seed decides {share(floor)} differently; an independent choice, {share(told.chance)}."
+            f"Choices from two calibration seeds differ in {share(floor)}; two independent choices would differ in "
+            f"{share(told.chance)}."
         )
     return Told(
         "masks",
         title,
         charts.bars(
-            groups,
-            "weights removed with one choice and kept with the other (% of all)",
-            100,
-            "one seed or pair of seeds",
+            groups, "weights that only one of two choices removes (% of all)", 100, "one seed or pair of seeds"
         ),
         " ".join(beats),
         tuple(beats),
@@ -146,11 +145,12 @@ def accuracy(findings: Findings) -> Told | None:
 
 def _cost_below(findings: Findings, outcomes: Mapping[str, str], margin: float) -> str:
     """Tell, as a further sentence, where a margin that rules out a difference exceeds what pruning itself costs."""
-    dense, by_setting = 0.0 if findings.pruning is None else findings.pruning.dense, discounts(findings)
-    ruled_out = [name for name, outcome in outcomes.items() if outcome == EQUIVALENT]
-    costs = {name: dense - float(np.mean(accuracies(findings, by_setting[name])[0] or dense)) for name in ruled_out}
-    told = [f"{100 * cost:.1f} points at {name}" for name, cost in costs.items() if 0 < cost < margin]
-    return f" Pruning itself costs {listed(told)}, less than that margin." if told else ""
+    told = [
+        f"{price.setting} pruning itself {cost_words(price.cost)}"
+        for price in prices_of(findings, discounts(findings))
+        if outcomes[price.setting] == EQUIVALENT and 0 < -price.cost.value < margin
+    ]
+    return f" At {listed(told)}, an estimate below that margin." if told else ""
 
 
 def _levels(findings: Findings, by_setting: Mapping[str, Contrast]) -> Markup:
@@ -216,10 +216,9 @@ def _accuracy_title(
     if only == CANNOT_TELL:
         return "This study cannot tell whether the discount changes accuracy"
     if only == EQUIVALENT:
-        back = won_back(findings, by_setting)
-        if back is not None and back.cost > margin:
-            return f"{back.words[0].upper()}{back.words[1:]}"
-        return f"The discount changes accuracy by less than {least}"
+        dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
+        beside = "" if dearest is None else f"; removing {dearest.removed} {cost_words(dearest.cost)}"
+        return f"The discount changes accuracy by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"
     if only == AT_CHANCE:

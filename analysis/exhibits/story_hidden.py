@@ -17,6 +17,7 @@ from analysis.exhibits.story_parts import (
     text_changed,
     text_levels,
     tokens_more,
+    within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
@@ -73,6 +74,12 @@ def hidden(findings: Findings) -> Told | None:
             (own.effect.value > 0) == (rules.HIDING[own.measure].matters > 0),
             None if at_equal is None else decide(at_equal.effect, margin),
             not disagree,
+            within(findings, own.model) if len(called(findings)) > 1 else "",
+            [
+                within(findings, model)
+                for model in models
+                if model != own.model and no_less_with_random([one for one in findings.causes if one.model == model])
+            ],
         ),
         takeaway=_levels_told(own.effect.n, those) or f"{summary.quantity}: {summary.value}; {summary.baseline}.",
         folded=effects if tokens else None,

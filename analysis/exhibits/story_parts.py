@@ -2,7 +2,7 @@
 comparisons."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from analysis.evaluation.ablation_effects import COUNT, MASS, UNIT
 from analysis.figures.story import charts
 from analysis.findings.ablations import side_of
+from analysis.findings.pruning_cost import cost_words
 from analysis.models.registry import entry
 from analysis.recording.playback import UNDECIDED, Played, unpacked
 from analysis.specs import METHODS, StudySpec
@@ -359,84 +360,61 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
     return {name: decide(one.effect, rules.margin_of(findings), above) for name, one in by_setting.items()}
 
 
+def cost_of(findings: Findings, contrast: Contrast) -> Difference | None:
+    """Return what pruning without the discount does to accuracy in a study: the first method on the way from the dense
+    model, which is the published one where the study has it. None where the study does not hold that way.
+    """
+    pruning = findings.pruning
+    ways = () if pruning is None else pruning.waterfalls
+    at = (contrast.method, contrast.sparsity)
+    first = next((way.stages[0].effect for way in ways if (way.method, way.sparsity) == at), None)
+    return None if pruning is None or first is None else replace(first, above_chance=rules.above_chance(pruning))
+
+
 @dataclass(frozen=True)
 class Price:
-    """Cost of pruning at a setting, and the discount's effect on it. without: accuracy of the pruned models without the
-    discount. cost: how far that is below the dense model's. Shares of accuracy. outcome: the decision.
+    """Cost of pruning at a setting, and the discount's effect on it. cost: accuracy without the discount minus the
+    dense model's. effect: with the discount minus without it. outcome: the decision on it.
     """
 
     setting: str
-    without: float
-    cost: float
+    cost: Difference
     effect: Difference
     outcome: str
 
     @property
     def words(self) -> str:
-        """Both as one clause: `removing 70 % of the weights costs 21 points of accuracy; the discount wins back 0.3
-        [−0.3, +1.0]`.
+        """Both as one clause: `removing 70 % of the weights costs 21 points of accuracy [18, 25]; the discount wins
+        back 2.3 [1.3, 3.0]`.
         """
-        if self.cost <= 0:
-            return f"removing {self._removed} costs no accuracy; the discount {self._does}"
-        return f"removing {self._removed} costs {self._lost} of accuracy; the discount {self._does}"
+        return f"removing {self.removed} {cost_words(self.cost, 'points of accuracy ')}; the discount {self._does}"
 
     @property
     def after_another(self) -> str:
-        """The same where one was told in full: `Removing 50 % costs 1.3 points; it wins back 0.1 [−0.7, +0.9].`"""
-        return f"Removing {self.setting} costs {self._lost if self.cost > 0 else 'none'}; it {self._does}."
+        """The same where one was told in full: `Removing 50 % costs 1.3 points [0.4, 3.0]; it wins back …`."""
+        return f"Removing {self.setting} {cost_words(self.cost)}; it {self._does}."
 
     @property
-    def brief(self) -> str:
-        """The same for a heading: `at 70 % it wins back 0.3 of 21 points lost [−0.3, +1.0]`."""
-        if not self._gains or self.cost <= 0:
-            return self.words
-        value, interval = self._effect
-        return f"at {self.setting} it wins back {value.removeprefix('+')} of {self._lost} lost {interval}"
-
-    @property
-    def _removed(self) -> str:
+    def removed(self) -> str:
+        """The setting in words, as `70 % of the weights`."""
         return self.setting.replace(" %", " % of the weights", 1)
 
     @property
-    def _lost(self) -> str:
-        decimals = 0 if self.cost >= 0.0995 else 1
-        told = f"{100 * self.cost:.{decimals}f}"
-        return f"{told} {'point' if float(told) == 1 else 'points'}"
-
-    @property
-    def _effect(self) -> tuple[str, str]:
-        value, _, interval = interval_words(self.effect).partition(f" {POINTS.name} ")
-        return value, interval.replace("+", "") if self.effect.low > 0 and self._gains else interval
-
-    @property
-    def _gains(self) -> bool:
-        return self.effect.value >= 0 and self.outcome in (BETTER, EQUIVALENT)
-
-    @property
     def _does(self) -> str:
-        value, interval = self._effect
-        if self._gains:
-            return f"wins back {value.removeprefix('+')} {interval}"
+        value, _, interval = interval_words(self.effect).partition(f" {POINTS.name} ")
+        if self.outcome == BETTER:
+            return f"wins back {value.removeprefix('+')} {interval.replace('+', '')}"
         return f"changes accuracy by {value} {interval}"
 
 
-def price_of(findings: Findings, by_setting: Mapping[str, Contrast], setting: str) -> Price | None:
-    """Return what pruning costs at a setting; None where the study does not hold the accuracies."""
-    contrast = by_setting[setting]
-    without = accuracies(findings, contrast)[0]
-    if findings.pruning is None or not without:
-        return None
-    mean = sum(without) / len(without)
-    outcome = outcomes_of(findings, {setting: contrast})[setting]
-    return Price(setting, mean, findings.pruning.dense - mean, contrast.effect, outcome)
-
-
-def won_back(findings: Findings, by_setting: Mapping[str, Contrast]) -> Price | None:
-    """Return the price at the setting at which pruning without the discount costs most; None where the study does not
-    hold the accuracies of each.
-    """
-    prices = [price for name in by_setting if (price := price_of(findings, by_setting, name)) is not None]
-    return max(prices, key=lambda price: price.cost) if prices and len(prices) == len(by_setting) else None
+def prices_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> list[Price]:
+    """Return what pruning costs at each setting, the most first; empty where the study does not hold it of each."""
+    costs = {name: cost_of(findings, contrast) for name, contrast in by_setting.items()}
+    outcomes = outcomes_of(findings, by_setting)
+    prices = [
+        Price(name, cost, by_setting[name].effect, outcomes[name]) for name, cost in costs.items() if cost is not None
+    ]
+    return sorted(prices, key=lambda price: price.cost.value) if len(prices) == len(costs) else []
 
 
 def needs(findings: Findings) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.statistics.decisions import POINTS
 from analysis.study.findings import Findings
 from analysis.words import counted, listed
 
@@ -71,6 +72,7 @@ def sink(findings: Findings) -> Told | None:
     ]
     own, *others = draws.values()
     prompts = spec_of(findings).prompts
+    known = f"; {own.called}: {_MODELS[own.weights]}" if own.weights in _MODELS else ""
     beats = [
         f"{called(findings)[model]}, over {prompts} prompts: a sink draws {factor(one.own)} × an even split, in "
         f"{one.called} {factor(one.null)} ×."
@@ -82,8 +84,7 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        "All layers averaged. By definition sinks exceed an even split; "
-        f"{own.called}: {_MODELS.get(own.weights, own.called)}.",
+        f"All layers averaged. By definition sinks exceed an even split{known}.",
         (
             *(beats if text else ()),
             *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
@@ -235,8 +236,8 @@ class _Masked:
             told = f"{self.both} of {whose} {self.sinks} sinks are masked, and {self.there} positions in all"
         but = "but only" if self.becoming < 0.5 < self.of_sinks else "and"
         return (
-            f"{told}. Over the whole text {share(self.of_sinks)} of sinks are masked, {but} {share(self.becoming)} of "
-            "masked positions are sinks."
+            f"{told}. Over all steps of this text {share(self.of_sinks)} of sinks are masked, {but} "
+            f"{share(self.becoming)} of masked positions are sinks."
         )
 
     @property
@@ -265,11 +266,7 @@ def has_sinks(findings: Findings) -> str:
     )
 
 
-_MODELS = {
-    "random": "an untrained model of the same shape",
-    "permuted": "the model with its weights shuffled",
-    "matched": "an untrained model of the same shape and sharpness",
-}
+_MODELS = {"random": "an untrained model of the same shape", "permuted": "the model with its weights shuffled"}
 """Other weights, for a reader who knows no null."""
 
 
@@ -425,7 +422,8 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
     if most is None or (most["value"] or 0.0) <= 0.5:
         return ""
     where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
-    told = f"All layers averaged, {share(most['value'])} are {_AT.get(most['kind'], most['kind'])}"
+    kind = _AT.get(most["kind"], most["kind"])
+    told = f"Over {spec_of(findings).prompts} prompts, all layers averaged, {share(most['value'])} of sinks are {kind}"
     draws = _draws(findings, source, "trained")
     inside, outside = (
         [draws[layer] for layer in layers if (layer in where) is held and layer in draws] for held in (True, False)
@@ -514,7 +512,10 @@ def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = Fal
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{_AT.get(kind, kind)} in {layer_names(those)}{held}")
-    none = f"no kind clearly more common than among all tokens in {layer_names(apart)}" if tokens and apart else ""
+    none = ""
+    if tokens and apart:
+        least = POINTS.margin(CLEARLY)
+        none = f"no kind significantly more common, by at least {least}, than among all tokens in {layer_names(apart)}"
     mixed = f"mixed in {layer_names(apart)}" if apart and not tokens else ""
     return "; ".join(filter(None, (listed(told), none or mixed)))
 

@@ -2,7 +2,6 @@
 changes and of the accuracies, the same for a study and for runs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
 from analysis.findings import finding_of
 from analysis.specs import METHODS, PruneSpec, detail
-from analysis.statistics.differences import Difference
 from analysis.study.findings import Contrast, Findings, MaskChange
-from analysis.study.rules import above_chance
 from analysis.words import counted, percent
 
 _CHANGED = (
@@ -32,16 +29,6 @@ def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
     return next(
         (one for one in discounts(findings).values() if (one.method, one.sparsity) == at and not detail(spec)), None
     )
-
-
-def cost_of(findings: Findings, contrast: Contrast) -> Difference | None:
-    """Return what pruning without the discount does to accuracy in a study: the first method on the way from the dense
-    model, which is the published one where the study has it. None where the study does not hold that way."""
-    pruning = findings.pruning
-    ways = () if pruning is None else pruning.waterfalls
-    at = (contrast.method, contrast.sparsity)
-    first = next((way.stages[0].effect for way in ways if (way.method, way.sparsity) == at), None)
-    return None if pruning is None or first is None else replace(first, above_chance=above_chance(pruning))
 
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:

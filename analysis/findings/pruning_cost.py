@@ -70,7 +70,6 @@ def cost_and_discount(
     """
     if not cost.above_chance:
         return _NOTHING_TO_LOSE, "", ""
-    lost = f"costs {_size(cost, 'points ')}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
     changes = interval_words(discount)
     brief = discount_in_brief([discount], margin)
     if not brief:
@@ -83,10 +82,17 @@ def cost_and_discount(
     stands = f"{so_far} {listed([each for each in (f'{discount.n:,} items', seeds) if each])}; brackets: 95 % intervals"
     detected = detectable(discount).removeprefix("; ")
     return (
-        f"At {setting}, {brief}; pruning itself {lost}.",
+        f"At {setting}, {brief}; pruning itself {cost_words(cost)}.",
         f"{stands}{over}.",
         f"{detected[0].upper()}{detected[1:]} with 80 % power." if detected else "",
     )
+
+
+def cost_words(cost: Difference, unit: str = "points ") -> str:
+    """Return what pruning does to accuracy, after who does it: `costs 21 points [18, 25]`. cost: pruned minus dense.
+    unit: with a space behind it.
+    """
+    return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
 
 
 def _costly(who: str, losses: Mapping[float, Difference]) -> str:

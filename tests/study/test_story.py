@@ -14,6 +14,7 @@ from analysis.exhibits.story_parts import Price, at_equal_attention, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
+from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
@@ -95,20 +96,21 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": "^More sinks appear than writing explains, fewer than in equally sharp random weights$",
+        "movement": "^More sinks appear than writing explains, fewer than in an untrained model of equal sharpness$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "^Fewer sinks appear than writing explains, fewer than in equally sharp random weights$",
+        "movement": "^Fewer sinks appear than writing explains, fewer than in an untrained model of equal sharpness$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": "^Not clearly more sinks appear than writing explains, fewer than in equally sharp random weights$",
+        "movement": "^Not clearly more sinks appear than writing explains, fewer than in an untrained model of equal "
+        "sharpness$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -117,12 +119,14 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes: hiding them changes predictions more .* Hiding sinks changes 5 of 100 tokens",
-        r"^Yes: removing 50 % of the weights costs 21 points of accuracy; the discount wins back 12\.1 \[9\.0, "
-        r"15\.3\]\. Accuracy falls from 90\.0 % to 69\.5 %\. Removing 70 % costs 20 points; it wins back 12\.\d \[",
+        r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
+        r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. Unpruned: "
+        r"90\.0 %\.$",
     ),
     "refutes": (
         r"^No: hiding them changes predictions about as much",
-        r"^No, it hurts: removing 50 % of the weights costs 21 points of accuracy; the discount changes accuracy by −1",
+        r"^No, it hurts: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount changes "
+        r"accuracy by −1",
     ),
     "cannot tell": (
         r"^This study cannot tell whether",
@@ -135,7 +139,8 @@ MEANINGS = {
         "sink": "^A cache that keeps the tokens with most attention keeps these first",
         "place": "misses most sinks of layers 0–7",
         "movement": "^A list of sinks made once goes stale: in 48 steps a layer gains 14 new ones",
-        "hidden": "^When tokens are dropped, spare the sinks: the predictions say so, the text alone does not",
+        "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
+        "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
         "accuracy": "switch the discount on",
     },
@@ -210,7 +215,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model of the same shape and sharpness: "
+        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model of equal sharpness: "
         r"[\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
@@ -244,7 +249,7 @@ def test_every_finding_says_what_it_means_in_practice(name):
 def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     story = story_of(study())
     told = " ".join(answer.words for answer in story.answers)
-    assert re.search("[Oo]f 100 tokens", told) and "nats" not in told + story.reading
+    assert re.search("[Oo]f 100 (generated )?tokens", told) and "nats" not in told + story.reading
     assert story.reading == "[…]: 95 % interval over prompts; items and seeds (accuracy)."
     assert story.about.endswith("ships with SinkScope and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
@@ -267,17 +272,20 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.lead.endswith("es: hiding them changes 63 of 100 tokens; hiding as many others, 32.")
+        assert answer.lead.endswith(
+            "es, in this model: when no token may attend to them, 63 of 100 generated tokens change; hiding as many "
+            "others, 32."
+        )
         assert answer.sentence.startswith("31 more [23, 39]. At equal attention hidden, ")
         return answer
 
     less = "but predicted probabilities shift less."
     told = answered(-0.2)
     assert told.sentence.endswith(f"still 20 more [10, 30] (others: 43), {less}")
-    assert told.lead.startswith("Yes: ")
+    assert told.lead.startswith("Yes, in this model: ")
     told = answered(0.2)
     assert told.sentence.endswith(f", 20 fewer [10, 30] (others: 83), {less}")
-    assert told.lead.startswith("Per token, yes: ")
+    assert told.lead.startswith("Per token, yes, in this model: ")
     measured = {("aligned", MASS): (0.05, 0.1), ("divergence", MASS): (0.04, 0.01)}
     causes = [one for one in study.causes if one.model == study.causes[0].model]
     for place, one in enumerate(causes):
@@ -288,7 +296,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert at_equal_attention(causes, 0.01) == "predictions change more, the text not significantly"
     told = answered(0.05)
     assert "5 fewer [−15, +5], not significant (others: 68), but" in told.sentence
-    assert told.lead.startswith("Per token, yes: ")
+    assert told.lead.startswith("Per token, yes, in this model: ")
     story = story_of(study)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert hidden.title.endswith("as many others; at equal attention, the text changes more, predictions less")
@@ -296,6 +304,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert "; over the 15 prompts that allow it, at equal attention 45 instead of 52" in hidden.beats[1]
     assert "per unit" not in hidden.figure, "that is no number of tokens"
+    assert hidden.meaning.endswith(" No advice for the left-to-right twin: random weights show no less.")
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
@@ -303,7 +312,8 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
     assert place.beats[1].endswith(
-        "punctuation in layers 0–3; no kind clearly more common than among all tokens in layers 4–7."
+        "punctuation in layers 0–3; no kind significantly more common, by at least 10 points, than among all tokens in "
+        "layers 4–7."
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -315,22 +325,34 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith("; mixed in layer 1.")
 
 
+def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states():
+    study = read(EXAMPLE)
+    rows = [row for row in study.tables["layers"] if (row["model"], row["weights"]) == ("bundled-ar", "trained")]
+    tokens = {row["kind"]: row["value"] for row in rows if row["measure"] == KIND_MEASURES["tokens"].title}
+    above = {
+        row["layer"]
+        for row in rows
+        if row["measure"] == KIND_MEASURES["portion"].title
+        and row["low"] > tokens[row["kind"]]
+        and row["value"] >= tokens[row["kind"]] + 0.1
+    }
+    assert above - {ALL_LAYERS} == {f"layer {layer}" for layer in range(4)}
+
+
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
-    assert answer.lead == (
-        "No: removing 70 % of the weights costs 21 points of accuracy; the discount wins back 0.3 [−0.3, +1.0]."
-    )
+    assert answer.lead == answer.short == "No: it changes accuracy by less than 2 points."
     assert answer.sentence == (
-        "Accuracy falls from 92.6 % to 71.8 %. Removing 50 % costs 1.3 points; it wins back 0.1 [−0.7, +0.9]."
+        "With 70 % of the weights removed: +0.3 points [−0.3, +1.0]; pruning itself costs 21 points [18, 25]. With 50 "
+        "%: +0.1 points [−0.7, +0.9]; pruning itself costs 1.3 points [−0.4, 3.0]. Unpruned: 92.6 %."
     )
-    assert answer.short == "No: at 70 % it wins back 0.3 of 21 points lost [−0.3, +1.0]."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "72.2" not in at_70.figure, "beside 71.8 it would not read as 0.3 more"
     assert "wins back" not in refuting.title
-    pruning = study.pruning.model_copy(update={"settings": ()})
+    pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == "No: less than 2 points.", "what pruning costs is not known"
+    assert answer.lead == "No: it changes accuracy by less than 2 points.", "what pruning costs is not known"
     assert answer.sentence == (
         "Counting sinks less while pruning changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
         "+0.3 [−0.3, +1.0] at 70 % sparsity."
@@ -369,7 +391,7 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
     (told,) = (finding for finding in story_of(study).findings if finding.name == "sink")
     both = (masked & sinks).sum()
     assert told.beats[-1] == (
-        f"The diffusion model's 8 sinks are exactly the 8 positions still masked. Over the whole text "
+        f"The diffusion model's 8 sinks are exactly the 8 positions still masked. Over all steps of this text "
         f"{percent(both / sinks.sum(), 0)} "
         f"of sinks are masked, but only {percent(both / masked.sum(), 0)} of masked positions are sinks."
     )
@@ -385,9 +407,9 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
     told = story_of(read(EXAMPLE)).findings[0]
-    assert told.title == "A sink draws 2.5 × an even split of attention, in equally sharp random weights 1.8 ×"
+    assert told.title == "A sink draws 2.5 × an even split of attention, in an untrained model of equal sharpness 1.8 ×"
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
-    labels = ["its sinks", "in equally sharp random weights"]
+    labels = ["its sinks", "in an untrained model of equal sharpness"]
     assert rows == list(zip(2 * labels, ("2.5\u00a0×", "1.8\u00a0×", "7.5\u00a0×", "1.7\u00a0×"), strict=True))
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
@@ -396,12 +418,12 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
     assert told.beats == (
         "A layer gains 0.29 new sinks per step. Chance gives 0.081 (writing alone), 0.12 (random weights), 0.16 "
-        "(permuted weights) and 1.7 (equally sharp random weights).",
-        "Beside equally sharp random weights: more in layer 0, fewer in layers 1–7.",
+        "(permuted weights) and 1.7 (an untrained model of equal sharpness).",
+        "Beside an untrained model of equal sharpness: more in layer 0, fewer in layers 1–7.",
         "Left-to-right twin: 0.52, chance at most 0.42.",
     )
     labels = re.findall(r'<span class="label">([^<]+)</span>', told.figure)
-    assert labels[:3] == ["observed", "writing alone", "equally sharp random weights"]
+    assert labels[:3] == ["observed", "writing alone", "an untrained model of equal sharpness"]
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
     (told,) = (
@@ -426,31 +448,47 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 
 
 def test_what_pruning_costs_is_told_with_what_is_won_back():
-    titles = [finding.title for finding in story_of(read(EXAMPLE)).findings]
-    assert (
-        titles[-1]
-        == "Removing 70 % of the weights costs 21 points of accuracy; the discount wins back 0.3 [−0.3, +1.0]"
+    told = story_of(read(EXAMPLE)).findings[-1]
+    assert told.title == (
+        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 25]"
     )
+    assert told.caveat.endswith("At 50 % pruning itself costs 1.3 points [−0.4, 3.0], an estimate below that margin.")
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
-    price = Price("70 % (Sink-Wanda)", 0.8, 0.0432, effect, BETTER)
+    cost = Difference(value=-0.0432, low=-0.06, high=-0.03, n=9, clusters=9)
+    price = Price("70 % (Sink-Wanda)", cost, effect, BETTER)
     assert price.words == (
-        "removing 70 % of the weights (Sink-Wanda) costs 4.3 points of accuracy; the discount wins back 1.2 [0.4, 2.0]"
+        "removing 70 % of the weights (Sink-Wanda) costs 4.3 points of accuracy [3.0, 6.0]; the discount wins back 1.2 "
+        "[0.4, 2.0]"
     )
-    assert replace(price, cost=-0.01).words.startswith("removing 70 % of the weights (Sink-Wanda) costs no accuracy; ")
-    assert replace(price, cost=-0.01, setting="70 %").after_another == (
-        "Removing 70 % costs none; it wins back 1.2 [0.4, 2.0]."
+    gain = replace(cost, value=0.01, low=-0.01, high=0.03)
+    assert replace(price, cost=gain, setting="70 %").after_another == (
+        "Removing 70 % changes accuracy by +1.0 points [−1.0, +3.0]; it wins back 1.2 [0.4, 2.0]."
     )
-    open_one = replace(price, outcome=CANNOT_TELL)
-    assert (
-        open_one.words.endswith("; the discount changes accuracy by +1.2 [+0.4, +2.0]") and "wins" not in open_one.brief
-    )
+    for outcome in (CANNOT_TELL, EQUIVALENT, WORSE):
+        assert replace(price, outcome=outcome).words.endswith("; the discount changes accuracy by +1.2 [+0.4, +2.0]")
+
+
+def test_a_gain_too_small_to_matter_is_no_plain_no():
+    study = read(EXAMPLE)
+    contrasts = [
+        one.model_copy(update={"effect": replace(one.effect, value=0.004, low=0.002, high=0.006, p=0.001, p_holm=0.01)})
+        if one.kind == "discount"
+        else one
+        for one in study.pruning.contrasts
+    ]
+    pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
+    (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
+    assert answer.lead == "Little: it gains less than 2 points."
 
 
 def test_a_study_without_levels_tells_differences():
     study = read(EXAMPLE)
     causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
-    assert answer.lead == "Yes: hiding them changes 31 more of 100 tokens than hiding as many others."
+    assert answer.lead == (
+        "Yes, in this model: when no token may attend to them, 31 more of 100 generated tokens change than with as "
+        "many others hidden."
+    )
     assert answer.sentence == (
         "31 more [23, 39]. At equal attention hidden, still 20 more [10, 29], but predicted probabilities shift less."
     )
@@ -488,6 +526,12 @@ def test_what_a_finding_means_follows_its_decision():
     assert "safer to drop" in story_meanings.of_hiding(WORSE, False, WORSE, True)
     assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
     assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
+    assert "No advice" not in story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model")
+    limited = story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model", ["the twin"])
+    assert limited == (
+        "In the diffusion model, when tokens are dropped, spare the sinks. No advice for the twin: random weights show "
+        "no less."
+    )
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
     assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}

@@ -10,7 +10,8 @@ from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.evaluation.tables import ROLES
-from analysis.exhibits.with_discount import accuracies_of_study, compared_in, cost_of
+from analysis.exhibits.story_parts import cost_of
+from analysis.exhibits.with_discount import accuracies_of_study, compared_in
 from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import Comparison
