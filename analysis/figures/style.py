@@ -20,9 +20,9 @@ SELECTED = "#e83e8c"
 # Told apart by protanopes and deuteranopes too, from the grey of references as well, and against both themes' pages.
 SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887", "#586858")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
-# Of tokens, in the order of `KINDS`: masked stands out, the others recede. None is the orange of sinks, nor a red that
-# says that something is wrong.
-KIND_COLORS = ("#5048e7", "#316f81", "#564a4a", "#737166", "#7d5f24", "#adb3ad")
+# Of tokens, in the order of `KINDS`: words recede. None is the orange of sinks, nor a red that says that something is
+# wrong.
+KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#82b868", "#8f6a10", "#c0c5cc")
 
 
 class Look(NamedTuple):
