@@ -129,7 +129,7 @@ def _marked(tokens: Sequence[charts.Token]) -> str:
     """Tell what the marks of the picture of a sink are."""
     if not any(token.masked for token in tokens):
         return "Orange: sinks."
-    blanks = "blanks still to be filled in ([MASK], hatched)"
+    blanks = "blanks to fill ([MASK], hatched)"
     if all(token.masked for token in tokens if token.sink):
         return f"Orange: sinks, here {blanks}."
     return f"Orange: sinks. Some tokens are {blanks}."
@@ -174,7 +174,7 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec) -> tuple[str, str
     yes = "Yes" if equal is None or equal[0] else "Per token, yes"
     return (
         f"{yes}, in this model: when no token may attend to them, {told}.",
-        first if equal is None else f"{first} At equal attention hidden, {equal[1]}.",
+        first if equal is None else f"{first} At equal attention, {equal[1]}.",
     )
 
 
@@ -230,12 +230,10 @@ def _changed(findings: Findings, by_setting: Mapping[str, Contrast], prices: Seq
         changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
         return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
     first, *others = prices
-    told = [_beside_cost(first, f"{first.removed} removed"), *(_beside_cost(price, price.setting) for price in others)]
-    return " ".join([*told, _unpruned(findings)])
-
-
-def _beside_cost(price: Price, at: str) -> str:
-    return f"With {at}: {interval_words(price.effect)}; pruning itself {cost_words(price.cost)}."
+    at_first = f"{first.removed.replace('the ', '', 1)} removed: {interval_words(first.effect)}"
+    told = [(at_first, first)]
+    told += [(f"{one.setting}: {interval_words(one.effect).replace(f' {POINTS.name}', '', 1)}", one) for one in others]
+    return " ".join([*(f"{said}; pruning {cost_words(one.cost, '')}." for said, one in told), _unpruned(findings)])
 
 
 def _unpruned(findings: Findings) -> str:

@@ -276,7 +276,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             "es, in this model: when no token may attend to them, 63 of 100 generated tokens change; hiding as many "
             "others, 32."
         )
-        assert answer.sentence.startswith("31 more [23, 39]. At equal attention hidden, ")
+        assert answer.sentence.startswith("31 more [23, 39]. At equal attention, ")
         return answer
 
     less = "but predicted probabilities shift less."
@@ -344,8 +344,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, answer) = story_of(study).answers
     assert answer.lead == answer.short == "No: it changes accuracy by less than 2 points."
     assert answer.sentence == (
-        "With 70 % of the weights removed: +0.3 points [−0.3, +1.0]; pruning itself costs 21 points [18, 25]. With 50 "
-        "%: +0.1 points [−0.7, +0.9]; pruning itself costs 1.3 points [−0.4, 3.0]. Unpruned: 92.6 %."
+        "70 % of weights removed: +0.3 points [−0.3, +1.0]; pruning costs 21 [18, 25]. 50 %: +0.1 [−0.7, +0.9]; "
+        "pruning costs 1.3 [−0.4, 3.0]. Unpruned: 92.6 %."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "72.2" not in at_70.figure, "beside 71.8 it would not read as 0.3 more"
@@ -490,7 +490,7 @@ def test_a_study_without_levels_tells_differences():
         "many others hidden."
     )
     assert answer.sentence == (
-        "31 more [23, 39]. At equal attention hidden, still 20 more [10, 29], but predicted probabilities shift less."
+        "31 more [23, 39]. At equal attention, still 20 more [10, 29], but predicted probabilities shift less."
     )
 
 
