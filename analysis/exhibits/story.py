@@ -129,10 +129,9 @@ def _marked(tokens: Sequence[charts.Token]) -> str:
     """Tell what the marks of the picture of a sink are."""
     if not any(token.masked for token in tokens):
         return "Orange: sinks."
-    blanks = "blanks to fill ([MASK], hatched)"
     if all(token.masked for token in tokens if token.sink):
-        return f"Orange: sinks, here {blanks}."
-    return f"Orange: sinks. Some tokens are {blanks}."
+        return "Orange: sinks, here [MASK] (hatched)."
+    return "Orange: sinks. Hatched: [MASK]."
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
