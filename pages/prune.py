@@ -86,17 +86,17 @@ def main() -> None:
             with number:
                 seeds = choose_seeds(asked)
         first = st.container(key="prune_start_place")
-        evaluation, scoring = choose_scores(model, seeds)
+        evaluation, scoring = choose_scores(model, seeds, asked)
         wants = wanted(asked, seeds, evaluation)
         with first:
-            start(asked, wants, takes)
+            start(wants, takes)
             active_runs()
         accuracies_in_brief(model, asked, scoring, pairs, results, study, drawn=view != ACCURACY)
     with beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, pair_results(scored_pairs(pairs)), beside)
         else:
-            _beneath(view, model, asked, found)
+            _beneath(view, model, asked, found, study)
     if found is not None:
         ask_rest(found, found.job)
 
@@ -155,9 +155,10 @@ def _named(found: Opened, setting: TuneParams) -> dict[str, TuneParams]:
     return {"B, this setting": setting} | ({} if problem else {"A": a})
 
 
-def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None) -> None:
+def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None, study: OfStudy | None) -> None:
     if view == PRUNED:
-        finished_runs(asked.specs)
+        pruning = None if study is None else study.findings.pruning
+        finished_runs(asked.specs, 0 if pruning is None else pruning.items)
     elif view == MASKS:
         masks_of(newest_pair(asked.specs))
     elif found is None:

@@ -14,7 +14,7 @@ from analysis.findings.evaluations import MARGIN
 from analysis.pruned.naming import is_control
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.words import counted
+from analysis.words import counted, percent
 
 _TITLE = "Accuracy with minus without the discount"
 _SENTENCE = (
@@ -37,7 +37,7 @@ def differences_over_seeds(results: Results, names: Mapping[Pair, str], by_task:
 
 
 def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit:
-    """Return the average accuracy of each role (`tables.roles`) beside chance, with what its seeds give alone. finding:
+    """Return the average accuracy of each role (`tables.roles`), with what its seeds give alone. finding:
     of `FINDINGS`."""
     members, chance = tables.roles(results), tables.chance_level(results, AVERAGE)
     first = [models[0] for models in members.values()]
@@ -53,14 +53,14 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
         value, low, high = (100 * float(getattr(whole, end)) for end in ("value", "low", "high"))
         seeds = tuple(100 * float(one) for one in alone)
         rows.append(Accuracy(role, value, low, high, seeds, _per_cent(tables.percent_words(whole)), color))
-    if chance is not None:
-        rows.append(Accuracy("Chance", *(100 * chance,) * 3, (), _per_cent(f"{100 * chance:.3g}"), REFERENCE))
+    beside = "" if chance is None else f"; chance: {percent(chance, 1)}"
     most = max(len(row.seeds) for row in rows)
     dots, over = ("; dots: seeds", f"tasks and {most} calibration seeds") if most else ("", "tasks")
     planned = sum(benchmark.planned for benchmark in results.accuracies)
     return Exhibit(
         title,
-        f"Right answers to {planned:,} items, the mean over {over}. The interval covers the choice of items alone.",
+        f"Right answers to {planned:,} items, the mean over {over}{beside}. The interval covers the choice of items "
+        "alone.",
         accuracy_levels(rows, f"right answers; line: 95 % over items{dots}"),
         pd.DataFrame(results.once(tables.role_table)),
         finding=finding,

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.tables import DENSE_ROLE, ROLES
-from analysis.exhibits.story_parts import accuracies, discounts, spec_of
+from analysis.exhibits.story_parts import accuracies, cost_of, discounts, spec_of
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
 from analysis.findings import finding_of
 from analysis.specs import METHODS, PruneSpec, detail
+from analysis.statistics.decisions import interval_words
+from analysis.statistics.differences import Difference
 from analysis.study.findings import Contrast, Findings, MaskChange
 from analysis.words import counted, percent
 
@@ -29,6 +31,18 @@ def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
     return next(
         (one for one in discounts(findings).values() if (one.method, one.sparsity) == at and not detail(spec)), None
     )
+
+
+def at_other_sparsities(findings: Findings, contrast: Contrast) -> dict[float, tuple[Difference, Difference]]:
+    """Return what pruning without the discount does to accuracy, and with minus without it, at the other sparsities of
+    a study."""
+    others = [
+        one
+        for one in discounts(findings).values()
+        if one.method == contrast.method and one.sparsity != contrast.sparsity
+    ]
+    costs = {one.sparsity: (cost_of(findings, one), one.effect) for one in others}
+    return {at: (cost, effect) for at, (cost, effect) in costs.items() if cost is not None}
 
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
@@ -78,13 +92,12 @@ def accuracies_of_study(findings: Findings, contrast: Contrast) -> Exhibit | Non
     rows = [_row(DENSE_ROLE, (pruning.dense,), percent(pruning.dense, 1), dense)]
     for name, values, color in zip(ROLES, both, colors, strict=True):
         rows.append(_row(name, values, percent(np.mean(values), 1), color))
-    if pruning.chance is not None:
-        rows.append(_row("Chance", (pruning.chance,), percent(pruning.chance, 1), REFERENCE))
+    chance = "" if pruning.chance is None else f"; chance: {percent(pruning.chance, 1)}"
     seeds = len(both[0])
     return Exhibit(
         "Accuracy",
-        f"Right answers to {pruning.items:,} items, the mean over tasks and {counted(seeds, 'calibration seed')}. The "
-        "first line has the intervals of the differences.",
+        f"With minus without: {interval_words(contrast.effect)}{chance}. Right answers to {pruning.items:,} items, the "
+        f"mean over tasks and {counted(seeds, 'calibration seed')}.",
         accuracy_levels(rows, "right answers" + ("; dots: seeds" if seeds > 1 else "")),
         pd.DataFrame([{"model": row.name, "accuracy, %": row.value} for row in rows]),
     )

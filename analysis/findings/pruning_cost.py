@@ -95,6 +95,20 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
     return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
 
 
+def discount_where_costly(cost: Difference, others: Mapping[float, tuple[Difference, Difference]]) -> str:
+    """Tell what the discount changes where pruning costs most, for a sparsity at which it costs nothing significant, so
+    that there is nothing to win back; '' elsewhere. cost: at that sparsity, as of `cost_and_discount`. others: at other
+    sparsities, the cost and with minus without the discount.
+    """
+    costly = {at: both for at, both in others.items() if both[0].above_chance and both[0].high < 0}
+    if cost.high < 0 or not cost.above_chance or not costly:
+        return ""
+    at = min(costly, key=lambda one: costly[one][0].value)
+    lost, discount = costly[at]
+    decimals = int(-lost.value < _WIDE)
+    return f"At {percent(at, 0)}: {interval_words(discount)} of {_number(-lost.value, decimals)} lost."
+
+
 def _costly(who: str, losses: Mapping[float, Difference]) -> str:
     at = list(losses)
     if len(at) == 1:

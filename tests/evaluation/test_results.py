@@ -487,17 +487,18 @@ def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interva
     assert len(seeds.x) == 3 * len(control)
 
 
-def test_accuracies_by_role_stand_beside_chance_with_a_dot_per_seed(seeded, found):
+def test_accuracies_by_role_have_a_dot_per_seed_and_tell_chance(seeded, found):
     exhibit = accuracy_by_role(seeded, "Accuracy")
-    *roles, chance, seeds = exhibit.figure.data
+    *roles, seeds = exhibit.figure.data
     whole = [tables.average(seeded, *models) for models in tables.roles(seeded).values()]
     assert [one.x[0] for one in roles] == pytest.approx([100 * one.value for one in whole])
     assert [one.error_x.array[0] for one in roles] == pytest.approx([100 * (one.high - one.value) for one in whole])
-    assert chance.x[0] == pytest.approx(100 * tables.chance_level(seeded, results.AVERAGE))
+    chance = f"; chance: {100 * tables.chance_level(seeded, results.AVERAGE):.1f} %. The interval"
+    assert chance in exhibit.sentence
     assert " % [" in exhibit.figure.layout.annotations[0].text
     assert len(seeds.x) == 6 and "3 calibration seeds" in exhibit.sentence
     alone = accuracy_by_role(found, "Accuracy")
-    assert "seeds" not in alone.sentence and len(alone.figure.data) == len(found.names) + 1, "no dots of one seed"
+    assert "seeds" not in alone.sentence and len(alone.figure.data) == len(found.names), "no dots of one seed"
 
 
 def test_an_interval_far_wider_than_its_seeds_ends_in_arrows():

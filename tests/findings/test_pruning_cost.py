@@ -84,6 +84,16 @@ def test_one_setting_has_its_cost_and_what_the_discount_changes_of_it_with_both_
     assert gained.endswith("; pruning itself changes accuracy by +0.4 points [−1.0, +1.8].")
 
 
+def test_where_pruning_costs_nothing_significant_the_discount_is_told_where_it_costs_most():
+    cost, discount = lost(-0.013, -0.03, 0.004, 6), lost(0.003, -0.003, 0.010, 6)
+    others = {0.6: (lost(-0.03, -0.04, -0.02, 6), NONE[0]), 0.7: (lost(-0.21, -0.32, -0.09, 6), discount)}
+    assert finding_of("discount where costly", cost, others) == "At 70 %: +0.3 points [−0.3, +1.0] of 21 lost."
+    small = {0.6: (lost(-0.034, -0.04, -0.02, 6), discount)}
+    assert finding_of("discount where costly", cost, small).endswith(" of 3.4 lost.")
+    assert finding_of("discount where costly", cost, {0.6: (cost, discount)}) == "", "no cost is significant"
+    assert finding_of("discount where costly", others[0.7][0], others) == "", "there is something to win back here"
+
+
 def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_no_cost():
     alone = Difference(0.0, -0.05, 0.05, 12, 12, final=False, seeds=1)
     _, stands, _ = finding_of("cost and discount", "50 % sparsity", LOSSES[0.7], alone)

@@ -175,10 +175,12 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
     assert "Precision alone changes which weights go" in texts(test)
 
 
-def test_the_run_that_matches_the_settings_is_open_at_first_and_none_where_none_matches(pruned):
+def test_no_run_is_open_at_first_but_one_that_has_just_finished_and_matches_the_settings(pruned, monkeypatch):
+    monkeypatch.setattr("pages.parts.pruning.runs.FRESH", 0.0)
     test = app(PAGE, prune_samples="2", prune_seq_len="32")
     test.multiselect(key="prune_methods").set_value(["wanda"]).run()
-    assert test.session_state["prune_opened"] == pruned.id
+    assert test.session_state["prune_opened"] is None and "None has these settings" not in texts(test)
+    monkeypatch.undo()
     test.slider(key="prune_sparsity").set_value(0.65).run()
     assert test.session_state["prune_opened"] is None and "None has these settings" in texts(test)
     test.slider(key="prune_sparsity").set_value(0.5).run()

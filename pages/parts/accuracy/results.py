@@ -121,7 +121,7 @@ def at_a_glance(results: Results) -> Compared:
 
 
 def in_brief(results: Results, title: str = "", finding: str | None = None) -> None:
-    """Draw the average accuracies beside chance: narrow, for a column among others. title: of the figure. finding: what
+    """Draw the average accuracies: narrow, for a column among others. title: of the figure. finding: what
     they show; None for who is better than whom in words, above it.
     """
     if not results.accuracies:

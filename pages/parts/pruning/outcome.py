@@ -11,7 +11,7 @@ from analysis.evaluation import comparing
 from analysis.evaluation.results import Results
 from analysis.evaluation.tables import ROLES
 from analysis.exhibits.story_parts import cost_of
-from analysis.exhibits.with_discount import accuracies_of_study, compared_in
+from analysis.exhibits.with_discount import accuracies_of_study, at_other_sparsities, compared_in
 from analysis.findings import finding_of
 from analysis.findings.evaluations import tested, together
 from analysis.pruned.compare import Comparison
@@ -97,7 +97,7 @@ def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
     if asked.problem or not st.session_state.get(_SCORE, True) or not asks:
         return Wanted(asks, None, asked.problem)
     if evaluation is None:
-        return Wanted(asks, None, "What is scored is not set, as said there.")
+        return Wanted(asks, None, "Scoring is not set, as said there.")
     try:
         numbers = sorted({spec.calibration.seed for spec in asks if any(row.calibrated for row in spec.readers)}) or [0]
         return Wanted(asks, sweep_of(asks, evaluation, numbers, keep="checkpoints"), "")
@@ -105,7 +105,7 @@ def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
         return Wanted(asks, None, why(error))
 
 
-def start(asked: Asked, wants: Wanted, takes: Any) -> None:
+def start(wants: Wanted, takes: Any) -> None:
     """Draw what the prunings will take, and the button that starts them. takes: the place of what they take."""
     buttons = st.container(horizontal=True, vertical_alignment="center", gap="small")
     if not may_act(buttons):
@@ -123,8 +123,6 @@ def start(asked: Asked, wants: Wanted, takes: Any) -> None:
         persist_state="session",
         help="Scores the dense model and each pruned one on the same items, as set below.",
     )
-    if not wants.problem:
-        plan(asked.specs, buttons)
     say_refusal(_PLACE)
     say_refused()
 
@@ -162,16 +160,21 @@ def _launch(wants: Wanted) -> None:
             submit("prune", spec)
 
 
-def choose_scores(model: ModelSpec, seeds: int) -> tuple[EvaluateSpec | None, Mapping[str, object] | None]:
-    """Draw the fold in which it is set how pruned copies are scored, and in which those that are there can be. Return
-    how, for a sweep, and as `score_settings` does; None where that is not set. seeds: that are to be pruned.
+def choose_scores(
+    model: ModelSpec, seeds: int, asked: Asked
+) -> tuple[EvaluateSpec | None, Mapping[str, object] | None]:
+    """Draw the fold in which it is set how pruned copies are scored, in which those that are there can be, and in which
+    time and memory are estimated. Return how they are scored, for a sweep, and as `score_settings` does; None where
+    that is not set. seeds: that are to be pruned.
     """
     if not engine().authorizer.may("run"):
         return None, None
     runs = _copies(model)
-    with st.expander("What is scored", icon=":material/monitoring:", key="fold_prune_score"):
+    with st.expander("Scoring and estimate", icon=":material/monitoring:", key="fold_prune_score"):
         chosen = choose_runs(runs) if runs else []
         settings = score_settings(model, runs, chosen, narrow=True, seeds=seeds)
+        if asked.specs and not asked.problem:
+            plan(asked.specs, st.container())
     return (None if settings is None else EvaluateSpec(**settings)), settings
 
 
@@ -341,7 +344,9 @@ def answer(study: OfStudy | None, pairs: list[RunPair], results: Results | None)
         name = f"{percent(contrast.sparsity)} sparsity"
         margin = margin_of(study.findings)
         told = None if cost is None else finding_of("cost and discount", name, cost, contrast.effect, margin)
-        _say(told, f"{study.title}.", compared_in(study.findings, contrast), study)
+        others = at_other_sparsities(study.findings, contrast)
+        more = "" if cost is None else finding_of("discount where costly", cost, others)
+        _say(told, f"{study.title}.", compared_in(study.findings, contrast), study, more)
         return
     known = pairs and results is not None and results.accuracies
     related = comparing.related_pairs(results)["control"] if known and results is not None else []
@@ -359,11 +364,13 @@ def answer(study: OfStudy | None, pairs: list[RunPair], results: Results | None)
     _say(finding_of("cost and discount", name, cost, discount), _seeds_in_words(pairs, results), " ".join(explained))
 
 
-def _say(told: tuple[str, str, str] | None, before: str, explained: str, study: OfStudy | None = None) -> None:
-    """Draw a first line and on what it stands. told: of `FINDINGS`. before: what goes before that."""
+def _say(
+    told: tuple[str, str, str] | None, before: str, explained: str, study: OfStudy | None = None, more: str = ""
+) -> None:
+    """Draw a first line and on what it stands. told: of `FINDINGS`. before, more: what goes before and after that."""
     said, stands, detected = told or ("This study does not hold what pruning costs.", "", "")
     st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(f"{detected} {explained}".split())))
-    beneath = " ".join(filter(None, (before, stands)))
+    beneath = " ".join(filter(None, (before, stands, more)))
     if study is not None:
         link_study(beneath, study.name, f"{study.title[0].lower()}{study.title[1:]}")
     else:

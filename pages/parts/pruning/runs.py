@@ -1,5 +1,6 @@
 """Pruning runs: running ones with their progress, and results of finished ones."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -28,7 +29,8 @@ from pages.parts.sweeping import asked_by, follow, sweeps_at_work
 SHOWN = 6  # that were cut off
 _LATEST = 4  # pruned models that are listed where none has the settings
 _MOST = 12  # that are seen at once, of the settings
-_OPENED, _MATCHING = "prune_opened", "prune_matching"
+_OPENED, _MATCHING, _PRESET = "prune_opened", "prune_matching", "prune_opened_first"
+FRESH = 600.0  # seconds in which a run has just finished
 _REFRESH = 0.7  # seconds
 
 
@@ -44,9 +46,10 @@ def active_runs() -> None:
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
 
 
-def finished_runs(asked: Sequence[PruneSpec]) -> None:
+def finished_runs(asked: Sequence[PruneSpec], above: int = 0) -> None:
     """Draw the table of pruned models, the one that is open, and the prunings that were interrupted. asked: the
-    requested prunings, of which the newest run is open at first."""
+    requested prunings, of which a run that has just finished is open at first. above: items of the study that stands
+    above, 0 where there is none."""
     runs = engine().jobs("prune")
     ended = [record for record in runs if record.ended]
     if not ended:
@@ -58,7 +61,7 @@ def finished_runs(asked: Sequence[PruneSpec]) -> None:
             "go, so compare methods only where both are the same."
         )
     known = known_runs(engine())
-    opened = _table_of_done(known, asked)
+    opened = _table_of_done(known, asked, above)
     if opened is not None:
         with st.container(border=True):
             _done(opened)
@@ -88,10 +91,9 @@ def _with_masks() -> list[Run]:
     return [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
 
 
-def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
+def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: int) -> Run | None:
     """Draw the table of the pruned models of these settings, of the latest where there are none; return the open one:
-    the newest that matches the settings until a row is clicked, and again once the settings or that run change. None
-    where none matches."""
+    that whose row is clicked, and one that matches the settings and has just finished."""
     by_age = [run for run in known if run.record is not None and run.record.kind == "prune"]
     wanted = _newest_of_each(as_asked(by_age, asked))
     done = [*by_sparsity(wanted), *in_pairs([run for run in by_age if run not in wanted])]
@@ -101,9 +103,13 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
     by_id = {run.id: run for run in done}
     matching = wanted[0].id if wanted else None
     if _MATCHING not in st.session_state or st.session_state[_MATCHING] != matching:
-        st.session_state[_MATCHING] = st.session_state[_OPENED] = matching
+        new = bool(wanted) and _just_finished(wanted[0].record)
+        st.session_state[_MATCHING] = matching
+        st.session_state[_PRESET] = st.session_state[_OPENED] = matching if new else None
     shown = done[: len(wanted) or _LATEST]
-    key = f"prune_table_{content_key(runs=list(by_id), open=matching)[:8]}"  # a click is of a place in the table
+    preset = st.session_state[_PRESET]
+    # A click is of a place in the table.
+    key = f"prune_table_{content_key(runs=list(by_id), of=matching, open=preset)[:8]}"
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows
@@ -115,20 +121,25 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec]) -> Run | None:
         title = (
             f"Runs here: {len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
         )
+    study = f"Study above: {above:,} items. " if above else ""
     table_of_runs(
         title,
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
         shown,
         key,
-        selected=[] if matching is None else [list(by_id).index(matching)],
+        selected=[] if preset not in by_id else [list(by_id).index(preset)],
         rows=_MOST,
-        hint="Click a row to open it." if opened is not None else "None has these settings. Click a row to open it.",
+        hint=f"{study}Click a row to open it." if wanted else "None has these settings. Click a row to open it.",
         on_select=clicked,
         selection_mode="single-row",
     )
     if len(done) > len(shown):
         st.page_link("pages/runs.py", label=f"All {len(done)} on Runs", icon=":material/table_rows:")
     return opened
+
+
+def _just_finished(record: JobRecord | None) -> bool:
+    return record is not None and record.finished is not None and time.time() - record.finished < FRESH
 
 
 def _newest_of_each(runs: list[Run]) -> list[Run]:
