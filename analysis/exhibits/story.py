@@ -229,7 +229,7 @@ def _changed(findings: Findings, by_setting: Mapping[str, Contrast], prices: Seq
         changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
         return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
     first, *others = prices
-    at_first = f"{first.removed.replace('the ', '', 1)} removed: {interval_words(first.effect)}"
+    at_first = f"{first.setting} pruned: {interval_words(first.effect)}"
     told = [(at_first, first)]
     told += [(f"{one.setting}: {interval_words(one.effect).replace(f' {POINTS.name}', '', 1)}", one) for one in others]
     return " ".join([*(f"{said}; pruning {cost_words(one.cost, '')}." for said, one in told), _unpruned(findings)])

@@ -344,7 +344,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, answer) = story_of(study).answers
     assert answer.lead == answer.short == "No: it changes accuracy by less than 2 points."
     assert answer.sentence == (
-        "70 % of weights removed: +0.3 points [−0.3, +1.0]; pruning costs 21 [18, 25]. 50 %: +0.1 [−0.7, +0.9]; "
+        "70 % pruned: +0.3 points [−0.3, +1.0]; pruning costs 21 [18, 25]. 50 %: +0.1 [−0.7, +0.9]; "
         "pruning costs 1.3 [−0.4, 3.0]. Unpruned: 92.6 %."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
