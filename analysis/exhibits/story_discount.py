@@ -59,12 +59,9 @@ def masks(findings: Findings) -> Told | None:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
     removed = f"With {100 * told.sparsity:g} % removed"
-    beats = [f"{removed}, choices with and without the discount differ in {share(value)} of the weights."]
+    beats = [f"{removed}, the discount changes the choice for {share(value)} of the weights."]
     if floor:
-        beats.append(
-            f"Choices from two calibration seeds differ in {share(floor)}; two independent choices would differ in "
-            f"{share(told.chance)}."
-        )
+        beats.append(f"Two calibration seeds differ in {share(floor)}, independent choices in {share(told.chance)}.")
     return Told(
         "masks",
         title,

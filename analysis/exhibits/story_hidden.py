@@ -75,11 +75,6 @@ def hidden(findings: Findings) -> Told | None:
             None if at_equal is None else decide(at_equal.effect, margin),
             not disagree,
             within(findings, own.model) if len(called(findings)) > 1 else "",
-            [
-                within(findings, model)
-                for model in models
-                if model != own.model and no_less_with_random([one for one in findings.causes if one.model == model])
-            ],
         ),
         takeaway=_levels_told(own.effect.n, those) or f"{summary.quantity}: {summary.value}; {summary.baseline}.",
         folded=effects if tokens else None,

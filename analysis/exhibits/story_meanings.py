@@ -63,13 +63,10 @@ def _rare(births: float, steps: int | None) -> bool:
     return births <= 0 or (steps is not None and births * steps < 1)
 
 
-def of_hiding(
-    outcome: str, more: bool, at_equal: str | None, agree: bool, model: str = "", not_in: Sequence[str] = ()
-) -> str:
+def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model: str = "") -> str:
     """Return what the effect of hiding sinks means. outcome: the decision against as many tokens; more: whether sinks
     change more than these. at_equal: the decision at equal attention, None where not compared. agree: whether
-    predictions and text agree there. model: whose sinks were hidden, where there are several; not_in: those of the
-    others whose text random weights change as much.
+    predictions and text agree there. model: whose sinks were hidden, where there are several.
     """
     if outcome == EQUIVALENT:
         return "By this measure sinks need no special care when tokens are dropped."
@@ -80,15 +77,13 @@ def of_hiding(
     if not more:
         return "By this measure sinks are safer to drop than other tokens."
     when = f"In {model}, when" if model else "When"
-    limit = f" No advice for {listed(not_in)}: random weights show no less." if not_in else ""
     if at_equal in (None, outcome):
         why = "" if agree else ": the predictions say so, the text alone does not"
-        return f"{when} tokens are dropped, spare the sinks{why}.{limit}"
+        return f"{when} tokens are dropped, spare the sinks{why}."
     told = f"{when} a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention "
     if not agree:
-        return f"{told}predictions and text disagree.{limit}"
-    told += "this study cannot tell." if at_equal in (CANNOT_TELL, WAITING) else "they need no special care."
-    return f"{told}{limit}"
+        return f"{told}predictions and text disagree."
+    return told + ("this study cannot tell." if at_equal in (CANNOT_TELL, WAITING) else "they need no special care.")
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:

@@ -36,7 +36,11 @@ def movement(findings: Findings) -> Told | None:
     value, hardest = _mean_of(observed), _strictest(nulls)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls)}".strip()]
-    beats += [_hardest(observed, MOVEMENT_NULLS[hardest].called, nulls[hardest])] if len(nulls) > 1 else []
+    beats += [_hardest(observed, "the largest", nulls[hardest])] if len(nulls) > 1 else []
+    taken = beats[0]
+    if len(nulls) > 1:
+        by_name = _hardest(observed, MOVEMENT_NULLS[hardest].called, nulls[hardest])
+        taken = f"{_WRITING if 'fixed' in nulls else ''}{by_name}"
     others = [model for model in by_model if model != source]
     beats += [_other(names[model], by_model[model]) for model in others]
     notes = [
@@ -54,7 +58,7 @@ def movement(findings: Findings) -> Told | None:
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=f"{_WRITING if 'fixed' in nulls else ''}{beats[1]}" if len(nulls) > 1 else beats[0],
+        takeaway=taken,
         summary=Summary("New sinks per step in a layer", number(value), _beside(nulls)),
     )
 

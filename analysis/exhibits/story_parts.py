@@ -230,7 +230,7 @@ def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[boo
     if predictions is None or MASS not in amounts:
         return None
     outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
-    told = f"{'still ' if side < 0 else ''}{amounts[MASS]}{'' if side else ', not significant'}"
+    told = f"{amounts[MASS]}{'' if side else ', not significant'}"
     told += f" (others: {levels[MASS][1]})" if MASS in levels else ""
     return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_PREDICTIONS_SHIFT[outcome]}"
 

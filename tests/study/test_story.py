@@ -281,7 +281,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
 
     less = "but predicted probabilities shift less."
     told = answered(-0.2)
-    assert told.sentence.endswith(f"still 20 more [10, 30] (others: 43), {less}")
+    assert told.sentence.endswith(f"20 more [10, 30] (others: 43), {less}")
     assert told.lead.startswith("Yes, in this model: ")
     told = answered(0.2)
     assert told.sentence.endswith(f", 20 fewer [10, 30] (others: 83), {less}")
@@ -304,7 +304,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert "; over the 15 prompts that allow it, at equal attention 45 instead of 52" in hidden.beats[1]
     assert "per unit" not in hidden.figure, "that is no number of tokens"
-    assert hidden.meaning.endswith(" No advice for the left-to-right twin: random weights show no less.")
+    assert hidden.meaning.startswith(
+        "In the diffusion model, when a fixed number of tokens is dropped, spare the sinks"
+    )
+    assert "With random weights, no less: 54 more" in hidden.beats[1], "so there is no advice for the twin"
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
@@ -419,7 +422,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert told.beats == (
         "A layer gains 0.29 new sinks per step. Chance gives 0.081 (writing alone), 0.12 (random weights), 0.16 "
         "(permuted weights) and 1.7 (an untrained model of equal sharpness).",
-        "Beside an untrained model of equal sharpness: more in layer 0, fewer in layers 1–7.",
+        "Beside the largest: more in layer 0, fewer in layers 1–7.",
         "Left-to-right twin: 0.52, chance at most 0.42.",
     )
     labels = re.findall(r'<span class="label">([^<]+)</span>', told.figure)
@@ -490,7 +493,7 @@ def test_a_study_without_levels_tells_differences():
         "many others hidden."
     )
     assert answer.sentence == (
-        "31 more [23, 39]. At equal attention, still 20 more [10, 29], but predicted probabilities shift less."
+        "31 more [23, 39]. At equal attention, 20 more [10, 29], but predicted probabilities shift less."
     )
 
 
@@ -526,12 +529,8 @@ def test_what_a_finding_means_follows_its_decision():
     assert "safer to drop" in story_meanings.of_hiding(WORSE, False, WORSE, True)
     assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
     assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
-    assert "No advice" not in story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model")
-    limited = story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model", ["the twin"])
-    assert limited == (
-        "In the diffusion model, when tokens are dropped, spare the sinks. No advice for the twin: random weights show "
-        "no less."
-    )
+    limited = story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model")
+    assert limited == "In the diffusion model, when tokens are dropped, spare the sinks."
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
     assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
