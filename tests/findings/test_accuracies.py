@@ -47,8 +47,19 @@ def test_a_sweep_s_differences_are_counted_and_a_rounded_zero_has_no_minus():
 
 
 def difference(value: float, half: float, seeds: int = 2, p: float = 0.5) -> Difference:
-    holm = {"p": p, "p_holm": p, "seeds": seeds, "seed_variance": 0.0, "cluster_variance": (half / 2) ** 2}
-    return Difference(value, value - half, value + half, 360, 360, **holm)
+    noise = (half / 2) ** 2
+    return Difference(
+        value,
+        value - half,
+        value + half,
+        360,
+        360,
+        p=p,
+        p_holm=p,
+        seeds=seeds,
+        seed_variance=0.0,
+        cluster_variance=noise,
+    )
 
 
 def test_accuracies_of_runs_are_told_of_one_method_with_what_its_discount_changes():
