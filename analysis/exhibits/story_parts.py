@@ -232,17 +232,7 @@ def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[boo
     outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
     told = f"{amounts[MASS]}{'' if side else ', not significant'}"
     told += f" (others: {levels[MASS][1]})" if MASS in levels else ""
-    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_PREDICTIONS_SHIFT[outcome]}"
-
-
-# Agreement with the untouched text falls as it changes.
-_PREDICTIONS_SHIFT = {
-    BETTER: "and predicted probabilities shift more",
-    WORSE: "but predicted probabilities shift less",
-    EQUIVALENT: "and predicted probabilities shift about as much",
-    CANNOT_TELL: "and predicted probabilities not significantly more or less",
-    WAITING: "and predictions are still to come",
-}
+    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_shift(outcome)}"
 
 
 def _matched_prompts(causes: Sequence[Cause]) -> str:
@@ -260,6 +250,13 @@ _PREDICTIONS_DO = {
     CANNOT_TELL: "not significantly more or less",
     WAITING: "are not all in",
 }
+
+
+def _shift(outcome: str) -> str:
+    """Return what predictions do, as the end of a sentence on the text. outcome: the decision on them."""
+    if outcome == WAITING:
+        return f"and predictions {_PREDICTIONS_DO[outcome]}"
+    return f"{'but' if outcome == WORSE else 'and'} predicted probabilities shift {_PREDICTIONS_DO[outcome]}"
 
 
 def no_less_with_random(causes: Sequence[Cause]) -> bool:

@@ -15,7 +15,8 @@ from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import COUNT
 from analysis.pruned import masks_file
 from analysis.pruned.compare import disagreement, independent_disagreement, overlap, pairs_of
-from analysis.recording.explored import explored, packed_text
+from analysis.recording.explored import explored
+from analysis.recording.explored_text import packed_text
 from analysis.recording.trajectory import Trajectory
 from analysis.specs import METHODS
 from analysis.study.findings import Continuation, MaskChange

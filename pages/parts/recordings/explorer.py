@@ -10,15 +10,8 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.figures.explorer import component_js, explorer_css, feed_js
-from analysis.recording.explored import (
-    SharesAsked,
-    content_of,
-    explored,
-    feed_bytes,
-    head_map,
-    head_shares,
-    unpacked_text,
-)
+from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares
+from analysis.recording.explored_text import unpacked_text
 from analysis.recording.parallel import is_pair
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams

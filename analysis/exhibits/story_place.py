@@ -1,0 +1,239 @@
+"""The story's finding on where sinks are: which tokens, layer by layer, and whether they go as these are written."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.exhibits import story_meanings
+from analysis.exhibits.story_parts import called, factor, layer_names, movement_rows, share, spec_of, spread
+from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer
+from analysis.figures.layer_kinds import ALL_TOKENS
+from analysis.figures.story import Summary, Told, charts
+from analysis.figures.style import KIND_COLORS
+from analysis.findings.layers import CLEARLY
+from analysis.recording.set_file import ALL_LAYERS
+from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.statistics.decisions import POINTS
+from analysis.study.findings import Findings
+from analysis.words import listed
+
+_LEGEND = {"[MASK]": "masked position", "undecided": "undecided position", "first": "first token", "last": "last token"}
+_COLORS = {
+    _LEGEND.get(kind, kind): color
+    for kind, color in (*zip((MASKED[0], *KINDS[1:]), KIND_COLORS, strict=False), (MASKED[1], KIND_COLORS[0]))
+}
+
+
+def place(findings: Findings) -> Told | None:
+    """Tell which tokens are sinks, layer by layer, and whether they go as these are written."""
+    portions = _portions(findings)
+    source = spec_of(findings).model.source
+    if source not in portions:
+        return None
+    names = called(findings)
+    groups = {
+        names.get(model, model): {
+            row: {_LEGEND.get(kind, kind): value for kind, value in parts.items()}
+            for row, parts in (
+                _of_tokens(findings, model)
+                | {layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()}
+            ).items()
+        }
+        for model, layers in portions.items()
+    }
+    masked = layer_names(_mostly_masked(portions[source]))
+    written = _written(findings, source)
+    title = _masked_title(findings, masked, portions[source]) if masked else _commonest(portions[source])
+    tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
+    beats, notes = (
+        [
+            f"{names.get(model, model)}: {_layers_told(layers, tokens[model], told)}."
+            for model, layers in portions.items()
+        ]
+        for told in (False, True)
+    )
+    beats += list(filter(None, (_together(findings, source, portions[source]),)))
+    ends, summary = "", None
+    if written:
+        ends = (
+            f"Of the sinks that end, {share(written[0]['value'])} do so as their own token is written; at random "
+            f"positions {share(written[1]['value'])} would."
+        )
+        beats.append(ends)
+        summary = Summary(
+            "Sinks that end as their token is written",
+            share(written[0]["value"]),
+            f"{share(written[1]['value'])} at random positions",
+        )
+    return Told(
+        "place",
+        title,
+        charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
+        " ".join(beats),
+        tuple(beats),
+        f"It does not say why{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
+        (*notes, f"{spec_of(findings).prompts} prompts per model."),
+        meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
+        takeaway=ends or beats[0],
+        summary=summary,
+    )
+
+
+_BY_NUMBER = ": while much of a text is masked, many sinks would be masked by number alone"
+
+
+def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
+    """Return the share of all tokens that is of each kind, as the row of a figure; empty where the study, of an earlier
+    version, does not hold it.
+    """
+    rows = {
+        row["kind"]: row["value"]
+        for row in findings.tables.get("layers", ())
+        if (row["model"], row["layer"], row["measure"], row["weights"])
+        == (source, ALL_LAYERS, KIND_MEASURES["tokens"].title, "trained")
+    }
+    return {ALL_TOKENS: rows} if rows else {}
+
+
+def _masked_title(findings: Findings, masked: str, layers: "Layers") -> str:
+    """Tell which share of the sinks of those layers are masked positions, beside that of all tokens. masked: the layers
+    most of whose sinks are, in words.
+    """
+    of_layers = _masked_rows(layers)
+    shares = [of_layers[layer]["value"] for layer in _mostly_masked(layers)]
+    tokens = sum(
+        value
+        for row in _of_tokens(findings, spec_of(findings).model.source).values()
+        for kind, value in row.items()
+        if kind in MASKED
+    )
+    beside = f", which are {share(tokens)} of all tokens" if tokens else ""
+    return f"In {masked}, {spread(min(shares), max(shares), share)} of the sinks are masked positions{beside}"
+
+
+def _together(findings: Findings, source: str, layers: "Layers") -> str:
+    """Tell which kind most sinks are once all layers are averaged, where single layers differ; empty where none holds
+    most of them, or where it leads in every layer.
+    """
+    rows = [
+        row
+        for row in findings.tables.get("layers", ())
+        if (row["model"], row["layer"], row["measure"], row["weights"])
+        == (source, ALL_LAYERS, KIND_MEASURES["portion"].title, "trained")
+    ]
+    most = max(rows, key=lambda row: row["value"] or 0.0, default=None)
+    if most is None or (most["value"] or 0.0) <= 0.5:
+        return ""
+    where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
+    kind = KINDS_TOLD.get(most["kind"], most["kind"])
+    told = f"Over {spec_of(findings).prompts} prompts, all layers averaged, {share(most['value'])} of sinks are {kind}"
+    draws = draws_by_layer(findings, source, "trained")
+    inside, outside = (
+        [draws[layer] for layer in layers if (layer in where) is held and layer in draws] for held in (True, False)
+    )
+    if not where or not outside:
+        return ""
+    if inside and min(inside) > max(outside):
+        told += (
+            f": {layer_names(where)} concentrate{'' if len(where) > 1 else 's'} attention most "
+            f"({spread(min(inside), max(inside), factor)} × against {spread(min(outside), max(outside), factor)} ×)"
+        )
+    return f"{told}."
+
+
+def _commonest_kind(kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    return max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
+
+
+def _leading(kinds: Mapping[str, Mapping[str, Any]], tokens: Mapping[str, float]) -> str:
+    """Return the kind that leads a layer (see `_layers_told`), empty where none does."""
+    if not tokens:
+        most = _commonest_kind(kinds)
+        return most if (kinds[most]["value"] or 0.0) > 0.5 else ""
+    above = {
+        kind: row["value"] - tokens[kind]
+        for kind, row in kinds.items()
+        if kind in tokens and (row["low"] or 0.0) > tokens[kind] and row["value"] >= tokens[kind] + CLEARLY
+    }
+    return max(above, key=above.__getitem__, default="")
+
+
+Layers = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Portions = Mapping[str, Layers]
+
+
+def _portions(findings: Findings) -> Portions:
+    """Return the share of each layer's sinks that is of a kind: by model, layer and kind."""
+    found: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in findings.tables.get("layers", ()):
+        if (
+            row["measure"] == KIND_MEASURES["portion"].title
+            and row["weights"] == "trained"
+            and row["layer"] != ALL_LAYERS
+        ):
+            found.setdefault(row["model"], {}).setdefault(row["layer"], {})[row["kind"]] = row
+    return found
+
+
+def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:
+    """Return the row of masked positions of each layer."""
+    return {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in MASKED}
+
+
+def _mostly_masked(layers: Layers) -> list[str]:
+    """Return the layers most of whose sinks are masked positions."""
+    return [layer for layer, row in _masked_rows(layers).items() if row["low"] is not None and row["low"] > 0.5]
+
+
+def _most(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Return the kind that holds more than half of a layer's sinks, for each layer with one."""
+    return [kind for kinds in layers.values() for kind, row in kinds.items() if (row["low"] or 0.0) > 0.5]
+
+
+def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return the kind that holds more than half of the sinks in most layers, in words."""
+    most = _most(layers)
+    if not most:
+        return "No kind of token holds most sinks in any layer"
+    kind = max(most, key=most.count)
+    return f"In {most.count(kind)} of {len(layers)} layers most sinks are {KINDS_TOLD.get(kind, kind)}"
+
+
+def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = False) -> str:
+    """Return the kind that leads each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
+
+    tokens: the share of all tokens that is of each kind. Where it is known, the kind leads that lies furthest, and
+    clearly, above its share; else the one that most sinks are. shares: give its share of the sinks.
+    """
+    leading: dict[str, list[str]] = {}
+    for layer, kinds in layers.items():
+        leading.setdefault(_leading(kinds, tokens), []).append(layer)
+    apart = leading.pop("", [])
+    told = []
+    for kind, those in leading.items():
+        values = [layers[layer][kind]["value"] for layer in those] if shares else []
+        beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
+        held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
+        told.append(f"{KINDS_TOLD.get(kind, kind)} in {layer_names(those)}{held}")
+    none = ""
+    if tokens and apart:
+        least = POINTS.margin(CLEARLY)
+        none = f"no kind significantly more common, by at least {least}, than among all tokens in {layer_names(apart)}"
+    mixed = f"mixed in {layer_names(apart)}" if apart and not tokens else ""
+    return "; ".join(filter(None, (listed(told), none or mixed)))
+
+
+def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Return the rows on how many of the sinks that end do so as their token is written, observed and at random
+    positions; None where either is missing.
+    """
+    rows = [
+        row
+        for row in movement_rows(findings, source)
+        if row["measure"] == MOVES["deaths-written"].title and row["layer"] == ALL_LAYERS and row["value"] is not None
+    ]
+    by_null = {row["of"]: row for row in rows}
+    chance = by_null.get(MOVEMENT_NULLS["shuffled"].title)
+    return (by_null["observed"], chance) if "observed" in by_null and chance else None
