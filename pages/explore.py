@@ -83,6 +83,10 @@ margin-bottom:-1rem}}
 .st-key-{_TITLE} h1{{padding:0}}
 .st-key-buttons_{NEXT}{{position:relative;z-index:1;justify-content:flex-end;margin-left:auto;width:fit-content}}
 .st-key-explorer{{--sx-band:2.25rem;--sx-beside:22rem}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{align-self:flex-start;
+position:relative;z-index:1}}
+.st-key-columns_{_TOP}:not(:has([data-testid='stColumn']:first-child :is(details[open],[data-testid='stAlert'])))
+.st-key-explorer{{--sx-left:calc({_LEFT}px + 2rem)}}
 .st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>

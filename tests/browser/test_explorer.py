@@ -161,6 +161,11 @@ def sink_shares(mass, params):
     return np.where(definitions.find_sinks(mass, params), mass, 0).sum(axis=1) / np.nansum(mass, axis=1)
 
 
+def told(share):
+    """A share of 10 % or more, or of 1 % or more, as the explorer writes it."""
+    return f"{100 * share:.{0 if share >= 0.0995 else 1}f}\u00a0%"
+
+
 def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch):
     trajectory, rng, params = relative(block_trajectory()), np.random.default_rng(0), SinkParams(k=1.25)
     drawn = trajectory.mass * rng.uniform(0.5, 1.5, trajectory.mass.shape)
@@ -172,7 +177,12 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     for found, expected in zip(page.evaluate(NULLS, view), maps, strict=True):
         assert np.allclose(found, [sink_shares(mass, params) for mass in expected], atol=1e-5)
     finding = page.locator(".sx-finding")
-    expect(finding).to_contain_text(re.compile("an even split gives .*, and an untrained model’s own sinks take "))
+    beside = page.locator(".sx-beside")
+    expect(finding).to_contain_text("× an even split")
+    shares = sink_shares(maps[0][0], params)
+    expect(beside).to_contain_text(
+        f"In an untrained model, not matched in sharpness, sinks take {told(shares.mean())} on"
+    )
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
@@ -180,15 +190,21 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     whole, layer, head = page.evaluate(NULLS, view)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
-    at_step = f"{100 * shares[:, 3].min():.0f}–{100 * shares[:, 3].max():.0f}\u00a0%"
-    expect(finding).to_contain_text(f"and 3 untrained models’ own sinks take {at_step}")
+    own = sink_shares(definitions.mean_mass(trajectory.mass), params)
+    within = int((own <= shares.max(axis=0)).sum())
+    assert within
+    expect(beside).to_contain_text(
+        f"The mean of all 9 steps is {told(own.mean())}. In 3 untrained models, not matched in sharpness, sinks take "
+        f"{told(shares.mean())} on average and {told(shares.max())} at most; this model does not exceed their range in "
+        f"{within} of 9 steps."
+    )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"own sinks take at most {100 * shares.max():.0f}\u00a0%")
+    expect(beside).to_contain_text("This is the strongest step")
 
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
     opened(page, tmp_path, explored([trajectory], ["model"]))
     assert page.evaluate(NULLS, view) == [[], [], []]
-    expect(finding).not_to_contain_text("untrained")
+    expect(beside).not_to_contain_text("untrained")
 
 
 def coded_before(packed):
@@ -255,12 +271,12 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     explorer, slider = page.get_by_role("group", name="Explorer"), page.get_by_role("slider", name="Denoising step")
     finding = explorer.locator(".sx-finding")
     expect(slider).to_have_attribute("aria-valuetext", "Step 3 (0–8)")
-    expect(finding).to_contain_text("an even split gives")
+    expect(finding).to_contain_text("× an even split")
     heads = explorer.locator(".sx-heads canvas")
     box = heads.bounding_box()
     heads.click(position={"x": box["width"] - 12, "y": box["height"] - 12})
     expect(finding).to_contain_text("layer 1 head 3")
-    expect(explorer.get_by_text("Layer 1 head 3", exact=True)).to_be_visible()
+    expect(explorer.get_by_text("Every token over the steps, layer 1 head 3", exact=True)).to_be_visible()
     slider.press("ArrowDown")
     expect(finding).to_contain_text("Position 0")
     slider.press("ArrowRight")
@@ -284,7 +300,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     explorer.get_by_role("button", name="Side by side").click()
     expect(finding).to_contain_text("At equal progress, dense:")
     expect(finding).to_contain_text("at step 4 (0–8)")
-    expect(finding).to_contain_text(re.compile(r"pruned: .* at step 2 \(0–4\)"))
+    expect(finding).to_contain_text(re.compile(r"pruned: at step 2 \(0–4\), \d of 9 tokens"))
     explorer.get_by_role("button", name="pruned").click()
     expect(slider).to_have_attribute("aria-valuetext", "Step 2 (0–4)")
     explorer.get_by_role("button", name="Side by side").click()
@@ -300,7 +316,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     page.goto(
         reloaded.split("#")[0] + "#step=9999999&layer=77&head=x&position=-1&k=99&area=5-1-0-0&split=nothing&basis=raw"
     )
-    expect(finding).to_contain_text("an even split gives")
+    expect(finding).to_contain_text("× an even split")
     assert errors == [] and {url.split("#")[0] for url in requests} <= {reloaded.split("#")[0], "about:blank"}
 
 
@@ -348,7 +364,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
         expect(legend.get_by_text(mark, exact=True)).to_be_visible()
     expect(
         explorer.get_by_text(
-            re.compile(r"positions become sinks, for .*; as many drawn at random per step would reach \d")
+            re.compile(r"tokens are a sink at some step, \d+ if chance drew as many each step: [a-z ]+\.")
         )
     ).to_be_visible()
     final = trajectory.info.tokens[int(trajectory.final[written])]
@@ -367,11 +383,16 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
     found = re.compile(
-        r"positions? (is a sink|are sinks) by raw attention and takes? \d.* at step \d+, the strongest \(mean [\d.]+\s%"
+        r"At step \d+, \d of \d+ tokens (is a sink|are sinks) by raw attention: (it takes|they take) \d.*, "
+        r"\d\.\d\s× an even split under its mask \("
     )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
+    expect(explorer.locator(".sx-beside")).to_contain_text(
+        re.compile(r"This is the strongest step; the mean of all 9 is [\d.]+\s%")
+    )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
-    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split and take")
+    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split: they take")
+    page.wait_for_function("drawn.has('sinks') && drawn.has('even split')")
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")

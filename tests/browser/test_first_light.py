@@ -69,12 +69,12 @@ def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, ad
     all_drawn(page)
     began = time.monotonic()
     page.get_by_role("link", name="Record a prompt").click()
-    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
     expect(page.get_by_test_id("stMain").get_by_text("Shipped example")).to_be_visible()
     page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
     record(page)
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("mia goes to the park"))
-    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
     print(f"two clicks took {time.monotonic() - began:.1f} s on a cold server")
     page.goto(address)
     has_the_app_around_it_and_no_error(page, errors)
@@ -180,7 +180,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     page.get_by_role("link", name="Start", exact=True).click()
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     page.get_by_role("link", name="Explore").click()
-    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
 
 

@@ -108,7 +108,7 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
             expect(page.get_by_text(re.compile("Switched off in this demonstration")).first).to_be_visible()
             assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
             page.goto(recorded)
-            expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+            expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
 
 
 def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
@@ -120,7 +120,7 @@ def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
         page.goto(f"{address}/explore")
         record(page)
-        expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
@@ -132,7 +132,7 @@ def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs
         expect(page.get_by_text("seed 5.")).to_be_visible()
         record(page)
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
-        expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
         assert worker_of(address) != worker
 
 

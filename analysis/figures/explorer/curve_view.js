@@ -3,6 +3,8 @@
 
 const LADDERS = { percent: [0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1], count: [2, 5, 10, 20, 50, 100, 200, 500], entropy: [1] };
 
+const CURVE = 2.2; // pixels
+
 class CurveView extends View {
   axis() { return new Axis(this.w, this.app.steps); }
   // Values and baseline of one map, (T) each; null while it is on its way.
@@ -31,7 +33,7 @@ class CurveView extends View {
   }
   // Everything that is the same in every step; returns the curves, on which the step is marked.
   paint(view, axis) {
-    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 30, bottom = this.h - 18, first = recordings[0], to = target(view, first), curves = [];
+    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 32, bottom = this.h - 18, first = recordings[0], to = target(view, first), curves = [];
     const others = (recording) => (view.layer == null || recordings.length > 1 || !recording.whole ? [] : Array.from({ length: recording.H }, (_, h) => h).filter((h) => h !== view.head));
     const drawn = recordings.map((recording) => ({
       recording, main: this.values(recording, view, view.layer, view.head),
@@ -73,13 +75,13 @@ class CurveView extends View {
       for (const each of beside) { path(each.values, own); g.stroke(); }
       if (main.even) { g.setLineDash([4, 3]); g.strokeStyle = n ? theme.second : theme.soft; g.lineWidth = 1.2; path(main.even, own); g.stroke(); g.setLineDash([]); }
       g.strokeStyle = color;
-      g.lineWidth = 2.2;
+      g.lineWidth = CURVE;
       path(main.values, own);
       g.stroke();
       curves.push({ own, y, recording, values: main.values, color });
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
-    this.legend(axis, top, view, drawn, random.length, to);
+    this.labels(axis, [top, bottom], this.names(view, drawn, ends, random.length, to), y);
     return curves;
   }
   top(unit, lists) {
@@ -124,33 +126,46 @@ class CurveView extends View {
     g.textAlign = left ? "right" : "left";
     g.fillText("written", x + (left ? -4 : 4), bottom - 8);
   }
-  legend(axis, top, view, drawn, random, to) {
-    const { g } = this, { theme } = this.app, several = drawn.length > 1;
-    const base = to || view.measure === "share" ? "even split" : view.measure === "count" ? "Gaussian reference" : "uniform attention";
-    const mean = ({ values }) => (several || to || view.measure !== "share" ? "" : ` (mean ${percent(meanOver(values, [0, values.length - 1]))})`);
-    const entries = several ? drawn.map(({ recording }, n) => [recording.name, n ? theme.second : to || view.measure === "entropy" ? theme.ink : theme.sink, []]) : [[to ? "attention" : view.measure === "entropy" ? "entropy" : `sinks${drawn[0].main ? mean(drawn[0].main) : ""}`, to || view.measure === "entropy" ? theme.ink : theme.sink, []]];
-    if (drawn.some(({ main }) => main?.even)) entries.push([base, theme.soft, [4, 3]]);
-    if (random) entries.push([view.head != null ? "an untrained model’s heads" : random === 1 ? "an untrained model" : `${random} untrained models`, random === 1 ? theme.faint : theme.band, random === 1 ? [1, 3] : [], random === 1 ? 2 : 9]);
-    if (drawn[0].others.length) entries.push(["other heads", theme.quiet, []]);
+  // What is drawn, as it is named: [text, color, dash, width, the value at the end].
+  names(view, drawn, ends, random, to) {
+    const { theme } = this.app, several = drawn.length > 1, ink = to || view.measure === "entropy" ? theme.ink : theme.sink, last = (values) => values?.findLast((value) => value === value) ?? 0;
+    const base = to || view.measure === "share" ? "even split" : view.measure === "count" ? "Gaussian noise" : "even split", untrained = view.head != null ? "untrained heads" : random === 1 ? "untrained model" : `range of ${random} untrained models`;
+    return [
+      ...drawn.map(({ recording, main }, n) => [several ? recording.name : to ? "attention" : view.measure === "entropy" ? "entropy" : "sinks", n ? theme.second : ink, [], CURVE, last(main?.values)]),
+      ...drawn.slice(0, 1).filter(({ main }) => main?.even).map(({ main }) => [base, theme.soft, [4, 3], 1.2, last(main.even)]),
+      ...(random ? [[untrained, random === 1 ? theme.faint : theme.band, random === 1 ? [1, 3] : [], random === 1 ? 1.4 : 9, (last(ends[0]) + last(ends[1])) / 2]] : []),
+      ...(drawn[0].others.length ? [["other heads", theme.quiet, [], 1, last(drawn[0].others[0].values)]] : []),
+    ];
+  }
+  // Names at the right end, each as near to its curve as the others allow.
+  labels(axis, [top, bottom], named, y) {
+    const { g } = this, { theme } = this.app, x = axis.left + axis.width + 6, room = axis.right - 24;
     this.font(11);
+    const placed = named.map(([text, color, dash, width, value]) => ({ lines: this.wrapped(text, room), color, dash, width, at: y(value) })).sort((a, b) => a.at - b.at);
+    const tall = ({ lines }) => 12.5 * lines.length;
+    let free = top - 6;
+    for (const each of placed) { each.from = Math.max(free, each.at - tall(each) / 2); free = each.from + tall(each); }
+    free = bottom + 10;
+    for (const each of placed.toReversed()) { each.from = Math.min(each.from, free - tall(each)); free = each.from; }
     g.textAlign = "left";
-    let x = axis.left + 8, y = top + 10;
-    for (const [text, color, dash, width = 2] of entries) {
-      const wide = g.measureText(text).width + 36;
-      if (x + wide - 14 > this.w && x > axis.left + 8) { x = axis.left + 8; y += 15; }
-      g.globalAlpha = 0.85;
-      g.fillStyle = theme.panel;
-      g.fillRect(x - 4, y - 8, wide, 15);
-      g.globalAlpha = 1;
+    for (const { lines, color, dash, width, from } of placed) {
       g.strokeStyle = color;
       g.lineWidth = width;
       g.setLineDash(dash);
-      line(g, x, y - 0.5, x + 18, y - 0.5);
+      line(g, x, from + 6, x + 13, from + 6);
       g.setLineDash([]);
-      g.fillStyle = theme.soft;
-      g.fillText(text, x + 22, y);
-      x += wide;
+      g.fillStyle = width === CURVE ? color : theme.soft;
+      lines.forEach((text, n) => g.fillText(text, x + 18, from + 6.5 + 12.5 * n, room));
     }
+  }
+  wrapped(text, room) {
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const longer = `${lines.at(-1)} ${word}`.trim();
+      if (lines.at(-1) && this.g.measureText(longer).width > room) lines.push(word);
+      else lines[lines.length - 1] = longer;
+    }
+    return lines;
   }
   scrubber(axis, view, bottom) {
     const { g } = this, { theme, state, steps } = this.app, y = 12, here = axis.x(state.step);

@@ -45,16 +45,18 @@ function mount(root, packed, options = {}) {
   }
   const put = (name, text) => { const element = out(name); if (element.textContent !== text) element.textContent = text; };
   function words(view) {
-    const several = app.shown(), first = several[0], [t0, t1] = stepRange(view, first), to = target(view, first), where = capital(place(view));
+    const several = app.shown(), first = several[0], [t0, t1] = stepRange(view, first), to = target(view, first);
     let parts = finding(first, view);
     if (several.length > 1) {
       const second = finding(several[1], view);
       const progress = first.T !== several[1].T && t0 === t1 ? "At equal progress, " : "";
       parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
-    say(parts, attending(first, view));
+    const means = several.map((each) => [each.name, each.series(view, view.layer, view.head)?.share]).filter(() => !to && !throughout(view, first));
+    put("beside", several.length < 2 ? beside(first, view) : means.every(([, share]) => share) && means.length ? `Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.` : "");
+    say(parts, `${out("beside").textContent} ${attending(first, view)}`);
     const over = t0 !== t1;
-    put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} positions`).join(" · "));
+    put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} tokens`).join(" · "));
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} (0–${app.steps - 1})`);
     const peak = strongestStep();
     put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);
@@ -62,8 +64,8 @@ function mount(root, packed, options = {}) {
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
     put("headtitle", headTitle(first, view));
     put("pale", first.noise ? "prompt, undecided" : "prompt");
-    put("rastertitle", where);
-    put("lives", several.length > 1 ? "" : lived(first, view) + overAll(first, view));
+    put("rastertitle", `Every token over the steps${view.layer == null ? "" : `, ${place(view)}`}`);
+    put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${aim(view, to)}` : "");
     const [before, after] = CRITERIA[view.definition];
     put("before", `Sink: attention above ${before}`);
@@ -309,22 +311,13 @@ function drawBar(element, app, mass) {
   Object.assign(element.style, { width: `${w}px`, height: `${h}px` });
   element.setAttribute("role", "img");
   element.setAttribute("aria-label", mass ? "Colours: attention in multiples of an even split" : "Colours: share of attention that goes to sinks, 0 to 100 %");
-  const top = mass ? ceiling : 1, wide = w - 26, x = (value) => 6 + wide * (mass ? placed(value, top) : Math.sqrt(value));
   g.scale(ratio, ratio);
   g.clearRect(0, 0, w, h);
-  const colors = g.createLinearGradient(6, 0, 6 + wide, 0);
-  for (let i = 0; i < 256; i += 15) colors.addColorStop(i / 255, css[i]);
-  g.fillStyle = colors;
-  g.fillRect(6, 2, wide, 8);
-  g.strokeStyle = theme.line;
-  g.strokeRect(5.5, 1.5, wide + 1, 9);
+  colorBar(g, theme, css, 0.5, 1.5, w - 1, 9, true);
   g.font = `10.5px ${app.font}`;
-  g.textAlign = "center";
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;
-  const doublings = [2, 4, 8, 16].filter((n) => n < ceiling * 0.6 && (n > 2 || ceiling < 12));
-  const marks = mass ? [[1, "1×"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
-  for (const [value, text] of marks) g.fillText(text, x(value), 19);
-  g.textAlign = "left";
-  g.fillText(mass ? "attention, × an even split" : "attention to sinks, √ scale", 6, 31);
+  const marks = mass ? massMarks(ceiling) : [[0, "0"], [0.5, "25"], [1, "100 %"]], half = (text) => g.measureText(text).width / 2;
+  g.textAlign = "center";
+  for (const [part, text] of marks) g.fillText(text, Math.max(half(text), Math.min(w - half(text), part * w)), 19);
 }

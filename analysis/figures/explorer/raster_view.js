@@ -77,7 +77,17 @@ class RasterView extends View {
     if (this.dotted()) this.dots(plan, axis, ch, y);
     if (recording.openBlock) this.block(plan, axis, ch, y);
     g.restore();
+    this.bar(plan, axis);
     return [...life].sort((a, b) => b[1] - a[1]).slice(0, 14);
+  }
+  // The scale of colours, to the right of a map.
+  bar({ y, h }, axis) {
+    const { g } = this, { theme, ceiling } = this.app, x = axis.left + axis.width + 14, tall = Math.min(150, h - 12);
+    colorBar(g, theme, theme.ramp.css, x + 0.5, y + 6.5, 9, tall, false);
+    this.font(11);
+    g.textAlign = "left";
+    g.fillStyle = theme.soft;
+    for (const [part, text] of massMarks(ceiling)) g.fillText(text, x + 16, y + 6 + (1 - part) * tall);
   }
   // What is chosen and looked at in a map, and the names of its rows.
   mark(view, plan, life) {

@@ -32,7 +32,7 @@ function rowName(recording, position) {
 // When the model chose a token, and how sure it was.
 function chosenWhen(recording, step, position) {
   const choice = recording.stateAt(step, position) === UNDECIDED ? null : recording.chosen(step, position);
-  return choice === null ? "" : ` The model chose it at step ${choice.step} with probability ${choice.sure.toFixed(2)}.`;
+  return choice === null ? "" : `The model chose it at step ${choice.step} with probability ${choice.sure.toFixed(2)}. `;
 }
 // What the token looked at attends to where its head's map was fetched, and its experts where the layer has some.
 function attending(recording, view) {
@@ -42,10 +42,15 @@ function attending(recording, view) {
   const attends = most ? `It attends most to ${most[0] === view.position ? "itself" : tokenName(recording, step, most[0])} (${percent(most[1])}).` : "";
   return attends + (experts ? `${most ? " " : ""}Layer ${view.layer} sends it to expert${experts.length > 1 ? "s" : ""} ${experts.join(", ")}.` : "");
 }
+// Whether numbers are averaged over all steps.
+function throughout(view, recording) {
+  const [t0, t1] = stepRange(view, recording);
+  return t0 === 0 && t1 === recording.T - 1 && t1 > 0;
+}
 function during(view, recording) {
   const [t0, t1] = stepRange(view, recording);
   if (t0 === t1) return `at step ${t0}${view.several ? ` (0–${recording.T - 1})` : ""}`;
-  return t0 === 0 && t1 === recording.T - 1 ? `on average over all ${recording.T} steps` : `on average over steps ${t0}–${t1}`;
+  return throughout(view, recording) ? `on average over all ${recording.T} steps` : `on average over steps ${t0}–${t1}`;
 }
 // The finding as [text, news, text, …].
 function finding(recording, view) {
@@ -56,29 +61,44 @@ function finding(recording, view) {
   if (!recording.has(view.layer, view.head)) return [`Fetching ${place(view)} …`];
   if (to && to[0] === to[1]) {
     if (one && recording.stateAt(t0, to[0]) === ABSENT) return [`${capital(tokenName(recording, t0, to[0]))} ${when}.`];
-    const flags = recording.sinks(view, view.layer, view.head);
-    let life = 0, there = 0;
-    for (let t = 0; t < recording.T; t++) { life += flags[t * recording.S + to[0]]; there += recording.stateAt(t, to[0]) !== ABSENT; }
     const name = one ? tokenName(recording, t0, to[0]) : `position ${to[0]} (finished text: ${quoted(recording.finalWord(to[0]))})`;
-    return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.${one ? chosenWhen(recording, t0, to[0]) : ""} ${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`];
+    return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view)}.`];
-  const keys = recording.keys[t1];
-  const [be, take, them] = count === 1 ? ["is a sink", "takes", "it"] : ["are sinks", "take", "them"];
+  const lead = `${view.several ? when : capital(when)}, `;
+  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
+  const [be, take] = count === 1 ? ["is a sink", "it takes"] : ["are sinks", "they take"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const strongest = one && !view.several && t0 === recording.strongest(view, view.layer, view.head);
-  const mean = strongest ? `, the strongest (mean ${percent(meanOver(recording.series(view, view.layer, view.head).share, [0, recording.T - 1]))})` : "";
-  const random = view.several ? "" : randomly(recording, view, strongest ? null : [t0, t1]);
-  return ["", `${few(count)} of ${keys} positions ${be}`, `${raw} and ${take} `, percent(share), ` ${of} ${when}${mean}; an even split gives${strongest ? "" : ` ${them}`} ${percent(even)}${under}${random}.`];
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${raw}: ${take} `, percent(share), ` ${of}, ${multiple(share / even)} an even split${under} (${percent(even)}).`];
 }
-// What sinks take where weights are random, on average over these steps, or at most in any step; empty where that was not
-// observed. range: null: any step.
-function randomly(recording, view, range) {
-  const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share);
+const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
+// What the finding stands beside, and more of one token.
+function beside(recording, view) {
+  const to = target(view, recording);
+  if (finished(view, recording) || !recording.has(view.layer, view.head)) return "";
+  if (to) return to.length && to[0] === to[1] ? livedOne(recording, view, to[0]) : "";
+  const share = recording.series(view, view.layer, view.head)?.share, { T } = recording;
+  if (!share) return "";
+  const [t0, t1] = stepRange(view, recording), strongest = t0 === t1 && t0 === recording.strongest(view, view.layer, view.head);
+  const mean = percent(meanOver(share, [0, T - 1]));
+  return `${throughout(view, recording) ? "" : strongest ? `This is the strongest step; the mean of all ${T} is ${mean}. ` : `The mean of all ${T} steps is ${mean}. `}${untrained(recording, view, share)}`;
+}
+// When the model chose a token, and in how many steps it is a sink.
+function livedOne(recording, view, position) {
+  const flags = recording.sinks(view, view.layer, view.head), [t0, t1] = stepRange(view, recording), { T, S } = recording;
+  let life = 0, there = 0;
+  for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
+  return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
+}
+// What sinks take where weights are random, and in how many steps this model's take no more than the most of them; empty
+// where that was not observed.
+function untrained(recording, view, share) {
+  const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share), { T } = recording;
   if (!nulls.length) return "";
-  const [theirs, take, most] = view.head != null ? ["an untrained model’s heads here", "give their own", "give their own at most"] : [`${nulls.length > 1 ? `${nulls.length} untrained models’` : "an untrained model’s"} own sinks`, "take", "take at most"];
-  return `,${range === null ? "" : " and"} ${theirs} ${range === null ? `${most} ${percent(Math.max(...nulls.map((each) => Math.max(...each))))}` : `${take} ${span(nulls.map((each) => meanOver(each, range)))}`}`;
+  const who = view.head != null ? "the heads of this layer of an untrained model" : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model";
+  const mean = percent(meanOver(nulls.map((each) => meanOver(each, [0, T - 1])), [0, nulls.length - 1])), most = percent(Math.max(...nulls.map((each) => Math.max(...each))));
+  const within = share.reduce((steps, value, t) => steps + (value <= Math.max(...nulls.map((each) => each[t]))), 0);
+  return `In ${who}, not matched in sharpness, sinks take ${mean} on average and ${most} at most${within ? `; this model does not exceed ${nulls.length > 1 ? "their range" : "it"} in ${within} of ${T} steps` : ""}.`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -97,21 +117,22 @@ function overlap(recording, flags, from, to) {
   }
   return { sinks, open, both };
 }
-// Shares from the least to the most: '1.4–8.1 %'.
-function span(shares) {
-  const [least, most] = [Math.min(...shares), Math.max(...shares)].map(percent);
-  return least === most ? most : `${least.replace("\u00a0%", "")}–${most}`;
-}
-// How many positions are sinks in some step and for how long, beside as many sinks drawn at random in every step.
+// How many tokens are sinks in some step, beside as many sinks drawn at random in every step.
 function lived(recording, view) {
-  const flags = recording.sinks(view, view.layer, view.head), { T, S } = recording;
-  if (flags === null) return "";
-  const { ever, total, chance } = recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, flags));
-  if (!ever) return ": no sinks in any step.";
-  const mean = (number) => few(Math.round((10 * total) / number) / 10);
-  return `: ${ever} of ${S} positions ${ever === 1 ? "becomes a sink" : "become sinks"}, for ${mean(ever)} of ${T} steps on average; as many drawn at random per step would reach ${Math.round(chance)}, for ${mean(chance)} steps.`;
+  if (recording.sinks(view, view.layer, view.head) === null) return "";
+  const { ever, chance, spread } = livesOf(recording, view);
+  if (!ever) return "No token is a sink at any step.";
+  const verdict = ever < chance - 2 * spread ? "the same ones stay" : ever > chance + 2 * spread ? "they change more than chance" : "about what chance gives";
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${Math.round(chance)} if chance drew as many each step: ${verdict}.`;
 }
-// chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
+// For how long sinks last, beside chance, and how many of them are open positions.
+function lasting(recording, view) {
+  const { ever, total, chance } = livesOf(recording, view), mean = (number) => few(Math.round((10 * total) / number) / 10);
+  return ever ? `A sink lasts ${mean(ever)} of ${recording.T} steps on average; drawn by chance among tokens of the same state, ${mean(chance)}.${overAll(recording, view)}` : "";
+}
+const livesOf = (recording, view) => recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, recording.sinks(view, view.layer, view.head)));
+// chance: how many positions are expected to be a sink once where each step draws as many of each state at random; spread:
+// the standard deviation of that number, were positions drawn independently, which is the larger one.
 function lives(recording, flags) {
   const { T, S, state } = recording, steps = new Uint32Array(S), never = new Float64Array(S).fill(1);
   for (let t = 0; t < T; t++) {
@@ -123,7 +144,7 @@ function lives(recording, flags) {
       if (own !== ABSENT) never[s] *= 1 - sinks[own] / there[own];
     }
   }
-  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };
+  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0), spread: Math.sqrt(never.reduce((sum, each) => sum + each * (1 - each), 0)) };
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
 function gaussianTail(k) {

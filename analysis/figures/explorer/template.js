@@ -17,7 +17,7 @@ const TEMPLATE = `<div class="sx-body">
       ${choice("show", "Recording", [["first", ""], ["second", ""], ["both", "Side by side"]])}
       <button type="button" class="sx-quiet" data-do="link" hidden>Copy link</button>
     </div>
-    <p class="sx-finding" data-out="finding"></p>
+    <div class="sx-told"><p class="sx-finding" data-out="finding"></p><p class="sx-beside" data-out="beside"></p></div>
   </header>
   <div class="sx-rule">
     <div class="sx-k"><span data-out="before"></span><input type="number" data-set="threshold"><span data-out="after"></span><input type="range" data-set="threshold"></div>
@@ -34,8 +34,8 @@ const TEMPLATE = `<div class="sx-body">
     </div></details>
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="150" height="38"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", "sink"], ["now", "", "<b>just written</b>"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="150" height="38"></canvas><p class="sx-key">all: sinks of all heads averaged</p></div>${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="150" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", "sink"], ["now", "", "<b>just written</b>"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key">first column: all heads averaged</p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -44,29 +44,29 @@ const TEMPLATE = `<div class="sx-body">
       <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take most (S)"></button>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
     <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span> · <span data-out="about"></span></span><button type="button" data-do="ask" hidden>What else could stand here?</button></p></section>
-    <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span data-out="lives"></span></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="150" height="38"></canvas></h2>${legend(["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
+    <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>
   <p class="sx-hidden" role="status" aria-live="polite" data-out="live"></p>
   <dialog class="sx-dialog"><div></div><form method="dialog"><button class="sx-quiet">Close</button></form></dialog>`;
 
 const LABELS = {
-  text: "Text of the step. Up and down arrows move between positions, Enter pins one.",
+  text: "Text of the step. Up and down arrows move between tokens, Enter pins one.",
   heads: "Share of each head’s attention, by layer and head. Shift and the arrows move and tell the share, Enter pins.",
   curve: "Denoising step",
-  raster: "Attention by step and position. Arrows move, Enter pins, dragging selects.",
+  raster: "Attention by step and token. Arrows move, Enter pins, dragging selects.",
 };
 const KEYS = [
-  ["Space", "play or pause"], ["← →", "previous and next step; Home and End jump"], ["↑ ↓", "position"], ["Shift + arrows", "layer and head"],
+  ["Space", "play or pause"], ["← →", "previous and next step; Home and End jump"], ["↑ ↓", "token"], ["Shift + arrows", "layer and head"],
   ["Enter", "pin what is highlighted"], ["Esc", "undo the last pin, selection or zoom"], ["S", "strongest step"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
 ];
 const DEFINITIONS_TOLD = [
-  "Attention is in multiples of an even split: 1× is what a position gets when every query spreads its attention evenly over the positions it can see.",
+  "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
   "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
-  "Blue is attention to a position. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them.",
-  "Untrained models have the same shape and random weights, not made as sharp as this model. They read the same inputs, and their own sinks are judged by the same definition.",
-  "In the text, hatched positions are still masked; on the map, a dot is the step that writes a token.",
+  "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them, on a square-root scale.",
+  "Untrained models have the same shape and random weights, not made as sharp as this model. They read the same inputs, and their own sinks are judged by the same definition; mean and most are over all steps.",
+  "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Chance draws, at each step, as many sinks among the tokens of each state.",
 ];
 
 function make(kind, text, ...children) {
@@ -104,7 +104,7 @@ function table(recording, view) {
   const byLayer = shares ? Array.from({ length: recording.L }, (_, l) => rowOf("td", [l, shareOf(recording, view, l, null).share, ...shares.subarray(l * recording.H, (l + 1) * recording.H)].map((each, n) => (n ? percent(each) : each)))) : [];
   const heads = rowOf("th", ["layer", "all heads", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
   return [
-    make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
+    make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("p", lasting(recording, view)), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
     make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
   ];
 }

@@ -73,11 +73,26 @@ function line(g, x0, y0, x1, y1) {
   g.stroke();
 }
 
+// A scale of colours within a frame, to the right or upwards.
+function colorBar(g, theme, css, x, y, w, h, flat) {
+  const colors = flat ? g.createLinearGradient(x, 0, x + w, 0) : g.createLinearGradient(0, y + h, 0, y);
+  for (let i = 0; i < 256; i += 15) colors.addColorStop(i / 255, css[i]);
+  g.fillStyle = colors;
+  g.fillRect(x, y, w, h);
+  g.strokeStyle = theme.line;
+  g.lineWidth = 1;
+  g.strokeRect(x, y, w, h);
+}
+// What stands where on the blue scale, from 0 to 1.
+const massMarks = (ceiling) => [[placed(1, ceiling), "even split"], ...[4, 8, 16].filter((n) => n < ceiling * 0.6).map((n) => [placed(n, ceiling), `${n}×`]), [1, `≥ ${+ceiling.toFixed(1)}×`]];
+
 // The step axis that curve and raster share, so that one line through both is the step. The finished text is its end.
 class Axis {
   constructor(width, steps) {
-    this.left = width < 480 ? 50 : 112; // the names of positions stand there
-    this.width = width - this.left - 8;
+    const narrow = width < 480;
+    this.left = narrow ? 46 : 112; // the names of positions stand there
+    this.right = narrow ? 76 : 122; // those of curves, and the colour bar
+    this.width = width - this.left - this.right;
     this.steps = steps;
   }
   edge(step) { return this.left + (step * this.width) / this.steps; }
