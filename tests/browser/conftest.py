@@ -10,8 +10,9 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.helpers import server
 
-# Of what happens, not of how fast: the suite also runs beside other work.
-PATIENCE = int(os.environ.get("BROWSER_PATIENCE", "420000"))  # ms
+# Of what happens, not of how fast: the suite also runs beside other work. Twice what the longest whole test took there,
+# and what does not come keeps the suite waiting no longer.
+PATIENCE = int(os.environ.get("BROWSER_PATIENCE", "180000"))  # ms
 expect.set_options(timeout=PATIENCE)
 POLICY = "Content Security Policy"  # in what the browser says of something that one refused
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
