@@ -47,6 +47,21 @@ SLOW_FIRST = (
 )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Of processes side by side one comes first: the others read what it has compiled, the libraries included."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    import fcntl
+
+    with open(__file__) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts slow folders and files first; the order within a folder stays."""
 
@@ -132,6 +147,22 @@ def _components_found_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pages_are_waited_for_asleep():
+    """Streamlit's harness asks every millisecond whether a page's script has ended, and takes the processor from it."""
+    from streamlit.testing.v1 import local_script_runner
+
+    asks = local_script_runner.require_widgets_deltas
+
+    def wait(runner: Any, timeout: float) -> None:
+        runner._script_thread.join(timeout)
+        asks(runner, timeout if runner.script_stopped() else 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_script_runner, "require_widgets_deltas", wait)
         yield
 
 
