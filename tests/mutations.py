@@ -5,6 +5,7 @@ of these tests run unchanged. `--only WORD` runs the mutations of files whose pa
 """
 
 import argparse
+import importlib
 import os
 import shutil
 import subprocess
@@ -14,8 +15,21 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 KILLED_AT_LEAST = 28
+CRASHED = 70  # no status of pytest
+LIBRARIES = (
+    "hypothesis",
+    "pandas",
+    "plotly.graph_objects",
+    "scipy.stats",
+    "statsmodels.api",
+    "streamlit",
+    "torch",
+    "transformers",
+)
 
 
 class Mutation(NamedTuple):
@@ -181,11 +195,13 @@ def main() -> int:
     only = parser.parse_args().only
     chosen = [mutation for mutation in MUTATIONS if only in mutation.file]
     began = time.monotonic()
+    for library in LIBRARIES:
+        importlib.import_module(library)
     with tempfile.TemporaryDirectory(prefix="sinkscope-mutations-") as folder:
         copy = Path(folder) / "project"
         _copy(copy)
         for test, words in dict.fromkeys(mutation.tests for mutation in chosen):
-            if _pytest(copy, test, words) != 0:
+            if _pytest(copy, test, words, keep_compiled=True) != 0:
                 print(f"{test} fails without any mutation.", file=sys.stderr)
                 return 2
         survivors = []
@@ -207,7 +223,7 @@ def _copy(to: Path) -> None:
     for name in filter(None, names):
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, to / name)
+            shutil.copy2(ROOT / name, to / name)  # of what is compiled, an older time than a mutation's
 
 
 def _killed(copy: Path, mutation: Mutation) -> bool:
@@ -223,17 +239,28 @@ def _killed(copy: Path, mutation: Mutation) -> bool:
         path.write_text(text, encoding="utf-8")
 
 
-def _pytest(copy: Path, test: str, words: str) -> int:
-    # Without the conftest, whose imports take longer than these tests; Hypothesis's own profile sets no deadline.
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", test]
-    command += ["--noconftest", "--hypothesis-profile=ci"]
-    command += ["-k", words] if words else []
-    environment = {
-        **os.environ,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / ".hypothesis"),
-    }
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True).returncode
+def _pytest(copy: Path, test: str, words: str, keep_compiled: bool = False) -> int:
+    """Return pytest's exit status, from a fork of this process, which has loaded the libraries and nothing that is
+    mutated. keep_compiled: for the runs after this one, which compile only what is mutated.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = CRASHED
+    try:
+        os.chdir(copy)
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / ".hypothesis")}
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]
+        sys.path[:] = [str(copy), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+        sys.dont_write_bytecode = not keep_compiled
+        # Without the conftest, whose imports take longer than these tests; Hypothesis's own profile sets no deadline.
+        arguments = ["-q", "-x", "-p", "no:cacheprovider", "--noconftest", "--hypothesis-profile=ci", test]
+        status = pytest.main([*arguments, *(["-k", words] if words else [])])
+    finally:
+        os._exit(status)
 
 
 if __name__ == "__main__":
