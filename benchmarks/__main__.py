@@ -50,16 +50,9 @@ BENCHMARKS = (
     Benchmark("pruning", (), ("--quick",)),
     Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16", "--thresholds", "1")),
     Benchmark("sweep", ("--method", "sink-sparsegpt"), None),
-    Benchmark("tuning", (), ("--rounds", "1", "--samples", "2")),
     Benchmark("likelihood", ("--draws", "32"), ("--items", "1", "--seeds", "4", "--draws", "4")),
-    Benchmark(
-        "likelihood",
-        ("--unequal", "--items", "48", "--draws", "32"),
-        ("--unequal", "--items", "1", "--seeds", "4", "--draws", "4"),
-    ),
     Benchmark("noise", (), ("--samples", "2", "--seq-len", "16", "--seeds", "2")),
     Benchmark("threads", (), None),
-    Benchmark("growth", (), ("--quick",)),
 )
 
 

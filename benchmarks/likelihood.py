@@ -12,9 +12,6 @@ exact sum is known. Both schemes get as many draws for each answer and model. It
 
 `--bias` prints instead, as Markdown, how far accuracy at 1 to 128 draws lies from its exact value: on the 8-token
 answers, and on every item of all bundled choice tasks, whose short answers are soon exact.
-
-`--unequal` compares, on items whose choices have unequal numbers of tokens, with `apart`: choices of another length
-draw for themselves, which ours share as far as the shorter goes.
 """
 
 import argparse
@@ -22,7 +19,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
@@ -39,7 +36,6 @@ from training.tasks import TASKS
 
 LENGTH = 8
 LONG_TASKS = ("arithmetic", "reference", "story")  # whose choices are single tokens in enough items
-SHARED, LONGEST = 4, 8  # of choices of unequal length: tokens before them that count, and tokens of an answer at most
 SPARSITIES = (0.5, 0.7)
 DRAWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -71,24 +67,6 @@ def long_items(model: LoadedModel, count: int) -> list[Item]:
     items: list[Item] = []
     while len(items) < count:
         items += [next(column) for column in columns]
-    return items[:count]
-
-
-def unequal_items(model: LoadedModel, count: int) -> list[Item]:
-    """Items whose choices differ in their number of tokens, each answer with the `SHARED` tokens before it."""
-    items: list[Item] = []
-    tasks = [task for task in TASKS if task not in LONG_TASKS or task == "story"]
-    for task in tasks:
-        at = 0
-        for item in short_items(model, task):
-            answers = [len(request.continuation) for request in item.requests]
-            if len(set(answers)) > 1 and max(answers) + SHARED <= LONGEST and at < -(-count // len(tasks)):
-                at += 1
-                requests = [
-                    Request(r.context[:-SHARED], r.context[-SHARED:] + r.continuation, task, f"{task} {at}")
-                    for r in item.requests
-                ]
-                items.append(Item(task, tuple(requests), item.right))
     return items[:count]
 
 
@@ -149,11 +127,6 @@ def _our_draws(request: Request, draws: int, seeds: int) -> tuple[np.ndarray, np
     return bits, np.array([[masked.weight for masked in plan] for plan in plans])
 
 
-def apart(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndarray, np.ndarray]:
-    """As ours, but answers of another length to the same item draw for themselves."""
-    return ours(replace(request, item=f"{request.item} {len(request.continuation)}"), draws, seeds, model)
-
-
 def published(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndarray, np.ndarray]:
     """The rule of the published scripts, all draws in one batch; each model has a seed of its own."""
     length = len(request.continuation)
@@ -206,7 +179,7 @@ def dense_and_pruned() -> list[LoadedModel]:
 
 
 def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
-    """Print and return the ratio of standard errors and the forwards the published scheme needs."""
+    """Print and return the ratio of standard errors."""
     print(f"\n{len(items)} items with answers of {LENGTH} tokens, {seeds} seeds, {draws} draws an answer and model")
     ratios = []
     for number, sparsity in enumerate(SPARSITIES, start=1):
@@ -225,46 +198,8 @@ def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> l
                 f"  {name:<10} standard error {100 * deviation:.2f} points, bias {100 * shift:+.2f} ± {196 * sure:.2f}"
             )
         print(f"  ratio {ratio:.2f} (± {1.96 * ratio * relative * math.sqrt(2):.2f})")
-        needed = _needed(tables, items, our_error, draws, seeds, number)
-        print(f"  the published scheme needs {needed} as many forwards")
         ratios.append(Ratio(f"standard error of dense − {sparsity:.0%}, {draws} draws", "ours / published", ratio))
     return ratios
-
-
-def compare_unequal(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
-    """Print the standard errors of choices of unequal length that share their draws and that do not, and return their
-    ratios.
-    """
-    lengths = [len(request.continuation) for item in items for request in item.requests]
-    print(f"\n{len(items)} items, answers of {min(lengths)} to {max(lengths)} tokens, {seeds} seeds, {draws} draws")
-    ratios = []
-    for number, sparsity in enumerate(SPARSITIES, start=1):
-        true = float(difference(tables, items, exact, draws, 1, number)[0])
-        errors = []
-        for name, scheme in (("ours", ours), ("apart", apart)):
-            values = difference(tables, items, scheme, draws, seeds, number)
-            shift, sure = values.mean() - true, values.std(ddof=1) / math.sqrt(seeds)
-            print(
-                f"  sparsity {sparsity:.0%} {name:<6} standard error {100 * values.std(ddof=1):.2f} points, "
-                f"bias {100 * shift:+.2f} ± {196 * sure:.2f}"
-            )
-            errors.append(float(values.std(ddof=1)))
-        what = f"standard error of dense − {sparsity:.0%}, choices of unequal length, {draws} draws"
-        ratios.append(Ratio(what, "shared / apart", errors[0] / errors[1] if errors[1] else float("nan")))
-    return ratios
-
-
-def _needed(tables: list[Table], items: list[Item], goal: float, draws: int, seeds: int, pruned: int) -> str:
-    if not goal:
-        return "an unknown number of times"
-    before = (draws, spread(difference(tables, items, published, draws, seeds, pruned))[0])
-    for factor in (2, 3, 4, 6, 8, 12, 16, 24, 32):
-        at = (draws * factor, spread(difference(tables, items, published, draws * factor, seeds, pruned))[0])
-        if at[1] <= goal:
-            share = math.log(before[1] / goal) / math.log(before[1] / at[1])
-            return f"{math.exp(math.log(before[0]) + share * math.log(at[0] / before[0])) / draws:.1f} times"
-        before = at
-    return "over 32 times"
 
 
 def bias(name: str, tables: list[Table], items: list[Item], seeds: int) -> None:
@@ -304,18 +239,16 @@ def main(words: list[str] | None = None) -> list[Ratio]:
     parser.add_argument("--seeds", type=int, default=400, help="seeds (default 400)")
     parser.add_argument("--draws", type=int, nargs="+", default=[16, 32], help="draws an answer (default 16 32)")
     parser.add_argument("--bias", action="store_true", help="measure the bias of accuracy instead")
-    parser.add_argument("--unequal", action="store_true", help="compare on choices of unequal length instead")
     parser.add_argument("--limit", type=int, help="with --bias: items of each bundled task (default all)")
     options = parser.parse_args(words)
     began = time.perf_counter()
     models = dense_and_pruned()
     dense = models[0]
     print(json.dumps({"torch": torch.__version__, "model": dense.fingerprint[:16], "method": "wanda"}))
-    items = (unequal_items if options.unequal else long_items)(dense, options.items)
+    items = long_items(dense, options.items)
     tables = [table(model, items) for model in models]
     if not options.bias:
-        measure = compare_unequal if options.unequal else compare
-        return [ratio for draws in options.draws for ratio in measure(tables, items, draws, options.seeds)]
+        return [ratio for draws in options.draws for ratio in compare(tables, items, draws, options.seeds)]
     bias("8-token answers", tables, items, options.seeds)
     for task in TASKS:
         task_items = short_items(dense, task, options.limit)

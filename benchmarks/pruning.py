@@ -1,21 +1,17 @@
 """Cost of sink-aware pruning, against a plain implementation of the published procedure.
 
 `python -m benchmarks.pruning [--rounds 3] [--vocabulary 8192] [--quick]`: random LLaDAs on the CPU, the procedures
-alternating in one run. It prints medians of paired rounds as tables: wall clock; CPU time of the process, which other
-work on the machine disturbs less; and the most memory a procedure held beside the model and its input (Linux only).
+alternating in one run. It prints medians of paired rounds as tables.
 """
 
 import argparse
-import ctypes
 import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,18 +33,10 @@ from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSp
 from benchmarks import published
 from benchmarks.ratios import Ratio, paired
 
-MIB = 2**20
 # The head's share of the weights is that of LLaDA-8B: 6.4 %.
 LARGE = {"d_model": 768, "n_layers": 12, "n_heads": 12, "mlp_hidden_size": 2048, "vocab_size": 8192}
 SHALLOW = {**LARGE, "n_layers": 3, "vocab_size": 2048}
 TINY = {"d_model": 64, "n_layers": 2, "n_heads": 4, "mlp_hidden_size": 160, "vocab_size": 512}
-
-
-class Cost(NamedTuple):
-    """Of one run: seconds on the clock and of the processors."""
-
-    wall: float
-    processor: float
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
@@ -73,11 +61,8 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
             model = random_llada(Path(folder) / precision, shape, max(lengths), precision)
             if precision == "float32":
                 print(f"{_describe(model)}; {allotted_cpus()} CPUs, torch {torch.__version__}.\n")
-                print(
-                    "| precision | positions | procedure | s a row | published / this | CPU s a row | published / this "
-                    "| extra MiB | of it kept inputs | this / published | masks equal |"
-                )
-                print("| --- | --- | --- " + "| ---: " * 8 + "|")
+                print("| precision | positions | procedure | s a row | published / this | masks equal |")
+                print("| --- | --- | --- " + "| ---: " * 3 + "|")
             for length in lengths:
                 ratios += compare_scores(model, length, rounds)
         del model
@@ -123,24 +108,17 @@ def compare_scores(model: LoadedModel, length: int, rounds: int) -> list[Ratio]:
         ],
     }
     procedures["bare forward"]()  # the libraries keep memory from their first run, of any procedure
-    results, extra = {}, {}
-    for name, procedure in procedures.items():
-        results[name], extra[name] = extra_bytes(procedure)
-    theirs = published.masks(model, results["published"], 0.5)
-    kept = {"one forward": results["one forward"].kept_bytes, "two passes": 0}
-    equal = {name: require_equal(_masks(model, results[name].scores), theirs) for name in kept}
-    costs = alternate(procedures, rounds)
-    for name, runs in costs.items():
-        faster = [_ratio(costs["published"], runs, index) for index in range(2)]
-        seconds, busy = (statistics.median(cost[index] for cost in runs) / len(noised) for index in range(2))
-        against = extra[name] / extra["published"] if extra["published"] else float("nan")
+    theirs = published.masks(model, procedures["published"](), 0.5)
+    equal = {
+        name: require_equal(_masks(model, procedures[name]().scores), theirs) for name in ("one forward", "two passes")
+    }
+    wall = alternate(procedures, rounds)
+    for name, seconds in wall.items():
         print(
-            f"| {model.dtype} | {length} | {name} | {seconds:.2f} | {faster[0]:.2f} | {busy:.2f} | {faster[1]:.2f} "
-            f"| {extra[name] / MIB:.0f} | {f'{kept[name] / MIB:.0f}' if name in kept else ''} | {against:.2f} "
-            f"| {f'{equal[name]:.4%}' if name in equal else ''} |",
+            f"| {model.dtype} | {length} | {name} | {statistics.median(seconds) / len(noised):.2f} "
+            f"| {_ratio(wall['published'], seconds):.2f} | {f'{equal[name]:.4%}' if name in equal else ''} |",
             flush=True,
         )
-    wall = {name: [cost.wall for cost in runs] for name, runs in costs.items()}
     what = f"sink-wanda, {model.dtype}, {length} positions"
     return [
         paired(what, "published / one forward", wall["published"], wall["one forward"]),
@@ -188,10 +166,7 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
     assert 1 - shares[0] <= 2 * (1 - shares[1]) + 1e-4, shares
     costs["layer by layer"] = alternate(both(solve), rounds)
     costs["together"] = {
-        who: [
-            Cost(*map(sum, zip(*pair, strict=True)))
-            for pair in zip(*(cost[who] for cost in costs.values()), strict=True)
-        ]
+        who: [sum(pair) for pair in zip(*(cost[who] for cost in costs.values()), strict=True)]
         for who in ("published", "ours")
     }
     print(
@@ -199,58 +174,31 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
         f"solved in float64: {shares[0]:.3%} of ours, {shares[1]:.3%} of its own in float32; of ours those of its own: "
         f"{_agreement(ours, theirs):.3%}.\n"
     )
-    print("| phase | published s | ours s | published / ours | published CPU s | ours CPU s | published / ours |")
-    print("| --- " + "| ---: " * 6 + "|")
+    print("| phase | published s | ours s | published / ours |")
+    print("| --- " + "| ---: " * 3 + "|")
     for phase, cost in costs.items():
-        cells = []
-        for index in range(2):
-            cells += [f"{statistics.median(run[index] for run in cost[who]):.2f}" for who in ("published", "ours")]
-            cells.append(f"{_ratio(cost['published'], cost['ours'], index):.2f}")
-        print(f"| {phase} | {' | '.join(cells)} |", flush=True)
+        medians = " | ".join(f"{statistics.median(cost[who]):.2f}" for who in ("published", "ours"))
+        print(f"| {phase} | {medians} | {_ratio(cost['published'], cost['ours']):.2f} |", flush=True)
     return [
-        paired(
-            f"sink-sparsegpt, {phase}",
-            "published / ours",
-            *([cost.wall for cost in by_procedure[who]] for who in ("published", "ours")),
-        )
-        for phase, by_procedure in costs.items()
+        paired(f"sink-sparsegpt, {phase}", "published / ours", cost["published"], cost["ours"])
+        for phase, cost in costs.items()
     ]
 
 
-def alternate(procedures: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[Cost]]:
-    """Return the cost of each run; every round runs them all, one after the other."""
-    costs: dict[str, list[Cost]] = {name: [] for name in procedures}
+def alternate(procedures: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each run; every round runs them all, one after the other."""
+    seconds: dict[str, list[float]] = {name: [] for name in procedures}
     for _ in range(rounds):
         for name, procedure in procedures.items():
-            wall, processor = time.perf_counter(), time.process_time()
+            began = time.perf_counter()
             procedure()
-            costs[name].append(Cost(time.perf_counter() - wall, time.process_time() - processor))
-    return costs
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
 
 
-def extra_bytes(procedure: Callable[[], Any]) -> tuple[Any, int]:
-    """Return its result, and the most memory it held beyond what the process had before, by the kernel's own record.
-
-    0 where the kernel keeps none.
-    """
-    if sys.platform != "linux":
-        return procedure(), 0
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed memory would hide what the procedure takes
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the record starts anew
-    before = _status_bytes("VmRSS")
-    result = procedure()
-    return result, max(0, _status_bytes("VmHWM") - before)
-
-
-def _status_bytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def _ratio(theirs: list[Cost], ours: list[Cost], index: int) -> float:
+def _ratio(theirs: list[float], ours: list[float]) -> float:
     """Return how many times as long theirs took, the median of paired rounds."""
-    return statistics.median(slow[index] / fast[index] for slow, fast in zip(theirs, ours, strict=True))
+    return statistics.median(slow / fast for slow, fast in zip(theirs, ours, strict=True))
 
 
 def _masks(model: LoadedModel, scores: list[dict[str, torch.Tensor]]) -> dict[published.Place, torch.Tensor]:

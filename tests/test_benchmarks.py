@@ -57,7 +57,7 @@ def test_every_benchmark_runs_and_its_ratios_are_written(printed):
     assert len(by_name) == len({(row.name, row.quick) for row in everything.BENCHMARKS if row.quick is not None})
     modules = {path.stem for path in Path(everything.__file__).parent.glob("*.py")}
     helpers = {"__init__", "__main__", "ratios", "table", "published"}
-    others = {"pages", "browser", "explorer", "gpu", "full_size", "journeys"}
+    others = {"browser", "explorer", "gpu", "full_size", "journeys"}
     assert modules - helpers - others == {row.name for row in everything.BENCHMARKS}
 
 
@@ -124,16 +124,16 @@ def test_what_was_measured_before_a_benchmark_fails_is_written(measuring):
 
 def test_what_is_not_measured_again_stays_in_its_place_unless_the_machine_is_another(measuring):
     measure, file = measuring
-    measure(["pruning", "tuning"], 2.0)
-    measure(["tuning", "observing"], 3.0)
+    measure(["pruning", "noise"], 2.0)
+    measure(["noise", "observing"], 3.0)
     rows = [line.split(" | ") for line in file.read_text(encoding="utf-8").splitlines() if " a forward " in line]
     observing = sum(benchmark.name == "observing" for benchmark in everything.BENCHMARKS)
     assert [row[3] for row in rows] == ["3.00"] * observing + ["2.00", "3.00"]
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("; Python ", "; Another Python "), encoding="utf-8")
-    measure(["tuning"], 4.0)
+    measure(["noise"], 4.0)
     rows = [line for line in file.read_text(encoding="utf-8").splitlines() if " a forward " in line]
-    assert len(rows) == 1 and rows[0].startswith("| tuning | a forward | slow / fast | 4.00 |")
+    assert len(rows) == 1 and rows[0].startswith("| noise | a forward | slow / fast | 4.00 |")
 
 
 def test_a_ratio_is_the_median_of_paired_rounds():
