@@ -205,9 +205,7 @@ def _crossed(results: Results, chosen: Sequence[Pair], final: bool) -> list[Over
         arrays = [_runs(results, [pair[side] for pair in group], group) for side in (0, 1)]
         if len(group) < 2 or not arrays[0]:
             continue
-        difference = crossed.crossed_difference(
-            arrays[0], arrays[1], _clusters_of(results, group), paired=True, test=final
-        )
+        difference = crossed.crossed_difference(arrays[0], arrays[1], _clusters_of(results, group), test=final)
         judged = replace(difference, above_chance=above_chance(results, AVERAGE, group[0]))
         groups.append(OverSeeds(tuple(group), tuple(sorted(by_seed)), judged))
     return groups
@@ -342,7 +340,7 @@ def on_tasks(results: Results, some: Sequence[Pair]) -> dict[str, Difference]:
         if len(of):
             final = is_final(results, benchmark.name, models)
             found[benchmark.name] = replace(
-                crossed.crossed_difference([first], [second], [of], paired=True, test=final),
+                crossed.crossed_difference([first], [second], [of], test=final),
                 above_chance=above_chance(results, benchmark.name, some[0]),
             )
     return dict(zip(found, in_family(list(found.values())), strict=True))

@@ -70,7 +70,7 @@ def _response(doses: Sequence[Setting], seeds: Sequence[int]) -> DoseResponse:
         clusters.append(of)
     nothing = [np.zeros_like(slope) for slope in slopes]
     complete = all(dose.complete for dose in doses)
-    slope = crossed_difference(slopes, nothing, clusters, paired=True, test=complete)
+    slope = crossed_difference(slopes, nothing, clusters, test=complete)
     return DoseResponse(
         tuple(doses),
         tuple(strengths),

@@ -22,7 +22,7 @@ from analysis.specs import Kept, ModelSpec
 from analysis.specs.evaluation import WINDOW
 from cache.code import code_version
 from cache.keys import content_key
-from cache.responses import Responses
+from cache.stores import Responses
 
 
 class Stopped(Exception):

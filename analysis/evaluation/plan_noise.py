@@ -37,7 +37,7 @@ def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
     """
     if not samples:
         raise ValueError("Nothing was measured")
-    crossed = [crossed_difference(one.first, one.second, one.clusters, paired=True, test=False) for one in samples]
+    crossed = [crossed_difference(one.first, one.second, one.clusters, test=False) for one in samples]
     seen = [
         float(np.mean([np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)]))
         for one in samples

@@ -266,7 +266,6 @@ def between(setting: Setting, other: Setting, seeds: Sequence[int]) -> Differenc
         _rows(setting, seeds),
         _rows(other, seeds),
         [clusters for _, _, clusters in setting.tasks.values()],
-        paired=True,
         test=setting.complete and other.complete,
     )
     if fixed:
@@ -282,7 +281,7 @@ def accuracy_interval(setting: Setting) -> Difference:
     """The accuracy of a setting with its interval over clusters of items and calibration seeds, untested."""
     runs = _rows(setting, setting.seeds)
     clusters = [clusters for _, _, clusters in setting.tasks.values()]
-    return crossed_difference(runs, [np.zeros_like(row) for row in runs], clusters, paired=True, test=False)
+    return crossed_difference(runs, [np.zeros_like(row) for row in runs], clusters, test=False)
 
 
 def interval_over_items(setting: Setting) -> Estimate:
@@ -301,7 +300,7 @@ def from_dense(setting: Setting) -> Difference:
         np.broadcast_to(scores, row.shape) for (_, scores, _), row in zip(setting.tasks.values(), runs, strict=True)
     ]
     clusters = [clusters for _, _, clusters in setting.tasks.values()]
-    return crossed_difference(runs, dense, clusters, paired=True, test=setting.complete)
+    return crossed_difference(runs, dense, clusters, test=setting.complete)
 
 
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:

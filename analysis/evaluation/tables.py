@@ -1,7 +1,7 @@
 """An evaluation as tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ READ_AS = {"than": "compared with", "nats a token": "nats per token"}
 _WIDE = 0.02  # of an interval that supports whole per cents only
 DENSE_ROLE = "Dense model"
 ROLES = ("Without discount (control)", "With discount")
-EVERY_SEED = "all seeds"
 MEAN = "Average"  # name of the average beside the benchmarks' titles
 
 
@@ -184,38 +183,6 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
                 "in words": difference.words,
             }
         )
-    return rows
-
-
-def seeds_of(results: Results, pairs: Sequence[Pair]) -> dict[Pair, str]:
-    """Return the calibration seed of the first model of each pair, as `seed 0`."""
-    every = comparing.conditions_of(results)
-    return {pair: f"seed {every[pair[0]].get(conditions.CALIBRATION_SEED)}" for pair in pairs}
-
-
-def setting_table(results: Results, names: Mapping[Pair, str]) -> list[dict[str, Any]]:
-    """Return the average differences in points at each setting: over its calibration seeds, then of each seed over
-    items alone. names: of the setting of each pair.
-    """
-    rows, alone = [], comparing.family(results, list(names))
-    for name, together in comparing.at_settings(results, names).items():
-        own = [pair for pair, setting in names.items() if setting == name]
-        called = seeds_of(results, own)
-        told = {called[pair]: comparing.overall(alone[pair]) for pair in own}
-        for seeds, difference in (({EVERY_SEED: together} if len(own) > 1 else {}) | told).items():
-            rows.append(
-                {
-                    "setting": name,
-                    "seeds": seeds,
-                    "points": 100 * difference.value,
-                    "low": 100 * difference.low,
-                    "high": 100 * difference.high,
-                    "items": difference.n,
-                    "clusters": difference.clusters,
-                    "p (Holm)": difference.p_holm,
-                    "in words": difference.words,
-                }
-            )
     return rows
 
 

@@ -1,6 +1,6 @@
-"""Differences of accuracy over calibration seeds as one figure: setting by setting, or task by task."""
+"""Differences of accuracy over calibration seeds as one figure, task by task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -24,16 +24,12 @@ _SENTENCE = (
 )
 
 
-def differences_over_seeds(results: Results, names: Mapping[Pair, str], by_task: bool = False) -> Exhibit:
-    """Return the average difference at each setting, or, where there is one, that on each task. names: of the setting
-    of each pair.
-    """
-    pairs = list(names)
-    rows = _by_task(results, pairs) if by_task else _by_setting(results, names)
-    told = tables.difference_table(results, pairs) if by_task else tables.setting_table(results, names)
+def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
+    """Return the difference on each task and their average. pairs: that differ in nothing but their seed."""
     color = colors_by_method([results.runs[pairs[0][0]].settings.get("method", "")])[0]
-    drawn = over_seeds(rows, POINTS.scale * MARGIN, color, "points of accuracy")
-    return Exhibit(_TITLE, _SENTENCE, drawn, pd.DataFrame(told).rename(columns=tables.READ_AS))
+    drawn = over_seeds(_by_task(results, pairs), POINTS.scale * MARGIN, color, "points of accuracy")
+    told = pd.DataFrame(tables.difference_table(results, pairs))
+    return Exhibit(_TITLE, _SENTENCE, drawn, told.rename(columns=tables.READ_AS))
 
 
 def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit:
@@ -71,15 +67,6 @@ def _per_cent(words: str) -> str:
     """Return an accuracy with its unit after the estimate, before the interval."""
     value, space, interval = words.partition(" ")
     return f"{value}{PER_CENT}{space}{interval}"
-
-
-def _by_setting(results: Results, names: Mapping[Pair, str]) -> list[OverSeeds]:
-    alone = comparing.family(results, list(names))
-    rows = []
-    for name, whole in comparing.at_settings(results, names).items():
-        seeds = [comparing.overall(alone[pair]) for pair, setting in names.items() if setting == name]
-        rows.append(_row(name, whole, seeds))
-    return rows
 
 
 def _by_task(results: Results, pairs: Sequence[Pair]) -> list[OverSeeds]:

@@ -45,29 +45,24 @@ class SeedFloor:
 
 
 def crossed_difference(
-    first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], paired: bool, test: bool
+    first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], test: bool
 ) -> Difference:
     """Return the mean over tasks of the mean differences of two methods, over seeds and clusters crossed.
 
-    first, second: scores (seeds, items), one array per task. clusters: of the items, (items,) each. paired: True if the
-    seeds of the two are in the same order and saw the same calibration text; then differences are taken seed by seed,
-    else the seeds of each method vary independently. test: True if the items are those fixed before the start. p is the
-    level at which the interval ends at 0, or the sign flip's over clusters if few of them differ and it is larger.
-    Raises ValueError for mismatched tasks, seeds or items.
+    first, second: scores (seeds, items), one array per task, their seeds in the same order and on the same calibration
+    text, so that differences are taken seed by seed. clusters: of the items, (items,) each. test: True if the items are
+    those fixed before the start. p is the level at which the interval ends at 0, or the sign flip's over clusters if
+    few of them differ and it is larger. Raises ValueError for mismatched tasks, seeds or items.
     """
     _check(first, clusters)
     _check(second, clusters)
     seeds, other_seeds = len(first[0]), len(second[0])
-    if paired and seeds != other_seeds:
+    if seeds != other_seeds:
         raise ValueError(f"{seeds} and {other_seeds} seeds are no pairs")
-    over_seeds = [np.mean(left, axis=0) - np.mean(right, axis=0) for left, right in zip(first, second, strict=True)]
-    means = [clustered.clustered_mean(row, of) for row, of in zip(over_seeds, clusters, strict=True)]
+    by_task = [left - right for left, right in zip(first, second, strict=True)]
+    means = [clustered.clustered_mean(row.mean(axis=0), of) for row, of in zip(by_task, clusters, strict=True)]
     by_cluster = clustered.mean_of_means(means)
-    if paired:
-        samples: list[Sequence[np.ndarray]] = [[left - right for left, right in zip(first, second, strict=True)]]
-    else:
-        samples = [first, second]
-    by_seed = _by_seed(samples, clusters)
+    by_seed = _by_seed(by_task, clusters)
     ends = [extreme(task) for task in (*first, *second) for extreme in (np.min, np.max)]
     within = np.array([min(ends) - max(ends), max(ends) - min(ends)])
     known = by_seed.known
@@ -133,27 +128,23 @@ class _BySeed:
         return bool(np.isfinite(self.variance))
 
 
-def _by_seed(samples: Sequence[Sequence[np.ndarray]], clusters: Sequence[np.ndarray]) -> _BySeed:
-    """Of the sum of the samples' means. samples: independent ones, each with an array (seeds, items) a task."""
-    if any(len(sample[0]) < 2 for sample in samples):
+def _by_seed(differences: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> _BySeed:
+    """Of the mean over tasks. differences: (seeds, items), one array per task."""
+    seeds = len(differences[0])
+    if seeds < 2:
         return _BySeed()
-    variances, shared = [], 0.0
-    for sample in samples:
-        seeds, tasks = len(sample[0]), len(sample)
-        of_seed = np.mean([task.mean(axis=1) for task in sample], axis=0)
-        variances.append(float(of_seed.var(ddof=1)) / seeds)
-        for task, of in zip(sample, clusters, strict=True):
-            _, codes, sizes = np.unique(of, return_inverse=True, return_counts=True)
-            count = len(sizes)
-            if count < 2:
-                continue
-            rest = task - task.mean(axis=1, keepdims=True) - task.mean(axis=0, keepdims=True) + task.mean()
-            sums = np.stack([np.bincount(codes, weights=row, minlength=count) for row in rest]) / task.shape[1]
-            unbiased = seeds / (seeds - 1) * count / (count - 1)
-            shared += unbiased * float((sums**2).sum()) / seeds**2 / tasks**2
-    estimated = sum(variance**2 / (len(sample[0]) - 1) for variance, sample in zip(variances, samples, strict=True))
-    least = min(len(sample[0]) for sample in samples) - 1
-    return _BySeed(sum(variances), sum(variances) ** 2 / estimated if estimated else least, shared)
+    of_seed = np.mean([task.mean(axis=1) for task in differences], axis=0)
+    shared = 0.0
+    for task, of in zip(differences, clusters, strict=True):
+        _, codes, sizes = np.unique(of, return_inverse=True, return_counts=True)
+        count = len(sizes)
+        if count < 2:
+            continue
+        rest = task - task.mean(axis=1, keepdims=True) - task.mean(axis=0, keepdims=True) + task.mean()
+        sums = np.stack([np.bincount(codes, weights=row, minlength=count) for row in rest]) / task.shape[1]
+        unbiased = seeds / (seeds - 1) * count / (count - 1)
+        shared += unbiased * float((sums**2).sum()) / seeds**2 / len(differences) ** 2
+    return _BySeed(float(of_seed.var(ddof=1)) / seeds, seeds - 1, shared)
 
 
 def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:

@@ -111,7 +111,7 @@ def sham(number: int) -> Outcome:
     first, second = (
         [np.stack(scores) for scores in zip(*of_method, strict=True)] for of_method in zip(*runs, strict=True)
     )
-    told = in_family([crossed_difference(first, second, clusters[0], paired=True, test=True)])[0]
+    told = in_family([crossed_difference(first, second, clusters[0], test=True)])[0]
     return {"false": float(decide(told, MARGIN) in (BETTER, WORSE)), "value": told.value}
 
 

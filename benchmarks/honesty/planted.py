@@ -68,7 +68,7 @@ def found(sets: Sets) -> list[Row]:
             rng = np.random.default_rng((8, number))
             study = drawn(scored, rng, planned.seeds, planned.items_a_task)
             left, right = ([task.scores[place] for task in study] for place in (0, 1))
-            told = crossed_difference(left, right, [task.clusters for task in study], paired=True, test=True)
+            told = crossed_difference(left, right, [task.clusters for task in study], test=True)
             return {"found": float(decide(in_family([told], TESTS)[0], 0.0) == WORSE)}
 
         size = f"{planned.seeds} seeds, {planned.items:,} items"

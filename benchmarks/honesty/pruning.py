@@ -41,7 +41,7 @@ PAIRS = {"discount": DISCOUNT, "recipe": RECIPE, "noise": NOISE}
 def difference(study: Scored, pair: tuple[int, int]) -> Difference:
     """Compare one pair of methods as a study does."""
     first, second = ([task.scores[method] for task in study] for method in pair)
-    return crossed_difference(first, second, [task.clusters for task in study], paired=True, test=True)
+    return crossed_difference(first, second, [task.clusters for task in study], test=True)
 
 
 def decided(studies: Sequence[Scored], margin: float = MARGIN) -> list[str]:

@@ -114,7 +114,7 @@ def spreads(scored: tuple[Task, ...]) -> np.ndarray:
     of_pairs = []
     for one, other in pairs:
         first, second = ([task.scores[method] for task in scored] for method in (one, other))
-        told = crossed_difference(first, second, clusters, paired=True, test=False)
+        told = crossed_difference(first, second, clusters, test=False)
         of_pairs.append(max((told.seed_variance or 0.0) - (told.shared_variance or 0.0), 0.0) * told.seeds)
     involved = np.array([[float(method in pair) for method in range(methods)] for pair in pairs])
     found: np.ndarray = np.sqrt(nnls(involved, np.array(of_pairs))[0])

@@ -59,7 +59,7 @@ def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
 
 
 def _over_seeds(results: Results) -> go.Figure:
-    return differences_over_seeds(results, dict.fromkeys(_seeds(results), ""), by_task=True).figure
+    return differences_over_seeds(results, _seeds(results)).figure
 
 
 def _seeds(results: Results) -> list[comparing.Pair]:

@@ -65,8 +65,7 @@ def test_a_plan_says_what_studies_of_its_size_show():
             rows.append(scored + rng.choice([-1.0, 1.0], (seeds, items)) * (rng.random((seeds, items)) < 0.025))
         shift = rng.normal(0, noise.seed_spread, (seeds, 1))
         one = replace(
-            crossed_difference([row + shift for row in rows], [row * 0 for row in rows], of, paired=True, test=True),
-            tests=4,
+            crossed_difference([row + shift for row in rows], [row * 0 for row in rows], of, test=True), tests=4
         )
         excluded += one.within(target)
         half = one.half(0.05 / 4)

@@ -401,7 +401,7 @@ def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
     scored = seeded.scored
     runs = [[scored[name][list(models)] for name in "ab"] for models in ((5, 6, 4), (1, 2, 3))]
     own = [np.arange(40)] * 2
-    expected = crossed.crossed_difference(*runs, own, paired=True, test=True)
+    expected = crossed.crossed_difference(*runs, own, test=True)
     alone = replace(group.difference, p_holm=None, tests=1)
     assert clustered.as_json(alone) == pytest.approx(clustered.as_json(expected))
     assert group.difference.holds_seeds
@@ -429,17 +429,6 @@ def test_the_headline_of_several_seeds_is_that_of_the_seeds_together(seeded):
     assert told.startswith("On 80 items; with 3 calibration seeds ")
     assert comparing.is_one_setting(seeded, control) and comparing.is_one_setting(seeded, control[:1])
     assert not comparing.is_one_setting(seeded, [*control, (1, 0)]) and not comparing.is_one_setting(seeded, [])
-
-
-def test_the_difference_at_a_setting_stands_before_that_of_each_seed(seeded):
-    control = comparing.related_pairs(seeded)["control"]
-    (group,) = [one for one in comparing.over_seeds(seeded, control) if set(one.pairs) == set(control)]
-    rows = tables.setting_table(seeded, dict.fromkeys(control, "50 %"))
-    assert [row["seeds"] for row in rows] == ["all seeds", *tables.seeds_of(seeded, control).values()]
-    assert rows[0]["points"] == pytest.approx(100 * group.difference.value)
-    assert np.mean([row["points"] for row in rows[1:]]) == pytest.approx(rows[0]["points"])
-    (alone,) = tables.setting_table(seeded, {control[0]: "50 %"})
-    assert alone["seeds"].startswith("seed ")
 
 
 def of(value: float, half: float, seeds: int = 6) -> Difference:
@@ -482,7 +471,7 @@ def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interva
     together = evaluations.together(seeded, control)
     assert np.mean([one.value for one in found.values()]) == pytest.approx(together.value)
     assert {one.tests for one in found.values()} == {2} and all(one.holds_seeds for one in found.values())
-    whole, seeds, *_ = differences_over_seeds(seeded, dict.fromkeys(control, ""), by_task=True).figure.data
+    whole, seeds, *_ = differences_over_seeds(seeded, control).figure.data
     assert list(whole.x) == pytest.approx([100 * one.value for one in (together, *found.values())])
     assert len(seeds.x) == 3 * len(control)
 

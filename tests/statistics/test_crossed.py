@@ -26,7 +26,7 @@ def crossed_anova(differences: np.ndarray) -> tuple[float, float, float]:
 def test_with_items_of_their_own_it_is_the_textbooks_two_way_table(seeds, items, number):
     rng = np.random.default_rng(number)
     first, second = 10 * rng.random((seeds, items)), rng.random((seeds, items)) + rng.random(items)
-    found = crossed_difference([first], [second], [np.arange(items)], paired=True, test=True)
+    found = crossed_difference([first], [second], [np.arange(items)], test=True)
     of_seeds, of_items, rest = (square / (seeds * items) for square in crossed_anova(first - second))
     assert found.value == pytest.approx((first - second).mean())
     assert (found.seed_variance, found.cluster_variance) == pytest.approx((of_seeds, of_items))
@@ -43,40 +43,29 @@ def test_the_other_way_round_is_the_opposite(seeds, number):
     rng = np.random.default_rng(number)
     clusters = [rng.integers(0, 9, 30), rng.integers(0, 5, 12)]
     first, second = ([(rng.random((seeds, len(of))) < share) * 1.0 for of in clusters] for share in (0.7, 0.5))
-    for paired in (True, False):
-        one = crossed_difference(first, second, clusters, paired, test=True)
-        other = crossed_difference(second, first, clusters, paired, test=True)
-        assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
-        assert one.p == pytest.approx(other.p)
-        assert -1 <= one.low <= one.value <= one.high <= 1
-        assert not one.shown or not one.low <= 0 <= one.high
+    one = crossed_difference(first, second, clusters, test=True)
+    other = crossed_difference(second, first, clusters, test=True)
+    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert one.p == pytest.approx(other.p)
+    assert -1 <= one.low <= one.value <= one.high <= 1
+    assert not one.shown or not one.low <= 0 <= one.high
 
 
 def test_one_seed_is_the_clustered_difference_and_says_what_it_lacks():
     rng = np.random.default_rng(0)
     clusters = [np.arange(60) // 2, np.arange(90) // 3]
     first, second = ([(rng.random((1, len(of))) < share) * 1.0 for of in clusters] for share in (0.8, 0.5))
-    one = crossed_difference(first, second, clusters, paired=True, test=True)
+    one = crossed_difference(first, second, clusters, test=True)
     mean = clustered.average_difference([a[0] - b[0] for a, b in zip(first, second, strict=True)], clusters, True)
     assert (one.value, one.low, one.high, one.p) == pytest.approx((mean.value, mean.low, mean.high, mean.p))
     assert not one.holds_seeds and one.seed_variance is None
     assert (one.seeds, one.clusters, one.n) == (1, 60, 150)
 
 
-def test_unpaired_seeds_add_up():
-    """Each method's seeds vary on their own, and there can be more of one."""
-    rng = np.random.default_rng(0)
-    first, second = rng.random((4, 50)) + rng.normal(0, 0.1, (4, 1)), rng.random((3, 50))
-    found = crossed_difference([first], [second], [np.arange(50)], paired=False, test=True)
-    expected = first.mean(axis=1).var(ddof=1) / 4 + second.mean(axis=1).var(ddof=1) / 3
-    assert found.seed_variance == pytest.approx(expected)
-    assert found.seeds == 4
-
-
 def test_seeds_that_differ_keep_a_difference_from_being_shown():
     """All items agree, but half of the seeds go the other way: over items alone it would be sure."""
     one = np.tile([[0.06], [-0.02], [0.05], [-0.03]], (1, 400))
-    found = crossed_difference([0.5 + one], [np.full((4, 400), 0.5)], [np.arange(400)], paired=True, test=True)
+    found = crossed_difference([0.5 + one], [np.full((4, 400), 0.5)], [np.arange(400)], test=True)
     assert found.value == pytest.approx(0.015)
     assert found.words == "not significant"
     assert found.low < 0 < found.high
@@ -85,7 +74,7 @@ def test_seeds_that_differ_keep_a_difference_from_being_shown():
 
 def test_what_differs_nowhere_has_a_wide_interval():
     same = np.ones((3, 20))
-    found = crossed_difference([same], [same], [np.arange(20)], paired=True, test=True)
+    found = crossed_difference([same], [same], [np.arange(20)], test=True)
     assert (found.value, found.words) == (0, "not significant")
     assert found.high > 0.1
 
@@ -105,13 +94,13 @@ def test_the_floor_is_what_two_seeds_differ_by():
 def test_what_does_not_fit_together_is_refused():
     row, of = np.ones((2, 5)), np.arange(5)
     with pytest.raises(ValueError, match="no pairs"):
-        crossed_difference([row], [row[:1]], [of], paired=True, test=True)
+        crossed_difference([row], [row[:1]], [of], test=True)
     with pytest.raises(ValueError, match="items"):
-        crossed_difference([row], [row], [of[:4]], paired=True, test=True)
+        crossed_difference([row], [row], [of[:4]], test=True)
     with pytest.raises(ValueError, match="tasks"):
-        crossed_difference([], [], [], paired=True, test=True)
+        crossed_difference([], [], [], test=True)
     with pytest.raises(ValueError, match="answered"):
-        crossed_difference([row * np.nan], [row], [of], paired=True, test=True)
+        crossed_difference([row * np.nan], [row], [of], test=True)
     with pytest.raises(ValueError, match="One seed"):
         seed_floor([row[:1]], [of])
 
@@ -146,14 +135,14 @@ def experiment(
     return first, second
 
 
-@pytest.mark.parametrize(("seeds", "paired"), [(3, True), (8, True), (4, False)])
-def test_200_null_experiments_with_clusters_and_seeds(seeds, paired):
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_200_null_experiments_with_clusters_and_seeds(seeds):
     """5 % ± 2.5 % are called different. Over items alone, with one seed, it would be many times as many."""
     rng = np.random.default_rng(7)
     crossed, items_alone = 0, 0
     for _ in range(200):
         first, second = experiment(rng, seeds, KEYS)
-        crossed += crossed_difference(first, second, KEYS, paired, test=True).p < 0.05
+        crossed += crossed_difference(first, second, KEYS, test=True).p < 0.05
         single = [left[0] - right[0] for left, right in zip(first, second, strict=True)]
         own = [np.arange(len(row)) for row in single]
         items_alone += clustered.average_difference(single, own, True).p < 0.05
@@ -178,6 +167,6 @@ def test_the_planned_size_finds_an_effect_of_2_points():
         taken = [of[rng.permutation(len(of))[: planned.items_a_task]] for of in clusters]
         assert sum(map(len, taken)) == planned.items
         first, second = experiment(rng, planned.seeds, taken, effect=0.02, seed_noise=0.02)
-        one = crossed_difference(first, second, taken, paired=True, test=True)
+        one = crossed_difference(first, second, taken, test=True)
         found += one.p < 0.05 and one.value > 0
     assert found / 200 >= 0.8

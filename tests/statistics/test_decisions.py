@@ -75,7 +75,7 @@ def test_what_is_called_detectable_is_found_in_8_of_10_studies_and_equivalence_i
 
     def drawn(truth: float) -> Difference:
         one = truth + rng.normal(0, 0.01, (8, 1)) + rng.normal(0, 0.1, (1, 200)) + rng.normal(0, 0.1, (8, 200))
-        found = crossed_difference([0.5 + one], [np.full(one.shape, 0.5)], [np.arange(200)], paired=True, test=True)
+        found = crossed_difference([0.5 + one], [np.full(one.shape, 0.5)], [np.arange(200)], test=True)
         return replace(found, p_holm=min(1.0, 6 * (found.p or 0.0)), tests=6)
 
     detectable = float(np.mean([drawn(0.0).detectable() for _ in range(20)]))

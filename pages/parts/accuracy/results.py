@@ -195,7 +195,7 @@ def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None
         with st.expander(f"The {len(pairs)} differences in words", key="fold_accuracy_words"):
             st.markdown(_in_words(results, pairs))
     if one and len(pairs) > 1 and base == "control":
-        chart(differences_over_seeds(results, dict.fromkeys(pairs, ""), by_task=True), "accuracy_whiskers")
+        chart(differences_over_seeds(results, pairs), "accuracy_whiskers")
     else:
         _each_pair(results, pairs, name)
 
