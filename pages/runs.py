@@ -4,9 +4,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
-from analysis.exhibits.scored_runs import Alike, scored_alike
+from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.masks.view import masks_of
 from pages.parts.primary_link import primary_link
 from pages.parts.runs.comparison import compare_settings
@@ -14,12 +15,12 @@ from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
-from pages.parts.runs.overview import overview, say_scores
+from pages.parts.runs.overview import answers, overview, say_scores
 from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import any_ticked, clear_button, runs_table
+from pages.parts.runs.table import any_ticked, clear_button, filter_runs, methods_chosen, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
-from pages.parts.side import figures_beside, views_row
+from pages.parts.side import views_row
 
 VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 
@@ -29,11 +30,10 @@ def main() -> None:
     st.title("Runs")
     start_exhibits()
     runs = known_runs(engine())
-    alike = scored_alike(runs)
     answer = st.container(key="runs_answer")
     view, beside = views_row(VIEWS, VIEW)
     if view == VIEWS[0]:
-        _all_runs(runs, alike, answer, beside)
+        _all_runs(runs, answer, beside)
     else:
         chosen = _ticked_in_fold(runs) if runs else []
         if chosen:
@@ -46,20 +46,19 @@ def main() -> None:
     disk()
 
 
-def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, beside: DeltaGenerator) -> None:
-    """Draw the accuracies of runs with the table of all of them beside it, and what is ticked beneath."""
+def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -> None:
+    """Draw the accuracies of runs, the table of all of them beneath, and what is ticked."""
     if not runs:
         _no_runs(linked=True)
         return
-    results = None
-    if alike is None:
-        chosen = runs_table(runs, beside)
-    else:
-        left, right = figures_beside([1, 1.5], "runs_all")
-        with left:
-            results = overview(alike)
-        with right:
-            chosen = runs_table(runs, beside)
+    filtered = filter_runs(runs, beside)
+    alike = scored_alike(filtered) or scored_alike(runs)
+    results = None if alike is None else answers(alike)
+    differences = {}
+    if alike is not None:
+        overview(alike, results, every=methods_chosen())
+        differences = from_dense_of_runs(alike, results)
+    chosen = runs_table(runs, filtered, st.container(), differences)
     with answer:  # the other views have answers of their own
         say_scores(alike, results)
     if len(chosen) == 1:
@@ -73,7 +72,8 @@ def _all_runs(runs: list[Run], alike: Alike | None, answer: DeltaGenerator, besi
 def _ticked_in_fold(runs: list[Run]) -> list[Run]:
     """Draw the table in a fold, open where some are ticked; return these."""
     with st.expander("Tick other runs to compare", expanded=any_ticked(), key="fold_runs_table"):
-        return runs_table(runs)
+        title, beside = keyed_columns([6, 1], "runs_table")
+        return runs_table(runs, filter_runs(runs, beside), title)
 
 
 def _no_runs(linked: bool) -> None:

@@ -124,16 +124,14 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
 def _marks(items: int, seeds: int, holds_seeds: bool, accuracies: bool = True) -> str:
     """Say what is drawn. holds_seeds: whether the differences' intervals hold the noise of the calibration seeds.
     accuracies: whether these have intervals of their own."""
-    if not holds_seeds:
-        over = f"over {items:,} items; one seed"
-    else:
-        free = f"t with {counted(seeds - 1, 'degree')} of freedom{', hence wide' if seeds < FEW_SEEDS else ''}"
-        before = (
-            f"of accuracies over {items:,} items, of differences also over" if accuracies else "of differences over"
-        )
-        over = f"{before} {counted(seeds, 'seed')} ({free})"
+    over, free = f"over {items:,} items; one seed", ""
+    if holds_seeds:
+        wide = ", hence wide" if seeds < FEW_SEEDS else ""
+        before = f"over {items:,} items, of differences also over" if accuracies else "of differences, over"
+        over = f"{before} {counted(seeds, 'seed')}{wide}"
+        free = f" Intervals of differences are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
     dots = "; small dots: seeds" if seeds > 1 else ""
-    return f"95 % intervals: {over}{dots}; grey band: ±{POINTS.margin(MARGIN)}."
+    return f"Bars: 95 % intervals {over}{dots}. Grey band: ±{POINTS.margin(MARGIN)}.{free}"
 
 
 def _by_seed(setting: Setting, seeds: Sequence[int]) -> np.ndarray:

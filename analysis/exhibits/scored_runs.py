@@ -10,22 +10,23 @@ from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
 from analysis.evaluation.results import Results, begun, clusters, scores
-from analysis.evaluation.sweep_scores import Setting, comparisons, interval_over_items
+from analysis.evaluation.sweep_scores import Setting, comparisons, from_dense, interval_over_items
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
 from analysis.pruned.naming import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
 from analysis.statistics.differences import Difference
-from analysis.words import percent
+from analysis.words import listed, percent
 
 EXPLAINED = (
-    "Dense: nothing removed. As published: clean text, layer by layer. Without discount (control): noised text and the "
-    "dense model's own inputs, as with the discount, which alone is left out."
+    "With discount: attention sinks count less when weights are chosen. Without discount (control): the same text, "
+    "noise and weights' inputs, so that a difference is the discount's alone. Wanda as published: clean text, layer by "
+    "layer; it differs from both in more than the discount."
 )
 """The methods in words."""
 _FORMULA = (
     "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
-    "calibration seed; the dots show these. Its interval is Student's, with items that share a key or passage as one "
+    "calibration seed; the dots are these. Its interval is Student's, with items that share a key or passage as one "
     f"cluster, and holds the noise of the items alone.\n\n{EXPLAINED}"
 )
 
@@ -141,12 +142,25 @@ def _mean(runs: Sequence[tuple[Run, float]]) -> float:
     return float(np.mean([value for _, value in runs]))
 
 
-def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
+def from_dense_of_runs(alike: Alike, results: Results | None) -> dict[str, Difference]:
+    """Return each run minus the dense model on the same items, by the run's id; none without answers. results: as of
+    `accuracy_of_runs`."""
+    if results is None:
+        return {}
+    every = [(spec, run) for spec, runs in runs_by_setting(alike) for run, _ in runs]
+    return {run.id: from_dense(_setting(spec, results, [at], [0])) for at, (spec, run) in enumerate(every, 1)}
+
+
+def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Exhibit | None:
     """Return the accuracy of each setting beside the dense model's and chance; None where no run has parameters.
-    results: the answers of the dense model and of the runs in the order of `runs_by_setting`, for intervals.
+    results: the answers of the dense model and of the runs in the order of `runs_by_setting`, for intervals. who: draw
+    this method, as of `Levels`, with its control alone, where it has one.
     """
     groups = runs_by_setting(alike)
-    rows, first = [], 1
+    paired = _with_controls(groups, who)
+    others: dict[str, None] = {}
+    rows: list[Scores] = []
+    counts, first = [], 1
     for spec, runs in groups:
         values = [value for _, value in runs]
         low = high = np.nan
@@ -155,19 +169,23 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
             whole = interval_over_items(_setting(spec, results, models, range(len(models))))
             low, high = whole.low, whole.high
         first += len(runs)
+        if paired and setting_key(spec) not in paired:
+            others[_called(spec.method, detail(spec))] = None
+            continue
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
-        rows.append(Scores(where(spec), _named(spec), looks, float(np.mean(values)), low, high, seeds))
+        rows.append(Scores(where(spec) or "none", _named(spec), looks, float(np.mean(values)), low, high, seeds))
+        counts.append(len(runs))
     if not rows:
         return None
-    most = max(len(runs) for _, runs in groups)
     bars = f" with 95 % intervals over {alike.items:,} items" if results is not None else ""
-    dots = "; dots: single runs" if most > 1 else ""
-    chance = "" if alike.chance is None else f"; chance: {percent(alike.chance, 1)}"
+    dots = "; dots: single runs" if max(counts) > 1 else ""
+    chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
+    left_out = f"; not drawn: {listed(list(others))} (choose it in Filter)" if others else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{chance}.",
-        accuracy_by_setting(rows, alike.dense, alike.chance),
+        f"Diamonds: means{bars}{dots}{left_out}.{chance}",
+        accuracy_by_setting(rows, alike.dense, alike.chance, "weights removed"),
         pd.DataFrame(
             {
                 "sparsity": [row.group for row in rows],
@@ -176,11 +194,19 @@ def accuracy_of_runs(alike: Alike, results: Results | None) -> Exhibit | None:
                     title: [100 * getattr(row, end) for row in rows]
                     for title, end in (("accuracy, %", "value"), ("low, %", "low"), ("high, %", "high"))
                 },
-                "runs": [len(runs) for _, runs in groups],
+                "runs": counts,
             }
         ).dropna(axis=1, how="all"),
         formula=_FORMULA,
     )
+
+
+def _with_controls(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:
+    """Return the keys of the settings of a method and of its controls; none where it has no control here."""
+    keys = {setting_key(spec) for spec, _ in groups}
+    pairs = [(spec, against(spec, "control")) for spec, _ in groups if _called(spec.method, detail(spec)) == who]
+    controls = {setting_key(control) for _, control in pairs if control is not None} & keys
+    return controls | {setting_key(spec) for spec, _ in pairs} if controls else set()
 
 
 def _named(spec: PruneSpec) -> str:

@@ -5,22 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from analysis.figures.style import METHOD_LOOKS, PER_CENT, REFERENCE, as_text, interval_bar, layout, wrapped
 from analysis.words import percent
 
-_ROW = 27  # pixels
-_BENEATH = 0.27  # of the distance of two rows: offset of the runs beneath their mean
-_NAME = 26  # characters of a row's name in a line
-_BELOW = 4.0  # points of the axis beneath the lowest accuracy
-_COARSE = 60.0  # points, from which on every second ten has a tick
-_CLOSE = 0.12  # of the axis, within which the names of two levels would touch
+_ROW = 64  # pixels
+_LINE = 92  # pixels of a line of panels beside its rows: titles and axis
+_BESIDE = 4  # panels in a line, at most
+_BENEATH = 0.3  # of the distance of two rows: offset of the runs beneath their mean
+_TEXT = 14  # pixels of a line of text
+_NAME = 20  # characters of a row's name in a line
+_AROUND = 3.0  # points of the axis on both sides of what is drawn
+_WIDE = 25.0  # points, from which on ticks are 20 apart
 
 
 @dataclass(frozen=True)
 class Scores:
     """The accuracy of a setting with its 95 % interval, NaN where that is not known, and of each run, as shares. group:
-    what stands before its name. method: whose colour it has, '' for the grey of references.
+    of the panel it stands in. method: whose colour it has, '' for the grey of references.
     """
 
     group: str
@@ -32,83 +35,80 @@ class Scores:
     runs: Sequence[float]
 
 
-def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: float | None) -> go.Figure:
-    """Draw a row for each setting: its mean with the interval, its runs as dots beneath; dense as a line, and chance
-    where an accuracy comes near it."""
-    figure = go.Figure()
-    colors = [_color(row.method) for row in rows]
-    places = list(range(len(rows)))
-    value, low, high = 100 * np.array([(row.value, row.low, row.high) for row in rows], float).reshape(-1, 3).T
-    known = np.isfinite(low)
-    for at in places:
-        bar = interval_bar(value[[at]], low[[at]], high[[at]], width=3, color=colors[at]) if known[at] else None
-        ends = f" [{low[at]:.0f}, {high[at]:.0f}]" if known[at] else ""
-        figure.add_trace(
-            go.Scatter(
-                x=[value[at]],
-                y=[at],
-                mode="markers",
-                marker={"symbol": "diamond-tall", "size": 9, "color": colors[at]},
-                error_x=bar,
-                hovertemplate=f"{as_text(rows[at].name)}: {value[at]:.1f}{ends}{PER_CENT}<extra></extra>",
-            )
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=[100 * run for row in rows for run in row.runs],
-            y=[at + _BENEATH for at, row in enumerate(rows) for _ in row.runs],
-            mode="markers",
-            marker={
-                "size": 6,
-                "opacity": 0.5,
-                "color": [color for color, row in zip(colors, rows, strict=True) for _ in row.runs],
-            },
-            hovertemplate=f"one run: %{{x:.1f}}{PER_CENT}<extra></extra>",
-        )
+def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: float | None, of: str = "") -> go.Figure:
+    """Draw a panel for each group on one axis of accuracies, in it a row for each name: its mean with the interval, its
+    runs as dots beneath; dense as a line, and chance where an accuracy comes near it. of: what the groups are."""
+    groups, names = (list(dict.fromkeys(each)) for each in ([row.group for row in rows], [row.name for row in rows]))
+    columns = min(len(groups), _BESIDE)
+    lines = -(-len(groups) // columns)
+    height = lines * (_LINE + _ROW * len(names))
+    figure = make_subplots(
+        lines,
+        columns,
+        shared_xaxes="all",
+        shared_yaxes="all",
+        subplot_titles=[f"<b>{as_text(group)}</b>" for group in groups],
+        horizontal_spacing=0.03,
+        vertical_spacing=0.5 * _LINE / height,
     )
-    layout(figure, "accuracy", "", 84 + _ROW * len(rows))
+    layout(figure, "", "", height)
+    figure.update_annotations(font_size=13, yshift=4)
+    head = {"x": 0, "xref": "x domain", "xanchor": "right", "xshift": -6}
+    if of:
+        figure.add_annotation(text=of, showarrow=False, y=1, yref="y domain", yanchor="bottom", yshift=4, **head)
+    for row in rows:
+        at = groups.index(row.group)
+        place = {"row": at // columns + 1, "col": at % columns + 1}
+        for trace in _marks(row, names.index(row.name)):
+            figure.add_trace(trace, **place)
     figure.update_layout(showlegend=False)
-    runs = [100 * run for row in rows for run in row.runs]
-    whole = [] if dense is None else [100 * dense]
-    drawn = np.concatenate([value, low[known], high[known], runs, whole, np.zeros(0) if len(rows) else [0.0]])
-    least = max(float(drawn.min()) - _BELOW, 0.0)
-    _add_levels(figure, dense, chance if chance is not None and 100 * chance >= least else None)
-    step = 20 if least < 100 - _COARSE else 10
-    figure.update_xaxes(ticksuffix=PER_CENT, zeroline=False, dtick=step, range=[least, 101])
+    ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]
+    drawn = np.array([*ends, *([] if dense is None else [100 * dense])])
+    low, high = max(np.nanmin(drawn) - _AROUND, 0.0), min(np.nanmax(drawn) + _AROUND, 101.0)
+    near = chance if chance is not None and 100 * chance >= low else None
+    for raised, (name, level, dash) in enumerate((("dense", dense, "dash"), ("chance", near, "dot"))):
+        if level is not None:
+            figure.add_vline(x=100 * level, line={"color": REFERENCE, "width": 1.5, "dash": dash})
+            _name_level(figure, f"{name} {percent(level, 1)}", 100 * level, 100 * level > (low + high) / 2, raised)
+    figure.update_xaxes(
+        tickangle=0, showgrid=True, zeroline=False, range=[low, high], dtick=20 if high - low > 2 * _WIDE else 10
+    )
+    figure.update_xaxes(title_text="accuracy, %", row=lines, col=(columns + 1) // 2)
+    figure.update_yaxes(range=[len(names) - 0.2, -0.6], zeroline=False, showgrid=False)
     figure.update_yaxes(
-        tickmode="array",
-        tickvals=places,
-        ticktext=[f"{head}{wrapped(row.name, _NAME)}" for head, row in zip(_heads(rows), rows, strict=True)],
-        range=[len(rows) - 0.4, -0.6],
-        zeroline=False,
-        showgrid=False,
+        tickmode="array", tickvals=list(range(len(names))), ticktext=[wrapped(name, _NAME) for name in names], col=1
     )
     return figure
 
 
-def _heads(rows: Sequence[Scores]) -> list[str]:
-    """Return what stands before the names: the group, in the first row of each."""
-    before = ["", *(row.group for row in rows)]
-    return [
-        f"<b>{as_text(row.group)}</b>  " if row.group != last else "" for last, row in zip(before, rows, strict=False)
-    ]
+def _marks(row: Scores, at: int) -> list[go.Scatter]:
+    """Return the mean of a setting with its interval, and its runs beneath."""
+    value, low, high = 100 * np.array([[row.value], [row.low], [row.high]])
+    color = METHOD_LOOKS[row.method].color if row.method in METHOD_LOOKS else REFERENCE
+    known = bool(np.isfinite(low[0]))
+    ends = f" [{low[0]:.0f}, {high[0]:.0f}]" if known else ""
+    mean = go.Scatter(
+        x=value,
+        y=[at],
+        mode="markers+text",
+        text=[f"{value[0]:.1f}"],
+        textposition="top center",
+        marker={"symbol": "diamond-tall", "size": 11, "color": color},
+        error_x=interval_bar(value, low, high, width=4, color=color) if known else None,
+        hovertemplate=f"{as_text(row.name)}: {value[0]:.1f}{ends}{PER_CENT}<extra></extra>",
+    )
+    runs = go.Scatter(
+        x=[100 * run for run in row.runs],
+        y=[at + _BENEATH for _ in row.runs],
+        mode="markers",
+        marker={"size": 7, "opacity": 0.5, "color": color},
+        hovertemplate=f"one run: %{{x:.1f}}{PER_CENT}<extra></extra>",
+    )
+    return [mean, runs] if len(row.runs) else [mean]
 
 
-def _color(method: str) -> str:
-    return METHOD_LOOKS[method].color if method in METHOD_LOOKS else REFERENCE
-
-
-def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) -> None:
-    """Draw lines from top to bottom, each with its name above the plot."""
-    known = {name: level for name, level in (("dense", dense), ("chance", chance)) if level is not None}
-    close = len(known) == 2 and abs(known["dense"] - known["chance"]) < _CLOSE
-    for name, level in known.items():
-        line = {"color": REFERENCE, "width": 1.5, "dash": "dash" if name == "dense" else "dot"}
-        figure.add_vline(x=100 * level, line=line)
-        side = "center" if not close else "left" if level == max(known.values()) else "right"
-        figure.add_annotation(
-            text=f"{name} {percent(level, 1)}",
-            showarrow=False,
-            yanchor="bottom",
-            **{"xref": "x", "x": 100 * level, "xanchor": side, "yref": "y domain", "y": 1},
-        )
+def _name_level(figure: go.Figure, text: str, level: float, left: bool, raised: int) -> None:
+    """Write a level's name beside its line, at the foot of the first panel. raised: by so many lines of text."""
+    side = {"xanchor": "right", "xshift": -4} if left else {"xanchor": "left", "xshift": 4}
+    place = {"x": level, "xref": "x", "y": 0, "yref": "y domain", "yanchor": "bottom", "yshift": _TEXT * raised}
+    figure.add_annotation(text=text, showarrow=False, **place | side)

@@ -283,7 +283,12 @@ def _add_gain(figure: go.Figure, gain: Gain, margin: float, color: str) -> None:
     ends = np.abs(np.concatenate([low, high, *(100 * np.asarray(each, float) for each in gain.seeds)]))
     reach = 1.1 * max(float(ends.max()), 150 * margin)
     figure.update_yaxes(
-        title_text="with − without<br>(points)", range=[-reach, reach], nticks=5, zeroline=False, row=2, col=1
+        title={"text": "with − without (points)", "font": {"size": 12}},
+        range=[-reach, reach],
+        nticks=5,
+        zeroline=False,
+        row=2,
+        col=1,
     )
     _name_beside(figure, f"±{100 * margin:g} points", 0, REFERENCE, "y2")
 

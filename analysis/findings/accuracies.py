@@ -65,26 +65,27 @@ def scored_alike(
     seeds: int,
     differences: Sequence[Difference] = (),
 ) -> str:
-    """Tell the accuracies of runs that were scored alike: the dense model's, those along sparsities, and whether the
-    discount changes them; of many sparsities the least and the largest.
+    """Tell the accuracies of runs that were scored alike, at the least and the largest sparsity, beside the dense
+    model's, and whether the discount changes them.
 
     without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount. who: what the
     method is called then. seeds: calibration seeds behind each. differences: with minus without the discount.
     """
     if not without:
         return "No pruned model is scored yet."
-    at = sorted(without)
-    at = at if len(at) <= _NAMED else [at[0], at[-1]]
-    removed = f"{listed([f'{100 * each:.0f}' for each in at])} % of the weights removed"
-    levels = f"{listed([f'{100 * without[each]:.1f}' for each in at])} % at {removed}"
-    whole = "" if dense is None else f"{percent(dense, 1)} for the dense model, "
-    of = f" ({counted(seeds, 'seed')})" if seeds else ""
-    if not discounted:
-        return f"Accuracy is {whole}{levels}: {who}{of}."
-    brief = discount_in_brief(differences, who="it")
-    with_it = listed([f"{100 * discounted[each]:.1f}" for each in at if each in discounted])
-    end = brief or f"with it, {with_it} %"
-    return f"Accuracy is {whole}{levels} without the sink discount; {end}{'' if 'seed' in brief else of}."
+    low, high = min(without), max(without)
+    other = f" without and {percent(discounted[low], 1)} with the sink discount" if discounted else ""
+    told = f"answers {percent(without[low], 1)} right{other} at {percent(low, 0)} sparsity"
+    if high > low:
+        told += (
+            f", {listed([f'{100 * arm[high]:.1f}' for arm in (without, discounted) if arm])} % at {percent(high, 0)}"
+        )
+    brief = discount_in_brief(differences, who="the discount", asked="them apart") if discounted else ""
+    beside = "" if dense is None else f"dense {percent(dense, 1)}"
+    drawn = counted(seeds, "seed") if seeds and "seed" not in brief else ""
+    aside = "; ".join(filter(None, (beside, drawn)))
+    whose = "The pruned model" if discounted else f"{who}: the pruned model"
+    return f"{whose} {told}{f' ({aside})' if aside else ''}{f': {brief}' if brief else ''}."
 
 
 def published_differences(

@@ -164,9 +164,11 @@ def _not_shown(differences: Sequence[Difference]) -> str:
     return "by one calibration seed" if one_seed else "within the noise"
 
 
-def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN, who: str = "the sink discount") -> str:
+def discount_in_brief(
+    differences: Sequence[Difference], margin: float = MARGIN, who: str = "the sink discount", asked: str = ""
+) -> str:
     """Tell whether the discount changes accuracy, as the end of a sentence; '' where there is no verdict yet. who: what
-    it is called."""
+    it is called. asked: what cannot be told where the verdict is open, by default whether it helps."""
     decided = [decide(one, margin, one.above_chance) for one in differences]
     if not decided or {WAITING, AT_CHANCE} & set(decided):
         return ""
@@ -183,4 +185,4 @@ def discount_in_brief(differences: Sequence[Difference], margin: float = MARGIN,
     seeds = max(one.seeds for one in differences)
     with_seeds = ONE_SEED in decided or differences[0].seeds
     what = counted(seeds, "seed") if with_seeds else "these items"
-    return f"{'one seed' if ONE_SEED in decided else what} cannot tell whether {who} helps"
+    return f"{'one seed' if ONE_SEED in decided else what} cannot tell {asked or f'whether {who} helps'}"

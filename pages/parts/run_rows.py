@@ -1,6 +1,6 @@
 """A run as a row of a table: the same columns on every page."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.engine.runs import Run, Score, latency, score, size
 from analysis.pruned.naming import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
+from analysis.statistics.differences import Difference
 from analysis.words import MODEL_TITLES
 from pages.parts.charts import table
 from pages.parts.session import engine
@@ -26,6 +27,12 @@ COLUMNS = {
     "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=83),
     "95 % interval": st.column_config.TextColumn(width=98, help="Over items; another calibration seed adds noise."),
+    "to dense, points": st.column_config.NumberColumn(
+        "difference to dense, points", format="%+.1f", width=176, help="Accuracy minus the dense model's, same items."
+    ),
+    "interval to dense": st.column_config.TextColumn(
+        "95 % interval", width=110, help="Of the difference, over the items both answered; another seed adds noise."
+    ),
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
     "items": st.column_config.NumberColumn(format="%d", width=60, help="Answered, of all tasks."),
@@ -40,7 +47,7 @@ COLUMNS = {
     "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
 }
 """Format of each column of `row`."""
-_ALWAYS = ("method", "sparsity, %", "seed", "accuracy, %", "95 % interval")
+_ALWAYS = ("method", "sparsity, %", "seed", "accuracy, %", "to dense, points", "95 % interval", "interval to dense")
 _TELLING = ("★", "settings", "model", "bits", "tags", "dense, %", "chance, %", "items")
 ROWS = 5
 """Rows of a table, so that the comparison beneath stays in view."""
@@ -74,8 +81,17 @@ def accuracy_cells(accuracy: Score | None) -> dict[str, object]:
     }
 
 
-def row(run: Run) -> dict[str, object]:
-    """Return a run as a row of a table."""
+def _to_dense(accuracy: Score | None, difference: Difference | None) -> dict[str, object]:
+    """Return the difference to the dense model as cells of a row. difference: on the same items, if these are known."""
+    if difference is not None:
+        ends = ", ".join(f"{100 * end:+.1f}".replace("-", "−") for end in (difference.low, difference.high))
+        return {"to dense, points": 100 * difference.value, "interval to dense": f"[{ends}]"}
+    known = accuracy is not None and accuracy.dense is not None
+    return {"to dense, points": 100 * (accuracy.value - accuracy.dense) if known else None, "interval to dense": ""}
+
+
+def row(run: Run, differences: Mapping[str, Difference] | None = None) -> dict[str, object]:
+    """Return a run as a row of a table. differences: as of `table_of_runs`."""
     accuracy, speed = score(run), latency(engine(), run)
     sparsity = run.sparsity.get("overall")
     return {
@@ -83,8 +99,11 @@ def row(run: Run) -> dict[str, object]:
         "run": run.name,
         "method": method_title(run),
         "sparsity, %": None if sparsity is None else 100 * sparsity,
-        **accuracy_cells(accuracy),
         "seed": seed_of(run.parameters) if run.parameters else None,
+        **accuracy_cells(accuracy),
+        **(
+            {} if differences is None else _to_dense(None if run.kind == "dense" else accuracy, differences.get(run.id))
+        ),
         "settings": settings_title(run.parameters) if run.parameters else "",
         "model": _short(run.model),
         "bits": quantization_title(run.parameters),
@@ -141,14 +160,17 @@ def table_of_runs(
     hint: str,
     rows: int = ROWS,
     left_out: Collection[str] = (),
+    differences: Mapping[str, Difference] | None = None,
     **options: Any,
 ) -> None:
     """Draw runs as a table to choose rows from. Of its columns those are shown that tell the runs apart; its tool bar
     shows the others. selected: places of the rows that are chosen at first. rows: that are seen. left_out: columns that
-    stand elsewhere, in `COLUMNS`. hint, options: of `table`.
+    stand elsewhere, in `COLUMNS`. differences: to the dense model by run, to be shown with their intervals in place of
+    the accuracy's, where there are any. hint, options: of `table`.
     """
-    frame = pd.DataFrame(row(run) for run in runs)
-    if not left_out:
+    frame = pd.DataFrame(row(run, differences) for run in runs)
+    left_out = [*left_out, "95 % interval" if differences else "interval to dense"]
+    if differences is None:
         hint = " ".join(filter(None, (_in_common(frame), hint)))
     table(
         title,

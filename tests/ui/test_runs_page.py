@@ -81,10 +81,15 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
     told = texts(test).replace("\u00a0", " ")
     assert re.search(
-        r"##### Accuracy is [\d.]+ % for the dense model, [\d.]+ and [\d.]+ % at 30 and 60 % of the weights removed",
+        r"##### Magnitude: the pruned model answers [\d.]+ % right at 30 % sparsity, [\d.]+ % at 60 % \(dense [\d.]+ %",
         told,
     )
-    assert "of the weights removed: Magnitude." in told and "All 4 runs" in told and "Dense: nothing removed." in told
+    assert "All 4 runs" in told and "Without discount (control): the same text" in told
+    differences = table["to dense, points"]
+    assert differences[names[0]] == pytest.approx(
+        table.loc[names[0], "accuracy, %"] - table.loc["bundled dense", "accuracy, %"]
+    )
+    assert table.loc[names[0], "interval to dense"].startswith("[") and differences.isna()["bundled dense"]
     assert "Accuracy by sparsity and method" in told
     assert list(rows(test)["method"]) == ["Dense", "Magnitude", "Wanda as published", "Magnitude"]
     test.multiselect(key="runs_methods").set_value(["Wanda as published"]).run()

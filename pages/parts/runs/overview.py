@@ -21,7 +21,7 @@ _MOST = 48  # runs whose answers are read for intervals, as reading those of man
 
 
 def say_scores(alike: Alike | None, results: Results | None = None) -> None:
-    """Say in the first line of the page what the runs that were scored alike score. results: of `overview`."""
+    """Say in the first line of the page what the runs that were scored alike score. results: of `answers`."""
     levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
     found = [] if alike is None else discount_differences(alike, levels, results)
     told = finding_of("scored alike", None if alike is None else alike.dense, *levels, found)
@@ -33,16 +33,16 @@ def say_scores(alike: Alike | None, results: Results | None = None) -> None:
     st.markdown(f"##### {unbroken(told)}", help=plain(stands) or None)
 
 
-def overview(alike: Alike) -> Results | None:
-    """Draw the accuracy of each setting beside the dense model's; return the answers behind it, if they are read."""
-    results = _answers(alike)
-    shown = accuracy_of_runs(alike, results)
+def overview(alike: Alike, results: Results | None, every: bool) -> None:
+    """Draw the accuracy of each setting beside the dense model's. results: as of `answers`. every: draw all methods,
+    not only the one that the answer speaks of with its control."""
+    shown = accuracy_of_runs(alike, results, "" if every else levels_of(alike).who)
     if shown is not None:
         chart(shown, "runs_accuracy")
-    return results
 
 
-def _answers(alike: Alike) -> Results | None:
+def answers(alike: Alike) -> Results | None:
+    """Return the answers behind the accuracies, if they can be read in short time."""
     runs = [run for _, group in runs_by_setting(alike) for run, _ in group]
     if not runs or len(runs) > _MOST:
         return None

@@ -7,35 +7,44 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, score
 from analysis.exhibits.scored_runs import EXPLAINED
+from analysis.statistics.differences import Difference
 from analysis.words import counted
 from cache.keys import content_key
 from pages.parts import address
-from pages.parts.keyed import keyed_columns
 from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, by_sparsity, method_title, table_of_runs
 from pages.parts.session import not_in_address
 
 _CHOSEN, _FIRST, _SHOWN, _AGAIN = "runs_chosen", "runs_chosen_by_address", "runs_shown", "runs_cleared"
-_ROWS = 32  # of the table, beyond which it scrolls
+_ROWS = 200  # of the table, beyond which it scrolls
+_METHODS = "runs_methods"  # the filter of methods, in the address
 _TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
 
-def runs_table(runs: list[Run], beside: DeltaGenerator | None = None) -> list[Run]:
-    """Draw the table with its filters, and return the runs that are ticked. beside: the place of the filters; the tool
-    bar of the table covers what stands above its right end.
+def filter_runs(runs: list[Run], place: DeltaGenerator) -> list[Run]:
+    """Draw the filters and return the runs that they leave."""
+    with place.popover("Filter", icon=":material/filter_list:", key="runs_filter"):
+        return _filtered(runs)
+
+
+def methods_chosen() -> bool:
+    """Return whether the filter names methods."""
+    return bool(st.session_state.get(_METHODS))
+
+
+def runs_table(
+    runs: list[Run], filtered: list[Run], place: DeltaGenerator, differences: Mapping[str, Difference] | None = None
+) -> list[Run]:
+    """Draw the table, and return the runs that are ticked. filtered: as of `filter_runs`. place: of its title, as the
+    tool bar of the table covers what stands above its right end. differences: to the dense model, by run.
     """
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
-    place = st.container()
-    if beside is None:
-        place, beside, _ = keyed_columns([6.6, 1.5, 1.5], "runs_table")
-    with beside.popover("Filter", icon=":material/filter_list:", key="runs_filter"):
-        filtered = _filtered(runs)
     first = st.session_state.get(_FIRST, ())  # to be seen without scrolling
     shown = sorted(by_sparsity(filtered), key=lambda run: run.id not in first)
     st.session_state[_SHOWN] = [run.id for run in shown]
     chosen = st.session_state[_CHOSEN]
     if shown:
-        _table(shown, by_id, place)
+        _table(shown, by_id, place, differences or {})
     else:
         place.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
     hidden = len([run_id for run_id in chosen if run_id not in st.session_state[_SHOWN]])
@@ -61,7 +70,9 @@ def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
     )
 
 
-def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) -> None:
+def _table(
+    shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator, differences: Mapping[str, Difference]
+) -> None:
     counts = {found.items for run in shown if (found := score(run)) is not None}
     # Ticks are of places in the table, so another choice of rows is another table.
     key = f"runs_table_{content_key(runs=[run.id for run in shown], again=st.session_state.get(_AGAIN, 0))[:8]}"
@@ -69,13 +80,14 @@ def _table(shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator) 
     ticked = st.session_state.setdefault(_TICKED + key, [place for place, run in enumerate(shown) if run.id in chosen])
     table_of_runs(
         _counted(shown, list(by_id.values())),
-        f"{EXPLAINED} Accuracy: newest evaluation, mean over its tasks, 95 % interval over clusters of items; "
-        "calibration seeds add noise that it leaves out. The tool bar of the table has more columns.",
+        f"{EXPLAINED} Accuracy: newest evaluation, mean over its tasks. Intervals are over clusters of items; another "
+        "calibration seed adds noise that they leave out. The tool bar of the table has more columns.",
         shown,
         key,
         ticked,
         hint="Tick to open or compare.",
         rows=_ROWS,
+        differences=differences,
         left_out=("made", "dense, %", "chance, %", *(() if len(counts) > 1 else ("items",))),
         above=heading,
         on_select=lambda: _follow_ticks(key, by_id),
@@ -129,7 +141,7 @@ def choose(by_id: Mapping[str, Run], ids: list[str]) -> None:
 def _filtered(runs: list[Run]) -> list[Run]:
     text = st.text_input("Search", key="runs_words", placeholder="name, model, tag or note", bind="query-params")
     kinds = list(dict.fromkeys(method_title(run) for run in runs))
-    chosen = st.multiselect("Methods", kinds, key="runs_methods", placeholder="all", bind="query-params")
+    chosen = st.multiselect("Methods", kinds, key=_METHODS, placeholder="all", bind="query-params")
     starred = st.toggle("Starred only", key="runs_starred", bind="query-params")
     wanted = text.lower().split()
     return [
