@@ -25,6 +25,7 @@ from analysis.exhibits.story_parts import (
     prices_of,
     recordings,
     spec_of,
+    step_words,
     text_changed,
     text_effect,
     text_in_words,
@@ -119,7 +120,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
-    where = f"Step {track.frames[at]} of one text. {_marked(tokens)}"
+    step = step_words(track, at)
+    where = f"{step[0].upper()}{step[1:]} of one text. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told

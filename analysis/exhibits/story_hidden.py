@@ -52,7 +52,8 @@ def hidden(findings: Findings) -> Told | None:
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
     beats.append(_over_prompts(own, at_equal, those))
     disagree = _disagree(those)
-    notes += [disagree, by_attention(those)]
+    measure = MEASURES[own.measure]
+    notes += [disagree, by_attention(those), f"{measure.title}: {measure.axis}."]
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         beats += _other_model(
             called(findings).get(model, model), [one for one in findings.causes if one.model == model]

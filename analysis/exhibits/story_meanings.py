@@ -20,7 +20,7 @@ def of_sinks(clear: bool | None) -> str:
     """
     if clear is False:
         return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
-    return "A cache that keeps the tokens with most attention keeps these first."
+    return "A cache that keeps the most attended tokens keeps these first."
 
 
 def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, layer_names, movement_rows, number, recordings, spec_of, spread
+from analysis.exhibits.story_parts import (
+    beside,
+    called,
+    layer_names,
+    movement_rows,
+    number,
+    recordings,
+    spec_of,
+    spread,
+)
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings.layers import PLACES
@@ -26,24 +35,23 @@ def movement(findings: Findings) -> Told | None:
         if "observed" not in births:
             continue
         by_model[model] = births
-        marks = [_births_mark("observed", births["observed"], charts.MODEL, beat)]
-        nulls = _nulls(births)
-        marks += [_births_mark(MOVEMENT_NULLS[null].called, nulls[null], charts.NULL, beat) for null in _drawn(nulls)]
+        gained = _mean_of(births["observed"])
+        marks = [Mark("observed", gained, number(gained), beat=beat)]
+        marks += [
+            Mark(MOVEMENT_NULLS[null].called, _mean_of(rows), _beside(rows, gained), charts.NULL, beat=beat)
+            for null, rows in _nulls(births).items()
+        ]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
     observed, nulls = by_model[source]["observed"], _nulls(by_model[source])
     value, hardest = _mean_of(observed), _strictest(nulls)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
-    beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls)}".strip()]
-    beats += [_hardest(observed, "the largest", nulls[hardest])] if len(nulls) > 1 else []
-    taken = beats[0]
-    if len(nulls) > 1:
-        by_name = _hardest(observed, MOVEMENT_NULLS[hardest].called, nulls[hardest])
-        taken = f"{_WRITING if 'fixed' in nulls else ''}{by_name}"
-    others = [model for model in by_model if model != source]
-    beats += [_other(names[model], by_model[model]) for model in others]
-    notes = [
+    beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls, value)}".strip()]
+    beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
+    by_layer = _by_layer(observed, nulls[hardest], hardest) if nulls else ""
+    notes = [by_layer] if by_layer else []
+    notes += [
         f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
         for model, births in by_model.items()
         for of, rows in births.items()
@@ -58,8 +66,8 @@ def movement(findings: Findings) -> Told | None:
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=taken,
-        summary=Summary("New sinks per step in a layer", number(value), _beside(nulls)),
+        takeaway=f"{_WRITING if 'fixed' in nulls else ''}{by_layer}" if len(nulls) > 1 else beats[0],
+        summary=Summary("New sinks per step in a layer", number(value), _in_title(nulls, value)),
     )
 
 
@@ -78,13 +86,13 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: _mean_of(nulls[null]), default="")
 
 
-def _beside(nulls: Mapping[str, Rows]) -> str:
-    """Return what the nulls that a figure draws gain, as a row of the last slide."""
-    return listed([f"{_mean(nulls[null])} ({MOVEMENT_NULLS[null].called})" for null in _drawn(nulls)])
+def _in_title(nulls: Mapping[str, Rows], observed: float) -> str:
+    """Return what the nulls of the title gain, as a row of the last slide."""
+    return listed([f"{_beside(nulls[null], observed)} ({MOVEMENT_NULLS[null].called})" for null in _titled(nulls)])
 
 
-def _drawn(nulls: Mapping[str, Rows]) -> list[str]:
-    """Return the nulls that a figure draws: writing alone, and the strictest."""
+def _titled(nulls: Mapping[str, Rows]) -> list[str]:
+    """Return the nulls that the title names: writing alone, and the strictest."""
     return [null for null in dict.fromkeys(("fixed", _strictest(nulls))) if null in nulls]
 
 
@@ -94,7 +102,7 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     """
     told = [
         f"{_SIDES[_side(observed, nulls[null])]} than {_TITLES.get(null, f'in {MOVEMENT_NULLS[null].called}')}"
-        for null in _drawn(nulls)
+        for null in _titled(nulls)
     ]
     if not told:
         return f"A layer gains {story_meanings.rate(value, steps)}"
@@ -118,24 +126,36 @@ def _side(observed: Rows, null: Rows) -> int:
 
 def _other(name: str, births: Mapping[str, Rows]) -> str:
     """Tell how many sinks a layer of another model gains, beside the null that gains most."""
-    nulls = _nulls(births)
-    most = f", chance at most {_mean(nulls[_strictest(nulls)])}" if nulls else ""
-    return f"{name}: {_mean(births['observed'])}{most}."
+    nulls, gained = _nulls(births), _mean_of(births["observed"])
+    most = f", baselines at most {_beside(nulls[_strictest(nulls)], gained)}" if nulls else ""
+    return f"{name}: {number(gained)}{most}."
 
 
-def _chance(nulls: Mapping[str, Rows]) -> str:
-    """Tell what each null predicts; empty where there is none."""
-    told = [f"{_mean(rows)} ({MOVEMENT_NULLS[name].called})" for name, rows in nulls.items()]
-    return f"Chance gives {listed(told)}." if told else ""
+_ASKS = {
+    "fixed": "Does attention move by itself",
+    "random": "Does training move sinks",
+    "permuted": "Does training move sinks",
+    "matched": "Does training steady them",
+}
+"""Question that the comparison with a null answers."""
 
 
-def _hardest(observed: Rows, called: str, null: Rows) -> str:
-    """Tell in which layers the model gains more and fewer than by the null that gains most. called: its name."""
+def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
+    """Tell what each null gains and which question it answers; empty where there is none."""
+    answering: dict[str, list[str]] = {}
+    for null, rows in nulls.items():
+        answering.setdefault(_ASKS[null], []).append(f"{MOVEMENT_NULLS[null].called}: {_beside(rows, observed)}")
+    told = " ".join(f"{question} ({', '.join(those)})?" for question, those in answering.items())
+    return f"Each baseline asks another question. {told}" if told else ""
+
+
+def _by_layer(observed: Rows, null: Rows, name: str) -> str:
+    """Tell in which layers the model gains more and fewer than by the null that gains most. name: of that null."""
     above, below = _layers_above(observed, null), _layers_above(null, observed)
     told = ", ".join(
         f"{side} in {layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
     )
-    return f"Beside {called}: {told or 'no layer differs significantly'}."
+    return f"Beside {MOVEMENT_NULLS[name].called}: {told or 'no layer differs significantly'}."
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:
@@ -147,23 +167,21 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
     return found
 
 
-def _births_mark(label: str, rows: Sequence[Mapping[str, Any]], tone_of: str, beat: int) -> Mark:
-    return Mark(label, _mean_of(rows), _mean(rows), tone_of, beat=beat)
-
-
 def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say the mean over layers, with the mean of their intervals' ends, and the least and most of a layer."""
     values = [row["value"] for row in rows]
     low, high = (float(np.mean([row[end] for row in rows])) for end in ("low", "high"))
-    return f"{_mean(rows)} [{number(low)}, {number(high)}] (layers {spread(min(values), max(values), number)})"
+    return (
+        f"{number(_mean_of(rows))} [{number(low)}, {number(high)}] (layers {spread(min(values), max(values), number)})"
+    )
 
 
 def _mean_of(rows: Rows) -> float:
     return float(np.mean([row["value"] for row in rows]))
 
 
-def _mean(rows: Rows) -> str:
-    return number(_mean_of(rows))
+def _beside(rows: Rows, observed: float) -> str:
+    return beside(_mean_of(rows), observed)
 
 
 def _layers_above(observed: Sequence[Mapping[str, Any]], null: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -18,6 +18,7 @@ from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
+    NATS,
     POINTS,
     WAITING,
     WORSE,
@@ -98,6 +99,12 @@ def number(value: float) -> str:
     return f"{float(text):g}" if "e" in text and value >= 1e-4 else text.replace("-", "−")
 
 
+def beside(value: float, observed: float) -> str:
+    """Return a number beside an observed one: with two significant digits, and no more decimals than that has."""
+    decimals = len(number(observed).partition(".")[2])
+    return number(round(value, decimals))
+
+
 def factor(value: float) -> str:
     """Return a multiple with two significant digits, also where they are zeros."""
     return f"{value:#.2g}".removesuffix(".") if value < 99.5 else f"{value:.0f}"
@@ -133,7 +140,8 @@ def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
 
 def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
     """Return how many tokens of 100 change with the sinks and with a control's tokens hidden, by control; empty where
-    the study does not hold it of each. causes: of one model.
+    the study does not hold it of each. With a decimal where whole numbers would not differ by what `text_changed` says.
+    causes: of one model.
     """
     amounts = text_changed(causes)
     levels = {
@@ -141,8 +149,12 @@ def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
     }
     if not levels.keys() >= amounts.keys():
         return {}
-    changed = {control: [f"{100 * (1 - level):.0f}" for level in levels[control]] for control in amounts}
-    return {control: (sinks, others) for control, (sinks, others) in changed.items()}
+    changed = {control: [100 * (1 - level) for level in levels[control]] for control in amounts}
+    told = {}
+    for control, (sinks, others) in changed.items():
+        decimals = int(abs(round(sinks) - round(others)) != abs(round(sinks - others)))
+        told[control] = f"{sinks:.{decimals}f}", f"{others:.{decimals}f}"
+    return told
 
 
 def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") -> str:
@@ -232,7 +244,7 @@ def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[boo
     outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
     told = f"{amounts[MASS]}{'' if side else ', not significant'}"
     told += f" (others: {levels[MASS][1]})" if MASS in levels else ""
-    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_shift(outcome)}"
+    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_shift(outcome, predictions)}"
 
 
 def _matched_prompts(causes: Sequence[Cause]) -> str:
@@ -252,11 +264,14 @@ _PREDICTIONS_DO = {
 }
 
 
-def _shift(outcome: str) -> str:
-    """Return what predictions do, as the end of a sentence on the text. outcome: the decision on them."""
+def _shift(outcome: str, predictions: Cause) -> str:
+    """Return what predictions do and by how much, as the end of a sentence on the text. outcome: the decision on
+    them.
+    """
     if outcome == WAITING:
         return f"and predictions {_PREDICTIONS_DO[outcome]}"
-    return f"{'but' if outcome == WORSE else 'and'} predicted probabilities shift {_PREDICTIONS_DO[outcome]}"
+    told = f"{'but' if outcome == WORSE else 'and'} predicted probabilities shift {_PREDICTIONS_DO[outcome]}"
+    return f"{told}: {interval_words(predictions.effect, NATS)}"
 
 
 def no_less_with_random(causes: Sequence[Cause]) -> bool:
@@ -313,6 +328,11 @@ def recordings(findings: Findings) -> tuple[Played, ...]:
     """Return the recordings to watch, empty until they are there."""
     tracks = (findings.playback or {}).get("tracks", ())
     return tuple(unpacked(track) for track in tracks)
+
+
+def step_words(track: Played, frame: int) -> str:
+    """Return the step of a frame beside the first and the last one, which count from 0 as everywhere."""
+    return f"step {int(track.frames[frame])} (0–{int(track.frames[-1]) - 1})"
 
 
 def position(track: Played, frame: int, place: int) -> charts.Token:

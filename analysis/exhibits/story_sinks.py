@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, factor, recordings, share, spec_of, within
+from analysis.exhibits.story_parts import called, factor, recordings, share, spec_of, step_words, within
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
@@ -125,7 +125,7 @@ def _of_commonest(findings: Findings) -> str:
 
 def _one_text(findings: Findings, track: Played, frame: int) -> list[str]:
     """Tell the sinks of one step of one text, and how far they are the masked positions."""
-    masked, step = _Masked.of(track, frame), f"step {int(track.frames[frame])} of {int(track.frames[-1])}"
+    masked, step = _Masked.of(track, frame), step_words(track, frame)
     takes, even = share(float(track.strength[frame])), share(float(track.even[frame]))
     told = (
         f"One text, {step}: {_sinks_take(track, frame)} take {takes} of the attention, an even split gives them {even}."
@@ -144,10 +144,9 @@ def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int
         times = held / even if even else 0.0
         marks = (Mark(_sinks_take(track, at), times, f"{factor(times)} ×", beat=len(beats)),)
         groups.append(Group(name, marks))
-        step = f"step {int(track.frames[at])} of {int(track.frames[-1])}"
         beats.append(
-            f"{name}, {step}: {_sinks_take(track, at)} take {share(held)} of the attention, an even split gives them "
-            f"{share(even)}."
+            f"{name}, {step_words(track, at)}: {_sinks_take(track, at)} take {share(held)} of the attention, an even "
+            f"split gives them {share(even)}."
         )
     first = groups[0].marks[0]
     return Told(

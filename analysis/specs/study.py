@@ -17,7 +17,7 @@ from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
 from analysis.specs.registration import Registration
 from analysis.specs.sweep import SweepSpec, written_out
 
-QUESTION = "Do tokens that draw most attention matter? Should pruning count them less?"
+QUESTION = "Do attention sinks matter? Should pruning count them less?"
 SINK_AWARE = ("wanda", "wanda-noised", "sink-wanda")
 WITH_SHAMS = (*SINK_AWARE, "sham-wanda", "light-wanda", "sparsegpt", "sink-sparsegpt", "sham-sparsegpt")
 

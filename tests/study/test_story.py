@@ -13,9 +13,11 @@ from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Price, at_equal_attention, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
+from analysis.findings.layers import PLACES
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
@@ -136,7 +138,7 @@ ANSWERS = {
 }
 MEANINGS = {
     "supports": {
-        "sink": "^A cache that keeps the tokens with most attention keeps these first",
+        "sink": "^A cache that keeps the most attended tokens keeps these first",
         "place": "misses most sinks of layers 0–7",
         "movement": "^A list of sinks made once goes stale: in 48 steps a layer gains 14 new ones",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
@@ -145,7 +147,7 @@ MEANINGS = {
         "accuracy": "switch the discount on",
     },
     "refutes": {
-        "sink": "^A cache that keeps the tokens with most attention keeps these first",
+        "sink": "^A cache that keeps the most attended tokens keeps these first",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
@@ -153,7 +155,7 @@ MEANINGS = {
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
-        "sink": "^A cache that keeps the tokens with most attention keeps these first",
+        "sink": "^A cache that keeps the most attended tokens keeps these first",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "no ground to spare the sinks, nor to drop them",
@@ -249,7 +251,7 @@ def test_every_finding_says_what_it_means_in_practice(name):
 def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     story = story_of(study())
     told = " ".join(answer.words for answer in story.answers)
-    assert re.search("[Oo]f 100 (generated )?tokens", told) and "nats" not in told + story.reading
+    assert re.search("[Oo]f 100 (generated )?tokens", told) and "nats" not in story.reading
     assert story.reading == "[…]: 95 % interval over prompts; items and seeds (accuracy)."
     assert story.about.endswith("ships with SinkScope and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
@@ -279,7 +281,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert answer.sentence.startswith("31 more [23, 39]. At equal attention, ")
         return answer
 
-    less = "but predicted probabilities shift less."
+    less = "but predicted probabilities shift less: −0.041 nats [−0.062, −0.019]."
     told = answered(-0.2)
     assert told.sentence.endswith(f"20 more [10, 30] (others: 43), {less}")
     assert told.lead.startswith("Yes, in this model: ")
@@ -302,6 +304,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.title.endswith("as many others; at equal attention, the text changes more, predictions less")
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
+    assert "twin: 52.6 instead of 7.2 (45 more [35, 56])" in hidden.beats[1], "53 − 7 would be 46"
     assert "; over the 15 prompts that allow it, at equal attention 45 instead of 52" in hidden.beats[1]
     assert "per unit" not in hidden.figure, "that is no number of tokens"
     assert hidden.meaning.startswith(
@@ -399,13 +402,13 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
         f"of sinks are masked, but only {percent(both / masked.sum(), 0)} of masked positions are sinks."
     )
     assert told.beats[0] == (
-        "One text, step 40 of 48: 8 of 70 tokens take 30 % of the attention, an even split gives them 11 %."
+        "One text, step 40 (0–47): 8 of 70 tokens take 30 % of the attention, an even split gives them 11 %."
     )
     alone = study.model_copy(update={"tables": {}})
     told = story_of(alone).findings[0]
     assert told.title == "In one text, 8 of 70 tokens draw 2.6 × an even split of attention"
     assert told.caveat.endswith("Here sinks and masks coincide.")
-    assert told.beats[1].startswith("Left-to-right twin, step 19 of 23: 2 of 41 tokens take 2.7 %")
+    assert told.beats[1].startswith("Left-to-right twin, step 19 (0–22): 2 of 41 tokens take 2.7 %")
 
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
@@ -420,13 +423,18 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
     assert told.beats == (
-        "A layer gains 0.29 new sinks per step. Chance gives 0.081 (writing alone), 0.12 (random weights), 0.16 "
-        "(permuted weights) and 1.7 (an untrained model of equal sharpness).",
-        "Beside the largest: more in layer 0, fewer in layers 1–7.",
-        "Left-to-right twin: 0.52, chance at most 0.42.",
+        "A layer gains 0.29 new sinks per step. Each baseline asks another question. Does attention move by itself "
+        "(writing alone: 0.08)? Does training move sinks (random weights: 0.12, permuted weights: 0.16)? Does training "
+        "steady them (an untrained model of equal sharpness: 1.7)?",
+        "Left-to-right twin: 0.52, baselines at most 0.42.",
     )
-    labels = re.findall(r'<span class="label">([^<]+)</span>', told.figure)
-    assert labels[:3] == ["observed", "writing alone", "an untrained model of equal sharpness"]
+    assert "Beside an untrained model of equal sharpness: more in layer 0, fewer in layers 1–7." in told.notes
+    drawn = re.findall(
+        r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)</span>', told.figure
+    )
+    names = [null.called for null in MOVEMENT_NULLS.values() if null.name != PLACES]
+    assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "0.12", "0.16", "1.7"), strict=True))
+    assert all(re.search(re.escape(f"{name}: {told_of}"), told.beats[0]) for name, told_of in drawn[1:])
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
     (told,) = (
@@ -434,7 +442,9 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "More sinks appear than writing explains" and "random weights" not in " ".join(told.beats)
+    assert told.title == "More sinks appear than writing explains" and told.beats[0].endswith(
+        "Does attention move by itself (writing alone: 0.08)?"
+    )
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -493,7 +503,8 @@ def test_a_study_without_levels_tells_differences():
         "many others hidden."
     )
     assert answer.sentence == (
-        "31 more [23, 39]. At equal attention, 20 more [10, 29], but predicted probabilities shift less."
+        "31 more [23, 39]. At equal attention, 20 more [10, 29], but predicted probabilities shift less: −0.041 nats "
+        "[−0.062, −0.019]."
     )
 
 
@@ -568,7 +579,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
     assert [answer.question for answer in story.answers] == ["Do sinks matter?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
-    assert "One text, step 40 of 48: 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats
+    assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats
     assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith("ships with SinkScope.")
     assert [track["name"] for track in playback_of(alone)["tracks"]] == ["The model"]
 

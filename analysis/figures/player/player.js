@@ -41,6 +41,8 @@ const name = (made, label) => {
 };
 const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+// A step beside the first and the last one, which count from 0 as in the explorer.
+const stepOf = (track, step) => `step ${step} (0–${track.frames.at(-1) - 1})`;
 const percent = (share) => `${Math.round(100 * share)} %`;
 // The explorer's colours of the theme around an element: of light text, the dark ones.
 const themeAround = (element) => {
@@ -130,7 +132,7 @@ class TrackView {
     }
     this.shown = at;
     const beside = this.player.views.length > 1 && !this.player.branches && at < track.last; // each has its own number of steps
-    this.heading.textContent = `${track.name ?? track.title}${beside ? `, step ${track.frames[at]}/${track.frames.at(-1)}` : ""}`;
+    this.heading.textContent = `${track.name ?? track.title}${beside ? `, ${stepOf(track, track.frames[at])}` : ""}`;
     this.told.textContent = this.summary();
     if (first >= 0) this.follow(this.slots[first]);
   }
@@ -430,7 +432,7 @@ class Player {
     this.scrub.setAttribute("aria-valuetext", this.frame === this.last ? "finished" : `step ${this.step}`);
     this.back.disabled = this.frame === 0;
     this.forth.disabled = this.frame === this.last;
-    const where = this.frame === this.last ? "Finished text" : `Step ${this.step} of ${this.views[0].track.frames.at(-1)}`;
+    const where = this.frame === this.last ? "Finished text" : stepOf(this.views[0].track, this.step).replace("s", "S");
     this.status.replaceChildren(make("b", "", where));
     this.status.classList.toggle("heard", this.views.length > 1 && !this.branches); // titles tell it
     if (this.branches) {

@@ -36,9 +36,9 @@ margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
 nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 :focus-visible{outline:2px solid currentColor;outline-offset:2px}
 .scene{display:grid;gap:0 2rem;grid-template-columns:minmax(0,1fr);--player-size:.84rem}
-.first{grid-area:1/1}.first .answers{margin:.4rem 0 .6rem}.first p{line-height:1.4}.stage{margin:1rem 0}
-@media (min-width:1000px){.scene{grid-template-columns:repeat(2,minmax(0,1fr));grid-template-rows:auto 1fr}
-.stage{grid-area:1/2/3/3;margin:0}h1{font-size:1.5rem}.stage>div{position:sticky;top:1.5rem}.seen{grid-area:2/1}}
+.first .answers{margin:.4rem 0 .6rem}.first p{line-height:1.4}.stage{margin:1rem 0}
+@media (min-width:1000px){.scene{grid-template-columns:repeat(2,minmax(0,1fr));}
+.stage{margin:0}h1{font-size:1.5rem}.stage>div{position:sticky;top:1.5rem}}
 #explore,#appendix{border-top:1px solid var(--page-line);padding-top:2rem;margin-top:1rem}
 #appendix>summary h2{display:inline;font-size:1.35rem}
 summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
@@ -88,9 +88,8 @@ _PAGE = """<!doctype html>
 {% if player %}
 <div class="stage"><div>{{ player }}</div></div>
 {% endif %}
-<div class="seen">{{ beside }}</div>
 </div>
-{{ rest }}
+{{ findings }}
 {% if explorer %}
 <section id="explore">
 <h2>Explore the recording</h2>
@@ -149,8 +148,6 @@ def document_html(
     scripts = [file_script()]
     scripts += [player_script()] if playback is not None else []
     scripts += [explorer_script()] if explorer else []
-    beside = [told for told in story.findings if told.plays] if playback is not None else []
-    rest, total = story.findings[len(beside) :], len(story.findings)
     return _template().render(
         story=story,
         style=Markup(_STYLE + story_css()),
@@ -158,8 +155,7 @@ def document_html(
         policy=Markup(policy(scripts)),
         picture=picture_html(story),
         player="" if playback is None else Markup(player_html(dict(playback))),
-        beside=findings_html(beside, 1, total) if beside else "",
-        rest=findings_html(rest, 1 + len(beside), total) if rest else "",
+        findings=findings_html(story.findings) if story.findings else "",
         explorer=Markup(explorer_html(explorer)) if explorer else "",
         appendix=[
             {

@@ -1,5 +1,6 @@
 """The story as HTML: its findings, its slides, and the scripts and style of both, for a page and for a file."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,8 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, Template
 from markupsafe import Markup
 
+from analysis.figures.explorer import colors_js
 from analysis.figures.story.charts import glued
-from analysis.figures.style import REFERENCE, SINK
+from analysis.figures.style import REFERENCE
 
 _FOLDER = Path(__file__).parent
 CANNOT_TELL = "This study cannot tell"
@@ -18,7 +20,7 @@ _FINDINGS = """{% for told in findings %}
 <section class="finding" id="{{ told.name }}" {% if told.plays %}data-plays="1"{% endif %}
  aria-labelledby="title-{{ told.name }}">
 <header class="head">
-<p class="count">{{ first + loop.index0 }} of {{ total }}</p>
+<p class="count">{{ loop.index }} of {{ loop.length }}</p>
 <h2 id="title-{{ told.name }}">{{ told.title }}</h2>
 </header>
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
@@ -183,7 +185,10 @@ class Story:
 def story_css() -> str:
     """Return the style of findings and slides."""
     style = "".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("story", "deck"))
-    colors = {"SINK_COLOR": SINK, "NULL_COLOR": REFERENCE}
+    sinks = ", ".join(
+        re.findall(r'\bsink: "(#\w+)"', colors_js())
+    )  # of the player beside it, on a light and a dark page
+    colors = {"SINK_COLOR": f"light-dark({sinks})", "NULL_COLOR": REFERENCE}
     for name, color in colors.items():
         style = style.replace(name, color)
     return style
@@ -205,9 +210,9 @@ def file_script() -> str:
     return "\n" + "\n".join(map(_script, ("story", "deck", "file")))
 
 
-def findings_html(findings: Sequence[Told], first: int = 1, total: int | None = None) -> Markup:
-    """Return findings as HTML. first: the number of the first one of `total`."""
-    made = _template(_FINDINGS).render(findings=findings, first=first, total=total or len(findings))
+def findings_html(findings: Sequence[Told]) -> Markup:
+    """Return findings as HTML."""
+    made = _template(_FINDINGS).render(findings=findings)
     return Markup('<div class="story">{}</div>').format(Markup(made))
 
 

@@ -42,11 +42,6 @@ align-self:flex-start}}
 @media (max-width:1100px){
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage){flex-direction:column}
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage)>[data-testid='stColumn']{width:100%;min-width:100%;flex:none}
-[data-testid='stColumn']:has(.st-key-story_first),[data-testid='stColumn']:has(.st-key-story_first)>div,
-[data-testid='stColumn']:has(.st-key-story_first)>div>[data-testid='stVerticalBlock']{display:contents}
-[data-testid='stHorizontalBlock'] :has(>.st-key-story_first){order:1}
-[data-testid='stColumn']:has(.st-key-story_stage){order:2}
-[data-testid='stHorizontalBlock'] :has(>.st-key-story_seen){order:3;width:100%}
 }
 </style>"""
 

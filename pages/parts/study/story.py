@@ -26,24 +26,18 @@ from pages.parts.study.links import draw_token, draw_ways, in_this_store
 def story(findings: Findings, name: str) -> None:
     """Draw the first screen beside the player, and the findings. name: of the study in the address."""
     told, playback = story_of(findings), playback_of(findings)
-    total = len(told.findings)
-    beside = [one for one in told.findings if one.plays] if playback is not None else []
-    rest = told.findings[len(beside) :]
     st.html(first_screen.STYLE)
     if playback is None:
         with st.container(key="story_first"):
             first_screen.first_screen(findings, told, name)
     else:
         left, right = st.columns([6, 5], gap="medium")
-        with left:
-            with st.container(key="story_first"):
-                first_screen.first_screen(findings, told, name)
-            with st.container(key="story_seen"):
-                html_parts.mount(findings_html(beside, 1, total), "story_findings")
+        with left, st.container(key="story_first"):
+            first_screen.first_screen(findings, told, name)
         with right, st.container(key="story_stage"):
             stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
-    if rest:
-        html_parts.mount(findings_html(rest, 1 + len(beside), total), "story_more_findings")
+    if told.findings:
+        html_parts.mount(findings_html(told.findings), "story_findings")
 
 
 def behind(findings: Findings) -> None:
