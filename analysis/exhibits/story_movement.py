@@ -66,7 +66,7 @@ def movement(findings: Findings) -> Told | None:
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=f"{_WRITING if 'fixed' in nulls else ''}{by_layer}" if len(nulls) > 1 else beats[0],
+        takeaway=by_layer or beats[0],
         summary=Summary("New sinks per step in a layer", number(value), _in_title(nulls, value)),
     )
 
@@ -111,7 +111,6 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
 
 
 _TITLES = {"fixed": "writing explains"}
-_WRITING = "Writing alone: sinks move only as tokens are written. "
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
 
 
