@@ -11,7 +11,6 @@ from pages.parts.causes.beside import beside_another
 from pages.parts.causes.eviction import EVICTION
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
-from pages.parts.primary_link import link_buttons
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.session import model_in_use
@@ -20,9 +19,9 @@ from pages.parts.study.other_models import one_text, other_models, study_answer
 
 
 def _discount() -> None:
-    """Draw the way to the next page."""
-    with link_buttons("causes_next"):
-        st.page_link("pages/prune.py", label="**Discount them when pruning**", icon=":material/content_cut:")
+    """Draw the link to what a reader does next."""
+    with st.container(horizontal=True, gap="medium", key="causes_next"):
+        st.page_link("pages/prune.py", label="Discount them when pruning", icon=":material/content_cut:")
 
 
 HIDING = replace(ABLATION, next_step=_discount, others=other_models, example=one_text)

@@ -9,34 +9,35 @@ import streamlit as st
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.claims.panel import tested_claims
 from pages.parts.frame import run
-from pages.parts.recordings.by_layer import by_layer
+from pages.parts.recordings.by_layer import VIEWS, by_layer
+from pages.parts.study.by_layer import layers_of_study
 from pages.parts.study.claims import claims
 
-SETS, CLAIMS = "Sinks over prompts", "What papers claim"
+CLAIMS = "What papers claim"
 
 
 def main() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="evidence_title"):
         st.title("Evidence", width="content")
-        part = st.segmented_control(
-            "Part",
-            (SETS, CLAIMS),
-            default=SETS,
+        view = st.segmented_control(
+            "View",
+            (*VIEWS, CLAIMS),
+            default=next(iter(VIEWS)),
             required=True,
-            key="evidence_part",
+            key="evidence_view",
             bind="query-params",
             label_visibility="collapsed",
         )
     start_exhibits()
     settings: dict[str, Any] | None
-    if part == CLAIMS:
+    if view == CLAIMS:
         settings = tested_claims()
         claims(expanded=False)
         if settings is not None:
             export_button("SinkScope: claims about sinks", settings, settings["model"]["source"])
         return
-    settings = by_layer()
+    settings = by_layer(view, layers_of_study)
     if settings is not None:
         export_button("SinkScope: evidence", settings, ", ".join(settings))
 

@@ -72,7 +72,7 @@ CONTRASTS: Final = (("moving", "steady"), ("most-variable", "least-variable"))
 """Pairs of targets that are compared with each other as well: sinks of high and of low temporal variance, as they are
 and at equal attention.
 """
-COUNT, MASS, UNIT = "matched", "mass", "unit"  # the controls
+COUNT, MASKED, MASS, UNIT = "matched", "masked", "mass", "unit"  # the controls
 
 Row = Mapping[str, Any]
 """Keys `intervention`, `target` and `control`; for each measure, `share` and `count`, a list with one number per

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.evaluation.ablation_effects import (
     COUNT,
+    MASKED,
     MASS,
     MEASURES,
     answer_rows,
@@ -22,13 +23,17 @@ from analysis.figures.causes import DifferenceRow, LevelRow, control_differences
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.findings.ablations import Summary, named, without_sinks
+from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.words import counted, percent
 
-NUMBERS: Mapping[str, str] = {"share": "attention acted on", "count": "positions acted on"} | {
-    name: measure.axis for name, measure in MEASURES.items()
-}
+SINKS = "sinks"
+NUMBERS: Mapping[str, str] = {
+    "share": "attention acted on",
+    "count": "positions acted on",
+    "undecided": "undecided among these",
+} | {name: measure.axis for name, measure in MEASURES.items()}
 """Columns of the tables, by what rows hold of every prompt."""
 NAT = (
     "Nats measure how far predictions move: by 0.04 nats, a token that the untouched model predicts is 4 % less likely "
@@ -37,9 +42,10 @@ NAT = (
 _TOKENS = Unit("tokens", 100.0, 0)
 CONTROLS_TOLD = (
     "As many random tokens: a masked one for a masked sink, a written one for a written sink, no other sinks; where a "
-    "step has no such token left, any token. Of equal attention: random tokens that draw as much as the sinks, within "
-    f"{percent(MASS_TOLERANCE, 0)}."
+    "step has no such token left, any token. Other masked positions: as many that are no sinks, or all there are. Of "
+    f"equal attention: random tokens that draw as much as the sinks, within {percent(MASS_TOLERANCE, 0)}."
 )
+LACKS_MASKED = "Without the control of other masked positions, which earlier versions did not have: run it again."
 DETERMINISTIC = "Decoding is deterministic: hiding nothing changes 0 tokens."
 RANDOM = "Decoding is random: what another seed alone changes was not measured."
 _MINUS = {"sinks minus it": "value", "its low": "low", "its high": "high", "p_holm": "p_holm"}
@@ -56,7 +62,7 @@ METHOD = (
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     """Draw the change without the sinks in a row of `MEASURES` beside that without each control; None without one."""
-    measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASS))
+    measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASKED, MASS))
     if not drawn or not measure.level_axis:
         return None
     unit, (first, last), prompts = _TOKENS if measure.percent else NATS, summary["layers"], summary["prompts"]
@@ -75,7 +81,9 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         measure.change,
         f"{begins} over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
         f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
-        f"{without_sinks(drawn[0])}" + ("" if measure.percent else f" {NAT}"),
+        f"{_masked_shares(summary)}{without_sinks(drawn[0])}"
+        + ("" if measure.percent else f" {NAT}")
+        + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
         levels_with_differences(
             [
                 LevelRow(
@@ -103,6 +111,28 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         formula=METHOD,
         name=f"levels-{name}",
     )
+
+
+def lacks_masked(summary: Summary) -> bool:
+    """Return whether a run of a model with [MASK] has no control of other masked positions, as of earlier versions."""
+    noises = {architecture.name: architecture.noise for architecture in ARCHITECTURES.values()}
+    masks = noises.get(summary.get("architecture", "")) == "mask"
+    return masks and bool(_row_of(summary, "")) and not _row_of(summary, MASKED)
+
+
+def _row_of(summary: Summary, control: str) -> Mapping[str, Any]:
+    """Return the row of the sinks' control, or of the sinks ('') themselves; empty where there is none."""
+    rows = (row for row in summary["rows"] if row["target"] == SINKS and control_of(row) == control)
+    return next(rows, {})
+
+
+def _masked_shares(summary: Summary) -> str:
+    """Tell which share of the sinks and of as many random tokens were masked positions; empty where none were."""
+    rows = [_row_of(summary, control) for control in ("", COUNT)]
+    shares = [sum(row["undecided"]) / sum(row["count"]) for row in rows if any(row.get("undecided", ()))]
+    if len(shares) < len(rows):
+        return ""
+    return f" Masked positions: {percent(shares[0], 0)} of the sinks, {percent(shares[1], 0)} of the random tokens."
 
 
 def effects_of(summary: Summary, name: str) -> Exhibit | None:

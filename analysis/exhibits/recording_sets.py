@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES
+from analysis.findings.layers import MOVES_BY, PLACES, KindShares
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -59,15 +59,19 @@ def layers_by_kind(sets: Sets) -> Exhibit:
 
 def each_by_layer(sets: Sets) -> list[Exhibit]:
     """Return the same, a figure per model; the first names the kinds of all."""
-    kinds = kind_table(sets)
+    return each_shown(kind_table(sets), prompts_of(sets))
+
+
+def each_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> list[Exhibit]:
+    """Return the figures of `each_by_layer` of the table of sets. prompts: by model."""
     rows = layer_rows(kinds)
     return [
         replace(
-            layers_shown(kinds[kinds["model"] == name], {name: recordings.prompts}),
-            title=name,
+            layers_shown(kinds[kinds["model"] == row.name], {row.name: prompts[row.name]}),
+            title=row.name,
             figure=layer_kinds.layer_kinds([row], rows, first=place == 0),
         )
-        for place, ((name, recordings), row) in enumerate(zip(sets.items(), rows, strict=True))
+        for place, row in enumerate(rows)
     ]
 
 
@@ -78,8 +82,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; 95 % intervals over prompts reach at most {_widest(rows)} points (table). Of which kind a "
-        "layer's sinks are, beneath all tokens; at the right its sinks per step.",
+        f"{of} prompts; ±: 95 % intervals, of all kinds at most {_widest(rows)} points (table). Of which "
+        "kind a layer's sinks are, beneath all tokens; at the right its sinks per step.",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -303,12 +307,20 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
 _PORTION, _TOKENS, _COUNT = (KIND_MEASURES[name].title for name in ("portion", "tokens", "count"))
 
 
+def kind_shares(kinds: pd.DataFrame) -> dict[str, KindShares]:
+    """Return of which kinds the sinks of every model of the table are."""
+    return {
+        str(name): KindShares(bands.kinds, bands.of("trained", _PORTION, *bands.kinds), bands.tokens)
+        for name, bands in ((name, _Bands(table)) for name, table in kinds.groupby("model", sort=False))
+    }
+
+
 def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
     """Return the figure's data of every model."""
     rows = []
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
-        tokens = bands.of("trained", _TOKENS, *bands.kinds).value[0]
+        tokens = bands.tokens
         rows.append(
             layer_kinds.LayerKinds(
                 str(name),
@@ -335,6 +347,12 @@ class _Bands:
         found = self._rows.get((weights, measure), self._trained.iloc[:0])
         pivots = (found.pivot(index="layer", columns="kind", values=end) for end in ENDS)
         return Estimates(*(pivot.reindex(index=self._layers, columns=kinds).to_numpy(float) for pivot in pivots))
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """The share of all tokens that is of each kind, (K,), NaN where that is not known."""
+        shares: np.ndarray = self.of("trained", _TOKENS, *self.kinds).value[0]
+        return shares
 
     def together(self, weights: str, measure: str) -> Estimates:
         """Return values of all kinds by layer, (L,)."""

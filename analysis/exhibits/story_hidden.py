@@ -1,11 +1,11 @@
 """The story's finding on what hiding sinks changes in text and predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story_parts import (
     at_equal_attention,
@@ -90,9 +90,18 @@ def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
     return None if text is None else text_shown(text)
 
 
-def text_shown(text: Continuation) -> tuple[Markup, str]:
-    """Draw one text and tell it, as `texts`."""
-    variants = {"Its sinks hidden": text.hidden, "As many other tokens hidden": text.matched}
+OTHERS_HIDDEN: Mapping[str, str] = {
+    COUNT: "As many other tokens",
+    MASKED: "Other masked positions",
+    MASS: "Tokens of equal attention",
+}
+"""The controls by what they hide of one text, as its titles call it."""
+
+
+def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
+    """Draw one text and tell it, as `texts`. control: hidden beneath the sinks, of `OTHERS_HIDDEN`."""
+    others = text.matched if control == COUNT else text.others[control]
+    variants = {"Its sinks hidden": text.hidden, f"{OTHERS_HIDDEN[control]} hidden": others}
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
     lines = [Line("Untouched", text.untouched, None)]

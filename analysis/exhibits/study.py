@@ -12,12 +12,13 @@ from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
+from analysis.findings.layers import KindShares
 from analysis.specs import CONTROLS, METHODS, StudySpec
 from analysis.specs.recipe import called
 from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
-from analysis.words import percent
+from analysis.words import model_title, percent
 
 _WAY_FORMULA = (
     "Each step is the mean paired difference from the step before, over tasks and calibration seeds, with a 95 % "
@@ -91,6 +92,23 @@ def sink_exhibits(findings: Findings) -> dict[str, Exhibit]:
     layers, counts = (pd.DataFrame(findings.tables.get(name, ())) for name in ("layers", "counts"))
     exhibits = {} if layers.empty else {"layers": recording_sets.layers_shown(layers, findings.prompts)}
     return exhibits if counts.empty else exhibits | {"counts": recording_sets.counts_shown(counts)}
+
+
+def sinks_of_each(findings: Findings) -> list[Exhibit]:
+    """Show of which kinds each model's sinks are, by layer, a figure per model."""
+    prompts = {model_title(model): count for model, count in findings.prompts.items()}
+    return [] if (kinds := _kinds(findings)).empty else recording_sets.each_shown(kinds, prompts)
+
+
+def shares_of_each(findings: Findings) -> dict[str, KindShares]:
+    """Return the same as the findings read it, by the model's name."""
+    return {} if (kinds := _kinds(findings)).empty else recording_sets.kind_shares(kinds)
+
+
+def _kinds(findings: Findings) -> pd.DataFrame:
+    """Return the table of kinds by layer, its models as sentences call them."""
+    kinds = pd.DataFrame(findings.tables.get("layers", ()))
+    return kinds if kinds.empty else kinds.assign(model=kinds["model"].map(model_title))
 
 
 def movement_exhibits(findings: Findings) -> dict[str, Exhibit]:

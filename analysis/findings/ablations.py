@@ -8,6 +8,7 @@ import numpy as np
 from analysis.evaluation.ablation_effects import (
     CONTRASTS,
     COUNT,
+    MASKED,
     MASS,
     MEASURES,
     UNIT,
@@ -32,7 +33,11 @@ _FEW = 4  # effects of which each is named
 
 # --- the answer -------------------------------------------------------------------------------------------------
 
-_THAN: Final[Mapping[str, str]] = {COUNT: "as many random tokens", MASS: "tokens of equal attention"}
+THAN: Final[Mapping[str, str]] = {
+    COUNT: "as many random tokens",
+    MASKED: "other masked positions",
+    MASS: "tokens of equal attention",
+}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "aligned"
 PER_UNIT: Final = "Per unit of attention"
@@ -40,22 +45,40 @@ PER_UNIT: Final = "Per unit of attention"
 _FEWER_OR_MORE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly different"}
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
 _THAN_WITH: Final = {1: "more than with", -1: "less than with", 0: "not significantly different from"}
+_SHIFT: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
 def answer(summary: Summary) -> list[str]:
-    """Say whether hiding the sinks changes more than hiding each control does: of the text, of the predictions, and per
-    unit of attention. Empty where sinks were not compared.
+    """Say whether hiding the sinks changes more of the text than hiding each control does, and whether predictions
+    agree. Empty where sinks were not compared.
     """
     rows, effects = summary["rows"], summary["effects"]
     if told := _no_sinks(rows):
         return [told]
-    return list(filter(None, (_text(rows, effects), _predictions(rows, effects), _per_unit(effects))))
+    return list(filter(None, (_text(rows, effects), _in_brief(effects))))
+
+
+def answer_in_numbers(summary: Summary) -> list[str]:
+    """Say the same of the predictions with numbers, and of both per unit of attention. Empty where sinks were not
+    compared.
+    """
+    rows, effects = summary["rows"], summary["effects"]
+    return list(filter(None, (_predictions(rows, effects), _per_unit(effects))))
+
+
+def _in_brief(effects: Sequence[Row]) -> str:
+    """Say on which side of each control the change of the predictions lies."""
+    by_side: dict[int, list[str]] = {}
+    for of, row in _compared(effects, _PREDICTIONS).items():
+        by_side.setdefault(side_of(effect_of(row)), []).append(THAN[of])
+    told = [f"{_SHIFT[side]} {listed(by_side[side])}" for side in (1, 0, -1) if side in by_side]
+    return f"Predicted probabilities shift {', but '.join(told)}." if told else ""
 
 
 def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:
     """Return the changes of the answer in a measure by their control."""
-    return {row["against"]: as_change(row) for row in answer_rows(effects, measure, tuple(_THAN))}
+    return {row["against"]: as_change(row) for row in answer_rows(effects, measure, tuple(THAN))}
 
 
 def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
@@ -73,11 +96,11 @@ def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     sides = {of: side_of(effect_of(row)) for of, row in compared.items()}
     alike = len(set(sides.values())) == 1
     controls = [
-        f"{'hiding ' if hiding else ''}{_THAN[of]} {_tokens(control.value)}"
+        f"{'hiding ' if hiding and not place else ''}{THAN[of]} {_tokens(control.value)}"
         + ("" if alike else f" ({_FEWER_OR_MORE[sides[of]]})")
-        for of, (_, control) in levels.items()
+        for place, (of, (_, control)) in enumerate(levels.items())
     ]
-    both = "both " if len(sides) > 1 else ""
+    both = {1: "", 2: "both "}.get(len(sides), "all ")
     ends = f", {both}{_FEWER_OR_MORE[next(iter(sides.values()))]}" if alike else ""
     return f"{begins}; {', '.join(controls)}{ends}.{_detectable(compared)}"
 
@@ -88,7 +111,7 @@ def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     if not compared:
         return ""
     beside = [
-        f"{_THAN_WITH[side_of(effect_of(row))]} {_THAN[of]} ({interval_words(effect_of(row), NATS)})"
+        f"{_THAN_WITH[side_of(effect_of(row))]} {THAN[of]} ({interval_words(effect_of(row), NATS)})"
         for of, row in compared.items()
     ]
     beside = [words.replace(f" {NATS.name} [", " [") for words in beside]
@@ -111,10 +134,10 @@ def _per_unit(effects: Sequence[Row]) -> str:
     if not told:
         return ""
     if list(told) == [0]:
-        return f"{PER_UNIT}, sinks and {_THAN[COUNT]} do not differ significantly."
+        return f"{PER_UNIT}, sinks and {THAN[COUNT]} do not differ significantly."
     clauses = [f"sinks change {listed(what)} {_MORE_OR_LESS[side]}" for side, what in told.items() if side]
     rest = f"; for {listed(told[0])} no difference is significant" if 0 in told else ""
-    return f"{PER_UNIT}, {', and '.join(clauses)} than {_THAN[COUNT]}{rest}."
+    return f"{PER_UNIT}, {', and '.join(clauses)} than {THAN[COUNT]}{rest}."
 
 
 def first_beside_mean(summary: Summary) -> str:

@@ -45,13 +45,45 @@ LEGEND: Mapping[str, str] = {
 @dataclass(frozen=True)
 class Lead:
     """A kind of token that leads in some layers, as of `LayerAnswer`. shares: of the sinks of each of them that are of
-    the kind. tokens: its share of all tokens.
+    the kind. within: the largest distance of one of these from an end of its interval. tokens: its share of all tokens.
     """
 
     kind: str
     layers: tuple[int, ...]
     shares: tuple[float, ...]
+    within: float
     tokens: float
+
+
+@dataclass(frozen=True)
+class KindShares:
+    """Of which kinds the sinks of a model are. portions (L, K): the share of a layer's sinks that is of a kind, NaN
+    without sinks. tokens (K,): the share of all tokens.
+    """
+
+    kinds: Sequence[str]
+    portions: Estimates
+    tokens: np.ndarray
+
+    def leading(self) -> np.ndarray:
+        """Return the place of the kind that leads in each layer, −1 where none does, (L,)."""
+        value, least = np.nan_to_num(self.portions.value), np.nan_to_num(self.portions.low)
+        excess = np.where((least > self.tokens) & (value >= self.tokens + CLEARLY), value - self.tokens, -1.0)
+        found: np.ndarray = np.where(excess.max(axis=1) > 0, excess.argmax(axis=1), -1)
+        return found
+
+    def leads(self) -> tuple[Lead, ...]:
+        """Return the kinds that lead, first the one furthest above its share of all tokens in all its layers."""
+        leading, leads = self.leading(), []
+        for place, (kind, share) in enumerate(zip(self.kinds, self.tokens.tolist(), strict=True)):
+            there = np.flatnonzero(leading == place)
+            if len(there):
+                value, low, high = (
+                    end[there, place] for end in (self.portions.value, self.portions.low, self.portions.high)
+                )
+                within = float(np.max([value - low, high - value]))
+                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), within, share))
+        return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 
 @dataclass(frozen=True)
@@ -101,9 +133,12 @@ class SetAnswer:
 def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
     """Return what a set shows, layer by layer. families: as of `family_of`."""
     family = family_of(recordings, families)
-    layers = tuple(_layers(recordings, family))
+    portion = by_kind(recordings, "portion")  # of all layers together last
+    of_layers = Estimates(*(end[: recordings.layers] for end in (portion.value, portion.low, portion.high)))
+    shares = KindShares(recordings.kinds, of_layers, token_shares(recordings))
+    layers = tuple(_layers(recordings, family, shares))
     said = findings_of("record_set", recordings, family)
-    leads = _leads(layers, dict(zip(recordings.kinds, token_shares(recordings).tolist(), strict=True)))
+    leads = shares.leads()
     kinds = _kinds_told(layers, leads)
     where = f"{kinds} {_strength(recordings, layers)}".strip()
     return SetAnswer(layers, leads, kinds, where, *_movement(layers), said)
@@ -126,12 +161,9 @@ def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, 
     return said
 
 
-def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[LayerAnswer]:
+def _layers(recordings: RecordingSet, family: Mapping[str, Estimates], shares: KindShares) -> list[LayerAnswer]:
     count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
-    portion = by_kind(recordings, "portion")
-    portions, least = np.nan_to_num(portion.value), np.nan_to_num(portion.low)
-    tokens = token_shares(recordings)
-    excess = np.where((least > tokens) & (portions >= tokens + CLEARLY), portions - tokens, -1.0)
+    portions, leading = np.nan_to_num(shares.portions.value), shares.leading()
     iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
@@ -146,7 +178,7 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[L
                 for kind in np.argsort(-portions[layer], kind="stable")
                 if portions[layer, kind] >= LEAST_PORTION
             ),
-            recordings.kinds[int(excess[layer].argmax())] if excess[layer].max() > 0 else "",
+            recordings.kinds[leading[layer]] if leading[layer] >= 0 else "",
             (float(strength.value[layer]), float(strength.low[layer]), float(strength.high[layer])),
             float(attention.value[layer]),
             None if apart is None else bool(apart[layer]),
@@ -200,17 +232,6 @@ def strengths_of_others(recordings: RecordingSet) -> np.ndarray:
     """Return the corrected shares of the sinks of other weights, (nulls, L + 1), all layers together last."""
     nulls = [of_all_kinds(recordings, "corrected-share", null).value for null in recordings.weight_nulls]
     return np.array(nulls).reshape(len(nulls), recordings.layers + 1)
-
-
-def _leads(layers: Sequence[LayerAnswer], tokens: Mapping[str, float]) -> tuple[Lead, ...]:
-    """Return the kinds that lead, the one first that is furthest above its share of all tokens in all of its layers."""
-    leads = []
-    for kind, share in tokens.items():
-        there = [one for one in layers if one.lead == kind and kind in dict(one.kinds)]
-        if there:
-            shares = tuple(dict(one.kinds)[kind] for one in there)
-            leads.append(Lead(kind, tuple(one.layer for one in there), shares, share))
-    return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 
 def _kinds_told(layers: Sequence[LayerAnswer], leads: Sequence[Lead]) -> str:

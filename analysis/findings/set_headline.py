@@ -8,7 +8,9 @@ from analysis.findings.layers import (
     BELOW,
     MOVES_BY,
     OTHERS,
+    KindShares,
     LayerAnswer,
+    Lead,
     SetAnswer,
     beyond_every_null,
     movement_nulls,
@@ -23,39 +25,39 @@ from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed
 
-_FURTHER = 2  # kinds that the end of a sentence names
-
 
 def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
     """Tell, a sentence per set, which tokens its sinks are. told: of `answers`."""
-    return tuple(_kinds(told[name], in_sentence(name)) for name in sets)
-
-
-def _kinds(answer: SetAnswer, name: str) -> str:
-    """Tell which kind of token is more common among sinks than among all tokens, in which layers, and which kinds are
-    in other layers.
-    """
-    if not _with_sinks(answer):
-        return f"No layer of {name} has a sink by this definition."
-    if not answer.leads:
-        return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
-    lead = answer.leads[0]
-    are = "is" if lead.kind in SINGULAR else "are"
-    return (
-        f"In {_in_layers(lead.layers, answer)} of {name}, {share_range(lead.shares)} of the sinks are "
-        f"{_title(lead.kind)}, which {are} {number(lead.tokens, True)} of all tokens{_elsewhere(answer)}."
+    return tuple(
+        _kinds(told[name].leads, len(told[name].layers), in_sentence(name))
+        if _with_sinks(told[name])
+        else f"No layer of {in_sentence(name)} has a sink by this definition."
+        for name in sets
     )
 
 
-def _elsewhere(answer: SetAnswer) -> str:
-    """Tell, to end the sentence, which further kinds lead in which layers; empty where none does."""
-    further = answer.leads[1 : 1 + _FURTHER]
-    verbs = [f" {'stands' if lead.kind in SINGULAR else 'stand'} out" for lead in further[:1]] + [""] * len(further[1:])
-    told = [
-        f"{_title(lead.kind)}{verb} in {_in_layers(lead.layers, answer)}"
-        for lead, verb in zip(further, verbs, strict=True)
-    ]
-    return f"; {', '.join(told)}" if told else ""
+def kinds_of_layers(shares: Mapping[str, KindShares]) -> tuple[str, ...]:
+    """Tell the same of shares alone, by the model's name, as a study keeps them of models with sinks."""
+    return tuple(_kinds(each.leads(), len(each.portions.value), in_sentence(name)) for name, each in shares.items())
+
+
+def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
+    """Tell which kind of token is more common among sinks than among all tokens, in which layers, and which kind is
+    the next in other layers. layers: their number.
+    """
+    if not leads:
+        return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
+    lead = leads[0]
+    within = int(np.ceil(100 * lead.within))
+    points = f" (±{counted(within, 'point')})" if within else ""
+    elsewhere = ""
+    if len(leads) > 1:
+        stands = "stands" if leads[1].kind in SINGULAR else "stand"
+        elsewhere = f"; {_title(leads[1].kind)} {stands} out in {_in_layers(leads[1].layers, layers)}"
+    return (
+        f"In {_in_layers(lead.layers, layers)} of {name}, {share_range(lead.shares)}{points} of the sinks are "
+        f"{_title(lead.kind)}, against {number(lead.tokens, True)} of all tokens{elsewhere}."
+    )
 
 
 def _title(kind: str) -> str:
@@ -66,8 +68,8 @@ def _with_sinks(answer: SetAnswer) -> list[LayerAnswer]:
     return [one for one in answer.layers if one.kinds]
 
 
-def _in_layers(numbers: Sequence[int], answer: SetAnswer) -> str:
-    words = layers_in_words(np.array(numbers), len(answer.layers))
+def _in_layers(numbers: Sequence[int], layers: int) -> str:
+    words = layers_in_words(np.array(numbers), layers)
     return f"{words[0].lower()}{words[1:]}"
 
 
@@ -114,7 +116,7 @@ def _less(recordings: RecordingSet, answer: SetAnswer, nulls: Sequence[str]) -> 
         return ""
     gain = "gains" if len(layers) == 1 else "gain"
     return (
-        f"; {_in_layers(layers, answer)} {gain} {_births(recordings, layers)}, fewer than "
+        f"; {_in_layers(layers, len(answer.layers))} {gain} {_births(recordings, layers)}, fewer than "
         f"{MOVEMENT_NULLS[strictest].called} ({_births(recordings, layers, strictest)})"
     )
 

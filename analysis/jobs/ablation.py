@@ -16,7 +16,7 @@ from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
 from analysis.sinks.definitions import attention_share, mean_mass
 from analysis.sinks.metrics import position_variance
-from analysis.specs import CONTROLS, AblateSetSpec
+from analysis.specs import AblateSetSpec, controls_drawn
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -165,8 +165,8 @@ def _one_prompt(
     untouched = told(denoise(model, prompt, spec.sampling, spec.seed, growing=True))
     variance = _variance([step.mass[:1, layers.start : layers.stop].numpy() for step in untouched])
     plain = untouched[-1].choice.output[0, len(ids) :].tolist()
-    drawn = [name for name, control in CONTROLS.items() if control.drawn]
-    conditions = [Condition(target, control) for target in spec.targets for control in ("", *drawn)]
+    masks = model.mask_token is not None
+    conditions = [Condition(name, control) for name in spec.targets for control in ("", *controls_drawn(name, masks))]
     before = compare(untouched, untouched, len(ids))["confidence"]
     at_once = rows_at_once(spec.sampling, model, len(untouched[-1].choice.output[0]))
     rows = []

@@ -28,6 +28,7 @@ from analysis.specs import (
     GeometrySpec,
     KeptForward,
     LensSpec,
+    controls_drawn,
 )
 
 SINKS = "sinks"  # the target that the controls of one text match
@@ -227,7 +228,8 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
     prompt = torch.tensor([spec.prompt], dtype=torch.long)
     choices = [(name, "", row.title) for name, row in TARGETS.items() if not row.for_sets]
     first, others = choices[:1], choices[1:]
-    choices = [*first, *((SINKS, name, row.title) for name, row in CONTROLS.items() if row.drawn), *others]
+    beside = controls_drawn(SINKS, model.mask_token is not None)
+    choices = [*first, *((SINKS, name, CONTROLS[name].title) for name in beside), *others]
     total = len(choices) + 1
     context.progress("denoising untouched", 0, total)
     untouched = list(denoise(model, prompt, spec.sampling, spec.seed))

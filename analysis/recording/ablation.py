@@ -220,6 +220,14 @@ def control_by_mass(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndarr
     return equal_mass(at, chosen, like.share * float(at.total.sum()))
 
 
+def control_masked(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndarray:
+    """Random undecided positions that are no sinks: as many, or all of a step that has fewer."""
+    free = at.allowed & ~at.sinks & (at.state == TokenState.UNDECIDED)
+    free[chosen] = False
+    pool = np.flatnonzero(free)
+    return at.rng.choice(pool, size=min(like.count, len(pool)), replace=False)
+
+
 # --- ablating ---------------------------------------------------------------------------------------------------
 
 
@@ -236,12 +244,14 @@ class Condition:
 @dataclass
 class Told:
     """Measures of one row, one number per step: the share of attention that went to the positions acted on, how many
-    they were, and the mean KL divergence in nats of the prediction from the untouched one, on the same input, over the
-    undecided tokens, or of the next token where there are none. A row whose text has ended has no more steps.
+    they were, how many of these undecided, and the mean KL divergence in nats of the prediction from the untouched
+    one, on the same input, over the undecided tokens, or of the next token where there are none. A row whose text has
+    ended has no more steps.
     """
 
     share: list[float] = field(default_factory=list)
     count: list[int] = field(default_factory=list)
+    undecided: list[int] = field(default_factory=list)
     divergence: list[float] = field(default_factory=list)
 
     def means(self) -> dict[str, float]:
@@ -317,6 +327,7 @@ class Ablation:
             positions = np.flatnonzero(self._positions[row])
             told.share.append(float(total[row][positions].sum() / total[row].sum()))
             told.count.append(len(positions))
+            told.undecided.append(int((at[row].state[positions] == TokenState.UNDECIDED).sum()))
             undecided = np.flatnonzero(at[row].state[first:end] == TokenState.UNDECIDED)
             undecided = undecided if len(undecided) else np.array([-1])
             told.divergence.append(divergence(forward.logits[row, undecided], logits[row, undecided]))

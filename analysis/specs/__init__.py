@@ -116,7 +116,16 @@ from analysis.specs.sweep import (
     where,
     without_seed,
 )
-from analysis.specs.targets import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, Control, Intervention, Target
+from analysis.specs.targets import (
+    CONTROLS,
+    INTERVENTIONS,
+    MASS_TOLERANCE,
+    TARGETS,
+    Control,
+    Intervention,
+    Target,
+    controls_drawn,
+)
 from analysis.specs.tuning import PRESETS, CalibrateSpec, HeldoutSpec, SeedFloorSpec, StatisticsParams, TuneParams
 from analysis.specs.writing import linear_shares
 
@@ -246,6 +255,7 @@ __all__ = [
     "UnloadSpec",
     "against",
     "choices",
+    "controls_drawn",
     "detail",
     "either",
     "grid",

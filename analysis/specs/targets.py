@@ -113,13 +113,15 @@ TARGETS: Registry[Target] = Registry(
 class Control(Implemented):
     """Random positions that a target is compared with.
 
-    title: ends 'against …'. help: describes these positions. One without a `ControlChooser`
-    (analysis/recording/ablation.py) is computed from another control's positions.
+    title: ends 'against …'. help: describes these positions. masked: [MASK] tokens, drawn for sinks alone and in models
+    that have them. One without a `ControlChooser` (analysis/recording/ablation.py) is computed from another control's
+    positions.
     """
 
     name: str
     title: str
     help: str
+    masked: bool = False
 
     @property
     def drawn(self) -> bool:
@@ -135,6 +137,13 @@ CONTROLS: Registry[Control] = Registry(
         implementation="analysis.recording.ablation:control_by_state",
     ),
     Control(
+        "masked",
+        "other masked positions",
+        "as many random masked positions that are no sinks, or all of them in a step that has fewer",
+        masked=True,
+        implementation="analysis.recording.ablation:control_masked",
+    ),
+    Control(
         "mass",
         "random tokens of equal attention",
         f"random tokens that draw as much attention, within {percent(MASS_TOLERANCE, 0)}: no sinks, and of the same "
@@ -148,6 +157,11 @@ CONTROLS: Registry[Control] = Registry(
         "attention that the target draws",
     ),
 )
+
+
+def controls_drawn(target: str, masks: bool = True) -> list[str]:
+    """Return the controls that act on positions of their own beside a target. masks: the model has [MASK]."""
+    return [name for name, row in CONTROLS.items() if row.drawn and (not row.masked or (masks and target == "sinks"))]
 
 
 @dataclass(frozen=True)

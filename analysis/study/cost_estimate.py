@@ -19,7 +19,6 @@ from analysis.models.checkpoint import find
 from analysis.sinks.movement import weight_nulls
 from analysis.specs import (
     CLAIM_MEASURES,
-    CONTROLS,
     AblateSetSpec,
     AutoregressiveSampling,
     ClaimMeasuresSpec,
@@ -30,6 +29,7 @@ from analysis.specs import (
     Spec,
     StudySpec,
     SweepSpec,
+    controls_drawn,
 )
 from analysis.study.findings import Findings, JobTiming
 
@@ -114,8 +114,7 @@ def forwards(spec: Spec) -> int:
             return round(spec.sampling.forwards() * ((1.5 + spec.by_query) * spec.count + nulls))
         case AblateSetSpec():
             # Untouched once; each target and its controls take a forward that chooses and one that predicts.
-            drawn = sum(control.drawn for control in CONTROLS.values())
-            conditions = (1 + drawn) * len(spec.targets) * len(spec.interventions)
+            conditions = sum(1 + len(controls_drawn(name)) for name in spec.targets) * len(spec.interventions)
             return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
         case ClaimMeasuresSpec():
             # Recorded once; then one pass over the steps looked at with one other text, and the forwards of each

@@ -133,7 +133,7 @@ class Cause(Found):
 
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
-    Each is a tuple of tokens.
+    Each is a tuple of tokens. others: with the positions of further controls hidden, by the control.
     """
 
     model: str
@@ -141,6 +141,7 @@ class Continuation(Found):
     untouched: tuple[str, ...]
     hidden: tuple[str, ...]
     matched: tuple[str, ...]
+    others: dict[str, tuple[str, ...]] = {}
 
 
 class MaskChange(Found):

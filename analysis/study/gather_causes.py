@@ -6,10 +6,12 @@ from typing import Any
 
 from analysis.engine import JobRecord
 from analysis.engine.planned_parts import Part
-from analysis.evaluation.ablation_effects import COUNT, TESTED, UNIT, effect_of, effects, levels_of
-from analysis.specs import CONTROLS, StudySpec
+from analysis.evaluation.ablation_effects import COUNT, MASS, TESTED, UNIT, effect_of, effects, levels_of
+from analysis.specs import StudySpec
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
+
+_CONTROLS = (COUNT, MASS, UNIT)  # that the verdict is of, in models with and without [MASK] alike
 
 
 def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, ...]:
@@ -48,7 +50,7 @@ def _whole(job: JobRecord) -> bool:
 
 def _hidden(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The effects of hiding sinks against each control."""
-    return [row for row in rows if row["target"] == "sinks" and row["against"] in CONTROLS and row["low"] is not None]
+    return [row for row in rows if row["target"] == "sinks" and row["against"] in _CONTROLS and row["low"] is not None]
 
 
 def _same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -63,4 +65,4 @@ def planned_causes(spec: StudySpec, parts: Sequence[Part]) -> int:
     if part is None or part.state == "not asked":
         return 0
     models = len(part.jobs) if part.state == "done" else len(spec.models)
-    return models * (len(TESTED) + len(CONTROLS) - 1)
+    return models * (len(TESTED) + len(_CONTROLS) - 1)

@@ -53,9 +53,15 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
         if {"", COUNT} <= written.keys():
             untouched = tuple(job.summary["untouched"])
             prompt = str(job.spec["prompts"][0]) if job.spec.get("prompts") else ""
+            others = {control: words for control, words in written.items() if control not in ("", COUNT)}
             found.append(
                 Continuation(
-                    model=model, prompt=prompt, untouched=untouched, hidden=written[""], matched=written[COUNT]
+                    model=model,
+                    prompt=prompt,
+                    untouched=untouched,
+                    hidden=written[""],
+                    matched=written[COUNT],
+                    others=others,
                 )
             )
     return tuple(found)

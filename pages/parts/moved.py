@@ -56,6 +56,8 @@ MOVED: tuple[Moved, ...] = (
     Moved("dynamics", "evidence", {"set": ANY}),
     Moved("dynamics", "explore", {"recording": ANY}, _tab("Dynamics")),
     Moved("dynamics", "evidence"),
+    Moved("evidence", "evidence", {"evidence_part": "What papers claim"}, {"evidence_view": "What papers claim"}),
+    Moved("evidence", "evidence", {"evidence_part": "Sinks over prompts"}),
     Moved("evidence", "evidence", {"evidence_view": "By layer"}),
     Moved("evidence", "evidence", {"evidence_view": "How sinks move"}, {"evidence_view": "Do they move?"}),
     Moved("experts", "explore", {}, _tab("Experts")),

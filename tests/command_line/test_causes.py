@@ -35,7 +35,7 @@ def test_ablate_writes_effects_means_and_every_prompt(tmp_path: Path, capsys, pr
         "per unit of attention",
     }
     single, means = pd.read_csv(out / "prompts.csv"), pd.read_csv(out / "means.csv")
-    assert len(means) == 18 and len(single) == 54
+    assert len(means) == 20 and len(single) == 60
     column = "KL divergence from the untouched prediction (nats)"
     of_first = single[(single[["positions", "which", "done to them"]] == means.iloc[0, :3]).all(axis=1)]
     assert of_first[column].mean() == pytest.approx(means.iloc[0][column], abs=1e-6)

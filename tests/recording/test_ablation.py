@@ -17,8 +17,25 @@ from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import MEASURES, changes_of, effects, levels_of, shown
 from analysis.exhibits.ablation import effects_of, levels_beside
 from analysis.findings import finding_of, said_of
-from analysis.findings.ablations import answer, contrasts, disagreement, disagreements, strongest, without_sinks
-from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, equal_mass, matched
+from analysis.findings.ablations import (
+    answer,
+    answer_in_numbers,
+    contrasts,
+    disagreement,
+    disagreements,
+    strongest,
+    without_sinks,
+)
+from analysis.recording.ablation import (
+    CHOOSERS,
+    Ablation,
+    Candidates,
+    Condition,
+    Drawn,
+    control_masked,
+    equal_mass,
+    matched,
+)
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
 from analysis.sinks.definitions import KINDS
@@ -33,6 +50,7 @@ from analysis.specs import (
     LLaDASampling,
     ModelSpec,
     SinkParams,
+    controls_drawn,
 )
 from analysis.statistics.differences import Difference
 from tests.helpers import QuietContext
@@ -123,6 +141,17 @@ def test_controls_have_the_states_of_what_they_stand_beside():
     assert matched(at, np.array([0]), 1).tolist() not in ([0], [5], [9])
     assert matched(at, np.empty(0, int), 0).tolist() == []
     assert len(matched(at, np.array([0, 5]), 1)) == 1 and len(matched(at, np.array([0]), 3)) == 3, "as its target drew"
+
+
+def test_the_masked_control_is_of_masked_positions_alone_that_are_no_sinks():
+    at = at_step()
+    undecided = set(np.flatnonzero((at.state == TokenState.UNDECIDED) & ~at.sinks))
+    sinks = np.flatnonzero(at.sinks)
+    for count in (1, len(undecided), len(undecided) + 3):
+        drawn = control_masked(at, sinks, Drawn(count, 0.5))
+        assert len(set(drawn)) == min(count, len(undecided)) and set(drawn) <= undecided, "fewer, never others"
+    assert controls_drawn("sinks") == ["matched", "masked", "mass"]
+    assert controls_drawn("moving") == controls_drawn("sinks", masks=False) == ["matched", "mass"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -286,9 +315,10 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     spec, _, outcome = study
     summary = outcome.summary
     assert json.loads(json.dumps(summary)) == summary
-    assert len(summary["rows"]) == 3 * 3 * 3 and summary["prompts"] == 3
+    assert len(summary["rows"]) == 3 * (3 * 3 + 1) and summary["prompts"] == 3
     for row in summary["rows"]:
-        assert all(len(row[name]) == 3 for name in (*MEASURES, "share", "count"))
+        assert all(len(row[name]) == 3 for name in (*MEASURES, "share", "count", "undecided"))
+        assert all(within <= count for within, count in zip(row["undecided"], row["count"], strict=True))
         assert all(0 <= value <= 1 for name in ("aligned", "agreement", "confidence", "share") for value in row[name])
         assert all(value >= -1e-6 for value in row["divergence"])
     by_name = {(row["intervention"], row["target"], row["control"]): row for row in summary["rows"]}
@@ -296,7 +326,10 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     assert equal["share"] == pytest.approx(sinks["share"], rel=MASS_TOLERANCE)
     assert all(first > second for first, second in zip(sinks["share"], control["share"], strict=True))
     named = {(effect["target"], effect["against"]) for effect in summary["effects"]}
-    beside = {(target, control) for target in spec.targets for control in CONTROLS}
+    masked = by_name["attention", "sinks", "masked"]
+    assert masked["undecided"] == masked["count"] and max(masked["count"]) > 0
+    assert all(first <= second for first, second in zip(masked["count"], sinks["count"], strict=True))
+    beside = {(name, row) for name in spec.targets for row in CONTROLS if row != "masked" or name == "sinks"}
     assert named == beside | {("moving", "steady")}
     effect = next(e for e in summary["effects"] if e["measure"] == "divergence" and e["target"] == "sinks")
     expected = np.mean(np.subtract(sinks["divergence"], control["divergence"]))
@@ -546,7 +579,11 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
-    text, told, unit, *_, corrected = said_of("ablate_set", summary)
+    text, brief, told, unit, *_, corrected = said_of("ablate_set", summary)
+    assert brief == (
+        "Predicted probabilities shift more than with as many random tokens, but less than with tokens of equal "
+        "attention."
+    )
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
     assert re.fullmatch(
         r"The predictions change by 0\.\d+ nats: more than with as many random tokens \(\+0\.\d+ \[\+0.*\]\), less "
@@ -554,7 +591,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         told,
     )
     assert re.match(
-        r"Hiding the sinks changes 50 of 100 tokens; hiding as many random tokens \d+, hiding tokens of equal "
+        r"Hiding the sinks changes 50 of 100 tokens; hiding as many random tokens \d+, tokens of equal "
         r"attention \d+, both not significantly different\.",
         text,
     )
@@ -600,11 +637,13 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
-    text, told, unit = answer(summary_of(rows))
+    text, brief = answer(summary_of(rows))
+    told, unit = finding_of("answer in numbers", summary_of(rows))
     assert text == (
-        "Hiding the sinks changes 70 of 100 tokens; hiding as many random tokens 40, hiding tokens of equal attention "
-        "51, both significantly fewer."
+        "Hiding the sinks changes 70 of 100 tokens; hiding as many random tokens 40, tokens of equal attention 51, "
+        "both significantly fewer."
     )
+    assert "nats" not in brief
     assert "nats: more than with as many random tokens (+0." in told and ", less than with tokens of equal " in told
     assert unit.startswith(
         "Per unit of attention, sinks change the text and the predictions significantly more than as "
@@ -614,22 +653,28 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
     assert mixed.endswith(
-        " 70 of 100 tokens; hiding as many random tokens 40 (significantly fewer), hiding tokens of equal attention 90 "
+        " 70 of 100 tokens; hiding as many random tokens 40 (significantly fewer), tokens of equal attention 90 "
         "(significantly more)."
     )
     rows[2]["aligned"] = rows[0]["aligned"]
     alike = answer(summary_of(rows))[0]
     assert alike.endswith(" tokens of equal attention 70 (not significantly different).")
+    masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
+    masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
+    with_masks = [rows[0], rows[1], masked[0], rows[2]]
+    assert re.search(
+        r", other masked positions 7\d \(not significantly different\), ", answer(summary_of(with_masks))[0]
+    ), "masked positions that change as much as the sinks do stand in the headline"
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
-    text, told, _ = answer(summary_of(rows_of(values)))
+    (text, brief), (told, unit) = (rule(summary_of(rows_of(values))) for rule in (answer, answer_in_numbers))
+    assert brief == "Predicted probabilities shift not significantly more or less than with as many random tokens."
     assert re.match(r"The predictions change by 0\.\d+ nats: not significantly different from as many random ", told)
     assert ", not significantly different. A difference of " in text
-    unit = answer(summary_of(rows_of(values)))[-1]
     assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
     assert "of 100 tokens from as many random tokens would have been detected." in text

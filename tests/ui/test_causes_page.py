@@ -49,10 +49,11 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "as many random tokens" in drawn and "a masked one for a masked sink" in drawn
     assert "ablate_set_answer" in test.session_state["exhibits"]
     means, single = (frame.value for frame in test.dataframe[-2:])
-    assert len(single) == 27 and set(single["prompt"]) == set(job.spec["prompts"])
+    assert len(single) == 30 and set(single["prompt"]) == set(job.spec["prompts"])
     assert set(means["which"]) == {
         "target",
         "control: as many random tokens",
+        "control: other masked positions",
         "control: random tokens of equal attention",
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()

@@ -18,7 +18,7 @@ from tests.ui.helpers import app, shown_box, texts
 
 
 def page(**query: str):
-    return app("pages/evidence.py", evidence_part=PART, **query)
+    return app("pages/evidence.py", evidence_view=PART, **query)
 
 
 @pytest.fixture

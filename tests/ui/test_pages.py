@@ -386,9 +386,9 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     table = test.dataframe[0].value
     blocked = ["nothing", "sinks", "as many random tokens", "random tokens of equal attention"]
     blocked += ["heaviest non-sinks", "first token alone"]
-    assert table["title"].tolist() == blocked * 2
-    assert table["model"].tolist() == ["bundled"] * 6 + ["bundled-ar"] * 6
-    assert table["aligned"].tolist()[::6] == table["agreement"].tolist()[::6] == [100, 100]
+    assert table["title"].tolist() == [*blocked[:3], "other masked positions", *blocked[3:], *blocked]
+    assert table["model"].tolist() == ["bundled"] * 7 + ["bundled-ar"] * 6
+    assert table["aligned"].tolist()[::7] == table["agreement"].tolist()[::7] == [100, 100]
     assert (table["aligned"] >= table["agreement"]).all()
     assert "What bundled-ar wrote" in folds(test)
 

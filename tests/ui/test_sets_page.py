@@ -32,9 +32,11 @@ def jobs(tmp_path_factory):
     return records
 
 
-def test_without_a_set_the_page_offers_to_record_one_and_runs_nothing():
+def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and_runs_nothing():
     test = app("pages/evidence.py")
-    assert "No set of recordings yet" in texts(test)
+    said = texts(test).replace("\\", "")
+    assert "In layers 0–2 of the diffusion model, 85–100 % (±" in said and "of the left-to-right twin, " in said
+    assert "This is the shipped study" in said and len(charts(test)) == 2
     button = test.button(key="record_set")
     assert button.label == "Record 50 prompts" and not engine().jobs("record_set")
 

@@ -6,9 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.exhibits.ablation import DETERMINISTIC, NUMBERS, RANDOM, effects_of, levels_beside, means, single_prompts
+from analysis.exhibits.ablation import (
+    DETERMINISTIC,
+    LACKS_MASKED,
+    NUMBERS,
+    RANDOM,
+    effects_of,
+    lacks_masked,
+    levels_beside,
+    means,
+    single_prompts,
+)
 from analysis.figures.export import Exhibit
-from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS, AblateSetSpec
+from analysis.specs import INTERVENTIONS, TARGETS, AblateSetSpec, controls_drawn
 from pages.parts import controls
 from pages.parts.causes.latest import first_choice
 from pages.parts.causes.over_prompts import OverPrompts
@@ -55,8 +65,8 @@ def _controls(recording: Recording) -> dict[str, Any]:
 
 
 def _cost(spec: AblateSetSpec, recording: Recording) -> str:
-    drawn = sum(row.drawn for row in CONTROLS.values())
-    written = len(spec.prompts) * (1 + (1 + drawn) * len(spec.targets) * len(spec.interventions))
+    conditions = sum(1 + len(controls_drawn(name)) for name in spec.targets)
+    written = len(spec.prompts) * (1 + conditions * len(spec.interventions))
     return f"Writes {written:,} texts, in batches. Recording one took {seconds_of(recording)}."
 
 
@@ -85,6 +95,7 @@ ABLATION = OverPrompts(
     address=ABLATION_ASKED,
     what="Ablating",
     about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens.",
+    lacks=lambda summary: LACKS_MASKED if lacks_masked(summary) else "",
     floor=lambda spec: DETERMINISTIC if spec.sampling.same_alone else RANDOM,
     spec=AblateSetSpec,
     controls=_controls,
@@ -99,6 +110,7 @@ ABLATION = OverPrompts(
         for name, label, form in (
             ("share", "attention", PER_CENT_CELLS),
             ("count", "positions", "%.1f"),
+            ("undecided", "undecided", "%.1f"),
             ("divergence", "change (nats)", "%.3f"),
             ("aligned", "text kept", PER_CENT_CELLS),
             ("agreement", "in place", PER_CENT_CELLS),

@@ -50,7 +50,7 @@ class OverPrompts:
     predictions, more: further figures, each in a fold. columns: of the tables. note: under which conditions the
     numbers hold. next_step: draws the ways on. others: draws what is known of other models, given this one. example:
     returns what draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a
-    sentence.
+    sentence. lacks: what a run of an earlier version is without, as a sentence.
     """
 
     kind: str
@@ -73,6 +73,7 @@ class OverPrompts:
     others: Callable[[str], None] = lambda source: None
     example: Callable[[JobRecord], Callable[[], None] | None] = lambda job: None
     floor: Callable[[Any], str] = lambda spec: ""
+    lacks: Callable[[Mapping[str, Any]], str] = lambda summary: ""
 
     def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
         """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown. Return the
@@ -142,7 +143,8 @@ class OverPrompts:
             st.info(f"Press **{button}**: results show as prompts finish.")
             return None
         shown = job.parameters(self.spec)
-        place.caption(plain(f"Shown: the latest run here. {_differing(shown, asked)}".strip()))
+        notes = (_differing(shown, asked), self.lacks(job.summary))
+        place.caption(plain(" ".join(filter(None, ("Shown: the latest run here.", *notes)))))
         self._finished(job, shown, earlier=True)
         return job
 
@@ -187,7 +189,7 @@ class OverPrompts:
             st.markdown(f"##### {plain(answer[0])}")
             beneath = " ".join(answer[1:])
             if beneath:
-                st.markdown(plain(beneath), help=_PER_UNIT if PER_UNIT in beneath else None)
+                st.markdown(plain(beneath))
         self._beside_example(self.outcome(job.summary), self.example(job), self.floor(spec))
         self.next_step()
         further = {**self.predictions(job.summary), **self.more(job.summary)}
@@ -202,7 +204,7 @@ class OverPrompts:
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
                 for said in chain(*others):
-                    st.markdown(plain(said))
+                    st.markdown(plain(said), help=_PER_UNIT if PER_UNIT in said else None)
         with st.expander("Method, every number and settings", icon=":material/list:", key=f"{self.kind}_numbers"):
             st.markdown(
                 f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "

@@ -11,7 +11,7 @@ from analysis.figures.ablation import outcome_bars
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording.inside_specs import ablate_spec
-from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams
+from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams, controls_drawn
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
@@ -87,7 +87,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
         st.info("Press **Hide the sinks** to see what each model writes.")
-        texts = 1 + len(single) + sum(row.drawn for row in CONTROLS.values())
+        texts = 1 + len(single) + len(controls_drawn(single[0].name))
         st.caption(f"Writes {texts} texts per model, {references.seconds_of(recording, texts)}.")
         return
     answers = [

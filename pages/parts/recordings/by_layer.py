@@ -1,11 +1,12 @@
 """Many prompts: which tokens are the sinks of each layer, and how sinks move, beside their nulls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
@@ -58,30 +59,23 @@ Answers = dict[str, SetAnswer]
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
-def by_layer() -> dict[str, Any] | None:
-    """Draw the answer over the chosen sets, their choice, and a view. What an exported page says of it; None where
-    there is nothing to look at.
+def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool]) -> dict[str, Any] | None:
+    """Draw the answer over the chosen sets, their choice, and a view of `VIEWS`. What an exported page says of it; None
+    where there is nothing to look at. without: draws what there is without a set, its answer and a caption in the two
+    places; returns whether there is anything.
     """
-    views, choice = keyed_columns([3, 1], "evidence_views", vertical_alignment="center")
-    with views:
-        view = st.segmented_control(
-            "View",
-            list(_VIEWS),
-            default=next(iter(_VIEWS)),
-            required=True,
-            key="evidence_view",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
     first_line = st.container(key="evidence_answer", gap="small")
-    opened = sets_to_look_at(choice)
+    counted, choice = keyed_columns([4, 1], "evidence_counted", vertical_alignment="center")
+    opened = sets_to_look_at(choice, lambda: without(first_line, counted))
     if not opened:
         return None
     sets = _named(opened)
     told = _answers(sets)
     with first_line:
         _answer(sets, told, view)
-    _VIEWS[view](sets, told)
+    with counted:
+        _counting(sets, told, view)
+    VIEWS[view](sets, told)
     return {
         set_.name: {
             "model": set_.recordings.info.model.model_dump(),
@@ -107,14 +101,15 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 
 
 def _answer(sets: list[OpenSet], told: Answers, view: str) -> None:
-    """Draw the answer of a view over the sets, and what it counts."""
-    moves, named = view == _MOVING, _by_name(sets)
-    first, *others = finding_of("moves of sets", named, told) if moves else finding_of("kinds of sets", named, told)
-    st.markdown(f"##### {plain(first)}")
-    for sentence in others:
-        st.markdown(plain(sentence))
+    """Draw the answer of a view over the sets."""
+    first, *others = finding_of("moves of sets" if view == _MOVING else "kinds of sets", _by_name(sets), told)
+    say(first, others)
     exhibit_text(view, first, " ".join(others), "answer")
-    if moves:
+
+
+def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
+    """Draw what the answer of a view counts."""
+    if view == _MOVING:
         nulls = [MOVEMENT_NULLS[null].called for null in movement_nulls(next(iter(told.values())).layers)]
         against = f" Nulls: {listed(nulls)}." if nulls else ""
         st.caption(plain(f"New sink: a token that was no sink one step before.{against}"), help=plain(NOISE))
@@ -131,10 +126,17 @@ def _answer(sets: list[OpenSet], told: Answers, view: str) -> None:
         st.caption(plain(note))
 
 
+def say(first: str, others: Sequence[str]) -> None:
+    """Draw the answer: its first sentence large."""
+    st.markdown(f"##### {plain(first)}")
+    for sentence in others:
+        st.markdown(plain(sentence))
+
+
 def _of_layers(sets: list[OpenSet], told: Answers) -> None:
     """Draw the figure of every model, and the ways to go on; all else is folded."""
-    _beside(sets, _layers(sets), "layers")
-    _next_steps()
+    beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers")
+    next_steps()
     for one_set in sets:
         answer = told[one_set.name]
         _fold(one_set, "every layer and finding", layer_table(answer), [answer.kinds, *answer.sentences])
@@ -145,17 +147,17 @@ def _of_layers(sets: list[OpenSet], told: Answers) -> None:
             _chart(others)
 
 
-def _beside(sets: list[OpenSet], shown: list[Exhibit], name: str) -> None:
-    """Draw a figure per set, two beside each other."""
-    figures = list(zip(sets, shown, strict=True))
+def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str) -> None:
+    """Draw a figure per model, two beside each other. keys: of them."""
+    figures = list(zip(keys, shown, strict=True))
     for start in range(0, len(figures), 2):
         row = figures[start : start + 2]
-        for column, (one_set, figure) in zip(figures_beside(len(row), f"{name}_{start}"), row, strict=True):
+        for column, (key, figure) in zip(figures_beside(len(row), f"{name}_{start}"), row, strict=True):
             with column:
-                _chart(figure, f"{name}_{one_set.key}")
+                _chart(figure, f"{name}_{key}")
 
 
-def _next_steps() -> None:
+def next_steps() -> None:
     """Draw the links to what a reader does next."""
     with st.container(horizontal=True, gap="medium", key="evidence_next"):
         st.page_link("pages/explore.py", label="See sinks in one recording", icon=":material/blur_on:")
@@ -201,7 +203,7 @@ def _cell(text: str) -> str:
 
 def _moves(sets: list[OpenSet], told: Answers) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
-    _beside(sets, _births(sets), "movement")
+    beside_each_other([one_set.key for one_set in sets], _births(sets), "movement")
     for one_set in sets:
         answer = told[one_set.name]
         said = [sentence for sentence in (answer.movement, answer.exceptions) if sentence]
@@ -328,13 +330,14 @@ def _prompts(sets: list[OpenSet], told: Answers) -> None:
         st.error(plain(job.reason) or "The recording was cancelled.")
 
 
-_VIEWS: dict[str, Callable[[list[OpenSet], Answers], None]] = {
+VIEWS: dict[str, Callable[[list[OpenSet], Answers], None]] = {
     "Where sinks are": _of_layers,
     _MOVING: _moves,
     "Over the steps": _over_steps,
     "Head by head": _by_head,
     "Single prompts": _prompts,
 }
+"""The views over prompts, by their names in the address."""
 
 
 def _layer_counts(sets: list[OpenSet]) -> list[int]:

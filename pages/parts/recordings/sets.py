@@ -50,9 +50,9 @@ BY_SET: dict[str | type[Any], Callable[[Any], Any]] = {OpenSet: lambda opened: (
 """Cache key of sets."""
 
 
-def sets_to_look_at(place: DeltaGenerator) -> list[OpenSet]:
+def sets_to_look_at(place: DeltaGenerator, instead: Callable[[], bool]) -> list[OpenSet]:
     """Return the chosen sets, opened; draw their choice and the button that records others in `place`. Empty after
-    saying on the page why there is none.
+    saying on the page why there is none. instead: draws what there is without any set, and returns whether it did.
     """
     jobs = {job.id: job for job in engine().jobs("record_set") if engine().has_result(job)}
     titles = set_titles(list(jobs.values()))
@@ -75,11 +75,12 @@ def sets_to_look_at(place: DeltaGenerator) -> list[OpenSet]:
             _ask()
     else:
         chosen = []
-        st.info(
-            "No set of recordings yet. Record many prompts to see which tokens are the sinks of each layer, and how "
-            "sinks move."
-        )
-        _ask()
+        if instead():
+            with place.popover("Record prompts", icon=":material/playlist_add:", width="stretch"):
+                _ask()
+        else:
+            st.info("Record many prompts to see which tokens are the sinks of each layer, and how sinks move.")
+            _ask()
     say_refusal(_PLACE)
     if chosen:
         address.write(_ADDRESS, ",".join(chosen))

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.exhibits.story_hidden import hidden, text_shown
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
+from analysis.exhibits.story_hidden import OTHERS_HIDDEN, hidden, text_shown
 from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.study import part_exhibits
 from analysis.figures.story import figure_html
@@ -18,6 +19,7 @@ from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
 from pages.parts.study.html_parts import mount
 
+_BRIEFLY = {COUNT: "Random", MASKED: "Masked", MASS: "Equal attention"}  # controls, beside one text
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -31,14 +33,26 @@ def one_text(job: JobRecord) -> Callable[[], None] | None:
 
 def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], None]:
     """beside: how much this text changes beside all."""
-    figure, told = text_shown(text)
     title = f"One text: prompt 1 of {prompts}"
+    controls = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
+    shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
 
     def draw() -> None:
-        st.markdown(f"**{title}**", help="Each text is aligned with the untouched one, token by token.")
-        st.caption(
-            plain(" ".join(filter(None, ("Always the first prompt.", beside, "Shaded: not in the untouched text."))))
-        )
+        st.markdown(f"**{title}**", help=shaded)
+        st.caption(plain(f"Always the first prompt. {beside}".strip()))
+        control = COUNT
+        if len(controls) > 1:
+            control = st.segmented_control(
+                "Beside the sinks hidden",
+                controls,
+                default=COUNT,
+                required=True,
+                key="causes_text_beside",
+                bind="query-params",
+                format_func=_BRIEFLY.__getitem__,
+                label_visibility="collapsed",
+            )
+        figure, told = text_shown(text, control)
         mount(figure_html(figure, told), "causes_text")
         exhibit_text(title, told, "", "causes_text")
 

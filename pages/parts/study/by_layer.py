@@ -1,0 +1,25 @@
+"""Where the sinks of the shipped study's models are, on the page Evidence while no set was recorded."""
+
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.exhibits.study import shares_of_each, sinks_of_each
+from analysis.findings import finding_of
+from pages.parts.recordings.by_layer import beside_each_other, next_steps, say
+from pages.parts.study.found import example
+
+
+def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
+    """Draw what the shipped study found; False where it holds nothing. answer, beneath: where its sentences go, and a
+    caption.
+    """
+    study = example()
+    shown = [] if study is None else sinks_of_each(study)
+    if study is None or not shown:
+        return False
+    first, *others = finding_of("kinds of layers", shares_of_each(study))
+    with answer:
+        say(first, others)
+    beneath.caption("This is the shipped study; your own recordings take its place.")
+    beside_each_other([figure.title for figure in shown], shown, "study_layers")
+    next_steps()
+    return True
