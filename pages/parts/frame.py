@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
@@ -32,13 +33,13 @@ RECENT = 86400  # seconds for which a job that was cut off is shown
 SHOWN_TROUBLES = 5
 
 
-def sidebar() -> None:
-    """Draw the sidebar."""
+def sidebar(page: StreamlitPage) -> None:
+    """Draw the sidebar beside this page."""
     with st.sidebar:
         study_panel()
         model_panel()
         share_panel()
-        _jobs_panel()
+        _jobs_panel(page)
 
 
 def show_what_began() -> None:
@@ -47,11 +48,35 @@ def show_what_began() -> None:
         st.rerun()
 
 
-def _jobs_panel() -> None:
+def _jobs_panel(page: StreamlitPage) -> None:
     st.divider()
     st.markdown("**Engine**")
     active = st.session_state[_SHOWN_BUSY] = bool(active_jobs())
-    st.fragment(_jobs, run_every=BUSY_REFRESH if active else IDLE_REFRESH)(active, study_in_hand())
+    opened = _Opened(page, _page_hash(), st.query_params.to_dict())
+    st.fragment(_jobs, run_every=BUSY_REFRESH if active else IDLE_REFRESH)(active, study_in_hand(), opened)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The page that was opened last, with the address that opened it. hash: by which browser and server name it."""
+
+    page: StreamlitPage
+    hash: str
+    query: dict[str, str]
+
+    def hold(self) -> None:
+        """Draw this page again where the browser has gone back to another one.
+
+        A slow browser may ask for the sidebar in the name of the page it has just left. It takes the answer for a way
+        back, and is left there, or with nothing.
+        """
+        if _page_hash() != self.hash:
+            st.switch_page(self.page, query_params={**self.query, **st.query_params.to_dict()})
+
+
+def _page_hash() -> str:
+    session = get_script_run_ctx()
+    return "" if session is None else session.page_script_hash
 
 
 def active_jobs() -> list[JobRecord]:
@@ -77,8 +102,9 @@ def _dismissed() -> set[str]:
     return st.session_state.setdefault(_DISMISSED, set())
 
 
-def _jobs(was_busy: bool, in_hand: str | None) -> None:
+def _jobs(was_busy: bool, in_hand: str | None, opened: _Opened) -> None:
     """Draw the jobs. in_hand: the study shown at the top of the sidebar."""
+    opened.hold()
     address.keep()
     active = active_jobs()
     if bool(active) != was_busy:
@@ -187,7 +213,7 @@ def show() -> None:
     slides = page.url_path == "" and address.presenting()
     if not slides:
         with told():
-            sidebar()
+            sidebar(page)
         if door.wants_log_in():
             with st.sidebar:
                 st.caption(f"Logged in as {plain(st.user.get('email'))}")

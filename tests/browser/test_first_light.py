@@ -5,6 +5,8 @@ import time
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from analysis.specs import QUESTION
 from tests.browser.conftest import PATIENCE
@@ -164,6 +166,45 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     expect(page.get_by_role("heading", name="Causes")).to_be_visible()
     expect(page.get_by_role("button", name="Hide the sinks")).to_be_visible()
     has_the_app_around_it_and_no_error(page, errors)
+
+
+def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back(page, address):
+    asked, late, answered = [], [], []
+
+    def between(socket) -> None:
+        """Gives the name in `late` to the next refresh of the sidebar."""
+        server = socket.connect_to_server()
+
+        def ask(message: bytes) -> None:
+            request = BackMsg.FromString(message)
+            if request.rerun_script.is_auto_rerun and late:
+                request.rerun_script.page_script_hash = late.pop()
+            asked.append(request.rerun_script.page_script_hash)
+            server.send(request.SerializeToString())
+
+        def answer(message: bytes) -> None:
+            answered.append(ForwardMsg.FromString(message).new_session.page_script_hash)
+            socket.send(message)
+
+        socket.on_message(ask)
+        server.on_message(answer)
+
+    page.route_web_socket("**/_stcore/stream", between)
+    page.goto(f"{address}/explore")
+    expect(page.get_by_role("heading", name="Explore")).to_be_visible()
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    all_drawn(page)
+    left, runs = next(filter(None, asked)), asked[-1]
+    assert left != runs
+    answered.clear()
+    late.append(left)
+    while runs not in answered[answered.index(left) if left in answered else len(answered) :]:
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(2000)  # until the browser has drawn it
+    all_drawn(page)
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    assert "/runs" in page.url
 
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):

@@ -19,7 +19,7 @@ def long(seed: int) -> RecordSpec:
 def asks() -> None:
     """The sidebar is drawn before the button is looked at; without the way to a page that only the app has."""
     with patch("pages.parts.frame.study_panel"):
-        sidebar()
+        sidebar(st.Page(asks))
     if st.button("Ask", key="ask"):
         submit("record", long(1))
     show_what_began()
