@@ -4,6 +4,7 @@ The page, the slides and the report read this one table. Every sentence is made 
 whose numbers a study lacks is left out.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
@@ -32,7 +33,7 @@ from analysis.exhibits.story_parts import (
     text_levels,
 )
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
-from analysis.figures.story import Answer, Story, charts
+from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.pruning_cost import cost_words
@@ -66,6 +67,7 @@ WHAT = (
 def story_of(findings: Findings) -> Story:
     """Return the story of what a study has found by now."""
     picture, told = _picture(findings)
+    shown = tuple(said_of("story", findings))
     answers = tuple(filter(None, (_matter(findings), _discount(findings))))
     return Story(
         made=f"SinkScope study of {day(findings.created)}",
@@ -79,9 +81,24 @@ def story_of(findings: Findings) -> Story:
         reading=_reading(answers),
         picture=picture,
         picture_told=told,
-        findings=tuple(said_of("story", findings)),
+        findings=shown,
+        in_short=_in_short(shown),
         closing=_closing(findings),
     )
+
+
+_NO_VERDICT = f"{NO_ANSWER} whether"
+
+
+def _in_short(shown: Sequence[Told]) -> str:
+    """Return the titles of what answers the study's two questions, up to where they qualify it."""
+    titles = [re.split("[;,] ", told.title)[0] for told in shown if told.name in ("hidden", "accuracy")]
+    if len(titles) < 2:
+        return f"{counted(len(shown), 'finding')}, each beside its baseline"
+    first, second = titles
+    if first.startswith(_NO_VERDICT):
+        second = second.replace(_NO_VERDICT, "nor whether")
+    return f"{first}{'; ' if not second.startswith('nor') else ', '}{second[0].lower()}{second[1:]}"
 
 
 def playback_of(findings: Findings) -> dict[str, object] | None:

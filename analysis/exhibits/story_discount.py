@@ -10,6 +10,7 @@ from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
+from analysis.findings.ablations import side_of
 from analysis.findings.pruning_cost import cost_words
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
@@ -26,7 +27,7 @@ from analysis.statistics.decisions import (
     tests_in_words,
 )
 from analysis.study import rules
-from analysis.study.findings import Contrast, Findings, MaskChange
+from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
 from analysis.words import listed, percent, times
 
 
@@ -116,87 +117,72 @@ def accuracy(findings: Findings) -> Told | None:
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
-    levels, differences = _levels(findings, by_setting), _differences(by_setting, noise, margin)
-    without = listed(
-        [percent(np.mean(both[0]), 1) for one in by_setting.values() if (both := accuracies(findings, one))[0]]
-    )
+    without = {
+        name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
+    }
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
-        levels or differences,
+        _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
-        f"{pruning.items:,} items; no other models, tasks or calibration texts."
-        f"{_cost_below(findings, outcomes, margin)}",
-        (*filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)), *needs(findings)),
-        meaning=story_meanings.of_accuracy(outcomes),
-        takeaway=beats[0],
-        summary=Summary(
-            f"Points of accuracy with the discount, at {listed(list(of_discount))}",
-            listed([interval_words(effect).replace(f" {POINTS.name}", "") for effect in of_discount.values()]),
-            f"the same pruning without it{without and f': {without}'}",
+        f"{pruning.items:,} items; no other models, tasks or calibration texts.{_cost_unseen(findings, by_setting)}",
+        (
+            *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
+            f"Margin: ±{POINTS.margin(margin)}, set before the study.",
+            *needs(findings),
         ),
-        folded=differences if levels else None,
+        meaning=story_meanings.of_accuracy(outcomes),
+        takeaway=_levels_told(pruning, without) or beats[0],
+        summary=Summary(
+            f"Change of accuracy by the discount, points, at {listed(list(of_discount))}",
+            listed([interval_words(effect).replace(f" {POINTS.name}", "") for effect in of_discount.values()]),
+            f"the same pruning without it{f': {listed(list(without.values()))}' if without else ''}",
+        ),
     )
 
 
-def _cost_below(findings: Findings, outcomes: Mapping[str, str], margin: float) -> str:
-    """Tell, as a further sentence, where a margin that rules out a difference exceeds what pruning itself costs."""
+def _levels_told(pruning: Pruning, without: Mapping[str, str]) -> str:
+    """Tell the accuracy of the dense model and of its prunings without the discount; empty without the latter."""
+    told = listed([f"{accuracy} with {_removed(name)}" for name, accuracy in without.items()])
+    told = told.replace(" of the weights removed", " removed")
+    return (
+        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right; without the discount {told}."
+        if told
+        else ""
+    )
+
+
+def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
+    """Tell, as a further sentence, where pruning itself costs nothing significant, so that there is nothing to win
+    back.
+    """
     told = [
         f"{price.setting} pruning itself {cost_words(price.cost)}"
-        for price in prices_of(findings, discounts(findings))
-        if outcomes[price.setting] == EQUIVALENT and 0 < -price.cost.value < margin
+        for price in prices_of(findings, by_setting)
+        if price.cost.low < 0 < price.cost.high
     ]
-    return f" At {listed(told)}, an estimate below that margin." if told else ""
+    return f" At {listed(told)}: not told apart from no loss." if told else ""
 
 
-def _levels(findings: Findings, by_setting: Mapping[str, Contrast]) -> Markup:
-    """Draw the accuracy of the dense model, and of the pruned ones without and with the discount, a dot per calibration
-    seed; empty where the study does not hold them.
-    """
-    pruning, groups = findings.pruning, list[Group]()
+def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:
+    """Draw by how much pruning itself changes accuracy, where the study holds it, and the discount, at each setting."""
+    costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
+    groups = []
     for name, contrast in by_setting.items():
-        without, discounted = accuracies(findings, contrast)
-        if not without:
-            return Markup()
-        means = [float(np.mean(values)) for values in (without, discounted)]
-        marks = (
-            Mark("without the discount", means[0], percent(means[0], 1), charts.NULL, dots=without),
-            Mark("with the discount", means[1], interval_words(contrast.effect), dots=discounted),
-        )
-        groups.append(Group(name.replace(" %", " % of weights removed", 1), marks))
-    if pruning is None:
-        return Markup()
-    dense = Group("", (Mark("unpruned", pruning.dense, percent(pruning.dense, 1), charts.NULL),))
-    return charts.bars([dense, *groups], "accuracy (%)", 100, "one calibration seed")
-
-
-def _differences(by_setting: Mapping[str, Contrast], noise: Mapping[str, Contrast], margin: float) -> Markup:
-    """Draw the change of accuracy by the discount, and by the rest of its recipe."""
-    kinds = (
-        ("The discount alone", by_setting, charts.MODEL),
-        ("The rest of the recipe (noise, order, norm), no discount", noise, charts.NULL),
-    )
-    groups = [
-        Group(
-            title,
-            tuple(
-                Mark(
-                    name,
-                    one.effect.value,
-                    interval_words(one.effect),
-                    of,
-                    one.effect.low,
-                    one.effect.high,
-                    filled=one.effect.shown,
-                )
-                for name, one in rows.items()
-            ),
-        )
-        for title, rows, of in kinds
-        if rows
-    ]
+        rows = [("the discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        if name in costs:
+            rows.insert(0, ("pruning itself", costs[name], cost_words(costs[name]), charts.NULL))
+        marks = [
+            Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
+            for label, one, words, tone in rows
+        ]
+        groups.append(Group(_removed(name), tuple(marks)))
     return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin))
+
+
+def _removed(setting: str) -> str:
+    return setting.replace(" %", " % of the weights removed", 1)
 
 
 _VERBS = {BETTER: "raises accuracy", WORSE: "lowers accuracy"}

@@ -15,6 +15,7 @@ from analysis.exhibits.story_parts import (
     no_less_with_random,
     spec_of,
     text_changed,
+    text_effect,
     text_levels,
     tokens_more,
     within,
@@ -130,16 +131,14 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
 def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Summary:
     """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
     text, baseline = text_changed(causes), "hiding as many other tokens"
+    quantity = "Tokens of 100 that change when sinks are hidden"
     if levels := text_levels(causes):
-        ending = f"; {levels[MASS][1]} at equal attention" if MASS in levels else ""
-        return Summary(
-            "Tokens of 100 that change when sinks are hidden",
-            levels[COUNT][0],
-            f"{levels[COUNT][1]} with as many others hidden{ending}",
-        )
+        beside = {COUNT: "with as many others hidden", MASS: "at equal attention"}
+        told = [f"{levels[control][1]} {beside[control]}: {text[control]}" for control in levels]
+        return Summary(quantity, levels[COUNT][0], "; ".join(told))
     if text:
-        ending = f"; at equal attention {text[MASS]}" if MASS in text else ""
-        return Summary("Tokens of 100 that change when sinks are hidden", text[COUNT], baseline + ending)
+        ending = ", then others of equal attention" if MASS in text else ""
+        return Summary(quantity, listed(list(text.values())), f"{baseline}{ending}")
     unit = rules.unit_of(own.measure)
     ending = "" if at_equal is None else f"; at equal attention {interval_words(at_equal.effect, unit)}"
     named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
@@ -290,7 +289,9 @@ def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], mar
     if not both or side_of(agreement[0]) >= 0:
         return ""
     if at_equal is not None and (beside := at_equal_attention(causes, margin)).startswith("the text changes more"):
-        return f"Hiding sinks changes more than hiding as many others; at equal attention, {beside}"
+        more, equal = (tokens_more(text_effect(causes, control))[0] for control in (COUNT, MASS))
+        beside = beside.replace("the text changes more", equal)
+        return f"Hiding sinks changes {more} tokens of 100 than hiding as many others; at equal attention {beside}"
     title = "Hiding the sinks changes predictions and text more than hiding as many other tokens"
     return title if at_equal is None else title + _at_equal(at_equal, BETTER, margin)
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story_parts import (
+    Measured,
     beside,
     called,
     layer_names,
@@ -23,7 +22,6 @@ from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import MOVES
 from analysis.sinks.movement import MOVEMENT_NULLS, null_name
 from analysis.study.findings import Findings
-from analysis.words import listed
 
 
 def movement(findings: Findings) -> Told | None:
@@ -35,17 +33,17 @@ def movement(findings: Findings) -> Told | None:
         if "observed" not in births:
             continue
         by_model[model] = births
-        gained = _mean_of(births["observed"])
-        marks = [Mark("observed", gained, number(gained), beat=beat)]
+        own = births["observed"]
+        marks = [_births_mark("observed", own, own, charts.MODEL, beat)]
         marks += [
-            Mark(MOVEMENT_NULLS[null].called, _mean_of(rows), _beside(rows, gained), charts.NULL, beat=beat)
+            _births_mark(MOVEMENT_NULLS[null].called, rows, own, charts.NULL, beat)
             for null, rows in _nulls(births).items()
         ]
         groups.append(Group(name, tuple(marks)))
     if source not in by_model:
         return None
     observed, nulls = by_model[source]["observed"], _nulls(by_model[source])
-    value, hardest = _mean_of(observed), _strictest(nulls)
+    value, hardest = Measured.mean(observed).value, _strictest(nulls)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls, value)}".strip()]
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
@@ -67,7 +65,9 @@ def movement(findings: Findings) -> Told | None:
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
         takeaway=by_layer or beats[0],
-        summary=Summary("New sinks per step in a layer", number(value), _in_title(nulls, value)),
+        summary=Summary(
+            "New sinks per step in a layer", Measured.mean(observed).told(), _in_title(nulls, Measured.mean(observed))
+        ),
     )
 
 
@@ -83,12 +83,14 @@ def _nulls(births: Mapping[str, Rows]) -> dict[str, Rows]:
 
 def _strictest(nulls: Mapping[str, Rows]) -> str:
     """Return the null that gains most sinks, the hardest to exceed; empty where there is none."""
-    return max(nulls, key=lambda null: _mean_of(nulls[null]), default="")
+    return max(nulls, key=lambda null: Measured.mean(nulls[null]).value, default="")
 
 
-def _in_title(nulls: Mapping[str, Rows], observed: float) -> str:
+def _in_title(nulls: Mapping[str, Rows], observed: Measured) -> str:
     """Return what the nulls of the title gain, as a row of the last slide."""
-    return listed([f"{_beside(nulls[null], observed)} ({MOVEMENT_NULLS[null].called})" for null in _titled(nulls)])
+    return "; ".join(
+        f"{Measured.mean(nulls[null]).told(beside=observed)} ({MOVEMENT_NULLS[null].called})" for null in _titled(nulls)
+    )
 
 
 def _titled(nulls: Mapping[str, Rows]) -> list[str]:
@@ -97,17 +99,15 @@ def _titled(nulls: Mapping[str, Rows]) -> list[str]:
 
 
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell which null the new sinks exceed and which they do not, by means over layers; how many there are where there
-    is no null.
-    """
+    """Tell how many new sinks there are, which null they exceed and which they do not, by means over layers."""
     told = [
-        f"{_SIDES[_side(observed, nulls[null])]} than {_TITLES.get(null, f'in {MOVEMENT_NULLS[null].called}')}"
+        f"{_SIDES[_side(observed, nulls[null])]} than {_TITLES.get(null, f'in {MOVEMENT_NULLS[null].called}')} "
+        f"({_beside(nulls[null], value)})"
         for null in _titled(nulls)
     ]
     if not told:
         return f"A layer gains {story_meanings.rate(value, steps)}"
-    first = told[0].replace(" than", " sinks appear than", 1)
-    return ", ".join([f"{first[0].upper()}{first[1:]}", *told[1:]])
+    return f"{number(value)} new sinks per step in a layer: {', '.join(told)}"
 
 
 _TITLES = {"fixed": "writing explains"}
@@ -118,14 +118,20 @@ def _side(observed: Rows, null: Rows) -> int:
     """Return 1 where the mean over layers lies above that of a null, -1 where below, 0 where the intervals overlap. The
     means of the layers' ends are no narrower than an interval of the mean.
     """
-    low, high = (float(np.mean([row[end] for row in observed])) for end in ("low", "high"))
-    least, most = (float(np.mean([row[end] for row in null])) for end in ("low", "high"))
+    low, high = _ends(observed)
+    least, most = _ends(null)
     return 1 if low > most else -1 if high < least else 0
+
+
+def _ends(rows: Rows) -> tuple[float, float]:
+    """Return the ends of a mean's interval, which every row of movement has."""
+    mean = Measured.mean(rows)
+    return mean.low or 0.0, mean.high or 0.0
 
 
 def _other(name: str, births: Mapping[str, Rows]) -> str:
     """Tell how many sinks a layer of another model gains, beside the null that gains most."""
-    nulls, gained = _nulls(births), _mean_of(births["observed"])
+    nulls, gained = _nulls(births), Measured.mean(births["observed"]).value
     most = f", baselines at most {_beside(nulls[_strictest(nulls)], gained)}" if nulls else ""
     return f"{name}: {number(gained)}{most}."
 
@@ -166,21 +172,19 @@ def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]
     return found
 
 
-def _births_told(rows: Sequence[Mapping[str, Any]]) -> str:
+def _births_mark(label: str, rows: Rows, observed: Rows, tone: str, beat: int) -> Mark:
+    mean = Measured.mean(rows)
+    return Mark(label, mean.value, mean.told(beside=Measured.mean(observed)), tone, mean.low, mean.high, beat=beat)
+
+
+def _births_told(rows: Rows) -> str:
     """Say the mean over layers, with the mean of their intervals' ends, and the least and most of a layer."""
     values = [row["value"] for row in rows]
-    low, high = (float(np.mean([row[end] for row in rows])) for end in ("low", "high"))
-    return (
-        f"{number(_mean_of(rows))} [{number(low)}, {number(high)}] (layers {spread(min(values), max(values), number)})"
-    )
-
-
-def _mean_of(rows: Rows) -> float:
-    return float(np.mean([row["value"] for row in rows]))
+    return f"{Measured.mean(rows).told()} (layers {spread(min(values), max(values), number)})"
 
 
 def _beside(rows: Rows, observed: float) -> str:
-    return beside(_mean_of(rows), observed)
+    return beside(Measured.mean(rows).value, observed)
 
 
 def _layers_above(observed: Sequence[Mapping[str, Any]], null: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,8 +4,11 @@ comparisons."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import floor, log10
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from analysis.evaluation.ablation_effects import COUNT, MASS, UNIT
 from analysis.figures.story import charts
@@ -108,6 +111,45 @@ def beside(value: float, observed: float) -> str:
 def factor(value: float) -> str:
     """Return a multiple with two significant digits, also where they are zeros."""
     return f"{value:#.2g}".removesuffix(".") if value < 99.5 else f"{value:.0f}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean over prompts with its 95 % interval, whose ends are None where it was not measured."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Measured":
+        """Return what a row of a study's table holds."""
+        return cls(row["value"], row["low"], row["high"])
+
+    @classmethod
+    def mean(cls, rows: Sequence[Mapping[str, Any]], weights: Sequence[float] | None = None) -> "Measured":
+        """Return the mean of rows, weighted where weights are given, with the same mean of their intervals' ends: no
+        narrower than an interval of the mean.
+        """
+        ends = ([row[end] for row in rows] for end in ("value", "low", "high"))
+        value, low, high = (None if None in values else float(np.average(values, weights=weights)) for values in ends)
+        return cls(0.0 if value is None else value, low, high)
+
+    def told(self, unit: str = "", beside: "Measured | None" = None) -> str:
+        """Return it with its interval, `2.47 × [2.42, 2.52]`, in two significant digits and those the interval
+        supports. beside: what it is held against, whose decimals it gets.
+        """
+        if self.low is None or self.high is None:
+            return f"{number(self.value)}{unit}"
+        decimals = (beside or self)._decimals
+        value, low, high = (f"{end:.{decimals}f}".replace("-", "−") for end in (self.value, self.low, self.high))
+        return f"{value}{unit} [{low}, {high}]"
+
+    @property
+    def _decimals(self) -> int:
+        half = 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
+        sizes = [(abs(self.value), 1), (half, 0)]
+        return max([0, *(more - floor(log10(size)) for size, more in sizes if size > 0)])
 
 
 def share(value: float) -> str:

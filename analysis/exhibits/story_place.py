@@ -64,8 +64,8 @@ def place(findings: Findings) -> Told | None:
         beats.append(ends)
         summary = Summary(
             "Sinks that end as their token is written",
-            share(written[0]["value"]),
-            f"{share(written[1]['value'])} at random positions",
+            _share_told(written[0]),
+            f"{_share_told(written[1])} at random positions",
         )
     return Told(
         "place",
@@ -79,6 +79,12 @@ def place(findings: Findings) -> Told | None:
         takeaway=ends or beats[0],
         summary=summary,
     )
+
+
+def _share_told(row: Mapping[str, Any]) -> str:
+    """Return a share in per cent with its interval, where it has one."""
+    told = share(row["value"])
+    return told if row["low"] is None else f"{told} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
 
 
 _BY_NUMBER = ": while much of a text is masked, many sinks would be masked by number alone"
@@ -131,7 +137,8 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
     told = f"Over {spec_of(findings).prompts} prompts, all layers averaged, {share(most['value'])} of sinks are {kind}"
     draws = draws_by_layer(findings, source, "trained")
     inside, outside = (
-        [draws[layer] for layer in layers if (layer in where) is held and layer in draws] for held in (True, False)
+        [draws[layer].value for layer in layers if (layer in where) is held and layer in draws]
+        for held in (True, False)
     )
     if not where or not outside:
         return ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, factor, recordings, share, spec_of, step_words, within
+from analysis.exhibits.story_parts import Measured, called, factor, recordings, share, spec_of, step_words, within
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
@@ -42,24 +42,22 @@ def sink(findings: Findings) -> Told | None:
     groups = [
         Group(
             called(findings)[model],
-            (
-                Mark("its sinks", one.own, f"{factor(one.own)} ×"),
-                Mark(f"in {one.called}", one.null, f"{factor(one.null)} ×", charts.NULL),
-            ),
+            (_draws_mark("its sinks", one.own, charts.MODEL), _draws_mark(f"in {one.called}", one.null, charts.NULL)),
         )
         for model, one in draws.items()
     ]
     own, *others = draws.values()
+    times, null = factor(own.own.value), factor(own.null.value)
     prompts = spec_of(findings).prompts
     known = f"; {own.called}: {_MODELS[own.weights]}" if own.weights in _MODELS else ""
     beats = [
-        f"{called(findings)[model]}, over {prompts} prompts: a sink draws {factor(one.own)} × an even split, in "
-        f"{one.called} {factor(one.null)} ×."
+        f"{called(findings)[model]}, over {prompts} prompts: a sink draws {one.own.told(_EVEN_SPLIT)}, in {one.called} "
+        f"{one.null.told(_TIMES)}."
         for model, one in draws.items()
     ]
     return Told(
         "sink",
-        f"A sink draws {factor(own.own)} × an even split of attention, in {own.called} {factor(own.null)} ×",
+        f"A sink draws {times} × an even split of attention, in {own.called} {null} ×",
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
@@ -71,13 +69,16 @@ def sink(findings: Findings) -> Told | None:
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
-        summary=Summary(
-            "Attention of a sink", f"{factor(own.own)} × an even split", f"{factor(own.null)} × in {own.called}"
-        ),
+        summary=Summary("Attention of a sink", own.own.told(_EVEN_SPLIT), f"{own.null.told(_TIMES)} in {own.called}"),
     )
 
 
+def _draws_mark(label: str, draws: Measured, tone: str) -> Mark:
+    return Mark(label, draws.value, draws.told(_TIMES), tone, draws.low, draws.high)
+
+
 _EVEN = (1.0, "an even split, 1 ×")
+_TIMES, _EVEN_SPLIT = " ×", " × an even split"
 _SPLIT = "An even split: what a token would draw if all that see it attended evenly."
 
 
@@ -87,8 +88,8 @@ class _Draws:
     draw most. own, null: × an even split. weights: the name of these.
     """
 
-    own: float
-    null: float
+    own: Measured
+    null: Measured
     weights: str
 
     @property
@@ -104,7 +105,7 @@ class _Draws:
         own = together.get("trained")
         if own is None or not known:
             return None
-        hardest = max(known, key=lambda name: known[name])
+        hardest = max(known, key=lambda name: known[name].value)
         return cls(own, known[hardest], hardest)
 
 
@@ -118,9 +119,8 @@ def _of_commonest(findings: Findings) -> str:
     if drawn is None or drawn[0]["low"] is None:
         return ""
     row = drawn[0]
-    low, high = (f"{row[end]:.2f}" for end in ("low", "high"))
     kind = KINDS_TOLD.get(row["kind"], row["kind"])
-    return f"Sinks that are {kind} draw {row['value']:.2f} × [{low}, {high}], the interval over prompts."
+    return f"Sinks that are {kind} draw {Measured.of(row).told(_TIMES)}, the interval over prompts."
 
 
 def _one_text(findings: Findings, track: Played, frame: int) -> list[str]:
@@ -239,8 +239,8 @@ def has_sinks(findings: Findings) -> str:
         return ""
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
-        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(draws.own)} × an even split; "
-        f"{_MODELS.get(draws.weights, draws.called)}: {factor(draws.null)} ×."
+        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(draws.own.value)} × an even "
+        f"split; {_MODELS.get(draws.weights, draws.called)}: {factor(draws.null.value)} ×."
     )
 
 
@@ -253,18 +253,18 @@ def _weights(findings: Findings) -> list[str]:
     return list(dict.fromkeys(row["weights"] for row in findings.tables.get("layers", ())))
 
 
-def draws_by_layer(findings: Findings, model: str, weights: str) -> dict[str, float]:
+def draws_by_layer(findings: Findings, model: str, weights: str) -> dict[str, Measured]:
     """Return the corrected share of a model's sink of any kind by layer, over kinds by their number of sinks."""
-    found = dict[str, dict[str, dict[str, float]]]()
+    found = dict[str, dict[str, dict[str, Mapping[str, Any]]]]()
     for row in findings.tables.get("layers", ()):
         if (row["model"], row["weights"]) == (model, weights) and row["kind"] != ALL_KINDS and row["value"] is not None:
-            found.setdefault(row["layer"], {}).setdefault(row["measure"], {})[row["kind"]] = row["value"]
+            found.setdefault(row["layer"], {}).setdefault(row["measure"], {})[row["kind"]] = row
     means = {}
     for layer, measures in found.items():
         counts, draws = (measures.get(KIND_MEASURES[name].title, {}) for name in ("count", "corrected-share"))
-        number_of = sum(counts.get(kind, 0.0) for kind in draws)
-        if number_of:
-            means[layer] = sum(counts.get(kind, 0.0) * value for kind, value in draws.items()) / number_of
+        there = {kind: row["value"] for kind, row in counts.items() if kind in draws and row["value"] > 0}
+        if there:
+            means[layer] = Measured.mean([draws[kind] for kind in there], list(there.values()))
     return means
 
 

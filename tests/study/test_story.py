@@ -10,7 +10,7 @@ import pytest
 from analysis.evaluation.ablation_effects import MASS
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
-from analysis.exhibits.story_parts import Price, at_equal_attention, tokens_more
+from analysis.exhibits.story_parts import Measured, Price, at_equal_attention, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
 from analysis.findings.layers import PLACES
@@ -98,21 +98,21 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": "^More sinks appear than writing explains, fewer than in an untrained model of equal sharpness$",
+        "movement": r"^0\.29 new sinks per step in a layer: more than writing explains \(0\.08\), fewer than in an "
+        r"untrained model of equal sharpness \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": "^Fewer sinks appear than writing explains, fewer than in an untrained model of equal sharpness$",
+        "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.08\), fewer than in ",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": "^Not clearly more sinks appear than writing explains, fewer than in an untrained model of equal "
-        "sharpness$",
+        "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.08\), fewer ",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -301,7 +301,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert told.lead.startswith("Per token, yes, in this model: ")
     story = story_of(study)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert hidden.title.endswith("as many others; at equal attention, the text changes more, predictions less")
+    assert hidden.title.endswith("as many others; at equal attention 20 more, predictions less")
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert "twin: 52.6 instead of 7.2 (45 more [35, 56])" in hidden.beats[1], "53 − 7 would be 46"
@@ -354,7 +354,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
         "pruning costs 1.3 [−0.4, 3.0]. Unpruned: 92.6 %."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
-    assert "72.2" not in at_70.figure, "beside 71.8 it would not read as 0.3 more"
+    assert "costs 21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -416,7 +416,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     assert told.title == "A sink draws 2.5 × an even split of attention, in an untrained model of equal sharpness 1.8 ×"
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
     labels = ["its sinks", "in an untrained model of equal sharpness"]
-    assert rows == list(zip(2 * labels, ("2.5\u00a0×", "1.8\u00a0×", "7.5\u00a0×", "1.7\u00a0×"), strict=True))
+    draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
+    assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
 
@@ -442,9 +443,8 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "More sinks appear than writing explains" and told.beats[0].endswith(
-        "Does attention move by itself (writing alone: 0.08)?"
-    )
+    assert told.title == "0.29 new sinks per step in a layer: more than writing explains (0.08)"
+    assert told.beats[0].endswith("Does attention move by itself (writing alone: 0.08)?")
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -465,7 +465,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.title == (
         "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 25]"
     )
-    assert told.caveat.endswith("At 50 % pruning itself costs 1.3 points [−0.4, 3.0], an estimate below that margin.")
+    assert told.caveat.endswith("At 50 % pruning itself costs 1.3 points [−0.4, 3.0]: not told apart from no loss.")
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
     cost = Difference(value=-0.0432, low=-0.06, high=-0.03, n=9, clusters=9)
     price = Price("70 % (Sink-Wanda)", cost, effect, BETTER)
@@ -525,6 +525,28 @@ def test_tokens_that_change_are_told_with_the_side_of_their_interval():
     assert tokens_more(effect(0.07, -0.11, 0.25)) == ("7 fewer", "[−25, +11]")
     assert tokens_more(effect(0.2, 0.1, 0.3)) == ("20 fewer", "[10, 30]")
     assert tokens_more(effect(-0.004, -0.008, 0.0)) == ("0.4 more", "[0.0, 0.8]")
+
+
+def test_a_mean_has_as_many_digits_as_its_interval_supports():
+    assert Measured(2.4707, 2.4223, 2.5193).told(" ×") == "2.47 × [2.42, 2.52]"
+    assert Measured(7.45, 7.1, 7.8).told() == "7.5 [7.1, 7.8]"
+    assert Measured(0.0811, 0.0684, 0.0951).told() == "0.081 [0.068, 0.095]"
+    assert Measured(1.7, None, None).told(" ×") == "1.7 ×"
+    rows = [{"value": 1.0, "low": 0.5, "high": 1.5}, {"value": 4.0, "low": 3.0, "high": 5.0}]
+    assert Measured.mean(rows) == Measured(2.5, 1.75, 3.25)
+    assert Measured.mean(rows, (2, 1)) == Measured(2.0, 4 / 3, 8 / 3)
+    assert Measured.mean([rows[0], {"value": 3.0, "low": None, "high": None}]) == Measured(2.0)
+
+
+def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
+    assert story_of(read(EXAMPLE)).in_short == (
+        "Hiding sinks changes 31 more tokens of 100 than hiding as many others; the discount changes accuracy by less "
+        "than 2 points"
+    )
+    assert story_of(cannot_tell()).in_short == (
+        "This study cannot tell whether hiding the sinks changes more than hiding as many other tokens, nor whether "
+        "the discount changes accuracy"
+    )
 
 
 def test_what_a_finding_means_follows_its_decision():

@@ -57,9 +57,11 @@ def bars(
     """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit. dot:
     what each dot beside a bar is. line: a value that all are held against, and what it is.
     """
-    ends = [end for mark in _marks(groups) for end in (mark.value, *mark.dots)]
+    ends = [end for mark in _marks(groups) for end in (mark.value, mark.high or 0.0, *mark.dots)]
     most = max(ends, default=0.0) or 1.0
     keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
+    if any(mark.low is not None for mark in _marks(groups)):
+        keys["line"] = "95 % interval"
     if line is not None:
         keys["dash"] = line[1]
     return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
@@ -71,15 +73,17 @@ def intervals(
     """Draw differences from zero with their intervals, all on one scale. margin: half-width of the equivalence band,
     and it as text; None where none is drawn.
     """
-    ends = [abs(end) for mark in _marks(groups) for end in (mark.value, mark.low, mark.high, margin) if end is not None]
-    most = 1.08 * (max(ends, default=0.0) or 1.0)
+    ends = [end for mark in _marks(groups) for end in (mark.value, mark.low, mark.high) if end is not None]
+    ends += [-margin, margin] if margin is not None else [0.0]
+    low, high = min(ends), max(ends)
+    room = 0.04 * (high - low or 1.0)
     keys = {"line": "95 % interval", "dot": "significant", "dot hollow": "not significant"}
     for name, filled in (("dot", True), ("dot hollow", False)):
         if all(mark.filled is not filled for mark in _marks(groups)):
             keys.pop(name)
     if margin is not None:
-        keys["band"] = f"±{margin_told}, the margin set beforehand"
-    return _chart(groups, axis, scale, -most, most, keys, margin, 0.0)
+        keys["band"] = f"margin ±{margin_told}"
+    return _chart(groups, axis, scale, low - room, high + room, keys, margin, 0.0)
 
 
 def _marks(groups: Sequence[Group]) -> list[Mark]:

@@ -70,14 +70,15 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 </div>
-<aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}</aside>
+<aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
+<p>{{ about }}</p><p>Not shown: {{ told.caveat }}</p></aside>
 </section>
 {% endfor %}
 <section class="slide">
-<h2>{{ findings | selectattr("summary") | list | length }} findings, each beside its baseline</h2>
+<h2>{{ in_short }}</h2>
 <div class="body">
 <table class="sums">
-<tr><th>Measured</th><th>Result</th><th>Baseline</th></tr>
+<tr><th>Measured</th><th>Result [95 % interval]</th><th>Baseline</th></tr>
 {% for told in findings if told.summary %}
 <tr><td>{{ told.summary.quantity }}</td><td>{{ told.summary.value }}</td><td>{{ told.summary.baseline }}</td></tr>
 {% endfor %}
@@ -163,7 +164,7 @@ class Story:
     """All of it. made: whose study of which day this is. question: its heading; what: what this is about, for a
     stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
     one; empty where it is not. reading: how to read the numbers of the answers. picture: of one sink, and what it
-    shows. closing: what the study as a whole does not say. command: that repeats it.
+    shows. in_short: title of the last slide. closing: what the study as a whole does not say. command: that repeats it.
     """
 
     made: str
@@ -177,6 +178,7 @@ class Story:
     picture: Markup
     picture_told: str
     findings: tuple[Told, ...]
+    in_short: str
     closing: tuple[str, ...]
     command: str
 
