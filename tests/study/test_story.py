@@ -106,13 +106,13 @@ TITLES = {
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.08\), fewer than in ",
+        "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.082\), fewer than in ",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another calibration seed changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.08\), fewer ",
+        "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.081\), fewer ",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another calibration seed changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
