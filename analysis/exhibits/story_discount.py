@@ -135,7 +135,7 @@ def accuracy(findings: Findings) -> Told | None:
         meaning=story_meanings.of_accuracy(outcomes),
         takeaway=_levels_told(pruning, without) or beats[0],
         summary=Summary(
-            f"Change of accuracy by the discount, points, at {listed(list(of_discount))}",
+            f"Accuracy points the discount adds, at {listed(list(of_discount))}",
             listed([interval_words(effect).replace(f" {POINTS.name}", "") for effect in of_discount.values()]),
             f"the same pruning without it{f': {listed(list(without.values()))}' if without else ''}",
         ),
