@@ -17,7 +17,7 @@ from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
 from pages.parts.runs.overview import answers, overview, say_scores
 from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import any_ticked, clear_button, filter_runs, methods_chosen, runs_table
+from pages.parts.runs.table import clear_button, filter_runs, methods_chosen, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
 from pages.parts.side import views_row
@@ -70,8 +70,8 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
 
 
 def _ticked_in_fold(runs: list[Run]) -> list[Run]:
-    """Draw the table in a fold, open where some are ticked; return these."""
-    with st.expander("Tick other runs to compare", expanded=any_ticked(), key="fold_runs_table"):
+    """Draw the table in a fold, so that what the ticked runs show comes first; return these."""
+    with st.expander("Tick runs to compare", key="fold_runs_table"):
         title, beside = keyed_columns([6, 1], "runs_table")
         return runs_table(runs, filter_runs(runs, beside), title)
 

@@ -11,11 +11,11 @@ from analysis.statistics.differences import Difference
 from analysis.words import counted
 from cache.keys import content_key
 from pages.parts import address
-from pages.parts.run_rows import MOST_RUNS, RUNS_ASKED, by_sparsity, method_title, table_of_runs
+from pages.parts.run_rows import MOST_RUNS, ROWS, RUNS_ASKED, by_sparsity, method_title, table_of_runs
 from pages.parts.session import not_in_address
 
 _CHOSEN, _FIRST, _SHOWN, _AGAIN = "runs_chosen", "runs_chosen_by_address", "runs_shown", "runs_cleared"
-_ROWS = 200  # of the table, beyond which it scrolls
+_ROWS = 200  # of the table, beyond which it scrolls; of one beneath which the run in the address is opened, `ROWS`
 _METHODS = "runs_methods"  # the filter of methods, in the address
 _TICKED = "ticked_in_"  # and a table's key: what was ticked as it was first drawn
 
@@ -44,7 +44,7 @@ def runs_table(
     st.session_state[_SHOWN] = [run.id for run in shown]
     chosen = st.session_state[_CHOSEN]
     if shown:
-        _table(shown, by_id, place, differences or {})
+        _table(shown, by_id, place, differences)
     else:
         place.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
     hidden = len([run_id for run_id in chosen if run_id not in st.session_state[_SHOWN]])
@@ -57,11 +57,6 @@ def runs_table(
     return [by_id[run_id] for run_id in chosen]
 
 
-def any_ticked() -> bool:
-    """Return whether runs are ticked, before the table is drawn."""
-    return bool(st.session_state.get(_CHOSEN, st.query_params.get_all(RUNS_ASKED)))
-
-
 def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
     """Draw the button that unticks all runs."""
     by_id = {run.id: run for run in runs}
@@ -71,7 +66,7 @@ def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
 
 
 def _table(
-    shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator, differences: Mapping[str, Difference]
+    shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator, differences: Mapping[str, Difference] | None
 ) -> None:
     counts = {found.items for run in shown if (found := score(run)) is not None}
     # Ticks are of places in the table, so another choice of rows is another table.
@@ -85,14 +80,21 @@ def _table(
         shown,
         key,
         ticked,
-        hint="Tick to open or compare.",
-        rows=_ROWS,
+        hint=_hint(len(chosen)),
+        rows=ROWS if st.session_state.get(_FIRST) else _ROWS,
         differences=differences,
         left_out=("made", "dense, %", "chance, %", *(() if len(counts) > 1 else ("items",))),
         above=heading,
         on_select=lambda: _follow_ticks(key, by_id),
         selection_mode="multi-row",
     )
+
+
+def _hint(ticked: int) -> str:
+    """Say what ticking does, and where that is."""
+    if not ticked:
+        return "Tick to open or compare."
+    return f"{ticked} ticked: {'compared' if ticked > 1 else 'opened'} beneath the table and in the views above."
 
 
 def _counted(shown: list[Run], runs: list[Run]) -> str:
