@@ -18,8 +18,11 @@ from pages.parts.pruning.outcome import (
     accuracies_in_brief,
     accuracies_in_full,
     answer,
+    answer_so_far,
     choose_scores,
     choose_seeds,
+    found_in_runs,
+    found_in_study,
     pair_masks,
     pair_results,
     scored_pairs,
@@ -32,6 +35,7 @@ from pages.parts.pruning.source import choose_source
 from pages.parts.session import model_in_use
 from pages.parts.side import settings_preview_outcome, views_row
 from pages.parts.study.choice import OfStudy
+from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning import views
 from pages.parts.tuning.settings import kept_a, setting_in_words
 from pages.parts.tuning.statistics import Opened, ask_rest, offer_preview, opened, statistics_job, why_no_noise
@@ -66,8 +70,11 @@ def main() -> None:
     with source:
         study = choose_source(asked.specs, pairs)
     with first_line:
-        results = None if study is not None else pair_results(scored_pairs(pairs))
-        answer(study, pairs, results)
+        found = found_in_runs(pairs) if study is None else found_in_study(study)
+        if study is None and sweeps_at_work():
+            answer_so_far(asked.specs)
+        else:
+            answer(study, pairs, found)
         if study is None and pairs and not has_setting(pairs[0], asked.specs):
             st.caption(
                 "Nothing is pruned with and without the discount at these settings yet. Shown is the newest pair."
@@ -76,8 +83,8 @@ def main() -> None:
         view, beside = views_row(VIEWS, "prune_view")
     with preview:
         st.markdown("**2 · What the discount changes**")
-        found = _preview(model, asked)
-        if found is None and view != MASKS:
+        preview_of = _preview(model, asked)
+        if preview_of is None and view != MASKS:
             _changed(study, pairs)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
@@ -91,14 +98,14 @@ def main() -> None:
         with first:
             start(wants, takes)
             active_runs()
-        accuracies_in_brief(model, asked, scoring, pairs, results, study, drawn=view != ACCURACY)
+        accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     with beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, pair_results(scored_pairs(pairs)), beside)
         else:
-            _beneath(view, model, asked, found, study)
-    if found is not None:
-        ask_rest(found, found.job)
+            _beneath(view, model, asked, preview_of, study)
+    if preview_of is not None:
+        ask_rest(preview_of, preview_of.job)
 
 
 def _changed(study: OfStudy | None, pairs: list[RunPair]) -> None:
@@ -106,7 +113,7 @@ def _changed(study: OfStudy | None, pairs: list[RunPair]) -> None:
     if study is not None:
         change = changed_at(study.findings, study.contrast)
         if change is not None:
-            draw_changed(change.changed, change.floor, change.chance)
+            draw_changed(change.changed, change.floor, change.chance, study.contrast.effect.seeds)
         return
     masks = pair_masks(pairs)
     if masks is not None:

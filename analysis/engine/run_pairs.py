@@ -61,6 +61,26 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
     return [sorted(groups[group], key=lambda pair: pair.seed) for group in order]
 
 
+def at_other_sparsities(runs: Sequence[Run], pairs: Sequence[RunPair]) -> list[RunPair]:
+    """Return the pairs that differ from these in their sparsity, by sparsity and seed. pairs: of one setting. runs:
+    newest first."""
+    if not pairs:
+        return []
+    own = pairs[0]
+    wanted, sparsity = (_setting(own.run.model, own.spec), _precision(own.run)), own.spec.sparsity
+    groups = [
+        group
+        for group in pairs_by_setting(runs)
+        if group[0].spec.sparsity != sparsity
+        and (
+            _setting(group[0].run.model, group[0].spec.model_copy(update={"sparsity": sparsity})),
+            _precision(group[0].run),
+        )
+        == wanted
+    ]
+    return [pair for group in sorted(groups, key=lambda group: group[0].spec.sparsity) for pair in group]
+
+
 def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
     """Return the runs that were pruned as one of the asked prunings is, whatever their calibration seed: first those
     with a sink discount, and of these the asked seed, newest first. runs: newest first."""

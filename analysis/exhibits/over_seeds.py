@@ -1,12 +1,13 @@
 """Differences of accuracy over calibration seeds as one figure, task by task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
+from analysis.exhibits.with_discount import Shift
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method
@@ -61,6 +62,35 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
         pd.DataFrame(results.once(tables.role_table)),
         finding=finding,
     )
+
+
+def shifts_of_runs(results: Results, pairs: Sequence[Pair]) -> list[Shift]:
+    """Return what pruning costs and the discount changes at each sparsity of pairs that differ in it and in the
+    calibration seed alone, in the order of the pairs: the first, which is asked, and the others as one family of tests.
+    """
+    names = {pair: percent(results.runs[pair[0]].settings["sparsity"], 0) for pair in pairs}
+    lost = {(control, 0): names[run, control] for run, control in pairs}
+    costs, discounts = ({**_at(results, of, True), **_at(results, of, False)} for of in (lost, names))
+    shifts = []
+    for name, discount in discounts.items():
+        sides = [[pair for pair, setting in named.items() if setting == name] for named in (lost, names)]
+        seeds = [_alone(results, side) if len(side) > 1 else [] for side in sides]
+        without, discounted = (tables.average(results, *(pair[side] for pair in sides[1])).value for side in (1, 0))
+        shifts.append(Shift(name, costs[name], discount, (seeds[0], seeds[1]), (without, discounted)))
+    return shifts
+
+
+def _at(results: Results, names: Mapping[Pair, str], first: bool) -> dict[str, Difference]:
+    """Return the differences at the first setting, or at the others."""
+    asked = next(iter(names.values()))
+    chosen = {pair: name for pair, name in names.items() if (name == asked) == first}
+    return comparing.at_settings(results, chosen) if chosen else {}
+
+
+def _alone(results: Results, pairs: Sequence[Pair]) -> list[float]:
+    """Return the average difference of each pair."""
+    alone = comparing.family(results, list(pairs))
+    return [comparing.overall(alone[pair]).value for pair in pairs]
 
 
 def _per_cent(words: str) -> str:

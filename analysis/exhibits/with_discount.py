@@ -2,25 +2,25 @@
 changes and of the accuracies, the same for a study and for runs."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.tables import DENSE_ROLE, ROLES
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts, spec_of
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
 from analysis.findings import finding_of
+from analysis.findings.pruning_cost import costliest
 from analysis.specs import METHODS, PruneSpec, detail
-from analysis.statistics.decisions import interval_words
+from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Contrast, Findings, MaskChange
+from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
 from analysis.words import counted, percent
 
-_CHANGED = (
-    "A weight counts where it is kept without the discount and pruned with it, or the reverse. Dots: calibration seeds."
-)
+_CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
+_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning itself", "discount on top"
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -33,16 +33,51 @@ def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
     )
 
 
-def at_other_sparsities(findings: Findings, contrast: Contrast) -> dict[float, tuple[Difference, Difference]]:
-    """Return what pruning without the discount does to accuracy, and with minus without it, at the other sparsities of
-    a study."""
-    others = [
-        one
-        for one in discounts(findings).values()
-        if one.method == contrast.method and one.sparsity != contrast.sparsity
-    ]
-    costs = {one.sparsity: (cost_of(findings, one), one.effect) for one in others}
-    return {at: (cost, effect) for at, (cost, effect) in costs.items() if cost is not None}
+class Shift(NamedTuple):
+    """Accuracy at one sparsity, as `50 %`. cost: pruned without the discount minus dense. discount: with minus without
+    it. seeds: both differences by calibration seed, empty with one. accuracies: without and with the discount.
+    """
+
+    sparsity: str
+    cost: Difference
+    discount: Difference
+    seeds: tuple[Sequence[float], Sequence[float]]
+    accuracies: tuple[float, float]
+
+
+def shifts_of_study(findings: Findings, contrast: Contrast) -> list[Shift]:
+    """Return what a study has found at each sparsity of a method, that of a contrast first; empty where it does not
+    hold what pruning costs there."""
+    pruning = findings.pruning
+    if pruning is None:
+        return []
+    alike = [one for one in discounts(findings).values() if one.method == contrast.method]
+    found = []
+    for one in sorted(alike, key=lambda one: one.sparsity != contrast.sparsity):
+        cost, (without, discounted) = cost_of(findings, one), accuracies(findings, one)
+        if cost is None or not without:
+            if one.sparsity == contrast.sparsity:
+                return []
+            continue
+        lost = [accuracy - pruning.dense for accuracy in _priced(pruning, one)]
+        seeds = (lost, np.subtract(discounted, without).tolist()) if len(without) > 1 else ((), ())
+        levels = float(np.mean(without)), float(np.mean(discounted))
+        found.append(Shift(percent(one.sparsity, 0), cost, one.effect, seeds, levels))
+    return found
+
+
+def _priced(pruning: Pruning, contrast: Contrast) -> Sequence[float]:
+    """Return by seed the accuracies behind `cost_of`."""
+    at = (contrast.method, contrast.sparsity)
+    first = next(way.stages[0].title for way in pruning.waterfalls if (way.method, way.sparsity) == at)
+    alike = [one for one in pruning.settings if one.sparsity == contrast.sparsity and not one.part]
+    return next((one.by_seed for one in alike if METHODS[one.method].title == first), ())
+
+
+def shown_shifts(shifts: Sequence[Shift]) -> list[Shift]:
+    """Return the first one, and that of the others where pruning costs most."""
+    most = costliest({one.sparsity: one.cost for one in shifts[1:]})
+    return [*shifts[:1], *(one for one in shifts[1:] if one.sparsity == most)]
 
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
@@ -63,48 +98,92 @@ def changed_at(findings: Findings, contrast: Contrast) -> MaskChange | None:
     return next((one for one in findings.mask_changes if (one.method, one.sparsity) == at and one.changed), None)
 
 
-def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: float) -> Exhibit:
+def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0) -> Exhibit:
     """Return what share of the weights the discount changes, one per calibration seed, beside what another calibration
-    seed changes, one per pair of seeds; none where that is not known. chance: of independent masks.
+    seed changes, one per pair of seeds; none where that is not known. chance: of independent masks. seeds: that were
+    scored, where that is told.
     """
-    kinds = [("Sink discount", changed, colors_by_method([PruneSpec().method])[0])]
-    kinds += [("Another calibration seed", floor, REFERENCE)] if floor else []
-    rows = [_row(name, values, percent(np.mean(values)), color) for name, values, color in kinds]
-    whole, seeds = float(np.mean(changed)), float(np.mean(floor)) if floor else None
-    table = pd.DataFrame([{"what changes": name, "weights changed, %": 100 * np.mean(all)} for name, all, _ in kinds])
+    kinds = [("Sink discount", "seed", changed, colors_by_method([PruneSpec().method])[0])]
+    kinds += [("Another calibration seed", "pair", floor, REFERENCE)] if floor else []
+    rows = [
+        _share(name if len(all) == 1 else f"{name}, {counted(len(all), each)}", all, color)
+        for name, each, all, color in kinds
+    ]
+    whole, other = float(np.mean(changed)), float(np.mean(floor)) if floor else None
+    part = f" Masks of {len(changed)} of the {seeds} seeds are compared." if len(changed) < seeds else ""
+    table = pd.DataFrame(
+        [
+            {"what changes": name, "dots": len(all), "weights changed, %": 100 * np.mean(all)}
+            for name, _, all, _ in kinds
+        ]
+    )
+    several = any(len(all) > 1 for _, _, all, _ in kinds)
     return Exhibit(
         "Weights changed",
-        f"{_CHANGED} Independent masks would differ in {percent(chance)}.",
-        accuracy_levels(rows, "weights changed; dots: seeds", _SEED_DECIMALS, from_zero=True),
+        f"{_CHANGED} Independent masks would differ in {percent(chance)}.{part}",
+        accuracy_levels(
+            rows, f"weights changed{'; small dots: each' if several else ''}", _SEED_DECIMALS, from_zero=True
+        ),
         table,
-        finding=finding_of("discounted mask", whole, seeds, chance),
+        finding=finding_of("discounted mask", whole, other, chance),
     )
 
 
-def accuracies_of_study(findings: Findings, contrast: Contrast) -> Exhibit | None:
-    """Return the accuracies of the dense model and of the pruned ones without and with the discount; None where the
-    study does not hold them, nor their intervals over items."""
-    both, pruning = accuracies(findings, contrast), findings.pruning
-    if pruning is None or not all(both):
-        return None
-    colors = REFERENCE, colors_by_method([contrast.method])[0]
-    (dense,) = colors_by_method(["dense"])
-    rows = [_row(DENSE_ROLE, (pruning.dense,), percent(pruning.dense, 1), dense)]
-    for name, values, color in zip(ROLES, both, colors, strict=True):
-        rows.append(_row(name, values, percent(np.mean(values), 1), color))
-    chance = "" if pruning.chance is None else f"; chance: {percent(pruning.chance, 1)}"
-    seeds = len(both[0])
+def accuracy_shifts(
+    shifts: Sequence[Shift], dense: float, chance: float | None, method: str, margin: float, compared: str
+) -> Exhibit:
+    """Return what pruning does to accuracy and what the discount changes on top, with their intervals. shifts: at least
+    one, of which `shown_shifts` are drawn. method: with the discount. compared: what is compared, in sentences.
+    """
+    color, drawn = colors_by_method([method])[0], shown_shifts(shifts)
+    rows = [row for one in drawn for row in (_shift(one, 0, REFERENCE), _shift(one, 1, color))]
+    first, seeds = shifts[0], any(row.seeds for row in rows)
+    without, discounted = (percent(level, 1) for level in first.accuracies)
+    beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
-        "Accuracy",
-        f"With minus without: {interval_words(contrast.effect)}{chance}. Right answers to {pruning.items:,} items, the "
-        f"mean over tasks and {counted(seeds, 'calibration seed')}.",
-        accuracy_levels(rows, "right answers" + ("; dots: seeds" if seeds > 1 else "")),
-        pd.DataFrame([{"model": row.name, "accuracy, %": row.value} for row in rows]),
+        _SHIFTS,
+        f"Right answers: {percent(dense, 1)} dense; at {first.sparsity} sparsity {without} without and {discounted} "
+        f"with the discount{beside}. {compared}",
+        accuracy_levels(
+            rows,
+            f"points of accuracy; line: 95 % interval{'; small dots: seeds' if seeds else ''}; grey: less than "
+            f"{POINTS.margin(margin)}",
+            margin=POINTS.scale * margin,
+        ),
+        pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
 
 
-def _row(name: str, values: Sequence[float], words: str, color: str) -> Accuracy:
+def _shift(shift: Shift, which: int, color: str) -> Accuracy:
+    """Return a row of a difference in points. which: 0 of the cost, 1 of the discount."""
+    one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
+    value, low, high = (POINTS.scale * end for end in (one.value, one.low, one.high))
+    seeds = tuple(POINTS.scale * each for each in shift.seeds[which])
+    words = interval_words(one).replace(f" {POINTS.name}", "")
+    return Accuracy(f"{shift.sparsity}: {name}", value, low, high, seeds, words, color)
+
+
+def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
+    """Return both differences as rows of a table."""
+    ends = (dense, dense + shift.cost.value), shift.accuracies
+    both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), ends, strict=True)
+    return [
+        {
+            "sparsity": shift.sparsity,
+            "change by": name,
+            **{
+                each: POINTS.scale * value
+                for each, value in zip(("points", "low", "high"), (one.value, one.low, one.high), strict=True)
+            },
+            "from, %": 100 * before,
+            "to, %": 100 * after,
+        }
+        for name, one, (before, after) in both
+    ]
+
+
+def _share(name: str, values: Sequence[float], color: str) -> Accuracy:
     """Return a row of a mean with what its seeds give alone; no interval."""
     mean = 100 * float(np.mean(values))
     seeds = tuple(100 * one for one in values) if len(values) > 1 else ()
-    return Accuracy(name, mean, mean, mean, seeds, words, color)
+    return Accuracy(name, mean, mean, mean, seeds, percent(np.mean(values)), color)

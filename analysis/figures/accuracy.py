@@ -20,7 +20,9 @@ _WIDER = 8  # times what is near, from which on an interval is cut off at the ed
 _BENEATH = 0.24  # of the distance of two rows: offset of the seeds beneath their row
 _FAINT = 0.18  # opacity of a band
 _ROW = 56  # pixels
-_LEVEL = 38  # the same, of an accuracy
+_LEVEL = 48  # the same, of an accuracy
+_UNDER = 0.19  # offset of an accuracy's seeds
+_DOT, _LANE, _LANES = 0.02, 0.08, 3  # of a seed: its width as part of the axis, and lanes, as part of a row
 
 
 class Band(Protocol):
@@ -326,8 +328,8 @@ def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: s
 
 @dataclass(frozen=True)
 class Accuracy:
-    """An accuracy, or another share, in per cent with its interval, and what each seed gives alone; of chance no
-    interval. words: the numbers as they are written after the name."""
+    """An accuracy, another share or a change of it, in per cent or points with its interval, and what each seed gives
+    alone; of chance no interval. words: the numbers as they are written after the name."""
 
     name: str
     value: float
@@ -338,13 +340,19 @@ class Accuracy:
     color: str
 
 
-def accuracy_levels(rows: Sequence[Accuracy], x_title: str, decimals: int = 1, from_zero: bool = False) -> go.Figure:
+def accuracy_levels(
+    rows: Sequence[Accuracy], x_title: str, decimals: int = 1, from_zero: bool = False, margin: float = 0.0
+) -> go.Figure:
     """Draw a row for each accuracy with its interval, beneath its name, and dots of its seeds. decimals: of a seed.
-    from_zero: start the axis there.
+    from_zero: start the axis there. margin: of changes, half of the band around none that do not matter, in points.
     """
     figure, places = go.Figure(), np.arange(len(rows))
     value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
-    colors = [row.color for row in rows]
+    ends = np.array([*low, *high, *(seed for row in rows for seed in row.seeds)])
+    ends = ends[np.isfinite(ends)] if np.isfinite(ends).any() else np.array([0.0, 100.0])
+    ends = np.concatenate([ends, [0.0] if from_zero else [], [-margin, margin] if margin else []])
+    room = 0.06 * float(np.ptp(ends))
+    unit = " points" if margin else PER_CENT
     for place, row in enumerate(rows):
         figure.add_trace(
             go.Scatter(
@@ -356,7 +364,12 @@ def accuracy_levels(rows: Sequence[Accuracy], x_title: str, decimals: int = 1, f
                 hovertemplate=f"{as_text(row.name)}: {as_text(row.words)}<extra></extra>",
             )
         )
-    dots = [(seed, place + _BENEATH, colors[place]) for place, row in enumerate(rows) for seed in row.seeds]
+    wide = (float(np.ptp(ends)) or 1.0) * _DOT
+    dots = [
+        (seed, place + _UNDER + lane * _LANE, row.color)
+        for place, row in enumerate(rows)
+        for seed, lane in zip(sorted(row.seeds), _lanes(sorted(row.seeds), wide), strict=True)
+    ]
     if dots:
         x, y, shades = zip(*dots, strict=True)
         figure.add_trace(
@@ -364,24 +377,37 @@ def accuracy_levels(rows: Sequence[Accuracy], x_title: str, decimals: int = 1, f
                 x=x,
                 y=y,
                 mode="markers",
-                marker={"size": 6, "color": shades, "opacity": 0.6},
-                hovertemplate=f"one seed: %{{x:.{decimals}f}}{PER_CENT}<extra></extra>",
+                marker={"size": 5, "color": shades, "opacity": 0.7},
+                hovertemplate=f"one seed: %{{x:.{decimals}f}}{unit}<extra></extra>",
             )
         )
-    layout(figure, wrapped(x_title, 40), "", height=66 + _LEVEL * len(rows))
+    layout(figure, wrapped(x_title, 44), "", height=66 + _LEVEL * len(rows))
     for place, row in enumerate(rows):
         name_above(figure, place, f"{as_text(row.name)} <b>{as_text(row.words)}</b>", xshift=4)
-    ends = np.array([*low, *high, *(seed for seed, *_ in dots)])
-    ends = ends[np.isfinite(ends)] if np.isfinite(ends).any() else np.array([0.0, 100.0])
-    ends = np.append(ends, 0.0) if from_zero else ends
-    room = 0.06 * float(np.ptp(ends))
+    if margin:
+        figure.add_vrect(x0=-margin, x1=margin, fillcolor=REFERENCE, opacity=_FAINT, line_width=0, layer="below")
+        figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5})
     figure.update_layout(showlegend=False, margin_t=4, margin_l=14)
     figure.update_xaxes(
-        zeroline=False, ticksuffix=PER_CENT, nticks=6, range=[float(ends.min()) - room, float(ends.max()) + room]
+        zeroline=False,
+        ticksuffix="" if margin else PER_CENT,
+        nticks=6,
+        range=[float(ends.min()) - room, float(ends.max()) + room],
     )
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.55, -0.75])
     figure.update_yaxes(automargin=False, zeroline=False)
     return figure
+
+
+def _lanes(values: Sequence[float], wide: float) -> list[int]:
+    """Return for each of sorted values the lane in which its dot, this wide, touches none before it: of `_LANES`, so
+    that all can be counted."""
+    free, lanes = [-np.inf] * _LANES, []
+    for value in values:
+        lane = next((lane for lane, end in enumerate(free) if value >= end), int(np.argmin(free)))
+        free[lane] = value + wide
+        lanes.append(lane)
+    return lanes
 
 
 def thinned(count: int) -> np.ndarray:

@@ -99,7 +99,6 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("largest difference", "sweep", implementation="analysis.findings.sweeps:headlines"),
     Finding("cost of pruning", "losses", implementation="analysis.findings.pruning_cost:cost_of_pruning"),
     Finding("cost and discount", "losses", implementation="analysis.findings.pruning_cost:cost_and_discount"),
-    Finding("discount where costly", "losses", implementation="analysis.findings.pruning_cost:discount_where_costly"),
     Finding("discount in brief", "losses", implementation="analysis.findings.pruning_cost:discount_in_brief"),
     Finding("pairs of methods", "sweep", implementation="analysis.findings.sweeps:verdicts"),
     Finding("dose-response", "sweep", implementation="analysis.findings.sweeps:dose_response"),

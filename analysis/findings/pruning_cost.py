@@ -8,6 +8,7 @@ from analysis.findings.evaluations import MARGIN, detectable
 from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
+    CANNOT_TELL,
     EQUIVALENT,
     ONE_SEED,
     POINTS,
@@ -61,31 +62,74 @@ def cost_of_pruning(
 
 
 def cost_and_discount(
-    setting: str, cost: Difference, discount: Difference, margin: float = MARGIN
+    levels: Mapping[str, tuple[Difference, Difference]], margin: float = MARGIN
 ) -> tuple[str, str, str]:
     """Tell in one sentence whether the discount changes accuracy and what pruning itself costs; on what it stands; and
-    which change would have been detected, '' where one is significant or not tested.
+    which change would have been detected, '' where one is significant, not tested, or told in the sentence.
 
-    setting: as `50 % sparsity`. cost: pruned without the discount minus dense. discount: with minus without it.
+    levels: by setting, pruned without the discount minus dense, and with minus without it. The first setting, as `50 %
+    sparsity`, is told in full; of the others, as `70 %`, the one where pruning costs most.
     """
+    setting, (cost, discount) = next(iter(levels.items()))
     if not cost.above_chance:
         return _NOTHING_TO_LOSE, "", ""
-    changes = interval_words(discount)
-    brief = discount_in_brief([discount], margin)
-    if not brief:
-        brief = f"the sink discount has changed accuracy by {changes} so far"
-    elif decide(discount, margin, discount.above_chance) not in (BETTER, WORSE):
-        brief = f"{brief}: {changes}"
+    decided = decide(discount, margin, discount.above_chance)
+    told = _discount_told(discount, margin, "the sink discount")
+    said = f"{told[0].upper()}{told[1:]} at {setting}, where pruning {_cost_at(cost)}"
+    detected = detectable(discount).removeprefix("; ")
+    if decided == CANNOT_TELL and detected:
+        said, detected = f"{said}; {detected}", ""
+    elif decided in (BETTER, WORSE, EQUIVALENT):
+        said += _where_costliest(decided, dict(list(levels.items())[1:]), margin)
     seeds = counted(discount.seeds, "calibration seed") if discount.seeds else ""
     over = "" if discount.holds_seeds or not seeds else " over items alone"
     so_far = "So far on" if not discount.final else "On"
     stands = f"{so_far} {listed([each for each in (f'{discount.n:,} items', seeds) if each])}; brackets: 95 % intervals"
-    detected = detectable(discount).removeprefix("; ")
-    return (
-        f"At {setting}, {brief}; pruning itself {cost_words(cost)}.",
-        f"{stands}{over}.",
-        f"{detected[0].upper()}{detected[1:]} with 80 % power." if detected else "",
-    )
+    return f"{said}.", f"{stands}{over}.", f"{detected[0].upper()}{detected[1:]} with 80 % power." if detected else ""
+
+
+def costliest(losses: Mapping[str, Difference]) -> str:
+    """Return the setting at which pruning costs most, '' where there is none. losses: pruned minus dense."""
+    return min(losses, key=lambda at: losses[at].value, default="")
+
+
+def _where_costliest(decided: str, others: Mapping[str, tuple[Difference, Difference]], margin: float) -> str:
+    """Return how the sentence goes on with another setting; '' where there is none with a verdict. decided: at the
+    first."""
+    at = costliest({each: cost for each, (cost, _) in others.items() if cost.above_chance})
+    if not at:
+        return ""
+    cost, discount = others[at]
+    again = decide(discount, margin, discount.above_chance)
+    if again in (WAITING, ONE_SEED, AT_CHANCE):
+        return ""
+    if again == decided == EQUIVALENT:
+        return f", and {_bare(discount)} at {at}, where it {_cost_at(cost, brief=True)}"
+    return f"; at {at}, where pruning {_cost_at(cost, brief=True)}, {_discount_told(discount, margin, 'it')}"
+
+
+def _discount_told(discount: Difference, margin: float, who: str) -> str:
+    """Return `discount_in_brief` of one difference with its interval."""
+    brief = discount_in_brief([discount], margin, who)
+    if not brief:
+        return f"{who} has changed accuracy by {interval_words(discount)} so far"
+    decided = decide(discount, margin, discount.above_chance)
+    if decided in (BETTER, WORSE):
+        return brief
+    return f"{brief}: {_bare(discount) if decided == EQUIVALENT else interval_words(discount)}"
+
+
+def _bare(difference: Difference) -> str:
+    """Return a difference with its interval, where its unit is told before."""
+    return interval_words(difference).replace(f" {POINTS.name}", "")
+
+
+def _cost_at(cost: Difference, brief: bool = False) -> str:
+    """Return what pruning does, as `costs 1.3 [−0.4, 3.0]`. brief: leave out the interval of a significant cost."""
+    if cost.value > 0:
+        return f"changes accuracy by {_bare(cost)}"
+    size = _size(cost, "")
+    return f"costs {size.partition(' ')[0] if brief and cost.high < 0 else size}"
 
 
 def cost_words(cost: Difference, unit: str = "points ") -> str:
@@ -93,20 +137,6 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
     unit: with a space behind it.
     """
     return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
-
-
-def discount_where_costly(cost: Difference, others: Mapping[float, tuple[Difference, Difference]]) -> str:
-    """Tell what the discount changes where pruning costs most, for a sparsity at which it costs nothing significant, so
-    that there is nothing to win back; '' elsewhere. cost: at that sparsity, as of `cost_and_discount`. others: at other
-    sparsities, the cost and with minus without the discount.
-    """
-    costly = {at: both for at, both in others.items() if both[0].above_chance and both[0].high < 0}
-    if cost.high < 0 or not cost.above_chance or not costly:
-        return ""
-    at = min(costly, key=lambda one: costly[one][0].value)
-    lost, discount = costly[at]
-    decimals = int(-lost.value < _WIDE)
-    return f"At {percent(at, 0)}: {interval_words(discount)} of {_number(-lost.value, decimals)} lost."
 
 
 def _costly(who: str, losses: Mapping[float, Difference]) -> str:

@@ -60,7 +60,7 @@ def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGen
     for rarer things beneath all three.
     """
     st.html(_LEFT_TO_RIGHT)
-    settings, preview, outcome = keyed_columns([1.2, 1.55, 1.35], _STEPS, gap="medium")
+    settings, preview, outcome = keyed_columns([1.1, 1.4, 1.6], _STEPS, gap="medium")
     return settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps")
 
 

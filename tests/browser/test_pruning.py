@@ -80,6 +80,7 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     cancelled = main.get_by_text(re.compile("cancelled,"))
 
     page.goto(f"{address}/pruning?prune_samples=24&prune_seq_len=64&accuracy_limit=24&prune_seeds=1")
+    main.locator(".st-key-fold_prune_score summary").click()
     main.locator(".st-key-prune_then_score label").click()  # they are scored by hand below
     expect(main.locator(".st-key-prune_then_score input")).not_to_be_checked()
     page.get_by_role("button", name="Prune with and without the discount").click()
@@ -98,7 +99,10 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(cancelled).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
-    page.get_by_role("radio", name=re.compile("^Runs here")).click()  # the study has more seeds
+    page.get_by_role("radio", name="Runs here").click()  # the study has more seeds
+    page.wait_for_url(re.compile(r"prune_source=Runs(\+|%20)here"))
+    page.reload()
+    expect(page.get_by_role("radio", name="Runs here")).to_be_checked()
     page.get_by_role("button", name="Score both").click()
     until(lambda: answers_that_came(home) > ANSWERS // 4)
     with held(address):

@@ -66,37 +66,51 @@ def test_a_discount_that_helps_or_hurts_is_told_with_its_interval():
     )
     assert said(LOSSES, [shown(-0.03)]).endswith("the sink discount costs another 3.0 points [2.0, 4.0].")
     for value, told in ((0.03, "wins back +3.0 points [+2.0, +4.0]"), (-0.03, "costs another 3.0 points [2.0, 4.0]")):
-        one = finding_of("cost and discount", "50 % sparsity", LOSSES[0.7], shown(value))[0]
-        assert one == f"At 50 % sparsity, the sink discount {told}; pruning itself costs 21 points [9, 32]."
+        levels = {"50 % sparsity": (LOSSES[0.7], shown(value))}
+        one = finding_of("cost and discount", levels)[0]
+        assert one == f"The sink discount {told} at 50 % sparsity, where pruning costs 21 [9, 32]."
+        after = finding_of("cost and discount", {"50 % sparsity": (LOSSES[0.5], NONE[0]), "70 %": levels.popitem()[1]})
+        assert after[0].endswith(f", where pruning costs 2.2 [−1.9, 6.4]; at 70 %, where pruning costs 21, it {told}.")
 
 
-def test_one_setting_has_its_cost_and_what_the_discount_changes_of_it_with_both_intervals():
+def test_the_discount_is_told_first_with_its_interval_and_what_pruning_costs_there_and_where_it_costs_most():
     cost, discount = lost(-0.013, -0.03, 0.004, 6), lost(0.001, -0.007, 0.009, 6)
-    told, stands, seen = finding_of("cost and discount", "50 % sparsity", cost, discount)
+    first = {"50 % sparsity": (cost, discount)}
+    told, stands, seen = finding_of("cost and discount", first)
     assert told == (
-        "At 50 % sparsity, the sink discount changes accuracy by less than 2 points: +0.1 points [−0.7, +0.9]; "
-        "pruning itself costs 1.3 points [−0.4, 3.0]."
+        "The sink discount changes accuracy by less than 2 points: +0.1 [−0.7, +0.9] at 50 % sparsity, where pruning "
+        "costs 1.3 [−0.4, 3.0]."
     )
-    assert len(told.split()) <= 30
     assert stands == "On 360 items and 6 calibration seeds; brackets: 95 % intervals."
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
-    gained = finding_of("cost and discount", "20 % sparsity", lost(0.004, -0.01, 0.018, 6), discount)[0]
-    assert gained.endswith("; pruning itself changes accuracy by +0.4 points [−1.0, +1.8].")
+    others = {"60 %": (lost(-0.03, -0.04, -0.02, 6), NONE[0]), "70 %": (LOSSES[0.7], lost(0.003, -0.003, 0.01, 6))}
+    both = finding_of("cost and discount", first | others)[0]
+    assert both == f"{told.removesuffix('.')}, and +0.3 [−0.3, +1.0] at 70 %, where it costs 21."
+    assert len(both.replace(" %", "%").split()) <= 32
+    back = finding_of("cost and discount", {"70 % sparsity": others["70 %"], "50 %": first["50 % sparsity"]})[0]
+    assert back.endswith("costs 21 [9, 32], and +0.1 [−0.7, +0.9] at 50 %, where it costs 1.3 [−0.4, 3.0].")
+    gained = finding_of("cost and discount", {"20 % sparsity": (lost(0.004, -0.01, 0.018, 6), discount)})[0]
+    assert gained.endswith(" at 20 % sparsity, where pruning changes accuracy by +0.4 [−1.0, +1.8].")
 
 
-def test_where_pruning_costs_nothing_significant_the_discount_is_told_where_it_costs_most():
-    cost, discount = lost(-0.013, -0.03, 0.004, 6), lost(0.003, -0.003, 0.010, 6)
-    others = {0.6: (lost(-0.03, -0.04, -0.02, 6), NONE[0]), 0.7: (lost(-0.21, -0.32, -0.09, 6), discount)}
-    assert finding_of("discount where costly", cost, others) == "At 70 %: +0.3 points [−0.3, +1.0] of 21 lost."
-    small = {0.6: (lost(-0.034, -0.04, -0.02, 6), discount)}
-    assert finding_of("discount where costly", cost, small).endswith(" of 3.4 lost.")
-    assert finding_of("discount where costly", cost, {0.6: (cost, discount)}) == "", "no cost is significant"
-    assert finding_of("discount where costly", others[0.7][0], others) == "", "there is something to win back here"
+def test_an_interval_wider_than_the_margin_says_what_it_could_have_shown_and_no_verdict_is_carried_to_another_level():
+    wide, even = (lost(-0.022, -0.064, 0.019), OPEN[0]), (lost(-0.013, -0.03, 0.004, 6), NONE[0])
+    told, _, seen = finding_of("cost and discount", {"50 % sparsity": wide, "70 %": (LOSSES[0.7], OPEN[1])})
+    assert told.startswith("2 seeds cannot tell whether the sink discount helps: 0.0 points [−9.0, +9.0] at 50 %")
+    assert "where pruning costs 2.2 [−1.9, 6.4]; with 2 calibration seeds ±" in told
+    assert told.endswith(" would have been detected.") and "70 %" not in told and seen == ""
+    beside = finding_of("cost and discount", {"50 % sparsity": even, "70 %": (LOSSES[0.7], OPEN[1])})[0]
+    assert beside.endswith(
+        "; at 70 %, where pruning costs 21, 2 seeds cannot tell whether it helps: −1 points [−15, +13]."
+    )
+    alone = (LOSSES[0.7], lost(0.003, -0.003, 0.01, 1))
+    assert "70 %" not in finding_of("cost and discount", {"50 % sparsity": even, "70 %": alone})[0]
 
 
 def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_no_cost():
     alone = Difference(0.0, -0.05, 0.05, 12, 12, final=False, seeds=1)
-    _, stands, _ = finding_of("cost and discount", "50 % sparsity", LOSSES[0.7], alone)
+    said, stands, _ = finding_of("cost and discount", {"50 % sparsity": (LOSSES[0.7], alone)})
+    assert said.startswith("The sink discount has changed accuracy by 0.0 points [−5.0, +5.0] so far at 50 %")
     assert stands == "So far on 12 items and 1 calibration seed; brackets: 95 % intervals over items alone."
     at_chance = lost(-0.2, -0.3, -0.1, above_chance=False)
-    assert "nothing to lose" in finding_of("cost and discount", "50 % sparsity", at_chance, NONE[0])[0]
+    assert "nothing to lose" in finding_of("cost and discount", {"50 % sparsity": (at_chance, NONE[0])})[0]

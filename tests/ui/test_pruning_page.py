@@ -208,11 +208,14 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     del test.query_params["evaluation"]
     told = texts(test.run())
     said = told.replace("\u00a0", " ")
-    assert re.search(r"At 40 % sparsity, .* the sink discount .*; pruning itself (costs|changes accuracy by) ", said)
-    assert "not measured" not in told and "The control reads the same noised text" in told
+    assert re.search(r"The sink discount .* at 40 % sparsity, where pruning (costs|changes accuracy by) ", said, re.I)
+    assert "not measured" not in told and "the control, which reads the same noised text" in told
     assert "On 12 items and 1 calibration seed; brackets: 95 % intervals over items alone." in told
     assert "prune_source" not in {control.key for control in test.segmented_control}, "the study has no 40 %"
-    assert re.search(r"Right answers to 12 items, the mean over tasks; chance: ", told)
+    assert re.search(
+        r"Right answers: [\d.]+ % dense; at 40 % sparsity [\d.]+ % without and [\d.]+ % with the discount; chance ",
+        told,
+    )
 
 
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():
@@ -268,26 +271,34 @@ def test_headline_and_figures_have_one_source_at_a_time():
     assert "prune_source" not in {control.key for control in test.segmented_control}, "there are no runs yet"
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert (
-        "At 50 % sparsity, the sink discount changes accuracy by less than 2 points: +0.1 points [−0.7, +0.9]; "
-        "pruning itself costs 1.3 points [−0.4, 3.0]." in told
+        "The sink discount changes accuracy by less than 2 points: +0.1 [−0.7, +0.9] at 50 % sparsity, where pruning "
+        "costs 1.3 [−0.4, 3.0], and +0.3 [−0.3, +1.0] at 70 %, where it costs 21." in told
     )
     assert "Shipped study. On 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
     assert "The sink discount changes 0.21 % of the pruning mask, a seventh of what another" in told
-    assert "Right answers to 768 items" in told
+    accuracies = "92.6 % dense; at 50 % sparsity 91.3 % without and 91.4 % with the discount; chance 37.5 %."
+    assert accuracies in told
+    assert "Masks of 3 of the 6 seeds are compared." in told
     test.button(key="prune").click().run()
     record = engine().wait(engine().jobs("sweep")[0].id, 300)
     assert record.state == "done", record.reason
     test.run()
     source = test.segmented_control(key="prune_source")
-    assert list(source.options) == ["Shipped study (6 seeds)", "Runs here (2 seeds)"]
-    assert source.value == "runs", "as they were started here"
+    assert list(source.options) == ["Study", "Runs here"]
+    assert source.value == "Runs here", "as they were started here"
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "On 12 items and 2 calibration seeds" in told and "768 items" not in told and "Shipped study." not in told
-    assert re.search(r"Runs here: 4 of \d+ pruned models have these settings", told)
-    source.set_value("study").run()
+    assert re.search(r"4 of \d+ pruned models have these settings", told)
+    assert "study above" not in told and ", 12 items each. Click" in told and accuracies not in told
+    source.set_value("Study").run()
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
-    assert "On 768 items" in told and "Right answers to 768 items" in told and "On 12 items" not in told
+    assert "On 768 items" in told and accuracies in told and "12 items" not in told
+    assert "Runs here, on other items than the 768 of the study above. Click a row to open it." in told
+    again = app(PAGE, **TINY, prune_seeds="2", prune_source="Runs here")
+    assert again.segmented_control(key="prune_source").value == "Runs here", "a reload keeps it"
+    assert "On 12 items" in texts(again).replace("\u00a0", " ")
+    assert app(PAGE, **TINY, prune_source="study").segmented_control(key="prune_source").value == "Study", "unknown"
     assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"
 
 

@@ -7,16 +7,15 @@ import streamlit as st
 
 from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of
 from analysis.engine.runs import Run, known_runs, score
-from analysis.evaluation import comparing
-from analysis.evaluation.results import Results
+from analysis.evaluation import comparing, tables
+from analysis.evaluation.results import AVERAGE, Results
 from analysis.evaluation.tables import ROLES
-from analysis.exhibits.story_parts import cost_of
-from analysis.exhibits.with_discount import accuracies_of_study, at_other_sparsities, compared_in
+from analysis.exhibits.over_seeds import shifts_of_runs
+from analysis.exhibits.with_discount import Shift, accuracy_shifts, compared_in, shifts_of_study
 from analysis.findings import finding_of
-from analysis.findings.evaluations import tested, together
+from analysis.findings.evaluations import MARGIN, tested, together
 from analysis.pruned.compare import Comparison
-from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
-from analysis.statistics.decisions import percent
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key, where
 from analysis.study.rules import margin_of
 from analysis.words import counted
 from pages.parts import address, permission
@@ -25,7 +24,6 @@ from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluati
 from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel
-from pages.parts.accuracy.results import in_brief
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import chart
 from pages.parts.masks import measures
@@ -34,7 +32,7 @@ from pages.parts.masks.pruned_models import known_pruned, open_pruned
 from pages.parts.plain import plain, unbroken
 from pages.parts.progress import cut_short
 from pages.parts.pruning.plan import plan
-from pages.parts.pruning.runs import matched_pairs
+from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
 from pages.parts.pruning.settings import Asked
 from pages.parts.pruning.source import note_start
 from pages.parts.session import engine, submit
@@ -65,6 +63,23 @@ class Wanted(NamedTuple):
         if len(methods) > 1:
             return f"Prune with {len(methods)} methods"
         return f"Prune with {METHODS[methods[0]].title}" if methods else "Prune"
+
+
+class Found(NamedTuple):
+    """What pruning and the discount do to accuracy, in a study or in the runs here; one source of headline and figure.
+
+    setting: of the first shift, in words. dense, chance: accuracies. method: with the discount. compared, explained:
+    what is compared, and further what a researcher asks, in sentences.
+    """
+
+    setting: str
+    shifts: list[Shift]
+    dense: float
+    chance: float | None
+    method: str
+    margin: float
+    compared: str
+    explained: str = ""
 
 
 def choose_seeds(asked: Asked) -> int:
@@ -116,13 +131,6 @@ def start(wants: Wanted, takes: Any) -> None:
             st.error(plain(wants.problem))
         elif wants.sweep is not None:
             st.caption(plain(_cost(wants.sweep)))
-    buttons.toggle(
-        "Then score them",
-        value=True,
-        key=_SCORE,
-        persist_state="session",
-        help="Scores the dense model and each pruned one on the same items, as set below.",
-    )
     say_refusal(_PLACE)
     say_refused()
 
@@ -171,6 +179,13 @@ def choose_scores(
         return None, None
     runs = _copies(model)
     with st.expander("Scoring and estimate", icon=":material/monitoring:", key="fold_prune_score"):
+        st.toggle(
+            "Score after pruning",
+            value=True,
+            key=_SCORE,
+            persist_state="session",
+            help="Scores the dense model and each pruned one on the same items.",
+        )
         chosen = choose_runs(runs) if runs else []
         settings = score_settings(model, runs, chosen, narrow=True, seeds=seeds)
         if asked.specs and not asked.problem:
@@ -183,15 +198,15 @@ def accuracies_in_brief(
     asked: Asked,
     settings: Mapping[str, object] | None,
     pairs: list[RunPair],
-    results: Results | None,
+    found: Found | None,
     study: OfStudy | None,
     drawn: bool,
 ) -> None:
-    """Draw the accuracy with and without the discount, or how it comes in.
+    """Draw what pruning and the discount do to accuracy, or how that comes in.
 
     The evaluation is the one in the address or at work; else those of runs and their controls; else the newest.
-    settings: of `choose_scores`. pairs: of `matched_pairs`. results: of `pair_results`. study: what is shown instead
-    of runs. drawn: whether an evaluation is to be drawn here, and not in full.
+    settings: of `choose_scores`. pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`. study: what
+    is shown instead of runs. drawn: whether an evaluation is to be drawn here, and not in full.
     """
     runs = _copies(model)
     if study is None and sweeps_at_work():
@@ -199,9 +214,8 @@ def accuracies_in_brief(
         return
     _say_cut_short(asked)
     if study is not None:
-        exhibit = accuracies_of_study(study.findings, study.contrast)
-        if exhibit is not None:
-            chart(exhibit, "prune_accuracy")
+        if found is not None:
+            _draw(found)
         return
     if not runs and not pairs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
@@ -210,8 +224,8 @@ def accuracies_in_brief(
     newest = next(of_model, None)
     named = address.named("evaluation")
     if not named and (newest is None or newest.ended) and pairs:
-        if results is not None:
-            in_brief(results, "Accuracy", "")
+        if found is not None:
+            _draw(found)
         else:
             _offer_scores(settings, runs, pairs)
         return
@@ -225,13 +239,33 @@ def accuracies_in_brief(
 
 
 def _scores_so_far(specs: list[PruneSpec]) -> None:
-    """Draw the accuracies of the seeds that are scored with and without the discount."""
-    pairs = [pair for pair in scored_pairs(matched_pairs(specs)) if has_setting(pair, specs)]
-    results = pair_results(pairs)
-    if results is None:
+    """Draw what the seeds show that are scored with and without the discount."""
+    found = found_in_runs(_asked_pairs(specs))
+    if found is None:
         st.caption("Accuracies come in as soon as one seed is pruned and scored with and without the discount.")
         return
-    in_brief(results, "Accuracy so far", "")
+    _draw(found)
+
+
+def answer_so_far(specs: list[PruneSpec]) -> None:
+    """Say the same in the first line, again and again."""
+
+    def say() -> None:
+        pairs = _asked_pairs(specs)
+        answer(None, pairs, found_in_runs(pairs))
+
+    st.fragment(say, run_every=_REDRAW)()
+
+
+def _asked_pairs(specs: list[PruneSpec]) -> list[RunPair]:
+    return [pair for pair in matched_pairs(specs) if has_setting(pair, specs)]
+
+
+def _draw(found: Found) -> None:
+    exhibit = accuracy_shifts(
+        found.shifts, found.dense, found.chance, found.method, found.margin, f"{found.compared} {found.explained}"
+    )
+    chart(exhibit, "prune_accuracy")
 
 
 def _say_cut_short(asked: Asked) -> None:
@@ -331,55 +365,69 @@ def pair_results(pairs: list[RunPair]) -> Results | None:
     `scored_pairs`."""
     if not pairs:
         return None
-    names = [f"{role}, seed {pair.seed}" for pair in pairs for role in ROLES]
+    names = [f"{role}, {where(pair.spec)}, seed {pair.seed}" for pair in pairs for role in ROLES]
     return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
 
 
-def answer(study: OfStudy | None, pairs: list[RunPair], results: Results | None) -> None:
-    """Say in the first line what pruning costs and what the discount changes of it: in the study, else in the runs
-    here. pairs: of `matched_pairs`. results: of `pair_results`.
-    """
-    if study is not None:
-        cost, contrast = cost_of(study.findings, study.contrast), study.contrast
-        name = f"{percent(contrast.sparsity)} sparsity"
-        margin = margin_of(study.findings)
-        told = None if cost is None else finding_of("cost and discount", name, cost, contrast.effect, margin)
-        others = at_other_sparsities(study.findings, contrast)
-        more = "" if cost is None else finding_of("discount where costly", cost, others)
-        _say(told, f"{study.title}.", compared_in(study.findings, contrast), study, more)
-        return
-    known = pairs and results is not None and results.accuracies
-    related = comparing.related_pairs(results)["control"] if known and results is not None else []
+def found_in_study(study: OfStudy) -> Found | None:
+    """Return what a study has found; None where it does not hold what pruning costs."""
+    findings, contrast = study.findings, study.contrast
+    shifts = shifts_of_study(findings, contrast)
+    if findings.pruning is None or not shifts:
+        return None
+    setting, margin = f"{shifts[0].sparsity} sparsity", margin_of(findings)
+    levels = findings.pruning.dense, findings.pruning.chance
+    return Found(setting, shifts, *levels, contrast.method, margin, compared_in(findings, contrast))
+
+
+def found_in_runs(pairs: list[RunPair]) -> Found | None:
+    """Return what the runs here show, at the sparsity of these pairs and at those that were scored on the same items;
+    None where none is scored. pairs: of `matched_pairs`."""
+    scored = scored_pairs(pairs)
+    results = pair_results(scored_pairs([*scored, *pairs_at_other_sparsities(scored)]))
+    related = comparing.related_pairs(results)["control"] if results is not None and results.accuracies else []
     if results is None or not related:
+        return None
+    explained = [
+        tested(together(results, related)),
+        " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in scored) + ".",
+    ]
+    return Found(
+        setting_title(pairs[0], method=False),
+        shifts_of_runs(results, related),
+        tables.average(results, 0).value,
+        tables.chance_level(results, AVERAGE),
+        pairs[0].spec.method,
+        MARGIN,
+        "The cost: the control against the dense model. The discount: against the control, which reads the same noised "
+        "text without it.",
+        " ".join(explained),
+    )
+
+
+def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> None:
+    """Say in the first line what the discount changes of accuracy and what pruning costs. study: whose findings these
+    are, None for runs. pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`.
+    """
+    if found is None and study is None:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
         return
-    name = setting_title(pairs[0], method=False)
-    (discount,) = comparing.at_settings(results, dict.fromkeys(related, name)).values()
-    (cost,) = comparing.at_settings(results, {(control, 0): name for _, control in related}).values()
-    explained = [
-        "The control reads the same noised text without the discount.",
-        tested(together(results, related)),
-        " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in pairs) + ".",
-    ]
-    _say(finding_of("cost and discount", name, cost, discount), _seeds_in_words(pairs, results), " ".join(explained))
-
-
-def _say(
-    told: tuple[str, str, str] | None, before: str, explained: str, study: OfStudy | None = None, more: str = ""
-) -> None:
-    """Draw a first line and on what it stands. told: of `FINDINGS`. before, more: what goes before and after that."""
-    said, stands, detected = told or ("This study does not hold what pruning costs.", "", "")
-    st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(f"{detected} {explained}".split())))
-    beneath = " ".join(filter(None, (before, stands, more)))
+    said, stands, detected = "This study does not hold what pruning costs.", "", ""
+    if found is not None:
+        levels = {one.sparsity: (one.cost, one.discount) for one in found.shifts}
+        levels = {found.setting: levels.pop(found.shifts[0].sparsity)} | levels
+        said, stands, detected = finding_of("cost and discount", levels, found.margin)
+    explained = "" if found is None else f"{detected} {found.compared} {found.explained}"
+    st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        link_study(beneath, study.name, f"{study.title[0].lower()}{study.title[1:]}")
+        link_study(f"{study.title}. {stands}", study.name, f"{study.title[0].lower()}{study.title[1:]}")
     else:
-        st.caption(plain(beneath))
+        st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
 
 
-def _seeds_in_words(pairs: Sequence[RunPair], results: Results | None) -> str:
+def _seeds_in_words(pairs: Sequence[RunPair], found: Found | None) -> str:
     """Return the calibration seeds of pairs, and how many of them are scored; '' where all are, which is told."""
-    scored = 0 if results is None else len(comparing.related_pairs(results)["control"])
+    scored = 0 if found is None else found.shifts[0].discount.seeds
     if not METHODS[pairs[0].spec.method].calibrated or 1 < scored == len(pairs):
         return ""
     whole = f"Pruned with {counted(len(pairs), 'calibration seed')}"

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.run_pairs import RunPair, as_asked, pairs_by_setting
+from analysis.engine.run_pairs import RunPair, as_asked, at_other_sparsities, pairs_by_setting
 from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
 from analysis.jobs.summaries import PrunePartial
@@ -49,7 +49,7 @@ def active_runs() -> None:
 def finished_runs(asked: Sequence[PruneSpec], above: int = 0) -> None:
     """Draw the table of pruned models, the one that is open, and the prunings that were interrupted. asked: the
     requested prunings, of which a run that has just finished is open at first. above: items of the study that stands
-    above, 0 where there is none."""
+    above, whose accuracies are others; 0 where there is none."""
     runs = engine().jobs("prune")
     ended = [record for record in runs if record.ended]
     if not ended:
@@ -87,6 +87,11 @@ def matched_pairs(specs: Sequence[PruneSpec] = ()) -> list[RunPair]:
     return next(iter(pairs_by_setting(_with_masks(), specs)), [])
 
 
+def pairs_at_other_sparsities(pairs: Sequence[RunPair]) -> list[RunPair]:
+    """Return the pairs that differ from these in their sparsity and seed alone. pairs: of `matched_pairs`."""
+    return at_other_sparsities(_with_masks(), pairs)
+
+
 def _with_masks() -> list[Run]:
     return [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
 
@@ -118,10 +123,8 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: int) -> 
     opened = by_id.get(st.session_state[_OPENED])
     title = counted(len(done), "pruned model")
     if len(done) > len(shown):
-        title = (
-            f"Runs here: {len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
-        )
-    study = f"Study above: {above:,} items. " if above else ""
+        title = f"{len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
+    other = f"Runs here, on other items than the {above:,} of the study above. " if above else ""
     table_of_runs(
         title,
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
@@ -129,7 +132,8 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: int) -> 
         key,
         selected=[] if preset not in by_id else [list(by_id).index(preset)],
         rows=_MOST,
-        hint=f"{study}Click a row to open it." if wanted else "None has these settings. Click a row to open it.",
+        hint=f"{other}{'' if wanted else 'None has these settings. '}Click a row to open it.",
+        left_out=("dense, %", "chance, %") if above else (),
         on_select=clicked,
         selection_mode="single-row",
     )

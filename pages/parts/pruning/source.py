@@ -7,14 +7,12 @@ import streamlit as st
 
 from analysis.engine.run_pairs import RunPair, has_setting
 from analysis.specs import METHODS, PruneSpec, setting_key
-from analysis.words import counted
 from pages.parts import address
 from pages.parts.accuracy.choice import evaluations
-from pages.parts.plain import plain
 from pages.parts.study.choice import OfStudy, found_by_study
 from pages.parts.sweeping import sweeps_at_work
 
-_STUDY, _RUNS = "study", "runs"
+_STUDY, _RUNS = "Study", "Runs here"  # as the address holds them
 _SOURCE, _PRESET, _STARTED = "prune_source", "prune_source_preset", "prune_started"
 
 
@@ -34,19 +32,16 @@ def choose_source(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> OfStu
     study, runs, preset = _sources(specs, pairs)
     if study is None or not runs:
         return study
-    unset = _SOURCE not in st.session_state and _SOURCE not in st.query_params
-    if unset or st.session_state.get(_PRESET, preset) != preset:
+    chosen = st.session_state.get(_SOURCE, st.query_params.get(_SOURCE))
+    if chosen not in (_STUDY, _RUNS) or st.session_state.get(_PRESET, preset) != preset:
         st.session_state[_SOURCE] = preset
     st.session_state[_PRESET] = preset
-    seeds = {_STUDY: study.contrast.effect.seeds, _RUNS: _seeds(specs, pairs)}
-    titles = {_STUDY: study.title, _RUNS: "Runs here"}
     shown = st.segmented_control(
         "Source of the numbers",
         [_STUDY, _RUNS],
         required=True,
         key=_SOURCE,
         bind="query-params",
-        format_func=lambda name: plain(titles[name] + (f" ({counted(seeds[name], 'seed')})" if seeds[name] else "")),
         label_visibility="collapsed",
     )
     return study if shown == _STUDY else None
