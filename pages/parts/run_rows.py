@@ -171,7 +171,7 @@ def table_of_runs(
     frame = pd.DataFrame(row(run, differences) for run in runs)
     left_out = [*left_out, "95 % interval" if differences else "interval to dense"]
     if differences is None:
-        hint = " ".join(filter(None, (_in_common(frame), hint)))
+        hint = " ".join(filter(None, (_in_common(frame.drop(columns=left_out, errors="ignore")), hint)))
     table(
         title,
         "",
@@ -203,6 +203,6 @@ def _shown(frame: pd.DataFrame, runs: Sequence[Run]) -> list[str]:
 def _in_common(frame: pd.DataFrame) -> str:
     """Return what all scored runs share and no column is shown for: the dense model's accuracy, chance, items."""
     words = {"dense, %": "dense model {:.1f} %", "chance, %": "chance {:.1f} %", "items": "{:,.0f} items each"}
-    shared = {name: frame[name].dropna().iloc[0] for name in words if frame[name].nunique() == 1}
+    shared = {name: frame[name].dropna().iloc[0] for name in words if name in frame and frame[name].nunique() == 1}
     said = ", ".join(words[name].format(value) for name, value in shared.items())
     return f"{said[0].upper()}{said[1:]}." if said else ""

@@ -133,7 +133,7 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: int) -> 
         selected=[] if preset not in by_id else [list(by_id).index(preset)],
         rows=_MOST,
         hint=f"{other}{'' if wanted else 'None has these settings. '}Click a row to open it.",
-        left_out=("dense, %", "chance, %") if above else (),
+        left_out=("dense, %", "chance, %", "items") if above else (),
         on_select=clicked,
         selection_mode="single-row",
     )
