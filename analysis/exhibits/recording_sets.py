@@ -82,7 +82,7 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; ±: 95 % intervals, of all kinds at most {_widest(rows)} points (table). Of which "
+        f"{of} prompts; ± is the 95 % interval, {_widest(rows)} points at most for any kind. Of which "
         "kind a layer's sinks are, beneath all tokens; at the right its sinks per step.",
         layer_kinds.layer_kinds(rows),
         kinds,

@@ -85,14 +85,14 @@ def hidden(findings: Findings) -> Told | None:
 
 
 def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
-    """Draw one text of a model as it writes it untouched, with its sinks hidden and with as many other tokens hidden,
+    """Draw one text of a model as it writes it untouched, with its sinks hidden and with as many random tokens hidden,
     shaded where it differs; and tell the same in a sentence. None where the study has none."""
     text = next((one for one in findings.continuations if one.model == model), None)
     return None if text is None else text_shown(text)
 
 
 OTHERS_HIDDEN: Mapping[str, str] = {
-    COUNT: "As many other tokens",
+    COUNT: "As many random tokens",
     MASKED: "Other masked positions",
     MASS: "Tokens of equal attention",
 }

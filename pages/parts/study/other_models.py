@@ -19,7 +19,7 @@ from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
 from pages.parts.study.html_parts import mount
 
-_BRIEFLY = {COUNT: "Random", MASKED: "Masked", MASS: "Equal attention"}  # controls, beside one text
+_BRIEFLY = {COUNT: "As many random", MASKED: "Masked", MASS: "Equal attention"}  # controls, beside one text
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -33,24 +33,24 @@ def one_text(job: JobRecord) -> Callable[[], None] | None:
 
 def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], None]:
     """beside: how much this text changes beside all."""
-    title = f"One text: prompt 1 of {prompts}"
+    title = f"One text: always prompt 1 of {prompts}"
     controls = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
     shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
 
     def draw() -> None:
         st.markdown(f"**{title}**", help=shaded)
-        st.caption(plain(f"Always the first prompt. {beside}".strip()))
+        if beside:
+            st.caption(plain(beside))
         control = COUNT
         if len(controls) > 1:
             control = st.segmented_control(
-                "Beside the sinks hidden",
+                "Hidden instead of the sinks, in the last text:",
                 controls,
                 default=COUNT,
                 required=True,
                 key="causes_text_beside",
                 bind="query-params",
                 format_func=_BRIEFLY.__getitem__,
-                label_visibility="collapsed",
             )
         figure, told = text_shown(text, control)
         mount(figure_html(figure, told), "causes_text")
