@@ -44,6 +44,7 @@ PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
 _FEWER_OR_MORE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly different"}
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
+_OF_SO_MANY: Final = {1: "", 2: "both "}
 _THAN_WITH: Final = {1: "more than with", -1: "less than with", 0: "not significantly different from"}
 _SHIFT: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
@@ -93,16 +94,14 @@ def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     begins = (
         f"Hiding the sinks changes {changed}" if hiding else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
     )
-    sides = {of: side_of(effect_of(row)) for of, row in compared.items()}
-    alike = len(set(sides.values())) == 1
+    by_side: dict[int, list[str]] = {}
+    for of, row in compared.items():
+        by_side.setdefault(side_of(effect_of(row)), []).append(f"{THAN[of]} {_tokens(levels[of][1].value)}")
     controls = [
-        f"{'hiding ' if hiding and not place else ''}{THAN[of]} {_tokens(control.value)}"
-        + ("" if alike else f" ({_FEWER_OR_MORE[sides[of]]})")
-        for place, (of, (_, control)) in enumerate(levels.items())
+        f"{', '.join(those)}, {_OF_SO_MANY.get(len(those), 'all ')}{_FEWER_OR_MORE[side]}"
+        for side, those in by_side.items()
     ]
-    both = {1: "", 2: "both "}.get(len(sides), "all ")
-    ends = f", {both}{_FEWER_OR_MORE[next(iter(sides.values()))]}" if alike else ""
-    return f"{begins}; {', '.join(controls)}{ends}.{_detectable(compared)}"
+    return f"{begins}; {'hiding ' if hiding else ''}{'; '.join(controls)}.{_detectable(compared)}"
 
 
 def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:

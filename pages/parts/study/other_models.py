@@ -19,7 +19,7 @@ from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
 from pages.parts.study.html_parts import mount
 
-_BRIEFLY = {COUNT: "As many random", MASKED: "Masked", MASS: "Equal attention"}  # controls, beside one text
+_BRIEFLY = {COUNT: "Random", MASKED: "Masked", MASS: "Equal attention"}  # controls, beside one text
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -44,7 +44,7 @@ def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], N
         control = COUNT
         if len(controls) > 1:
             control = st.segmented_control(
-                "Hidden instead of the sinks, in the last text:",
+                "Hidden in the last text instead:",
                 controls,
                 default=COUNT,
                 required=True,
