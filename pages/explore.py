@@ -86,7 +86,7 @@ margin-bottom:-1rem}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{align-self:flex-start;
 position:relative;z-index:1}}
 .st-key-columns_{_TOP}:not(:has([data-testid='stColumn']:first-child :is(details[open],[data-testid='stAlert'])))
-.st-key-explorer{{--sx-left:calc({_LEFT}px + 2rem)}}
+:is(.st-key-explorer,.st-key-shipped_explorer){{--sx-left:calc({_LEFT}px + 2rem)}}
 .st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>

@@ -181,7 +181,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text("× an even split")
     shares = sink_shares(maps[0][0], params)
     expect(beside).to_contain_text(
-        f"In an untrained model, not matched in sharpness, sinks take {told(shares.mean())} on"
+        f"In an untrained model, not matched in sharpness, its own sinks take {told(shares.mean())} on"
     )
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
@@ -194,9 +194,9 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     within = int((own <= shares.max(axis=0)).sum())
     assert within
     expect(beside).to_contain_text(
-        f"The mean of all 9 steps is {told(own.mean())}. In 3 untrained models, not matched in sharpness, sinks take "
-        f"{told(shares.mean())} on average and {told(shares.max())} at most; this model does not exceed their range in "
-        f"{within} of 9 steps."
+        f"The mean of all 9 steps is {told(own.mean())}. In 3 untrained models, not matched in sharpness, their own "
+        f"sinks take {told(shares.mean())} on average and {told(shares.max())} at most; this model does not exceed "
+        f"their range in {within} of 9 steps."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(beside).to_contain_text("This is the strongest step")

@@ -267,6 +267,11 @@ def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page,
     explorer.get_by_role("button", name="Pause").click()
     expect(explorer.get_by_role("button", name="Play")).to_be_visible()
     page.wait_for_url(re.compile(f"step={slider.get_attribute('aria-valuenow')}"))
+    curve = explorer.locator(".sx-curve")
+    assert curve.bounding_box()["x"] < explorer.bounding_box()["x"] - 200, "it uses the room beneath the prompt"
+    page.get_by_text(re.compile("^Settings")).click()
+    expect(page.get_by_role("spinbutton", name="Seed")).to_be_visible()
+    assert curve.bounding_box()["x"] >= explorer.bounding_box()["x"], "until that column grows"
     held = slider.get_attribute("aria-valuetext")
     page.reload()
     expect(slider).to_have_attribute("aria-valuetext", held)

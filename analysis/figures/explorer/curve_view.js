@@ -117,7 +117,7 @@ class CurveView extends View {
   written(axis, recording, position, top, bottom) {
     const last = recording.lastOpen[position], { g } = this, { theme } = this.app;
     if (last < 0 || last >= recording.T - 1) return;
-    const x = axis.edge(last + 1), left = x > this.w - 90;
+    const x = axis.edge(last + 1), left = x > axis.left + axis.width - 60;
     g.strokeStyle = theme.faint;
     g.lineWidth = 1;
     line(g, x, top, x, bottom);

@@ -50,13 +50,13 @@ function mount(root, packed, options = {}) {
     if (several.length > 1) {
       const second = finding(several[1], view);
       const progress = first.T !== several[1].T && t0 === t1 ? "At equal progress, " : "";
-      parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
+      parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), `\n${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
     const means = several.map((each) => [each.name, each.series(view, view.layer, view.head)?.share]).filter(() => !to && !throughout(view, first));
     put("beside", several.length < 2 ? beside(first, view) : means.every(([, share]) => share) && means.length ? `Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.` : "");
     say(parts, `${out("beside").textContent} ${attending(first, view)}`);
     const over = t0 !== t1;
-    put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} tokens`).join(" · "));
+    put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} layers × ${each.H} heads, ${each.T} steps, ${each.S} tokens`).join(" · "));
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} (0–${app.steps - 1})`);
     const peak = strongestStep();
     put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);

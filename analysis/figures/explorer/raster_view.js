@@ -56,6 +56,7 @@ class RasterView extends View {
     if (!this.app.shown()[0].has(layer, head)) this.app.need({ heads: view });
     this.still(`${show} ${zoom} ${layer} ${head} ${judged} ${rule(view)}`, () => {
       this.lives = plans.map((plan) => this.paint(view, plan));
+      this.bar(plans[0], this.axis());
       this.ticks(this.axis(), this.h - 7);
     });
     plans.forEach((plan, n) => this.mark(view, plan, this.lives[n]));
@@ -77,7 +78,6 @@ class RasterView extends View {
     if (this.dotted()) this.dots(plan, axis, ch, y);
     if (recording.openBlock) this.block(plan, axis, ch, y);
     g.restore();
-    this.bar(plan, axis);
     return [...life].sort((a, b) => b[1] - a[1]).slice(0, 14);
   }
   // The scale of colours, to the right of a map.
@@ -161,13 +161,13 @@ class RasterView extends View {
   labels(view, plan, axis, ch, y, inside, life) {
     const { g } = this, { theme } = this.app, { recording } = plan, taken = [], wide = axis.left > 60;
     const label = (s, weight, color) => {
-      const at = y(s) + ch / 2;
+      const at = Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, y(s) + ch / 2));
       if (!inside(s) || taken.some((other) => Math.abs(other - at) < 12.5)) return;
       taken.push(at);
       this.font(11, weight);
       g.fillStyle = color;
       g.textAlign = "right";
-      g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, at)), axis.left - 10);
+      g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, at, axis.left - 10);
     };
     if (view.position != null) label(view.position, 700, theme.ink);
     for (const [s, steps] of life) if (steps >= 2) label(s, 400, theme.sink);

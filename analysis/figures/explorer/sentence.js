@@ -98,7 +98,7 @@ function untrained(recording, view, share) {
   const who = view.head != null ? "the heads of this layer of an untrained model" : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model";
   const mean = percent(meanOver(nulls.map((each) => meanOver(each, [0, T - 1])), [0, nulls.length - 1])), most = percent(Math.max(...nulls.map((each) => Math.max(...each))));
   const within = share.reduce((steps, value, t) => steps + (value <= Math.max(...nulls.map((each) => each[t]))), 0);
-  return `In ${who}, not matched in sharpness, sinks take ${mean} on average and ${most} at most${within ? `; this model does not exceed ${nulls.length > 1 ? "their range" : "it"} in ${within} of ${T} steps` : ""}.`;
+  return `In ${who}, not matched in sharpness, ${nulls.length > 1 ? "their" : "its"} own sinks take ${mean} on average and ${most} at most${within ? `; this model does not exceed ${nulls.length > 1 ? "their range" : "it"} in ${within} of ${T} steps` : ""}.`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.

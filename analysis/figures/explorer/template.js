@@ -22,7 +22,6 @@ const TEMPLATE = `<div class="sx-body">
   <div class="sx-rule">
     <div class="sx-k"><span data-out="before"></span><input type="number" data-set="threshold"><span data-out="after"></span><input type="range" data-set="threshold"></div>
     ${choice("over", "Steps", [["step", "This step"], ["all", "All steps"]])}
-    <button type="button" class="sx-quiet" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button>
     <details class="sx-more"><summary>Definition, table, help</summary><div>
       <label>Definition<select data-set="definition"></select></label>
       <label title="The coarser of this and what is shown">Judged on<select data-set="judged"><option value="head">each head</option><option value="layer">each layer</option><option value="model">the whole model</option></select></label>
@@ -43,7 +42,7 @@ const TEMPLATE = `<div class="sx-body">
       <span class="sx-step" data-out="step"></span>
       <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take most (S)"></button>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
-    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span> · <span data-out="about"></span></span><button type="button" data-do="ask" hidden>What else could stand here?</button></p></section>
+    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span> · <span data-out="about"></span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
     <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "sink, as long as it lasts"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>

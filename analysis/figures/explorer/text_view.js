@@ -25,7 +25,7 @@ class TextView extends View {
         y += row + (titled ? 8 : 0);
         boxes.push(places);
       }
-      if (y <= h + 4 - (recordings.some((each) => each.experts || each.attention.size) ? NOTE : 0)) return (this.layout = { key, size, boxes, recordings, titles });
+      if (y <= h - (recordings.some((each) => each.experts || each.attention.size) ? NOTE : 0)) return (this.layout = { key, size, boxes, recordings, titles });
     }
     return (this.layout = this.squares(key, recordings, titled));
   }
