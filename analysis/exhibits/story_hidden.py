@@ -134,7 +134,7 @@ def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Sum
     quantity = "Tokens of 100 that change when sinks are hidden"
     if levels := text_levels(causes):
         beside = {COUNT: "with as many others hidden", MASS: "at equal attention"}
-        told = [f"{levels[control][1]} {beside[control]}: {text[control]}" for control in levels]
+        told = [f"{levels[control][1]} {beside[control]} ({text[control]})" for control in levels]
         return Summary(quantity, levels[COUNT][0], "; ".join(told))
     if text:
         ending = ", then others of equal attention" if MASS in text else ""
