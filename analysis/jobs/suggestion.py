@@ -20,7 +20,7 @@ from analysis.models.checkpoint import fingerprint
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from cache.code import code_version
 from cache.keys import content_key
-from cache.responses import Responses
+from cache.stores import Responses
 
 
 class _Stopped(Exception):

@@ -9,8 +9,8 @@ import pytest
 from analysis.engine import Engine, JobRecord
 from cache.format import FORMAT, STAMP, STEPS, brought_up
 from cache.opening import DATABASE, StoreError
-from cache.responses import Responses
 from cache.store import BACKUP, Store
+from cache.stores import Responses
 from tests.cache.test_store_opening import halve
 
 

@@ -6,14 +6,15 @@ import shutil
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cache.format import STAMP
 from cache.opening import DATABASE, StoreError, open_cache
-from cache.responses import Responses
 from cache.store import BACKUP, UNRESTORED, Store, default_root
+from cache.stores import Responses
 
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
 
@@ -246,10 +247,10 @@ def test_damaged_results_leave_the_jobs_alone(tmp_path):
 
 
 def test_damaged_answers_are_begun_anew(tmp_path):
-    with Responses(tmp_path) as answers:
+    with closing(Responses(tmp_path)) as answers:
         answers.put("key", {"a": 1})
     halve(tmp_path / "answers" / DATABASE)
-    with Responses(tmp_path) as answers:
+    with closing(Responses(tmp_path)) as answers:
         assert answers.get("key") is None
         answers.put("key", {"a": 2})
         assert answers.get("key") == {"a": 2}

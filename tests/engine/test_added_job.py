@@ -1,6 +1,7 @@
 """Adding a job is one row: the engine runs it, keeps what it left, and the command line has it as a verb."""
 
 import json
+from contextlib import closing
 
 import dask
 import pytest
@@ -10,8 +11,8 @@ from analysis.engine import Engine
 from analysis.engine.records import read_record
 from analysis.jobs import JOBS
 from analysis.specs import ModelSpec, sentence
-from cache.responses import Responses
 from cache.store import Store
+from cache.stores import Responses
 from tests.engine.added_job import ROW, VERB, CountPartial, CountSpec, CountSummary
 from tests.engine.helpers import PATIENCE
 
@@ -44,9 +45,9 @@ def test_the_engine_runs_an_added_job_and_keeps_what_it_left(added, tmp_path, bu
         finally:
             engine.close()
             store.close()
-    with Responses(tmp_path / "store") as responses:
+    with closing(Responses(tmp_path / "store")) as responses:
         assert responses.get(TEXT) == {"tokens": tokens}
-    with Responses() as elsewhere:
+    with closing(Responses()) as elsewhere:
         assert elsewhere.get(TEXT) is None, "the engine's store is used, not the environment's"
 
 

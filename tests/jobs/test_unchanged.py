@@ -98,7 +98,7 @@ class Changing(QuietContext):
 
 def test_no_answer_is_kept_for_a_model_that_changed_before_it_was_read(model, tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr("cache.responses.Responses.put", lambda self, key, record: kept.append(key))
+    monkeypatch.setattr("cache.stores.Responses.put", lambda self, key, record: kept.append(key))
     context = Changing(tmp_path, model)
     with pytest.raises(ModelChanged):
         JOBS["evaluate"].run(EvaluateSpec(model=model, tasks=("bundled_agreement",), limit=2, draws=2), context)
