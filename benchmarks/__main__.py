@@ -46,7 +46,6 @@ BENCHMARKS = (
     Benchmark(
         "observing", ("--dtype", "bfloat16", "--length", "2048", "--rounds", "5"), ("--dtype", "bfloat16", "--quick")
     ),
-    Benchmark("observing", ("--cached", "--rounds", "3"), ("--cached", "--quick")),
     Benchmark("pruning", (), ("--quick",)),
     Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16", "--thresholds", "1")),
     Benchmark("sweep", ("--method", "sink-sparsegpt"), None),

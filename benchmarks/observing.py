@@ -2,15 +2,12 @@
 
 `python -m benchmarks.observing [--length 512] [--dtype float32] [--rounds 7]`: a random Llama of 98M parameters on the
 CPU.
-`--cached` instead writes and observes 8 blocks with a random SDAR, by whole forwards and by cached decoding. `--quick`:
-tiny models and one round.
+`--quick`: tiny models and one round.
 """
 
 import argparse
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import attention
 from analysis.machine import heap, threads
-from analysis.models import blockwise
-from analysis.models.load import load, register
-from analysis.recording.denoising import denoise
-from analysis.specs import ModelSpec, SDARSampling
 from benchmarks.ratios import Ratio, paired
 
-BLOCKS, BLOCK, PROMPT = 8, 32, 64
 LARGE: dict[str, Any] = {
     "vocab_size": 8192,
     "hidden_size": 768,
@@ -47,7 +39,6 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each (default 7)")
-    parser.add_argument("--cached", action="store_true", help="whole forwards against cached decoding")
     parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
     options = parser.parse_args(arguments)
     shape = TINY if options.quick else LARGE
@@ -56,8 +47,6 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     heap.keep_freed_memory()  # as workers and the command line do
     torch.manual_seed(0)
     attention.register()
-    if options.cached:
-        return [cached_decoding(shape, rounds)]
     fields: dict[str, Any] = {
         **shape,
         "max_position_embeddings": length,
@@ -84,48 +73,6 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
         print(f"{name:<9} {statistics.median(seconds):.3f} s")
     print(ratio)
     return [ratio]
-
-
-def cached_decoding(shape: dict[str, Any], rounds: int) -> Ratio:
-    """Write and observe 8 blocks of 32 tokens, 8 steps each, after a prompt of 64. Raises where the texts differ."""
-    register()
-    config = blockwise.SDARConfig(
-        **shape,
-        num_key_value_heads=shape["num_attention_heads"],
-        head_dim=shape["hidden_size"] // shape["num_attention_heads"],
-        max_position_embeddings=1024,
-        block_size=BLOCK,
-        mask_token_id=1,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        blockwise.SDARForCausalLM(config).save_pretrained(Path(folder))
-        model = load(ModelSpec(source=folder, device="cpu"))
-    prompt = torch.randint(2, config.vocab_size, (1, PROMPT))
-    sampling = SDARSampling(
-        gen_length=BLOCKS * BLOCK, block_length=BLOCK, steps_per_block=8, strategy="low-confidence-static"
-    )
-    ways = {"whole": sampling, "cached": sampling.model_copy(update={"cached": True})}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for counted in range(-1, rounds):
-        texts = []
-        for name, forward in ways.items():
-            began = time.perf_counter()
-            steps = list(denoise(model, prompt, forward, 0))
-            if counted >= 0:
-                times[name].append(time.perf_counter() - began)
-            texts.append(steps[-1].choice.output)
-        if not torch.equal(*texts):
-            raise AssertionError("cached decoding wrote another text")
-    ratio = paired(f"writing {BLOCKS} blocks of {BLOCK}", "whole / cached", times["whole"], times["cached"])
-    parameters = sum(weight.numel() for weight in model.network.parameters())
-    print(
-        f"{parameters / 1e6:.0f}M parameters, prompt of {PROMPT}, {BLOCKS} blocks of {BLOCK}, {len(steps)} steps, "
-        f"{rounds} rounds, torch {torch.__version__}"
-    )
-    for name, seconds in times.items():
-        print(f"{name:<9} {statistics.median(seconds):.2f} s")
-    print(ratio)
-    return ratio
 
 
 if __name__ == "__main__":

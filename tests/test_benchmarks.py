@@ -178,10 +178,9 @@ def test_the_plain_sink_score_is_the_published_one(golden):
     [
         ("observing --quick", "float32, 32 positions", "observed / bare"),
         ("observing --dtype bfloat16 --quick", "bfloat16, 32 positions", "observed / bare"),
-        ("observing --cached --quick", "8 blocks of 32, 64 steps", "whole / cached"),
     ],
 )
-def test_observing_and_cached_decoding_are_timed(name, size, ratio, printed):
+def test_observing_is_timed(name, size, ratio, printed):
     told = printed[0][name]
     assert size in told
     assert float(re.search(rf"^{ratio}: ([\d.]+) ", told, re.MULTILINE).group(1)) > 0
