@@ -160,7 +160,6 @@ class Door:
         """Answer a request that is no WebSocket; inside: as the app sees it, without the private segment."""
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         given = next((content for name, content in query if name == door.TOKEN), None) if self._key else None
-        before = next((value for value in _root_cookies(scope) if self._opens(value)), None)
         posted = self._passwords and scope["method"] == "POST" and not self._is_known(scope)
         right = given is not None and door.same(given, self._key)
         if (right or posted) and private_path.is_below_base(scope["path"]):
@@ -177,8 +176,6 @@ class Door:
                 await _refuse(send, 403, "You may look at this server; it takes no files from you.")
             else:
                 await self._app(inside, receive, send)
-        elif before is not None and not segment:
-            await _let_in(scope, send, private_path.fresh_segment(), before, YEAR if self._passwords else None)
         elif self._passwords:
             await _refuse(send, 401, "Enter the password of this server.", _form(scope), seek=True)
         else:
@@ -327,19 +324,10 @@ def _port(scope: Scope) -> int:
     return (scope.get("server") or ("", 0))[1]
 
 
-def _values(scope: Scope, name: str) -> list[str]:
-    sent = (content.decode("latin-1") for key, content in scope.get("headers", []) if key == b"cookie")
-    return private_path.cookie_values(sent, name)
-
-
 def _cookies(scope: Scope) -> list[str]:
     """Return this server's cookie values in a request."""
-    return _values(scope, private_path.cookie_name(_port(scope)))
-
-
-def _root_cookies(scope: Scope) -> list[str]:
-    """Return the cookie values of an earlier version."""
-    return _values(scope, private_path.root_cookie_name(_port(scope)))
+    sent = (content.decode("latin-1") for key, content in scope.get("headers", []) if key == b"cookie")
+    return private_path.cookie_values(sent, private_path.cookie_name(_port(scope)))
 
 
 def _query(scope: Scope) -> str:
@@ -372,12 +360,7 @@ async def _let_in(scope: Scope, send: Send, segment: str, value: str, seconds: i
     """
     secure = "; Secure" if scope.get("scheme") == "https" else ""
     kept = "" if seconds is None else f"; Max-Age={seconds}"
-    below = bool(private_path.divide(scope["path"])[0])
-    where = "" if below else f"; Path={private_path.base_path()}/{segment}"
-    name = private_path.cookie_name(_port(scope))
-    cookies = [f"{name}={value}{where}; HttpOnly; SameSite=Lax{kept}{secure}"]
-    if not below:
-        cookies.append(f"{private_path.root_cookie_name(_port(scope))}=; Path=/; Max-Age=0")
+    cookie = f"{private_path.cookie_name(_port(scope))}={value}; HttpOnly; SameSite=Lax{kept}{secure}"
     address = private_path.relative(scope["path"], segment) + _query(scope)
     link = f'<p><a href="{html.escape(address)}">Go on to SinkScope</a></p>'
     await _send_page(
@@ -386,7 +369,7 @@ async def _let_in(scope: Scope, send: Send, segment: str, value: str, seconds: i
         "You are logged in.",
         link,
         private_path.attributes(segment, address),
-        [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies],
+        [(b"set-cookie", cookie.encode("latin-1"))],
     )
 
 

@@ -80,11 +80,6 @@ def cookie_name(port: int) -> str:
     return f"sinkscope-key-{port}"
 
 
-def root_cookie_name(port: int) -> str:
-    """Name the cookie of earlier versions, which browsers send to every port; it is taken once, and replaced."""
-    return f"sinkscope-{port}"
-
-
 def cookie_values(headers: Iterable[str], name: str) -> list[str]:
     """Return every value of a cookie, as another port of the host may set a second one of the same name."""
     pairs = (part.partition("=") for header in headers for part in header.split(";"))

@@ -184,17 +184,6 @@ def test_an_address_without_the_segment_leads_there_by_what_the_browser_remember
     assert f"'sha256-{digest}'" in headers[b"content-security-policy"].decode()
 
 
-def test_a_cookie_of_an_older_version_is_replaced_by_one_that_other_ports_are_not_sent(guard):
-    status, _, page = ask(guard, "/sinks?step=3", cookie=f"sinkscope-8501={KEY}")
-    assert status == 200 and b"inside" not in page
-    sent = run(asked(guard, scope_of("/sinks?step=3", cookie=f"sinkscope-8501={KEY}")))[0]["headers"]
-    given = [content.decode() for name, content in sent if name == b"set-cookie"]
-    assert re.search(rb'data-segment="(~[\w-]{16})" data-next="\1/sinks\?step=3"', page)
-    assert re.match(rf"sinkscope-key-8501={KEY}; Path=/~[\w-]{{16}}; HttpOnly", given[0])
-    assert given[1] == "sinkscope-8501=; Path=/; Max-Age=0"
-    assert ask(guard, "/~0123456789abcdef/sinks", cookie=f"sinkscope-8501={KEY}")[0] == 403, "nor at a path of others"
-
-
 def test_a_path_of_two_slashes_leads_to_no_other_server(guard):
     for path in ("//elsewhere.example/x", "//elsewhere.example", "/\\elsewhere.example", "/javascript:alert(1)"):
         status, headers, _ = ask(guard, f"{path}?token={KEY}")
