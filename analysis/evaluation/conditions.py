@@ -296,27 +296,3 @@ def differing_settings(every: Sequence[Conditions], names: Sequence[str]) -> lis
             }
             rows.append({"setting": title(condition), **shown})
     return rows
-
-
-def sheet(first: Conditions, second: Conditions) -> list[dict[str, str]]:
-    """The conditions of two side by side, a row each, those that differ first and marked.
-
-    A condition that only one of them has is left blank for the other: it does not read it.
-    """
-    names = list(dict.fromkeys([*first, *second]))
-    rows = []
-    for name in names:
-        shown = [told(name, settings[name]) if name in settings else "" for settings in (first, second)]
-        differs = name in first and name in second and first[name] != second[name]
-        rows.append(
-            (
-                not differs,
-                {
-                    "condition": title(name),
-                    "first": shown[0],
-                    "second": shown[1],
-                    "differs": "differs" if differs else "",
-                },
-            )
-        )
-    return [row for _, row in sorted(rows, key=lambda placed: placed[0])]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import comparing, conditions
+from analysis.evaluation import comparing
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
@@ -217,16 +217,6 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
     if all(row["p (Holm)"] is None for row in rows):
         rows = [{name: value for name, value in row.items() if name != "p (Holm)"} for row in rows]
     return rows
-
-
-def condition_sheet(results: Results, pair: Pair) -> list[dict[str, str]]:
-    """The conditions of two models side by side, a row each, what differs first and marked."""
-    every = comparing.conditions_of(results)
-    names = dict(zip(("first", "second"), (results.names[model] for model in pair), strict=True))
-    return [
-        {names.get(key, key): value for key, value in row.items()}
-        for row in conditions.sheet(every[pair[0]], every[pair[1]])
-    ]
 
 
 def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:

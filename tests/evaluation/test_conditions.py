@@ -11,15 +11,15 @@ from analysis.evaluation.conditions import (
     conditions,
     counterpart,
     differing,
+    differing_settings,
     nearest,
     scoring,
     scoring_of_all,
-    sheet,
     title,
 )
 from analysis.evaluation.items_file import EvaluatedBenchmark, EvaluatedModel, Header
 from analysis.pruned.report_file import PrunedRun
-from analysis.specs import METHODS, DiscountParams
+from analysis.specs import METHODS
 from tests.helpers import pruned_run
 
 
@@ -153,13 +153,11 @@ def test_versions_stand_in_the_sheet_and_hinder_no_control():
     assert title("versions.torch") == "Version of torch"
 
 
-def test_the_sheet_marks_what_differs_and_shows_it_first():
-    rows = sheet(of(sparsity=0.6), of(method="wanda", sparsity=0.7))
-    assert [row["differs"] for row in rows[:2]] == ["differs"] * 2
-    assert {"condition": "Sparsity", "first": "60 %", "second": "70 %", "differs": "differs"} in rows[:2]
-    assert not any(row["differs"] for row in rows[2:])
-    blank = next(row for row in rows if row["condition"] == DiscountParams.model_fields["sink_alpha"].title)
-    assert (blank["first"], blank["second"]) == ("5", "")
+def test_what_differs_has_a_row_each_and_a_column_for_every_run():
+    rows = differing_settings([of(sparsity=0.6), of(method="wanda", sparsity=0.7)], ("first", "second"))
+    assert {"setting": "Sparsity", "first": "60 %", "second": "70 %"} in rows
+    assert [row["setting"] for row in rows].count("Method") == 1
+    assert differing_settings([of(), of()], ("first", "second")) == []
 
 
 def test_reports_that_lack_a_field_or_hold_another_type():
@@ -171,4 +169,4 @@ def test_reports_that_lack_a_field_or_hold_another_type():
     assert conditions(PrunedRun({"method": "of my own"}, None, "")) == {}
     odd = replace(run, settings=run.settings | {"calibration": 3, "sparsity": [1], "allocation": {"a": 1}})
     assert counterpart([of(), conditions(odd)], 0, "control") is None
-    assert sheet(of(), conditions(odd))
+    assert differing_settings([of(), conditions(odd)], ("first", "second"))

@@ -196,12 +196,9 @@ def test_an_evaluation_scores_one_model_under_several_keepings(tmp_path):
     assert [model.kept for model in several.models] == ["", "sinks:0.3", "sinks:0.3:random:1", ""]
     assert several.names[1:3] == ("bundled sinks 30 % kept", "bundled random 30 % kept as sinks seed 1")
     rows = [conditions.scoring(several.header, model, {}) for model in several.models]
-    assert conditions.sheet(rows[0], rows[1])[0] == {
-        "condition": "Keys and values kept",
-        "first": "everything kept",
-        "second": "sinks 30 % kept",
-        "differs": "differs",
-    }
+    assert conditions.differing_settings(rows[:2], ("first", "second")) == [
+        {"setting": "Keys and values kept", "first": "everything kept", "second": "sinks 30 % kept"}
+    ]
     assert comparing.related_pairs(several)["control"] == [(1, 2)]
     assert not comparing.mismatch(several, (1, 2)), "what is compared is no other condition"
 

@@ -22,8 +22,7 @@ from analysis.findings import finding_of
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
-from pages.parts.charts import chart, exhibit_table, kept, table
-from pages.parts.expander import Setting, fold
+from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
@@ -143,7 +142,7 @@ def differences(results: Results, compared: Compared) -> None:
         with st.expander("Every model and seed", key="fold_accuracy_models"):
             every_model(results)
             _over_seeds(results, pairs)
-    _conditions(results, pairs)
+    _conditions(results)
     came = any(name in st.query_params for name in ("accuracy_task", "accuracy_steps"))
     with st.expander("As the items came in", key="fold_accuracy_running", expanded=came):
         _running_curves(results, pairs, name)
@@ -368,34 +367,17 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
     )
 
 
-def _conditions(results: Results, pairs: list[Pair]) -> None:
-    """Draw the conditions of any two models side by side."""
-    names = list(results.names)
-    pair = pairs[0] if pairs else (1, 0)
-    settings = [
-        Setting("conditions_first", "{}", names[pair[0]], always=True),
-        Setting("conditions_second", "{}", names[pair[1]], always=True),
-    ]
-    place, drawn = fold("Conditions of two models side by side", "fold_conditions", settings)
-    if not drawn:
-        exhibit_table("Conditions", *_sheet(results, pair), "accuracy_conditions")
-        return
-    with place:
-        columns = st.columns(2)
-        left = columns[0].selectbox("One", names, index=pair[0], key="conditions_first", bind="query-params")
-        right = columns[1].selectbox("The other", names, index=pair[1], key="conditions_second", bind="query-params")
-        table("Conditions", *_sheet(results, (names.index(left), names.index(right))), "accuracy_conditions")
-
-
-def _sheet(results: Results, pair: Pair) -> tuple[str, pd.DataFrame]:
-    """Return a sentence on what differs, and the conditions of two models."""
-    mismatch = comparing.mismatch(results, pair)
-    sentence = (
-        f"Not only the method differs: {mismatch}."
-        if mismatch
-        else "Nothing that both depend on differs, but for the method and its discount. A blank is not read by it."
-    )
-    return sentence, pd.DataFrame(tables.condition_sheet(results, pair))
+def _conditions(results: Results) -> None:
+    """Draw the conditions in which the models differ, in a fold."""
+    rows = conditions.differing_settings(comparing.conditions_of(results), results.names)
+    if rows:
+        with st.expander("Conditions that differ", key="fold_conditions"):
+            table(
+                "Conditions that differ",
+                "Of pruning and scoring. All others are the same. A blank is not read by that model.",
+                pd.DataFrame(rows),
+                "accuracy_conditions",
+            )
 
 
 def _running_accuracy(results: Results, task: str, title: str) -> None:
