@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
-from analysis.models.checkpoint import find
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import PrunedRun, first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
-from analysis.specs.commands import command
 from analysis.tuning.seed_floor import serves
 from analysis.words import percent
 from pages.parts import asking, permission
@@ -20,11 +18,12 @@ from pages.parts.linked import linked_box
 from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
 from pages.parts.plain import code, plain
-from pages.parts.session import engine, model_in_use, submit
+from pages.parts.primary_link import primary_link
+from pages.parts.session import engine, submit
 from pages.parts.tuning.statistics import with_floor
 from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
 
-_BOTH, _FLOOR = "masks_both", "masks_floor"
+_FLOOR = "masks_floor"
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
 ALIKE = 0.01  # sparsities that differ by more are not compared unasked
 
@@ -101,19 +100,8 @@ def how_to_prune(known: dict[str, Run]) -> None:
         )
         if not may_act():  # and must not see where this server keeps its files
             return
+        primary_link("pages/prune.py", "**Prune with and without the discount**", ":material/content_cut:")
         where = engine().models_folder
-        discounted = PruneSpec.model_fields["method"].default
-        _prune_both(discounted)
-        st.page_link("pages/prune.py", label="**Prune with other settings**", icon=":material/content_cut:")
-        st.caption("Or from the command line:")
-        st.code(
-            "\n".join(
-                command("prune", "bundled", {"method": method, "sparsity": 0.5}, str(where / method))
-                for method in filter(None, (METHODS[discounted].control, discounted))
-            ),
-            language=None,
-            wrap_lines=True,
-        )
         st.caption(
             f"What lies in {code(where)} is offered above; of any other pruned checkpoint, type the folder's path."
         )
@@ -121,26 +109,6 @@ def how_to_prune(known: dict[str, Run]) -> None:
         st.info("Choose two runs above, or type the paths of two folders.")
     else:
         st.info("Choose two runs above.")
-
-
-def _prune_both(discounted: str) -> None:
-    """Draw the button that prunes the model in use with the default method and with its control."""
-    model = model_in_use()
-    checkpoint = find(model.source, model.paradigm)
-    control = METHODS[discounted].control
-    if control is None or (checkpoint is not None and checkpoint.architecture.noise is None):
-        return
-
-    def prune() -> None:
-        with refusal_kept(_BOTH):
-            permission.allow(model.source)
-            for method in (control, discounted):
-                submit("prune", PruneSpec(model=model, method=method, out=""))
-
-    titles = f"{plain(METHODS[discounted].title)} and {plain(METHODS[control].title)}"
-    acting_button(f"Prune with {titles}", "masks_prune_both", type="primary", on_click=prune)
-    say_refusal(_BOTH)
-    _follow_pruning()
 
 
 def _follow_pruning() -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 import streamlit as st
 
-from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
@@ -13,15 +12,7 @@ from analysis.specs import PATTERNS
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import (
-    OURS,
-    cells_in_words,
-    chance_in_words,
-    choose_measure,
-    formula,
-    table_of,
-    title_of,
-)
+from pages.parts.masks.shown_measures import OURS, choose_measure, grid_exhibit, table_of
 from pages.parts.plain import plain
 
 
@@ -49,18 +40,7 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
     if max(shared) > 1 and part in compare.SHARED:
         several = " or ".join(map(str, sorted(shared)))
         st.caption(f"{plain(several)} query heads share one key/value head, so neighbouring cells are the same.")
-    table = table_of(counts, beside, "layer", "head")
-    chart(
-        Exhibit(
-            title_of(measure, beside, "head", part),
-            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-            grid_of(measure, counts, beside, "head"),
-            table,
-            formula=formula(measure),
-            finding=cells_in_words(measure, counts, beside, "head", "head"),
-        ),
-        "mask_heads",
-    )
+    chart(grid_exhibit(measure, counts, beside, "head", part), "mask_heads")
     st.divider()
     _head_sparsity(comparison, floor, part)
 

@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.exhibits.mask_grids import grid_of
 from analysis.exhibits.with_discount import weights_changed
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
@@ -20,14 +19,7 @@ from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import (
-    cells_in_words,
-    chance_in_words,
-    choose_measure,
-    formula,
-    table_of,
-    title_of,
-)
+from pages.parts.masks.shown_measures import choose_measure, formula, grid_exhibit
 from pages.parts.plain import plain
 from pages.parts.plot import Point
 from pages.parts.recordings.choice import within
@@ -89,17 +81,9 @@ def projections_map(
     """
     names, measure = comparison.names, measure or next(iter(MEASURES.values()))
     counts, beside = comparison.projections, None if floor is None else floor.projections
-    table = table_of(counts, beside, "layer", "projection")
-    table["projection"] = [names[index] for index in table["projection"]]
+    clickable = on_click is not None
     chart(
-        Exhibit(
-            title_of(measure, beside, "projection"),
-            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-            grid_of(measure, counts, beside, names, selected=selected, clickable=on_click is not None),
-            table,
-            formula=formula(measure),
-            finding=cells_in_words(measure, counts, beside, "matrix", names),
-        ),
+        grid_exhibit(measure, counts, beside, "projection", names=names, selected=selected, clickable=clickable),
         "mask_projections",
         hint="Click a cell to open it." if on_click is not None else "",
         on_click=on_click,

@@ -1,14 +1,17 @@
 """Common parts of the views of masks: the choice of a measure, its formula, numbers and floors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.exhibits.mask_grids import grid_of
+from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.pruned import compare
-from analysis.pruned.compare import MEASURES, Comparison, Measure
+from analysis.pruned.compare import MEASURES, Measure
 from analysis.words import percent
 
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
@@ -48,15 +51,34 @@ def formula(measure: Measure) -> str:
     )
 
 
-def title_of(measure: Measure, floor: object, column: str, part: str = "") -> str:
-    """Return the title of a grid: what its cells hold. floor: of two calibration seeds, if they are subtracted.
-    column: what a column is. part: of it."""
+def grid_exhibit(
+    measure: Measure,
+    counts: np.ndarray,
+    floor: np.ndarray | None,
+    column: str,
+    part: str = "",
+    names: Sequence[str] = (),
+    **options: Any,
+) -> Exhibit:
+    """Return a measure of counts (L, C, 4) by layer and column, less that of two calibration seeds if there are any.
+
+    column: what a column is. part: of it. names: of the columns, where they are not numbered. options: of `grid_of`.
+    """
     beside = f" by layer and {column}" if floor is None else ", minus that of two calibration seeds"
-    whole = f"{measure.title}{beside}"
-    return ", ".join(filter(None, (whole, part)))
+    table, columns = table_of(counts, floor, "layer", column), names or column
+    if names:
+        table[column] = [names[index] for index in table[column]]
+    return Exhibit(
+        ", ".join(filter(None, (f"{measure.title}{beside}", part))),
+        f"{measure.sentence} (our measure). {_chance_in_words(measure, counts, floor)}",
+        grid_of(measure, counts, floor, columns, **options),
+        table,
+        formula=formula(measure),
+        finding=_cells_in_words(measure, counts, floor, "matrix" if names else column, columns),
+    )
 
 
-def cells_in_words(
+def _cells_in_words(
     measure: Measure, counts: np.ndarray, floor: np.ndarray | None, what: str, columns: str | Sequence[str]
 ) -> str:
     """Say which cells of a grid exceed two seeds; where none does, all of them together beside seeds or chance. what:
@@ -79,7 +101,7 @@ def cells_in_words(
     return none + finding_of("whole against seeds", measure.title, value, seeds, chance, called)
 
 
-def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
+def _chance_in_words(measure: Measure, counts: np.ndarray, floor: np.ndarray | None) -> str:
     """Say what chance alone would show of a measure, and what colours mean."""
     chance = measure.independent(counts)
     low, high = (f"{percent(end, 1)}" for end in (np.nanmin(chance), np.nanmax(chance)))

@@ -4,7 +4,6 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run
-from analysis.exhibits.mask_grids import grid_of
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
@@ -19,15 +18,7 @@ from pages.parts.masks.kept_sinks import attention_to_sinks
 from pages.parts.masks.projections import projections_view
 from pages.parts.masks.pruned_models import Pruned, known_pruned
 from pages.parts.masks.several import several_runs
-from pages.parts.masks.shown_measures import (
-    OURS,
-    cells_in_words,
-    chance_in_words,
-    choose_measure,
-    formula,
-    table_of,
-    title_of,
-)
+from pages.parts.masks.shown_measures import OURS, choose_measure, formula, grid_exhibit, table_of
 from pages.parts.plain import plain
 from pages.parts.side import plots_and_controls
 
@@ -44,17 +35,7 @@ def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
     bare = [str(layer) for layer, weights in enumerate(counts[..., 0].sum(axis=1)) if not weights]
     if bare:
         st.caption(f"Layers without experts: {', '.join(bare)}.")
-    chart(
-        Exhibit(
-            title_of(measure, beside, "expert", part),
-            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
-            grid_of(measure, counts, beside, "expert"),
-            table_of(counts, beside, "layer", "expert"),
-            formula=formula(measure),
-            finding=cells_in_words(measure, counts, beside, "expert", "expert"),
-        ),
-        "mask_experts",
-    )
+    chart(grid_exhibit(measure, counts, beside, "expert", part), "mask_experts")
 
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
