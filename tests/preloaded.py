@@ -10,7 +10,7 @@ import analysis.evaluation.live
 import analysis.evaluation.tasks
 import analysis.models.load
 import analysis.pruning.methods
-import analysis.recording.lens
+import analysis.recording.activations
 import analysis.tuning.search_space  # noqa: F401
 
 gc.collect()

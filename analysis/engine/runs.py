@@ -119,7 +119,7 @@ def known_runs(engine: Engine) -> list[Run]:
     pruned = _pruned(engine, evaluations)
     names = {_place(run.source): run.automatic for run in pruned}
     runs = [*pruned, *_unpruned(evaluations, names), *_imported(engine)]
-    labels = {run_id: _label(fields) for run_id, fields in engine.store.labels().items()}
+    labels = recording_labels(engine)
     names = _kept_names(engine, runs, {label.name for label in labels.values()})
     whole = [
         Run(
@@ -380,3 +380,14 @@ def save_label(engine: Engine, run: Run, label: Label) -> None:
         raise UserError(f"Another run is called '{name}'. Choose a name of its own.")
     tags = tuple(dict.fromkeys(tag.strip() for tag in label.tags if tag.strip()))
     engine.store.save_label(run.id, label.model_copy(update={"name": name, "tags": tags}).model_dump(mode="json"))
+
+
+def recording_labels(engine: Engine) -> dict[str, Label]:
+    """Return the labels of recordings and runs, by id."""
+    return {job_id: _label(fields) for job_id, fields in engine.store.labels().items()}
+
+
+def save_recording_label(engine: Engine, record: JobRecord, label: Label, automatic: str) -> None:
+    """Save a visitor's label for a recording. automatic: its generated name. Raises UserError as `save_label` does."""
+    source = str(record.spec["model"]["source"])
+    save_label(engine, Run(record.id, "dense", automatic, source, source, record.created, record=record), label)

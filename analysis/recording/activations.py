@@ -1,4 +1,6 @@
-"""The residual stream behind each layer while a model runs: watched, and with some of its channels clamped."""
+"""The residual stream behind each layer while a model runs: watched, with some of its channels clamped, and what is
+read off it: the logit lens, and the geometry (analysis/sinks/geometry.py) of one forward.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -6,10 +8,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
+from torch import nn
 
+from analysis.attention import AttentionInputs
+from analysis.errors import UserError
+from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.recording.steps import Activations, Step
+from analysis.sinks.geometry import effective_rank, neighbour_distances, participation_ratio, two_nn
 
 
 class _BehindBlocks:
@@ -128,3 +136,71 @@ class ClampedChannels(_BehindBlocks):
         states = states.clone()
         states[..., at] = states[..., at].clamp(-bound, bound)
         return (states, *output[1:]) if isinstance(output, tuple) else states
+
+
+# --- what is read off them -------------------------------------------------------------------------------------------
+
+_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+
+
+def logit_lens(
+    model: LoadedModel, tokens: torch.Tensor, positions: torch.Tensor, layout: Layout | None
+) -> torch.Tensor:
+    """Return the probabilities (L, N, V) float32 of the token at each of `positions` (N,), read off the states behind
+    each layer as they are off the last (nostalgebraist, interpreting GPT: the logit lens, 2020). tokens: (1, S).
+
+    Raises UserError where that does not give the model's own prediction.
+    """
+    states: dict[int, torch.Tensor] = {}
+    with BlockStates(model, lambda layer, output: states.__setitem__(layer, output)), torch.no_grad():
+        logits = model.predict(tokens, layout=layout)
+        # Aligned logits of a shifted family stand one position after the state that they were read from.
+        at = (positions - model.architecture.shift).clamp(min=0)
+        read = [_read(model, states[layer][at]) for layer in sorted(states)]
+    prediction = logits[0, positions].float().softmax(dim=-1)
+    if not torch.allclose(read[-1].to(prediction.device), prediction, atol=0.02):
+        raise UserError(
+            f"The states of this {model.architecture.name} model are not read by one norm and its head, so there is no "
+            "logit lens of it."
+        )
+    return torch.stack([layer.cpu() for layer in read])
+
+
+def _read(model: LoadedModel, states: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities (N, V) float32 that the head reads off states (N, hidden)."""
+    base, head = model.network.base_model, model.network.get_output_embeddings()
+    norm = next((getattr(base, name) for name in _NORMS if isinstance(getattr(base, name, None), nn.Module)), None)
+    if norm is None or head is None:
+        raise UserError(f"This {model.architecture.name} model has no last norm and head that a logit lens could use.")
+    weight = head.get_parameter("weight")
+    normed = norm(states.to(weight.device, weight.dtype))
+    probabilities: torch.Tensor = head(normed).float().softmax(dim=-1)
+    return probabilities
+
+
+def geometry_of(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None) -> dict[str, np.ndarray]:
+    """The measures of one forward of tokens (1, S): (L, H) for maps and outputs, (L,) for the dimension, float32."""
+    heads: dict[str, dict[int, list[float]]] = {
+        name: {} for name in ("map_rank", "map_participation", "output_rank", "output_participation")
+    }
+    dimension: dict[int, float] = {}
+
+    def attended(layer: int, inputs: AttentionInputs) -> None:
+        for head in range(inputs.query.shape[1]):
+            single = inputs.rows(1).head(head)
+            attention = torch.cat(list(single.probabilities()), dim=2)[0, 0]  # (S, S) of one head alone
+            output = attention @ single.value[0, 0].float()
+            for kind, matrix in (("map", attention), ("output", output - output.mean(dim=0))):
+                singular = torch.linalg.svdvals(matrix).cpu().numpy()
+                heads[f"{kind}_rank"].setdefault(layer, []).append(float(effective_rank(singular)))
+                heads[f"{kind}_participation"].setdefault(layer, []).append(float(participation_ratio(singular)))
+
+    def passed(layer: int, states: torch.Tensor) -> None:
+        points = states.cpu().numpy()
+        dimension[layer] = two_nn(*neighbour_distances(points)) if len(points) > 2 else np.nan
+
+    with BlockStates(model, passed):
+        model.predict(tokens, attended, layout=layout)
+    layers = sorted(dimension)
+    measured = {name: np.array([rows[layer] for layer in layers], np.float32) for name, rows in heads.items()}
+    return measured | {"dimension": np.array([dimension[layer] for layer in layers], np.float32)}

@@ -13,7 +13,7 @@ import torch
 from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
-from analysis.recording.activations import BlockStates, ClampedChannels, LargestStates, other_channels
+from analysis.recording.activations import BlockStates, ClampedChannels, LargestStates, logit_lens, other_channels
 from analysis.recording.batches import (
     PromptRun,
     alike_steps,
@@ -24,7 +24,6 @@ from analysis.recording.batches import (
     steps_at_once,
 )
 from analysis.recording.interventions import AddedKey
-from analysis.recording.lens import logit_lens
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.drift import DRIFTS

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from analysis import outputs
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import RecordedModel
 from analysis.sinks.count_checks import CHECKS
@@ -230,19 +229,6 @@ def stored(info: RecordingSetInfo) -> list[str]:
     lacks |= dict.fromkeys(("apart", "apart_permuted"), not info.by_query)
     lacks |= {null: not info.seeds_of(null) for null in WEIGHT_NULLS if null != "random"}
     return [name for name in SHAPES if not any(lacks.get(part, False) for part in name.split("."))]
-
-
-def refusal(path: Path) -> str:
-    """Return why a set may not replace what is at `path`, as the end of a sentence, or ''."""
-
-    def wrote(path: Path) -> bool:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return "sinkscope_set" in (file.metadata() or {})
-        except (SafetensorError, OSError):
-            return False
-
-    return outputs.file_refusal(wrote)(path)
 
 
 def _check(recordings: RecordingSet, called: str) -> None:

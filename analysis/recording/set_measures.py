@@ -249,11 +249,6 @@ def excesses(recordings: RecordingSet, comparisons: Sequence[Comparison], level:
     return [_closest([next(told) for _ in one.nulls], one.observed[0].shape[1:]) for one in comparisons]
 
 
-def excess(recordings: RecordingSet, measure: str, null: str) -> Estimates:
-    """Return the excess of a row of `MOVES` over a null, (G,), as a family of its own: see `excesses`."""
-    return excesses(recordings, [compared(recordings, measure, MOVES[measure].parts, null)])[0]
-
-
 def _closest(each: Sequence[Estimates], shape: tuple[int, ...]) -> Estimates:
     """Return the difference to the closest model, with the lowest and highest end of all intervals."""
     if not each:

@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from analysis.errors import UserError
-from analysis.recording import older_formats
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.query_states import QueryState
 from analysis.sinks.token_names import TokenNames
@@ -21,7 +20,7 @@ from analysis.specs import Branch, KeptForward, ModelSpec, RecordSpec, Replay, S
 from analysis.specs.attention_kinds import AttentionKind
 
 FORMAT: Final = "sinkscope-trajectory-3"
-PADDING = older_formats.PADDING
+PADDING = -1
 Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
 MOST_CHANNELS = 1024
 BY_QUERY: Final = ("undecided_mass", "given_mass")

@@ -14,7 +14,7 @@ from analysis.findings.layers import token_shares
 from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
-from analysis.recording.set_measures import KIND_MEASURES, MOVES, excess
+from analysis.recording.set_measures import KIND_MEASURES, MOVES, compared, excesses
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
@@ -97,7 +97,8 @@ def test_prompts_of_one_template_count_as_one() -> None:
             recordings = a_set(seed, prompts=160, keys=keys)
             of_template = np.repeat(rng.gamma(2, 0.5, 40)[None], 4, axis=0).ravel()  # the keys take turns
             births = recordings.arrays["shuffled.births"] * of_template[:, None, None]
-            difference = excess(changed(recordings, trained__births=births), "births", "shuffled")
+            observed = changed(recordings, trained__births=births)
+            (difference,) = excesses(observed, [compared(observed, "births", MOVES["births"].parts, "shuffled")])
             falsely[keys] += bool(((difference.low > 0) | (difference.high < 0)).any())
     assert falsely[40] <= 2 < falsely[0]
 

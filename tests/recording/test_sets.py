@@ -171,7 +171,8 @@ def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:
     for measure in set_measures.MOVES:
         for null in MOVEMENT_NULLS:
             assert set_measures.moves(recordings, measure, null).value.shape == (recordings.layers + 1,)
-            assert set_measures.excess(recordings, measure, null).low.shape == (recordings.layers + 1,)
+            pair = set_measures.compared(recordings, measure, set_measures.MOVES[measure].parts, null)
+            assert set_measures.excesses(recordings, [pair])[0].low.shape == (recordings.layers + 1,)
 
 
 def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded_set) -> None:

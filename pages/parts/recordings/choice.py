@@ -7,8 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.recording_labels import recording_labels, save_recording_label
-from analysis.engine.runs import Label
+from analysis.engine.runs import Label, recording_labels, save_recording_label
 from analysis.sinks.token_states import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import in_sentence, model_title

@@ -10,8 +10,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.recording_labels import recording_labels
-from analysis.engine.runs import Label
+from analysis.engine.runs import Label, recording_labels
 from analysis.recording.trajectory import RecordingInfo, Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
