@@ -86,8 +86,9 @@ def _to_dense(accuracy: Score | None, difference: Difference | None) -> dict[str
     if difference is not None:
         ends = ", ".join(f"{100 * end:+.1f}".replace("-", "−") for end in (difference.low, difference.high))
         return {"to dense, points": 100 * difference.value, "interval to dense": f"[{ends}]"}
-    known = accuracy is not None and accuracy.dense is not None
-    return {"to dense, points": 100 * (accuracy.value - accuracy.dense) if known else None, "interval to dense": ""}
+    if accuracy is None or accuracy.dense is None:
+        return {"to dense, points": None, "interval to dense": ""}
+    return {"to dense, points": 100 * (accuracy.value - accuracy.dense), "interval to dense": ""}
 
 
 def row(run: Run, differences: Mapping[str, Difference] | None = None) -> dict[str, object]:

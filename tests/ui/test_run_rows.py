@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
-from analysis.engine.runs import Run
+from analysis.engine.runs import Run, Score
 from analysis.specs import CalibrationParams, PruneSpec
-from pages.parts.run_rows import _in_common, _shown, by_sparsity, in_pairs, method_title
+from analysis.statistics.differences import Difference
+from pages.parts.run_rows import _in_common, _shown, _to_dense, by_sparsity, in_pairs, method_title
 
 
 def run(method: str, sparsity: float, seed: int) -> Run:
@@ -88,3 +90,12 @@ def test_the_name_is_shown_where_nothing_else_tells_two_runs_apart():
     runs = [run("wanda", 0.5, 0), run("wanda", 0.5, 0)]
     assert "run" in _shown(frame(method=["Wanda", "Wanda"], settings=["", ""]), runs)
     assert "settings" in _shown(frame(method=["Wanda", "Wanda"], settings=["", "2:4"]), runs)
+
+
+def test_a_difference_to_the_dense_model_has_its_interval_where_the_answers_are_known():
+    scored = Score(0.9, 0.85, 0.95, 360, "tasks", dense=0.93)
+    paired = _to_dense(scored, Difference(-0.028, -0.054, 0.002, 360, 360))
+    assert paired == {"to dense, points": pytest.approx(-2.8), "interval to dense": "[−5.4, +0.2]"}
+    apart = _to_dense(scored, None)
+    assert round(apart["to dense, points"], 6) == -3 and not apart["interval to dense"]
+    assert _to_dense(replace(scored, dense=None), None)["to dense, points"] is None
