@@ -204,14 +204,14 @@ def main() -> int:
             if _pytest(copy, test, words, keep_compiled=True) != 0:
                 print(f"{test} fails without any mutation.", file=sys.stderr)
                 return 2
-        survivors = []
+        survived = 0
         for number, mutation in enumerate(chosen, start=1):
             print(f"{number}/{len(chosen)} {mutation.file}", file=sys.stderr, flush=True)
             if not _killed(copy, mutation):
-                survivors.append(mutation)
-    killed = len(chosen) - len(survivors)
-    for mutation in survivors:
-        print(f"survived: {mutation.file}: {mutation.before!r} → {mutation.after!r} ({mutation.tests[0]})")
+                survived += 1
+                change = f"{mutation.before!r} → {mutation.after!r}"
+                print(f"survived: {mutation.file}: {change} ({mutation.tests[0]})", flush=True)
+    killed = len(chosen) - survived
     print(f"{killed} of {len(chosen)} mutations killed in {time.monotonic() - began:.0f} s.")
     return 0 if killed >= min(KILLED_AT_LEAST, len(chosen)) else 1
 
