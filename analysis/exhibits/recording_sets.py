@@ -326,7 +326,7 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 str(name),
                 [KIND_LABELS.get(kind, kind) for kind in bands.kinds],
                 bands.of("trained", _PORTION, *bands.kinds),
-                bands.together("trained", _COUNT).value,
+                np.nansum(bands.of("trained", _COUNT, *bands.kinds).value, axis=1),
                 tokens if np.isfinite(tokens).all() else None,
             )
         )

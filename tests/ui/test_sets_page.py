@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from analysis.exhibits.study import sinks_of_each
 from analysis.jobs import known_key
 from analysis.recording.set_file import save
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
 from pages.parts.session import engine
+from pages.parts.study.found import example
 from tests.recording.made_sets import LAYERS, a_set
 from tests.ui.helpers import app, charts, folds, texts, unfold
 
@@ -37,6 +39,8 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     said = texts(test).replace("\\", "")
     assert "In layers 0–2 of the diffusion model, 85–100 % (±" in said and "of the left-to-right twin, " in said
     assert "This is the shipped study" in said and len(charts(test)) == 2
+    drawn = sinks_of_each(example())[0].figure
+    assert [note.text for note in drawn.layout.annotations][:3] == ["3.6", "3.9", "3.3"], "sinks per step, no nan"
     button = test.button(key="record_set")
     assert button.label == "Record 50 prompts" and not engine().jobs("record_set")
 
