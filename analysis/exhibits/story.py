@@ -44,6 +44,7 @@ from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
+    NATS,
     ONE_SEED,
     POINTS,
     TOO_COARSE,
@@ -116,9 +117,11 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell what the intervals of the answers are over."""
     over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
-    return f"[…]: 95 % interval over {'; '.join(over)}." if over else ""
+    unit = f" {_NATS}" if any(f" {NATS.name} " in answer.words for answer in answers) else ""
+    return f"[…]: 95 % interval over {'; '.join(over)}.{unit}" if over else ""
 
 
+_NATS = "Nats: KL divergence."
 _OVER = {True: "prompts", False: "items and seeds (accuracy)"}
 
 

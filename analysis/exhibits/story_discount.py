@@ -51,7 +51,6 @@ def masks(findings: Findings) -> Told | None:
                     _mean(change.floor),
                     charts.NULL,
                     dots=change.floor,
-                    beat=1,
                 )
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
@@ -60,17 +59,19 @@ def masks(findings: Findings) -> Told | None:
         title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
     removed = f"With {100 * told.sparsity:g} % removed"
-    beats = [f"{removed}, the discount changes the choice for {share(value)} of the weights."]
+    beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."
     if floor:
-        beats.append(f"Two calibration seeds differ in {share(floor)}, independent choices in {share(told.chance)}.")
+        beat = (
+            f"{removed}, two calibration seeds differ in {share(floor)}, independent choices in {share(told.chance)}."
+        )
     return Told(
         "masks",
         title,
         charts.bars(
             groups, "weights that only one of two choices removes (% of all)", 100, "one seed or pair of seeds"
         ),
-        " ".join(beats),
-        tuple(beats),
+        beat,
+        (beat,),
         "A small change can still matter: the next finding measures accuracy.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
@@ -78,7 +79,7 @@ def masks(findings: Findings) -> Told | None:
             for one in changes
         ),
         meaning=story_meanings.of_masks(value, floor or None),
-        takeaway=" ".join(beats),
+        takeaway=beat,
         summary=Summary(
             f"Weights the discount chooses differently{at}",
             share(value),

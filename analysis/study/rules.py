@@ -136,7 +136,7 @@ def answer(findings: Findings) -> list[str]:
     from.
     """
     said = verdicts(findings)
-    sentences = [f"Do sinks matter? {verdict.sentence}" for verdict in said if verdict.claim == "matter"][:1]
+    sentences = [f"{verdict.title} {verdict.sentence}" for verdict in said if verdict.claim == "matter"][:1]
     discounts = [verdict for verdict in said if verdict.claim == "discount"]
     if discounts:
         lead = _lead(findings, overall([verdict.outcome for verdict in discounts]))
@@ -230,20 +230,24 @@ def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
 
 @dataclass(frozen=True)
 class Hiding:
-    """Words for what hiding sinks does, after `Hiding the sinks of MODEL`. higher, lower: what sinks do more
-    than matched tokens where the difference is above and below 0; matters: which of the two says that sinks matter.
+    """Words for what hiding sinks does, after `Hiding the sinks of MODEL`. judged_by: what is measured. higher, lower:
+    what sinks do more than matched tokens where the difference is above and below 0; matters: which of the two says
+    that sinks matter.
     """
 
+    judged_by: str
     higher: str
     lower: str
     matters: int
 
 
 HIDING: Mapping[str, Hiding] = {
-    "divergence": Hiding("changes its predictions more", "changes its predictions less", 1),
-    "aligned": Hiding("changes less of its text", "changes more of its text", -1),
-    "agreement": Hiding("changes less of its text by position", "changes more of its text by position", -1),
-    "confidence": Hiding("lowers its confidence less", "lowers its confidence more", -1),
+    "divergence": Hiding("predictions", "changes its predictions more", "changes its predictions less", 1),
+    "aligned": Hiding("text", "changes less of its text", "changes more of its text", -1),
+    "agreement": Hiding(
+        "text by position", "changes less of its text by position", "changes more of its text by position", -1
+    ),
+    "confidence": Hiding("confidence", "lowers its confidence less", "lowers its confidence more", -1),
 }
 _AS_MANY = "hiding as many other tokens"
 AS_MUCH = "others with as much attention"
@@ -288,7 +292,7 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
     numbers += [f"Every p is {family_words(effect.tests)}."] if effect.adjusted is not None else []
     return Verdict(
         "matter",
-        "Do sinks matter?",
+        f"Judged by {HIDING[primary.measure].judged_by}, do sinks matter?",
         overall([decision, at_equal]),
         matter_sentence(causes, spec, f"hiding the sinks of {primary.model}"),
         " ".join(numbers),
