@@ -79,7 +79,10 @@ def sets_to_look_at(place: DeltaGenerator, instead: Callable[[], bool]) -> list[
             with place.popover("Record prompts", icon=":material/playlist_add:", width="stretch"):
                 _ask()
         else:
-            st.info("Record many prompts to see which tokens are the sinks of each layer, and how sinks move.")
+            st.info(
+                "No set of recordings yet. Record many prompts to see which tokens are the sinks of each layer, and "
+                "how sinks move."
+            )
             _ask()
     say_refusal(_PLACE)
     if chosen:
