@@ -163,7 +163,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
     for title in (
         "Accuracy",
         "Difference to wanda-noised 50 %",
-        "Conditions",
+        "Conditions that differ",
         "Running accuracy: Average over tasks",
         "Perplexity: Bundled text",
     ):
