@@ -214,7 +214,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert "prune_source" not in {control.key for control in test.segmented_control}, "the study has no 40 %"
     assert re.search(
         r"Right answers: [\d.]+ % dense; at 40 % sparsity [\d.]+ % without and [\d.]+ % with the discount; chance ",
-        told,
+        said,
     )
 
 
