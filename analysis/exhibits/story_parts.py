@@ -430,6 +430,14 @@ def cost_of(findings: Findings, contrast: Contrast) -> Difference | None:
     return None if pruning is None or first is None else replace(first, above_chance=rules.above_chance(pruning))
 
 
+def priced_method(findings: Findings, contrast: Contrast) -> str:
+    """Return the title of the method behind `cost_of`; '' where it is the control of the discount itself."""
+    ways = () if findings.pruning is None else findings.pruning.waterfalls
+    at = (contrast.method, contrast.sparsity)
+    first = next((way.stages[0].title for way in ways if (way.method, way.sparsity) == at), "")
+    return "" if first == METHODS[contrast.against].title else first
+
+
 @dataclass(frozen=True)
 class Price:
     """Cost of pruning at a setting, and the discount's effect on it. cost: accuracy without the discount minus the

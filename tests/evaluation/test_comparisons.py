@@ -153,7 +153,7 @@ def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):
     spec = AblateSpec(model=CPU, prompt=tuple(ids), sampling=LLaDASampling(gen_length=12, steps=6))
     first, again = (jobs.ablate(spec, QuietContext(tmp_path)) for _ in range(2))
     rows = {row["target"]: row for row in first.summary["rows"]}
-    assert list(rows) == ["untouched", "sinks", "matched", "mass", "others", "first"]
+    assert list(rows) == ["untouched", "sinks", "matched", "masked", "mass", "others", "first"]
     assert rows["untouched"]["agreement"] == 1
     for row in rows.values():
         assert len(row["same"]) == len(row["words"]) == 12
