@@ -233,8 +233,8 @@ def diverging(gain: float) -> list[PointScores]:
     """Divergences from the dense model's answers: those of what keeps sinks are `gain` nats less than the control's."""
     points = []
     for point in evicted_scores(0.0):
-        own = np.random.default_rng([7, point.pruning.calibration.seed])
         keeps = setting_name(point.pruning).startswith("sinks ")
+        own = np.random.default_rng([7, point.pruning.calibration.seed, keeps])
         moved = [0.3 + 0.01 * own.random(len(task.keys)) - (gain if keeps else 0) for task in point.tasks]
         tasks = [replace(task, divergence=values) for task, values in zip(point.tasks, moved, strict=True)]
         points.append(PointScores(point.pruning, tuple(tasks)))
