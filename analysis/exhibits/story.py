@@ -69,7 +69,8 @@ def story_of(findings: Findings) -> Story:
     """Return the story of what a study has found by now."""
     picture, told = _picture(findings)
     shown = tuple(said_of("story", findings))
-    answers = tuple(filter(None, (_matter(findings), _discount(findings))))
+    numbers = {told.name: at for at, told in enumerate(shown, 1)}
+    answers = tuple(filter(None, (_matter(findings, numbers.get("hidden")), _discount(findings))))
     return Story(
         made=f"SinkScope study of {day(findings.created)}",
         question=QUESTION,
@@ -161,7 +162,8 @@ def _marked(tokens: Sequence[charts.Token]) -> str:
 _YES_NO = ("Yes: ", "No: ", "It depends: ")
 
 
-def _matter(findings: Findings) -> Answer | None:
+def _matter(findings: Findings, of_finding: int | None) -> Answer | None:
+    """Answer whether sinks matter. of_finding: the number of the finding on hiding them, None where there is none."""
     models = list(dict.fromkeys(cause.model for cause in findings.causes))
     if not models:
         return None
@@ -169,7 +171,7 @@ def _matter(findings: Findings) -> Answer | None:
     spec = spec_of(findings)
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
-    if said.startswith(("Yes: ", "It depends: ")) and (counted_out := _token_for_token(causes, spec)):
+    if said.startswith(("Yes: ", "It depends: ")) and (counted_out := _token_for_token(causes, spec, of_finding)):
         return Answer(_MATTER, *counted_out)
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
@@ -179,9 +181,9 @@ def _matter(findings: Findings) -> Answer | None:
 _MATTER = "Do sinks matter?"
 
 
-def _token_for_token(causes: Sequence[Cause], spec: StudySpec) -> tuple[str, str] | None:
+def _token_for_token(causes: Sequence[Cause], spec: StudySpec, of_finding: int | None) -> tuple[str, str] | None:
     """Return lead and sentence where hiding sinks changes more of the text than hiding as many other tokens, and than
-    with random weights; None where it does not, or was not measured. causes: of one model.
+    with random weights; None where it does not, or was not measured. causes: of one model. of_finding: as of `_matter`.
     """
     amounts, levels = text_changed(causes), text_levels(causes)
     if COUNT not in amounts or side_of(text_effect(causes, COUNT)) >= 0 or no_less_with_random(causes):
@@ -193,9 +195,10 @@ def _token_for_token(causes: Sequence[Cause], spec: StudySpec) -> tuple[str, str
     first = f"{amounts[COUNT]}."
     equal = at_equal_attention_told(causes, rules.shift_of(spec, "divergence"))
     yes = "Yes" if equal is None or equal[0] else "Per token, yes"
+    more = "" if of_finding is None else f" (finding {of_finding})"
     return (
         f"{yes}, in this model: when no token may attend to them, {told}.",
-        first if equal is None else f"{first} At equal attention, {equal[1]}.",
+        first if equal is None else f"{first} At equal attention, {equal[1]}{more}.",
     )
 
 
@@ -221,7 +224,8 @@ def _discount(findings: Findings) -> Answer | None:
     prices, margin = prices_of(findings, by_setting), rules.margin_of(findings)
     sentence = _changed(findings, by_setting, prices)
     if only == EQUIVALENT:
-        lead = f"No: it changes accuracy by less than {POINTS.margin(margin)}."
+        clear = any(one.shown for one in effects.values())
+        lead = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
     elif only in (BETTER, WORSE):
@@ -258,7 +262,7 @@ def _changed(findings: Findings, by_setting: Mapping[str, Contrast], prices: Seq
 
 
 def _unpruned(findings: Findings) -> str:
-    return "" if findings.pruning is None else f"Unpruned: {percent(findings.pruning.dense, 1)}."
+    return "" if findings.pruning is None else f"Accuracy unpruned: {percent(findings.pruning.dense, 1)}."
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:

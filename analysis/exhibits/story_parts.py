@@ -21,7 +21,6 @@ from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
-    NATS,
     POINTS,
     WAITING,
     WORSE,
@@ -263,14 +262,14 @@ def at_equal_attention(causes: Sequence[Cause], margin: float) -> str:
     if side_of(text_effect(causes, MASS)) < 0:  # agreement falls as the text changes
         return _TEXT_MORE.get(outcome, "the text changes more; of predictions this study cannot tell")
     if outcome == BETTER:
-        return "predictions change more, the text not significantly"
+        return "predictions shift more, the text does not change significantly"
     return "this study cannot tell" if outcome == CANNOT_TELL else "no"
 
 
 _TEXT_MORE = {
     BETTER: "too",
-    WORSE: "the text changes more, predictions less",
-    EQUIVALENT: "the text changes more, predictions about as much",
+    WORSE: "the text changes more, predictions shift less",
+    EQUIVALENT: "the text changes more, predictions shift about as much",
 }
 
 
@@ -279,14 +278,13 @@ def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[boo
     they change, as a clause; None where either was not measured. For sinks that change more of the text
     than as many others do. causes: of one model. margin: of the predictions, in nats.
     """
-    predictions = next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
-    amounts, levels = text_changed(causes), text_levels(causes)
+    predictions = next((one.effect for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+    amounts = text_changed(causes)
     if predictions is None or MASS not in amounts:
         return None
-    outcome, side = decide(predictions.effect, margin), side_of(text_effect(causes, MASS))
-    told = f"{amounts[MASS]}{'' if side else ', not significant'}"
-    told += f" (others: {levels[MASS][1]})" if MASS in levels else ""
-    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_shift(outcome, predictions)}"
+    outcome, side = decide(predictions, margin), side_of(text_effect(causes, MASS))
+    told = f"{amounts[MASS]}{'' if side else ' (not significant)'}"
+    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_shift(outcome, side)}"
 
 
 def _matched_prompts(causes: Sequence[Cause]) -> str:
@@ -295,25 +293,21 @@ def _matched_prompts(causes: Sequence[Cause]) -> str:
     return "" if equal is None or not equal.unmatched else f"over the {equal.effect.n} prompts that allow it, "
 
 
-# Agreement with the untouched text falls as it changes.
-_TEXT_DOES = {-1: "still changes more", 0: "does not change significantly more", 1: "changes less"}
 _PREDICTIONS_DO = {
-    BETTER: "more",
-    WORSE: "less",
-    EQUIVALENT: "about as much",
-    CANNOT_TELL: "not significantly more or less",
-    WAITING: "are not all in",
+    BETTER: "predictions shift more",
+    WORSE: "predictions shift less",
+    EQUIVALENT: "predictions shift about as much",
+    CANNOT_TELL: "predictions shift not significantly more or less",
+    WAITING: "predictions are not all in",
 }
 
 
-def _shift(outcome: str, predictions: Cause) -> str:
-    """Return what predictions do and by how much, as the end of a sentence on the text. outcome: the decision on
-    them.
+def _shift(outcome: str, side: int) -> str:
+    """Return what predictions do, as the end of a sentence on the text. outcome: the decision on them. side: of the
+    text's agreement, which falls as the text changes.
     """
-    if outcome == WAITING:
-        return f"and predictions {_PREDICTIONS_DO[outcome]}"
-    told = f"{'but' if outcome == WORSE else 'and'} predicted probabilities shift {_PREDICTIONS_DO[outcome]}"
-    return f"{told}: {interval_words(predictions.effect, NATS)}"
+    against = (outcome, side) in ((WORSE, -1), (BETTER, 1))
+    return f"{'though' if against else 'and'} {_PREDICTIONS_DO[outcome]}"
 
 
 def no_less_with_random(causes: Sequence[Cause]) -> bool:

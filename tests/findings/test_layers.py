@@ -171,7 +171,7 @@ def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_n
     )
     fewer = changed(some, matched__births=times(some, "matched.births", [1, 40, 40, 1]))
     assert re.search(
-        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than an untrained model of equal sharpness "
+        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than an untrained model with equally sharp attention "
         r"\([\d.]+(–[\d.]+)?\)\.$",
         moving(one=fewer),
     )

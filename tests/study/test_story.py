@@ -99,7 +99,7 @@ TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
         "movement": r"^0\.29 new sinks per step in a layer: more than writing explains \(0\.08\), fewer than in an "
-        r"untrained model of equal sharpness \(1\.7\)$",
+        r"untrained model with equally sharp attention \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another calibration seed changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -122,8 +122,8 @@ ANSWERS = {
     "supports": (
         r"^Yes: hiding them changes predictions more .* Hiding sinks changes 5 of 100 tokens",
         r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
-        r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. Unpruned: "
-        r"90\.0 %\.$",
+        r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. Accuracy "
+        r"unpruned: 90\.0 %\.$",
     ),
     "refutes": (
         r"^No: hiding them changes predictions about as much",
@@ -217,7 +217,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model of equal sharpness: "
+        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model with equally sharp attention: "
         r"[\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
@@ -282,12 +282,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert answer.sentence.startswith("31 more [23, 39]. At equal attention, ")
         return answer
 
-    less = "but predicted probabilities shift less: −0.041 nats [−0.062, −0.019]."
+    less = "predictions shift less (finding 4)."
     told = answered(-0.2)
-    assert told.sentence.endswith(f"20 more [10, 30] (others: 43), {less}")
+    assert told.sentence.endswith(f"20 more [10, 30], though {less}")
     assert told.lead.startswith("Yes, in this model: ")
     told = answered(0.2)
-    assert told.sentence.endswith(f", 20 fewer [10, 30] (others: 83), {less}")
+    assert told.sentence.endswith(f", 20 fewer [10, 30], and {less}")
     assert told.lead.startswith("Per token, yes, in this model: ")
     measured = {("aligned", MASS): (0.05, 0.1), ("divergence", MASS): (0.04, 0.01)}
     causes = [one for one in study.causes if one.model == study.causes[0].model]
@@ -296,13 +296,13 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             value, half = measured[one.measure, one.control]
             effect = replace(one.effect, value=value, low=value - half, high=value + half)
             causes[place] = one.model_copy(update={"effect": effect})
-    assert at_equal_attention(causes, 0.01) == "predictions change more, the text not significantly"
+    assert at_equal_attention(causes, 0.01) == "predictions shift more, the text does not change significantly"
     told = answered(0.05)
-    assert "5 fewer [−15, +5], not significant (others: 68), but" in told.sentence
+    assert "5 fewer [−15, +5] (not significant), and predictions shift less" in told.sentence
     assert told.lead.startswith("Per token, yes, in this model: ")
     story = story_of(study)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert hidden.title.endswith("as many others; at equal attention 20 more, predictions less")
+    assert hidden.title.endswith("as many others; at equal attention 20 more, predictions shift less")
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert "twin: 52.6 instead of 7.2 (45 more [35, 56])" in hidden.beats[1], "53 − 7 would be 46"
@@ -349,17 +349,19 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
-    assert answer.lead == answer.short == "No: it changes accuracy by less than 2 points."
+    assert answer.lead == answer.short == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.sentence == (
         "70 % pruned: +0.3 points [−0.3, +1.0]; pruning costs 21 [18, 25]. 50 %: +0.1 [−0.7, +0.9]; "
-        "pruning costs 1.3 [−0.4, 3.0]. Unpruned: 92.6 %."
+        "pruning costs 1.3 [−0.4, 3.0]. Accuracy unpruned: 92.6 %."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "costs 21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == "No: it changes accuracy by less than 2 points.", "what pruning costs is not known"
+    assert answer.lead == "Not measurably: it changes accuracy by less than 2 points.", (
+        "what pruning costs is not known"
+    )
     assert answer.sentence == (
         "Counting sinks less while pruning changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
         "+0.3 [−0.3, +1.0] at 70 % sparsity."
@@ -414,9 +416,12 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
     told = story_of(read(EXAMPLE)).findings[0]
-    assert told.title == "A sink draws 2.5 × an even split of attention, in an untrained model of equal sharpness 1.8 ×"
+    assert (
+        told.title
+        == "A sink draws 2.5 × an even split of attention, in an untrained model with equally sharp attention 1.8 ×"
+    )
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
-    labels = ["its sinks", "in an untrained model of equal sharpness"]
+    labels = ["its sinks", "in an untrained model with equally sharp attention"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
@@ -427,10 +432,10 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert told.beats == (
         "A layer gains 0.29 new sinks per step. Each baseline asks another question. Does attention move by itself "
         "(writing alone: 0.08)? Does training move sinks (random weights: 0.12, permuted weights: 0.16)? Does training "
-        "steady them (an untrained model of equal sharpness: 1.7)?",
+        "steady them (an untrained model with equally sharp attention: 1.7)?",
         "Left-to-right twin: 0.52, baselines at most 0.42.",
     )
-    assert "Beside an untrained model of equal sharpness: more in layer 0, fewer in layers 1–7." in told.notes
+    assert "Beside an untrained model with equally sharp attention: more in layer 0, fewer in layers 1–7." in told.notes
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+) \[[^<]+\]</span>', told.figure
     )
@@ -482,17 +487,22 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
         assert replace(price, outcome=outcome).words.endswith("; the discount changes accuracy by +1.2 [+0.4, +2.0]")
 
 
-def test_a_gain_too_small_to_matter_is_no_plain_no():
+@pytest.mark.parametrize(
+    ("value", "lead"),
+    [(0.004, "Little: it gains less than 2 points."), (-0.004, "No: it changes accuracy by less than 2 points.")],
+)
+def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead):
     study = read(EXAMPLE)
+    ends = {"low": value - 0.002, "high": value + 0.002}
     contrasts = [
-        one.model_copy(update={"effect": replace(one.effect, value=0.004, low=0.002, high=0.006, p=0.001, p_holm=0.01)})
+        one.model_copy(update={"effect": replace(one.effect, value=value, **ends, p=0.001, p_holm=0.01)})
         if one.kind == "discount"
         else one
         for one in study.pruning.contrasts
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == "Little: it gains less than 2 points."
+    assert answer.lead == lead
 
 
 def test_a_study_without_levels_tells_differences():
@@ -504,8 +514,7 @@ def test_a_study_without_levels_tells_differences():
         "many others hidden."
     )
     assert answer.sentence == (
-        "31 more [23, 39]. At equal attention, 20 more [10, 29], but predicted probabilities shift less: −0.041 nats "
-        "[−0.062, −0.019]."
+        "31 more [23, 39]. At equal attention, 20 more [10, 29], though predictions shift less (finding 4)."
     )
 
 
