@@ -20,6 +20,7 @@ from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
+from analysis.findings.masks import SEED
 from analysis.findings.pruning_cost import cost_words
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
@@ -55,7 +56,7 @@ def masks(findings: Findings) -> Told | None:
         if change.floor:
             marks.append(
                 Mark(
-                    "another calibration seed",
+                    "another calibration sample",
                     float(np.mean(change.floor)),
                     _mean(change.floor),
                     charts.NULL,
@@ -65,7 +66,7 @@ def masks(findings: Findings) -> Told | None:
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     title = f"The discount changes the choice for {share(value)} of the weights"
     if floor:
-        title += f", {times(value, floor)} what another calibration seed changes" if value else "; another seed does"
+        title += f", {times(value, floor)} {SEED}" if value else "; another sample does"
     at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
     removed = f"With {100 * told.sparsity:g} % removed"
     beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."

@@ -12,7 +12,7 @@ from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
 from analysis.findings import finding_of
-from analysis.findings.pruning_cost import costliest
+from analysis.findings.pruning_cost import cost_words, costliest
 from analysis.specs import METHODS, PruneSpec, detail
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
@@ -99,18 +99,23 @@ def changed_at(findings: Findings, contrast: Contrast) -> MaskChange | None:
 
 
 def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0) -> Exhibit:
-    """Return what share of the weights the discount changes, one per calibration seed, beside what another calibration
-    seed changes, one per pair of seeds; none where that is not known. chance: of independent masks. seeds: that were
-    scored, where that is told.
+    """Return what share of the weights the discount changes, one per calibration seed, beside what another random
+    calibration sample changes, one per pair of seeds; none where that is not known. chance: of independent masks.
+    seeds: that were scored, where that is told.
     """
     kinds = [("Sink discount", "seed", changed, colors_by_method([PruneSpec().method])[0])]
-    kinds += [("Another calibration seed", "pair", floor, REFERENCE)] if floor else []
+    kinds += [("Another calibration sample", "pair", floor, REFERENCE)] if floor else []
     rows = [
         _share(name if len(all) == 1 else f"{name}, {counted(len(all), each)}", all, color)
         for name, each, all, color in kinds
     ]
     whole, other = float(np.mean(changed)), float(np.mean(floor)) if floor else None
-    part = f" Masks of {len(changed)} of the {seeds} seeds are compared." if len(changed) < seeds else ""
+    part = (
+        f" Accuracy is of all {seeds} seeds, masks of {len(changed)}, as reading those of many takes long; the "
+        "floor is of every pair of these."
+        if len(changed) < seeds
+        else ""
+    )
     table = pd.DataFrame(
         [
             {"what changes": name, "dots": len(all), "weights changed, %": 100 * np.mean(all)}
@@ -159,7 +164,8 @@ def _shift(shift: Shift, which: int, color: str) -> Accuracy:
     one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
     value, low, high = (POINTS.scale * end for end in (one.value, one.low, one.high))
     seeds = tuple(POINTS.scale * each for each in shift.seeds[which])
-    words = interval_words(one).replace(f" {POINTS.name}", "")
+    words = cost_words(one, "") if which == 0 else interval_words(one)
+    words = words.replace(f" {POINTS.name}", "")
     return Accuracy(f"{shift.sparsity}: {name}", value, low, high, seeds, words, color)
 
 

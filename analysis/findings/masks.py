@@ -10,7 +10,7 @@ _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken
 _SEED, _DRAWS = 0, 200  # of chance, where no formula gives it
 _TENTH = 10
 _LEAST_CHANGE = 5e-5  # of an error, which is written with two decimals of a per cent
-SEED = "what another calibration seed changes"
+SEED = "what another random calibration sample changes"
 
 
 def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chance: float | None = None) -> str:
@@ -38,7 +38,7 @@ def discounted_mask(value: float, seeds: float | None, chance: float, place: str
     if not value > 0:
         return f"{who} changes no weight of the pruning mask."
     if place and seeds:
-        return f"{who} changes {percent(value)} of the mask, another calibration seed {percent(seeds)}."
+        return f"{who} changes {percent(value)} of the mask, another random calibration sample {percent(seeds)}."
     floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
     beside = f", {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
     return f"{who} changes {percent(value)} of the pruning mask{beside}."

@@ -142,8 +142,8 @@ def test_positions_that_vary_and_sinks_that_move_are_held_against_random_weights
 def test_a_change_stands_beside_another_seed_and_else_beside_chance():
     said = finding_of("change against seeds", {"the discount": 0.0021}, 0.0143)
     assert (
-        said
-        == "The discount changes 0.21 % of the weights, a seventh of what another calibration seed changes (1.4 %)."
+        said == "The discount changes 0.21 % of the weights, a seventh of what another random calibration sample "
+        "changes (1.4 %)."
     )
     assert "1/100" not in finding_of("change against seeds", {"A": 0.25}, None, 0.5)
     assert "half of what chance would (50 %)" in finding_of("change against seeds", {"A": 0.25}, None, 0.5)
@@ -250,10 +250,10 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
 def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
     assert finding_of("discounted mask", 0.0021, 0.014, 0.5) == (
         "The sink discount changes 0.21 % of the pruning mask, "
-        "a seventh of what another calibration seed changes (1.4 %)."
+        "a seventh of what another random calibration sample changes (1.4 %)."
     )
     assert finding_of("discounted mask", 0.0021, 0.014, 0.5, "Runs here") == (
-        "Runs here: the discount changes 0.21 % of the mask, another calibration seed 1.4 %."
+        "Runs here: the discount changes 0.21 % of the mask, another random calibration sample 1.4 %."
     )
     assert "1/238 of what independent masks would change (50 %)" in finding_of("discounted mask", 0.0021, None, 0.5)
     assert finding_of("discounted mask", 0.0, 0.014, 0.5) == "The sink discount changes no weight of the pruning mask."

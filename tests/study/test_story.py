@@ -101,20 +101,20 @@ TITLES = {
         "movement": r"^0\.29 new sinks per step in a layer: more than writing explains \(0\.08\), fewer than in an "
         r"untrained model with equally sharp attention \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
-        "masks": "2 times what another calibration seed changes",
+        "masks": "2 times what another random calibration sample changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.082\), fewer than in ",
         "hidden": "changes about as much as hiding as many other tokens",
-        "masks": "1/100 of what another calibration seed changes",
+        "masks": "1/100 of what another random calibration sample changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
         "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.081\), fewer ",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
-        "masks": "about what another calibration seed changes",
+        "masks": "about what another random calibration sample changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
     },
 }

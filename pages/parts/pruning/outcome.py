@@ -420,7 +420,8 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
     explained = "" if found is None else f"{detected} {found.compared} {found.explained}"
     st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        link_study(f"{study.title}. {stands}", study.name, f"{study.title[0].lower()}{study.title[1:]}")
+        which = f"{study.title} at this method, sparsity and λ, otherwise at its own settings."
+        link_study(f"{which} {stands}", study.name, f"{study.title[0].lower()}{study.title[1:]}")
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
 
