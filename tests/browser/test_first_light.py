@@ -4,13 +4,14 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from analysis.specs import QUESTION
 from tests.browser.conftest import PATIENCE
 from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record
+from tests.engine.helpers import until
 
 pytestmark = pytest.mark.slow
 
@@ -255,6 +256,12 @@ def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_side
     assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
 
 
+def left(part: Locator) -> float:
+    """Where it begins, in pixels; nowhere while it is drawn anew."""
+    box = part.bounding_box()
+    return float("nan") if box is None else box["x"]
+
+
 def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
     moving(page).goto(f"{address}/explore?step=0")
     explorer = page.get_by_role("group", name="Explorer")
@@ -268,10 +275,10 @@ def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page,
     expect(explorer.get_by_role("button", name="Play")).to_be_visible()
     page.wait_for_url(re.compile(f"step={slider.get_attribute('aria-valuenow')}"))
     curve = explorer.locator(".sx-curve")
-    assert curve.bounding_box()["x"] < explorer.bounding_box()["x"] - 200, "it uses the room beneath the prompt"
+    until(lambda: left(curve) < left(explorer) - 200)  # it uses the room beneath the prompt
     page.get_by_text(re.compile("^Settings")).click()
     expect(page.get_by_role("spinbutton", name="Seed")).to_be_visible()
-    assert curve.bounding_box()["x"] >= explorer.bounding_box()["x"], "until that column grows"
+    until(lambda: left(curve) >= left(explorer))  # until that column grows
     held = slider.get_attribute("aria-valuetext")
     page.reload()
     expect(slider).to_have_attribute("aria-valuetext", held)

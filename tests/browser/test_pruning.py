@@ -80,7 +80,7 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     cancelled = main.get_by_text(re.compile("cancelled,"))
 
     page.goto(f"{address}/pruning?prune_samples=24&prune_seq_len=64&accuracy_limit=24&prune_seeds=1")
-    main.locator(".st-key-fold_prune_score summary").click()
+    main.locator(".st-key-fold_prune_score summary").first.click()
     main.locator(".st-key-prune_then_score label").click()  # they are scored by hand below
     expect(main.locator(".st-key-prune_then_score input")).not_to_be_checked()
     page.get_by_role("button", name="Prune with and without the discount").click()
