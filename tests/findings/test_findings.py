@@ -15,14 +15,14 @@ def asked() -> set[str]:
     """First arguments of `finding_of`, `findings_of` and `said_of` in the product."""
     sources = [path.read_text() for folder in ASKED_BY for path in (ROOT / folder).rglob("*.py")]
     calls = [node for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    return {
-        call.args[0].value
+    first = [
+        call.args[0]
         for call in calls
         if isinstance(call.func, ast.Name)
         and call.func.id in {asking.__name__ for asking in (finding_of, findings_of, said_of)}
-        and isinstance(call.args[0], ast.Constant)
-        and isinstance(call.args[0].value, str)
-    }
+    ]
+    names = [part for one in first for part in ((one.body, one.orelse) if isinstance(one, ast.IfExp) else (one,))]
+    return {one.value for one in names if isinstance(one, ast.Constant) and isinstance(one.value, str)}
 
 
 @pytest.mark.parametrize("name", FINDINGS)

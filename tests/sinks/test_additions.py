@@ -54,7 +54,7 @@ def test_an_ablation_blocks_an_added_target_by_an_added_definition(added, tmp_pa
         sinks=SinkParams(definition="multiple", epsilon=1.5),
     )
     rows = {row["target"]: row for row in jobs.ablate(spec, QuietContext(tmp_path)).summary["rows"]}
-    assert list(rows) == ["untouched", "sinks", "matched", "mass", "others", "first", "lightest"]
+    assert list(rows) == ["untouched", "sinks", "matched", "masked", "mass", "others", "first", "lightest"]
     assert list(rows)[-1] == "lightest"
     assert rows["lightest"]["title"] == "lightest positions"
     assert (
