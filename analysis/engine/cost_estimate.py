@@ -188,14 +188,15 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
     return told
 
 
-def added(cost_estimate: CostEstimate) -> str:
-    """Return the remaining cost of a sweep in a short sentence."""
+def added(cost_estimate: CostEstimate, again: int = 0) -> str:
+    """Return the remaining cost of a sweep in a short sentence. again: models of these that were made before."""
     if not cost_estimate.points:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
     time = f"at most about {most(cost_estimate.seconds)} of one worker" if known else "time not known"
     more = " more" if cost_estimate.known else ""
-    return f"{cost_estimate.points:,}{more} models to prune and score: {time}."
+    anew = f", {again:,} of them again" if again else ""
+    return f"{cost_estimate.points:,}{more} models to prune and score{anew}: {time}."
 
 
 def most(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The accuracies of scored runs together: those of pruned models that answered the same tasks, setting by setting."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
 from analysis.evaluation.results import Results, begun, clusters, scores
-from analysis.evaluation.sweep_scores import Setting, comparisons, from_dense, interval_over_items
+from analysis.evaluation.sweep_scores import Comparison, Setting, comparisons, from_dense, interval_over_items
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
 from analysis.pruned.naming import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
+from analysis.statistics.decisions import interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import listed, percent
 
@@ -29,6 +30,9 @@ _FORMULA = (
     "calibration seed; the dots are these. Its interval is Student's, with items that share a key or passage as one "
     f"cluster, and holds the noise of the items alone.\n\n{EXPLAINED}"
 )
+
+
+_ON_CLEAN = " on clean text"  # how a method is told that is calibrated on it
 
 
 class Alike(NamedTuple):
@@ -108,11 +112,11 @@ def _called(method: str, more: str) -> str:
     return " · ".join(filter(None, (plain_title(method), more)))
 
 
-def discount_differences(alike: Alike, levels: Levels, results: Results | None) -> list[Difference]:
-    """Return with minus without the discount at each sparsity of the levels, on the same items and calibration seeds;
-    none where there are no answers to compare. results: as of `accuracy_of_runs`."""
+def discount_comparisons(alike: Alike, levels: Levels, results: Results | None) -> dict[str, Comparison]:
+    """Return with against without the discount by sparsity, as `50 %`, at those of the levels, on the same items and
+    calibration seeds; none where there are no answers to compare. results: as of `accuracy_of_runs`."""
     if results is None or not levels.discounted:
-        return []
+        return {}
     settings, first = [], 1
     for spec, runs in runs_by_setting(alike):
         models: dict[int, int] = {}  # of two runs with one seed the newer, which comes first
@@ -121,13 +125,19 @@ def discount_differences(alike: Alike, levels: Levels, results: Results | None) 
             models.setdefault(place if seed is None else seed, first + place)
         first += len(runs)
         settings.append(_setting(spec, results, list(models.values()), list(models)))
-    return [
-        one.difference
+    return {
+        where(one.setting.pruning): one
         for one in comparisons(settings)
         if one.relation == "control"
         and isinstance(one.setting.pruning, PruneSpec)
         and _called(one.setting.pruning.method, detail(one.setting.pruning)) == levels.who
-    ]
+    }
+
+
+def paired_differences(compared: Mapping[str, Comparison]) -> str:
+    """Return the differences behind comparisons with their intervals, in a sentence; '' where there are none."""
+    told = [f"{interval_words(one.difference)} at {at}" for at, one in compared.items()]
+    return f"With minus without the discount, on the same items and seeds: {listed(told)}." if told else ""
 
 
 class _Pair(NamedTuple):
@@ -160,6 +170,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Ex
     paired = _with_controls(groups, who)
     others: dict[str, None] = {}
     rows: list[Scores] = []
+    cleans: list[bool] = []
     counts, first = [], 1
     for spec, runs in groups:
         values = [value for _, value in runs]
@@ -170,21 +181,25 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Ex
             low, high = whole.low, whole.high
         first += len(runs)
         if paired and setting_key(spec) not in paired:
-            others[_called(spec.method, detail(spec))] = None
+            others[f"{_called(spec.method, detail(spec))}{_ON_CLEAN if _reads_clean(spec) else ''}"] = None
             continue
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
         rows.append(Scores(where(spec) or "none", _named(spec), looks, float(np.mean(values)), low, high, seeds))
         counts.append(len(runs))
+        cleans.append(_reads_clean(spec))
     if not rows:
         return None
     bars = f" with 95 % intervals over {alike.items:,} items" if results is not None else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
+    clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
+    text = f"; {listed(clean)}{_ON_CLEAN}" if clean and not all(cleans) else ""
+    text = "; without and with discount on the same noised text" if paired else text
     left_out = f"; not drawn: {listed(list(others))} (choose it in Filter)" if others else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{left_out}.{chance}",
+        f"Diamonds: means{bars}{dots}{text}{left_out}.{chance}",
         accuracy_by_setting(rows, alike.dense, alike.chance, "weights removed"),
         pd.DataFrame(
             {
@@ -207,6 +222,11 @@ def _with_controls(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]
     pairs = [(spec, against(spec, "control")) for spec, _ in groups if _called(spec.method, detail(spec)) == who]
     controls = {setting_key(control) for _, control in pairs if control is not None} & keys
     return controls | {setting_key(spec) for spec, _ in pairs} if controls else set()
+
+
+def _reads_clean(spec: PruneSpec) -> bool:
+    """Return whether a method is calibrated on text without noise."""
+    return METHODS[spec.method].calibrated and not METHODS[spec.method].noised
 
 
 def _named(spec: PruneSpec) -> str:

@@ -69,7 +69,9 @@ def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: flo
     for raised, (name, level, dash) in enumerate((("dense", dense, "dash"), ("chance", near, "dot"))):
         if level is not None:
             figure.add_vline(x=100 * level, line={"color": REFERENCE, "width": 1.5, "dash": dash})
-            _name_level(figure, f"{name} {percent(level, 1)}", 100 * level, 100 * level > (low + high) / 2, raised)
+            for panel in range(1, len(groups) + 1):
+                told, left = f"{name} {percent(level, 1)}", 100 * level > (low + high) / 2
+                _name_level(figure, told, 100 * level, left, raised, "" if panel == 1 else str(panel))
     figure.update_xaxes(
         tickangle=0, showgrid=True, zeroline=False, range=[low, high], dtick=20 if high - low > 2 * _WIDE else 10
     )
@@ -107,8 +109,9 @@ def _marks(row: Scores, at: int) -> list[go.Scatter]:
     return [mean, runs] if len(row.runs) else [mean]
 
 
-def _name_level(figure: go.Figure, text: str, level: float, left: bool, raised: int) -> None:
-    """Write a level's name beside its line, at the foot of the first panel. raised: by so many lines of text."""
+def _name_level(figure: go.Figure, text: str, level: float, left: bool, raised: int, panel: str) -> None:
+    """Write a level's name beside its line, at the foot of a panel. raised: by so many lines of text. panel: the number
+    in its axes' names."""
     side = {"xanchor": "right", "xshift": -4} if left else {"xanchor": "left", "xshift": 4}
-    place = {"x": level, "xref": "x", "y": 0, "yref": "y domain", "yanchor": "bottom", "yshift": _TEXT * raised}
-    figure.add_annotation(text=text, showarrow=False, **place | side)
+    place = {"x": level, "xref": f"x{panel}", "y": 0, "yref": f"y{panel} domain", "yshift": _TEXT * raised}
+    figure.add_annotation(text=text, showarrow=False, yanchor="bottom", **place | side)

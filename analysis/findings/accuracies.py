@@ -65,21 +65,23 @@ def scored_alike(
     seeds: int,
     differences: Sequence[Difference] = (),
 ) -> str:
-    """Tell the accuracies of runs that were scored alike, at the least and the largest sparsity, beside the dense
-    model's, and whether the discount changes them.
+    """Tell the accuracies of runs that were scored alike, at the least and the largest sparsity and where the discount
+    changes them most, beside the dense model's, and whether it changes them.
 
     without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount. who: what the
     method is called then. seeds: calibration seeds behind each. differences: with minus without the discount.
     """
     if not without:
         return "No pruned model is scored yet."
-    low, high = min(without), max(without)
+    low = min(without)
+    widest = max(discounted, key=lambda at: abs(discounted[at] - without[at]), default=low)
     other = f" without and {percent(discounted[low], 1)} with the sink discount" if discounted else ""
     told = f"answers {percent(without[low], 1)} right{other} at {percent(low, 0)} sparsity"
-    if high > low:
-        told += (
-            f", {listed([f'{100 * arm[high]:.1f}' for arm in (without, discounted) if arm])} % at {percent(high, 0)}"
-        )
+    others = [
+        f"{listed([f'{100 * arm[at]:.1f}' for arm in (without, discounted) if arm])} % at {percent(at, 0)}"
+        for at in sorted({widest, max(without)} - {low})
+    ]
+    told += "".join(f", {other}" for other in others)
     brief = discount_in_brief(differences, who="the discount", asked="them apart") if discounted else ""
     beside = "" if dense is None else f"dense {percent(dense, 1)}"
     drawn = counted(seeds, "seed") if seeds and "seed" not in brief else ""

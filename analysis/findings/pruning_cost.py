@@ -10,6 +10,7 @@ from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
+    FEW_SEEDS,
     ONE_SEED,
     POINTS,
     WAITING,
@@ -31,7 +32,7 @@ def cost_of_pruning(
 ) -> str:
     """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that.
 
-    losses: pruned minus dense, by sparsity; one that its interval does not tell from 0 is said to be within the noise.
+    losses: pruned minus dense, by sparsity; one that its interval does not tell from 0 is said not to be resolved.
     discount: with minus without it, one family of tests. who: what costs it.
     """
     decided = {at: decide(one, margin, one.above_chance) for at, one in sorted(losses.items())}
@@ -44,20 +45,18 @@ def cost_of_pruning(
     even = [at for at in decided if decided[at] == EQUIVALENT]
     costly = [at for at in decided if decided[at] not in (EQUIVALENT, ONE_SEED, AT_CHANCE) and losses[at].high < 0]
     rest = [at for at in decided if at not in (*costly, *even)]
-    said = []
+    said, few = [], _with_few([losses[at] for at in costly])
     if costly:
-        said.append(_costly(who, {at: losses[at] for at in costly}))
+        said.append(f"{_costly(who, {at: losses[at] for at in costly})}{few}")
     if even:
         at = _shares(even)
         said.append(f"{at} {_cost(even)} less than {POINTS.margin(margin)}" if said else _less(who, at, margin))
     if rest:
-        told = f"{_cost(rest)} {_span([-losses[at].value for at in rest])}"
-        of = _not_shown([losses[at] for at in rest])
-        said.append(
-            f"{_shares(rest)} {told}, {of}"
-            if said
-            else f"{who} {_shares(rest)} of the weights costs {_points(rest, losses)}, {of}"
-        )
+        span, those = _span([-losses[at].value for at in rest]), [losses[at] for at in rest]
+        told, of = f"{_shares(rest)} {_cost(rest)} {span}", _not_shown(those, few)
+        if not said:
+            told = f"{who} {_shares(rest)} of the weights costs {_points(rest, losses)}"
+        said.append(f"{told}, {of}")
     return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin))))}."
 
 
@@ -189,9 +188,18 @@ def _shares(at: Sequence[float]) -> str:
     return f"{listed([f'{100 * each:.0f}' for each in at])} %"
 
 
-def _not_shown(differences: Sequence[Difference]) -> str:
-    one_seed = any(one.seeds == 1 for one in differences)
-    return "by one calibration seed" if one_seed else "within the noise"
+def _not_shown(differences: Sequence[Difference], few: str) -> str:
+    """Say what does not resolve costs. few: as of `_with_few`, where it is said before."""
+    if any(one.seeds == 1 for one in differences):
+        return "by one calibration seed"
+    seeds = max(one.seeds for one in differences)
+    return f"which {'these' if few else counted(seeds, 'seed') if seeds else 'these items'} do not resolve"
+
+
+def _with_few(differences: Sequence[Difference]) -> str:
+    """Return with how many seeds costs were found where these are few, so that their intervals are wide."""
+    seeds = max((one.seeds for one in differences), default=0)
+    return f" with {counted(seeds, 'seed')}" if 0 < seeds < FEW_SEEDS else ""
 
 
 def discount_in_brief(

@@ -101,5 +101,5 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
         on_click=launch,
         args=(wider, True),
     )
-    st.caption(plain(added(cost_estimate)), width="content")
+    st.caption(plain(added(cost_estimate, lost)), width="content")
     say_refused()

@@ -274,7 +274,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
         "The sink discount changes accuracy by less than 2 points: +0.1 [−0.7, +0.9] at 50 % sparsity, where pruning "
         "costs 1.3 [−0.4, 3.0], and +0.3 [−0.3, +1.0] at 70 %, where it costs 21." in told
     )
-    assert "Shipped study at this method, sparsity and λ, otherwise at its own settings. On 768 items" in told
+    assert "Shipped study at this method, sparsity and λ, else at its own settings. On 768 items" in told
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
     assert "The sink discount changes 0.21 % of the pruning mask, a seventh of what another" in told

@@ -159,6 +159,7 @@ def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept, monkeyp
     monkeypatch.setattr(Sweeps, "unanswered", lambda self, spec: list(grid(spec).prunings))  # as after an update
     test.run()
     assert "8 models of an older version" in test.button(key=f"sweep_more_seeds_{swept.id}").help
+    assert "24 models to prune and score, 8 of them again: " in texts(test)
     monkeypatch.undo()
     test.button(key=f"sweep_more_seeds_{swept.id}").click().run()
     wider = engine().jobs("sweep")[0]

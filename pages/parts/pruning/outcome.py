@@ -420,7 +420,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
     explained = "" if found is None else f"{detected} {found.compared} {found.explained}"
     st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        which = f"{study.title} at this method, sparsity and λ, otherwise at its own settings."
+        which = f"{study.title} at this method, sparsity and λ, else at its own settings."
         link_study(f"{which} {stands}", study.name, f"{study.title[0].lower()}{study.title[1:]}")
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))

@@ -7,8 +7,9 @@ from analysis.exhibits.scored_runs import (
     Alike,
     Levels,
     accuracy_of_runs,
-    discount_differences,
+    discount_comparisons,
     levels_of,
+    paired_differences,
     runs_by_setting,
 )
 from analysis.findings import finding_of
@@ -16,21 +17,33 @@ from analysis.words import counted
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart
 from pages.parts.plain import plain, unbroken
+from pages.parts.study.choice import can_tell, say_study
 
+DISCOUNT = "the discount"
 _MOST = 48  # runs whose answers are read for intervals, as reading those of many takes long
 
 
 def say_scores(alike: Alike | None, results: Results | None = None) -> None:
     """Say in the first line of the page what the runs that were scored alike score. results: of `answers`."""
     levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
-    found = [] if alike is None else discount_differences(alike, levels, results)
-    told = finding_of("scored alike", None if alike is None else alike.dense, *levels, found)
+    compared = {} if alike is None else discount_comparisons(alike, levels, results)
+    found = {at: one.difference for at, one in compared.items()}
+    told = finding_of("scored alike", None if alike is None else alike.dense, *levels, list(found.values()))
     stands = ""
     if alike is not None:
         stands = (
-            f"Newest evaluation of each of {counted(len(alike.runs), 'run')}, {alike.items:,} items: {alike.tasks}."
+            f"{paired_differences(compared)} Newest evaluation of each of {counted(len(alike.runs), 'run')}, "
+            f"{alike.items:,} items: {alike.tasks}."
         )
-    st.markdown(f"##### {unbroken(told)}", help=plain(stands) or None)
+    st.markdown(f"##### {unbroken(told)}", help=plain(stands.strip()) or None)
+    if alike is None:
+        return
+    here = f"{alike.items:,} items here."
+    prunings = {at: one.setting.pruning for at, one in compared.items()}
+    if found and not can_tell(found):
+        say_study(prunings, max(len(one.seeds) for one in compared.values()), here, DISCOUNT)
+    else:
+        st.caption(here)
 
 
 def overview(alike: Alike, results: Results | None, every: bool) -> None:

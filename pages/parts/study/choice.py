@@ -64,12 +64,13 @@ def current_study() -> tuple[str, JobRecord | None, Findings] | None:
 
 
 class _Told(NamedTuple):
-    """The answer of a study on the discount. found: by setting."""
+    """The answer of a study on the discount. name: in the address. found: by setting. title: within a sentence."""
 
     name: str
     found: dict[str, Difference]
     margin: float
-    place: str
+    title: str
+    seeds: int
 
 
 class OfStudy(NamedTuple):
@@ -98,24 +99,28 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
         else:
             st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
         return ""
-    told, stands = finding_of("change of accuracy", study.found, margin=study.margin, place=study.place)
+    told, stands = finding_of(
+        "change of accuracy", study.found, margin=study.margin, place=f"{study.title}, {study.seeds} seeds"
+    )
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    link_study(stands, study.name, study.place.partition(",")[0])
+    link_study(stands, study.name, study.title)
     brief = finding_of("discount in brief", list(found.values()), study.margin) if found else ""
     return f"Runs here: {listed([interval_words(one) for one in found.values()])}; {brief}." if brief else ""
 
 
-def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str) -> None:
+def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str, who: str = "it") -> None:
     """Say in a line what the current study found of the discount at these settings, where it has more seeds and can
-    tell. before: what is said before that, and where there is no such study.
+    tell. before: what is said before that, and where there is no such study. who: what the discount is called.
     """
     study = _of_study(settings, seeds)
     if study is None:
         st.caption(plain(before))
         return
-    told = finding_of("discount in brief", list(study.found.values()), study.margin, "it")
-    said = f"{before} {study.place[0].upper()}{study.place[1:]}: {told}."
-    link_study(said, study.name, study.place.partition(",")[0])
+    told = finding_of("discount in brief", list(study.found.values()), study.margin, who)
+    items = max(one.n for one in study.found.values())
+    title = f"{study.title[0].upper()}{study.title[1:]}"
+    said = f"{before} {title}, {items:,} items and {study.seeds} seeds: {told}."
+    link_study(said, study.name, study.title)
 
 
 def link_study(told: str, name: str, title: str) -> None:
@@ -152,7 +157,7 @@ def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
     name, title, findings = current
     count = len(spec_of(findings).seeds)
     found = discount_at(findings, settings) if count > seeds else {}
-    return _Told(name, found, margin_of(findings), f"{title}, {count} seeds") if found else None
+    return _Told(name, found, margin_of(findings), title, count) if found else None
 
 
 def found_by_study(spec: PruneSpec) -> OfStudy | None:
