@@ -30,8 +30,6 @@ _FORMULA = (
     "calibration seed; the dots are these. Its interval is Student's, with items that share a key or passage as one "
     f"cluster, and holds the noise of the items alone.\n\n{EXPLAINED}"
 )
-
-
 _ON_CLEAN = " on clean text"  # how a method is told that is calibrated on it
 
 
@@ -195,8 +193,8 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Ex
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
     text = f"; {listed(clean)}{_ON_CLEAN}" if clean and not all(cleans) else ""
-    text = "; without and with discount on the same noised text" if paired else text
-    left_out = f"; not drawn: {listed(list(others))} (choose it in Filter)" if others else ""
+    text = "; both on the same noised text" if paired else text
+    left_out = f"; not drawn: {listed(list(others))} (in Filter)" if others else ""
     return Exhibit(
         "Accuracy by sparsity and method",
         f"Diamonds: means{bars}{dots}{text}{left_out}.{chance}",

@@ -70,7 +70,7 @@ def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: flo
         if level is not None:
             figure.add_vline(x=100 * level, line={"color": REFERENCE, "width": 1.5, "dash": dash})
             for panel in range(1, len(groups) + 1):
-                told, left = f"{name} {percent(level, 1)}", 100 * level > (low + high) / 2
+                told, left = f"{name} {percent(level, 1)}" if panel == 1 else name, 100 * level > (low + high) / 2
                 _name_level(figure, told, 100 * level, left, raised, "" if panel == 1 else str(panel))
     figure.update_xaxes(
         tickangle=0, showgrid=True, zeroline=False, range=[low, high], dtick=20 if high - low > 2 * _WIDE else 10

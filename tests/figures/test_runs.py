@@ -21,7 +21,7 @@ def test_a_setting_has_its_interval_its_runs_and_the_colour_of_its_method():
     assert [trace.xaxis for trace in figure.data] == ["x", "x", "x", "x2"], "a panel for each sparsity"
     assert [trace.y[0] for trace in (first, second, third)] == [0, 1, 2], "a row for each name"
     assert list(figure.layout.yaxis.ticktext) == ["Without discount", "With &lt;b&gt;", "With discount"]
-    assert [note.text for note in figure.layout.annotations] == ["<b>50 %</b>", "<b>70 %</b>", *["dense 93.0 %"] * 2]
+    assert [note.text for note in figure.layout.annotations] == ["<b>50 %</b>", "<b>70 %</b>", "dense 93.0 %", "dense"]
     low, high = figure.layout.xaxis.range
     assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.xaxis2.range == (low, high)
 
