@@ -145,7 +145,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     where = f"{step[0].upper()}{step[1:]} of one text. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
-    return charts.skyline(tokens, times, where) + charts.caption(has), told
+    label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
+    return charts.skyline(tokens, label, where) + charts.caption(has), told
 
 
 def _marked(tokens: Sequence[charts.Token]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
-from analysis.exhibits import story_meanings
+from analysis.exhibits import story_meanings, story_sinks
 from analysis.exhibits.story_parts import (
     at_equal_attention,
     by_attention,
@@ -55,11 +55,15 @@ def hidden(findings: Findings) -> Told | None:
     disagree = _disagree(those)
     measure = MEASURES[own.measure]
     notes += [disagree, by_attention(those), f"{measure.title}: {measure.axis}."]
-    for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
-        beats += _other_model(
-            called(findings).get(model, model), [one for one in findings.causes if one.model == model]
-        )
     summary = _summary(own, at_equal, those)
+    takeaway = _levels_told(own.effect.n, those) or f"{summary.quantity}: {summary.value}; {summary.baseline}."
+    for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
+        name = called(findings).get(model, model)
+        others = [one for one in findings.causes if one.model == model]
+        beats += _other_model(name, others)
+        if no_less_with_random(others):
+            random = _with_random(others).strip()
+            takeaway += f" {name}: {random[0].lower()}{random[1:]}"
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -69,7 +73,7 @@ def hidden(findings: Findings) -> Told | None:
         figure,
         alt,
         tuple(beats),
-        _not_shown(held, at_equal),
+        _not_shown(held, at_equal) + (_ANY_KIND if _has_masks(findings, own.model) else ""),
         tuple(filter(None, notes)),
         meaning=story_meanings.of_hiding(
             decide(own.effect, margin),
@@ -78,7 +82,7 @@ def hidden(findings: Findings) -> Told | None:
             not disagree,
             within(findings, own.model) if len(called(findings)) > 1 else "",
         ),
-        takeaway=_levels_told(own.effect.n, those) or f"{summary.quantity}: {summary.value}; {summary.baseline}.",
+        takeaway=takeaway,
         folded=effects if tokens else None,
         summary=summary,
     )
@@ -162,6 +166,14 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
+_ANY_KIND = " The others may be of any kind; Causes compares with other masked positions."
+
+
+def _has_masks(findings: Findings, model: str) -> bool:
+    rows = (row for row in findings.tables.get("layers", ()) if row["model"] == model)
+    return any(row["kind"] in story_sinks.MASKED and row["value"] for row in rows)
+
+
 def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
     """Tell how many tokens shorter a text is, as the end of its title."""
     shorter = len(untouched) - len(words)
@@ -180,14 +192,16 @@ def _other_model(name: str, causes: Sequence[Cause]) -> list[str]:
 
 
 def _with_random(causes: Sequence[Cause]) -> str:
-    """Tell, as a further sentence, what hiding as much does with random weights, and that it is no less where that is
-    so; empty where that was not measured. causes: of one model.
+    """Tell, as a further sentence, what hiding as much does with random weights, and what it means where that is no
+    less; empty where that was not measured. causes: of one model.
     """
     own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
     if own is None or own.untrained is None:
         return ""
-    no_less = "no less: " if no_less_with_random(causes) else ""
-    return f" With random weights, {no_less}{' '.join(tokens_more(own.untrained))}."
+    told = " ".join(tokens_more(own.untrained))
+    if not no_less_with_random(causes):
+        return f" With random weights, {told}."
+    return f" Random weights depend on their sinks, too ({told}): the effect there needs no training."
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

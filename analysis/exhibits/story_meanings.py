@@ -41,7 +41,7 @@ def of_movement(births: float, steps: int | None) -> str:
     """Return what it means how often a layer gains a sink. births, steps: as of `rate`."""
     if births >= 1:
         return "Look for sinks at every step."
-    if _rare(births, steps):
+    if rare(births, steps):
         return "Looking for sinks once per text is enough."
     over = 10 if steps is None else steps
     return f"A list of sinks made once goes stale: in {over} steps a layer gains {round(births * over)} new ones."
@@ -53,13 +53,14 @@ def rate(births: float, steps: int | None) -> str:
     """
     if births >= 1:
         return f"about {counted(round(births), 'new sink')} per step"
-    if _rare(births, steps):
+    if rare(births, steps):
         return "less than one new sink per text"
     every = round(1 / births)
     return f"a new sink about every {'step' if every == 1 else f'{every} steps'}"
 
 
-def _rare(births: float, steps: int | None) -> bool:
+def rare(births: float, steps: int | None) -> bool:
+    """Return whether a layer gains less than one sink per text. births, steps: as of `rate`."""
     return births <= 0 or (steps is not None and births * steps < 1)
 
 

@@ -14,6 +14,7 @@ from analysis.exhibits.story_parts import (
     recordings,
     spec_of,
     spread,
+    within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
@@ -36,7 +37,7 @@ def movement(findings: Findings) -> Told | None:
         own = births["observed"]
         marks = [_births_mark("observed", own, own, charts.MODEL, beat)]
         marks += [
-            _births_mark(MOVEMENT_NULLS[null].called, rows, own, charts.NULL, beat)
+            _births_mark(MOVEMENT_NULLS[null].labelled, rows, own, charts.NULL, beat)
             for null, rows in _nulls(births).items()
         ]
         groups.append(Group(name, tuple(marks)))
@@ -45,11 +46,13 @@ def movement(findings: Findings) -> Told | None:
     observed, nulls = by_model[source]["observed"], _nulls(by_model[source])
     value, hardest = Measured.mean(observed).value, _strictest(nulls)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
-    beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls, value)}".strip()]
+    by_layer = f"{within(findings, source)} gains {_by_layer(observed, nulls[hardest])}" if nulls else ""
+    beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls, value, by_layer)}".strip()]
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
-    by_layer = _by_layer(observed, nulls[hardest], hardest) if nulls else ""
-    notes = [by_layer] if by_layer else []
-    notes += [
+    takeaway = beats[0]
+    if nulls:
+        takeaway = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)}), {by_layer}."
+    notes = [
         f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
         for model, births in by_model.items()
         for of, rows in births.items()
@@ -64,9 +67,9 @@ def movement(findings: Findings) -> Told | None:
         "It counts positions that become sinks, not how much attention moves.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=by_layer or beats[0],
+        takeaway=takeaway,
         summary=Summary(
-            "New sinks per step in a layer", Measured.mean(observed).told(), _in_title(nulls, Measured.mean(observed))
+            "New sinks per step in a layer", Measured.mean(observed).told(), _baselines(nulls, Measured.mean(observed))
         ),
     )
 
@@ -86,31 +89,25 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: Measured.mean(nulls[null]).value, default="")
 
 
-def _in_title(nulls: Mapping[str, Rows], observed: Measured) -> str:
-    """Return what the nulls of the title gain, as a row of the last slide."""
+def _baselines(nulls: Mapping[str, Rows], observed: Measured) -> str:
+    """Return what writing alone and the strictest null gain, as a row of the last slide."""
+    named = [null for null in dict.fromkeys(("fixed", _strictest(nulls))) if null in nulls]
     return "; ".join(
-        f"{Measured.mean(nulls[null]).told(beside=observed)} ({MOVEMENT_NULLS[null].called})" for null in _titled(nulls)
+        f"{Measured.mean(nulls[null]).told(beside=observed)} ({MOVEMENT_NULLS[null].called})" for null in named
     )
 
 
-def _titled(nulls: Mapping[str, Rows]) -> list[str]:
-    """Return the nulls that the title names: writing alone, and the strictest."""
-    return [null for null in dict.fromkeys(("fixed", _strictest(nulls))) if null in nulls]
-
-
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell how many new sinks there are, which null they exceed and which they do not, by means over layers."""
-    told = [
-        f"{_SIDES[_side(observed, nulls[null])]} than {_TITLES.get(null, f'in {MOVEMENT_NULLS[null].called}')} "
-        f"({_beside(nulls[null], value)})"
-        for null in _titled(nulls)
-    ]
-    if not told:
+    """Tell how many new sinks there are beside what writing alone explains, by means over layers."""
+    if "fixed" not in nulls:
         return f"A layer gains {story_meanings.rate(value, steps)}"
-    return f"{number(value)} new sinks per step in a layer: {', '.join(told)}"
+    side = _side(observed, nulls["fixed"])
+    beside = f"{_SIDES[side]} than writing explains ({_beside(nulls['fixed'], value)})"
+    if side > 0 and not story_meanings.rare(value, steps):
+        return f"Sinks keep changing: {number(value)} new ones per step in a layer, {beside}"
+    return f"{number(value)} new sinks per step in a layer: {beside}"
 
 
-_TITLES = {"fixed": "writing explains"}
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
 
 
@@ -145,22 +142,24 @@ _ASKS = {
 """Question that the comparison with a null answers."""
 
 
-def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
-    """Tell what each null gains and which question it answers; empty where there is none."""
+def _chance(nulls: Mapping[str, Rows], observed: float, by_layer: str) -> str:
+    """Tell what each null gains and which question it answers; empty where there is none. by_layer: how the model
+    differs from the one that gains most.
+    """
     answering: dict[str, list[str]] = {}
     for null, rows in nulls.items():
-        answering.setdefault(_ASKS[null], []).append(f"{MOVEMENT_NULLS[null].called}: {_beside(rows, observed)}")
+        told = f"{MOVEMENT_NULLS[null].called}: {_beside(rows, observed)}"
+        answering.setdefault(_ASKS[null], []).append(f"{told}; {by_layer}" if null == _strictest(nulls) else told)
     told = " ".join(f"{question} ({', '.join(those)})?" for question, those in answering.items())
     return f"Each baseline asks another question. {told}" if told else ""
 
 
-def _by_layer(observed: Rows, null: Rows, name: str) -> str:
-    """Tell in which layers the model gains more and fewer than by the null that gains most. name: of that null."""
+def _by_layer(observed: Rows, null: Rows) -> str:
+    """Return in which layers the model gains more and fewer than by a null, after `gains`."""
     above, below = _layers_above(observed, null), _layers_above(null, observed)
-    told = ", ".join(
-        f"{side} in {layer_names(layers)}" for layers, side in ((above, "more"), (below, "fewer")) if layers
-    )
-    return f"Beside {MOVEMENT_NULLS[name].called}: {told or 'no layer differs significantly'}."
+    more = "more only" if 2 * len(above) < len(observed) else "more"
+    told = [f"{side} in {layer_names(layers)}" for layers, side in ((above, more), (below, "fewer")) if layers]
+    return ", ".join(told) or "significantly more or fewer in no layer"
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:

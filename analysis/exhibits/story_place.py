@@ -14,7 +14,7 @@ from analysis.findings.layers import CLEARLY
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.statistics.decisions import POINTS
 from analysis.study.findings import Findings
 from analysis.words import listed
@@ -54,7 +54,8 @@ def place(findings: Findings) -> Told | None:
         ]
         for told in (False, True)
     )
-    beats += list(filter(None, (_together(findings, source, portions[source]),)))
+    untrained = _untrained(findings, source, portions[source])
+    beats += filter(None, (untrained, _together(findings, source, portions[source])))
     ends, summary = "", None
     if written:
         ends = (
@@ -73,10 +74,10 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
         " ".join(beats),
         tuple(beats),
-        f"It does not say why{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
+        f"The figure does not say why these tokens are sinks{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
         (*notes, f"{spec_of(findings).prompts} prompts per model."),
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
-        takeaway=ends or beats[0],
+        takeaway=f"{untrained} {ends}".strip() or beats[0],
         summary=summary,
     )
 
@@ -154,30 +155,50 @@ def _commonest_kind(kinds: Mapping[str, Mapping[str, Any]]) -> str:
     return max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
 
 
-def _leading(kinds: Mapping[str, Mapping[str, Any]], tokens: Mapping[str, float]) -> str:
-    """Return the kind that leads a layer (see `_layers_told`), empty where none does."""
+def _leading(kinds: Mapping[str, Mapping[str, Any]], tokens: Mapping[str, float]) -> list[str]:
+    """Return the kinds that lead a layer (see `_layers_told`), the one furthest above its share of all tokens first."""
     if not tokens:
         most = _commonest_kind(kinds)
-        return most if (kinds[most]["value"] or 0.0) > 0.5 else ""
+        return [most] if (kinds[most]["value"] or 0.0) > 0.5 else []
     above = {
         kind: row["value"] - tokens[kind]
         for kind, row in kinds.items()
         if kind in tokens and (row["low"] or 0.0) > tokens[kind] and row["value"] >= tokens[kind] + CLEARLY
     }
-    return max(above, key=above.__getitem__, default="")
+    return sorted(above, key=above.__getitem__, reverse=True)
 
 
 Layers = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Portions = Mapping[str, Layers]
 
 
-def _portions(findings: Findings) -> Portions:
-    """Return the share of each layer's sinks that is of a kind: by model, layer and kind."""
+def _untrained(findings: Findings, source: str, layers: Layers) -> str:
+    """Tell how many sinks of other weights are masked positions, in the layers most of whose sinks are, by those that
+    have most; empty where there are no such layers, or no other weights.
+    """
+    there = _mostly_masked(layers)
+    shares = {
+        null: max((rows[layer]["value"] for layer in there if layer in rows), default=None)
+        for null in WEIGHT_NULLS
+        for rows in (_masked_rows(_portions(findings, null).get(source, {})),)
+    }
+    known = {null: share for null, share in shares.items() if share is not None}
+    if not known:
+        return ""
+    most = max(known, key=known.__getitem__)
+    told = f"at most {share(known[most])} of the sinks of {layer_names(there)} are masked"
+    return f"In {MOVEMENT_NULLS[most].called}, {told}."
+
+
+def _portions(findings: Findings, weights: str = "trained") -> Portions:
+    """Return the share of each layer's sinks that is of a kind: by model, layer and kind. weights: of the model, or a
+    row of `WEIGHT_NULLS`.
+    """
     found: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for row in findings.tables.get("layers", ()):
         if (
             row["measure"] == KIND_MEASURES["portion"].title
-            and row["weights"] == "trained"
+            and row["weights"] == weights
             and row["layer"] != ALL_LAYERS
         ):
             found.setdefault(row["model"], {}).setdefault(row["layer"], {})[row["kind"]] = row
@@ -209,15 +230,18 @@ def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 
 def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = False) -> str:
-    """Return the kind that leads each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
+    """Return the kinds that lead each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
-    tokens: the share of all tokens that is of each kind. Where it is known, the kind leads that lies furthest, and
-    clearly, above its share; else the one that most sinks are. shares: give its share of the sinks.
+    tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
+    its share; else the one that most sinks are. shares: give its share of the sinks.
     """
     leading: dict[str, list[str]] = {}
+    apart = []
     for layer, kinds in layers.items():
-        leading.setdefault(_leading(kinds, tokens), []).append(layer)
-    apart = leading.pop("", [])
+        leads = _leading(kinds, tokens)
+        apart += [] if leads else [layer]
+        for kind in leads:
+            leading.setdefault(kind, []).append(layer)
     told = []
     for kind, those in leading.items():
         values = [layers[layer][kind]["value"] for layer in those] if shares else []

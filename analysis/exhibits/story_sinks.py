@@ -42,7 +42,7 @@ def sink(findings: Findings) -> Told | None:
     groups = [
         Group(
             called(findings)[model],
-            (_draws_mark("its sinks", one.own, charts.MODEL), _draws_mark(f"in {one.called}", one.null, charts.NULL)),
+            (_draws_mark("its sinks", one.own, charts.MODEL), _draws_mark(one.labelled, one.null, charts.NULL)),
         )
         for model, one in draws.items()
     ]
@@ -96,6 +96,11 @@ class _Draws:
     def called(self) -> str:
         """The name that sentences give those weights."""
         return MOVEMENT_NULLS[self.weights].called
+
+    @property
+    def labelled(self) -> str:
+        """The name that figures give them."""
+        return MOVEMENT_NULLS[self.weights].labelled
 
     @classmethod
     def of(cls, findings: Findings, model: str) -> "_Draws | None":

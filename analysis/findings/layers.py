@@ -44,7 +44,7 @@ LEGEND: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Lead:
-    """A kind of token that leads in some layers, as of `LayerAnswer`. shares: of the sinks of each of them that are of
+    """A kind of token that leads in some layers, as of `KindShares`. shares: of the sinks of each of them that are of
     the kind. within: the largest distance of one of these from an end of its interval. tokens: its share of all tokens.
     """
 
@@ -65,18 +65,19 @@ class KindShares:
     portions: Estimates
     tokens: np.ndarray
 
-    def leading(self) -> np.ndarray:
-        """Return the place of the kind that leads in each layer, −1 where none does, (L,)."""
+    def _leading(self) -> np.ndarray:
+        """Return which kinds lead in each layer: significantly, and by `CLEARLY`, above their share of all tokens,
+        (L, K).
+        """
         value, least = np.nan_to_num(self.portions.value), np.nan_to_num(self.portions.low)
-        excess = np.where((least > self.tokens) & (value >= self.tokens + CLEARLY), value - self.tokens, -1.0)
-        found: np.ndarray = np.where(excess.max(axis=1) > 0, excess.argmax(axis=1), -1)
-        return found
+        leading: np.ndarray = (least > self.tokens) & (value >= self.tokens + CLEARLY)
+        return leading
 
     def leads(self) -> tuple[Lead, ...]:
         """Return the kinds that lead, first the one furthest above its share of all tokens in all its layers."""
-        leading, leads = self.leading(), []
+        leading, leads = self._leading(), []
         for place, (kind, share) in enumerate(zip(self.kinds, self.tokens.tolist(), strict=True)):
-            there = np.flatnonzero(leading == place)
+            there = np.flatnonzero(leading[:, place])
             if len(there):
                 value, low, high = (
                     end[there, place] for end in (self.portions.value, self.portions.low, self.portions.high)
@@ -89,18 +90,16 @@ class KindShares:
 @dataclass(frozen=True)
 class LayerAnswer:
     """One layer. count: sinks per step; iid: the same in log-normal attention, None where it was not recorded.
-    kinds: names and portions of the sinks, most common first, from 10 % on. lead: of the kinds that lie
-    significantly, and by `CLEARLY`, above their share of all tokens the one that lies furthest above it, '' where none
-    does. strength: corrected share of the sinks with the ends of its interval. attention: the share of the layer's
-    attention that goes to them. outliers: whether a gap or a heavy tail sets them apart, None where that was not
-    tested. births: new sinks per step. moved: above a null, below it or neither, by the null's name.
+    kinds: names and portions of the sinks, most common first, from 10 % on. strength: corrected share of the sinks with
+    the ends of its interval. attention: the share of the layer's attention that goes to them. outliers: whether a gap
+    or a heavy tail sets them apart, None where that was not tested. births: new sinks per step. moved: above a null,
+    below it or neither, by the null's name.
     """
 
     layer: int
     count: float
     iid: float | None
     kinds: tuple[tuple[str, float], ...]
-    lead: str
     strength: tuple[float, float, float]
     attention: float
     outliers: bool | None
@@ -163,7 +162,7 @@ def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, 
 
 def _layers(recordings: RecordingSet, family: Mapping[str, Estimates], shares: KindShares) -> list[LayerAnswer]:
     count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
-    portions, leading = np.nan_to_num(shares.portions.value), shares.leading()
+    portions = np.nan_to_num(shares.portions.value)
     iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
     births = moves(recordings, MOVES_BY).value
     apart = set_counts.set_apart(family, recordings.layers)
@@ -178,7 +177,6 @@ def _layers(recordings: RecordingSet, family: Mapping[str, Estimates], shares: K
                 for kind in np.argsort(-portions[layer], kind="stable")
                 if portions[layer, kind] >= LEAST_PORTION
             ),
-            recordings.kinds[leading[layer]] if leading[layer] >= 0 else "",
             (float(strength.value[layer]), float(strength.low[layer]), float(strength.high[layer])),
             float(attention.value[layer]),
             None if apart is None else bool(apart[layer]),

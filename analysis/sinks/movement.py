@@ -27,19 +27,26 @@ class Coincidence:
 @dataclass(frozen=True)
 class MovementNull(Implemented):
     """A null that movement is compared with. title: for legends and tables; sentence: what it is; brief: its name for a
-    reader who is new to it, empty where that is the title. One that runs the same inputs through models with other
-    weights has what draws these (analysis/recording/weight_nulls.py).
+    reader who is new to it, empty where that is the title; label: that name in a figure, empty where it is the same.
+    One that runs the same inputs through models with other weights has what draws these
+    (analysis/recording/weight_nulls.py).
     """
 
     name: str
     title: str
     sentence: str
     brief: str = ""
+    label: str = ""
 
     @property
     def called(self) -> str:
         """The name that sentences give it."""
         return self.brief or self.title
+
+    @property
+    def labelled(self) -> str:
+        """The name that figures give it."""
+        return self.label or self.called
 
     @property
     def weights(self) -> bool:
@@ -178,6 +185,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "logit-matched random weights",
         "random weights whose attention logits spread as the trained ones do, layer by layer, on the same inputs",
         "an untrained model with equally sharp attention",
+        "untrained, equally sharp attention",
         implementation="analysis.recording.weight_nulls:matched_like",
     ),
 )

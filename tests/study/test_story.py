@@ -98,21 +98,20 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^0\.29 new sinks per step in a layer: more than writing explains \(0\.08\), fewer than in an "
-        r"untrained model with equally sharp attention \(1\.7\)$",
+        "movement": r"^Sinks keep changing: 0\.29 new ones per step in a layer, more than writing explains \(0\.08\)$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another random calibration sample changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.082\), fewer than in ",
+        "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another random calibration sample changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.081\), fewer ",
+        "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.081\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another random calibration sample changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -311,7 +310,9 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.meaning.startswith(
         "In the diffusion model, when a fixed number of tokens is dropped, spare the sinks"
     )
-    assert "With random weights, no less: 54 more" in hidden.beats[1], "so there is no advice for the twin"
+    random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
+    assert hidden.beats[1].endswith(random) and hidden.takeaway.endswith(random), "so there is no advice for the twin"
+    assert hidden.caveat.endswith("The others may be of any kind; Causes compares with other masked positions.")
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
@@ -319,9 +320,13 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
     assert place.beats[1].endswith(
-        "punctuation in layers 0–3; no kind significantly more common, by at least 10 points, than among all tokens in "
-        "layers 4–7."
+        "punctuation in layers 0–3 and the first token in layer 0; no kind significantly more common, by at least 10 "
+        "points, than among all tokens in layers 4–7."
     )
+    untrained = (
+        "In an untrained model with equally sharp attention, at most 14 % of the sinks of layers 0–2 are masked."
+    )
+    assert place.beats[2] == untrained and place.takeaway.startswith(untrained)
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
         finding
@@ -421,7 +426,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
         == "A sink draws 2.5 × an even split of attention, in an untrained model with equally sharp attention 1.8 ×"
     )
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
-    labels = ["its sinks", "in an untrained model with equally sharp attention"]
+    labels = ["its sinks", "untrained, equally sharp attention"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
@@ -432,14 +437,18 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert told.beats == (
         "A layer gains 0.29 new sinks per step. Each baseline asks another question. Does attention move by itself "
         "(writing alone: 0.08)? Does training move sinks (random weights: 0.12, permuted weights: 0.16)? Does training "
-        "steady them (an untrained model with equally sharp attention: 1.7)?",
+        "steady them (an untrained model with equally sharp attention: 1.7; the diffusion model gains more only in "
+        "layer 0, fewer in layers 1–7)?",
         "Left-to-right twin: 0.52, baselines at most 0.42.",
     )
-    assert "Beside an untrained model with equally sharp attention: more in layer 0, fewer in layers 1–7." in told.notes
+    assert told.takeaway == (
+        "Beside an untrained model with equally sharp attention (1.7), the diffusion model gains more only in layer 0, "
+        "fewer in layers 1–7."
+    )
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+) \[[^<]+\]</span>', told.figure
     )
-    names = [null.called for null in MOVEMENT_NULLS.values() if null.name != PLACES]
+    names = [null.labelled for null in MOVEMENT_NULLS.values() if null.name != PLACES]
     assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "0.12", "0.16", "1.67"), strict=True))
     assert all(f"{name}: {told_of}" in told.beats[0] for name, told_of in drawn[1:4]), "1.67 is 1.7 there"
     tables = rows_of(read(EXAMPLE))
@@ -449,8 +458,9 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "0.29 new sinks per step in a layer: more than writing explains (0.08)"
-    assert told.beats[0].endswith("Does attention move by itself (writing alone: 0.08)?")
+    assert told.title.endswith("0.29 new ones per step in a layer, more than writing explains (0.08)")
+    assert "itself (writing alone: 0.08; the diffusion model gains more in layers 0–7)?" in told.beats[0]
+    assert told.takeaway == "Beside writing alone (0.08), the diffusion model gains more in layers 0–7."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():

@@ -87,7 +87,10 @@ class RasterView extends View {
     this.font(11);
     g.textAlign = "left";
     g.fillStyle = theme.soft;
-    for (const [part, text] of massMarks(ceiling)) g.fillText(text, x + 16, y + 6 + (1 - part) * tall);
+    for (const [part, text] of massMarks(ceiling)) {
+      const lines = g.measureText(text).width > axis.right - 30 ? text.split(" ") : [text];
+      lines.forEach((line, n) => g.fillText(line, x + 16, y + 6 + (1 - part) * tall + 12.5 * (n - (lines.length - 1) / 2)));
+    }
   }
   // What is chosen and looked at in a map, and the names of its rows.
   mark(view, plan, life) {

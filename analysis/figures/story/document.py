@@ -46,12 +46,12 @@ summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
 padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
 @media (max-width:640px){main{padding:1rem 1rem 2rem}h1{font-size:1.45rem}
 .first{display:flex;flex-direction:column}.first>.made{order:1}.first .skyline{--tall:5.5em}
-.first .beneath{display:none}.first h1{margin-bottom:.4rem}.first .what,.first .answers{margin:0 0 .5rem}
+.first .answers p+p span{display:none}.first h1{margin-bottom:.4rem}.first .what,.first .answers{margin:0 0 .5rem}
 .first .answers{padding:.6rem .8rem}
 main .finding .chart{font-size:.93em}main .finding .row:not(.stack,.ticks){padding:.28em 0 .5em}
 main .finding .track{height:1.6em}}
 .presents main,.tapped{display:none}
-@media (hover:none){.pointed{display:none}.tapped{display:block}}
+@media (hover:none),(max-width:640px){.pointed{display:none}.tapped{display:block}}
 @page{size:A4;margin:14mm}
 @media print{:root{--page-ink:#1c2433;--page-paper:#fff;--page-line:#ccc;--page-dim:#555;color-scheme:light}
 main{max-width:none;padding:0}body{font-size:10.5pt}.scene{display:block}.stage>div{position:static}
@@ -78,7 +78,7 @@ _PAGE = """<!doctype html>
 {{ picture if story.picture }}
 <div class="answers">
 {% for answer in story.answers %}
-<p><b>{{ answer.question }} {{ answer.lead | glued }}</b> {{ answer.sentence | glued }}</p>
+<p><b>{{ answer.question }} {{ answer.lead | glued }}</b> <span>{{ answer.sentence | glued }}</span></p>
 {% else %}
 <p>The finished parts support no answer yet.</p>
 {% endfor %}
