@@ -26,6 +26,8 @@ _PARTS = {
 }
 MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"}
 """Names of the models that ship, on pages; commands and addresses keep theirs."""
+TWIN_TOLD = f"{MODEL_TITLES['bundled-ar']}: same size, writes word by word."
+"""The second of them in a few words."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -22,7 +22,7 @@ from analysis.evaluation.ablation_effects import (
 from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.ablations import Summary, named, without_sinks
+from analysis.findings.ablations import Summary, named, too_few, without_sinks
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
@@ -42,8 +42,8 @@ NAT = (
 _TOKENS = Unit("tokens", 100.0, 0)
 CONTROLS_TOLD = (
     "As many random tokens: a masked one for a masked sink, a written one for a written sink, no other sinks; where a "
-    "step has no such token left, any token. Other masked positions: as many that are no sinks, or all there are. Of "
-    f"equal attention: random tokens that draw as much as the sinks, within {percent(MASS_TOLERANCE, 0)}."
+    "step has no such token left, any token. Of equal attention: random tokens that draw as much as the sinks, within "
+    f"{percent(MASS_TOLERANCE, 0)}. Other masked positions: as many that are no sinks, or all there are."
 )
 LACKS_MASKED = "Without the control of other masked positions, which earlier versions did not have: run it again."
 DETERMINISTIC = "Decoding is deterministic: hiding nothing changes 0 tokens."
@@ -70,6 +70,8 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     hidden = {"sinks": sides[0][0]}
     for effect, (_, control) in zip(drawn, sides, strict=True):
         hidden[CONTROLS[effect["against"]].title] = control
+    few = next((too_few(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), "")
+    fewer = f" They were fewer, {few}: part of that difference may be due to their number." if few else ""
     told = ["sinks minus control"]
     told += [interval_words(effect_of(as_change(effect)), unit).replace(f" {unit.name}", "") for effect in drawn]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
@@ -81,7 +83,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         measure.change,
         f"{begins} over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
         f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
-        f"{_masked_shares(summary)}{without_sinks(drawn[0])}"
+        f"{fewer}{_masked_shares(summary)}{without_sinks(drawn[0])}"
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
         levels_with_differences(

@@ -82,8 +82,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; ± is the 95 % interval, {_widest(rows)} points at most for any kind. Of which "
-        "kind a layer's sinks are, beneath all tokens; at the right its sinks per step.",
+        f"{of} prompts; 95 % intervals over prompts: at most {_widest(rows)} points (table). Of which kind a layer's "
+        "sinks are, beneath all tokens; at the right its sinks per step.",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",

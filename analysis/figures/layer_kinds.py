@@ -161,7 +161,7 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
     return {
         "range": [len(model.counts) - 0.5, (above or [0])[0] - 0.5],
         "tickvals": [*above, *named],
-        "ticktext": [*(ALL_TOKENS for _ in above), *(f"layer {layer}" for layer in named)],
+        "ticktext": [*(f"{ALL_TOKENS}<br>(baseline)" for _ in above), *(f"layer {layer}" for layer in named)],
         "showgrid": False,
         "zeroline": False,
         "ticks": "",

@@ -12,6 +12,7 @@ from analysis.evaluation.ablation_effects import (
     MASS,
     MEASURES,
     UNIT,
+    Change,
     Row,
     answer_rows,
     as_change,
@@ -96,7 +97,10 @@ def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     )
     by_side: dict[int, list[str]] = {}
     for of, row in compared.items():
-        by_side.setdefault(side_of(effect_of(row)), []).append(f"{THAN[of]} {_tokens(levels[of][1].value)}")
+        sinks, control = levels[of]
+        few = "" if of == MASS else too_few(sinks, control)
+        called = f"{THAN[of]} ({few})" if few else THAN[of]
+        by_side.setdefault(side_of(effect_of(row)), []).append(f"{called} {_tokens(control.value)}")
     controls = [
         f"{', '.join(those)}, {_OF_SO_MANY.get(len(those), 'all ')}{_FEWER_OR_MORE[side]}"
         for side, those in by_side.items()
@@ -117,6 +121,12 @@ def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
     sinks, _ = changes_of(rows, answer_rows(effects, _PREDICTIONS, tuple(compared))[0])
     changed = f"{sinks.value:.2g} nats"
     return f"The predictions change by {changed}: {', '.join(beside)}.{_detectable(compared)}"
+
+
+def too_few(sinks: Change, control: Change) -> str:
+    """Say how many tokens a control acts on where these are fewer than the sinks; else nothing."""
+    few, many = (f"{change.tokens:.1f}" for change in (control, sinks))
+    return f"{few} for {many} sinks" if float(few) < float(many) else ""
 
 
 def _tokens(share: float) -> str:

@@ -45,13 +45,12 @@ LEGEND: Mapping[str, str] = {
 @dataclass(frozen=True)
 class Lead:
     """A kind of token that leads in some layers, as of `KindShares`. shares: of the sinks of each of them that are of
-    the kind. within: the largest distance of one of these from an end of its interval. tokens: its share of all tokens.
+    the kind. tokens: its share of all tokens.
     """
 
     kind: str
     layers: tuple[int, ...]
     shares: tuple[float, ...]
-    within: float
     tokens: float
 
 
@@ -79,11 +78,8 @@ class KindShares:
         for place, (kind, share) in enumerate(zip(self.kinds, self.tokens.tolist(), strict=True)):
             there = np.flatnonzero(leading[:, place])
             if len(there):
-                value, low, high = (
-                    end[there, place] for end in (self.portions.value, self.portions.low, self.portions.high)
-                )
-                within = float(np.max([value - low, high - value]))
-                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), within, share))
+                value = self.portions.value[there, place]
+                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share))
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 

@@ -20,7 +20,7 @@ from analysis.findings.layers import (
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import moves, of_all_kinds
 from analysis.recording.set_tables import Sets
-from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number
+from analysis.recording.set_words import KIND_TITLES, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed
@@ -47,16 +47,15 @@ def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
     """
     if not leads:
         return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
-    lead = leads[0]
-    within = int(np.ceil(100 * lead.within))
-    points = f" (±{counted(within, 'point')})" if within else ""
-    elsewhere = ""
-    if len(leads) > 1:
-        stands = "stands" if leads[1].kind in SINGULAR else "stand"
-        elsewhere = f"; {_title(leads[1].kind)} {stands} out in {_in_layers(leads[1].layers, layers)}"
+    first, *others = leads
+    elsewhere = "".join(
+        f"; in {_in_layers(lead.layers, layers)}, {share_range(lead.shares)} are {_title(lead.kind)}, against "
+        f"{number(lead.tokens, True)}"
+        for lead in others[:1]
+    )
     return (
-        f"In {_in_layers(lead.layers, layers)} of {name}, {share_range(lead.shares)}{points} of the sinks are "
-        f"{_title(lead.kind)}, against {number(lead.tokens, True)} of all tokens{elsewhere}."
+        f"In {_in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of the sinks are "
+        f"{_title(first.kind)}, against {number(first.tokens, True)} of all tokens{elsewhere}."
     )
 
 

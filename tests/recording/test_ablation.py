@@ -666,6 +666,12 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         r"; other masked positions 7\d, tokens of equal attention 70, both not significantly different\.",
         answer(summary_of(with_masks))[0],
     ), "masked positions that change as much as the sinks do stand in the headline"
+    of_set, fewer = {"layers": [0, 3], "prompts": 30}, "They were fewer, 1.8 for 2.0 sinks: part of that difference"
+    assert fewer not in levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
+    masked[0]["count"] = [1.5] * 15 + [2.0] * 15
+    rarer = summary_of(with_masks)
+    assert re.search(r"; other masked positions \(1\.8 for 2\.0 sinks\) 7\d, tokens of equal ", answer(rarer)[0])
+    assert fewer in levels_beside(rarer | of_set, "aligned").sentence
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
 
 

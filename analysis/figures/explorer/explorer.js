@@ -317,7 +317,7 @@ function drawBar(element, app, mass) {
   g.font = `10.5px ${app.font}`;
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;
-  const marks = mass ? massMarks(ceiling) : [[0, "0"], [0.5, "25"], [1, "100 %"]], half = (text) => g.measureText(text).width / 2;
+  const marks = mass ? massMarks(ceiling) : [[0, "0"], [0.5, "50"], [1, "100 %"]], half = (text) => g.measureText(text).width / 2;
   g.textAlign = "center";
   for (const [part, text] of marks) g.fillText(text, Math.max(half(text), Math.min(w - half(text), part * w)), 19);
 }

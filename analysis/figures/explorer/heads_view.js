@@ -1,6 +1,6 @@
 // Layers × heads: what share of each head's attention goes to what is chosen, its sinks where nothing is. The first column
-// is the map of all heads averaged, whose sinks may take less than those of any head. Shares of sinks are on a square-root
-// scale of orange; shares of a position are in multiples of uniform attention, on the blue scale of the text.
+// is the map of all heads averaged, whose sinks may take less than those of any head. Shares of sinks are on a scale of
+// orange; shares of a position are in multiples of uniform attention, on the blue scale of the text.
 
 class HeadsView extends View {
   plan() {
@@ -53,7 +53,7 @@ class HeadsView extends View {
   }
   // Where in its scale a share lies, 0 … 255; −1 where there is none.
   level(share, even, ceiling) {
-    return share === share ? Math.round(255 * (even ? placed(share / even, ceiling) : Math.min(1, Math.sqrt(share)))) : -1;
+    return share === share ? Math.round(255 * (even ? placed(share / even, ceiling) : Math.min(1, share))) : -1;
   }
   // The share of the cell looked at.
   number(view, { recording, x0, y0, cw, ch, heads }) {

@@ -90,15 +90,15 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// What sinks take where weights are random, and in how many steps this model's take no more than the most of them; empty
+// What sinks take where weights are random, and in how many steps this model's take more than the most of them; empty
 // where that was not observed.
 function untrained(recording, view, share) {
   const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share), { T } = recording;
   if (!nulls.length) return "";
   const who = view.head != null ? "the heads of this layer of an untrained model" : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model";
   const mean = percent(meanOver(nulls.map((each) => meanOver(each, [0, T - 1])), [0, nulls.length - 1])), most = percent(Math.max(...nulls.map((each) => Math.max(...each))));
-  const within = share.reduce((steps, value, t) => steps + (value <= Math.max(...nulls.map((each) => each[t]))), 0);
-  return `In ${who}, not matched in sharpness, ${nulls.length > 1 ? "their" : "its"} own sinks take ${mean} on average and ${most} at most${within ? `; this model does not exceed ${nulls.length > 1 ? "their range" : "it"} in ${within} of ${T} steps` : ""}.`;
+  const above = share.reduce((steps, value, t) => steps + (value > Math.max(...nulls.map((each) => each[t]))), 0);
+  return `In ${who}, not matched in sharpness, ${nulls.length > 1 ? "their" : "its"} own sinks take ${mean} on average and ${most} at most; this ${view.head != null ? "head" : "model"} is above ${nulls.length > 1 ? `all ${nulls.length}` : "it"} in ${above || "none"} of ${T} steps.`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -117,22 +117,21 @@ function overlap(recording, flags, from, to) {
   }
   return { sinks, open, both };
 }
-// How many tokens are sinks in some step, beside as many sinks drawn at random in every step.
+// How many tokens are sinks in some step and for how long, beside as many sinks drawn at random in every step.
 function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
-  const { ever, chance, spread } = livesOf(recording, view);
+  const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  const verdict = ever < chance - 2 * spread ? "the same ones stay" : ever > chance + 2 * spread ? "they change more than chance" : "about what chance gives";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${Math.round(chance)} if chance drew as many each step: ${verdict}.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn anew at each step, ${Math.round(chance)} would be.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {
-  const { ever, total, chance } = livesOf(recording, view), mean = (number) => few(Math.round((10 * total) / number) / 10);
-  return ever ? `A sink lasts ${mean(ever)} of ${recording.T} steps on average; drawn by chance among tokens of the same state, ${mean(chance)}.${overAll(recording, view)}` : "";
+  const { ever, total, chance } = livesOf(recording, view);
+  return ever ? `A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average; drawn by chance among tokens of the same state, ${perToken(total, chance)}.${overAll(recording, view)}` : "";
 }
+const perToken = (steps, tokens) => few(Math.round((10 * steps) / tokens) / 10);
 const livesOf = (recording, view) => recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, recording.sinks(view, view.layer, view.head)));
-// chance: how many positions are expected to be a sink once where each step draws as many of each state at random; spread:
-// the standard deviation of that number, were positions drawn independently, which is the larger one.
+// chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
 function lives(recording, flags) {
   const { T, S, state } = recording, steps = new Uint32Array(S), never = new Float64Array(S).fill(1);
   for (let t = 0; t < T; t++) {
@@ -144,7 +143,7 @@ function lives(recording, flags) {
       if (own !== ABSENT) never[s] *= 1 - sinks[own] / there[own];
     }
   }
-  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0), spread: Math.sqrt(never.reduce((sum, each) => sum + each * (1 - each), 0)) };
+  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
 function gaussianTail(k) {

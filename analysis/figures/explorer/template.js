@@ -61,11 +61,11 @@ const KEYS = [
 ];
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
-  "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
+  "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
-  "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid how much attention goes to them, on a square-root scale.",
-  "Untrained models have the same shape and random weights, not made as sharp as this model. They read the same inputs, and their own sinks are judged by the same definition; mean and most are over all steps.",
-  "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Chance draws, at each step, as many sinks among the tokens of each state.",
+  "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
+  "Untrained models have the same shape and random weights, not made as sharp as this model (studies, as on Start, have one of equal sharpness unless it was left out). They read the same inputs, and their own sinks are judged by the same definition; mean and most are over all steps.",
+  "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Drawn anew: at each step, as many sinks among the tokens of each state.",
 ];
 
 function make(kind, text, ...children) {
@@ -111,6 +111,6 @@ function table(recording, view) {
 function headTitle(recording, view) {
   const to = target(view, recording);
   if (to) return `Attention each head gives ${aim(view, to)}`;
-  return `Attention each head gives ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
+  return `Share of attention each head gives to ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
 }
 const aim = (view, to) => (!to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`);

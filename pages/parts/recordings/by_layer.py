@@ -31,12 +31,13 @@ from analysis.sinks.movement import MOVEMENT_NULLS, MovementNull
 from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
-from analysis.words import in_sentence, listed
+from analysis.words import TWIN_TOLD, in_sentence, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
+from pages.parts.recordings.beside import TWIN
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine, submit
@@ -116,9 +117,11 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
     else:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
+        twin = f" {TWIN_TOLD}" if any(one_set.job.spec["model"]["source"] == TWIN for one_set in sets) else ""
         st.caption(
             plain(
                 f"Sink: a token whose attention, relative to an even split, exceeds {rules} in its layer at that step."
+                f"{twin}"
             ),
             help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
         )

@@ -4,6 +4,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.exhibits.study import shares_of_each, sinks_of_each
 from analysis.findings import finding_of
+from analysis.words import TWIN_TOLD
 from pages.parts.recordings.by_layer import beside_each_other, next_steps, say
 from pages.parts.study.found import example
 
@@ -19,7 +20,7 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     first, *others = finding_of("kinds of layers", shares_of_each(study))
     with answer:
         say(first, others)
-    beneath.caption("This is the shipped study; your own recordings take its place.")
+    beneath.caption(f"This is the shipped study; your own recordings take its place. {TWIN_TOLD}")
     beside_each_other([figure.title for figure in shown], shown, "study_layers")
     next_steps()
     return True
