@@ -64,7 +64,7 @@ const DEFINITIONS_TOLD = [
   "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
-  "Untrained models have the same shape and random weights, not made as sharp as this model (studies, as on Start, have one of equal sharpness unless it was left out). They read the same inputs, and their own sinks are judged by the same definition; mean and most are over all steps.",
+  "Untrained models have the same shape and random weights, not made as sharp as this model (studies, as on Start, have one with equally sharp attention unless it was left out). They read the same inputs, and their own sinks are judged by the same definition; mean and most are over all steps.",
   "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Drawn anew: at each step, as many sinks among the tokens of each state.",
 ];
 
