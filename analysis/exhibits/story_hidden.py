@@ -160,7 +160,7 @@ def _disagree(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "Change, counted after the texts are aligned, not quality; one seed of the sampler."
+        return "Change of the aligned texts, not quality; one seed of the sampler."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."

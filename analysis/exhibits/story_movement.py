@@ -14,7 +14,6 @@ from analysis.exhibits.story_parts import (
     recordings,
     spec_of,
     spread,
-    within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
@@ -46,13 +45,13 @@ def movement(findings: Findings) -> Told | None:
     observed, nulls = by_model[source]["observed"], _nulls(by_model[source])
     value, hardest = Measured.mean(observed).value, _strictest(nulls)
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
-    by_layer = f"{within(findings, source)} gains {_by_layer(observed, nulls[hardest])}" if nulls else ""
-    beats = [f"A layer gains {number(value)} new sinks per step. {_chance(nulls, value, by_layer)}".strip()]
-    beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
-    takeaway = beats[0]
+    beats = [f"A layer gains {number(value)} new sinks per step."]
     if nulls:
-        takeaway = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)}), {by_layer}."
-    notes = [
+        beside = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)})"
+        beats = [f"{beside}: {_by_layer(observed, nulls[hardest])}."]
+    beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
+    notes = [chance] if (chance := _chance(nulls, value)) else []
+    notes += [
         f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
         for model, births in by_model.items()
         for of, rows in births.items()
@@ -64,10 +63,10 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per step in a layer, mean over layers and {spec_of(findings).prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        "It counts positions that become sinks, not how much attention moves.",
+        "It counts positions that become sinks, not moved attention.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
-        takeaway=takeaway,
+        takeaway=beats[0],
         summary=Summary(
             "New sinks per step in a layer", Measured.mean(observed).told(), _baselines(nulls, Measured.mean(observed))
         ),
@@ -142,20 +141,17 @@ _ASKS = {
 """Question that the comparison with a null answers."""
 
 
-def _chance(nulls: Mapping[str, Rows], observed: float, by_layer: str) -> str:
-    """Tell what each null gains and which question it answers; empty where there is none. by_layer: how the model
-    differs from the one that gains most.
-    """
+def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
+    """Tell what each null gains and which question it answers; empty where there is none."""
     answering: dict[str, list[str]] = {}
     for null, rows in nulls.items():
-        told = f"{MOVEMENT_NULLS[null].called}: {_beside(rows, observed)}"
-        answering.setdefault(_ASKS[null], []).append(f"{told}; {by_layer}" if null == _strictest(nulls) else told)
+        answering.setdefault(_ASKS[null], []).append(f"{MOVEMENT_NULLS[null].called}: {_beside(rows, observed)}")
     told = " ".join(f"{question} ({', '.join(those)})?" for question, those in answering.items())
     return f"Each baseline asks another question. {told}" if told else ""
 
 
 def _by_layer(observed: Rows, null: Rows) -> str:
-    """Return in which layers the model gains more and fewer than by a null, after `gains`."""
+    """Return in which layers the model gains more and fewer than by a null."""
     above, below = _layers_above(observed, null), _layers_above(null, observed)
     more = "more only" if 2 * len(above) < len(observed) else "more"
     told = [f"{side} in {layer_names(layers)}" for layers, side in ((above, more), (below, "fewer")) if layers]

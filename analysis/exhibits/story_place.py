@@ -55,7 +55,8 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     untrained = _untrained(findings, source, portions[source])
-    beats += filter(None, (untrained, _together(findings, source, portions[source])))
+    beats += [untrained] if untrained else []
+    notes += filter(None, (_together(findings, source, portions[source]),))
     ends, summary = "", None
     if written:
         ends = (
@@ -74,7 +75,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
         " ".join(beats),
         tuple(beats),
-        f"The figure does not say why these tokens are sinks{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
+        f"The figure does not say why{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
         (*notes, f"{spec_of(findings).prompts} prompts per model."),
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=f"{untrained} {ends}".strip() or beats[0],
