@@ -65,6 +65,23 @@ def has_the_app_around_it_and_no_error(page: Page, errors: list[str]) -> None:
     assert errors == []
 
 
+def left(part: Locator) -> float:
+    """Where it begins, in pixels; nowhere while it is drawn anew."""
+    box = part.bounding_box()
+    return float("nan") if box is None else box["x"]
+
+
+def test_the_curve_uses_the_room_beneath_the_prompt_until_that_column_grows(page, address):
+    page.goto(f"{address}/explore")
+    explorer = page.get_by_role("group", name="Explorer")
+    expect(explorer).to_contain_text("× an even split")
+    curve = explorer.locator(".sx-curve")
+    until(lambda: left(curve) < left(explorer) - 200)
+    page.get_by_text(re.compile("^Settings")).click()
+    expect(page.get_by_role("spinbutton", name="Seed")).to_be_visible()
+    until(lambda: left(curve) >= left(explorer))
+
+
 def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address, errors):
     page.goto(f"{address}/overview")  # which was once a page
     page.wait_for_url(lambda url: "overview" not in url)
@@ -256,12 +273,6 @@ def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_side
     assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
 
 
-def left(part: Locator) -> float:
-    """Where it begins, in pixels; nowhere while it is drawn anew."""
-    box = part.bounding_box()
-    return float("nan") if box is None else box["x"]
-
-
 def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
     moving(page).goto(f"{address}/explore?step=0")
     explorer = page.get_by_role("group", name="Explorer")
@@ -274,11 +285,6 @@ def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page,
     explorer.get_by_role("button", name="Pause").click()
     expect(explorer.get_by_role("button", name="Play")).to_be_visible()
     page.wait_for_url(re.compile(f"step={slider.get_attribute('aria-valuenow')}"))
-    curve = explorer.locator(".sx-curve")
-    until(lambda: left(curve) < left(explorer) - 200)  # it uses the room beneath the prompt
-    page.get_by_text(re.compile("^Settings")).click()
-    expect(page.get_by_role("spinbutton", name="Seed")).to_be_visible()
-    until(lambda: left(curve) >= left(explorer))  # until that column grows
     held = slider.get_attribute("aria-valuetext")
     page.reload()
     expect(slider).to_have_attribute("aria-valuetext", held)
