@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.exhibits.story_parts import accuracies, cost_of, discounts, spec_of
+from analysis.exhibits.story_parts import accuracies, cost_of, discounts, priced_method, spec_of
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
@@ -59,17 +59,16 @@ def shifts_of_study(findings: Findings, contrast: Contrast) -> list[Shift]:
             if one.sparsity == contrast.sparsity:
                 return []
             continue
-        lost = [accuracy - pruning.dense for accuracy in _priced(pruning, one)]
+        lost = [accuracy - pruning.dense for accuracy in _priced(findings, pruning, one)]
         seeds = (lost, np.subtract(discounted, without).tolist()) if len(without) > 1 else ((), ())
         levels = float(np.mean(without)), float(np.mean(discounted))
         found.append(Shift(percent(one.sparsity, 0), cost, one.effect, seeds, levels))
     return found
 
 
-def _priced(pruning: Pruning, contrast: Contrast) -> Sequence[float]:
+def _priced(findings: Findings, pruning: Pruning, contrast: Contrast) -> Sequence[float]:
     """Return by seed the accuracies behind `cost_of`."""
-    at = (contrast.method, contrast.sparsity)
-    first = next(way.stages[0].title for way in pruning.waterfalls if (way.method, way.sparsity) == at)
+    first = priced_method(findings, contrast) or METHODS[contrast.against].title
     alike = [one for one in pruning.settings if one.sparsity == contrast.sparsity and not one.part]
     return next((one.by_seed for one in alike if METHODS[one.method].title == first), ())
 
@@ -82,10 +81,8 @@ def shown_shifts(shifts: Sequence[Shift]) -> list[Shift]:
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
     """Return what a study compares, in sentences."""
-    pruning, spec = findings.pruning, spec_of(findings)
-    ways = () if pruning is None else pruning.waterfalls
-    own = METHODS[contrast.against].title
-    first = next((way.stages[0].title for way in ways if way.method == contrast.method), own)
+    spec = spec_of(findings)
+    first = priced_method(findings, contrast) or METHODS[contrast.against].title
     return (
         f"The cost: {first} against the dense model. The discount: {METHODS[contrast.method].title} against the same "
         f"pruning of the same noised text without it. Calibration: {spec.samples} sequences of {spec.seq_len} tokens."

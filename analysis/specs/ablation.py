@@ -45,7 +45,7 @@ class AblateSetSpec(PromptsSpec):
         ("sinks", "moving", "steady"),
         "Positions",
         "Which positions are acted on. Each is compared with as many random tokens of the same state, and with "
-        "random tokens that draw as much attention.",
+        "random tokens that draw as much attention; sinks also with other masked positions.",
         min_length=1,
     )
     interventions: tuple[Annotated[str, OneOf(INTERVENTIONS)], ...] = parameter(

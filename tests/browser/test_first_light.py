@@ -66,7 +66,7 @@ def has_the_app_around_it_and_no_error(page: Page, errors: list[str]) -> None:
 
 
 def left(part: Locator) -> float:
-    """Where it begins, in pixels; nowhere while it is drawn anew."""
+    """Return its left edge in pixels, nan while it is drawn anew."""
     box = part.bounding_box()
     return float("nan") if box is None else box["x"]
 

@@ -66,7 +66,7 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What pruning and the discount do to accuracy, in a study or in the runs here; one source of headline and figure.
+    """Effect of pruning and the discount on accuracy in a study or in the runs here: source of headline and figure.
 
     setting: of the first shift, in words. dense, chance: accuracies. method: with the discount. compared, explained:
     what is compared, and further what a researcher asks, in sentences.

@@ -1,4 +1,4 @@
-"""Where the sinks of the shipped study's models are, on the page Evidence while no set was recorded."""
+"""Kinds of sinks by layer in the shipped study, on the page Evidence while no set was recorded."""
 
 from streamlit.delta_generator import DeltaGenerator
 
