@@ -216,8 +216,9 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     all_drawn(page)
+    while asked[-1] == left_behind:
+        page.wait_for_timeout(100)
     runs = asked[-1]
-    assert left_behind != runs
     answered.clear()
     late.append(left_behind)
     while runs not in answered[answered.index(left_behind) if left_behind in answered else len(answered) :]:
