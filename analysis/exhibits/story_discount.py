@@ -21,7 +21,7 @@ from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.masks import SEED
-from analysis.findings.pruning_cost import cost_words
+from analysis.findings.pruning_cost import cost_words, loss_words
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -38,7 +38,7 @@ from analysis.statistics.decisions import (
 )
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
-from analysis.words import listed, percent, times
+from analysis.words import counted, listed, percent, times
 
 
 def masks(findings: Findings) -> Told | None:
@@ -67,19 +67,17 @@ def masks(findings: Findings) -> Told | None:
     title = f"The discount changes the choice for {share(value)} of the weights"
     if floor:
         title += f", {times(value, floor)} {SEED}" if value else "; another sample does"
-    at = f" at {100 * told.sparsity:g} %" if len(changes) > 1 else ""
     removed = f"With {100 * told.sparsity:g} % removed"
     beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."
     if floor:
         beat = (
-            f"{removed}, two calibration seeds differ in {share(floor)}, independent choices in {share(told.chance)}."
+            f"{removed}, the discount changes {share(value)}, another sample {share(floor)}, a random choice "
+            f"{share(told.chance)}."
         )
     return Told(
         "masks",
         title,
-        charts.bars(
-            groups, "weights that only one of two choices removes (% of all)", 100, "one seed or pair of seeds"
-        ),
+        charts.bars(groups, "weights that only one of two choices removes (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
         "A small change can still matter: the next finding measures accuracy.",
@@ -90,12 +88,15 @@ def masks(findings: Findings) -> Told | None:
         ),
         meaning=story_meanings.of_masks(value, floor or None),
         takeaway=beat,
-        summary=Summary(
-            f"Weights the discount chooses differently{at}",
-            share(value),
-            f"{share(floor)} by another seed" if floor else "",
-        ),
     )
+
+
+def _dots_told(changes: Sequence[MaskChange]) -> str:
+    """Tell what a dot beside a bar is: one calibration seed, or a pair of them."""
+    seeds = max(len(change.changed) for change in changes)
+    pairs = max(len(change.floor) for change in changes)
+    of_seeds = f"one of {counted(seeds, 'seed')}"
+    return f"{of_seeds}, or of {counted(pairs, 'pair')}" if pairs else of_seeds
 
 
 def _beside_seeds(change: MaskChange) -> float:
@@ -146,12 +147,20 @@ def accuracy(findings: Findings) -> Told | None:
         ),
         meaning=story_meanings.of_accuracy(outcomes),
         takeaway=_levels_told(pruning, without, priced) or beats[0],
-        summary=Summary(
-            f"Accuracy points the discount adds, at {listed(list(of_discount))}",
-            listed([interval_words(effect).replace(f" {POINTS.name}", "") for effect in of_discount.values()]),
-            f"the same pruning without it{f': {listed(list(without.values()))}' if without else ''}",
-        ),
+        summary=_summary(findings, by_setting, outcomes),
     )
+
+
+def _summary(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> Summary:
+    """Return the row of the last slide: the setting where pruning costs most, or all where their outcomes differ."""
+    costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
+    settings = list(by_setting) if len(set(outcomes.values())) > 1 else [next(iter(costs or by_setting))]
+    told = [interval_words(by_setting[name].effect).replace(f" {POINTS.name}", "") for name in settings]
+    baseline = "the same pruning without it"
+    if len(settings) == 1 and settings[0] in costs:
+        baseline = f"pruning without it: {loss_words(costs[settings[0]], interval=False)}"
+    removed = _removed(listed(settings)).replace(" of the weights", "")
+    return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
 def _levels_told(pruning: Pruning, without: Mapping[str, str], priced: str) -> str:
@@ -173,12 +182,8 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     """Tell, as a further sentence, where pruning itself costs nothing significant, so that there is nothing to win
     back.
     """
-    told = [
-        f"{price.setting} pruning itself {cost_words(price.cost)}"
-        for price in prices_of(findings, by_setting)
-        if price.cost.low < 0 < price.cost.high
-    ]
-    return f" At {listed(told)}: not told apart from no loss." if told else ""
+    told = [price.setting for price in prices_of(findings, by_setting) if price.cost.low < 0 < price.cost.high]
+    return f" At {listed(told)} no significant loss to win back." if told else ""
 
 
 def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:
@@ -186,9 +191,9 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
-        rows = [("the discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        rows = [("the discount on top", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
-            rows.insert(0, ("pruning itself", costs[name], cost_words(costs[name]), charts.NULL))
+            rows.insert(0, ("pruning without the discount", costs[name], loss_words(costs[name]), charts.NULL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows

@@ -55,8 +55,8 @@ def hidden(findings: Findings) -> Told | None:
     disagree = _disagree(those)
     measure = MEASURES[own.measure]
     notes += [disagree, by_attention(those), f"{measure.title}: {measure.axis}."]
-    summary = _summary(own, at_equal, those)
-    takeaway = _levels_told(own.effect.n, those) or f"{summary.quantity}: {summary.value}; {summary.baseline}."
+    summary = _summary(own, those)
+    takeaway = _levels_told(own.effect.n, those) or beats[0]
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         name = called(findings).get(model, model)
         others = [one for one in findings.causes if one.model == model]
@@ -132,21 +132,16 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
     return f"Over {prompts} prompts {sinks} of 100 tokens change; {others} with as many others hidden{equal}."
 
 
-def _summary(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> Summary:
+def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
     """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
     text, baseline = text_changed(causes), "hiding as many other tokens"
     quantity = "Tokens of 100 that change when sinks are hidden"
     if levels := text_levels(causes):
-        beside = {COUNT: "with as many others hidden", MASS: "at equal attention"}
-        told = [f"{levels[control][1]} {beside[control]} ({text[control]})" for control in levels]
-        return Summary(quantity, levels[COUNT][0], "; ".join(told))
+        return Summary(quantity, text[COUNT], f"{levels[COUNT][1]} with as many others hidden")
     if text:
-        ending = ", then others of equal attention" if MASS in text else ""
-        return Summary(quantity, listed(list(text.values())), f"{baseline}{ending}")
-    unit = rules.unit_of(own.measure)
-    ending = "" if at_equal is None else f"; at equal attention {interval_words(at_equal.effect, unit)}"
+        return Summary(quantity, text[COUNT], baseline)
     named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
-    return Summary(named, interval_words(own.effect, unit), baseline + ending)
+    return Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), baseline)
 
 
 def _disagree(causes: Sequence[Cause]) -> str:

@@ -15,7 +15,7 @@ from analysis.exhibits.story_parts import (
     spec_of,
     spread,
 )
-from analysis.figures.story import Summary, Told, charts
+from analysis.figures.story import Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings.layers import PLACES
 from analysis.recording.set_file import ALL_LAYERS
@@ -27,23 +27,22 @@ from analysis.study.findings import Findings
 def movement(findings: Findings) -> Told | None:
     """Tell how many sinks are born per step, beside the nulls and the other model."""
     names, source = called(findings), spec_of(findings).model.source
-    groups, by_model = [], {}
-    for beat, (model, name) in enumerate(names.items()):
-        births = _births(findings, model)
-        if "observed" not in births:
-            continue
-        by_model[model] = births
-        own = births["observed"]
-        marks = [_births_mark("observed", own, own, charts.MODEL, beat)]
-        marks += [
-            _births_mark(MOVEMENT_NULLS[null].labelled, rows, own, charts.NULL, beat)
-            for null, rows in _nulls(births).items()
-        ]
-        groups.append(Group(name, tuple(marks)))
+    by_model = {model: births for model in names if "observed" in (births := _births(findings, model))}
     if source not in by_model:
         return None
     observed, nulls = by_model[source]["observed"], _nulls(by_model[source])
     value, hardest = Measured.mean(observed).value, _strictest(nulls)
+    drawn = dict.fromkeys(("fixed", hardest))
+    groups = []
+    for beat, (model, births) in enumerate(by_model.items()):
+        own, of = births["observed"], _nulls(births)
+        marks = [_births_mark("observed", own, own, charts.MODEL, beat)]
+        marks += [
+            _births_mark(MOVEMENT_NULLS[null].labelled, of[null], own, charts.NULL, beat)
+            for null in drawn
+            if null in of
+        ]
+        groups.append(Group(names[model], tuple(marks)))
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
     if nulls:
@@ -60,16 +59,13 @@ def movement(findings: Findings) -> Told | None:
     return Told(
         "movement",
         _title(observed, nulls, value, steps),
-        charts.bars(groups, f"new sinks per step in a layer, mean over layers and {spec_of(findings).prompts} prompts"),
+        charts.bars(groups, f"new sinks per layer and step, mean over {spec_of(findings).prompts} prompts", cut=True),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
         "It counts positions that become sinks, not moved attention.",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
         takeaway=beats[0],
-        summary=Summary(
-            "New sinks per step in a layer", Measured.mean(observed).told(), _baselines(nulls, Measured.mean(observed))
-        ),
     )
 
 
@@ -88,26 +84,30 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: Measured.mean(nulls[null]).value, default="")
 
 
-def _baselines(nulls: Mapping[str, Rows], observed: Measured) -> str:
-    """Return what writing alone and the strictest null gain, as a row of the last slide."""
-    named = [null for null in dict.fromkeys(("fixed", _strictest(nulls))) if null in nulls]
-    return "; ".join(
-        f"{Measured.mean(nulls[null]).told(beside=observed)} ({MOVEMENT_NULLS[null].called})" for null in named
-    )
-
-
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell how many new sinks there are beside what writing alone explains, by means over layers."""
+    """Tell how many new sinks there are beside what writing alone explains and beside the strictest null, by means over
+    layers.
+    """
     if "fixed" not in nulls:
         return f"A layer gains {story_meanings.rate(value, steps)}"
-    side = _side(observed, nulls["fixed"])
+    side, hardest = _side(observed, nulls["fixed"]), _strictest(nulls)
     beside = f"{_SIDES[side]} than writing explains ({_beside(nulls['fixed'], value)})"
+    if hardest != "fixed":
+        other = _side(observed, nulls[hardest])
+        joined = " and than" if other == side else f", {_SIDES[other]} than"
+        beside += f"{joined} {_BRIEF[hardest]} ({_beside(nulls[hardest], value)})"
     if side > 0 and not story_meanings.rare(value, steps):
-        return f"Sinks keep changing: {number(value)} new ones per step in a layer, {beside}"
-    return f"{number(value)} new sinks per step in a layer: {beside}"
+        return f"Sinks keep changing: {number(value)} new per layer and step, {beside}"
+    return f"{number(value)} new sinks per layer and step: {beside}"
 
 
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
+_BRIEF = {
+    "random": "random weights make",
+    "permuted": "permuted weights make",
+    "matched": "equally sharp untrained attention",
+}
+"""The nulls in a title, after `than`."""
 
 
 def _side(observed: Rows, null: Rows) -> int:

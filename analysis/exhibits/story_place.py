@@ -67,7 +67,7 @@ def place(findings: Findings) -> Told | None:
         summary = Summary(
             "Sinks that end as their token is written",
             _share_told(written[0]),
-            f"{_share_told(written[1])} at random positions",
+            f"{share(written[1]['value'])} at random positions",
         )
     return Told(
         "place",

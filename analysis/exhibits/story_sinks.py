@@ -69,7 +69,7 @@ def sink(findings: Findings) -> Told | None:
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
-        summary=Summary("Attention of a sink", own.own.told(_EVEN_SPLIT), f"{own.null.told(_TIMES)} in {own.called}"),
+        summary=Summary("Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {own.called}"),
     )
 
 

@@ -138,6 +138,12 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
     return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
 
 
+def loss_words(loss: Difference, interval: bool = True) -> str:
+    """Return a loss with the sign of an axis of accuracy and the digits of `cost_words`: `−21 points [−25, −18]`."""
+    value, low, high = (_number(end, _decimals(loss), "+") for end in (loss.value, loss.low, loss.high))
+    return f"{value} {POINTS.name} [{low}, {high}]" if interval else f"{value} {POINTS.name}"
+
+
 def _costly(who: str, losses: Mapping[float, Difference]) -> str:
     at = list(losses)
     if len(at) == 1:
@@ -166,13 +172,16 @@ def _points(at: Sequence[float], losses: Mapping[float, Difference]) -> str:
 
 def _size(loss: Difference, unit: str) -> str:
     """Return a loss with its interval, as `21 points of accuracy [9, 32]`. unit: with a space behind it."""
-    decimals = 0 if (loss.high - loss.low) / 2 >= _WIDE / 2 or -loss.value >= _WIDE else 1
-    value, low, high = (_number(-end, decimals) for end in (loss.value, loss.high, loss.low))
+    value, low, high = (_number(-end, _decimals(loss)) for end in (loss.value, loss.high, loss.low))
     return f"{value} {unit}[{low}, {high}]"
 
 
-def _number(value: float, decimals: int) -> str:
-    return f"{round(POINTS.scale * value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+def _decimals(loss: Difference) -> int:
+    return 0 if (loss.high - loss.low) / 2 >= _WIDE / 2 or -loss.value >= _WIDE else 1
+
+
+def _number(value: float, decimals: int, sign: str = "") -> str:
+    return f"{round(POINTS.scale * value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
 def _span(losses: Sequence[float]) -> str:

@@ -12,8 +12,8 @@ from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price, at_equal_attention, tokens_more
 from analysis.exhibits.study_report import report_html
-from analysis.figures.story import Answer, Story, findings_html, glued, slides_html
-from analysis.findings.layers import PLACES
+from analysis.figures.story import Answer, Story, charts, findings_html, glued, slides_html
+from analysis.figures.story.charts import Group, Mark
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
@@ -98,20 +98,23 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^Sinks keep changing: 0\.29 new ones per step in a layer, more than writing explains \(0\.08\)$",
+        "movement": r"^Sinks keep changing: 0\.29 new per layer and step, more than writing explains \(0\.08\), fewer "
+        r"than equally sharp untrained attention \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
         "masks": "2 times what another random calibration sample changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": r"^0\.0029 new sinks per step in a layer: fewer than writing explains \(0\.082\)$",
+        "movement": r"^0\.0029 new sinks per layer and step: fewer than writing explains \(0\.082\) and than equally "
+        r"sharp untrained attention \(1\.7\)$",
         "hidden": "changes about as much as hiding as many other tokens",
         "masks": "1/100 of what another random calibration sample changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"^0\.073 new sinks per step in a layer: not clearly more than writing explains \(0\.081\)$",
+        "movement": r"^0\.073 new sinks per layer and step: not clearly more than writing explains \(0\.081\), fewer "
+        r"than equally sharp untrained attention \(1\.7\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another random calibration sample changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -228,12 +231,12 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "This model has no clear sinks: over 30 prompts" in story_of(weak).picture_told
 
 
-def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_all_in_a_row_each():
+def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows():
     for study in FIXTURES.values():
         story = story_of(study())
         assert all(re.search(r"\d", told.takeaway) for told in story.findings)
         last = slides_html(story).split('<section class="slide')[-1]
-        assert last.count("<tr>") == 1 + len(story.findings)
+        assert last.count("<tr>") == 1 + sum(told.summary is not None for told in story.findings) <= 5
         first = slides_html(story).split('<section class="slide')[1]
         assert all(glued(answer.short) in first for answer in story.answers) and story.made in first
 
@@ -360,7 +363,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
         "pruning costs 1.3 [−0.4, 3.0]. Accuracy unpruned: 92.6 %."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
-    assert "costs 21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
+    assert "−21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -377,8 +380,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
 def test_every_kind_of_mark_in_a_figure_of_the_story_is_told(study):
     for told in story_of(study()).findings:
         for drawn in filter(None, (told.figure, told.folded)):
-            marks = set(re.findall(r'<i class="(run|whisker|dot hollow|dot|band)"', drawn))
-            keys = set(re.findall(r'<i class="key (run|line|dot hollow|dot|band)"', drawn))
+            marks = set(re.findall(r'<i class="(run|whisker|dot hollow|dot|band|gap)"', drawn))
+            keys = set(re.findall(r'<i class="key (run|line|dot hollow|dot|band|gap)"', drawn))
             assert {{"whisker": "line"}.get(mark, mark) for mark in marks} == keys, told.name
 
 
@@ -441,8 +444,9 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+) \[[^<]+\]</span>', told.figure
     )
-    names = [null.labelled for null in MOVEMENT_NULLS.values() if null.name != PLACES]
-    assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "0.12", "0.16", "1.67"), strict=True))
+    names = [MOVEMENT_NULLS[null].labelled for null in ("fixed", "matched")]
+    assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "1.67"), strict=True))
+    assert told.figure.count('class="bar cut"') == 1 and "cut, ends at 1.67" in told.figure
     assert told.notes[0] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
         "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (an untrained model with "
@@ -455,7 +459,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title.endswith("0.29 new ones per step in a layer, more than writing explains (0.08)")
+    assert told.title.endswith("0.29 new per layer and step, more than writing explains (0.08)")
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
     assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
 
@@ -478,7 +482,9 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.title == (
         "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 25]"
     )
-    assert told.caveat.endswith("At 50 % pruning itself costs 1.3 points [−0.4, 3.0]: not told apart from no loss.")
+    assert told.caveat.endswith("At 50 % no significant loss to win back.")
+    shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
+    assert glued("−1.3 points [−3.0, +0.4]") in shown and glued("−21 points [−25, −18]") in shown
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
     cost = Difference(value=-0.0432, low=-0.06, high=-0.03, n=9, clusters=9)
     price = Price("70 % (Sink-Wanda)", cost, effect, BETTER)
@@ -553,6 +559,51 @@ def test_a_mean_has_as_many_digits_as_its_interval_supports():
     assert Measured.mean(rows) == Measured(2.5, 1.75, 3.25)
     assert Measured.mean(rows, (2, 1)) == Measured(2.0, 4 / 3, 8 / 3)
     assert Measured.mean([rows[0], {"value": 3.0, "low": None, "high": None}]) == Measured(2.0)
+
+
+def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_one_baseline():
+    rows = [told.summary for told in story_of(read(EXAMPLE)).findings if told.summary]
+    assert [(row.quantity, row.value, row.baseline) for row in rows] == [
+        ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
+        ("Sinks that end as their token is written", "78 % [75, 82]", "14 % at random positions"),
+        ("Tokens of 100 that change when sinks are hidden", "31 more [23, 39]", "32 with as many others hidden"),
+        ("Accuracy points the discount adds, 70 % removed", "+0.3 [−0.3, +1.0]", "pruning without it: −21 points"),
+    ]
+    assert rows[0].baseline == "1.8 × in an untrained model with equally sharp attention"
+
+
+def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
+    study = read(EXAMPLE)
+    wider = [
+        one.model_copy(
+            update={"changed": tuple(np.linspace(0.002, 0.0022, 6)), "floor": tuple(np.linspace(0.014, 0.016, 15))}
+        )
+        for one in study.mask_changes
+    ]
+    for changes in (study.mask_changes, wider):
+        (told,) = (
+            one
+            for one in story_of(study.model_copy(update={"mask_changes": tuple(changes)})).findings
+            if one.name == "masks"
+        )
+        seeds, pairs = len(changes[0].changed), len(changes[0].floor)
+        assert f"one of {seeds} seeds, or of {pairs} pairs" in told.figure
+        assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
+        assert told.takeaway == (
+            "With 50 % removed, the discount changes 0.21 %, another sample 1.5 %, a random choice 50 %."
+        )
+
+
+def test_only_a_null_far_beyond_all_other_bars_is_cut_and_its_end_told():
+    def drawn(*marks: tuple[float, str]) -> str:
+        return charts.bars(
+            [Group("", tuple(Mark("", value, f"{value} [0, 9]", tone) for value, tone in marks))], "", cut=True
+        )
+
+    cut = drawn((0.3, charts.MODEL), (0.1, charts.NULL), (1.7, charts.NULL))
+    assert cut.count("bar cut") == 1 and "cut, ends at 1.7<" in cut
+    for whole in ([(1.7, charts.MODEL), (0.3, charts.NULL)], [(0.3, charts.MODEL), (0.5, charts.NULL)]):
+        assert "cut" not in drawn(*whole)
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():

@@ -15,6 +15,8 @@ from analysis.words import percent
 
 MODEL, NULL = "model", "null"
 """Tones of a mark: what was measured, or what it is held against."""
+_FAR = 2.0  # times the second longest bar, from where on a bar may be cut
+_CUT_ROOM = 1.15  # of the axis beyond the second longest bar, for the break
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
@@ -52,19 +54,31 @@ def glued(text: str) -> str:
 
 
 def bars(
-    groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "", line: tuple[float, str] | None = None
+    groups: Sequence[Group],
+    axis: str,
+    scale: float = 1.0,
+    dot: str = "",
+    line: tuple[float, str] | None = None,
+    cut: bool = False,
 ) -> Markup:
     """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit. dot:
-    what each dot beside a bar is. line: a value that all are held against, and what it is.
+    what each dot beside a bar is. line: a value that all are held against, and what it is. cut: end the axis beyond the
+    second longest bar where the longest is a null far beyond it, which is then drawn broken, with its number.
     """
-    ends = [end for mark in _marks(groups) for end in (mark.value, mark.high or 0.0, *mark.dots)]
-    most = max(ends, default=0.0) or 1.0
+    ordered = sorted(_marks(groups), key=_reach)
+    most, last = (_reach(ordered[-1]), ordered[-1]) if ordered else (0.0, None)
+    second = _reach(ordered[-2]) if len(ordered) > 1 else 0.0
+    broken = cut and last is not None and last.tone == NULL and last.value > _FAR * second > 0
+    most = (second if broken else most) or 1.0
     keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
     if any(mark.low is not None for mark in _marks(groups)):
         keys["line"] = "95 % interval"
     if line is not None:
         keys["dash"] = line[1]
-    return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
+    if broken and last is not None:
+        keys["gap"] = f"cut, ends at {last.told.partition(' [')[0]}"
+    room = _CUT_ROOM if broken else 1.04
+    return _chart(groups, axis, scale, 0.0, room * most, keys, line=None if line is None else line[0], bar=True)
 
 
 def intervals(
@@ -82,8 +96,12 @@ def intervals(
         if all(mark.filled is not filled for mark in _marks(groups)):
             keys.pop(name)
     if margin is not None:
-        keys["band"] = f"margin ±{margin_told}"
+        keys["band"] = f"margin ±{margin_told}, fixed beforehand"
     return _chart(groups, axis, scale, low - room, high + room, keys, margin, 0.0)
+
+
+def _reach(mark: Mark) -> float:
+    return max(mark.value, mark.high or 0.0, *mark.dots)
 
 
 def _marks(groups: Sequence[Group]) -> list[Mark]:
@@ -117,7 +135,9 @@ def _chart(
         rows = [Markup('<div class="group">{}</div>').format(group.title)] if group.title else []
         for mark in group.marks:
             drawn = Markup('<i class="bar" style="{}"></i>').format(wide(0.0, mark.value)) if bar else Markup()
-            if mark.low is not None and mark.high is not None:
+            if bar and mark.value > high:
+                drawn = Markup('<i class="bar cut" style="width:100%"><i class="gap"></i></i>')
+            elif mark.low is not None and mark.high is not None:
                 drawn += Markup('<i class="whisker" style="{}"></i>').format(wide(mark.low, mark.high))
             drawn += Markup().join(Markup('<i class="run" style="left:{}"></i>').format(at(dot)) for dot in mark.dots)
             if not bar:
@@ -137,10 +157,10 @@ def _chart(
         Markup('<i style="left:{}">{}</i>').format(at(tick / scale), f"{tick:g}".replace("-", "−"))
         for tick in _ticks(scale * low, scale * high)
     )
-    told = Markup().join(Markup(' <span>· <i class="key {}"></i>{}</span>').format(*key) for key in keys.items())
+    told = Markup().join(Markup('<span><i class="key {}"></i>{}</span>').format(*key) for key in keys.items())
     foot = Markup(
         '<div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">{}</span>'
-        '</div><div class="axis">{}{}</div>'
+        '</div><div class="axis"><b>{}</b>{}</div>'
     ).format(ticks, axis, told)
     marks = _marks(groups)
     label, words = (_room(text) for text in ([mark.label for mark in marks], [mark.told for mark in marks]))

@@ -30,7 +30,7 @@ main{max-width:1240px;margin:0 auto;padding:1.5rem 2rem 3rem}
 h1{font-size:1.75rem;line-height:1.15;margin:0 0 .7rem;text-wrap:balance}h2{line-height:1.25;margin:0 0 .6rem}
 .what{margin:0 0 .6rem;text-wrap:pretty}.fine{color:var(--page-dim);font-size:.9rem;margin:0 0 .6rem}
 .answers{border:1px solid var(--page-line);border-radius:.5rem;padding:.8rem 1rem;margin:.6rem 0}
-.answers p{margin:0 0 .5rem}.answers b{display:block;font-size:1.06rem}.answers p:last-child{margin:0}
+.answers p{margin:0 0 .5rem}.answers span{display:block}.answers p:last-child{margin:0}
 nav a{display:inline-block;border:1px solid var(--page-line);border-radius:.5rem;padding:.4rem .8rem;
 margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
 nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
@@ -78,13 +78,13 @@ _PAGE = """<!doctype html>
 {{ picture if story.picture }}
 <div class="answers">
 {% for answer in story.answers %}
-<p><b>{{ answer.question }} {{ answer.lead | glued }}</b> <span>{{ answer.sentence | glued }}</span></p>
+<p>{{ answer.question }} <b>{{ answer.lead | glued }}</b> <span>{{ answer.sentence | glued }}</span></p>
 {% else %}
 <p>The finished parts support no answer yet.</p>
 {% endfor %}
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
-{%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix: tables and numbers</a></nav>
+{%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix</a></nav>
 <p class="fine">{{ story.reading | glued }}</p>
 </header>
 {% if player %}
