@@ -21,7 +21,7 @@ from pages.parts.study.other_models import one_text, other_models, study_answer
 def _discount() -> None:
     """Draw the link to what a reader does next."""
     with st.container(horizontal=True, gap="medium", key="causes_next"):
-        st.page_link("pages/prune.py", label="Discount them when pruning", icon=":material/content_cut:")
+        st.page_link("pages/prune.py", label="Discount sinks when pruning", icon=":material/content_cut:")
 
 
 HIDING = replace(ABLATION, next_step=_discount, others=other_models, example=one_text)
@@ -64,14 +64,13 @@ def main() -> None:
             with first:
                 study_answer(model_in_use().source)
         return
-    plots, side = plots_and_controls()
     if over_prompts is not None:
-        with plots:
-            job = over_prompts.view(recording, side)
+        job = over_prompts.view(recording)
         if job is not None:
             name = over_prompts.name
             export_button(f"SinkScope: causes, {name} over prompts", over_prompts.settings(job), name)
         return
+    plots, side = plots_and_controls()
     with side:
         first = st.container()  # a view's controls come above the definition of a sink
         params = sink_controls(stacked=True)

@@ -1,6 +1,7 @@
 """The figures and tables of an ablation over prompts, for the page and the command line alike. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from analysis.evaluation.ablation_effects import (
 from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.ablations import Summary, named, too_few, without_sinks
+from analysis.findings.ablations import Summary, named, side_of, too_few, without_sinks
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
+from analysis.statistics.differences import Difference
+from analysis.study.findings import Cause
 from analysis.words import counted, percent
 
 SINKS = "sinks"
@@ -60,6 +63,10 @@ METHOD = (
 )
 
 
+_MINUS_CONTROL = "sinks minus control"
+_HIDDEN = "Hidden tokens: none may attend to them; means"
+
+
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     """Draw the change without the sinks in a row of `MEASURES` beside that without each control; None without one."""
     measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASKED, MASS))
@@ -72,13 +79,12 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         hidden[CONTROLS[effect["against"]].title] = control
     few = next((too_few(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), "")
     fewer = f" They were fewer, {few}: part of that difference may be due to their number." if few else ""
-    told = ["sinks minus control"]
-    told += [interval_words(effect_of(as_change(effect)), unit).replace(f" {unit.name}", "") for effect in drawn]
+    told = [_MINUS_CONTROL, *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     aligned = ", after aligning the texts" if name == "aligned" else ""
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
     hiding = drawn[0]["intervention"] == "attention"
-    begins = "Hidden tokens: none may attend to them; means" if hiding else "Means"
+    begins = _HIDDEN if hiding else "Means"
     return Exhibit(
         measure.change,
         f"{begins} over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
@@ -113,6 +119,68 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         formula=METHOD,
         name=f"levels-{name}",
     )
+
+
+def _difference(change: Difference, unit: Unit) -> str:
+    return interval_words(change, unit).replace(f" {unit.name}", "")
+
+
+def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
+    """Say how much of the text changes with the sinks of one model and with each control hidden, as a study found;
+    where predictions say otherwise; and draw the former. None where the study does not hold the levels.
+    """
+    held = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.levels is not None}
+    drawn = [held[control] for control in (COUNT, MASKED, MASS) if control in held]
+    if not drawn:
+        return None
+    measure, prompts = MEASURES["aligned"], drawn[0].effect.n
+    changes = [_turned(cause.effect) for cause in drawn]
+    levels = [tuple(1 - level for level in cause.levels or ()) for cause in drawn]
+    rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, _MINUS_CONTROL)]
+    rows += [
+        (CONTROLS[cause.control].title, cause.shares[1], level, side_of(change) != 0, _difference(change, _TOKENS))
+        for cause, (_, level), change in zip(drawn, levels, changes, strict=True)
+    ]
+    figure = levels_with_differences(
+        [
+            LevelRow(
+                name,
+                "" if share is None else f"{percent(share, 0)} of attention",
+                100 * level,
+                np.nan,
+                np.nan,
+                filled,
+                told,
+            )
+            for name, share, level, filled, told in rows
+        ],
+        measure.level_axis,
+    )
+    text = {cause.control: side_of(change) for cause, change in zip(drawn, changes, strict=True)}
+    others = {cause.control: (level, text[cause.control]) for cause, (_, level) in zip(drawn, levels, strict=True)}
+    predictions = {cause.control: side_of(cause.effect) for cause in causes if cause.measure == "divergence"}
+    table = [
+        {"hidden": name, "attention": share, "value": level, _MINUS_CONTROL: told}
+        for name, share, level, _, told in rows
+    ]
+    return (
+        finding_of("text with each", levels[0][0], others),
+        finding_of("predictions otherwise", text, predictions),
+        Exhibit(
+            measure.change,
+            f"{_HIDDEN} over {prompts} prompts, after aligning the texts; differences with 95 % intervals. "
+            f"{CONTROLS_TOLD}",
+            figure,
+            pd.DataFrame(table),
+            formula=METHOD,
+            name="levels-study",
+        ),
+    )
+
+
+def _turned(effect: Difference) -> Difference:
+    """Return a difference of agreement as one of changes."""
+    return replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)
 
 
 def lacks_masked(summary: Summary) -> bool:

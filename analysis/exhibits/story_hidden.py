@@ -24,6 +24,7 @@ from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import WHERE, disagreement, side_of
 from analysis.sinks.agreement import agreement
+from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
@@ -96,9 +97,7 @@ def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
 
 
 OTHERS_HIDDEN: Mapping[str, str] = {
-    COUNT: "As many random tokens",
-    MASKED: "Other masked positions",
-    MASS: "Tokens of equal attention",
+    name: f"{CONTROLS[name].title[0].upper()}{CONTROLS[name].title[1:]}" for name in (COUNT, MASKED, MASS)
 }
 """The controls by what they hide of one text, as its titles call it."""
 

@@ -189,8 +189,10 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
                     "symbol": ["circle" if rows[place].filled else "circle-open" for place in at],
                 },
                 hovertext=[as_text(rows[place].name) for place in at],
-                customdata=np.stack([low[at], high[at]], axis=-1),
-                hovertemplate="%{hovertext}<br>%{x:.3g} [%{customdata[0]:.3g}, %{customdata[1]:.3g}]<extra></extra>",
+                customdata=[
+                    f" [{low[place]:.3g}, {high[place]:.3g}]" if np.isfinite(low[place]) else "" for place in at
+                ],
+                hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
             )
         )
     layout(figure, wrapped(x_title, 24), "", height=100 + 64 * len(rows))

@@ -34,48 +34,80 @@ _FEW = 4  # effects of which each is named
 
 # --- the answer -------------------------------------------------------------------------------------------------
 
-THAN: Final[Mapping[str, str]] = {
-    COUNT: "as many random tokens",
-    MASKED: "other masked positions",
-    MASS: "tokens of equal attention",
-}
+THAN: Final[Mapping[str, str]] = {name: CONTROLS[name].title for name in (COUNT, MASKED, MASS)}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "aligned"
 PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
-_FEWER_OR_MORE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly different"}
+_BESIDE: Final = {1: "", -1: "significantly more", 0: "not significantly fewer"}
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
+_LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
 _OF_SO_MANY: Final = {1: "", 2: "both "}
-_THAN_WITH: Final = {1: "more than with", -1: "less than with", 0: "not significantly different from"}
-_SHIFT: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
+_OTHERWISE: Final = {1: "more than", -1: "less than", 0: "not significantly more or less than"}
 
 
 def answer(summary: Summary) -> list[str]:
-    """Say whether hiding the sinks changes more of the text than hiding each control does, and whether predictions
-    agree. Empty where sinks were not compared.
+    """Say whether hiding the sinks changes more of the text than hiding each control does. Empty where sinks were not
+    compared.
     """
     rows, effects = summary["rows"], summary["effects"]
     if told := _no_sinks(rows):
         return [told]
-    return list(filter(None, (_text(rows, effects), _in_brief(effects))))
+    compared = _compared(effects, _TEXT)
+    if not compared:
+        return []
+    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _TEXT, tuple(compared))}
+    others = {of: (levels[of][1].value, side_of(effect_of(row))) for of, row in compared.items()}
+    first = next(iter(compared))
+    said = text_with_each(levels[first][0].value, others, compared[first]["intervention"])
+    return [f"{said}{_detectable(compared)}"]
+
+
+def text_with_each(sinks: float, others: Mapping[str, tuple[float, int]], done: str = "attention") -> str:
+    """Say how much of the text changes with the sinks hidden and with each control, and which of these do not change
+    significantly less. sinks: a share of the tokens. others: the same of each control, with the side of it on which the
+    sinks lie. done: to the positions, of `INTERVENTIONS`.
+    """
+    values = sorted(value for value, _ in others.values())
+    span = " to ".join(dict.fromkeys((_tokens(values[0]), _tokens(values[-1]))))
+    instead = "other tokens" if len(others) > 1 else THAN[next(iter(others))]
+    by_side: dict[int, list[str]] = {}
+    for of, (_, side) in others.items():
+        by_side.setdefault(side, []).append(THAN[of])
+    beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items() if side != 1]
+    if list(by_side) in ([0], [-1]):
+        beside = [_BESIDE[next(iter(by_side))]]
+    exceptions = f" ({'; '.join(beside)})" if beside else ""
+    changed = f"{_tokens(sinks)} of 100 tokens"
+    if done == "attention":
+        return f"Hiding the sinks changes {changed}; hiding {instead} instead changes {span}{exceptions}."
+    return f"Sinks, {INTERVENTIONS[done].title}: {changed} change; {instead} instead: {span}{exceptions}."
 
 
 def answer_in_numbers(summary: Summary) -> list[str]:
-    """Say the same of the predictions with numbers, and of both per unit of attention. Empty where sinks were not
-    compared.
-    """
+    """Say the same of the predictions, and of both per unit of attention. Empty where sinks were not compared."""
     rows, effects = summary["rows"], summary["effects"]
     return list(filter(None, (_predictions(rows, effects), _per_unit(effects))))
 
 
-def _in_brief(effects: Sequence[Row]) -> str:
-    """Say on which side of each control the change of the predictions lies."""
+def predictions_apart(summary: Summary) -> str:
+    """Say beside which controls the predictions say otherwise than the text; empty where they agree."""
+    text, predictions = (
+        {of: side_of(effect_of(row)) for of, row in _compared(summary["effects"], measure).items()}
+        for measure in (_TEXT, _PREDICTIONS)
+    )
+    return otherwise(text, predictions)
+
+
+def otherwise(text: Mapping[str, int], predictions: Mapping[str, int]) -> str:
+    """Say the same of the sides of each control on which the changes with the sinks hidden lie."""
     by_side: dict[int, list[str]] = {}
-    for of, row in _compared(effects, _PREDICTIONS).items():
-        by_side.setdefault(side_of(effect_of(row)), []).append(THAN[of])
-    told = [f"{_SHIFT[side]} {listed(by_side[side])}" for side in (1, 0, -1) if side in by_side]
-    return f"Predicted probabilities shift {', but '.join(told)}." if told else ""
+    for of, side in predictions.items():
+        if side != text.get(of, side):
+            by_side.setdefault(side, []).append(THAN[of])
+    told = [f"{_OTHERWISE[side]} hiding {listed(those)}" for side, those in by_side.items()]
+    return f"Predicted probabilities say otherwise: hiding sinks shifts them {', but '.join(told)}" if told else ""
 
 
 def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:
@@ -83,44 +115,24 @@ def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]
     return {row["against"]: as_change(row) for row in answer_rows(effects, measure, tuple(THAN))}
 
 
-def _text(rows: Sequence[Row], effects: Sequence[Row]) -> str:
-    """Say how many tokens change with the sinks hidden, and whether that is more than with each control."""
-    compared = _compared(effects, _TEXT)
-    if not compared:
-        return ""
-    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _TEXT, tuple(compared))}
-    changed = f"{_tokens(next(iter(levels.values()))[0].value)} of 100 tokens"
-    done = next(iter(compared.values()))["intervention"]
-    hiding = done == "attention"
-    begins = (
-        f"Hiding the sinks changes {changed}" if hiding else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
-    )
-    by_side: dict[int, list[str]] = {}
-    for of, row in compared.items():
-        sinks, control = levels[of]
-        few = "" if of == MASS else too_few(sinks, control)
-        called = f"{THAN[of]} ({few})" if few else THAN[of]
-        by_side.setdefault(side_of(effect_of(row)), []).append(f"{called} {_tokens(control.value)}")
-    controls = [
-        f"{', '.join(those)}, {_OF_SO_MANY.get(len(those), 'all ')}{_FEWER_OR_MORE[side]}"
-        for side, those in by_side.items()
-    ]
-    return f"{begins}; {'hiding ' if hiding else ''}{'; '.join(controls)}.{_detectable(compared)}"
-
-
 def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
-    """Say how far the predictions change with the sinks hidden, and whether that is more than with each control."""
+    """Say how far the predictions shift with the sinks hidden, and whether that is more than with each control."""
     compared = _compared(effects, _PREDICTIONS)
     if not compared:
         return ""
+    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _PREDICTIONS, tuple(compared))}
+    by_side: dict[int, list[str]] = {}
+    for of, row in compared.items():
+        by_side.setdefault(side_of(effect_of(row)), []).append(f"{levels[of][1].value:.2g} with {THAN[of]}")
     beside = [
-        f"{_THAN_WITH[side_of(effect_of(row))]} {THAN[of]} ({interval_words(effect_of(row), NATS)})"
-        for of, row in compared.items()
+        f"{listed(those)} ({_OF_SO_MANY.get(len(those), 'all ')}{_LESS_OR_MORE[side]})"
+        for side, those in by_side.items()
     ]
-    beside = [words.replace(f" {NATS.name} [", " [") for words in beside]
-    sinks, _ = changes_of(rows, answer_rows(effects, _PREDICTIONS, tuple(compared))[0])
-    changed = f"{sinks.value:.2g} nats"
-    return f"The predictions change by {changed}: {', '.join(beside)}.{_detectable(compared)}"
+    sinks = next(iter(levels.values()))[0]
+    return (
+        f"Predicted probabilities shift by {sinks.value:.2g} nats with the sinks hidden; {'; '.join(beside)}."
+        f"{_detectable(compared)}"
+    )
 
 
 def too_few(sinks: Change, control: Change) -> str:

@@ -579,20 +579,20 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
-    text, brief, told, unit, *_, corrected = said_of("ablate_set", summary)
-    assert brief == (
-        "Predicted probabilities shift more than with as many random tokens, but less than with tokens of equal "
-        "attention."
+    text, told, unit, *_, corrected = said_of("ablate_set", summary)
+    assert finding_of("predictions apart", summary) == (
+        "Predicted probabilities say otherwise: hiding sinks shifts them more than hiding as many random tokens, but "
+        "less than hiding random tokens of equal attention"
     )
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
     assert re.fullmatch(
-        r"The predictions change by 0\.\d+ nats: more than with as many random tokens \(\+0\.\d+ \[\+0.*\]\), less "
-        r"than with tokens of equal attention \(−0\.\d+ \[−0\.\d+, −0\.\d+\]\)\.",
+        r"Predicted probabilities shift by 0\.5 nats with the sinks hidden; 0\.2\d with as many random tokens "
+        r"\(significantly less\); 0\.9 with random tokens of equal attention \(significantly more\)\.",
         told,
     )
     assert re.match(
-        r"Hiding the sinks changes 50 of 100 tokens; hiding as many random tokens \d+, tokens of equal "
-        r"attention \d+, both not significantly different\.",
+        r"Hiding the sinks changes 50 of 100 tokens; hiding other tokens instead changes 50 \(not "
+        r"significantly fewer\)\.",
         text,
     )
     assert unit.startswith("Per unit of attention, sinks ") and " as many random tokens" in unit
@@ -637,14 +637,13 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
-    text, brief = answer(summary_of(rows))
+    [text] = answer(summary_of(rows))
     told, unit = finding_of("answer in numbers", summary_of(rows))
-    assert text == (
-        "Hiding the sinks changes 70 of 100 tokens; hiding as many random tokens 40, tokens of equal attention 51, "
-        "both significantly fewer."
-    )
-    assert "nats" not in brief
-    assert "nats: more than with as many random tokens (+0." in told and ", less than with tokens of equal " in told
+    assert text == "Hiding the sinks changes 70 of 100 tokens; hiding other tokens instead changes 40 to 51."
+    assert finding_of("predictions apart", summary_of(rows)).endswith(
+        "otherwise: hiding sinks shifts them less than hiding random tokens of equal attention"
+    ), "as many random tokens agree"
+    assert "(significantly less); 0.9 with random tokens of equal attention (significantly more)" in told
     assert unit.startswith(
         "Per unit of attention, sinks change the text and the predictions significantly more than as "
     )
@@ -652,25 +651,20 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     assert finding_of("first text", summary_of(rows)) == f"Here {first} of 100 tokens change; the mean is 70."
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
-    assert mixed.endswith(
-        " 70 of 100 tokens; hiding as many random tokens 40, significantly fewer; tokens of equal attention 90, "
-        "significantly more."
-    )
+    assert mixed.endswith(" instead changes 40 to 90 (significantly more: random tokens of equal attention).")
     rows[2]["aligned"] = rows[0]["aligned"]
     alike = answer(summary_of(rows))[0]
-    assert alike.endswith("; tokens of equal attention 70, not significantly different.")
+    assert alike.endswith(" changes 40 to 70 (not significantly fewer: random tokens of equal attention).")
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
-    assert re.search(
-        r"; other masked positions 7\d, tokens of equal attention 70, both not significantly different\.",
-        answer(summary_of(with_masks))[0],
+    assert answer(summary_of(with_masks))[0].endswith(
+        " (not significantly fewer: other masked positions and random tokens of equal attention)."
     ), "masked positions that change as much as the sinks do stand in the headline"
     of_set, fewer = {"layers": [0, 3], "prompts": 30}, "They were fewer, 1.8 for 2.0 sinks: part of that difference"
     assert fewer not in levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
     masked[0]["count"] = [1.5] * 15 + [2.0] * 15
     rarer = summary_of(with_masks)
-    assert re.search(r"; other masked positions \(1\.8 for 2\.0 sinks\) 7\d, tokens of equal ", answer(rarer)[0])
     assert fewer in levels_beside(rarer | of_set, "aligned").sentence
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
 
@@ -678,10 +672,10 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
-    (text, brief), (told, unit) = (rule(summary_of(rows_of(values))) for rule in (answer, answer_in_numbers))
-    assert brief == "Predicted probabilities shift not significantly more or less than with as many random tokens."
-    assert re.match(r"The predictions change by 0\.\d+ nats: not significantly different from as many random ", told)
-    assert ", not significantly different. A difference of " in text
+    [text], (told, unit) = (rule(summary_of(rows_of(values))) for rule in (answer, answer_in_numbers))
+    assert finding_of("predictions apart", summary_of(rows_of(values))) == ""
+    assert re.search(r"hidden; 0\.\d+ with as many random tokens \(not significantly different\)\. A diff", told)
+    assert re.search(r"; hiding as many random tokens instead changes \d+ \(not significantly fewer\)\. A diff", text)
     assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
     assert "of 100 tokens from as many random tokens would have been detected." in text

@@ -1,5 +1,7 @@
 """Every page through Streamlit's own test runner, with the real engine and the bundled model."""
 
+import re
+
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -53,6 +55,22 @@ def test_explore_opens_on_the_shipped_example_before_anything_is_recorded_and_ru
     assert any(b"Left-to-right" in each for each in sent)
     monkeypatch.undo()
     assert [job.id for job in engine().jobs()] == [job.id for job in ran]
+
+
+def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypatch):
+    monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
+    test = app("pages/causes.py")
+    said = texts(test)
+    assert re.search(
+        r"##### Hiding the sinks changes \d+ of 100 tokens; hiding other tokens instead changes \d+ to \d+\.", said
+    )
+    assert (
+        "Predicted probabilities say otherwise: hiding sinks shifts them less than hiding random tokens of equal"
+        in said
+    )
+    [drawn] = charts(test)
+    written = str(drawn)
+    assert "random tokens of equal attention<br>10 % of attention" in written and "sinks minus control" in written
 
 
 def test_the_sidebar_describes_the_model_in_use(recording):

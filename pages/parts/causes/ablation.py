@@ -18,6 +18,7 @@ from analysis.exhibits.ablation import (
     single_prompts,
 )
 from analysis.figures.export import Exhibit
+from analysis.findings import finding_of
 from analysis.specs import INTERVENTIONS, TARGETS, AblateSetSpec, controls_drawn
 from pages.parts import controls
 from pages.parts.causes.latest import first_choice
@@ -78,6 +79,11 @@ def _predictions(summary: Mapping[str, Any]) -> dict[str, Exhibit]:
     return _levels(summary, "divergence")
 
 
+def _apart(summary: Mapping[str, Any]) -> str:
+    told: str = finding_of("predictions apart", summary)
+    return told
+
+
 def _levels(summary: Mapping[str, Any], name: str) -> dict[str, Exhibit]:
     figure = levels_beside(summary, name)
     return {} if figure is None else {f"levels_{name}": figure}
@@ -103,6 +109,7 @@ ABLATION = OverPrompts(
     outcome=_outcome,
     predictions=_predictions,
     more=_more,
+    apart=_apart,
     means=means,
     single=single_prompts,
     columns={

@@ -22,21 +22,23 @@ from analysis.words import counted, listed
 from cache.keys import content_key
 from pages.parts import asking
 from pages.parts.acting import acting_button
+from pages.parts.causes.figures import beside_example, draw_figures
 from pages.parts.causes.latest import latest
-from pages.parts.charts import chart, exhibit_text, table
+from pages.parts.charts import exhibit_text, table
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.choice import recording_box, sink_controls
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine, not_in_address
-from pages.parts.side import figures_beside
 
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
     "linearly. That extrapolates."
 )
 _LIKE = "Model, sampler and seed as in"
-_TESTS = ("tests of effects", "tests of policies")  # rows of `FINDINGS`
+_IN_NUMBERS = "answer in numbers"  # a row of `FINDINGS`
+_TESTS = ("tests of effects", "tests of policies")  # further ones
 _CALLED = {"sampling": "sampler", "sinks": "sink definition", "prompts": "prompts", "keys": "prompt groups"}
 """Settings by their names in sentences."""
 
@@ -47,9 +49,10 @@ class OverPrompts:
     the key of a finished job in the page's address. what: what a run does, before "over N prompts". about: what it
     does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
     their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
-    predictions, more: further figures, each in a fold. columns: of the tables. note: under which conditions the
-    numbers hold. next_step: draws the ways on. others: draws what is known of other models, given this one. example:
-    returns what draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a
+    predictions, more: further figures, in a fold; apart: title of the fold where these say otherwise than the outcome.
+    columns: of the tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws
+    what is known of other models, given this one. example: returns what draws one text of a job, if there is one.
+    floor: what doing nothing changes, of the question, as a
     sentence. lacks: what a run of an earlier version is without, as a sentence.
     """
 
@@ -68,6 +71,7 @@ class OverPrompts:
     columns: Mapping[str, Any]
     predictions: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
     more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
+    apart: Callable[[Mapping[str, Any]], str] = lambda summary: ""
     note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
@@ -75,46 +79,44 @@ class OverPrompts:
     floor: Callable[[Any], str] = lambda spec: ""
     lacks: Callable[[Mapping[str, Any]], str] = lambda summary: ""
 
-    def view(self, recording: Recording, side: DeltaGenerator) -> JobRecord | None:
-        """Draw the view; its controls in `side`. Model, sampler and seed are those of the recording shown. Return the
-        job whose results are drawn.
+    def view(self, recording: Recording) -> JobRecord | None:
+        """Draw the view. Model, sampler and seed are those of the recording shown. Return the job whose results are
+        drawn.
         """
         problem = references.why_no_model(recording)
         if problem:
             st.info(plain(problem))
             recording_box(recording.job, _LIKE)
             return None
-        asked = f"{self.kind}_asked"
-        with side:
-            place = st.container()  # above the controls, to be in view
-            with st.expander("Prompts and settings", icon=":material/tune:", key=f"{self.kind}_asking"):
-                recording_box(recording.job, _LIKE)
-                given = self.controls(recording)
-                params = sink_controls(stacked=True)
-            run = latest(self.kind, recording.model.source)
-            if run is not None and tuple(run.spec["prompts"]) == given["prompts"]:
-                given["keys"] = tuple(run.spec["keys"])  # which of them are alike
-            spec = self._asked(recording, params, given)
-            if spec is None:
-                return None
-            question = content_key(spec=spec.model_dump(mode="json"))[:12]
-            if acting_button(
-                self.button.format(prompts=counted(len(spec.prompts), "prompt")),
-                f"run_{self.kind}",
-                place,
-                icon=":material/science:",
-                type="primary",
-                width="stretch",
-            ):
-                st.session_state[asked] = question
+        asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
+        told, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
+        with settings.popover("Prompts and settings", icon=":material/tune:", width="stretch"):
+            recording_box(recording.job, _LIKE)
+            given = self.controls(recording)
+            params = sink_controls(stacked=True)
+        run = latest(self.kind, recording.model.source)
+        if run is not None and tuple(run.spec["prompts"]) == given["prompts"]:
+            given["keys"] = tuple(run.spec["keys"])  # which of them are alike
+        spec = self._asked(recording, params, given)
+        if spec is None:
+            return None
+        question = content_key(spec=spec.model_dump(mode="json"))[:12]
+        if acting_button(
+            self.button.format(prompts=counted(len(spec.prompts), "prompt")),
+            f"run_{self.kind}",
+            place,
+            icon=":material/science:",
+            type="primary",
+            width="stretch",
+        ):
+            st.session_state[asked] = question
         by_hand = st.session_state.get(asked) == question
         if not by_hand and not asking.at_hand(self.kind, spec):
-            place.caption(plain(self.cost(spec, recording)))
-            return self._earlier(recording, spec, place)
+            return self._earlier(recording, spec, answer, told)
         what = f"{self.what} over {len(spec.prompts)} prompts"
         job = asking.ask(self.kind, spec, what, by_hand=by_hand, meanwhile=self._so_far)
         if job is not None:
-            self._finished(job, spec)
+            self._finished(job, spec, answer)
         return job
 
     def _asked(self, recording: Recording, params: SinkParams, given: Mapping[str, Any]) -> Any:
@@ -132,20 +134,23 @@ class OverPrompts:
             st.info(plain(problem_sentence(error)))
             return None
 
-    def _earlier(self, recording: Recording, asked: Any, place: DeltaGenerator) -> JobRecord | None:
-        """Draw the newest finished run with this model, where there is one, and say in `place` in what it differs from
-        `asked`.
+    def _earlier(
+        self, recording: Recording, asked: Any, answer: DeltaGenerator, place: DeltaGenerator
+    ) -> JobRecord | None:
+        """Draw the newest finished run with this model, where there is one, its answer in `answer`, and say in `place`
+        in what it differs from `asked` and what that takes.
         """
-        job = latest(self.kind, recording.model.source)
+        job, cost = latest(self.kind, recording.model.source), self.cost(asked, recording)
         if job is None:
+            place.caption(plain(cost))
             st.caption(self.about.format(prompts="the prompts"))
             button = self.button.format(prompts=counted(len(asked.prompts), "prompt"))
             st.info(f"Press **{button}**: results show as prompts finish.")
             return None
         shown = job.parameters(self.spec)
-        notes = (_differing(shown, asked), self.lacks(job.summary))
-        place.caption(plain(" ".join(filter(None, ("Shown: the latest run here.", *notes)))))
-        self._finished(job, shown, earlier=True)
+        notes = ("Shown: the latest run here.", _differing(shown, asked), self.lacks(job.summary), cost)
+        place.caption(plain(" ".join(filter(None, notes))))
+        self._finished(job, shown, answer, earlier=True)
         return job
 
     def stated(self) -> JobRecord | None:
@@ -164,7 +169,7 @@ class OverPrompts:
     def shown(self, job: JobRecord) -> None:
         """Draw a finished job with what it was asked with, and the way to asking another."""
         st.subheader(f"{self.name.capitalize()} over prompts", anchor=False)
-        self._finished(job, job.parameters(self.spec), earlier=True)
+        self._finished(job, job.parameters(self.spec), st.container(), earlier=True)
         st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
 
     def settings(self, job: JobRecord) -> dict[str, Any]:
@@ -172,74 +177,54 @@ class OverPrompts:
         spec: JobSpec = job.parameters(self.spec)
         return spec.model_dump(mode="json")
 
-    def _finished(self, job: JobRecord, spec: Any, earlier: bool = False) -> None:
-        """Draw what a job found. earlier: it is not the one that the controls ask for."""
+    def _finished(self, job: JobRecord, spec: Any, place: DeltaGenerator, earlier: bool = False) -> None:
+        """Draw what a job found, the answer in `place`. earlier: it is not the one that the controls ask for."""
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
         found = findings_of(self.kind, job.summary) if done == planned else {}
         tested = chain(*(found.pop(name, ()) for name in _TESTS))
+        in_numbers = found.pop(_IN_NUMBERS, ())
         answer, *others = [*found.values()] or [[]]
         if done < planned:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
         if answer:
-            exhibit_text(
-                f"{self.name.capitalize()} over prompts", answer[0], " ".join(answer[1:]), f"{self.kind}_answer"
-            )
-            st.markdown(f"##### {plain(answer[0])}")
             beneath = " ".join(answer[1:])
+            exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], beneath, f"{self.kind}_answer")
+            place.markdown(f"##### {plain(answer[0])}")
             if beneath:
-                st.markdown(plain(beneath))
-        self._beside_example(self.outcome(job.summary), self.example(job), self.floor(spec))
+                place.markdown(plain(beneath))
+        beside_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
-        further = {**self.predictions(job.summary), **self.more(job.summary)}
-        if further:
+        predictions, further = self.predictions(job.summary), self.more(job.summary)
+        if predictions:
+            apart = self.apart(job.summary) if done == planned else ""
             with st.expander(
-                "Predictions, per unit of attention, other positions",
-                icon=":material/query_stats:",
-                key=f"{self.kind}_more",
+                plain(apart or "Predicted probabilities"), icon=":material/query_stats:", key=f"{self.kind}_more"
             ):
-                self._figures(further)
+                for sentence in in_numbers:
+                    st.markdown(plain(sentence), help=_PER_UNIT if PER_UNIT in sentence else None)
+                draw_figures({**predictions, **further}, self.kind)
         self.others(spec.model.source)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
                 for said in chain(*others):
-                    st.markdown(plain(said), help=_PER_UNIT if PER_UNIT in said else None)
+                    st.markdown(plain(said))
         with st.expander("Method, every number and settings", icon=":material/list:", key=f"{self.kind}_numbers"):
+            said = (*tested, self.floor(spec))
             st.markdown(
                 f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
                 f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
-                f"{spec.seed:d}. {plain(' '.join(tested))}".strip()
+                f"{spec.seed:d}. {plain(' '.join(said))}".strip()
             )
             self._numbers(spec, job.summary)
             st.json(self.settings(job), expanded=False)
-
-    def _beside_example(self, shown: Mapping[str, Exhibit], example: Callable[[], None] | None, floor: str) -> None:
-        """Draw figures, and one text at their right where there is one. floor: said beneath the figures."""
-        if example is None or len(shown) != 1:
-            self._figures(shown)
-            return
-        left, right = figures_beside([13, 12], f"{self.kind}_example")
-        with left:
-            for name, figure in shown.items():
-                chart(figure, f"{self.kind}_{name}")
-            st.caption(plain(floor))
-        with right:
-            example()
 
     def _so_far(self, partial: Mapping[str, Any]) -> None:
         """Draw what the prompts that are done show, while the others run."""
         if partial.get("prompts", 0) > 1:
             st.caption(f"Interim, of {partial['prompts']:d} prompts: nothing is tested before all are done.")
-            self._figures(self.outcome(partial))
-
-    def _figures(self, shown: Mapping[str, Exhibit]) -> None:
-        figures = list(shown.items())
-        for start in range(0, len(figures), 2):
-            places = figures_beside(2, f"{self.kind}_{figures[start][0]}")
-            for column, (name, figure) in zip(places, figures[start : start + 2], strict=False):
-                with column:
-                    chart(figure, f"{self.kind}_{name}")
+            draw_figures(self.outcome(partial), self.kind)
 
     def _numbers(self, spec: Any, summary: Mapping[str, Any]) -> None:
         table(

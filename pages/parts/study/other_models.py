@@ -6,20 +6,22 @@ from collections.abc import Callable
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
-from analysis.exhibits.story_hidden import OTHERS_HIDDEN, hidden, text_shown
+from analysis.evaluation.ablation_effects import COUNT
+from analysis.exhibits.ablation import answer_of_study
+from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.study import part_exhibits
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
+from analysis.specs import CONTROLS
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather_story import continuations_of
+from pages.parts.causes.figures import beside_example
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
 from pages.parts.study.html_parts import mount
 
-_BRIEFLY = {COUNT: "Random", MASKED: "Masked", MASS: "Equal attention"}  # controls, beside one text
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -33,7 +35,7 @@ def one_text(job: JobRecord) -> Callable[[], None] | None:
 
 def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], None]:
     """beside: how much this text changes beside all."""
-    title = f"One text: always prompt 1 of {prompts}"
+    title = f"One text (prompt 1 of {prompts})"
     controls = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
     shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
 
@@ -43,14 +45,12 @@ def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], N
             st.caption(plain(beside))
         control = COUNT
         if len(controls) > 1:
-            control = st.segmented_control(
-                "Hidden in the last text instead:",
+            control = st.selectbox(
+                "Hidden in the last text",
                 controls,
-                default=COUNT,
-                required=True,
                 key="causes_text_beside",
                 bind="query-params",
-                format_func=_BRIEFLY.__getitem__,
+                format_func=lambda name: CONTROLS[name].title,
             )
         figure, told = text_shown(text, control)
         mount(figure_html(figure, told), "causes_text")
@@ -60,15 +60,21 @@ def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], N
 
 
 def study_answer(source: str) -> None:
-    """Say what the current study found on hiding sinks, with one text; nothing where it has not. source: of a model."""
+    """Say what the current study found on hiding sinks and draw it, with one text; nothing where it has not. source: of
+    a model.
+    """
     current = _of_model(source)
-    told = None if current is None else hidden(current[1])
-    if current is None or told is None:
+    answered = None if current is None else answer_of_study([one for one in current[1].causes if one.model == source])
+    if current is None or answered is None:
         return
-    st.markdown(f"##### {plain(f'{told.title} ({current[0]} study).')}")
-    for text in current[1].continuations:
-        if text.model == source:
-            _drawn(text, spec_of(current[1]).prompts)()
+    told, apart, figure = answered
+    st.markdown(f"##### {plain(told)}")
+    st.caption(plain(f"This is the {current[0]} study; your own runs take its place."))
+    text = next((text for text in current[1].continuations if text.model == source), None)
+    example = None if text is None else _drawn(text, spec_of(current[1]).prompts)
+    beside_example({"levels": figure}, example, "study")
+    if apart:
+        st.caption(plain(f"{apart}."))
 
 
 def other_models(source: str) -> None:
