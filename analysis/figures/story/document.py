@@ -54,7 +54,8 @@ main .finding .track{height:1.6em}}
 @media (hover:none),(max-width:640px){.pointed{display:none}.tapped{display:block}}
 @page{size:A4;margin:14mm}
 @media print{:root{--page-ink:#1c2433;--page-paper:#fff;--page-line:#ccc;--page-dim:#555;color-scheme:light}
-main{max-width:none;padding:0}body{font-size:10.5pt}.scene{display:block}.stage>div{position:static}
+main{max-width:none;padding:0}body{font-size:10.5pt}.scene{display:block}.stage{margin:.3rem 0 0}
+.stage>div{position:static}
 nav,#explore,#appendix:not([open]){display:none}tr{break-inside:avoid}h2,h3{break-after:avoid}table{font-size:7pt}}"""
 _PRINTED_SLIDES = "@page{size:1280px 720px;margin:0}"
 
