@@ -9,28 +9,30 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     Price,
     about,
-    at_equal_attention_told,
     called,
     day,
     discounts,
     factor,
     needs,
-    no_less_with_random,
     outcomes_of,
     position,
     prices_of,
     recordings,
     spec_of,
     step_words,
+    text_causes,
     text_changed,
     text_effect,
     text_in_words,
     text_levels,
+    text_matters,
+    than_controls,
+    tokens_more,
 )
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
@@ -69,8 +71,7 @@ def story_of(findings: Findings) -> Story:
     """Return the story of what a study has found by now."""
     picture, told = _picture(findings)
     shown = tuple(said_of("story", findings))
-    numbers = {told.name: at for at, told in enumerate(shown, 1)}
-    answers = tuple(filter(None, (_matter(findings, numbers.get("hidden")), _discount(findings))))
+    answers = tuple(filter(None, (_matter(findings), _discount(findings))))
     return Story(
         made=f"SinkScope study of {day(findings.created)}",
         question=QUESTION,
@@ -94,7 +95,7 @@ _NO_VERDICT = f"{NO_ANSWER} whether"
 
 def _in_short(shown: Sequence[Told]) -> str:
     """Return the titles of what answers the study's two questions, up to where they qualify it."""
-    titles = [re.split("[;,] ", told.title)[0] for told in shown if told.name in ("hidden", "accuracy")]
+    titles = [re.split("; |, (?=and|but)", told.title)[0] for told in shown if told.name in ("hidden", "accuracy")]
     if len(titles) < 2:
         return f"{counted(len(shown), 'finding')}, each beside its baseline"
     first, second = titles
@@ -119,11 +120,11 @@ def _reading(answers: Sequence[Answer]) -> str:
     """Tell what the intervals of the answers are over."""
     over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
     unit = f" {_NATS}" if any(f" {NATS.name} " in answer.words for answer in answers) else ""
-    return f"[…]: 95 % interval over {'; '.join(over)}.{unit}" if over else ""
+    return f"In brackets: 95 % intervals over {'; '.join(over)}.{unit}" if over else ""
 
 
 _NATS = "Nats: KL divergence."
-_OVER = {True: "prompts", False: "items and seeds (accuracy)"}
+_OVER = {True: "prompts", False: "for accuracy over items and seeds"}
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:
@@ -163,8 +164,8 @@ def _marked(tokens: Sequence[charts.Token]) -> str:
 _YES_NO = ("Yes: ", "No: ", "It depends: ")
 
 
-def _matter(findings: Findings, of_finding: int | None) -> Answer | None:
-    """Answer whether sinks matter. of_finding: the number of the finding on hiding them, None where there is none."""
+def _matter(findings: Findings) -> Answer | None:
+    """Answer whether sinks matter."""
     models = list(dict.fromkeys(cause.model for cause in findings.causes))
     if not models:
         return None
@@ -172,8 +173,8 @@ def _matter(findings: Findings, of_finding: int | None) -> Answer | None:
     spec = spec_of(findings)
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
-    if said.startswith(("Yes: ", "It depends: ")) and (counted_out := _token_for_token(causes, spec, of_finding)):
-        return Answer(_MATTER, *counted_out)
+    if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
+        return Answer(_MATTER, *_token_for_token(causes))
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
     return Answer(_MATTER, lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps."))
@@ -182,25 +183,24 @@ def _matter(findings: Findings, of_finding: int | None) -> Answer | None:
 _MATTER = "Do sinks matter?"
 
 
-def _token_for_token(causes: Sequence[Cause], spec: StudySpec, of_finding: int | None) -> tuple[str, str] | None:
-    """Return lead and sentence where hiding sinks changes more of the text than hiding as many other tokens, and than
-    with random weights; None where it does not, or was not measured. causes: of one model. of_finding: as of `_matter`.
+def _token_for_token(causes: Sequence[Cause]) -> tuple[str, str]:
+    """Return lead and sentence where hiding sinks changes more of the text than hiding as many random tokens. causes:
+    of one model.
     """
-    amounts, levels = text_changed(causes), text_levels(causes)
-    if COUNT not in amounts or side_of(text_effect(causes, COUNT)) >= 0 or no_less_with_random(causes):
-        return None
-    told = f"{amounts[COUNT].partition(' [')[0]} of 100 generated tokens change than with as many others hidden"
-    if COUNT in levels:
+    levels = text_levels(causes)
+    if levels:
         sinks, others = levels[COUNT]
-        told = f"{sinks} of 100 generated tokens change; hiding as many others, {others}"
-    first = f"{amounts[COUNT]}."
-    equal = at_equal_attention_told(causes, rules.shift_of(spec, "divergence"))
-    yes = "Yes" if equal is None or equal[0] else "Per token, yes"
-    more = "" if of_finding is None else f" (finding {of_finding})"
-    return (
-        f"{yes}, in this model: when no token may attend to them, {told}.",
-        first if equal is None else f"{first} At equal attention, {equal[1]}{more}.",
-    )
+        told = f"hiding them changes {sinks} of 100 generated tokens; {rules.AS_MANY}, {others}"
+    else:
+        more, _ = tokens_more(text_effect(causes, COUNT))
+        told = f"hiding them changes {more} of 100 generated tokens than {rules.AS_MANY}"
+    open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
+    yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
+    _, *beside = than_controls(causes)
+    return f"{yes}, in this model: {told}.", f"{'; '.join((text_changed(causes)[COUNT], *beside))}. {_HIDING}"
+
+
+_HIDING = "Hiding: no token may attend to them."
 
 
 _LEADS = {
@@ -226,9 +226,15 @@ def _discount(findings: Findings) -> Answer | None:
     sentence = _changed(findings, by_setting, prices)
     if only == EQUIVALENT:
         clear = any(one.shown for one in effects.values())
-        lead = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
+        brief = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
-            lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
+            brief = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
+        dearest = [
+            f"; removing {one.removed} {cost_words(one.cost).partition(' [')[0]}."
+            for one in prices[:1]
+            if -one.cost.value > margin
+        ]
+        lead = brief.removesuffix(".") + "".join(dearest or ["."])
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."

@@ -142,7 +142,7 @@ def accuracy(findings: Findings) -> Told | None:
         f"{pruning.items:,} items; no other models, tasks or calibration texts.{_cost_unseen(findings, by_setting)}",
         (
             *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
-            f"Margin: ±{POINTS.margin(margin)}, set before the study.",
+            f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
             *needs(findings),
         ),
         meaning=story_meanings.of_accuracy(outcomes),

@@ -8,21 +8,23 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_meanings, story_sinks
 from analysis.exhibits.story_parts import (
-    at_equal_attention,
     by_attention,
     called,
-    changes_told,
     no_less_with_random,
+    predictions_told,
     spec_of,
+    text_causes,
     text_changed,
     text_effect,
     text_levels,
+    text_matters,
+    than_controls,
     tokens_more,
     within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import WHERE, disagreement, side_of
+from analysis.findings.ablations import side_of
 from analysis.sinks.agreement import agreement
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
@@ -53,9 +55,8 @@ def hidden(findings: Findings) -> Told | None:
         figure, alt = text[0] + chart, f"{text[1]} {verdict.numbers}"
     at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
     beats.append(_over_prompts(own, at_equal, those))
-    disagree = _disagree(those)
     measure = MEASURES[own.measure]
-    notes += [disagree, by_attention(those), f"{measure.title}: {measure.axis}."]
+    notes += [by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
     summary = _summary(own, those)
     takeaway = _levels_told(own.effect.n, those) or beats[0]
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
@@ -68,21 +69,25 @@ def hidden(findings: Findings) -> Told | None:
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
-        _both_title(own, at_equal, those, margin)
+        _text_title(own, those, margin)
         or _hidden_title(own, decide(own.effect, margin))
         + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
         figure,
         alt,
         tuple(beats),
-        _not_shown(held, at_equal) + (_ANY_KIND if _has_masks(findings, own.model) else ""),
-        tuple(filter(None, notes)),
-        meaning=story_meanings.of_hiding(
-            decide(own.effect, margin),
-            (own.effect.value > 0) == (rules.HIDING[own.measure].matters > 0),
-            None if at_equal is None else decide(at_equal.effect, margin),
-            not disagree,
-            within(findings, own.model) if len(called(findings)) > 1 else "",
+        " ".join(
+            filter(
+                None,
+                (
+                    _not_shown(held, at_equal),
+                    "" if text is None else "The texts shown are the first prompt's.",
+                    _any_kind(findings, those),
+                    predictions_told(those, rules.shift_of(spec, "divergence")),
+                ),
+            )
         ),
+        tuple(filter(None, notes)),
+        meaning=_meaning(findings, own, at_equal, those, margin),
         takeaway=takeaway,
         folded=effects if tokens else None,
         summary=summary,
@@ -122,50 +127,82 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
-    """Tell how many tokens change with the sinks and with either control hidden; empty where that was not measured."""
+    """Tell how many tokens change with the sinks and with the tokens of each control hidden; empty where that was not
+    measured.
+    """
     levels = text_levels(causes)
-    if COUNT not in levels:
+    if not levels:
         return ""
-    sinks, others = levels[COUNT]
-    equal = f", {levels[MASS][1]} with others of equal attention" if MASS in levels else ""
-    return f"Over {prompts} prompts {sinks} of 100 tokens change; {others} with as many others hidden{equal}."
+    others = ", ".join(f"{level} with {CONTROLS[control].title}" for control, (_, level) in levels.items())
+    return f"Over {prompts} prompts {levels[COUNT][0]} of 100 tokens change with sinks hidden; {others}."
 
 
 def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
     """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
-    text, baseline = text_changed(causes), "hiding as many other tokens"
+    text, baseline = text_changed(causes), rules.AS_MANY
     quantity = "Tokens of 100 that change when sinks are hidden"
     if levels := text_levels(causes):
-        return Summary(quantity, text[COUNT], f"{levels[COUNT][1]} with as many others hidden")
+        return Summary(quantity, text[COUNT], f"{levels[COUNT][1]} with {_title(COUNT)} hidden")
     if text:
         return Summary(quantity, text[COUNT], baseline)
     named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
     return Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), baseline)
 
 
-def _disagree(causes: Sequence[Cause]) -> str:
-    """Tell that predictions and text disagree at equal attention; empty where they do not."""
+def _title(control: str) -> str:
+    return CONTROLS[control].title
+
+
+def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Sequence[Cause], margin: float) -> str:
+    """Tell what it means in practice: by the text where hiding sinks changes more of it, else by the primary outcome.
+    causes: of the same model.
+    """
+    model = within(findings, own.model) if len(called(findings)) > 1 else ""
+    if _by_text(own, causes, margin):
+        equal = None
+        if MASS in text_causes(causes):
+            equal = {-1: BETTER, 0: CANNOT_TELL, 1: WORSE}[side_of(text_effect(causes, MASS))]
+        return story_meanings.of_hiding(BETTER, True, equal, True, model)
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
-    if not {"divergence", "aligned"} <= of.keys():
+    both = {"divergence", "aligned"} <= of.keys()
+    return story_meanings.of_hiding(
+        decide(own.effect, margin),
+        (own.effect.value > 0) == (rules.HIDING[own.measure].matters > 0),
+        None if at_equal is None else decide(at_equal.effect, margin),
+        not both or side_of(of["divergence"]) == -side_of(of["aligned"]),
+        model,
+    )
+
+
+def _by_text(own: Cause, causes: Sequence[Cause], margin: float) -> bool:
+    """Return whether the text tells the finding: predictions and text both change more than with as many tokens."""
+    return own.measure == "divergence" and decide(own.effect, margin) == BETTER and text_matters(causes)
+
+
+def _tested(causes: Sequence[Cause]) -> str:
+    """Tell how the marks of the text are called significant; empty where it is compared with as many tokens alone."""
+    others = [_title(control) for control in text_causes(causes) if control != COUNT]
+    if not others:
         return ""
-    return disagreement(of["divergence"], of["aligned"], WHERE[MASS])
+    return f"Text, against {listed(others)}: significant where the interval leaves out 0, without correction."
 
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "Change of the aligned texts, not quality; one seed of the sampler."
+        return "Tokens that differ once texts are aligned, not quality; one sampler seed."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
-_ANY_KIND = " The others may be of any kind; Causes compares with other masked positions."
-
-
-def _has_masks(findings: Findings, model: str) -> bool:
-    rows = (row for row in findings.tables.get("layers", ()) if row["model"] == model)
-    return any(row["kind"] in story_sinks.MASKED and row["value"] for row in rows)
+def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
+    """Tell that the controls may be no masked positions, where a model has these and was not compared with them."""
+    rows = [row for row in findings.tables.get("layers", ()) if row["model"] == causes[0].model]
+    masks = any(row["kind"] in story_sinks.MASKED and row["value"] for row in rows)
+    if not masks or MASKED in text_causes(causes):
+        return ""
+    return f"Random tokens may be of any kind; Causes compares with {_title(MASKED)}."
 
 
 def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
@@ -178,11 +215,12 @@ def _other_model(name: str, causes: Sequence[Cause]) -> list[str]:
     """Tell how much of another model's text changes, and that hiding its sinks does no more than with random weights
     where that is so; nothing where it was not measured.
     """
-    amounts = text_changed(causes)
-    if not amounts:
+    if not text_causes(causes):
         return []
-    told = f"{name}: {changes_told(causes, brief=True) or listed(list(amounts.values()))}."
-    return [told + _with_random(causes)]
+    levels, told = text_levels(causes), than_controls(causes)
+    change = f"{levels[COUNT][0]} change, " if levels else ""
+    over = f", over {prompts} prompts" if (prompts := text_causes(causes)[COUNT].effect.n) else ""
+    return [f"{name}{over}: {change}{'; '.join(told)}.{_with_random(causes)}"]
 
 
 def _with_random(causes: Sequence[Cause]) -> str:
@@ -202,15 +240,15 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
     """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome. causes: of
     the same model.
     """
-    over, text = f"Over {own.effect.n} prompts", text_changed(causes)
-    if levels := changes_told(causes, brief=True, after=" of 100 tokens change"):
-        return f"{over}, {levels}.{_with_random(causes)}"
-    if text:
-        beside = f", and {text[MASS]} than hiding others with as much attention" if MASS in text else ""
-        return f"{over}, hiding the sinks changes {text[COUNT]} of 100 tokens than hiding as many others{beside}."
+    over = f"Over {own.effect.n} prompts"
+    if text_causes(causes):
+        levels = text_levels(causes)
+        change = f"{levels[COUNT][0]} of 100 tokens: " if levels else ""
+        of = "" if levels else " (of 100 tokens)"
+        return f"{over}, hiding sinks changes {change}{', '.join(than_controls(causes))}{of}.{_with_random(causes)}"
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
-    told = f"{over}, sinks minus as many others: {named} {interval_words(own.effect, unit)}"
+    told = f"{over}, sinks minus {_title(COUNT)}: {named} {interval_words(own.effect, unit)}"
     return f"{told}." if at_equal is None else f"{told}; at equal attention {interval_words(at_equal.effect, unit)}."
 
 
@@ -221,8 +259,8 @@ def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
     return tuple(agreement(before, after).kept[1].tolist())
 
 
-_AGAINST = {COUNT: "against as many others", MASS: "against others of equal attention"}
-_UNTRAINED = "random weights, against as many"
+_AGAINST = {name: f"against {_title(name)}" for name in (COUNT, MASKED, MASS)}
+_UNTRAINED = f"random weights, against {_title(COUNT)}"
 
 
 def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
@@ -259,54 +297,50 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
 
 
 def _tokens(findings: Findings) -> Markup:
-    """Draw how many more tokens of the text change against both controls, per model, beside random weights; empty where
-    that was not measured.
+    """Draw how many more tokens of the text change than with each control, per model; empty where that was not
+    measured.
     """
     names, groups = called(findings), []
     for beat, model in enumerate(dict.fromkeys(cause.model for cause in findings.causes)):
-        those = {
-            cause.control: cause for cause in findings.causes if (cause.model, cause.measure) == (model, "aligned")
-        }
-        rows = [(label, those[control].effect, charts.MODEL) for control, label in _AGAINST.items() if control in those]
-        untrained = those[COUNT].untrained if COUNT in those else None
-        rows += [(_UNTRAINED, untrained, charts.NULL)] if untrained is not None else []
         marks = tuple(
             Mark(
-                label,
-                -effect.value,
-                " ".join(tokens_more(effect)),
-                of,
-                -effect.high,
-                -effect.low,
-                filled=side_of(effect) != 0,
+                _AGAINST[control] + (f" ({cause.effect.n} prompts)" if cause.unmatched else ""),
+                -cause.effect.value,
+                " ".join(tokens_more(cause.effect)),
+                low=-cause.effect.high,
+                high=-cause.effect.low,
+                filled=side_of(cause.effect) != 0,
                 beat=beat,
             )
-            for label, effect, of in rows
-            if effect.low == effect.low
+            for control, cause in text_causes([one for one in findings.causes if one.model == model]).items()
         )
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "more tokens of 100 that change", 100)
+    return charts.intervals(groups, "of 100 tokens, how many more change with the sinks hidden", 100)
 
 
-def _both_title(own: Cause, at_equal: Cause | None, causes: Sequence[Cause], margin: float) -> str:
-    """Return the title where predictions and text both change more than with as many other tokens; else nothing."""
-    agreement = [cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", COUNT)]
-    both = own.measure == "divergence" and decide(own.effect, margin) == BETTER and bool(agreement)
-    if not both or side_of(agreement[0]) >= 0:
+def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:
+    """Return the title where the text tells the finding; else nothing."""
+    if not _by_text(own, causes, margin):
         return ""
-    if at_equal is not None and (beside := at_equal_attention(causes, margin)).startswith("the text changes more"):
-        more, equal = (tokens_more(text_effect(causes, control))[0] for control in (COUNT, MASS))
-        beside = beside.replace("the text changes more", equal)
-        return f"Hiding sinks changes {more} tokens of 100 than hiding as many others; at equal attention {beside}"
-    title = "Hiding the sinks changes predictions and text more than hiding as many other tokens"
-    return title if at_equal is None else title + _at_equal(at_equal, BETTER, margin)
+    levels, there = text_levels(causes), text_causes(causes)
+    if not levels:
+        told = f"Hiding sinks changes {tokens_more(there[COUNT].effect)[0]} tokens of 100 than {rules.AS_MANY}"
+        return told + (f"; {tokens_more(there[MASS].effect)[0]} than {rules.AS_MUCH}" if MASS in there else "")
+    told = f"Hiding sinks changes {levels[COUNT][0]} of 100 generated tokens, {rules.AS_MANY} {levels[COUNT][1]}"
+    for control in (MASKED, MASS):
+        side = side_of(there[control].effect) if control in there else -1
+        if control in there and (control == MASS or side >= 0):
+            sinks, others = levels[control]
+            beside = f"{sinks} against " if there[control].unmatched else ""
+            told += f"; {_title(control)} {beside}{others}{'' if side else ' (not significant)'}"
+    return told
 
 
 def _hidden_title(cause: Cause, outcome: str) -> str:
     words = rules.HIDING[cause.measure]
-    other = "hiding as many other tokens"
+    other = rules.AS_MANY
     if outcome == WAITING:
         return "What hiding the sinks changes is not known yet"
     if outcome == EQUIVALENT:
@@ -322,7 +356,7 @@ def _at_equal(cause: Cause, outcome: str, margin: float) -> str:
     equal = decide(cause.effect, margin)
     if outcome not in (BETTER, WORSE) or equal == WAITING:
         return ""
-    others = "others with as much attention"
+    others = rules.AS_MUCH
     if equal == outcome:
         return f", and than {others}"
     if equal == CANNOT_TELL:

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, UNIT
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
 from analysis.figures.story import charts
 from analysis.findings.ablations import side_of
 from analysis.findings.pruning_cost import cost_words
 from analysis.models.registry import entry
 from analysis.recording.playback import UNDECIDED, Played, unpacked
-from analysis.specs import METHODS, StudySpec
+from analysis.specs import CONTROLS, METHODS, StudySpec
 from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
+    NATS,
     POINTS,
     WAITING,
     WORSE,
@@ -170,13 +171,22 @@ def tokens_more(agreement: Difference) -> tuple[str, str]:
     return f"{abs(value):.{decimals}f} {'fewer' if fewer else 'more'}", f"[{told}]"
 
 
+def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
+    """Return what hiding sinks does to the text against each control that it was compared with; empty without the one
+    of as many random tokens. causes: of one model.
+    """
+    of = {cause.control: cause for cause in causes if cause.measure == "aligned"}
+    there = {
+        name: of[name] for name in (COUNT, MASKED, MASS) if name in of and of[name].effect.low == of[name].effect.low
+    }
+    return there if COUNT in there else {}
+
+
 def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
     """Return how many more tokens of the text change where sinks are hidden than where the tokens of a control are, by
-    control: as many tokens, and equal attention. Empty without the former. causes: of one model.
+    control. causes: of one model.
     """
-    of = {cause.control: cause.effect for cause in causes if cause.measure == "aligned"}
-    there = {name: of[name] for name in (COUNT, MASS) if name in of and of[name].low == of[name].low}
-    return {name: " ".join(tokens_more(effect)) for name, effect in there.items()} if COUNT in there else {}
+    return {control: " ".join(tokens_more(cause.effect)) for control, cause in text_causes(causes).items()}
 
 
 def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
@@ -184,130 +194,91 @@ def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
     the study does not hold it of each. With a decimal where whole numbers would not differ by what `text_changed` says.
     causes: of one model.
     """
-    amounts = text_changed(causes)
-    levels = {
-        cause.control: cause.levels for cause in causes if cause.measure == "aligned" and cause.levels is not None
+    told, among = dict[str, tuple[str, str]](), text_causes(causes)
+    changed = {
+        name: [100 * (1 - level) for level in cause.levels] for name, cause in among.items() if cause.levels is not None
     }
-    if not levels.keys() >= amounts.keys():
+    if changed.keys() != among.keys():
         return {}
-    changed = {control: [100 * (1 - level) for level in levels[control]] for control in amounts}
-    told = {}
     for control, (sinks, others) in changed.items():
-        decimals = int(abs(round(sinks) - round(others)) != abs(round(sinks - others)))
+        alike = [changed[name] for name, cause in among.items() if cause.effect.n == among[control].effect.n]
+        decimals = int(any(abs(round(one) - round(two)) != abs(round(one - two)) for one, two in alike))
         told[control] = f"{sinks:.{decimals}f}", f"{others:.{decimals}f}"
     return told
 
 
-def changes_told(causes: Sequence[Cause], brief: bool = False, after: str = "") -> str:
-    """Return how many tokens of 100 change with the sinks and with the tokens of each control hidden, without a full
-    stop; empty where the study does not hold these levels. causes: of one model. brief: without naming what is hidden,
-    and without what could have been detected; after: what follows the first number then.
+def than_controls(causes: Sequence[Cause]) -> list[str]:
+    """Return by how much more of the text changes than with each control, a clause each: `31 more [23, 39] than hiding
+    as many random tokens (32)`, `20 more [10, 29] than random tokens of equal attention (43)`. causes: of one model.
     """
-    amounts = text_changed(causes)
-    changed = text_levels(causes)
-    if not changed:
-        return ""
-    sinks, others = changed[COUNT]
-    of = {control: text_effect(causes, control) for control in amounts}
-    effects = list(of.values())
-    together = not brief and len(effects) > 1 and not any(map(side_of, effects))  # say it once
-    unseen = {
-        control: "" if together else _unseen([effect], ", ", detectable=not brief)
-        for control, effect in zip(amounts, effects, strict=True)
-    }
-    end = _unseen(effects, ": ") if together else ""
-    told_of = {control: f"({amount}{unseen[control]})" for control, amount in amounts.items()}
-    told = f"hiding sinks changes {sinks} of 100 tokens, hiding as many others {others} {told_of[COUNT]}"
-    if brief:
-        told = f"{sinks}{after} instead of {others} {told_of[COUNT]}"
-    if MASS not in changed:
-        return told
-    beside, equal = changed[MASS]
-    if brief or beside != sinks:
-        return f"{told}; {_matched_prompts(causes)}at equal attention {beside} instead of {equal} {told_of[MASS]}{end}"
-    return f"{told}, others of equal attention {equal} {told_of[MASS]}{end}"
+    levels, amounts, told = text_levels(causes), text_changed(causes), list[str]()
+    for control, cause in text_causes(causes).items():
+        beside = [levels[control][1]] if levels else []
+        beside += [] if side_of(cause.effect) else ["not significant"]
+        ending = f" ({', '.join(beside)})" if beside else ""
+        title = CONTROLS[control].title
+        if cause.unmatched:
+            over = f"over the {cause.effect.n} prompts that have {title}"
+            change = f"{levels[control][0]} change, " if levels else ""
+            told.append(f"{over} {change}{amounts[control]} than with these{ending}")
+        else:
+            told.append(f"{amounts[control]} than {'' if told else 'hiding '}{title}{ending}")
+    return told
 
 
 def text_in_words(causes: Sequence[Cause]) -> str:
-    """Return a sentence on how much of the text changes, after one that names the controls; empty where that was not
-    measured. causes: of one model.
-    """
-    amounts = text_changed(causes)
-    if not amounts:
+    """Return a sentence on how much of the text changes; empty where that was not measured. causes: of one model."""
+    there, levels = text_causes(causes), text_levels(causes)
+    if not there:
         return ""
-    if levels := changes_told(causes):
-        return f"{levels[0].upper()}{levels[1:]}."
-    those = [text_effect(causes, control) for control in amounts]
-    bare = [told.replace(" more", "") for told in amounts.values()]
-    if len(amounts) > 1 and all(side_of(effect) < 0 for effect in those):  # less agreement than with each control
-        return f"The text changes more than with either, by {listed(bare)} of 100 tokens."
-    alike = all(" more [" in told for told in amounts.values())
-    told = f"{listed(bare)} more" if alike else listed(list(amounts.values()))
-    return f"Of 100 tokens of the text, {told} change{_unseen(those)}."
+    told = f"{levels[COUNT][0]} of 100 tokens: " if levels else ""
+    of = "" if levels else " (of 100 tokens)"
+    could = "" if any(side_of(cause.effect) for cause in there.values()) else _could_see(there[COUNT].effect)
+    return f"Hiding sinks changes {told}{', '.join(than_controls(causes))}{of}{could}."
 
 
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:
-    """Return the difference of agreement with the untouched text, against a control of `text_changed`."""
-    return next(cause.effect for cause in causes if (cause.measure, cause.control) == ("aligned", control))
+    """Return the difference of agreement with the untouched text, against a control of `text_causes`."""
+    return text_causes(causes)[control].effect
 
 
-def at_equal_attention(causes: Sequence[Cause], margin: float) -> str:
-    """Return what text and predictions do against others of equal attention, as a clause; empty where either was not
-    measured. causes: of one model. margin: of the predictions, in nats.
+def text_matters(causes: Sequence[Cause]) -> bool:
+    """Return whether hiding sinks changes more of the text than hiding as many random tokens, and than with random
+    weights. causes: of one model.
     """
-    predictions = next((one.effect for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
-    if predictions is None or MASS not in text_changed(causes):
+    return bool(text_causes(causes)) and side_of(text_effect(causes, COUNT)) < 0 and not no_less_with_random(causes)
+
+
+def predictions_told(causes: Sequence[Cause], margin: float) -> str:
+    """Tell how far predictions shift with the sinks and with random tokens of equal attention hidden, and whether the
+    text does the same; empty where either was not measured. causes: of one model. margin: of the predictions, in nats.
+    """
+    cause = next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+    outcome = WAITING if cause is None else decide(cause.effect, margin)
+    if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
-    outcome = decide(predictions, margin)
-    if side_of(text_effect(causes, MASS)) < 0:  # agreement falls as the text changes
-        return _TEXT_MORE.get(outcome, "the text changes more; of predictions this study cannot tell")
-    if outcome == BETTER:
-        return "predictions shift more, the text does not change significantly"
-    return "this study cannot tell" if outcome == CANNOT_TELL else "no"
+    side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
+    but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"
+    verdict = f"{_TEXT[side]}, {but} {_PREDICTIONS[outcome]}"
+    if (side, outcome) == (0, CANNOT_TELL):
+        verdict = "neither text nor predictions differ significantly"
+    if cause.levels is None:
+        return f"At equal attention {verdict} ({interval_words(cause.effect, NATS)})."
+    decimals = min(max(2, -floor(log10(abs(cause.effect.value) or 1))), 4)  # as many as tell them apart
+    sinks, others = (f"{abs(level):.{decimals}f}" for level in cause.levels)
+    return (
+        f"At equal attention a step's predicted probabilities shift by {sinks} nats (KL divergence) with sinks hidden, "
+        f"by {others} with random tokens: {verdict}."
+    )
 
 
-_TEXT_MORE = {
-    BETTER: "too",
-    WORSE: "the text changes more, predictions shift less",
-    EQUIVALENT: "the text changes more, predictions shift about as much",
-}
-
-
-def at_equal_attention_told(causes: Sequence[Cause], margin: float) -> tuple[bool, str] | None:
-    """Return whether sinks change more of the text or of the predictions than others of equal attention do, and what
-    they change, as a clause; None where either was not measured. For sinks that change more of the text
-    than as many others do. causes: of one model. margin: of the predictions, in nats.
-    """
-    predictions = next((one.effect for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
-    amounts = text_changed(causes)
-    if predictions is None or MASS not in amounts:
-        return None
-    outcome, side = decide(predictions, margin), side_of(text_effect(causes, MASS))
-    told = f"{amounts[MASS]}{'' if side else ' (not significant)'}"
-    return side < 0 or outcome == BETTER, f"{_matched_prompts(causes)}{told}, {_shift(outcome, side)}"
-
-
-def _matched_prompts(causes: Sequence[Cause]) -> str:
-    """Return over how many prompts equal attention was compared, before a clause, where that is not over all."""
-    equal = next((one for one in causes if (one.measure, one.control) == ("aligned", MASS)), None)
-    return "" if equal is None or not equal.unmatched else f"over the {equal.effect.n} prompts that allow it, "
-
-
-_PREDICTIONS_DO = {
+_TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
+_PREDICTIONS = {
     BETTER: "predictions shift more",
     WORSE: "predictions shift less",
     EQUIVALENT: "predictions shift about as much",
-    CANNOT_TELL: "predictions shift not significantly more or less",
-    WAITING: "predictions are not all in",
+    CANNOT_TELL: "predictions do not differ significantly",
 }
-
-
-def _shift(outcome: str, side: int) -> str:
-    """Return what predictions do, as the end of a sentence on the text. outcome: the decision on them. side: of the
-    text's agreement, which falls as the text changes.
-    """
-    against = (outcome, side) in ((WORSE, -1), (BETTER, 1))
-    return f"{'though' if against else 'and'} {_PREDICTIONS_DO[outcome]}"
 
 
 def no_less_with_random(causes: Sequence[Cause]) -> bool:
@@ -327,20 +298,6 @@ def by_attention(causes: Sequence[Cause]) -> str:
         return ""
     could = "" if side_of(effect) else _could_see(effect)
     return f"Per unit of attention, {' '.join(tokens_more(effect))}{could}."
-
-
-def _unseen(effects: Sequence[Difference], before: str = " (", detectable: bool = True) -> str:
-    """Return what the text could have shown, in brackets; empty where each difference is significant. before: what
-    leads to it; without brackets where that is no bracket. detectable: tell which size would have been detected.
-    """
-    open_ones = [effect for effect in effects if not side_of(effect)]
-    if not open_ones:
-        return ""
-    which = (
-        "" if len(open_ones) == len(effects) else "the first is " if open_ones[0] is effects[0] else "the second is "
-    )
-    could = _could_see(open_ones[0]) if detectable else ""
-    return f"{before}{which}not significant{could}{')' if before.endswith('(') else ''}"
 
 
 def _could_see(effect: Difference) -> str:

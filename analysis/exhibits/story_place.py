@@ -54,7 +54,10 @@ def place(findings: Findings) -> Told | None:
         ]
         for told in (False, True)
     )
+    if tokens[source]:
+        beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
     untrained = _untrained(findings, source, portions[source])
+    prompts = spec_of(findings).prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
     ends, summary = "", None
@@ -72,15 +75,20 @@ def place(findings: Findings) -> Told | None:
     return Told(
         "place",
         title,
-        charts.stacks(groups, _COLORS, "share of each layer's sinks, by what the token is"),
+        charts.stacks(
+            groups, _COLORS, f"share of each layer's sinks, by what the token is; all steps of {prompts} prompts"
+        ),
         " ".join(beats),
         tuple(beats),
-        f"The figure does not say why{'' if _of_tokens(findings, source) else _BY_NUMBER}.",
-        (*notes, f"{spec_of(findings).prompts} prompts per model."),
+        f"The figure does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",
+        (*notes, *_masked_told(portions[source])),
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=f"{untrained} {ends}".strip() or beats[0],
         summary=summary,
     )
+
+
+_STAND_OUT = f"Kinds that stand out against all tokens, significantly and by at least {POINTS.margin(CLEARLY)}."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -121,17 +129,38 @@ def _masked_title(findings: Findings, masked: str, layers: "Layers") -> str:
     return f"In {masked}, {spread(min(shares), max(shares), share)} of the sinks are masked positions{beside}"
 
 
-def _together(findings: Findings, source: str, layers: "Layers") -> str:
-    """Tell which kind most sinks are once all layers are averaged, where single layers differ; empty where none holds
-    most of them, or where it leads in every layer.
+def _averaged(findings: Findings, source: str) -> str:
+    """Tell, as a further sentence, how many sinks are masked positions once all layers are averaged; empty where that
+    was not measured.
     """
-    rows = [
+    shares = [row["value"] for row in _portions_of_all(findings, source) if row["kind"] in MASKED]
+    if not shares or shares[0] is None:
+        return ""
+    return f" Sinks here are each layer's own; of those of all layers averaged, {share(shares[0])} are masked."
+
+
+def _masked_told(layers: "Layers") -> list[str]:
+    """Tell which share of the sinks of each layer most of whose sinks are masked is, with its interval."""
+    rows = _masked_rows(layers)
+    told = [f"{layer} {_share_told(rows[layer])}" for layer in _mostly_masked(layers)]
+    return [f"Sinks that are masked positions: {listed(told)}."] if told else []
+
+
+def _portions_of_all(findings: Findings, source: str) -> list[Mapping[str, Any]]:
+    """Return the share of the sinks that is of a kind, a row each, with all layers averaged."""
+    return [
         row
         for row in findings.tables.get("layers", ())
         if (row["model"], row["layer"], row["measure"], row["weights"])
         == (source, ALL_LAYERS, KIND_MEASURES["portion"].title, "trained")
     ]
-    most = max(rows, key=lambda row: row["value"] or 0.0, default=None)
+
+
+def _together(findings: Findings, source: str, layers: "Layers") -> str:
+    """Tell which kind most sinks are once all layers are averaged, where single layers differ; empty where none holds
+    most of them, or where it leads in every layer.
+    """
+    most = max(_portions_of_all(findings, source), key=lambda row: row["value"] or 0.0, default=None)
     if most is None or (most["value"] or 0.0) <= 0.5:
         return ""
     where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
@@ -249,12 +278,8 @@ def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = Fal
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{KINDS_TOLD.get(kind, kind)} in {layer_names(those)}{held}")
-    none = ""
-    if tokens and apart:
-        least = POINTS.margin(CLEARLY)
-        none = f"no kind significantly more common, by at least {least}, than among all tokens in {layer_names(apart)}"
-    mixed = f"mixed in {layer_names(apart)}" if apart and not tokens else ""
-    return "; ".join(filter(None, (listed(told), none or mixed)))
+    rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
+    return "; ".join(filter(None, (listed(told), rest)))
 
 
 def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:

@@ -13,6 +13,7 @@ from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.specs import DEFINITIONS, SinkParams
 from analysis.study.findings import Findings
 from analysis.words import counted
 
@@ -49,7 +50,7 @@ def sink(findings: Findings) -> Told | None:
     own, *others = draws.values()
     times, null = factor(own.own.value), factor(own.null.value)
     prompts = spec_of(findings).prompts
-    known = f"; {own.called}: {_MODELS[own.weights]}" if own.weights in _MODELS else ""
+    meant = _MEANT.get(own.weights, "")
     beats = [
         f"{called(findings)[model]}, over {prompts} prompts: a sink draws {one.own.told(_EVEN_SPLIT)}, in {one.called} "
         f"{one.null.told(_TIMES)}."
@@ -61,10 +62,10 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        f"All layers averaged. By definition sinks exceed an even split{known}.",
+        f"All layers averaged. By definition sinks exceed an even split, untrained too.{meant}",
         (
             *(beats if text else ()),
-            *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
+            *filter(None, (_of_commonest(findings), _weights_told(own), _definition(), _SPLIT if others else "")),
         ),
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
@@ -112,6 +113,13 @@ class _Draws:
             return None
         hardest = max(known, key=lambda name: known[name].value)
         return cls(own, known[hardest], hardest)
+
+
+def _definition() -> str:
+    """Tell which tokens a study counts as sinks."""
+    params = SinkParams()
+    row = DEFINITIONS[params.definition]
+    return f"A sink: {row.help.removesuffix('.')} ({row.parameter} = {getattr(params, row.parameter):g})."
 
 
 def _weights_told(draws: _Draws) -> str:
@@ -251,6 +259,11 @@ def has_sinks(findings: Findings) -> str:
 
 _MODELS = {"random": "an untrained model of the same shape", "permuted": "the model with its weights shuffled"}
 """Other weights, for a reader who knows no null."""
+_MEANT = {
+    "random": f" Random weights: {_MODELS['random']}.",
+    "permuted": f" Permuted weights: {_MODELS['permuted']}.",
+    "matched": " Equally sharp: random weights whose attention scores spread as widely.",
+}
 
 
 def _weights(findings: Findings) -> list[str]:

@@ -13,7 +13,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES, UNIT
 from analysis.findings import said_of
 from analysis.findings.sweeps import trend
 from analysis.registry import Registry
-from analysis.specs import METHODS, RECIPE, StudySpec
+from analysis.specs import CONTROLS, METHODS, RECIPE, StudySpec
 from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -249,8 +249,8 @@ HIDING: Mapping[str, Hiding] = {
     ),
     "confidence": Hiding("confidence", "lowers its confidence less", "lowers its confidence more", -1),
 }
-_AS_MANY = "hiding as many other tokens"
-AS_MUCH = "others with as much attention"
+AS_MANY = f"hiding {CONTROLS[COUNT].title}"
+AS_MUCH = CONTROLS[MASS].title
 _MARGIN = "the margin set beforehand"
 
 
@@ -343,15 +343,15 @@ def matter_sentence(causes: Sequence[Cause], spec: StudySpec, subject: str, numb
     if decision == WAITING:
         return f"Not known yet for {cause.model}."
     interval = _interval(effect, unit, numbers)
-    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_AS_MANY}{interval}"
+    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {AS_MANY}{interval}"
     beside = _at_equal_attention(cause, equal, decision, margin, numbers)
     if decision == EQUIVALENT:
         if not numbers:
-            return f"No: {subject} {words.higher.removesuffix(' more')} about as much as {_AS_MANY}{beside}."
-        return f"No: {subject} differs from {_AS_MANY} by less than {least}{interval}{beside}."
+            return f"No: {subject} {words.higher.removesuffix(' more')} about as much as {AS_MANY}{beside}."
+        return f"No: {subject} differs from {AS_MANY} by less than {least}{interval}{beside}."
     if decision == CANNOT_TELL:
         seen_then = _interval(effect, unit, numbers, seen(effect, unit))
-        return f"This study cannot tell whether {subject} differs from {_AS_MANY}{seen_then}{beside}."
+        return f"This study cannot tell whether {subject} differs from {AS_MANY}{seen_then}{beside}."
     if (effect.value > 0) != (words.matters > 0):
         return f"No: {does}{beside}."
     least_effect, untrained = _least(effect), cause.untrained

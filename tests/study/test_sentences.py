@@ -299,7 +299,7 @@ STUDIES: dict[str, Study] = {
         hidden(around(0.05, 0.02)),
         (
             r"matter\? Yes: hiding the sinks of bundled changes its predictions more than .* tokens \(\+0\.05",
-            r", and also more than hiding others with as much attention \(\+0\.05",
+            r", and also more than hiding random tokens of equal attention \(\+0\.05",
             r"Per unit of attention, scaled to what the sinks held: \+0\.05",
         ),
         ("cannot tell whether hiding", "no sinks by"),
@@ -310,28 +310,28 @@ STUDIES: dict[str, Study] = {
         (
             r"matter\? It depends: hiding the sinks of bundled changes its predictions more than .* "
             r"tokens \(\+0\.05",
-            r"; against others with as much attention the difference is less than 0\.01 nats",
+            r"; against random tokens of equal attention the difference is less than 0\.01 nats",
         ),
         (r"matter\? (Yes|No)", "and also"),
         DISCOUNT,
     ),
     "sinks matter, and at equal attention it is open": Study(
         equal(hidden(around(0.05, 0.02)), around(0.02, 0.1)),
-        (r"matter\? Hiding .*; against others .* this study cannot tell \(\+0\.02.*would have been detected\)",),
+        (r"matter\? Hiding .*; against random .* this study cannot tell \(\+0\.02.*would have been detected\)",),
         (r"matter\? (Yes|No)", "and also"),
         DISCOUNT,
     ),
     "sinks matter less at equal attention than asked about": Study(
         equal(hidden(around(0.05, 0.02)), around(0.014, 0.01)),
-        (r"and also more than hiding others .* attention \(.*\), perhaps by less than 0\.01 nats",),
+        (r"and also more than hiding random .* attention \(.*\), perhaps by less than 0\.01 nats",),
         (r"matter\? (Yes|No)",),
         DISCOUNT,
     ),
     "sinks matter less than others of equal attention": Study(
         equal(hidden(around(0.05, 0.02)), around(-0.05, 0.02)),
         (
-            r"matter\? It depends: hiding .* than hiding as many other tokens \(.*\), but less than hiding others with "
-            r"as much attention \(−0\.05",
+            r"matter\? It depends: hiding .* than hiding as many random tokens \(.*\), but less than hiding "
+            r"random tokens of equal attention \(−0\.05",
         ),
         (r"matter\? (Yes|No)", "and also"),
         DISCOUNT,
@@ -353,7 +353,7 @@ STUDIES: dict[str, Study] = {
     ),
     "an untrained model": Study(
         hidden(around(0.00029, 0.0004)),
-        (r"matter\? No: hiding the sinks of bundled differs from .* other tokens by less than 0\.01 nats",),
+        (r"matter\? No: hiding the sinks of bundled differs from .* random tokens by less than 0\.01 nats",),
         (r"matter\? Yes",),
         DISCOUNT,
     ),

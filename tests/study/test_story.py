@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from analysis.evaluation.ablation_effects import MASS
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
-from analysis.exhibits.story_parts import Measured, Price, at_equal_attention, tokens_more
+from analysis.exhibits.story_parts import Measured, Price, predictions_told, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, charts, findings_html, glued, slides_html
 from analysis.figures.story.charts import Group, Mark
@@ -100,7 +100,7 @@ TITLES = {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
         "movement": r"^Sinks keep changing: 0\.29 new per layer and step, more than writing explains \(0\.08\), fewer "
         r"than equally sharp untrained attention \(1\.7\)$",
-        "hidden": r"changes the predictions more than hiding as many other tokens, and than others with as much",
+        "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "masks": "2 times what another random calibration sample changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
@@ -108,7 +108,7 @@ TITLES = {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step: fewer than writing explains \(0\.082\) and than equally "
         r"sharp untrained attention \(1\.7\)$",
-        "hidden": "changes about as much as hiding as many other tokens",
+        "hidden": "changes about as much as hiding as many random tokens",
         "masks": "1/100 of what another random calibration sample changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
@@ -255,7 +255,7 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     told = " ".join(answer.words for answer in story.answers)
     assert re.search("[Oo]f 100 (generated )?tokens", told)
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told)
-    assert story.reading.startswith("[…]: 95 % interval over prompts; items and seeds (accuracy).")
+    assert story.reading.startswith("In brackets: 95 % intervals over prompts; for accuracy over items and seeds.")
     assert story.about.endswith("ships with SinkScope and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -278,53 +278,119 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.lead.endswith(
-            "es, in this model: when no token may attend to them, 63 of 100 generated tokens change; hiding as many "
-            "others, 32."
+            "es, in this model: hiding them changes 63 of 100 generated tokens; hiding as many random tokens, 32."
         )
-        assert answer.sentence.startswith("31 more [23, 39]. At equal attention, ")
+        assert answer.sentence.startswith("31 more [23, 39]; ") and "redictions" not in answer.words
+        assert answer.sentence.endswith(". Hiding: no token may attend to them.")
         return answer
 
-    less = "predictions shift less (finding 4)."
+    than = "than random tokens of equal attention"
     told = answered(-0.2)
-    assert told.sentence.endswith(f"20 more [10, 30], though {less}")
-    assert told.lead.startswith("Yes, in this model: ")
+    assert f"; 20 more [10, 30] {than} (43). " in told.sentence and told.lead.startswith("Yes, in this model: ")
     told = answered(0.2)
-    assert told.sentence.endswith(f", 20 fewer [10, 30], and {less}")
+    assert f"; 20 fewer [10, 30] {than} (83). " in told.sentence
     assert told.lead.startswith("Per token, yes, in this model: ")
-    measured = {("aligned", MASS): (0.05, 0.1), ("divergence", MASS): (0.04, 0.01)}
-    causes = [one for one in study.causes if one.model == study.causes[0].model]
-    for place, one in enumerate(causes):
-        if (one.measure, one.control) in measured:
-            value, half = measured[one.measure, one.control]
-            effect = replace(one.effect, value=value, low=value - half, high=value + half)
-            causes[place] = one.model_copy(update={"effect": effect})
-    assert at_equal_attention(causes, 0.01) == "predictions shift more, the text does not change significantly"
     told = answered(0.05)
-    assert "5 fewer [−15, +5] (not significant), and predictions shift less" in told.sentence
+    assert f"; 5 fewer [−15, +5] {than} (68, not significant). " in told.sentence
     assert told.lead.startswith("Per token, yes, in this model: ")
-    story = story_of(study)
-    (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert hidden.title.endswith("as many others; at equal attention 20 more, predictions shift less")
+    (hidden,) = (finding for finding in story_of(study).findings if finding.name == "hidden")
+    assert hidden.title == (
+        "Hiding sinks changes 63 of 100 generated tokens, hiding as many random tokens 32; random tokens of "
+        "equal attention 43"
+    )
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
-    assert "twin: 52.6 instead of 7.2 (45 more [35, 56])" in hidden.beats[1], "53 − 7 would be 46"
-    assert "; over the 15 prompts that allow it, at equal attention 45 instead of 52" in hidden.beats[1]
+    assert hidden.beats[1].startswith(
+        "Left-to-right twin, over 30 prompts: 52.6 change, 45 more [35, 56] than hiding as many random tokens (7.2); "
+        "over the 15 prompts that have random tokens of equal attention 45 change, 7 fewer [−25, +11] than with these "
+        "(52, not significant)."
+    ), "53 − 7 would be 46"
+    assert "random tokens of equal attention (15 prompts)" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
-    assert hidden.meaning.startswith(
-        "In the diffusion model, when a fixed number of tokens is dropped, spare the sinks"
-    )
+    assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks."
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
     assert hidden.beats[1].endswith(random) and hidden.takeaway.endswith(random), "so there is no advice for the twin"
-    assert hidden.caveat.endswith("The others may be of any kind; Causes compares with other masked positions.")
+
+
+def test_other_masked_positions_are_a_control_where_the_study_has_them():
+    study = read(EXAMPLE)
+
+    def masked(value: float) -> Story:
+        """Return the story where the agreement of the text differs by so much from other masked positions."""
+        causes = [one for one in study.causes if one.control != MASKED]
+        like = next(one for one in causes if (one.model, one.measure, one.control) == ("bundled", "aligned", COUNT))
+        effect = Difference(value=value, low=value - 0.08, high=value + 0.08, n=30, clusters=30)
+        levels = (like.levels[0], like.levels[0] - value)
+        causes.append(like.model_copy(update={"control": MASKED, "effect": effect, "levels": levels}))
+        return story_of(study.model_copy(update={"causes": tuple(causes)}))
+
+    story = masked(-0.31)
+    (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
+    assert "31 more [23, 39] than other masked positions (32)" in hidden.beats[0]
+    assert "against other masked positions" in hidden.figure and "any kind" not in hidden.caveat
+    assert "31 more [23, 39] than other masked positions (32)" in story.answers[0].sentence
+    assert story.answers[0].lead.startswith("Yes, in this model: ") and "other masked positions" not in hidden.title
+    assert words(story) <= MOST_WORDS
+    story = masked(-0.02)
+    (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
+    assert story.answers[0].lead.startswith("It depends, in this model: ")
+    assert hidden.title.endswith("other masked positions 61 (not significant); random tokens of equal attention 43")
+    without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
+    (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
+    assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
+
+
+def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
+    study = read(EXAMPLE)
+    own = [one for one in study.causes if one.model == "bundled"]
+    assert predictions_told(own, 0.01) == (
+        "At equal attention a step's predicted probabilities shift by 0.09 nats (KL divergence) with sinks hidden, by "
+        "0.13 with random tokens: the text changes more, but predictions shift less."
+    )
+    (hidden,) = (finding for finding in story_of(study).findings if finding.name == "hidden")
+    assert hidden.caveat.endswith(predictions_told(own, 0.01))
+    told = " ".join((*hidden.beats, hidden.title, hidden.meaning, hidden.takeaway, story_of(study).answers[0].words))
+    assert "redictions" not in told
+
+    def other(text: float, predictions: float, wide: float = 0.004) -> str:
+        """Return it where text and predictions differ by so much."""
+        values = {("aligned", MASS): (text, 0.05), ("divergence", MASS): (predictions, wide)}
+        changed = []
+        for one in own:
+            value, half = values.get((one.measure, one.control), (0.0, 0.0))
+            p = 0.001 if abs(value) > half else 0.5
+            effect = replace(one.effect, value=value, low=value - half, high=value + half, p=p, p_holm=p)
+            effect = replace(effect, cluster_variance=(half / 3) ** 2, seed_variance=None)
+            changed.append(one.model_copy(update={"effect": effect}) if half else one)
+        return predictions_told(changed, 0.01).rpartition(": ")[2]
+
+    assert other(-0.2, 0.02) == "the text changes more, and predictions shift more."
+    assert other(-0.2, 0.0) == "the text changes more, but predictions shift about as much."
+    assert other(0.0, 0.02) == "the text does not differ significantly, but predictions shift more."
+    assert other(0.2, 0.02) == "the text changes less, but predictions shift more."
+    assert other(0.0, 0.008, 0.012) == "neither text nor predictions differ significantly."
+    assert other(-0.2, 0.008, 0.012) == "the text changes more, but predictions do not differ significantly."
+    endings = {
+        "supports": "the text does not differ significantly, but predictions shift more.",
+        "refutes": "the text does not differ significantly, and predictions shift about as much.",
+        "cannot tell": "neither text nor predictions differ significantly.",
+    }
+    for name, ending in endings.items():
+        (hidden,) = (finding for finding in story_of(FIXTURES[name]()).findings if finding.name == "hidden")
+        assert hidden.caveat.endswith(ending)
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
-    assert place.beats[1].endswith(
-        "punctuation in layers 0–3 and the first token in layer 0; no kind significantly more common, by at least 10 "
-        "points, than among all tokens in layers 4–7."
+    assert place.beats[0].startswith(
+        "Kinds that stand out against all tokens, significantly and by at least 10 points. Diffusion model: masked "
+    )
+    assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
+    assert place.caveat.endswith("of those of all layers averaged, 96 % are masked.")
+    assert place.notes[-1] == (
+        "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = (
         "In an untrained model with equally sharp attention, at most 14 % of the sinks of layers 0–2 are masked."
@@ -357,7 +423,10 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
-    assert answer.lead == answer.short == "Not measurably: it changes accuracy by less than 2 points."
+    assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
+    assert answer.lead == (
+        "Not measurably: it changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points."
+    )
     assert answer.sentence == (
         "70 % pruned: +0.3 points [−0.3, +1.0]; pruning costs 21 [18, 25]. 50 %: +0.1 [−0.7, +0.9]; "
         "pruning costs 1.3 [−0.4, 3.0]. Accuracy unpruned: 92.6 %."
@@ -501,10 +570,10 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
 
 
 @pytest.mark.parametrize(
-    ("value", "lead"),
+    ("value", "short"),
     [(0.004, "Little: it gains less than 2 points."), (-0.004, "No: it changes accuracy by less than 2 points.")],
 )
-def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead):
+def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, short):
     study = read(EXAMPLE)
     ends = {"low": value - 0.002, "high": value + 0.002}
     contrasts = [
@@ -515,7 +584,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == lead
+    assert answer.short == short and answer.lead.startswith(short.removesuffix("."))
 
 
 def test_a_study_without_levels_tells_differences():
@@ -523,11 +592,20 @@ def test_a_study_without_levels_tells_differences():
     causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
-        "Yes, in this model: when no token may attend to them, 31 more of 100 generated tokens change than with as "
-        "many others hidden."
+        "Yes, in this model: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
     )
     assert answer.sentence == (
-        "31 more [23, 39]. At equal attention, 20 more [10, 29], though predictions shift less (finding 4)."
+        "31 more [23, 39]; 20 more [10, 29] than random tokens of equal attention. Hiding: no token may attend to them."
+    )
+    (hidden,) = (
+        told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
+    )
+    assert hidden.title == (
+        "Hiding sinks changes 31 more tokens of 100 than hiding as many random tokens; 20 more than "
+        "random tokens of equal attention"
+    )
+    assert hidden.caveat.endswith(
+        "At equal attention the text changes more, but predictions shift less (−0.041 nats [−0.062, −0.019])."
     )
 
 
@@ -566,7 +644,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         ("Sinks that end as their token is written", "78 % [75, 82]", "14 % at random positions"),
-        ("Tokens of 100 that change when sinks are hidden", "31 more [23, 39]", "32 with as many others hidden"),
+        ("Tokens of 100 that change when sinks are hidden", "31 more [23, 39]", "32 with as many random tokens hidden"),
         ("Accuracy points the discount adds, 70 % removed", "+0.3 [−0.3, +1.0]", "pruning without it: −21 points"),
     ]
     assert rows[0].baseline == "1.8 × in an untrained model with equally sharp attention"
@@ -608,11 +686,11 @@ def test_only_a_null_far_beyond_all_other_bars_is_cut_and_its_end_told():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_of(read(EXAMPLE)).in_short == (
-        "Hiding sinks changes 31 more tokens of 100 than hiding as many others; the discount changes accuracy by less "
-        "than 2 points"
+        "Hiding sinks changes 63 of 100 generated tokens, hiding as many random tokens 32; the discount changes "
+        "accuracy by less than 2 points"
     )
     assert story_of(cannot_tell()).in_short == (
-        "This study cannot tell whether hiding the sinks changes more than hiding as many other tokens, nor whether "
+        "This study cannot tell whether hiding the sinks changes more than hiding as many random tokens, nor whether "
         "the discount changes accuracy"
     )
 
