@@ -102,6 +102,9 @@ def pruning_of(
         return None
     dense, kept = settings[0].dense, strongest([setting.pruning for setting in settings])
     differences = [step.difference for step in steps]
+    of_setting: dict[str, list[Point]] = {}
+    for point in points:
+        of_setting.setdefault(setting_key(point.pruning), []).append(point)
     return Pruning(
         dense=dense.value,
         dense_low=dense.low,
@@ -109,7 +112,11 @@ def pruning_of(
         chance=settings[0].chance,
         items=dense.n,
         clusters=dense.clusters,
-        settings=tuple(_setting(setting, points) for setting in settings if setting.pruning in kept),
+        settings=tuple(
+            _setting(setting, of_setting[setting_key(setting.pruning)])
+            for setting in settings
+            if setting.pruning in kept
+        ),
         contrasts=tuple(_contrast(spec, step) for step in steps),
         waterfalls=tuple(_waterfalls(settings, steps)),
         doses=tuple(_dose(response) for response in dose.dose_responses(settings)),
@@ -131,11 +138,8 @@ def _dose(response: dose.DoseResponse) -> Dose:
 
 
 def _setting(setting: Scored, points: Sequence[Point]) -> Setting:
-    of_seed = {
-        point.pruning.calibration.seed: point
-        for point in points
-        if setting_key(point.pruning) == setting_key(setting.pruning)
-    }
+    """points: those of this setting."""
+    of_seed = {point.pruning.calibration.seed: point for point in points}
     of_setting = [of_seed[seed] for seed in setting.seeds]
     return Setting(
         method=setting.pruning.method,
