@@ -10,6 +10,7 @@ from analysis.exhibits import story_meanings, story_sinks
 from analysis.exhibits.story_parts import (
     by_attention,
     called,
+    level_beside,
     no_less_with_random,
     predictions_told,
     spec_of,
@@ -130,10 +131,14 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
     """Tell how many tokens change with the sinks and with the tokens of each control hidden; empty where that was not
     measured.
     """
-    levels = text_levels(causes)
+    levels, there = text_levels(causes), text_causes(causes)
     if not levels:
         return ""
-    others = ", ".join(f"{level} with {CONTROLS[control].title}" for control, (_, level) in levels.items())
+    others = ", ".join(
+        f"{level} with {_title(control)}"
+        for control, (_, level) in levels.items()
+        if control == COUNT or level_beside(there[control])
+    )
     return f"Over {prompts} prompts {levels[COUNT][0]} of 100 tokens change with sinks hidden; {others}."
 
 
@@ -184,7 +189,11 @@ def _tested(causes: Sequence[Cause]) -> str:
     others = [_title(control) for control in text_causes(causes) if control != COUNT]
     if not others:
         return ""
-    return f"Text, against {listed(others)}: significant where the interval leaves out 0, without correction."
+    held = "; ".join(f"{_title(control)}: {CONTROLS[control].help}" for control in text_causes(causes))
+    return (
+        f"Text, against {listed(others)}: significant where the interval leaves out 0, without correction. Differences "
+        f"are rounded on their own. {held[0].upper()}{held[1:]}."
+    )
 
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:

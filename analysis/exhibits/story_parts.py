@@ -191,38 +191,42 @@ def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
 
 def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
     """Return how many tokens of 100 change with the sinks and with a control's tokens hidden, by control; empty where
-    the study does not hold it of each. With a decimal where whole numbers would not differ by what `text_changed` says.
-    causes: of one model.
+    the study does not hold it of each. causes: of one model.
     """
-    told, among = dict[str, tuple[str, str]](), text_causes(causes)
-    changed = {
-        name: [100 * (1 - level) for level in cause.levels] for name, cause in among.items() if cause.levels is not None
-    }
-    if changed.keys() != among.keys():
+    there = text_causes(causes)
+    changed = {name: [100 * (1 - level) for level in cause.levels or ()] for name, cause in there.items()}
+    if not all(changed.values()):
         return {}
-    for control, (sinks, others) in changed.items():
-        alike = [changed[name] for name, cause in among.items() if cause.effect.n == among[control].effect.n]
-        decimals = int(any(abs(round(one) - round(two)) != abs(round(one - two)) for one, two in alike))
-        told[control] = f"{sinks:.{decimals}f}", f"{others:.{decimals}f}"
-    return told
+    return {name: (f"{sinks:.0f}", f"{others:.0f}") for name, (sinks, others) in changed.items()}
+
+
+def level_beside(cause: Cause) -> str:
+    """Return how many tokens of 100 change with a control's tokens hidden, as it is read beside what the sinks change
+    and the difference of both; empty where its rounding contradicts these, or where the study does not hold it.
+    """
+    if cause.levels is None:
+        return ""
+    sinks, others = (round(100 * (1 - level)) for level in cause.levels)
+    more = tokens_more(cause.effect)[0].partition(" ")[0]
+    return f"{others}" if more == f"{abs(sinks - others)}" else ""
 
 
 def than_controls(causes: Sequence[Cause]) -> list[str]:
     """Return by how much more of the text changes than with each control, a clause each: `31 more [23, 39] than hiding
     as many random tokens (32)`, `20 more [10, 29] than random tokens of equal attention (43)`. causes: of one model.
     """
-    levels, amounts, told = text_levels(causes), text_changed(causes), list[str]()
+    levels, told = text_levels(causes), list[str]()
     for control, cause in text_causes(causes).items():
-        beside = [levels[control][1]] if levels else []
-        beside += [] if side_of(cause.effect) else ["not significant"]
-        ending = f" ({', '.join(beside)})" if beside else ""
+        more, interval = tokens_more(cause.effect)
+        beside = ", ".join(filter(None, (level_beside(cause), "" if side_of(cause.effect) else "not significant")))
+        ending = f" ({beside})" if beside else ""
         title = CONTROLS[control].title
         if cause.unmatched:
-            over = f"over the {cause.effect.n} prompts that have {title}"
             change = f"{levels[control][0]} change, " if levels else ""
-            told.append(f"{over} {change}{amounts[control]} than with these{ending}")
+            over = f"over the {cause.effect.n} prompts that have {title}"
+            told.append(f"{over} {change}{more} {interval} than with these{ending}")
         else:
-            told.append(f"{amounts[control]} than {'' if told else 'hiding '}{title}{ending}")
+            told.append(f"{more} {interval} than {'' if told else 'hiding '}{title}{ending}")
     return told
 
 

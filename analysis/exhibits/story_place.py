@@ -63,8 +63,8 @@ def place(findings: Findings) -> Told | None:
     ends, summary = "", None
     if written:
         ends = (
-            f"Of the sinks that end, {share(written[0]['value'])} do so as their own token is written; at random "
-            f"positions {share(written[1]['value'])} would."
+            f"Of those that stop being sinks, {share(written[0]['value'])} do so as their own token is written; at "
+            f"random positions {share(written[1]['value'])} would."
         )
         beats.append(ends)
         summary = Summary(

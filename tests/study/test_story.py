@@ -301,7 +301,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert hidden.beats[1].startswith(
-        "Left-to-right twin, over 30 prompts: 52.6 change, 45 more [35, 56] than hiding as many random tokens (7.2); "
+        "Left-to-right twin, over 30 prompts: 53 change, 45 more [35, 56] than hiding as many random tokens; "
         "over the 15 prompts that have random tokens of equal attention 45 change, 7 fewer [−25, +11] than with these "
         "(52, not significant)."
     ), "53 − 7 would be 46"
@@ -594,8 +594,8 @@ def test_a_study_without_levels_tells_differences():
     assert answer.lead == (
         "Yes, in this model: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
     )
-    assert answer.sentence == (
-        "31 more [23, 39]; 20 more [10, 29] than random tokens of equal attention. Hiding: no token may attend to them."
+    assert answer.sentence.startswith("31 more [23, 39]; ") and answer.sentence.endswith(
+        "; 20 more [10, 29] than random tokens of equal attention. Hiding: no token may attend to them."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
