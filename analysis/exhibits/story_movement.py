@@ -62,13 +62,14 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {spec_of(findings).prompts} prompts", cut=True),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        "It counts positions that become sinks, not moved attention.",
+        f"It counts positions that become sinks, not moved attention.{_WRITING if 'fixed' in nulls else ''}",
         tuple(notes),
         meaning=story_meanings.of_movement(value, steps),
         takeaway=beats[0],
     )
 
 
+_WRITING = " Writing alone: shares change only as tokens are written."
 Rows = Sequence[Mapping[str, Any]]
 
 

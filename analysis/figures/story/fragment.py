@@ -48,7 +48,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h1>{{ question }}</h1>
 <div class="body">
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
-<p class="what">{{ what.partition(". ")[2] or what }}</p>
+<p class="what">{{ what }}</p>
 {% for answer in answers %}
 <p class="answer">{{ answer.question }} <b>{{ answer.short }}</b></p>
 {% endfor %}
