@@ -98,7 +98,7 @@ def _in_short(shown: Sequence[Told]) -> str:
     titles = [re.split("; |, (?=and|but)", told.title)[0] for told in shown if told.name in ("hidden", "accuracy")]
     if len(titles) < 2:
         return f"{counted(len(shown), 'finding')}, each beside its baseline"
-    first, second = titles
+    first, second = titles[0].replace(" generated tokens", " tokens"), titles[1]
     if first.startswith(_NO_VERDICT):
         second = second.replace(_NO_VERDICT, "nor whether")
     return f"{first}{'; ' if not second.startswith('nor') else ', '}{second[0].lower()}{second[1:]}"

@@ -58,19 +58,20 @@ def hidden(findings: Findings) -> Told | None:
     beats.append(_over_prompts(own, at_equal, those))
     measure = MEASURES[own.measure]
     notes += [by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
-    summary = _summary(own, those)
-    takeaway = _levels_told(own.effect.n, those) or beats[0]
+    takeaways, title = [], _text_title(own, those, margin)
+    if not title or not text_levels(those):  # else the title has the numbers
+        takeaways.append(_levels_told(own.effect.n, those) or beats[0])
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         name = called(findings).get(model, model)
         others = [one for one in findings.causes if one.model == model]
         beats += _other_model(name, others)
         if no_less_with_random(others):
             random = _with_random(others).strip()
-            takeaway += f" {name}: {random[0].lower()}{random[1:]}"
+            takeaways.append(f"{name}: {random[0].lower()}{random[1:]}")
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
-        _text_title(own, those, margin)
+        title
         or _hidden_title(own, decide(own.effect, margin))
         + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
         figure,
@@ -81,7 +82,6 @@ def hidden(findings: Findings) -> Told | None:
                 None,
                 (
                     _not_shown(held, at_equal),
-                    "" if text is None else "The texts shown are the first prompt's.",
                     _any_kind(findings, those),
                     predictions_told(those, rules.shift_of(spec, "divergence")),
                 ),
@@ -89,9 +89,9 @@ def hidden(findings: Findings) -> Told | None:
         ),
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
-        takeaway=takeaway,
+        takeaway=" ".join(takeaways) or beats[0],
         folded=effects if tokens else None,
-        summary=summary,
+        summary=_summary(own, those),
     )
 
 
@@ -114,7 +114,7 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     variants = {"Its sinks hidden": text.hidden, f"{OTHERS_HIDDEN[control]} hidden": others}
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    lines = [Line("Untouched", text.untouched, None)]
+    lines = [Line("Untouched, first prompt", text.untouched, None)]
     lines += [
         Line(
             f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
@@ -313,7 +313,7 @@ def _tokens(findings: Findings) -> Markup:
     for beat, model in enumerate(dict.fromkeys(cause.model for cause in findings.causes)):
         marks = tuple(
             Mark(
-                _AGAINST[control] + (f" ({cause.effect.n} prompts)" if cause.unmatched else ""),
+                _title(control) + _prompts_told(cause),
                 -cause.effect.value,
                 " ".join(tokens_more(cause.effect)),
                 low=-cause.effect.high,
@@ -326,7 +326,13 @@ def _tokens(findings: Findings) -> Markup:
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "of 100 tokens, how many more change with the sinks hidden", 100)
+    return charts.intervals(groups, "more tokens of 100 that change than with these hidden", 100)
+
+
+def _prompts_told(cause: Cause) -> str:
+    """Return over how many of the prompts a comparison is, as the end of its label, where that is not over all."""
+    n = cause.effect.n
+    return f" ({n} of {n + cause.unmatched} prompts)" if cause.unmatched else ""
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:

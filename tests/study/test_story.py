@@ -305,7 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         "over the 15 prompts that have random tokens of equal attention 45 change, 7 fewer [−25, +11] than with these "
         "(52, not significant)."
     ), "53 − 7 would be 46"
-    assert "random tokens of equal attention (15 prompts)" in hidden.figure
+    assert "random tokens of equal attention (15 of 30 prompts)" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
     assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks."
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
@@ -327,7 +327,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "31 more [23, 39] than other masked positions (32)" in hidden.beats[0]
-    assert "against other masked positions" in hidden.figure and "any kind" not in hidden.caveat
+    assert "other masked positions" in hidden.figure and "any kind" not in hidden.caveat
     assert "31 more [23, 39] than other masked positions (32)" in story.answers[0].sentence
     assert story.answers[0].lead.startswith("Yes, in this model: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
@@ -686,7 +686,7 @@ def test_only_a_null_far_beyond_all_other_bars_is_cut_and_its_end_told():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_of(read(EXAMPLE)).in_short == (
-        "Hiding sinks changes 63 of 100 generated tokens, hiding as many random tokens 32; the discount changes "
+        "Hiding sinks changes 63 of 100 tokens, hiding as many random tokens 32; the discount changes "
         "accuracy by less than 2 points"
     )
     assert story_of(cannot_tell()).in_short == (
