@@ -98,8 +98,8 @@ def sinks(recording: "Trajectory", by: _By = "token", **params: Any) -> "pd.Data
 def job(kind: str, recording: "Trajectory | None" = None, out: str | Path | None = None, **options: Any) -> "Result":
     """Run a job of the pages that has no verb, and return its result. Shows a progress bar.
 
-    kind: about a recording: 'attention_map', 'ablate', 'reference' (random weights), 'noise', 'lens', 'geometry'; about
-    a model: 'calibrate', 'suggest'. out: the file to keep, if any. options: as named in the row of
+    kind: about a recording: 'attention_map', 'ablate', 'reference' (an untrained model), 'noise', 'lens', 'geometry';
+    about a model: 'calibrate', 'suggest'. out: the file to keep, if any. options: as named in the row of
     `sinkscope.jobs.KINDS`. Raises UserError for options that the job does not take.
     """
     from pydantic import ValidationError

@@ -127,7 +127,7 @@ class JobKind:
 KINDS: Mapping[str, JobKind] = {
     "attention_map": JobKind("Read the full attention map of a head. step, layer, head", _attention_map),
     "ablate": JobKind("Write the text again without its sinks, and with controls hidden. count, k", _ablate),
-    "reference": JobKind("Run the recorded inputs through random weights. seed", _reference),
+    "reference": JobKind("Run the recorded inputs through an untrained, equally sharp model. seed", _reference),
     "noise": JobKind("Noise the finished text forward, as calibration sees it", _noise),
     "lens": JobKind("Read the states behind every layer by the model's own head. step", _lens),
     "geometry": JobKind("Measure dimensions of attention and token states. random_models", _geometry),

@@ -1,8 +1,9 @@
-"""Makes the random weights that the shipped recordings stand beside: `python -m training.nulls`, after
+"""Makes the untrained models that the shipped recordings stand beside: `python -m training.nulls`, after
 `python -m training.study`. It goes on where it was cut off, in the store of the environment.
 
-The bundled diffusion model records its example prompts, and models of the same shape with random weights read the same
-inputs. Their attention goes into the package, and into the explorer of the study that ships.
+The bundled diffusion model records its example prompts, and models of the same shape with random weights and equally
+sharp attention read the same inputs. Their attention goes into the package, and into the explorer of the study that
+ships.
 """
 
 import sys
@@ -25,7 +26,7 @@ from analysis.study.gather_story import explorer_of
 from cache.store import Store
 
 SEEDS = 8
-MOST_BYTES = 2**18  # of the repository
+MOST_BYTES = 300_000  # of the repository
 
 
 def main() -> int:

@@ -29,6 +29,8 @@ from cache.sizes import gigabytes
 if TYPE_CHECKING:
     import torch
 
+    from analysis.attention import Observer
+    from analysis.models.layout import Layout
     from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.steps import Step
 
@@ -299,13 +301,23 @@ def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
 
 
 def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
-    """Observe a model of the same shape with random weights on the same inputs."""
+    """Observe a model of the same shape with random weights and equally sharp attention on the same inputs."""
     model = resident_model(spec.model, context)
-    from analysis.models.load import random_like
+    import torch
+
+    from analysis.recording import weight_nulls
+
+    inputs = [np.array(row, np.int64) for row in spec.inputs]
+
+    given = min(spec.prompt_length, len(inputs[-1]))
+
+    def show(network: "LoadedModel", observer: "Observer") -> None:
+        for step in sorted({0, len(inputs) // 2, len(inputs) - 1}):
+            layout = _layout(network, spec, given, spec.open_blocks[step][0] if spec.open_blocks else given)
+            network.predict(torch.from_numpy(inputs[step])[None], observer, layout=layout)
 
     context.progress("drawing random weights")
-    drawn = random_like(model, spec.seed)
-    inputs = [np.array(row, np.int64) for row in spec.inputs]
+    drawn = weight_nulls.draw("matched", model, spec.seed, show)
     states = [np.array(row, np.int8) for row in spec.states] or _mask_states(inputs, model, spec.prompt_length)
     return _replay(
         reference,
@@ -316,7 +328,7 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
         states,
         list(spec.open_blocks),
         inputs[-1],
-        Replay(inputs="recording", weights="random"),
+        Replay(inputs="recording", weights="matched"),
         context,
     )
 
@@ -355,6 +367,21 @@ def _mask_states(inputs: list[np.ndarray], model: "LoadedModel", prompt_length: 
     return [states[step, : len(row)] for step, row in enumerate(inputs)]
 
 
+def _block_length(spec: ReferenceSpec | NoiseSpec) -> int | None:
+    return spec.block_length if isinstance(spec, ReferenceSpec) else None
+
+
+def _layout(network: "LoadedModel", spec: ReferenceSpec | NoiseSpec, given: int, open_from: int) -> "Layout | None":
+    """The blocks of an input, for a network that attends by them. given: tokens of the prompt. open_from: where the
+    open block begins.
+    """
+    from analysis.models.layout import layout_of
+
+    if not network.architecture.by_blocks:
+        return None
+    return replace(layout_of(network.architecture, given, _block_length(spec)), open_from=open_from)
+
+
 def _replay(
     run: Callable[..., object],
     spec: ReferenceSpec | NoiseSpec,
@@ -375,12 +402,10 @@ def _replay(
 
     from analysis.attention import MassObserver
     from analysis.models.kept_keys import KeptKeys
-    from analysis.models.layout import layout_of
     from analysis.recording.steps import Choice, Step
 
     observer = MassObserver()
     family, given = network.architecture, min(spec.prompt_length, len(final))
-    block_length = spec.block_length if isinstance(spec, ReferenceSpec) else None
     firsts = (spec.first_queries if isinstance(spec, ReferenceSpec) else ()) or (0,) * len(inputs)
     ends = (spec.query_ends if isinstance(spec, ReferenceSpec) else ()) or tuple(len(row) for row in inputs)
     queries = list(zip(firsts, ends, strict=True))
@@ -393,14 +418,11 @@ def _replay(
         for index, row in enumerate(inputs):
             context.progress("observing", index, len(inputs))
             tokens = torch.from_numpy(row)[None]
-            layout = None
-            if family.by_blocks:
-                layout = replace(layout_of(family, given, block_length), open_from=open_blocks[index][0])
             if kept is not None:
                 kept.predict(tokens, queries[index], observer)
             else:
                 observer.first = queries[index][0]
-                network.predict(tokens, observer, layout=layout)
+                network.predict(tokens, observer, layout=_layout(network, spec, given, open_blocks[index][0]))
             nothing = torch.zeros_like(tokens, dtype=torch.bool)
             output = torch.from_numpy(final)[None] if index == len(inputs) - 1 else tokens
             choice = Choice(
@@ -423,7 +445,7 @@ def _replay(
         time.perf_counter() - started,
         prompt="",
         prompt_length=given,
-        block_length=block_length,
+        block_length=_block_length(spec),
         chat_template=False,
         sampling=replay,
         seed=spec.seed,

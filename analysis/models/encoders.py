@@ -42,7 +42,7 @@ class Attention(nn.Module):
         super().__init__()
         self.config, self.layer_idx, self.heads, self.window = config, layer_idx, heads, window
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = projections
-        self.is_causal = False
+        self.is_causal, self.scaling = False, (projections[0].out_features // heads) ** -0.5
 
     def forward(
         self, states: torch.Tensor, mask: torch.Tensor | None, rotation: Rotation | None = None, **options: Any
@@ -56,7 +56,7 @@ class Attention(nn.Module):
             query, key = apply_rotary_pos_emb(query, key, *rotation)
         attend = ALL_ATTENTION_FUNCTIONS[str(self.config._attn_implementation)]
         told = {"sliding_window": self.window} if self.window else {}
-        output, _ = attend(self, query, key, value, mask, scaling=query.shape[-1] ** -0.5, **told, **options)
+        output, _ = attend(self, query, key, value, mask, scaling=self.scaling, **told, **options)
         result: torch.Tensor = self.o_proj(output.reshape(*states.shape[:-1], -1))
         return result
 

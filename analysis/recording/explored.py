@@ -63,11 +63,12 @@ class ExplorerTrack:
     written, edited, taken_back (T, S) bool: what each step does to a token. confidence (T, S), NaN where no token was
     chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
     open_block (T, 2): positions that each step writes in, None where there is one block. random_models (N, T, S): the
-    mean mass of each draw of random weights of the same shape on the same inputs; random_heads (L·H, T, S): that of the
-    heads of the first, which travels in float16, as it is a baseline and not exact itself. branch: step and position of
-    a token that was written by hand. experts (M, T, K, S): the experts of each token in the layers `expert_layers`, −1
-    where it was not routed; None without experts. even: whether uniform attention gives every key the same. noise:
-    whether undecided tokens are random ones. autoregressive: whether tokens are absent until they are written.
+    mean mass of each draw of random weights with equally sharp attention on the same inputs; random_heads (L·H, T, S):
+    that of the heads of the first, which travels in float16, as it is a baseline and not exact itself. branch: step and
+    position of a token that was written by hand. experts (M, T, K, S): the experts of each token in the layers
+    `expert_layers`, −1 where it was not routed; None without experts. even: whether uniform attention gives every key
+    the same. noise: whether undecided tokens are random ones. autoregressive: whether tokens are absent until they are
+    written.
     """
 
     name: str
@@ -174,9 +175,9 @@ def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> 
     if maps.mean_even is not None and maps.std_even is not None:
         sent |= {"meanEven": maps.mean_even.astype("<f4"), "stdEven": maps.std_even.astype("<f4")}
     if track.random_models is not None:
-        sent["randomModel"] = track.random_models.astype("<f4")
+        sent["nullModel"] = track.random_models.astype("<f4")
     if track.random_heads is not None:
-        sent["randomHeads"] = (np.round(512 * track.random_heads) / 512).astype("<f2")  # a baseline, and it packs well
+        sent["nullHeads"] = (np.round(512 * track.random_heads) / 512).astype("<f2")  # a baseline, and it packs well
     if track.open_block is not None:
         sent["openBlock"] = track.open_block.astype("<i4")
     if track.experts is not None:
@@ -230,8 +231,8 @@ def explored(
 ) -> bytes:
     """Pack one recording, or two beside each other, for the explorer.
 
-    trajectories: their mass is the relative one, m·K/Q. random: the first one's inputs with random weights, where they
-    were observed. state: what is chosen at first.
+    trajectories: their mass is the relative one, m·K/Q. random: the first one's inputs with random weights and
+    equally sharp attention, where they were observed. state: what is chosen at first.
     """
     drawn = [random, *[None] * len(trajectories)]
     tracks = [explorer_track(*each) for each in zip(trajectories, names, drawn, strict=False)]

@@ -57,7 +57,8 @@ def matched_like(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
     drawn = random_like(model, seed)
     layers = [_scaled(block, drawn) for block in drawn.blocks]
     for _ in range(_ROUNDS):
-        ratio = wanted / logit_spread(drawn, show)
+        ratio = wanted / logit_spread(drawn, show)  # NaN where no query sees two keys
+        ratio = ratio.where(ratio.isfinite() & (ratio > 0), 1.0)
         if ((ratio - 1).abs() < _NEAR).all():
             break
         for module, factor in zip(layers, ratio.tolist(), strict=True):
@@ -85,7 +86,7 @@ def logit_spread(model: LoadedModel, show: Show) -> torch.Tensor:
     observer = _LogitSpread()
     show(model, observer)
     return torch.tensor(
-        [observer.squares[layer] / observer.queries[layer] for layer in sorted(observer.squares)]
+        [observer.squares[layer] / max(observer.queries[layer], 1) for layer in sorted(observer.squares)]
     ).sqrt()
 
 

@@ -177,7 +177,7 @@ class AlternativesSpec(JobSpec):
 
 
 class ReferenceSpec(JobSpec):
-    """The same inputs through a model of the same shape with random weights."""
+    """The same inputs through a model of the same shape with random weights and equally sharp attention."""
 
     inputs: tuple[tuple[int, ...], ...] = parameter(..., "Inputs", "Token ids of each step.", min_length=1)
     states: tuple[tuple[int, ...], ...] = parameter(

@@ -356,9 +356,10 @@ Sampling = Annotated[AnySampling, Field(discriminator="sampler")]
 class Replay(Spec):
     """Not a sampler: forwards over inputs that were there already.
 
-    inputs: those of a recording, or its finished text noised as calibration does. weights: the model's own or random.
+    inputs: those of a recording, or its finished text noised as calibration does. weights: the model's own, or random
+    with equally sharp attention; earlier versions observed random ones alone.
     """
 
     sampler: Literal["replay"] = "replay"
     inputs: Literal["recording", "noised"]
-    weights: Literal["own", "random"]
+    weights: Literal["own", "random", "matched"]

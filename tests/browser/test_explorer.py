@@ -180,11 +180,18 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     beside = page.locator(".sx-beside")
     expect(finding).to_contain_text("× an even split")
     shares = sink_shares(maps[0][0], params)
+    own = sink_shares(definitions.mean_mass(trajectory.mass), params)
     expect(beside).to_contain_text(
-        f"In an untrained model, not matched in sharpness, its own sinks take {told(shares.mean())} on"
+        f"In an untrained model with equally sharp attention, its sinks take {told(shares[3])} at this step, "
     )
-    above = int((sink_shares(definitions.mean_mass(trajectory.mass), params) > shares).sum())
-    expect(beside).to_contain_text(f" at most; this model is above it in {above or 'none'} of 9 steps.")
+    above = int((own > shares).sum()) or "none"
+    expect(beside).to_contain_text(
+        f"an even split. Mean of all 9 steps: {told(own.mean())}, untrained {told(shares.mean())}; above it in "
+        f"{above} of them."
+    )
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
+    expect(beside).to_contain_text(f"attention, its sinks take {told(shares.mean())}, ")
+    expect(beside).to_contain_text(f"an even split. This model is above it in {above} of 9 steps.")
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
@@ -192,15 +199,17 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     whole, layer, head = page.evaluate(NULLS, view)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
-    own = sink_shares(definitions.mean_mass(trajectory.mass), params)
     above = int((own > shares.max(axis=0)).sum())
+    sinks = [definitions.find_sinks(mass.astype(np.float32), params)[3] for mass in draws]
+    uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
+    evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
     expect(beside).to_contain_text(
-        f"The mean of all 9 steps is {told(own.mean())}. In 3 untrained models, not matched in sharpness, their own "
-        f"sinks take {told(shares.mean())} on average and {told(shares.max())} at most; this model is above all 3 "
-        f"in {above or 'none'} of 9 steps."
+        f"In 3 untrained models with equally sharp attention, their sinks take {told(shares[:, 3].mean())} "
+        f"at this step, {shares[:, 3].mean() / evens:.1f}\u00a0× an even split. Mean of all 9 steps: "
+        f"{told(own.mean())}, untrained {told(shares.mean())}; above all 3 in {above or 'none'} of them."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(beside).to_contain_text("This is the strongest step")
+    expect(finding).to_contain_text(f"At step {own.argmax()}, the strongest, ")
 
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
     opened(page, tmp_path, explored([trajectory], ["model"]))
@@ -277,7 +286,7 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     box = heads.bounding_box()
     heads.click(position={"x": box["width"] - 12, "y": box["height"] - 12})
     expect(finding).to_contain_text("layer 1 head 3")
-    expect(explorer.get_by_text("Every token over the steps, layer 1 head 3", exact=True)).to_be_visible()
+    expect(explorer.get_by_text("Attention to every token over the steps, layer 1 head 3", exact=True)).to_be_visible()
     slider.press("ArrowDown")
     expect(finding).to_contain_text("Position 0")
     slider.press("ArrowRight")
@@ -356,7 +365,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-a").get_by_text("prompt", exact=True)).to_be_visible()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in (
-        "sink, as long as it lasts",
+        "sink, as long as it lasts (named at the left)",
         "written after the step",
         "edited or taken back",
         "open block",
@@ -366,8 +375,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; drawn anew at each step, "
-                r"\d+ would be\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; drawn at random at each step, "
+                r"masked for masked, \d+ would be\."
             )
         )
     ).to_be_visible()
@@ -387,13 +396,11 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
     found = re.compile(
-        r"At step \d+, \d of \d+ tokens (is a sink|are sinks) by raw attention: (it takes|they take) \d.*, "
-        r"\d\.\d\s× an even split under its mask \("
+        r"At step \d+, the strongest, \d of \d+ tokens (is a sink|are sinks) by raw attention: "
+        r"(it takes|they take) \d.*, \d\.\d\s× an even split under its mask \("
     )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
-    expect(explorer.locator(".sx-beside")).to_contain_text(
-        re.compile(r"This is the strongest step; the mean of all 9 is [\d.]+\s%")
-    )
+    expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Mean of all 9 steps: [\d.]+\s%\.$"))
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split: they take")
     page.wait_for_function("drawn.has('sinks') && drawn.has('even split')")

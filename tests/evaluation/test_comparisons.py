@@ -50,8 +50,15 @@ def test_the_reference_has_the_same_inputs_and_other_weights(trajectory, tmp_pat
     np.testing.assert_array_equal(first.mass, again.mass)
     assert not np.array_equal(first.mass, other.mass)
     assert not np.allclose(first.mass, trajectory.mass, atol=0.1)
-    assert first.info.sampling.weights == "random"
+    assert first.info.sampling.weights == "matched"
     assert runs[0].key == runs[1].key != runs[2].key
+
+
+def test_an_input_of_one_token_has_a_reference_too(tmp_path):
+    """Of one key no query's logits spread, so there is nothing to bring them to."""
+    asked = ReferenceSpec(model=CPU, inputs=((5,),), prompt_length=1)
+    drawn = open_trajectory(jobs.reference(asked, QuietContext(tmp_path)).file)
+    assert np.allclose(drawn.mass, 1)
 
 
 def test_the_reference_leaves_the_model_as_it_was(trajectory, tmp_path):

@@ -28,6 +28,7 @@ from analysis.models.load import load, random_like
 from analysis.pruned.masks_file import open_masks
 from analysis.recording.denoising import denoise
 from analysis.recording.trajectory_file import open_trajectory
+from analysis.recording.weight_nulls import logit_spread, matched_like
 from analysis.specs import CalibrationParams, DLLMSampling, ModelSpec, PruneSpec, RecordSpec
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tokenizer, there
@@ -162,6 +163,17 @@ def test_a_random_reference_of_the_same_shape_is_another_model(named):
     drawn, ids = random_like(model, 1), torch.arange(20)[None]
     assert not torch.allclose(drawn.predict(ids), model.predict(ids))
     assert drawn.network.get_output_embeddings().weight is drawn.network.get_input_embeddings().weight
+
+
+def test_random_weights_attend_as_sharply_as_the_model(named):
+    _, model = named
+
+    def show(network, observer):
+        network.predict(torch.arange(5, 25)[None], observer)
+
+    drawn = matched_like(model, 1, show)
+    assert torch.allclose(logit_spread(drawn, show), logit_spread(model, show), rtol=0.02)
+    assert not torch.allclose(logit_spread(random_like(model, 1), show), logit_spread(model, show), rtol=0.02)
 
 
 def test_bfloat16_keeps_rotary_frequencies_exact():

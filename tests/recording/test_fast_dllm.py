@@ -254,7 +254,7 @@ def test_random_weights_go_on_from_kept_keys_at_the_same_queries(recorded, tmp_p
         query_ends=tuple(trajectory.queries[:, 1].tolist()),
         prompt_length=6,
     )
-    with patch("analysis.models.load.random_like", lambda model, seed: model):
+    with patch("analysis.recording.weight_nulls.random_like", lambda model, seed: model):
         same = open_trajectory(jobs.reference(asked, QuietContext(tmp_path)).file)
     assert np.array_equal(same.queries, trajectory.queries)
     assert np.allclose(same.mass, trajectory.mass, atol=1e-5)

@@ -479,7 +479,7 @@ def test_dynamics_stands_beside_random_weights(recording, explorer_sent):
     heads = app("pages/explore.py", recording=recording.id, tab="Heads", metric="Entropy")
     assert "random weights" in heads.dataframe[0].value and "No baseline yet" not in texts(heads)
     assert any("not above random weights" in str(chart["figure"]["data"]) for chart in charts(heads))
-    assert "0.randomHeads" in explorer_sent[-1][1]
+    assert "0.nullHeads" in explorer_sent[-1][1]
     test.toggle(key="random_reference").set_value(False).run()
     assert "random weights" not in test.dataframe[0].value["series"].tolist()
 

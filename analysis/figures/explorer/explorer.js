@@ -61,10 +61,11 @@ function mount(root, packed, options = {}) {
     const peak = strongestStep();
     put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
-    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
+    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : "Attention to each token");
     put("headtitle", headTitle(first, view));
+    put("own", to || view.judged === "model" ? "" : "not always the outlined ones");
     put("pale", first.noise ? "prompt, undecided" : "prompt");
-    put("rastertitle", `Every token over the steps${view.layer == null ? "" : `, ${place(view)}`}`);
+    put("rastertitle", `Attention to every token over the steps${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${aim(view, to)}` : "");
     const [before, after] = CRITERIA[view.definition];

@@ -78,7 +78,7 @@ class RasterView extends View {
     if (this.dotted()) this.dots(plan, axis, ch, y);
     if (recording.openBlock) this.block(plan, axis, ch, y);
     g.restore();
-    return [...life].sort((a, b) => b[1] - a[1]).slice(0, 14);
+    return [...life].sort((a, b) => b[1] - a[1]).slice(0, 40);
   }
   // The scale of colours, to the right of a map.
   bar({ y, h }, axis) {
@@ -160,7 +160,7 @@ class RasterView extends View {
     }
     g.setLineDash([]);
   }
-  // The position looked at, then the sinks that live longest, then round numbers, wherever there is room.
+  // The position looked at, then the sinks, longest first, wherever there is room; round numbers where there are none.
   labels(view, plan, axis, ch, y, inside, life) {
     const { g } = this, { theme } = this.app, { recording } = plan, taken = [], wide = axis.left > 60;
     const label = (s, weight, color) => {
@@ -173,7 +173,8 @@ class RasterView extends View {
       g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, at, axis.left - 10);
     };
     if (view.position != null) label(view.position, 700, theme.ink);
-    for (const [s, steps] of life) if (steps >= 2) label(s, 400, theme.sink);
+    for (const [s] of life) label(s, 400, theme.sink);
+    if (life.length) return;
     const every = Math.max(10, Math.ceil(plan.rows / 80) * 10);
     for (let s = Math.ceil(plan.p0 / every) * every; s <= plan.p1; s += every) label(s, 400, theme.faint);
   }

@@ -33,7 +33,7 @@ class Recording {
   constructor(told, arrays, prefix) {
     const of = (name) => arrays[prefix + name];
     Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
-    for (const name of ["model", "mean", "std", "meanEven", "stdEven", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomModel", "randomHeads", "openBlock", "experts"]) this[name] = of(name);
+    for (const name of ["model", "mean", "std", "meanEven", "stdEven", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "nullModel", "nullHeads", "openBlock", "experts"]) this[name] = of(name);
     const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
     this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
     this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));
@@ -261,11 +261,11 @@ class Recording {
       });
     });
   }
-  // The same shape with random weights on the same inputs, each draw a recording of its own; none where it was not
+  // The same shape with random weights and equally sharp attention on the same inputs, each draw a recording of its own; none where it was not
   // observed. The heads of the first one are here unless there are too many.
   get draws() {
     const cells = this.T * this.S;
-    return (this.drawn ??= Array.from({ length: (this.randomModel?.length ?? 0) / cells }, (_, n) => this.withMaps(this.randomModel.subarray(n * cells, (n + 1) * cells), n ? [] : this.randomHeads ?? [])));
+    return (this.drawn ??= Array.from({ length: (this.nullModel?.length ?? 0) / cells }, (_, n) => this.withMaps(this.nullModel.subarray(n * cells, (n + 1) * cells), n ? [] : this.nullHeads ?? [])));
   }
   // By step, the series that a map's sinks stand beside: of every draw for the whole model, of the first one for a layer,
   // of all heads of the layer for a head.
@@ -281,7 +281,7 @@ class Recording {
     const [mean, std] = moments(maps, T, S), layerOf = (m) => (m === 0 ? null : m <= layerMaps.length ? m - 1 : Math.floor((m - 1 - layerMaps.length) / H));
     const [meanEven, stdEven] = this.even ? [] : moments(maps.map((map, m) => divided(map, this.uniformOf(layerOf(m)))), T, S);
     return Object.assign(Object.create(Recording.prototype), this, {
-      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, randomModel: null, drawn: [], attention: new Map(), cells: new Map(), cache: new Map(),
+      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, nullModel: null, drawn: [], attention: new Map(), cells: new Map(), cache: new Map(),
     });
   }
   // Where colours end: the 99.5th percentile of what single heads give, to half a doubling.

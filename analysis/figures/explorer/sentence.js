@@ -65,7 +65,7 @@ function finding(recording, view) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  const lead = `${view.several ? when : capital(when)}, `;
+  const strongest = one && !view.several && t0 === recording.strongest(view, view.layer, view.head), lead = `${view.several ? when : capital(when)}, ${strongest ? "the strongest, " : ""}`;
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "it takes"] : ["are sinks", "they take"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
@@ -77,11 +77,8 @@ function beside(recording, view) {
   const to = target(view, recording);
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return "";
   if (to) return to.length && to[0] === to[1] ? livedOne(recording, view, to[0]) : "";
-  const share = recording.series(view, view.layer, view.head)?.share, { T } = recording;
-  if (!share) return "";
-  const [t0, t1] = stepRange(view, recording), strongest = t0 === t1 && t0 === recording.strongest(view, view.layer, view.head);
-  const mean = percent(meanOver(share, [0, T - 1]));
-  return `${throughout(view, recording) ? "" : strongest ? `This is the strongest step; the mean of all ${T} is ${mean}. ` : `The mean of all ${T} steps is ${mean}. `}${untrained(recording, view, share)}`;
+  const share = recording.series(view, view.layer, view.head)?.share;
+  return share ? untrained(recording, view, share) : "";
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -90,15 +87,18 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// What sinks take where weights are random, and in how many steps this model's take more than the most of them; empty
-// where that was not observed.
+// What sinks take in untrained models, as the finding has it, the means over all steps, and in how many steps this model's
+// take more than the most of them. Without untrained models only this one's mean.
 function untrained(recording, view, share) {
-  const nulls = recording.nulls(view, view.layer, view.head).map((each) => each.share), { T } = recording;
-  if (!nulls.length) return "";
-  const who = view.head != null ? "the heads of this layer of an untrained model" : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model";
-  const mean = percent(meanOver(nulls.map((each) => meanOver(each, [0, T - 1])), [0, nulls.length - 1])), most = percent(Math.max(...nulls.map((each) => Math.max(...each))));
-  const above = share.reduce((steps, value, t) => steps + (value > Math.max(...nulls.map((each) => each[t]))), 0);
-  return `In ${who}, not matched in sharpness, ${nulls.length > 1 ? "their" : "its"} own sinks take ${mean} on average and ${most} at most; this ${view.head != null ? "head" : "model"} is above ${nulls.length > 1 ? `all ${nulls.length}` : "it"} in ${above || "none"} of ${T} steps.`;
+  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], range = stepRange(view, recording), over = throughout(view, recording);
+  const own = percent(meanOver(share, all)), steps = `${recording.T} steps`, several = nulls.length > 1;
+  if (!nulls.length) return over ? "" : `Mean of all ${steps}: ${own}.`;
+  const mean = (name, within) => meanOver(nulls.map((each) => meanOver(each[name], within)), [0, nulls.length - 1]);
+  const who = view.head != null ? `${nulls.length} heads of this layer in an untrained model` : several ? `${nulls.length} untrained models` : "an untrained model";
+  const take = mean("share", range), times = take ? `, ${multiple(take / mean("even", range))} an even split` : "", when = over ? "" : range[0] === range[1] ? " at this step" : " at these steps";
+  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), beaten = `above ${several ? `all ${nulls.length}` : "it"} in ${above || "none"} of`;
+  const ends = over ? `This model is ${beaten} ${steps}.` : `Mean of all ${steps}: ${own}, untrained ${percent(mean("share", all))}; ${beaten} them.`;
+  return `In ${who} with equally sharp attention, ${several ? "their" : "its"} sinks take ${percent(take)}${when}${times}. ${ends}`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -117,12 +117,13 @@ function overlap(recording, flags, from, to) {
   }
   return { sinks, open, both };
 }
-// How many tokens are sinks in some step and for how long, beside as many sinks drawn at random in every step.
+// How many tokens are sinks in some step and for how long, beside as many of each state drawn at random in every step.
 function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn anew at each step, ${Math.round(chance)} would be.`;
+  const like = recording.autoregressive ? "prompt" : recording.noise ? "undecided" : "masked";
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn at random at each step, ${like} for ${like}, ${Math.round(chance)} would be.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

@@ -1,4 +1,4 @@
-"""References of a recording: the same inputs through random weights, and its text noised forward."""
+"""References of a recording: the same inputs through an untrained model, and its text noised forward."""
 
 import streamlit as st
 
@@ -16,6 +16,7 @@ from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
 _OBSERVING = "Observing the same inputs with random weights"
+_MATCHING = 1.5  # times the forwards of a recording, with those that bring attention to its sharpness
 QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
 
 
@@ -63,8 +64,8 @@ def reference_toggle(recording: Recording) -> Recording | None:
         bind="query-params",
         on_change=permission.allow,
         args=(recording.model.source,),
-        help="The same inputs through the same shape of model with random weights: what an untrained model shows. "
-        f"Takes {seconds_of(recording)} where it is not stored.",
+        help="The same inputs through the same shape of model with random weights and equally sharp attention: what an "
+        f"untrained model shows. Takes {seconds_of(recording, _MATCHING)} where it is not stored.",
     )
     if not wanted or stored is not None:
         return stored if wanted else None
@@ -93,8 +94,8 @@ def reference_offer(recording: Recording) -> None:
         icon=":material/balance:",
         on_click=observe,
         width="stretch",
-        help="The same inputs through the same shape of model with random weights: the baseline of every head, from "
-        f"one draw of weights. Takes {seconds_of(recording)}.",
+        help="The same inputs through the same shape of model with random weights and equally sharp attention: the "
+        f"baseline of every head, from one draw of weights. Takes {seconds_of(recording, _MATCHING)}.",
     )
     if st.session_state.get(asked):
         ask("reference", _reference_spec(recording, recording.model), _OBSERVING, by_hand=True)
