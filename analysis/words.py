@@ -118,11 +118,14 @@ def p_words(p: float) -> str:
     return f"p {p_value(p)}" if p < _LEAST_P else f"p = {p_value(p)}"
 
 
-def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[str, Callable[[Any], str]]:
+def column_formats(
+    frame: pd.DataFrame, shares: Collection[str] = (), signed: Collection[str] = ()
+) -> dict[str, Callable[[Any], str]]:
     """Return formatters by name for the columns of a table that hold fractions, or counts with gaps.
 
     An interval, in `low` and `high`, has two significant digits of its typical half, and so has the value before it.
-    Other fractions have three significant digits. shares: columns in per cent.
+    Other fractions have three significant digits. shares: columns in per cent. signed: columns of differences in
+    points.
     """
     formats: dict[str, Callable[[Any], str]] = {}
     for name in frame.columns:
@@ -130,6 +133,8 @@ def column_formats(frame: pd.DataFrame, shares: Collection[str] = ()) -> dict[st
             formats[name] = _blank(p_value)
         elif name in shares:
             formats[name] = _blank(lambda share: percent(share, 1))
+        elif name in signed:
+            formats[name] = _blank(lambda points: f"{round(points, 1) + 0.0:+.1f}".replace("-", "−"))
         elif frame[name].dtype.kind == "f":
             formats[name] = _blank("{:.0f}".format if _whole(frame[name].to_numpy()) else _significant)
     if not {"low", "high"} <= set(formats):

@@ -83,9 +83,11 @@ def main() -> None:
         view, beside = views_row(VIEWS, "prune_view")
     with preview:
         st.markdown("**2 · What the discount changes**")
-        preview_of = _preview(model, asked)
-        if preview_of is None and view != MASKS:
-            _changed(study, pairs)
+        if view != MASKS and _changed(study, pairs):
+            with st.expander("By matrix, in a preview of these settings", key="fold_prune_preview"):
+                preview_of = _preview(model, asked)
+        else:
+            preview_of = _preview(model, asked)
     with outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         with st.container(key="prune_seeds_place"):
@@ -108,16 +110,17 @@ def main() -> None:
         ask_rest(preview_of, preview_of.job)
 
 
-def _changed(study: OfStudy | None, pairs: list[RunPair]) -> None:
-    """Draw which weights the discount changes: in the study, else in the runs here."""
+def _changed(study: OfStudy | None, pairs: list[RunPair]) -> bool:
+    """Draw which weights the discount changes, in the study, else in the runs here; return whether that is known."""
     if study is not None:
         change = changed_at(study.findings, study.contrast)
         if change is not None:
             draw_changed(change.changed, change.floor, change.chance, study.contrast.effect.seeds)
-        return
+        return change is not None
     masks = pair_masks(pairs)
     if masks is not None:
         changed_weights(masks.comparisons, masks.floor)
+    return masks is not None
 
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
@@ -164,8 +167,7 @@ def _named(found: Opened, setting: TuneParams) -> dict[str, TuneParams]:
 
 def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None, study: OfStudy | None) -> None:
     if view == PRUNED:
-        pruning = None if study is None else study.findings.pruning
-        finished_runs(asked.specs, 0 if pruning is None else pruning.items)
+        finished_runs(asked.specs, above=study is not None)
     elif view == MASKS:
         masks_of(newest_pair(asked.specs))
     elif found is None:

@@ -15,7 +15,7 @@ from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
 from pages.parts.runs.links import VIEW
-from pages.parts.runs.overview import answers, overview, say_scores
+from pages.parts.runs.overview import answers, compared_runs, overview, say_scores
 from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import clear_button, filter_runs, methods_chosen, runs_table
 from pages.parts.runs.texts import texts_of
@@ -54,13 +54,14 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
     filtered = filter_runs(runs, beside)
     alike = scored_alike(filtered) or scored_alike(runs)
     results = None if alike is None else answers(alike)
-    differences = {}
+    differences, compared = {}, {}
     if alike is not None:
-        overview(alike, results, every=methods_chosen())
+        compared = compared_runs(alike, results)
+        overview(alike, results, compared, every=methods_chosen())
         differences = from_dense_of_runs(alike, results)
     chosen = runs_table(runs, filtered, st.container(), differences)
     with answer:  # the other views have answers of their own
-        say_scores(alike, results)
+        say_scores(alike, compared)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:

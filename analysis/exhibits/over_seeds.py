@@ -73,10 +73,9 @@ def shifts_of_runs(results: Results, pairs: Sequence[Pair]) -> list[Shift]:
     costs, discounts = ({**_at(results, of, True), **_at(results, of, False)} for of in (lost, names))
     shifts = []
     for name, discount in discounts.items():
-        sides = [[pair for pair, setting in named.items() if setting == name] for named in (lost, names)]
-        seeds = [_alone(results, side) if len(side) > 1 else [] for side in sides]
-        without, discounted = (tables.average(results, *(pair[side] for pair in sides[1])).value for side in (1, 0))
-        shifts.append(Shift(name, costs[name], discount, (seeds[0], seeds[1]), (without, discounted)))
+        alike = [pair for pair, setting in names.items() if setting == name]
+        without, discounted = (tables.average(results, *(pair[side] for pair in alike)).value for side in (1, 0))
+        shifts.append(Shift(name, costs[name], discount, (without, discounted)))
     return shifts
 
 
@@ -85,12 +84,6 @@ def _at(results: Results, names: Mapping[Pair, str], first: bool) -> dict[str, D
     asked = next(iter(names.values()))
     chosen = {pair: name for pair, name in names.items() if (name == asked) == first}
     return comparing.at_settings(results, chosen) if chosen else {}
-
-
-def _alone(results: Results, pairs: Sequence[Pair]) -> list[float]:
-    """Return the average difference of each pair."""
-    alone = comparing.family(results, list(pairs))
-    return [comparing.overall(alone[pair]).value for pair in pairs]
 
 
 def _per_cent(words: str) -> str:

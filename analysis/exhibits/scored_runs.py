@@ -15,9 +15,9 @@ from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
 from analysis.pruned.naming import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
-from analysis.statistics.decisions import interval_words
+from analysis.statistics.decisions import FEW_SEEDS, POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.words import listed, percent
+from analysis.words import counted, listed, percent
 
 EXPLAINED = (
     "With discount: attention sinks count less when weights are chosen. Without discount (control): the same text, "
@@ -30,7 +30,7 @@ _FORMULA = (
     "calibration seed; the dots are these. Its interval is Student's, with items that share a key or passage as one "
     f"cluster, and holds the noise of the items alone.\n\n{EXPLAINED}"
 )
-_ON_CLEAN = " on clean text"  # how a method is told that is calibrated on it
+_NOT_COMPARED: Mapping[str, Comparison] = {}
 
 
 class Alike(NamedTuple):
@@ -159,10 +159,14 @@ def from_dense_of_runs(alike: Alike, results: Results | None) -> dict[str, Diffe
     return {run.id: from_dense(_setting(spec, results, [at], [0])) for at, (spec, run) in enumerate(every, 1)}
 
 
-def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Exhibit | None:
+def accuracy_of_runs(
+    alike: Alike, results: Results | None, who: str = "", compared: Mapping[str, Comparison] = _NOT_COMPARED
+) -> Exhibit | None:
     """Return the accuracy of each setting beside the dense model's and chance; None where no run has parameters.
+
     results: the answers of the dense model and of the runs in the order of `runs_by_setting`, for intervals. who: draw
-    this method, as of `Levels`, with its control alone, where it has one.
+    this method, as of `Levels`, with its control alone, where it has one. compared: of `discount_comparisons` of that
+    method: write these differences, which hold what runs have in common, in place of the accuracies' intervals.
     """
     groups = runs_by_setting(alike)
     paired = _with_controls(groups, who)
@@ -173,13 +177,13 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Ex
     for spec, runs in groups:
         values = [value for _, value in runs]
         low = high = np.nan
-        if results is not None:
+        if results is not None and not compared:
             models = range(first, first + len(runs))
             whole = interval_over_items(_setting(spec, results, models, range(len(models))))
             low, high = whole.low, whole.high
         first += len(runs)
         if paired and setting_key(spec) not in paired:
-            others[f"{_called(spec.method, detail(spec))}{_ON_CLEAN if _reads_clean(spec) else ''}"] = None
+            others[_called(spec.method, detail(spec))] = None
             continue
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
@@ -188,17 +192,17 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Ex
         cleans.append(_reads_clean(spec))
     if not rows:
         return None
-    bars = f" with 95 % intervals over {alike.items:,} items" if results is not None else ""
+    bars = f" with 95 % intervals over {alike.items:,} items" if results is not None and not compared else ""
+    brackets = f"; brackets: {_brackets(compared)}" if compared else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
-    text = f"; {listed(clean)}{_ON_CLEAN}" if clean and not all(cleans) else ""
-    text = "; both on the same noised text" if paired else text
+    text = f"; {listed(clean)} on clean text" if clean and not all(cleans) else ""
     left_out = f"; not drawn: {listed(list(others))} (in Filter)" if others else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{text}{left_out}.{chance}",
-        accuracy_by_setting(rows, alike.dense, alike.chance, "weights removed"),
+        f"Diamonds: means{bars}{dots}{brackets}{text}{left_out}.{chance}",
+        accuracy_by_setting(rows, alike.dense, alike.chance, _heads(compared)),
         pd.DataFrame(
             {
                 "sparsity": [row.group for row in rows],
@@ -212,6 +216,22 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "") -> Ex
         ).dropna(axis=1, how="all"),
         formula=_FORMULA,
     )
+
+
+def _heads(compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
+    """Return what stands above the panels: of which group each is, and its difference."""
+    if not compared:
+        return {"": ["weights removed"]}
+    differences = {at: interval_words(one.difference).split(f" {POINTS.name} ") for at, one in compared.items()}
+    return {"": ["weights removed", "with − without, points", "95 % interval"], **differences}
+
+
+def _brackets(compared: Mapping[str, Comparison]) -> str:
+    """Return what the intervals of differences are over."""
+    differences = [one.difference for one in compared.values()]
+    items, seeds = (max(getattr(one, name) for one in differences) for name in ("n", "seeds"))
+    over = f"{items:,} items and {counted(seeds, 'seed')}" if all(one.holds_seeds for one in differences) else "items"
+    return f"95 % intervals over {over}{', hence wide' if 1 < seeds < FEW_SEEDS else ''}"
 
 
 def _with_controls(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:

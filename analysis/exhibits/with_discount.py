@@ -2,6 +2,7 @@
 changes and of the accuracies, the same for a study and for runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +13,14 @@ from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
 from analysis.findings import finding_of
-from analysis.findings.pruning_cost import cost_words, costliest
 from analysis.specs import METHODS, PruneSpec, detail
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
+from analysis.study.findings import Contrast, Findings, MaskChange
 from analysis.words import counted, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning itself", "discount on top"
+_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "without the discount", "discount on top"
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -35,13 +35,12 @@ def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
 
 class Shift(NamedTuple):
     """Accuracy at one sparsity, as `50 %`. cost: pruned without the discount minus dense. discount: with minus without
-    it. seeds: both differences by calibration seed, empty with one. accuracies: without and with the discount.
+    it. accuracies: without and with the discount.
     """
 
     sparsity: str
     cost: Difference
     discount: Difference
-    seeds: tuple[Sequence[float], Sequence[float]]
     accuracies: tuple[float, float]
 
 
@@ -59,24 +58,15 @@ def shifts_of_study(findings: Findings, contrast: Contrast) -> list[Shift]:
             if one.sparsity == contrast.sparsity:
                 return []
             continue
-        lost = [accuracy - pruning.dense for accuracy in _priced(findings, pruning, one)]
-        seeds = (lost, np.subtract(discounted, without).tolist()) if len(without) > 1 else ((), ())
         levels = float(np.mean(without)), float(np.mean(discounted))
-        found.append(Shift(percent(one.sparsity, 0), cost, one.effect, seeds, levels))
+        effect = replace(one.effect, above_chance=cost.above_chance)
+        found.append(Shift(percent(one.sparsity, 0), cost, effect, levels))
     return found
-
-
-def _priced(findings: Findings, pruning: Pruning, contrast: Contrast) -> Sequence[float]:
-    """Return by seed the accuracies behind `cost_of`."""
-    first = priced_method(findings, contrast) or METHODS[contrast.against].title
-    alike = [one for one in pruning.settings if one.sparsity == contrast.sparsity and not one.part]
-    return next((one.by_seed for one in alike if METHODS[one.method].title == first), ())
 
 
 def shown_shifts(shifts: Sequence[Shift]) -> list[Shift]:
     """Return the first one, and that of the others where pruning costs most."""
-    most = costliest({one.sparsity: one.cost for one in shifts[1:]})
-    return [*shifts[:1], *(one for one in shifts[1:] if one.sparsity == most)]
+    return [*shifts[:1], *sorted(shifts[1:], key=lambda one: one.cost.value)[:1]]
 
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
@@ -124,7 +114,7 @@ def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: fl
         "Weights changed",
         f"{_CHANGED} Independent masks would differ in {percent(chance)}.{part}",
         accuracy_levels(
-            rows, f"weights changed{'; small dots: each' if several else ''}", _SEED_DECIMALS, from_zero=True
+            rows, f"weights changed{'; small dots: seeds, pairs' if several else ''}", _SEED_DECIMALS, from_zero=True
         ),
         table,
         finding=finding_of("discounted mask", whole, other, chance),
@@ -139,18 +129,15 @@ def accuracy_shifts(
     """
     color, drawn = colors_by_method([method])[0], shown_shifts(shifts)
     rows = [row for one in drawn for row in (_shift(one, 0, REFERENCE), _shift(one, 1, color))]
-    first, seeds = shifts[0], any(row.seeds for row in rows)
+    first = shifts[0]
     without, discounted = (percent(level, 1) for level in first.accuracies)
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         _SHIFTS,
-        f"Right answers: {percent(dense, 1)} dense; at {first.sparsity} sparsity {without} without and {discounted} "
-        f"with the discount{beside}. {compared}",
+        f"Right answers at {first.sparsity} sparsity: {percent(dense, 1)} dense, {without} without the discount, "
+        f"{discounted} with it{beside}. {compared}",
         accuracy_levels(
-            rows,
-            f"points of accuracy; line: 95 % interval{'; small dots: seeds' if seeds else ''}; grey: less than "
-            f"{POINTS.margin(margin)}",
-            margin=POINTS.scale * margin,
+            rows, f"points; bars: 95 % interval; grey: ±{POINTS.margin(margin)}", margin=POINTS.scale * margin
         ),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
@@ -160,10 +147,8 @@ def _shift(shift: Shift, which: int, color: str) -> Accuracy:
     """Return a row of a difference in points. which: 0 of the cost, 1 of the discount."""
     one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
     value, low, high = (POINTS.scale * end for end in (one.value, one.low, one.high))
-    seeds = tuple(POINTS.scale * each for each in shift.seeds[which])
-    words = cost_words(one, "") if which == 0 else interval_words(one)
-    words = words.replace(f" {POINTS.name}", "")
-    return Accuracy(f"{shift.sparsity}: {name}", value, low, high, seeds, words, color)
+    words = interval_words(one).replace(f" {POINTS.name}", "")
+    return Accuracy(f"{shift.sparsity}: {name}", value, low, high, (), words, color)
 
 
 def _told(shift: Shift, dense: float) -> list[dict[str, object]]:

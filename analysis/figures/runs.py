@@ -1,6 +1,6 @@
 """Accuracies of runs, setting by setting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,9 @@ _BENEATH = 0.3  # of the distance of two rows: offset of the runs beneath their 
 _TEXT = 14  # pixels of a line of text
 _NAME = 20  # characters of a row's name in a line
 _AROUND = 3.0  # points of the axis on both sides of what is drawn
+_HEAD = 18  # pixels of a line above a panel
 _WIDE = 25.0  # points, from which on ticks are 20 apart
+_NO_HEADS: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,36 @@ class Scores:
     runs: Sequence[float]
 
 
-def accuracy_by_setting(rows: Sequence[Scores], dense: float | None, chance: float | None, of: str = "") -> go.Figure:
+def accuracy_by_setting(
+    rows: Sequence[Scores], dense: float | None, chance: float | None, heads: Mapping[str, Sequence[str]] = _NO_HEADS
+) -> go.Figure:
     """Draw a panel for each group on one axis of accuracies, in it a row for each name: its mean with the interval, its
-    runs as dots beneath; dense as a line, and chance where an accuracy comes near it. of: what the groups are."""
+    runs as dots beneath; dense as a line, and chance where an accuracy comes near it.
+
+    heads: lines that are written above each panel, by group, and in the same order what they are, by ''.
+    """
     groups, names = (list(dict.fromkeys(each)) for each in ([row.group for row in rows], [row.name for row in rows]))
     columns = min(len(groups), _BESIDE)
     lines = -(-len(groups) // columns)
-    height = lines * (_LINE + _ROW * len(names))
+    titles = [[f"<b>{as_text(group)}</b>", *map(as_text, heads.get(group, ()))] for group in groups]
+    head = _HEAD * (max(map(len, titles)) - 1)
+    height = lines * (_LINE + head + _ROW * len(names))
     figure = make_subplots(
         lines,
         columns,
         shared_xaxes="all",
         shared_yaxes="all",
-        subplot_titles=[f"<b>{as_text(group)}</b>" for group in groups],
+        subplot_titles=["<br>".join(each) for each in titles],
         horizontal_spacing=0.03,
-        vertical_spacing=0.5 * _LINE / height,
+        vertical_spacing=(0.5 * _LINE + head) / height,
     )
     layout(figure, "", "", height)
+    figure.layout.margin.t += head
     figure.update_annotations(font_size=13, yshift=4)
-    head = {"x": 0, "xref": "x domain", "xanchor": "right", "xshift": -6}
-    if of:
-        figure.add_annotation(text=of, showarrow=False, y=1, yref="y domain", yanchor="bottom", yshift=4, **head)
+    if "" in heads:
+        beside = {"x": 0, "xref": "x domain", "xanchor": "right", "xshift": -6, "font": {"size": 13}, "align": "right"}
+        above = {"y": 1, "yref": "y domain", "yanchor": "bottom", "yshift": 4}
+        figure.add_annotation(text="<br>".join(map(as_text, heads[""])), showarrow=False, **beside, **above)
     for row in rows:
         at = groups.index(row.group)
         place = {"row": at // columns + 1, "col": at % columns + 1}

@@ -34,7 +34,7 @@ _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
-_UPPER = 0.62  # of it that the accuracies take
+_UPPER = 0.52  # of it that the accuracies take
 _BESIDE = 122  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
 _APART = 0.012  # of the span of the sparsities between two series
@@ -78,33 +78,37 @@ Seeds = Sequence[Sequence[float] | np.ndarray]
 
 @dataclass(frozen=True)
 class Line:
-    """Accuracies of a method along sparsities, (N,) each, as shares. low, high: of their 95 % intervals, NaN where they
-    are not known. seeds: of each calibration seed, drawn beside the interval or instead of it.
-    """
+    """Mean accuracies of a method along sparsities, (N,) each, as shares. seeds: of each calibration seed."""
 
     name: str
     x: np.ndarray
     value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
     seeds: Seeds
 
 
 @dataclass(frozen=True)
-class Gain:
-    """Differences of the second of two lines from the first, one per sparsity, as shares. seeds: of each seed."""
+class Change:
+    """Differences of accuracy along sparsities, as shares, with the name of what they are of."""
 
+    name: str
     x: np.ndarray
     differences: Sequence[Difference]
-    seeds: Seeds
 
 
 def with_and_without(
-    without: Line, discounted: Line, gain: Gain, dense: float, chance: float | None, margin: float, color: str
+    without: Line,
+    discounted: Line,
+    changes: tuple[Change, Change],
+    dense: float,
+    chance: float | None,
+    margin: float,
+    color: str,
 ) -> go.Figure:
-    """Draw accuracy along sparsity without and with the discount, and what it gains beneath, on one axis of sparsities.
+    """Draw accuracy along sparsity without and with the discount, and differences with their intervals beneath, on one
+    axis of sparsities.
 
-    margin: half of the band of differences that do not matter, a share. color: of what has the discount.
+    changes: without the discount minus dense, and with minus without it. margin: half of the band of differences that
+    do not matter, a share. color: of what has the discount.
     """
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=0.06)
     layout(figure, "", "accuracy", _BOTH_HEIGHT)
@@ -114,7 +118,7 @@ def with_and_without(
     for line, look, side in ((without, Look(REFERENCE, "square"), -1), (discounted, Look(color, "diamond"), 1)):
         _add_line(figure, line, look, side * _APART * reach)
         names.append((line.name, float(line.value[-1]), look.color))
-    shown = [end for line in (without, discounted) for end in (line.value, line.low, line.high)]
+    shown = [line.value for line in (without, discounted)]
     shown += [np.asarray(seeds, float) for line in (without, discounted) for seeds in line.seeds]
     ends = np.concatenate([*shown, [level for _, level, _ in names]])
     ends = 100 * ends[np.isfinite(ends)]
@@ -122,6 +126,8 @@ def with_and_without(
     beneath = chance is not None and 100 * chance < low
     if chance is not None:
         names.append(("↓ chance" if beneath else "chance", chance, REFERENCE))
+    if beneath:  # room for its name
+        low -= _LINE * (high - low) / (_UPPER * _BOTH_HEIGHT - 2 * _LINE)
     for level, dash in ((dense, DENSE_DASH), (None if beneath else chance, CHANCE_DASH)):
         if level is not None:
             _across(figure, 100 * level, 100 * level, "y", line={"color": REFERENCE, "width": 1.5, "dash": dash})
@@ -130,7 +136,7 @@ def with_and_without(
     places = _spread([max(100 * level, low) for _, level, _ in names], _LINE * pixel)
     for (name, level, of), place in zip(names, places, strict=True):
         _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
-    _add_gain(figure, gain, margin, color)
+    _add_changes(figure, changes, margin, color, reach)
     figure.update_layout(showlegend=False)
     figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10
     figure.update_xaxes(range=[every[0] - 0.06 * reach, every[-1] + 0.06 * reach])
@@ -219,78 +225,66 @@ def grid_map(
 
 
 def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
-    value, low, high = (100 * np.asarray(values, float) for values in (line.value, line.low, line.high))
-    known = bool(np.isfinite(low).all())
-    ends = f" [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{PER_CENT}" if known else PER_CENT
-    figure.add_trace(
-        go.Scatter(
-            x=line.x + shift,
-            y=value,
-            mode="lines+markers",
-            name=as_text(line.name),
-            line={"color": look.color, "width": 2},
-            marker={"color": look.color, "size": 9, "symbol": look.symbol},
-            error_y=interval_bar(value, low, high, width=4) if known else None,
-            customdata=np.stack([low, high], axis=1),
-            hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{ends}<extra></extra>",
-        ),
-        row=1,
-        col=1,
+    """Add the means of a line, and beside them a faint dot for each calibration seed."""
+    seeds = go.Scatter(
+        x=np.repeat(line.x + 2 * shift, [len(each) for each in line.seeds]),
+        y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in line.seeds)]),
+        mode="markers",
+        name="one seed",
+        marker={"color": look.color, "size": 7, "opacity": 0.5},
+        hovertemplate=f"one seed: %{{y:.1f}}{PER_CENT}<extra></extra>",
     )
-    if not known or any(len(each) > 1 for each in line.seeds):
-        x = line.x + (2 * shift if known else shift)
-        _add_seeds(figure, x, line.seeds, look.color, f"%{{y:.1f}}{PER_CENT}", 1)
-
-
-def _add_seeds(figure: go.Figure, x: np.ndarray, seeds: Seeds, color: str, told: str, row: int) -> None:
-    """Add a faint dot for each calibration seed."""
-    figure.add_trace(
-        go.Scatter(
-            x=np.repeat(x, [len(each) for each in seeds]),
-            y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in seeds)]),
-            mode="markers",
-            name="one seed",
-            marker={"color": color, "size": 7, "opacity": 0.6},
-            hovertemplate=f"one seed: {told}<extra></extra>",
-        ),
-        row=row,
-        col=1,
+    means = go.Scatter(
+        x=line.x + shift,
+        y=100 * np.asarray(line.value, float),
+        mode="lines+markers",
+        name=as_text(line.name),
+        line={"color": look.color, "width": 2},
+        marker={"color": look.color, "size": 9, "symbol": look.symbol},
+        hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}<extra></extra>",
     )
+    for trace in (seeds, means) if any(len(each) > 1 for each in line.seeds) else (means,):
+        figure.add_trace(trace, row=1, col=1)
 
 
-def _add_gain(figure: go.Figure, gain: Gain, margin: float, color: str) -> None:
-    """Add the lower plot: differences in points with their intervals, seeds beside them, around a band."""
+def _add_changes(figure: go.Figure, changes: tuple[Change, Change], margin: float, color: str, span: float) -> None:
+    """Add the lower plot: differences in points with their intervals around a band. span: of the sparsities."""
     band = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
     _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **band)
     _across(figure, 0, 0, "y2", line={"color": REFERENCE, "width": 1})
-    value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in gain.differences]).T
-    figure.add_trace(
-        go.Scatter(
-            x=gain.x,
-            y=value,
-            mode="markers",
-            name="difference",
-            marker={"color": color, "size": 9, "symbol": "diamond"},
-            error_y=interval_bar(value, low, high, width=4),
-            customdata=np.stack([low, high], axis=1),
-            hovertemplate="%{y:+.1f} points [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<extra></extra>",
-        ),
-        row=2,
-        col=1,
-    )
-    beside = gain.x + 2 * _APART * (float(np.ptp(gain.x)) or 2 * _AROUND)
-    _add_seeds(figure, beside, gain.seeds, color, "%{y:+.1f} points", 2)
-    ends = np.abs(np.concatenate([low, high, *(100 * np.asarray(each, float) for each in gain.seeds)]))
-    reach = 1.1 * max(float(ends.max()), 150 * margin)
+    ends, last = [-150 * margin, 150 * margin], []
+    for change, look, side in zip(changes, (Look(REFERENCE, "square"), Look(color, "diamond")), (-1, 1), strict=True):
+        value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in change.differences]).T
+        figure.add_trace(
+            go.Scatter(
+                x=change.x + side * _APART * span,
+                y=value,
+                mode="markers",
+                name=as_text(change.name),
+                marker={"color": look.color, "size": 9, "symbol": look.symbol},
+                error_y=interval_bar(value, low, high, width=4),
+                customdata=np.stack([low, high], axis=1),
+                hovertemplate=f"{as_text(change.name)}: "
+                "%{y:+.1f} points [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<extra></extra>",
+            ),
+            row=2,
+            col=1,
+        )
+        ends += [*low, *high]
+        last.append((change.name, float(value[-1]), look.color))
+    low, high = min(ends), max(ends)
+    room = 0.05 * (high - low)
+    pixel = (high - low + 2 * room) / ((1 - _UPPER) * (_BOTH_HEIGHT - 60))
+    for (name, _, of), place in zip(last, _spread([value for _, value, _ in last], _LINE * pixel), strict=True):
+        _name_beside(figure, as_text(name), place, of, "y2")
     figure.update_yaxes(
-        title={"text": "with − without (points)", "font": {"size": 12}},
-        range=[-reach, reach],
+        title={"text": "change, points", "font": {"size": 12}},
+        range=[low - room, high + room],
         nticks=5,
         zeroline=False,
         row=2,
         col=1,
     )
-    _name_beside(figure, f"±{100 * margin:g} points", 0, REFERENCE, "y2")
 
 
 def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) -> None:

@@ -65,29 +65,32 @@ def scored_alike(
     seeds: int,
     differences: Sequence[Difference] = (),
 ) -> str:
-    """Tell the accuracies of runs that were scored alike, at the least and the largest sparsity and where the discount
-    changes them most, beside the dense model's, and whether it changes them.
+    """Tell whether the discount changes accuracy in runs that were scored alike, with the accuracies at the least and
+    the largest sparsity; of runs without a discount those alone, beside the dense model's.
 
     without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount. who: what the
     method is called then. seeds: calibration seeds behind each. differences: with minus without the discount.
     """
     if not without:
         return "No pruned model is scored yet."
-    low = min(without)
-    widest = max(discounted, key=lambda at: abs(discounted[at] - without[at]), default=low)
-    other = f" without and {percent(discounted[low], 1)} with the sink discount" if discounted else ""
-    told = f"answers {percent(without[low], 1)} right{other} at {percent(low, 0)} sparsity"
-    others = [
-        f"{listed([f'{100 * arm[at]:.1f}' for arm in (without, discounted) if arm])} % at {percent(at, 0)}"
-        for at in sorted({widest, max(without)} - {low})
-    ]
-    told += "".join(f", {other}" for other in others)
-    brief = discount_in_brief(differences, who="the discount", asked="them apart") if discounted else ""
-    beside = "" if dense is None else f"dense {percent(dense, 1)}"
-    drawn = counted(seeds, "seed") if seeds and "seed" not in brief else ""
-    aside = "; ".join(filter(None, (beside, drawn)))
-    whose = "The pruned model" if discounted else f"{who}: the pruned model"
-    return f"{whose} {told}{f' ({aside})' if aside else ''}{f': {brief}' if brief else ''}."
+    named = sorted({min(without), max(without)})
+    drawn = counted(seeds, "seed") if seeds else ""
+    if not discounted:
+        told = [_right([without[at]], at, at == named[0]) for at in named]
+        beside = "" if dense is None else f"dense {percent(dense, 1)}"
+        aside = "; ".join(filter(None, (beside, drawn)))
+        return f"{who}: the pruned model answers {', '.join(told)}{f' ({aside})' if aside else ''}."
+    told = [_right([discounted[at], without[at]], at, at == named[0]) for at in named]
+    brief = discount_in_brief(differences, asked="the model with the sink discount from the one without")
+    few = f" ({drawn})" if drawn and drawn not in brief else ""
+    said = f"{brief[0].upper()}{brief[1:]}" if brief else "With and without the sink discount"
+    return f"{said}: {', '.join(told)}{few}."
+
+
+def _right(shares: Sequence[float], sparsity: float, first: bool) -> str:
+    """Return accuracies at a sparsity, as `90.7 against 90.8 % right at 50 % sparsity`. first: say what they are."""
+    told = " against ".join(f"{100 * share:.1f}" for share in shares)
+    return f"{told} %{' right' if first else ''} at {percent(sparsity, 0)}{' sparsity' if first else ''}"
 
 
 def published_differences(

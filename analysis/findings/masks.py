@@ -31,17 +31,15 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
 
 
 def discounted_mask(value: float, seeds: float | None, chance: float, place: str = "") -> str:
-    """Say how much of a mask the sink discount changes: a share of the weights, compared with two calibration seeds, or
-    with independent masks if there are none. place: where that was found, before a brief sentence.
+    """Say what share of the weights the sink discount changes, beside what two calibration seeds change, or independent
+    masks where there are none. place: where that was found.
     """
-    who = f"{place}: the discount" if place else "The sink discount"
+    who = f"{place}: the discount" if place else "The discount"
     if not value > 0:
-        return f"{who} changes no weight of the pruning mask."
-    if place and seeds:
-        return f"{who} changes {percent(value)} of the mask, another random calibration sample {percent(seeds)}."
-    floor, name = (seeds, SEED) if seeds else (chance, "what independent masks would change")
-    beside = f", {times(value, floor)} {name} ({percent(floor)})" if floor > 0 else ""
-    return f"{who} changes {percent(value)} of the pruning mask{beside}."
+        return f"{who} changes none of the weights."
+    floor, other = (seeds, "another calibration sample changes") if seeds else (chance, "independent masks differ in")
+    beside = f"; {other} {percent(floor)}" if floor > 0 else ""
+    return f"{who} changes {percent(value)} of the weights{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

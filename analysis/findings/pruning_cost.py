@@ -10,7 +10,6 @@ from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
     EQUIVALENT,
-    FEW_SEEDS,
     ONE_SEED,
     POINTS,
     WAITING,
@@ -23,6 +22,7 @@ from analysis.words import counted, listed, percent
 
 _NAMED = 3  # significant losses that are written out, and sparsities that are listed
 _WIDE = 0.1  # half an interval, from which on tenths of a point mean nothing
+_VERDICTS = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL)
 _NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
 _TENTHS = 0.02  # a share of accuracy; if no loss is larger, losses get a decimal
 
@@ -32,7 +32,8 @@ def cost_of_pruning(
 ) -> str:
     """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that.
 
-    losses: pruned minus dense, by sparsity; one that its interval does not tell from 0 is said not to be resolved.
+    losses: pruned minus dense, by sparsity; where the interval of one lies below 0, the others are left to the figure,
+    else those that no interval tells from 0 are said not to be resolved.
     discount: with minus without it, one family of tests. who: what costs it.
     """
     decided = {at: decide(one, margin, one.above_chance) for at, one in sorted(losses.items())}
@@ -45,66 +46,50 @@ def cost_of_pruning(
     even = [at for at in decided if decided[at] == EQUIVALENT]
     costly = [at for at in decided if decided[at] not in (EQUIVALENT, ONE_SEED, AT_CHANCE) and losses[at].high < 0]
     rest = [at for at in decided if at not in (*costly, *even)]
-    said, few = [], _with_few([losses[at] for at in costly])
+    said = []
     if costly:
-        said.append(f"{_costly(who, {at: losses[at] for at in costly})}{few}")
-    if even:
-        at = _shares(even)
-        said.append(f"{at} {_cost(even)} less than {POINTS.margin(margin)}" if said else _less(who, at, margin))
-    if rest:
-        span, those = _span([-losses[at].value for at in rest]), [losses[at] for at in rest]
-        told, of = f"{_shares(rest)} {_cost(rest)} {span}", _not_shown(those, few)
-        if not said:
-            told = f"{who} {_shares(rest)} of the weights costs {_points(rest, losses)}"
-        said.append(f"{told}, {of}")
-    return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin))))}."
+        said.append(_costly(who, {at: losses[at] for at in costly}))
+    elif rest:
+        lost = [losses[at] for at in rest]
+        cost = f"{_span([-one.value for one in lost])} points of accuracy"
+        if len(rest) == 1 and lost[0].value < 0:
+            cost = _size(lost[0], "points of accuracy ")
+        said.append(f"{who} {_shares(rest)} of the weights costs {cost}, {_not_shown(lost)}")
+    elif even:
+        said.append(f"{who} {_shares(even)} of the weights costs less than {POINTS.margin(margin)} of accuracy")
+    asked = "whether the sink discount changes that"
+    return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin, asked=asked))))}."
 
 
-def cost_and_discount(
-    levels: Mapping[str, tuple[Difference, Difference]], margin: float = MARGIN
-) -> tuple[str, str, str]:
-    """Tell in one sentence whether the discount changes accuracy and what pruning itself costs; on what it stands; and
-    which change would have been detected, '' where one is significant, not tested, or told in the sentence.
+def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN) -> tuple[str, str, str]:
+    """Tell in one sentence whether the discount changes accuracy; on what that stands; and which change would have been
+    detected, '' where one is significant or not tested.
 
-    levels: by setting, pruned without the discount minus dense, and with minus without it. The first setting, as `50 %
-    sparsity`, is told in full; of the others, as `70 %`, the one where pruning costs most.
+    levels: with minus without the discount by setting: the first, as `50 % sparsity`, and at most one other, as `70 %`,
+    which is left out where it has no verdict.
     """
-    setting, (cost, discount) = next(iter(levels.items()))
-    if not cost.above_chance:
+    (setting, first), *others = levels.items()
+    if not first.above_chance:
         return _NOTHING_TO_LOSE, "", ""
-    decided = decide(discount, margin, discount.above_chance)
-    told = _discount_told(discount, margin, "the sink discount")
-    said = f"{told[0].upper()}{told[1:]} at {setting}, where pruning {_cost_at(cost)}"
-    detected = detectable(discount).removeprefix("; ")
-    if decided == CANNOT_TELL and detected:
-        said, detected = f"{said}; {detected}", ""
-    elif decided in (BETTER, WORSE, EQUIVALENT):
-        said += _where_costliest(decided, dict(list(levels.items())[1:]), margin)
-    seeds = counted(discount.seeds, "calibration seed") if discount.seeds else ""
-    over = "" if discount.holds_seeds or not seeds else " over items alone"
-    so_far = "So far on" if not discount.final else "On"
-    stands = f"{so_far} {listed([each for each in (f'{discount.n:,} items', seeds) if each])}; brackets: 95 % intervals"
-    return f"{said}.", f"{stands}{over}.", f"{detected[0].upper()}{detected[1:]} with 80 % power." if detected else ""
+    decided = decide(first, margin, first.above_chance)
+    said = f"{_discount_told(first, margin, 'the sink discount')} at {setting}"
+    for at, other in others if decided in _VERDICTS else ():
+        again = decide(other, margin, other.above_chance)
+        if again == decided:
+            said += f", {_size(other, '') if decided == WORSE else _bare(other)} at {at}"
+        elif again in _VERDICTS:
+            said += f"; at {at} {_discount_told(other, margin, 'it')}"
+    detected = detectable(first).removeprefix("; ")
+    seeds = counted(first.seeds, "calibration seed") if first.seeds else ""
+    over = "" if first.holds_seeds or not seeds else " over items alone"
+    so_far = "So far on" if not first.final else "On"
+    stands = f"{so_far} {listed([each for each in (f'{first.n:,} items', seeds) if each])}; brackets: 95 % intervals"
+    power = f"{_upper(detected)} with 80 % power." if detected else ""
+    return f"{_upper(said)}.", f"{stands}{over}.", power
 
 
-def costliest(losses: Mapping[str, Difference]) -> str:
-    """Return the setting at which pruning costs most, '' where there is none. losses: pruned minus dense."""
-    return min(losses, key=lambda at: losses[at].value, default="")
-
-
-def _where_costliest(decided: str, others: Mapping[str, tuple[Difference, Difference]], margin: float) -> str:
-    """Return how the sentence goes on with another setting; '' where there is none with a verdict. decided: at the
-    first."""
-    at = costliest({each: cost for each, (cost, _) in others.items() if cost.above_chance})
-    if not at:
-        return ""
-    cost, discount = others[at]
-    again = decide(discount, margin, discount.above_chance)
-    if again in (WAITING, ONE_SEED, AT_CHANCE):
-        return ""
-    if again == decided == EQUIVALENT:
-        return f", and {_bare(discount)} at {at}, where it {_cost_at(cost, brief=True)}"
-    return f"; at {at}, where pruning {_cost_at(cost, brief=True)}, {_discount_told(discount, margin, 'it')}"
+def _upper(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _discount_told(discount: Difference, margin: float, who: str) -> str:
@@ -121,14 +106,6 @@ def _discount_told(discount: Difference, margin: float, who: str) -> str:
 def _bare(difference: Difference) -> str:
     """Return a difference with its interval, where its unit is told before."""
     return interval_words(difference).replace(f" {POINTS.name}", "")
-
-
-def _cost_at(cost: Difference, brief: bool = False) -> str:
-    """Return what pruning does, as `costs 1.3 [−0.4, 3.0]`. brief: leave out the interval of a significant cost."""
-    if cost.value > 0:
-        return f"changes accuracy by {_bare(cost)}"
-    size = _size(cost, "")
-    return f"costs {size.partition(' ')[0] if brief and cost.high < 0 else size}"
 
 
 def cost_words(cost: Difference, unit: str = "points ") -> str:
@@ -158,18 +135,6 @@ def _costly(who: str, losses: Mapping[float, Difference]) -> str:
     return f"{who} costs accuracy at {len(at)} sparsities, from {ends[0]} to {ends[1]} of the weights"
 
 
-def _less(who: str, at: str, margin: float) -> str:
-    return f"{who} {at} of the weights costs less than {POINTS.margin(margin)} of accuracy"
-
-
-def _cost(at: Sequence[float]) -> str:
-    return "cost" if len(at) > 1 else "costs"
-
-
-def _points(at: Sequence[float], losses: Mapping[float, Difference]) -> str:
-    return f"{_span([-losses[each].value for each in at])} points of accuracy"
-
-
 def _size(loss: Difference, unit: str) -> str:
     """Return a loss with its interval, as `21 points of accuracy [9, 32]`. unit: with a space behind it."""
     value, low, high = (_number(-end, _decimals(loss)) for end in (loss.value, loss.high, loss.low))
@@ -197,18 +162,12 @@ def _shares(at: Sequence[float]) -> str:
     return f"{listed([f'{100 * each:.0f}' for each in at])} %"
 
 
-def _not_shown(differences: Sequence[Difference], few: str) -> str:
-    """Say what does not resolve costs. few: as of `_with_few`, where it is said before."""
+def _not_shown(differences: Sequence[Difference]) -> str:
+    """Say what does not resolve costs."""
     if any(one.seeds == 1 for one in differences):
         return "by one calibration seed"
     seeds = max(one.seeds for one in differences)
-    return f"which {'these' if few else counted(seeds, 'seed') if seeds else 'these items'} do not resolve"
-
-
-def _with_few(differences: Sequence[Difference]) -> str:
-    """Return with how many seeds costs were found where these are few, so that their intervals are wide."""
-    seeds = max((one.seeds for one in differences), default=0)
-    return f" with {counted(seeds, 'seed')}" if 0 < seeds < FEW_SEEDS else ""
+    return f"which {counted(seeds, 'seed') if seeds else 'these items'} do not resolve"
 
 
 def discount_in_brief(

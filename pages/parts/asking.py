@@ -138,8 +138,9 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 
 def _offer(key: str, source: str, what: str) -> None:
-    st.caption(f"{plain(what)}: not run yet with {model_called(model_name(source))}.")
-    acting_button("Run", key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    row.caption(f"{plain(what)}: not run yet with {model_called(model_name(source))}.", width="stretch")
+    acting_button("Run", key, row, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 
 @st.fragment(run_every=0.4)

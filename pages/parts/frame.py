@@ -177,6 +177,7 @@ border:1px solid color-mix(in srgb,currentColor 25%,transparent)!important}}
 [data-testid='stMetricLabel'] *,[data-testid='stMetricDelta'] *,[data-testid='stMetricValue'] *{
 white-space:normal!important;overflow:visible!important}[data-testid='stMetricValue']{font-size:1.6rem;line-height:1.2}
 [data-testid='stPageLink'] p{white-space:normal}
+[data-testid='stMain'] h5{text-wrap:balance}
 [data-testid='stApp'] a:focus-visible{outline:2px solid currentColor!important;outline-offset:-2px}
 [data-testid='stMultiSelect'] button:is([aria-label='Clear all'],[aria-label='Open']){min-width:24px;min-height:24px}
 [data-testid='stProgress'] *{transition:none!important}

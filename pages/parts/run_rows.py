@@ -28,7 +28,7 @@ COLUMNS = {
     "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=83),
     "95 % interval": st.column_config.TextColumn(width=98, help="Over items; another calibration seed adds noise."),
     "to dense, points": st.column_config.NumberColumn(
-        "difference to dense, points", format="%+.1f", width=176, help="Accuracy minus the dense model's, same items."
+        "difference to dense, points", width=176, help="Accuracy minus the dense model's, same items."
     ),
     "interval to dense": st.column_config.TextColumn(
         "95 % interval", width=110, help="Of the difference, over the items both answered; another seed adds noise."
@@ -184,6 +184,7 @@ def table_of_runs(
         selection_default={"selection": {"rows": list(selected), "columns": [], "cells": []}},
         height=_ROW * (min(len(runs), rows) + 1) + 2,
         column_config=COLUMNS,
+        signed=("to dense, points",),
         **options,
     )
 

@@ -12,7 +12,8 @@ def test_a_setting_has_its_interval_its_runs_and_the_colour_of_its_method():
         Scores("50 %", "With <b>", "sink-wanda", 0.91, np.nan, np.nan, ()),
         Scores("70 %", "With discount", "sink-wanda", 0.72, 0.7, 0.74, ()),
     ]
-    figure = accuracy_by_setting(rows, 0.93, 0.375)
+    heads = {"": ("weights removed", "with − without"), "50 %": ("+1.0 [−9, <9]",)}
+    figure = accuracy_by_setting(rows, 0.93, 0.375, heads)
     first, runs, second, third = figure.data
     np.testing.assert_allclose((first.x[0], first.error_x.array[0]), (90, 5), rtol=1e-5)
     assert second.error_x.array is None and list(second.text) == ["91.0"]
@@ -21,7 +22,13 @@ def test_a_setting_has_its_interval_its_runs_and_the_colour_of_its_method():
     assert [trace.xaxis for trace in figure.data] == ["x", "x", "x", "x2"], "a panel for each sparsity"
     assert [trace.y[0] for trace in (first, second, third)] == [0, 1, 2], "a row for each name"
     assert list(figure.layout.yaxis.ticktext) == ["Without discount", "With &lt;b&gt;", "With discount"]
-    assert [note.text for note in figure.layout.annotations] == ["<b>50 %</b>", "<b>70 %</b>", "dense 93.0 %", "dense"]
+    assert [note.text for note in figure.layout.annotations] == [
+        "<b>50 %</b><br>+1.0 [−9, &lt;9]",
+        "<b>70 %</b>",
+        "weights removed<br>with − without",
+        "dense 93.0 %",
+        "dense",
+    ]
     low, high = figure.layout.xaxis.range
     assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.xaxis2.range == (low, high)
 

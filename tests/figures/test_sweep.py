@@ -1,7 +1,5 @@
 """Figures of sweeps: bands over seeds, intervals of differences, levels marked, and another's numbers told apart."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from analysis.figures import sweep as figures
@@ -60,18 +58,21 @@ def test_differences_stand_around_zero_with_their_intervals():
     assert [line.y0 for line in figure.layout.shapes] == [0]
 
 
-def test_both_lines_stand_above_their_difference_with_names_that_do_not_touch():
-    x, nan = np.array([0.5, 0.7]), np.full(2, np.nan)
-    without = figures.Line("without", x, np.array([0.9, 0.72]), np.array([0.85, 0.6]), np.array([0.95, 0.84]), [(), ()])
-    other = figures.Line("with discount", x, np.array([0.91, 0.721]), nan, nan, [(0.9, 0.92), (0.72, 0.722)])
-    differences = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
-    gain = figures.Gain(x, differences, [(0.0, 0.02), (-0.01, 0.012)])
-    figure = figures.with_and_without(without, other, gain, 0.93, 0.375, 0.02, "#ef7010")
-    first, second, seeds, difference, single = figure.data
-    np.testing.assert_allclose(first.error_y.array, [5, 12], rtol=1e-5)
-    assert second.error_y.array is None and list(seeds.y) == [90, 92, 72, 72.2], "seeds where no interval is known"
-    assert first.line.color != second.line.color and difference.yaxis == single.yaxis == "y2"
-    np.testing.assert_allclose(difference.y, [1, 0.1])
+def test_both_lines_stand_above_their_differences_with_names_that_do_not_touch():
+    x = np.array([0.5, 0.7])
+    without = figures.Line("without", x, np.array([0.9, 0.72]), [(), ()])
+    other = figures.Line("with discount", x, np.array([0.91, 0.721]), [(0.9, 0.92), (0.72, 0.722)])
+    lost = [Difference(-0.03, -0.06, 0.0, 100, 100), Difference(-0.21, -0.32, -0.09, 100, 100)]
+    gained = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
+    changes = figures.Change("without − dense", x, lost), figures.Change("with − without", x, gained)
+    figure = figures.with_and_without(without, other, changes, 0.93, 0.375, 0.02, "#ef7010")
+    first, seeds, second, cost, gain = figure.data
+    assert first.error_y.array is None and list(seeds.y) == [90, 92, 72, 72.2], "differences alone have intervals"
+    assert (np.array(seeds.x) > np.repeat(second.x, 2)).all(), "beside the mean"
+    assert first.line.color != second.line.color and cost.yaxis == gain.yaxis == "y2"
+    assert (cost.marker.color, gain.marker.color) == (first.marker.color, second.marker.color)
+    np.testing.assert_allclose(cost.y, [-3, -21])
+    np.testing.assert_allclose(gain.error_y.arrayminus, [3, 5.1], rtol=1e-5)
     assert all(left < right for left, right in zip(first.x, second.x, strict=True)), "side by side"
     shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
     assert shapes == [("y", 93, 93), ("y2", -2, 2), ("y2", 0, 0)]
@@ -81,19 +82,18 @@ def test_both_lines_stand_above_their_difference_with_names_that_do_not_touch():
         "↓ chance 37.5 %",
         "without 72.0 %",
         "with discount 72.1 %",
-        "±2 points",
+        "without − dense",
+        "with − without",
     }
     low, high = figure.layout.yaxis.range
-    assert 37.5 < low < 60 and high > 95 and names["↓ chance 37.5 %"] >= low
+    assert 37.5 < low < 70 and high > 95 and names["↓ chance 37.5 %"] >= low
     assert names["with discount 72.1 %"] - names["without 72.0 %"] > 0.05 * (high - low)
-    near = figures.with_and_without(without, other, gain, 0.93, 0.7, 0.02, "#ef7010")
+    low, high = figure.layout.yaxis2.range
+    assert low < -32 and high > 6
+    near = figures.with_and_without(without, other, changes, 0.93, 0.7, 0.02, "#ef7010")
     assert ("y", 70, 70) in [(shape.yref, shape.y0, shape.y1) for shape in near.layout.shapes]
     assert "chance 70.0 %" in [note.text for note in near.layout.annotations]
     assert figure.layout.yaxis.ticksuffix == " %" and list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
-    known = replace(other, low=other.value - 0.02, high=other.value + 0.02)
-    _, second, seeds, *_ = figures.with_and_without(without, known, gain, 0.93, 0.375, 0.02, "#ef7010").data
-    assert second.error_y.array is not None and list(seeds.y) == [90, 92, 72, 72.2]
-    assert (np.array(seeds.x) > np.repeat(second.x, 2)).all(), "beside the interval"
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():

@@ -11,11 +11,12 @@ from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.evaluation.tables import ROLES
 from analysis.exhibits.over_seeds import shifts_of_runs
-from analysis.exhibits.with_discount import Shift, accuracy_shifts, compared_in, shifts_of_study
+from analysis.exhibits.with_discount import Shift, accuracy_shifts, compared_in, shifts_of_study, shown_shifts
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, tested, together
 from analysis.pruned.compare import Comparison
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key, where
+from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
 from analysis.words import counted
 from pages.parts import address, permission
@@ -399,29 +400,33 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         tables.chance_level(results, AVERAGE),
         pairs[0].spec.method,
         MARGIN,
-        "The cost: the control against the dense model. The discount: against the control, which reads the same noised "
-        "text without it.",
+        "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
+        "against that.",
         " ".join(explained),
     )
 
 
 def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> None:
-    """Say in the first line what the discount changes of accuracy and what pruning costs. study: whose findings these
-    are, None for runs. pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`.
+    """Say in the first line what the discount changes of accuracy. study: whose findings these are, None for runs.
+    pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`.
     """
     if found is None and study is None:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
         return
     said, stands, detected = "This study does not hold what pruning costs.", "", ""
     if found is not None:
-        levels = {one.sparsity: (one.cost, one.discount) for one in found.shifts}
-        levels = {found.setting: levels.pop(found.shifts[0].sparsity)} | levels
-        said, stands, detected = finding_of("cost and discount", levels, found.margin)
+        first, *others = shown_shifts(found.shifts)
+        levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
+        said, stands, detected = finding_of("discount at levels", levels, found.margin)
+        fixed = "fixed in the study's specification" if study is not None else "that of a study"
+        detected = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected}"
     explained = "" if found is None else f"{detected} {found.compared} {found.explained}"
+    if study is not None:
+        within = f"{study.title[0].lower()}{study.title[1:]}"
+        explained += f" Method, sparsity and λ are those chosen here, all else is as in the {within}."
     st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        which = f"{study.title} at this method, sparsity and λ, else at its own settings."
-        link_study(f"{which} {stands}", study.name, f"{study.title[0].lower()}{study.title[1:]}")
+        link_study(f"{study.title}: {stands[0].lower()}{stands[1:]}", study.name, within)
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
 

@@ -46,10 +46,10 @@ def active_runs() -> None:
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
 
 
-def finished_runs(asked: Sequence[PruneSpec], above: int = 0) -> None:
+def finished_runs(asked: Sequence[PruneSpec], above: bool = False) -> None:
     """Draw the table of pruned models, the one that is open, and the prunings that were interrupted. asked: the
-    requested prunings, of which a run that has just finished is open at first. above: items of the study that stands
-    above, whose accuracies are others; 0 where there is none."""
+    requested prunings, of which a run that has just finished is open at first. above: whether a study stands above,
+    whose accuracies are others."""
     runs = engine().jobs("prune")
     ended = [record for record in runs if record.ended]
     if not ended:
@@ -96,7 +96,7 @@ def _with_masks() -> list[Run]:
     return [run for run in known_runs(engine()) if run.has_masks and run.kind == "pruned"]
 
 
-def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: int) -> Run | None:
+def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: bool) -> Run | None:
     """Draw the table of the pruned models of these settings, of the latest where there are none; return the open one:
     that whose row is clicked, and one that matches the settings and has just finished."""
     by_age = [run for run in known if run.record is not None and run.record.kind == "prune"]
@@ -124,7 +124,7 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: int) -> 
     title = counted(len(done), "pruned model")
     if len(done) > len(shown):
         title = f"{len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
-    other = f"Runs here, on other items than the {above:,} of the study above. " if above else ""
+    other = "Runs here, not those of the study above. " if above else ""
     table_of_runs(
         title,
         "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",

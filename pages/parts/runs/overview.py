@@ -1,8 +1,11 @@
 """The scored runs together: what they score in a sentence, and setting by setting in a figure."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from analysis.evaluation.results import Results
+from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.scored_runs import (
     Alike,
     Levels,
@@ -19,14 +22,19 @@ from pages.parts.charts import chart
 from pages.parts.plain import plain, unbroken
 from pages.parts.study.choice import can_tell, say_study
 
-DISCOUNT = "the discount"
+_NOT_COMPARED: Mapping[str, Comparison] = {}
 _MOST = 48  # runs whose answers are read for intervals, as reading those of many takes long
 
 
-def say_scores(alike: Alike | None, results: Results | None = None) -> None:
-    """Say in the first line of the page what the runs that were scored alike score. results: of `answers`."""
+def compared_runs(alike: Alike, results: Results | None) -> dict[str, Comparison]:
+    """Return with against without the discount by sparsity. results: of `answers`."""
+    return discount_comparisons(alike, levels_of(alike), results)
+
+
+def say_scores(alike: Alike | None, compared: Mapping[str, Comparison] = _NOT_COMPARED) -> None:
+    """Say in the first line of the page whether the runs that were scored alike differ. compared: of
+    `compared_runs`."""
     levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
-    compared = {} if alike is None else discount_comparisons(alike, levels, results)
     found = {at: one.difference for at, one in compared.items()}
     told = finding_of("scored alike", None if alike is None else alike.dense, *levels, list(found.values()))
     stands = ""
@@ -41,15 +49,18 @@ def say_scores(alike: Alike | None, results: Results | None = None) -> None:
     here = f"{alike.items:,} items here."
     prunings = {at: one.setting.pruning for at, one in compared.items()}
     if found and not can_tell(found):
-        say_study(prunings, max(len(one.seeds) for one in compared.values()), here, DISCOUNT)
+        say_study(prunings, max(len(one.seeds) for one in compared.values()), here)
     else:
         st.caption(here)
 
 
-def overview(alike: Alike, results: Results | None, every: bool) -> None:
-    """Draw the accuracy of each setting beside the dense model's. results: as of `answers`. every: draw all methods,
-    not only the one that the answer speaks of with its control."""
-    shown = accuracy_of_runs(alike, results, "" if every else levels_of(alike).who)
+def overview(alike: Alike, results: Results | None, compared: Mapping[str, Comparison], every: bool) -> None:
+    """Draw the accuracy of each setting beside the dense model's. results: of `answers`. compared: of `compared_runs`.
+    every: draw all methods, not only the one that the answer speaks of with its control."""
+    if every:
+        shown = accuracy_of_runs(alike, results)
+    else:
+        shown = accuracy_of_runs(alike, results, levels_of(alike).who, compared)
     if shown is not None:
         chart(shown, "runs_accuracy")
 

@@ -21,7 +21,7 @@ from analysis.statistics.decisions import TOO_COARSE, percent
 from analysis.words import listed
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain, unbroken
-from pages.parts.study.choice import can_tell, say_discount, say_study
+from pages.parts.study.choice import say_discount
 from pages.parts.sweep.accuracies import draw_accuracies
 
 _DELTA = (
@@ -31,7 +31,7 @@ _DELTA = (
     "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
     "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
 )
-DISCOUNT = "The sink discount lets attention sinks count less."
+DISCOUNT = "The sink discount counts attention sinks less when choosing which weights go."
 _deltas = kept(figures.deltas)
 
 
@@ -79,11 +79,7 @@ def _with_and_without(
     explained = finding_of("largest difference", pair)[0].tested
     with place:
         say_cost(told, explained)
-        prunings = {f"{percent(one.setting.pruning.sparsity)} sparsity": one.setting.pruning for one in pair}
-        if can_tell({name: one.difference for name, one in zip(prunings, pair, strict=True)}):
-            st.caption(DISCOUNT)
-        else:
-            say_study(prunings, max(len(one.seeds) for one in pair), DISCOUNT)
+        st.caption(DISCOUNT)
     offer(pair)
     drawn = {one.pruning.method for comparison in pair for one in (comparison.setting, comparison.other)}
     others = dict.fromkeys(plain_title(one.pruning.method) for one in settings if one.pruning.method not in drawn)
@@ -92,9 +88,8 @@ def _with_and_without(
 
 def say_cost(told: DiscountLevels, explained: str = "") -> None:
     """Say in the first line of the page what pruning costs, and on what that stands."""
-    said = finding_of("cost of pruning", told.losses, told.gain.differences)
-    which = "with" if told.discounted_lost else "without"
-    cost = f"The cost is the dense model's accuracy minus that of pruning {which} the discount, on the same items."
+    said = finding_of("cost of pruning", told.losses, told.gained.differences)
+    cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {unbroken(said)}", help=plain(f"{cost} {explained}"))
 
 
