@@ -194,7 +194,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
     test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
     told = texts(test)
-    assert "The sink discount changes " in told and "independent masks differ in" in told
+    assert "The discount changes " in told and "independent masks differ in" in told
     assert "What the sink discount does to accuracy at these settings is not measured yet." in told
     assert "With and without the discount are not scored on the same items yet." in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
@@ -212,7 +212,11 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert "not measured" not in told and "the control, which reads the same noised text" in told
     assert "On 12 items and 1 calibration seed; brackets: 95 % intervals over items alone." in told
     assert "prune_source" not in {control.key for control in test.segmented_control}, "the study has no 40 %"
-    assert "Right answers to 12 items, the mean over tasks; chance: " in told, "of the evaluation that was opened"
+    of_evaluation = "Right answers to 12 items, the mean over tasks; chance: "  # where it is still the one opened
+    assert of_evaluation in told or re.search(
+        r"Right answers at 40 % sparsity: [\d.]+ % dense, [\d.]+ % without the discount, [\d.]+ % with it; chance ",
+        said,
+    )
 
 
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():
