@@ -186,8 +186,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     above = int((own > shares).sum()) or "none"
     expect(beside).to_contain_text(
-        f"an even split. Mean of all 9 steps: {told(own.mean())}, untrained {told(shares.mean())}; above it in "
-        f"{above} of them."
+        f"an even split. Mean of all steps: {told(own.mean())} against {told(shares.mean())}; above it in {above} of 9 "
+        "steps."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(beside).to_contain_text(f"attention, its sinks take {told(shares.mean())}, ")
@@ -205,8 +205,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
     expect(beside).to_contain_text(
         f"In 3 untrained models with equally sharp attention, their sinks take {told(shares[:, 3].mean())} "
-        f"at this step, {shares[:, 3].mean() / evens:.1f}\u00a0× an even split. Mean of all 9 steps: "
-        f"{told(own.mean())}, untrained {told(shares.mean())}; above all 3 in {above or 'none'} of them."
+        f"at this step, {shares[:, 3].mean() / evens:.1f}\u00a0× an even split. Mean of all steps: "
+        f"{told(own.mean())} against {told(shares.mean())}; above all 3 in {above or 'none'} of 9 steps."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, the strongest, ")
@@ -365,7 +365,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-a").get_by_text("prompt", exact=True)).to_be_visible()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in (
-        "sink, as long as it lasts (named at the left)",
+        "sink, as long as it lasts (named where there is room)",
         "written after the step",
         "edited or taken back",
         "open block",

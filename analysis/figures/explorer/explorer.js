@@ -56,7 +56,6 @@ function mount(root, packed, options = {}) {
     put("beside", several.length < 2 ? beside(first, view) : means.every(([, share]) => share) && means.length ? `Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.` : "");
     say(parts, `${out("beside").textContent} ${attending(first, view)}`);
     const over = t0 !== t1;
-    put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} layers × ${each.H} heads, ${each.T} steps, ${each.S} tokens`).join(" · "));
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} (0–${app.steps - 1})`);
     const peak = strongestStep();
     put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);

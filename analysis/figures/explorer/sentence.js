@@ -96,8 +96,8 @@ function untrained(recording, view, share) {
   const mean = (name, within) => meanOver(nulls.map((each) => meanOver(each[name], within)), [0, nulls.length - 1]);
   const who = view.head != null ? `${nulls.length} heads of this layer in an untrained model` : several ? `${nulls.length} untrained models` : "an untrained model";
   const take = mean("share", range), times = take ? `, ${multiple(take / mean("even", range))} an even split` : "", when = over ? "" : range[0] === range[1] ? " at this step" : " at these steps";
-  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), beaten = `above ${several ? `all ${nulls.length}` : "it"} in ${above || "none"} of`;
-  const ends = over ? `This model is ${beaten} ${steps}.` : `Mean of all ${steps}: ${own}, untrained ${percent(mean("share", all))}; ${beaten} them.`;
+  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), beaten = `above ${several ? `all ${nulls.length}` : "it"} in ${above || "none"} of ${steps}`;
+  const ends = over ? `This model is ${beaten}.` : `Mean of all steps: ${own} against ${percent(mean("share", all))}; ${beaten}.`;
   return `In ${who} with equally sharp attention, ${several ? "their" : "its"} sinks take ${percent(take)}${when}${times}. ${ends}`;
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

@@ -89,7 +89,7 @@ def reference_offer(recording: Recording) -> None:
         st.session_state[asked] = True
 
     acting_button(
-        "Add random weights",
+        "Add an untrained model",
         "observe_random_weights",
         icon=":material/balance:",
         on_click=observe,
