@@ -68,7 +68,7 @@ def place(findings: Findings) -> Told | None:
         )
         beats.append(ends)
         summary = Summary(
-            "Sinks that end as their token is written",
+            "Sinks that end: as their own token is written",
             _share_told(written[0]),
             f"{share(written[1]['value'])} at random positions",
         )

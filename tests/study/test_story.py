@@ -643,7 +643,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     rows = [told.summary for told in story_of(read(EXAMPLE)).findings if told.summary]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
-        ("Sinks that end as their token is written", "78 % [75, 82]", "14 % at random positions"),
+        ("Sinks that end: as their own token is written", "78 % [75, 82]", "14 % at random positions"),
         ("Tokens of 100 that change when sinks are hidden", "31 more [23, 39]", "32 with as many random tokens hidden"),
         ("Accuracy points the discount adds, 70 % removed", "+0.3 [−0.3, +1.0]", "pruning without it: −21 points"),
     ]
