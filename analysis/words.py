@@ -5,6 +5,7 @@ Files for machines (JSON, CSV, Parquet) keep the numbers as they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
@@ -81,6 +82,12 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def largest(values: np.ndarray) -> tuple[int, ...]:
     """Return the place of the largest finite value of an array with at least one."""
     return tuple(int(index) for index in np.unravel_index(int(np.nanargmax(values)), values.shape))
+
+
+def glued(text: str) -> str:
+    """Return a text whose lines do not break between a number and its sign, nor within an interval."""
+    text = re.sub(r"(?<=\d) (?=[%×]|nats\b)", "\u00a0", text)
+    return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def listed(parts: Sequence[str]) -> str:

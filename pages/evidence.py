@@ -33,7 +33,7 @@ def main() -> None:
     settings: dict[str, Any] | None
     if view == CLAIMS:
         settings = tested_claims()
-        claims(expanded=False)
+        claims(expanded=settings is None)
         if settings is not None:
             export_button("SinkScope: claims about sinks", settings, settings["model"]["source"])
         return

@@ -28,7 +28,7 @@ from analysis.recording.set_tables import (
 from analysis.recording.set_words import KIND_LABELS, number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
-from analysis.sinks.movement import MOVEMENT_NULLS, null_name
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS, null_name
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
 from analysis.words import in_sentence, percent
@@ -310,7 +310,12 @@ _PORTION, _TOKENS, _COUNT = (KIND_MEASURES[name].title for name in ("portion", "
 def kind_shares(kinds: pd.DataFrame) -> dict[str, KindShares]:
     """Return of which kinds the sinks of every model of the table are."""
     return {
-        str(name): KindShares(bands.kinds, bands.of("trained", _PORTION, *bands.kinds), bands.tokens)
+        str(name): KindShares(
+            bands.kinds,
+            bands.of("trained", _PORTION, *bands.kinds),
+            bands.tokens,
+            {null: bands.of(null, _PORTION, *bands.kinds).value for null in WEIGHT_NULLS},
+        )
         for name, bands in ((name, _Bands(table)) for name, table in kinds.groupby("model", sort=False))
     }
 

@@ -214,13 +214,18 @@ def write_cells(figure: go.Figure) -> go.Figure:
         # Both ends, as Plotly takes neither of one alone: the bar would name other colours than the cells have.
         low, high = (None, None) if written.coloraxis else cell_range(written)
         written.update(zmin=low, zmax=high, zmid=None)
+        template = written.texttemplate
+        own = "%{text}" in template
+        number, _, unit = template.rpartition("}")
+        there = np.isfinite(values)
         for cells, ink in ((is_light, "#000000"), (~is_light, "#ffffff")):
-            if (cells & np.isfinite(values)).any():
+            if (cells & there).any():
                 figure.add_trace(
                     go.Heatmap(written).update(
                         z=np.where(cells, values, np.nan).astype(np.float32),
-                        # A text of its own is written where there is no value, too.
-                        text=np.where(cells, written.text, "") if "%{text}" in written.texttemplate else written.text,
+                        # A text of its own, or a unit, is written where there is no value, too.
+                        text=np.where(cells, written.text, "") if own else np.where(cells & there, unit, ""),
+                        texttemplate=template if own else f"{number}}}%{{text}}",
                         textfont={"color": ink},
                         showscale=False,
                         hoverinfo="skip",

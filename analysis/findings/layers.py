@@ -3,7 +3,7 @@ beside uniform attention, and whether they move more than each null. NumPy only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -45,24 +45,27 @@ LEGEND: Mapping[str, str] = {
 @dataclass(frozen=True)
 class Lead:
     """A kind of token that leads in some layers, as of `KindShares`. shares: of the sinks of each of them that are of
-    the kind. tokens: its share of all tokens.
+    the kind. tokens: its share of all tokens. untrained: its largest share of the sinks of other weights in these
+    layers, after their name in `MOVEMENT_NULLS`; None where there are none.
     """
 
     kind: str
     layers: tuple[int, ...]
     shares: tuple[float, ...]
     tokens: float
+    untrained: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
 class KindShares:
     """Of which kinds the sinks of a model are. portions (L, K): the share of a layer's sinks that is of a kind, NaN
-    without sinks. tokens (K,): the share of all tokens.
+    without sinks. tokens (K,): the share of all tokens. others (L, K): the portions with other weights, by the null.
     """
 
     kinds: Sequence[str]
     portions: Estimates
     tokens: np.ndarray
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def _leading(self) -> np.ndarray:
         """Return which kinds lead in each layer: significantly, and by `CLEARLY`, above their share of all tokens,
@@ -79,8 +82,15 @@ class KindShares:
             there = np.flatnonzero(leading[:, place])
             if len(there):
                 value = self.portions.value[there, place]
-                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share))
+                untrained = self._untrained(there, place)
+                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share, untrained))
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
+
+    def _untrained(self, layers: np.ndarray, kind: int) -> tuple[str, float] | None:
+        """Return the other weights whose sinks are of a kind most, in one of these layers, and their share there."""
+        most = {null: np.nanmax(np.append(portions[layers, kind], -np.inf)) for null, portions in self.others.items()}
+        null = max(most, key=most.__getitem__, default=None)
+        return None if null is None or not np.isfinite(most[null]) else (null, float(most[null]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,8 @@ def answer_of(recordings: RecordingSet, families: int = 1) -> SetAnswer:
     family = family_of(recordings, families)
     portion = by_kind(recordings, "portion")  # of all layers together last
     of_layers = Estimates(*(end[: recordings.layers] for end in (portion.value, portion.low, portion.high)))
-    shares = KindShares(recordings.kinds, of_layers, token_shares(recordings))
+    nulls = {null: by_kind(recordings, "portion", null).value[: recordings.layers] for null in recordings.weight_nulls}
+    shares = KindShares(recordings.kinds, of_layers, token_shares(recordings), nulls)
     layers = tuple(_layers(recordings, family, shares))
     said = findings_of("record_set", recordings, family)
     leads = shares.leads()

@@ -16,10 +16,11 @@ from analysis.findings.layers import (
     movement_nulls,
     share_range,
     strengths_of_others,
+    token_shares,
 )
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import moves, of_all_kinds
-from analysis.recording.set_tables import Sets
+from analysis.recording.set_measures import by_kind, counts_over_steps, moves, of_all_kinds
+from analysis.recording.set_tables import Sets, prompt_table
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
@@ -42,20 +43,20 @@ def kinds_of_layers(shares: Mapping[str, KindShares]) -> tuple[str, ...]:
 
 
 def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
-    """Tell which kind of token is more common among sinks than among all tokens, in which layers, and which kind is
-    the next in other layers. layers: their number.
+    """Tell which kind of token is most above its share of all tokens among sinks, in which layers, and how common it is
+    there with other weights. layers: their number.
     """
     if not leads:
         return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
-    first, *others = leads
-    elsewhere = "".join(
-        f"; in {_in_layers(lead.layers, layers)}, {share_range(lead.shares)} are {_title(lead.kind)}, against "
-        f"{number(lead.tokens, True)}"
-        for lead in others[:1]
-    )
+    first = leads[0]
+    beside = f"{number(first.tokens, True)} of all tokens"
+    if first.untrained is not None:
+        null, most = first.untrained
+        called = MOVEMENT_NULLS[null].called
+        beside += f" and at most {number(most, True)} {'in' if called.startswith('an ') else 'with'} {called}"
     return (
-        f"In {_in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of the sinks are "
-        f"{_title(first.kind)}, against {number(first.tokens, True)} of all tokens{elsewhere}."
+        f"In {_in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
+        f"{_title(first.kind)}, against {beside}."
     )
 
 
@@ -70,6 +71,44 @@ def _with_sinks(answer: SetAnswer) -> list[LayerAnswer]:
 def _in_layers(numbers: Sequence[int], layers: int) -> str:
     words = layers_in_words(np.array(numbers), layers)
     return f"{words[0].lower()}{words[1:]}"
+
+
+# --- over the steps, and of each prompt -------------------------------------------------------------------------
+
+
+def steps_of_sets(sets: Sets) -> tuple[str, ...]:
+    """Tell, a sentence per set with sinks, in which step it has most of them and of which kind they are over all steps,
+    beside that kind's share of all tokens; all layers together.
+    """
+    told = []
+    for name, recordings in sets.items():
+        counts = counts_over_steps(recordings, -1)
+        if not np.nan_to_num(counts).any():
+            continue
+        most, of_kind = int(np.nanargmax(counts.sum(axis=1))), by_kind(recordings, "portion").value[-1]
+        kind = int(np.nanargmax(of_kind))
+        told.append(
+            f"{in_sentence(name)[0].upper()}{in_sentence(name)[1:]} has most sinks in step {most}, "
+            f"{number(float(counts[most].sum()), False)} over all layers together; over all steps, "
+            f"{number(float(of_kind[kind]), True)} of sinks are {_title(recordings.kinds[kind])}, against "
+            f"{number(float(token_shares(recordings)[kind]), True)} of all tokens."
+        )
+    return tuple(told)
+
+
+def prompts_of_set(name: str, recordings: RecordingSet) -> str:
+    """Tell between which numbers the sinks of single prompts lie, and what they draw; empty where one has none."""
+    table = prompt_table(recordings)
+    ends = []
+    for column in ("sinks per step and layer", "corrected share of a sink"):
+        low, high = (number(float(end), False) for end in (table[column].min(), table[column].max()))
+        ends.append(low if low == high else f"{low}–{high}")
+    if not (table["sinks per step and layer"] > 0).all():
+        return ""
+    return (
+        f"All {len(table)} prompts of {in_sentence(name)} have sinks: {ends[0]} per step and layer, each drawing "
+        f"{ends[1]} × uniform attention."
+    )
 
 
 # --- whether they move ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Nearly every text, label and help of Streamlit is Markdown; `plain` makes it sho
 
 import re
 
-from analysis.words import MODEL_TITLES, in_sentence
+from analysis.words import MODEL_TITLES, glued, in_sentence
 
 _APART = "\u2060"  # word joiner: has no width, and parts what Streamlit's own replacements would find
 
@@ -14,23 +14,18 @@ _LINE_START = re.compile(r"^(\d{0,9})(?=[-+=>#]|[.)](?:\s|$))", re.MULTILINE)  #
 # Streamlit replaces these in finished text, where no backslash is left to stop it.
 _ICON = re.compile(r":(?=material/|[\w+-]+:)")
 _LINK = re.compile(r"\bhttps?(?=://)|\bwww(?=\.)|(?<=[-.\w+])(?=@)", re.IGNORECASE)
-_INTERVAL = re.compile(r"\[[^\]]{1,30}\]")
 _ARROW = re.compile(r"(?<!\S)([-<>~])(?=(?:->|>|-|=)(?!\S))")
 
 
 def plain(text: object) -> str:
-    """Return Markdown that reads as the text itself: no marks, pictures, links, icons or formulas. Line breaks stay."""
-    lines = (line.strip() for line in _encodable(str(text)).splitlines())
+    """Return Markdown that reads as the text itself: no marks, pictures, links, icons or formulas. Line breaks stay;
+    no line ends between a number and its sign, or within an interval.
+    """
+    lines = (glued(line.strip()) for line in _encodable(str(text)).splitlines())
     whole = "\n".join(line for line in lines if line)
     for pattern in (_ICON, _LINK, _ARROW):
         whole = pattern.sub(lambda match: match.group() + _APART, whole)
     return _LINE_START.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", whole)).replace("\n", "  \n")
-
-
-def unbroken(text: object) -> str:
-    """Return the same, with no line ending between a number and its per cent sign, or within an interval."""
-    whole = _INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), str(text))
-    return plain(whole).replace(" %", "\u00a0%")
 
 
 def as_written(text: object) -> str:

@@ -47,7 +47,7 @@ def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     grid = np.arange(6).reshape(2, 3) / 10
     assert figures.head_grid(grid, "strength").data[0].text[1][1] == "40.0 %"
     assert {each.texttemplate for each in figures.head_grid(grid, "strength").data if each.texttemplate} == {
-        f"%{{z:.0f}}{PER_CENT}"
+        "%{z:.0f}%{text}"
     }
     null = np.full((2, 3), 0.15)
     marked = figures.head_grid(grid, "strength", null=null).data[1]

@@ -33,21 +33,22 @@ def test_titles_of_masks_beside_each_other_stand_in_short_lines():
     assert figure.layout.xaxis.title.text == "input<br>feature"
 
 
-@pytest.mark.parametrize(("largest", "written"), [(0.4, "%{z:+.0~f}"), (0.05, "%{z:+.1~f}"), (0.004, "%{z:+.2~f}")])
+@pytest.mark.parametrize(("largest", "written"), [(0.4, "0"), (0.05, "1"), (0.004, "2")])
 def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, written):
     values = np.full((2, 3), largest)
     shown = [masks.Grid("a", values), masks.Grid("b", values)]
     figure = masks.grids(shown, "difference", "head", signed=True)
-    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {written}
+    assert {each.texttemplate for each in figure.data if each.texttemplate} == {f"%{{z:+.{written}~f}}%{{text}}"}
     assert figure.layout.coloraxis.colorbar.title.text == "difference, points"
 
 
 def test_shares_of_several_grids_are_written_in_whole_percents_where_they_are_large():
     shown = [masks.Grid("a", np.full((2, 3), 0.351)), masks.Grid("b", np.full((2, 3), 0.029))]
     figure = masks.grids(shown, "sink strength", "head")
-    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {"%{z:.0f} %"}
+    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {"%{z:.0f}%{text}"}
     alone = masks.grids(shown[:1], "sink strength", "head")
-    assert {trace.texttemplate for trace in alone.data if trace.texttemplate} == {"%{z:.3~g} %"}
+    assert {trace.texttemplate for trace in alone.data if trace.texttemplate} == {"%{z:.3~g}%{text}"}
+    assert {unit for trace in alone.data if trace.texttemplate for unit in np.ravel(trace.text)} == {" %"}
 
 
 def test_titles_of_panels_beside_each_other_stand_in_short_lines():

@@ -120,8 +120,8 @@ def test_what_cells_say_is_read_on_every_cell(name: str) -> None:
         assert (sum(np.isfinite(trace.z) for trace in upon) == np.isfinite(whole.z)).all(), "each cell is written once"
         for trace in upon:
             cells = np.isfinite(trace.z)
-            if "%{text}" in trace.texttemplate:
-                assert ((np.array(trace.text) != "") <= cells).all(), "a text of its own stands in a cell of its own"
+            assert "%{text}" in trace.texttemplate and "} " not in trace.texttemplate, "no unit without a number"
+            assert ((np.array(trace.text) != "") <= cells).all(), "a text or unit stands in a cell of its own"
             drawn = cell_colors(figure, trace)[cells]
             np.testing.assert_allclose(drawn, cell_colors(figure, whole)[cells], atol=1e-6)
             for color in drawn:

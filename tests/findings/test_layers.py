@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from analysis.findings import finding_of
 from analysis.findings.layers import (
@@ -19,6 +20,8 @@ from analysis.findings.layers import (
 )
 from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import by_kind, counts_over_steps
+from analysis.recording.set_tables import prompt_table
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.words import percent
@@ -126,7 +129,7 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told = headline(one=masked_first(0))
-    assert told.startswith("In layers 0 and 1 of one, ") and " of the sinks are masked positions, against " in told
+    assert told.startswith("In layers 0 and 1 of one, ") and " of sinks are masked positions, against " in told
     assert "±" not in told, "no interval reaches beyond 100 %; their ends are in the table"
     assert len(told.split()) <= 30 and told.count("%") >= 2 and told.count(".") == 1
     none = "any kind of token clearly more common among sinks than among all tokens."
@@ -138,25 +141,33 @@ def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_
     assert first == headline(**shipped) and second.startswith("In no layer of the left-to-right twin is any kind")
 
 
-def test_the_headline_ends_with_the_kind_of_other_layers_its_share_and_that_of_all_tokens() -> None:
+def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -> None:
     recordings = masked_first(0)
-    assert ";" not in headline(one=recordings)
     sinks = recordings.arrays["trained.sinks"].copy()
     sinks[:, 3, KINDS.index("punctuation")] *= 80
     shown = changed(recordings, trained__sinks=sinks)
     told = headline(one=shown)
-    _, lead = answers({"one": shown})["one"].leads
-    assert told.startswith("In layers 0 and 1 of one, ") and told.endswith(
-        f" of all tokens; in layer 3, {percent(lead.shares[0], 0)} are punctuation, against {percent(lead.tokens, 0)}."
+    lead, other = answers({"one": shown})["one"].leads
+    assert other.kind == "punctuation" and "punctuation" not in told, "one finding; the rest is folded"
+    assert lead.untrained is not None
+    null, most = lead.untrained
+    shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
+    assert most == pytest.approx(max(shares.values())) and shares[null] == most, "the weights that come closest"
+    called = MOVEMENT_NULLS[null].called
+    assert told.endswith(
+        f" of all tokens and at most {percent(most, 0)} {'in' if 'model' in called else 'with'} {called}."
     )
-    assert lead.shares[0] > lead.tokens
-    sinks[:, 2, KINDS.index("first")] *= 3000
-    sinks[:, :2, 0] *= 50
-    told = headline(one=changed(recordings, trained__sinks=sinks))
-    assert told.count(";") == 1 and len(told.replace(" %", "").split()) <= 30
-    assert re.search(r"; in layer [23], \d+ % are (punctuation|the first token), against \d+ %\.$", told), (
-        "one more kind, no list"
-    )
+    assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
+
+
+def test_what_is_said_over_the_steps_and_of_prompts_is_in_the_tables() -> None:
+    recordings = masked_first(0)
+    [told] = finding_of("steps of sets", {"Diffusion model": recordings})
+    counts = counts_over_steps(recordings, -1).sum(axis=1)
+    assert told.startswith(f"The diffusion model has most sinks in step {counts.argmax()}, ")
+    table = prompt_table(recordings)["sinks per step and layer"]
+    told = finding_of("prompts of a set", "one", recordings)
+    assert told.startswith(f"All {len(table)} prompts of one have sinks: ") and f"{table.max():.2g}"[:3] in told
 
 
 def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_null() -> None:

@@ -12,7 +12,7 @@ from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price, predictions_told, tokens_more
 from analysis.exhibits.study_report import report_html
-from analysis.figures.story import Answer, Story, charts, findings_html, glued, slides_html
+from analysis.figures.story import Answer, Story, charts, findings_html, slides_html
 from analysis.figures.story.charts import Group, Mark
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.recording.set_file import ALL_LAYERS
@@ -22,7 +22,7 @@ from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
-from analysis.words import percent
+from analysis.words import glued, percent
 from tests.figures.test_player import track
 from tests.study.helpers import Drawn, gathered
 from tests.study.test_sentences import around

@@ -57,9 +57,12 @@ def folds(test: AppTest) -> list[str]:
 
 
 def texts(test: AppTest) -> str:
-    """Everything the page says outside of widgets, a line each, with the help beside it."""
+    """Everything the page says outside of widgets, a line each, with the help beside it; numbers not glued to their
+    signs.
+    """
     elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
-    return "\n".join(f"{element.value} {getattr(element.proto, 'help', '')}".strip() for element in elements)
+    told = "\n".join(f"{element.value} {getattr(element.proto, 'help', '')}".strip() for element in elements)
+    return told.replace("\u00a0", " ")
 
 
 def prompt_box(test: AppTest) -> Any:

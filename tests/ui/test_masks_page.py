@@ -210,7 +210,7 @@ def test_depth_shows_every_layer_and_both_floors(folders):
 
 def test_runs_of_two_sparsities_are_refused_until_asked_for(folders):
     test = open_page(first="magnitude", second="sparser")
-    assert "at least 25.0 %" in test.warning[0].value
+    assert "at least 25.0 %" in texts(test)
     assert not charts(test)
     test.toggle(key="unlike").set_value(True).run()
     assert not test.exception, test.exception

@@ -19,7 +19,7 @@ def drawn(limit: int | None, compared: int, measured: Noise | None = None, names
 
 
 def texts(test: AppTest) -> str:
-    return "\n".join(one.value for one in [*test.caption, *test.markdown])
+    return "\n".join(one.value for one in [*test.caption, *test.markdown]).replace("\u00a0", " ")
 
 
 def test_the_preset_says_what_it_can_show_and_what_half_a_point_needs():
@@ -34,7 +34,7 @@ def test_the_preset_says_what_it_can_show_and_what_half_a_point_needs():
     test.number_input(key="plan_target").set_value(5.0).run()
     assert "To show a difference of 5 points, take " in test.markdown[0].value
     test.number_input(key="plan_disagreement").set_value(0.2).run()
-    assert "20.0 % of the items" in test.markdown[0].value
+    assert "20.0 % of the items" in texts(test)
     assert test.markdown[0].value != before
 
 

@@ -37,7 +37,7 @@ def jobs(tmp_path_factory):
 def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and_runs_nothing():
     test = app("pages/evidence.py")
     said = texts(test).replace("\\", "")
-    assert "In layers 0–2 of the diffusion model, 85–100 % of the sinks are masked " in said
+    assert "In layers 0–2 of the diffusion model, 85–100 % of sinks are masked " in said
     assert "of the left-to-right twin, " in said and "twin: same size, writes word by word." in said
     assert "This is the shipped study" in said and len(charts(test)) == 2
     drawn = sinks_of_each(example())[0].figure

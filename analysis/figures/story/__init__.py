@@ -1,6 +1,5 @@
 """The story of a study as HTML, for page, slides and report alike."""
 
-from analysis.figures.story.charts import glued
 from analysis.figures.story.fragment import (
     CANNOT_TELL,
     Answer,
@@ -25,7 +24,6 @@ __all__ = [
     "figure_html",
     "file_script",
     "findings_html",
-    "glued",
     "page_js",
     "picture_html",
     "slides_html",

@@ -3,7 +3,6 @@
 Data in, markup out; all text is escaped.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
@@ -11,7 +10,7 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 from analysis.figures.style import ink_on
-from analysis.words import percent
+from analysis.words import glued, percent
 
 MODEL, NULL = "model", "null"
 """Tones of a mark: what was measured, or what it is held against."""
@@ -45,12 +44,6 @@ class Group:
 
     title: str
     marks: tuple[Mark, ...]
-
-
-def glued(text: str) -> str:
-    """Return a text whose lines do not break between a number and its sign, nor within an interval."""
-    text = re.sub(r"(?<=\d) (?=[%×]|nats\b)", "\u00a0", text)
-    return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def bars(

@@ -18,8 +18,8 @@ from markupsafe import Markup
 from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.export import policy, table_html
 from analysis.figures.player import player_html, player_script
-from analysis.figures.story.charts import glued
 from analysis.figures.story.fragment import Story, file_script, findings_html, picture_html, slides_html, story_css
+from analysis.words import glued
 
 _STYLE = """:root{color-scheme:light dark;--page-ink:#1c2433;--page-paper:#fff;--page-line:#d5dbe5;--page-dim:#566073}
 @media (prefers-color-scheme:dark){:root{--page-ink:#e4e9f2;--page-paper:#10141d;--page-line:#3a4456;

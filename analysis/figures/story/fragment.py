@@ -10,8 +10,8 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from analysis.figures.explorer import colors_js
-from analysis.figures.story.charts import glued
 from analysis.figures.style import REFERENCE
+from analysis.words import glued
 
 _FOLDER = Path(__file__).parent
 CANNOT_TELL = "This study cannot tell"

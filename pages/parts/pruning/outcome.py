@@ -30,7 +30,7 @@ from pages.parts.charts import chart
 from pages.parts.masks import measures
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import known_pruned, open_pruned
-from pages.parts.plain import plain, unbroken
+from pages.parts.plain import plain
 from pages.parts.progress import cut_short
 from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
@@ -424,7 +424,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
     if study is not None:
         within = f"{study.title[0].lower()}{study.title[1:]}"
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {within}."
-    st.markdown(f"##### {unbroken(said)}", help=plain(" ".join(explained.split())) or None)
+    st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
         link_study(f"{study.title}: {stands[0].lower()}{stands[1:]}", study.name, within)
     else:

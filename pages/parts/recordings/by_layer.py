@@ -72,11 +72,9 @@ def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool
         return None
     sets = _named(opened)
     told = _answers(sets)
-    with first_line:
-        _answer(sets, told, view)
     with counted:
         _counting(sets, told, view)
-    VIEWS[view](sets, told)
+    VIEWS[view](sets, told, first_line)
     return {
         set_.name: {
             "model": set_.recordings.info.model.model_dump(),
@@ -101,11 +99,14 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
     return [replace(one_set, name=name) for one_set, name in zip(opened, names, strict=True)]
 
 
-def _answer(sets: list[OpenSet], told: Answers, view: str) -> None:
-    """Draw the answer of a view over the sets."""
-    first, *others = finding_of("moves of sets" if view == _MOVING else "kinds of sets", _by_name(sets), told)
-    say(first, others)
-    exhibit_text(view, first, " ".join(others), "answer")
+def _answer(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> None:
+    """Draw the answer of a view. title: of it, in exported pages."""
+    if not sentences:
+        return
+    first, *others = sentences
+    with place:
+        say(first, others)
+    exhibit_text(title, first, " ".join(others), "answer")
 
 
 def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
@@ -136,8 +137,9 @@ def say(first: str, others: Sequence[str]) -> None:
         st.markdown(plain(sentence))
 
 
-def _of_layers(sets: list[OpenSet], told: Answers) -> None:
-    """Draw the figure of every model, and the ways to go on; all else is folded."""
+def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
+    """Draw the figure of every model, and the ways to go on; all else is folded. place: where the answer goes."""
+    _answer(place, "Where sinks are", finding_of("kinds of sets", _by_name(sets), told))
     beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers")
     next_steps()
     for one_set in sets:
@@ -204,8 +206,9 @@ def _cell(text: str) -> str:
     return _ICONS.get(text) or plain(text)
 
 
-def _moves(sets: list[OpenSet], told: Answers) -> None:
+def _moves(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
+    _answer(place, _MOVING, finding_of("moves of sets", _by_name(sets), told))
     beside_each_other([one_set.key for one_set in sets], _births(sets), "movement")
     for one_set in sets:
         answer = told[one_set.name]
@@ -226,8 +229,9 @@ def _moves(sets: list[OpenSet], told: Answers) -> None:
     _nulls()
 
 
-def _over_steps(sets: list[OpenSet], told: Answers) -> None:
+def _over_steps(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the kinds of sinks over the steps; the curves are folded."""
+    _answer(place, "Over the steps", finding_of("steps of sets", _by_name(sets)))
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
     of_layer = st.selectbox("Sinks of", scopes, key="set_scope", bind="query-params", width=320)
     scope = scopes.index(of_layer) - 1
@@ -267,7 +271,7 @@ def _chart(shown: Exhibit, key: str | None = None) -> None:
     chart(shown, key or f"set_{shown.name}")
 
 
-def _by_head(sets: list[OpenSet], told: Answers) -> None:
+def _by_head(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw every head of the sets recorded with heads."""
     metric = st.selectbox(
         "Metric",
@@ -278,18 +282,26 @@ def _by_head(sets: list[OpenSet], told: Answers) -> None:
         width=320,
     )
     shown = _heads(sets, metric)
+    said = {name: figure.finding.partition(". ") for name, figure in shown.items()}
+    _answer(
+        place,
+        "Head by head",
+        [f"{HEAD_METRICS[metric].title} of {in_sentence(name)}: {first}." for name, (first, *_) in said.items()],
+    )
     for one_set in sets:
         if one_set.name in shown:
-            _chart(shown[one_set.name], f"heads_{one_set.key}")
+            _chart(replace(shown[one_set.name], finding=said[one_set.name][2]), f"heads_{one_set.key}")
         else:
             st.caption(
                 f"{plain(one_set.name)}: an earlier version recorded this set and kept no heads. Record it again."
             )
 
 
-def _prompts(sets: list[OpenSet], told: Answers) -> None:
+def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw one prompt of the set, and the button that records it on its own."""
     one_set = sets[0]
+    said = finding_of("prompts of a set", one_set.name, one_set.recordings)
+    _answer(place, "Single prompts", [said] if said else [])
     prompts = one_set.recordings.info.prompts
     heading(f"Every prompt of {in_sentence(one_set.name)}", "Scroll for all; record one again to explore it.", None)
     st.dataframe(
@@ -333,7 +345,7 @@ def _prompts(sets: list[OpenSet], told: Answers) -> None:
         st.error(plain(job.reason) or "The recording was cancelled.")
 
 
-VIEWS: dict[str, Callable[[list[OpenSet], Answers], None]] = {
+VIEWS: dict[str, Callable[[list[OpenSet], Answers, DeltaGenerator], None]] = {
     "Where sinks are": _of_layers,
     _MOVING: _moves,
     "Over the steps": _over_steps,

@@ -19,7 +19,7 @@ from analysis.findings import finding_of
 from analysis.words import counted
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart
-from pages.parts.plain import plain, unbroken
+from pages.parts.plain import plain
 from pages.parts.study.choice import can_tell, say_study
 
 _NOT_COMPARED: Mapping[str, Comparison] = {}
@@ -43,7 +43,7 @@ def say_scores(alike: Alike | None, compared: Mapping[str, Comparison] = _NOT_CO
             f"{paired_differences(compared)} Newest evaluation of each of {counted(len(alike.runs), 'run')}, "
             f"{alike.items:,} items: {alike.tasks}."
         )
-    st.markdown(f"##### {unbroken(told)}", help=plain(stands.strip()) or None)
+    st.markdown(f"##### {plain(told)}", help=plain(stands.strip()) or None)
     if alike is None:
         return
     here = f"{alike.items:,} items here."

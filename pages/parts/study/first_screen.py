@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.exhibits.story import WHAT
-from analysis.figures.story import Story, glued, picture_html
+from analysis.figures.story import Story, picture_html
 from analysis.specs import QUESTION
 from analysis.study.findings import Findings
 from pages.parts import address
@@ -71,9 +71,9 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             )
             st.markdown(nothing)
         for answer in told.answers:
-            st.markdown(f"{plain(answer.question)} **{plain(glued(answer.lead))}** {plain(glued(answer.sentence))}")
+            st.markdown(f"{plain(answer.question)} **{plain(answer.lead)}** {plain(answer.sentence)}")
     _ways(name)
-    st.caption(plain(glued(" ".join(filter(None, (told.about, told.thin, told.reading))))))
+    st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
 
 
 def _ways(name: str) -> None:

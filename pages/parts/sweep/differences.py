@@ -20,7 +20,7 @@ from analysis.specs import EvictionPoint
 from analysis.statistics.decisions import TOO_COARSE, percent
 from analysis.words import listed
 from pages.parts.charts import chart, kept, table
-from pages.parts.plain import plain, unbroken
+from pages.parts.plain import plain
 from pages.parts.study.choice import say_discount
 from pages.parts.sweep.accuracies import draw_accuracies
 
@@ -90,7 +90,7 @@ def say_cost(told: DiscountLevels, explained: str = "") -> None:
     """Say in the first line of the page what pruning costs, and on what that stands."""
     said = finding_of("cost of pruning", told.losses, told.gained.differences)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
-    st.markdown(f"##### {unbroken(said)}", help=plain(f"{cost} {explained}"))
+    st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
