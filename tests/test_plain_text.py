@@ -70,6 +70,7 @@ MADE_SAFE = {
     "percent",
     "help_text",
     "plain",
+    "escaped",
     "code",
     "model_called",
     "duration",

@@ -58,7 +58,7 @@ def layers_by_kind(sets: Sets) -> Exhibit:
 
 
 def each_by_layer(sets: Sets) -> list[Exhibit]:
-    """Return the same, a figure per model; the first names the kinds of all."""
+    """Return the same, a figure per model."""
     return each_shown(kind_table(sets), prompts_of(sets))
 
 
@@ -69,9 +69,9 @@ def each_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> list[Exhibit]
         replace(
             layers_shown(kinds[kinds["model"] == row.name], {row.name: prompts[row.name]}),
             title=row.name,
-            figure=layer_kinds.layer_kinds([row], rows, first=place == 0),
+            figure=layer_kinds.layer_kinds([row], rows),
         )
-        for place, row in enumerate(rows)
+        for row in rows
     ]
 
 

@@ -82,9 +82,9 @@ ALL_TOKENS = "all tokens"
 """Name of the row of all tokens."""
 
 
-def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = (), first: bool = True) -> go.Figure:
+def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
     """Draw a panel per model: kinds of each layer's sinks, beneath those of all tokens, and the number of sinks per
-    step. beside: models whose figures stand beside this one; the first figure names the kinds of all.
+    step. beside: models whose figures stand beside this one, with as much room above.
     """
     rows = max(len(model.counts) + (_APART if model.tokens is not None else 0) for model in models)
     tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
@@ -103,10 +103,9 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = (),
             place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom"}
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", showarrow=False, **place)
     name = _NAME if len(models) > 1 else 0
-    keys = _keys([*models, *beside])
-    if first:
-        _name_kinds(figure, keys, _KEY_ROOM / 2 + max(name, _HEAD))
-    above = _KEY_LINE * len(keys) + _KEY_ROOM + max(name, _HEAD)
+    _name_kinds(figure, _keys(models), _KEY_ROOM / 2 + max(name, _HEAD))
+    lines = max(len(_keys(models)), *(len(_keys([model])) for model in beside), 0)
+    above = _KEY_LINE * lines + _KEY_ROOM + max(name, _HEAD)
     layout(figure, "", "", above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH)
     figure.update_layout(barmode="stack", bargap=0.12, showlegend=False, margin_t=above, margin_r=_COUNTS)
     figure.update_xaxes(zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[percent(value) for value in _SHARES])

@@ -21,7 +21,7 @@ from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, figure_name, file_name, page_html
 from analysis.parquet_files import parquet_of_table
 from analysis.words import column_formats
-from pages.parts.plain import plain
+from pages.parts.plain import escaped, plain
 from pages.parts.plot import Point, plot
 
 _FORMAT, _FORMATS = "figure_format", ("PNG", "SVG")
@@ -255,7 +255,7 @@ def card(
     delta_color: Literal["normal", "inverse", "off"] = "normal",
 ) -> None:
     """Draw one number in a column, with a note beneath it. change: against what it is compared with. help: Markdown."""
-    column.metric(plain(label), plain(value), change and plain(change), help=help, delta_color=delta_color)
+    column.metric(plain(label), escaped(value), change and escaped(change), help=help, delta_color=delta_color)
     if note:
         column.caption(plain(note))
     told = " · ".join(part for part in (change, note) if part)

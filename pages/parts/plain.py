@@ -7,21 +7,27 @@ import re
 
 from analysis.words import MODEL_TITLES, glued, in_sentence
 
-_APART = "\u2060"  # word joiner: has no width, and parts what Streamlit's own replacements would find
+_APART = "\u2060"  # word joiner: has no width, ends no line, and parts what Streamlit's own replacements would find
 
 _MARKS = re.compile(r"[\\`*\[\]~$|]|(?<!\w)_|_(?!\w)|:(?!\s)|<(?=[a-z/!?]|\Z)|&(?=[\w#]|\Z)", re.IGNORECASE)
 _LINE_START = re.compile(r"^(\d{0,9})(?=[-+=>#]|[.)](?:\s|$))", re.MULTILINE)  # of lists, quotes and headings
 # Streamlit replaces these in finished text, where no backslash is left to stop it.
 _ICON = re.compile(r":(?=material/|[\w+-]+:)")
 _LINK = re.compile(r"\bhttps?(?=://)|\bwww(?=\.)|(?<=[-.\w+])(?=@)", re.IGNORECASE)
+_RANGE = re.compile(r"(?<=\d)–(?=\d)")
 _ARROW = re.compile(r"(?<!\S)([-<>~])(?=(?:->|>|-|=)(?!\S))")
 
 
 def plain(text: object) -> str:
     """Return Markdown that reads as the text itself: no marks, pictures, links, icons or formulas. Line breaks stay;
-    no line ends between a number and its sign, or within an interval.
+    no line ends between a number and its sign, or within an interval or a range.
     """
-    lines = (glued(line.strip()) for line in _encodable(str(text)).splitlines())
+    return escaped(_RANGE.sub(lambda match: match.group() + _APART, glued(str(text))))
+
+
+def escaped(text: object) -> str:
+    """Return the same of a number that stands alone, which has no line to end."""
+    lines = (line.strip() for line in _encodable(str(text)).splitlines())
     whole = "\n".join(line for line in lines if line)
     for pattern in (_ICON, _LINK, _ARROW):
         whole = pattern.sub(lambda match: match.group() + _APART, whole)

@@ -53,16 +53,19 @@ def unfold(test: AppTest, key: str, is_open: bool = True) -> AppTest:
 
 def folds(test: AppTest) -> list[str]:
     """The titles of all folds as they read while they are closed."""
-    return [fold.label.replace(":small[", "").removesuffix("]") for fold in test.expander]
+    return [unglued(fold.label.replace(":small[", "").removesuffix("]")) for fold in test.expander]
 
 
 def texts(test: AppTest) -> str:
-    """Everything the page says outside of widgets, a line each, with the help beside it; numbers not glued to their
-    signs.
-    """
+    """Everything the page says outside of widgets, a line each, with the help beside it; nothing glued together."""
     elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
     told = "\n".join(f"{element.value} {getattr(element.proto, 'help', '')}".strip() for element in elements)
-    return told.replace("\u00a0", " ")
+    return unglued(told)
+
+
+def unglued(text: str) -> str:
+    """Return a text as it reads, without what holds its lines together."""
+    return text.replace("\u00a0", " ").replace("\u2060", "")
 
 
 def prompt_box(test: AppTest) -> Any:

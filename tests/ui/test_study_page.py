@@ -13,7 +13,7 @@ from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold
+from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold, unglued
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/start.py"
@@ -22,12 +22,12 @@ PAGE = "pages/start.py"
 def in_hand(test: AppTest) -> tuple[str, str]:
     """The study that the sidebar tells of, and what its link names."""
     (link,) = [link.proto for link in test.sidebar.get("page_link") if link.proto.page == ""]
-    return link.label.replace("\\", ""), parse_qs(link.query_string.removeprefix("?"))["study"][0]
+    return unglued(link.label.replace("\\", "")), parse_qs(link.query_string.removeprefix("?"))["study"][0]
 
 
 def _read(text: str) -> str:
     """Return a text as `texts` returns it."""
-    return plain(text).replace("\u00a0", " ")
+    return unglued(plain(text))
 
 
 def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():

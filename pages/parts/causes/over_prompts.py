@@ -89,7 +89,7 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
-        told, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
+        told, settings, place = keyed_columns([3, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
         with settings.popover("Prompts and settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
             given = self.controls(recording)

@@ -66,7 +66,7 @@ def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool
     places; returns whether there is anything.
     """
     first_line = st.container(key="evidence_answer", gap="small")
-    counted, choice = keyed_columns([4, 1], "evidence_counted", vertical_alignment="center")
+    counted, choice = keyed_columns([5, 2], "evidence_counted", vertical_alignment="center")
     opened = sets_to_look_at(choice, lambda: without(first_line, counted))
     if not opened:
         return None
