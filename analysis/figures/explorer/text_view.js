@@ -168,7 +168,7 @@ class TextView extends View {
     g.save();
     rounded(g, x, y, w, h, 4);
     g.clip();
-    g.strokeStyle = dark ? "rgba(255,255,255,.38)" : "rgba(20,24,31,.22)";
+    g.strokeStyle = dark ? "rgba(255,255,255,.5)" : "rgba(20,24,31,.4)";
     g.lineWidth = 1;
     g.beginPath();
     for (let d = -h; d < w; d += 5) { g.moveTo(x + d, y + h); g.lineTo(x + d + h, y); }
