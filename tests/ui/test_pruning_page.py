@@ -217,6 +217,10 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
         r"Right answers at 40 % sparsity: [\d.]+ % dense, [\d.]+ % without the discount, [\d.]+ % with it; chance ",
         said,
     )
+    test.button(key="tuning_calibrate").click().run()
+    told = texts(answered(test))
+    assert not test.exception and "Weights changed by matrix" in told, "beneath the masks that were pruned"
+    assert "independent masks differ in" in told
 
 
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():

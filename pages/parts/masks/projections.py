@@ -178,7 +178,7 @@ def changed_weights(comparisons: Sequence[Comparison], floor: Comparison | None)
     changed = [float(measure.compute(one.total())) for one in comparisons]
     seeds = [] if floor is None else [float(measure.compute(floor.total()))]
     draw_changed(changed, seeds, float(measure.independent(whole.total())))
-    with st.expander("Layer by layer", key="fold_prune_map"):
+    with st.expander("Layer by layer", key="fold_prune_runs_map"):
         projections_map(whole, floor)
 
 
