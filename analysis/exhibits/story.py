@@ -100,6 +100,7 @@ def _in_short(shown: Sequence[Told]) -> str:
         return f"{counted(len(shown), 'finding')}, each beside its baseline"
     first, second = titles[0].replace(" generated tokens", " tokens"), titles[1]
     if first.startswith(_NO_VERDICT):
+        first = first.partition(" than ")[0]
         second = second.replace(_NO_VERDICT, "nor whether")
     return f"{first}{'; ' if not second.startswith('nor') else ', '}{second[0].lower()}{second[1:]}"
 

@@ -137,11 +137,11 @@ class Measured:
 
     def told(self, unit: str = "", beside: "Measured | None" = None) -> str:
         """Return it with its interval, `2.47 × [2.42, 2.52]`, in two significant digits and those the interval
-        supports. beside: what it is held against, whose decimals it gets.
+        supports. beside: what it is held against; it gets no more decimals than that has.
         """
         if self.low is None or self.high is None:
             return f"{number(self.value)}{unit}"
-        decimals = (beside or self)._decimals
+        decimals = min(one._decimals for one in (self, beside) if one is not None)
         value, low, high = (f"{end:.{decimals}f}".replace("-", "−") for end in (self.value, self.low, self.high))
         return f"{value}{unit} [{low}, {high}]"
 
