@@ -36,3 +36,10 @@ def test_a_value_has_the_digits_its_interval_supports():
     }
     html = table_html(frame)
     assert "&lt; 0.001" in html and "1.83" in html and "e-74" not in html
+
+
+def test_a_column_of_differences_has_the_sign_of_minus_and_sorts_as_numbers():
+    frame = pd.DataFrame({"to dense": [-2.84, 0.51, -0.04, np.nan]})
+    write = column_formats(frame, signed=("to dense",))["to dense"]
+    assert [write(value) for value in frame["to dense"]] == ["−2.8", "+0.5", "+0.0", ""]
+    assert frame.style.format({"to dense": write}).data["to dense"].dtype.kind == "f"
