@@ -130,7 +130,7 @@ def movement(name: str, recordings: RecordingSet, shown: Sequence[str] = PANELS)
 
 def each_births(sets: Sets) -> list[Exhibit]:
     """Draw the new sinks per step of every model by layer, a figure per model, beside the nulls that they are held
-    against: all but random positions, where most would be new. The first figure names the marks of all.
+    against: all but random positions, where most would be new.
     """
     table = movement_table(sets)
     told = table[(table["measure"] == MOVES[MOVES_BY].title) & (table["of"] != MOVEMENT_NULLS[PLACES].title)]
@@ -138,10 +138,12 @@ def each_births(sets: Sets) -> list[Exhibit]:
     low, high = drawn["low"].fillna(drawn["value"]).min(), drawn["high"].fillna(drawn["value"]).max()
     span = (low, high) if low > 0 else None
     exhibits = []
-    for place, (name, recordings) in enumerate(sets.items()):
+    for name, recordings in sets.items():
         rows = told[told["model"] == name]
         bands = {null_name(str(of)): _by_layer(of_null) for of, of_null in rows.groupby("of", sort=False)}
-        panel = layer_kinds.MovePanel("new sinks per step", bands.pop(OBSERVED), bands)
+        panel = layer_kinds.MovePanel(
+            "new sinks per step, log scale" if span else "new sinks per step", bands.pop(OBSERVED), bands
+        )
         nulls = " ".join(
             f"{null.called.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values() if null.called in bands
         )
@@ -149,7 +151,7 @@ def each_births(sets: Sets) -> list[Exhibit]:
             Exhibit(
                 name,
                 f"{recordings.prompts} prompts, with 95 % intervals. {nulls}",
-                layer_kinds.movement([panel], legend=place == 0, span=span),
+                layer_kinds.movement([panel], span),
                 rows,
                 formula=f"{MOVES[MOVES_BY].title}: $${MOVES[MOVES_BY].formula}$$",
                 name="births",

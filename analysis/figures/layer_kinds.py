@@ -270,10 +270,10 @@ class MovePanel:
     percent: bool = False
 
 
-def movement(panels: Sequence[MovePanel], legend: bool = True, span: tuple[float, float] | None = None) -> go.Figure:
+def movement(panels: Sequence[MovePanel], span: tuple[float, float] | None = None) -> go.Figure:
     """Draw a panel per measure: the observed values with intervals, and the nulls; a single one has a logarithmic axis,
-    as its nulls lie far apart. legend: name the marks; else a figure beside this one does. span: least and largest
-    value of all figures side by side, which share one logarithmic axis.
+    as its nulls lie far apart. span: least and largest value of all figures side by side, which share one logarithmic
+    axis.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -306,7 +306,7 @@ def movement(panels: Sequence[MovePanel], legend: bool = True, span: tuple[float
             scale["range"] = np.log10(span) + _MARGIN * np.array([-1, 1])
         figure.update_yaxes(**scale | ({"tickformat": "~g", "ticksuffix": PER_CENT} if panel.percent else {}), **place)
     layout(figure, "", "", _LEGEND + _ROW * rows)
-    figure.update_layout(showlegend=legend, legend_y=_above(figure, _ROW * rows), margin_t=_LEGEND)
+    figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows), margin_t=_LEGEND)
     few = all(len(panel.observed.value) <= _MOST_NAMED for panel in panels)
     figure.update_xaxes(zeroline=False, tickformat="d", dtick=1 if few else 4)
     figure.update_xaxes(title_text="layer", row=rows)

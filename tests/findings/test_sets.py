@@ -288,4 +288,4 @@ def test_new_sinks_stand_beside_the_nulls_that_they_are_held_against_on_one_axis
     names = {trace.name for trace in first.figure.data}
     assert names == {"observed", *(null.called for name, null in MOVEMENT_NULLS.items() if name != layers.PLACES)}
     assert first.figure.layout.yaxis.range == second.figure.layout.yaxis.range is not None
-    assert first.figure.layout.showlegend and not second.figure.layout.showlegend
+    assert first.figure.layout.showlegend and second.figure.layout.showlegend

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.study import rules
+from analysis.words import in_sentence, model_title
 from pages.parts.charts import table
 from pages.parts.plain import plain
 from pages.parts.session import engine
@@ -29,7 +30,7 @@ def claims(expanded: bool) -> None:
         if findings is None or not verdicts:
             st.caption("No claims yet: a study makes them once its parts are done.")
         else:
-            model = findings.spec["model"]["source"]
+            model = in_sentence(model_title(findings.spec["model"]["source"]))
             table(
                 f"{len(verdicts)} claims about {model}",
                 "Each claim with its rule, its numbers and what they leave out.",
