@@ -121,11 +121,11 @@ def _reading(answers: Sequence[Answer]) -> str:
     """Tell what the intervals of the answers are over."""
     over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
     unit = f" {_NATS}" if any(f" {NATS.name} " in answer.words for answer in answers) else ""
-    return f"In brackets: 95 % intervals over {'; '.join(over)}.{unit}" if over else ""
+    return f"Brackets: 95 % intervals over {', or '.join(over)}.{unit}" if over else ""
 
 
 _NATS = "Nats: KL divergence."
-_OVER = {True: "prompts", False: "for accuracy over items and seeds"}
+_OVER = {True: "prompts", False: "items and seeds"}
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:
@@ -144,7 +144,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
-    where = f"{step[0].upper()}{step[1:]} of one text. {_marked(tokens)}"
+    where = f"{step[0].upper()}{step[1:]}. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -191,17 +191,14 @@ def _token_for_token(causes: Sequence[Cause]) -> tuple[str, str]:
     levels = text_levels(causes)
     if levels:
         sinks, others = levels[COUNT]
-        told = f"hiding them changes {sinks} of 100 generated tokens; {rules.AS_MANY}, {others}"
+        told = f"hiding them from attention changes {sinks} of 100 generated tokens; {rules.AS_MANY}, {others}"
     else:
         more, _ = tokens_more(text_effect(causes, COUNT))
-        told = f"hiding them changes {more} of 100 generated tokens than {rules.AS_MANY}"
+        told = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     _, *beside = than_controls(causes)
-    return f"{yes}, in this model: {told}.", f"{'; '.join((text_changed(causes)[COUNT], *beside))}. {_HIDING}"
-
-
-_HIDING = "Hiding: no token may attend to them."
+    return f"{yes}, in this model: {told}.", f"{'; '.join((text_changed(causes)[COUNT], *beside))}."
 
 
 _LEADS = {
@@ -231,7 +228,7 @@ def _discount(findings: Findings) -> Answer | None:
         if any(one.shown and one.value > 0 for one in effects.values()):
             brief = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
         dearest = [
-            f"; removing {one.removed} {cost_words(one.cost).partition(' [')[0]}."
+            f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}."
             for one in prices[:1]
             if -one.cost.value > margin
         ]
@@ -270,7 +267,7 @@ def _changed(findings: Findings, by_setting: Mapping[str, Contrast], prices: Seq
 
 
 def _unpruned(findings: Findings) -> str:
-    return "" if findings.pruning is None else f"Accuracy unpruned: {percent(findings.pruning.dense, 1)}."
+    return "" if findings.pruning is None else f"Unpruned: {percent(findings.pruning.dense, 1)}."
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:

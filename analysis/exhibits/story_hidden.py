@@ -199,7 +199,7 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "Tokens that differ once texts are aligned, not quality; one sampler seed."
+        return "Change, not quality; one sampler seed."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -224,12 +224,16 @@ def _other_model(name: str, causes: Sequence[Cause]) -> list[str]:
     """Tell how much of another model's text changes, and that hiding its sinks does no more than with random weights
     where that is so; nothing where it was not measured.
     """
-    if not text_causes(causes):
+    there = text_causes(causes)
+    if not there:
         return []
-    levels, told = text_levels(causes), than_controls(causes)
-    change = f"{levels[COUNT][0]} change, " if levels else ""
-    over = f", over {prompts} prompts" if (prompts := text_causes(causes)[COUNT].effect.n) else ""
-    return [f"{name}{over}: {change}{'; '.join(told)}.{_with_random(causes)}"]
+    (_, first), *rest = there.items()
+    told = [" ".join(tokens_more(first.effect))]
+    for control, cause in rest:
+        over = f", over {cause.effect.n} of {cause.effect.n + cause.unmatched} prompts," if cause.unmatched else ""
+        against = "at equal attention" if control == MASS else f"against {_title(control)}"
+        told.append(f"{against}{over} {' '.join(tokens_more(cause.effect))}")
+    return [f"{name}: {'; '.join(told)}.{_with_random(causes)}"]
 
 
 def _with_random(causes: Sequence[Cause]) -> str:
@@ -343,7 +347,7 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     if not levels:
         told = f"Hiding sinks changes {tokens_more(there[COUNT].effect)[0]} tokens of 100 than {rules.AS_MANY}"
         return told + (f"; {tokens_more(there[MASS].effect)[0]} than {rules.AS_MUCH}" if MASS in there else "")
-    told = f"Hiding sinks changes {levels[COUNT][0]} of 100 generated tokens, {rules.AS_MANY} {levels[COUNT][1]}"
+    told = f"Hiding sinks changes {levels[COUNT][0]} of 100 generated tokens, {_title(COUNT)} {levels[COUNT][1]}"
     for control in (MASKED, MASS):
         side = side_of(there[control].effect) if control in there else -1
         if control in there and (control == MASS or side >= 0):

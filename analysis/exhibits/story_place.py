@@ -63,8 +63,8 @@ def place(findings: Findings) -> Told | None:
     ends, summary = "", None
     if written:
         ends = (
-            f"Of those that stop being sinks, {share(written[0]['value'])} do so as their own token is written; at "
-            f"random positions {share(written[1]['value'])} would."
+            f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
+            f"{share(written[1]['value'])}."
         )
         beats.append(ends)
         summary = Summary(
@@ -75,12 +75,10 @@ def place(findings: Findings) -> Told | None:
     return Told(
         "place",
         title,
-        charts.stacks(
-            groups, _COLORS, f"share of each layer's sinks, by what the token is; all steps of {prompts} prompts"
-        ),
+        charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind of token, all steps of {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        f"The figure does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",
+        f"It does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",
         (*notes, *_masked_told(portions[source])),
         meaning=story_meanings.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=f"{untrained} {ends}".strip() or beats[0],
@@ -88,7 +86,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STAND_OUT = f"Kinds that stand out against all tokens, significantly and by at least {POINTS.margin(CLEARLY)}."
+_STAND_OUT = f"Significantly above their share of all tokens, by at least {POINTS.margin(CLEARLY)}."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -136,7 +134,7 @@ def _averaged(findings: Findings, source: str) -> str:
     shares = [row["value"] for row in _portions_of_all(findings, source) if row["kind"] in MASKED]
     if not shares or shares[0] is None:
         return ""
-    return f" Sinks here are each layer's own; of those of all layers averaged, {share(shares[0])} are masked."
+    return f" Each layer has its own sinks; with layers averaged, {share(shares[0])} are masked."
 
 
 def _masked_told(layers: "Layers") -> list[str]:

@@ -62,7 +62,7 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        f"All layers averaged. By definition sinks exceed an even split, untrained too.{meant}",
+        f"All layers averaged. By definition sinks exceed an even split.{meant}",
         (
             *(beats if text else ()),
             *filter(None, (_of_commonest(findings), _weights_told(own), _definition(), _SPLIT if others else "")),

@@ -184,7 +184,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "matched",
         "logit-matched random weights",
         "random weights whose attention logits spread as the trained ones do, layer by layer, on the same inputs",
-        "an untrained model with equally sharp attention",
+        "equally sharp untrained attention",
         "untrained, equally sharp attention",
         implementation="analysis.recording.weight_nulls:matched_like",
     ),

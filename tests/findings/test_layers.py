@@ -77,8 +77,8 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     recordings = a_set(1)
     everywhere = answer_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
     assert everywhere.movement == (
-        "Sinks move more than writing alone, random weights, permuted weights and an untrained model with "
-        "equally sharp attention predict in all 4 layers."
+        "Sinks move more than writing alone, random weights, permuted weights and equally sharp untrained "
+        "attention predict in all 4 layers."
     )
     none = answer_of(a_set(1))
     assert none.movement == "In no layer do sinks move significantly more than any of the 4 nulls predicts."
@@ -187,7 +187,7 @@ def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_n
     )
     fewer = changed(some, matched__births=times(some, "matched.births", [1, 40, 40, 1]))
     assert re.search(
-        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than an untrained model with equally sharp attention "
+        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than equally sharp untrained attention "
         r"\([\d.]+(–[\d.]+)?\)\.$",
         moving(one=fewer),
     )

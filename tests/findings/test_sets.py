@@ -160,9 +160,7 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
         "Training does not add to it significantly. The contrast also appears without training: with random"
         in everywhere
     )
-    assert "compared with random weights, permuted weights and an untrained model with equally sharp attention" in said(
-        trained=3.0
-    )
+    assert "compared with random weights, permuted weights and equally sharp untrained attention" in said(trained=3.0)
     assert said(trained=3.0, permuted=3.0).endswith(
         "not significantly compared with permuted weights. The contrast also appears without training: "
         "with permuted weights."
@@ -201,9 +199,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
     strong = recording_sets.strengths(sets)
-    assert {"masked", "random weights", "an untrained model with equally sharp attention"} <= {
-        t.name for t in strong.figure.data
-    }
+    assert {"masked", "random weights", "equally sharp untrained attention"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
     moved = recording_sets.movement("one", sets["one"])

@@ -124,8 +124,8 @@ ANSWERS = {
     "supports": (
         r"^Yes: hiding them changes predictions more .* Hiding sinks changes 5 of 100 tokens",
         r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
-        r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. Accuracy "
-        r"unpruned: 90\.0 %\.$",
+        r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. "
+        r"Unpruned: 90\.0 %\.$",
     ),
     "refutes": (
         r"^No: hiding them changes predictions about as much",
@@ -219,7 +219,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model with equally sharp attention: "
+        r"over 30 prompts they draw [\d.]+ × an even split; equally sharp untrained attention: "
         r"[\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
@@ -255,7 +255,7 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     told = " ".join(answer.words for answer in story.answers)
     assert re.search("[Oo]f 100 (generated )?tokens", told)
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told)
-    assert story.reading.startswith("In brackets: 95 % intervals over prompts; for accuracy over items and seeds.")
+    assert story.reading.startswith("Brackets: 95 % intervals over prompts, or items and seeds.")
     assert story.about.endswith("ships with SinkScope and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -278,33 +278,31 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.lead.endswith(
-            "es, in this model: hiding them changes 63 of 100 generated tokens; hiding as many random tokens, 32."
+            "es, in this model: hiding them from attention changes 63 of 100 generated tokens; hiding as many random "
+            "tokens, 32."
         )
         assert answer.sentence.startswith("31 more [23, 39]; ") and "redictions" not in answer.words
-        assert answer.sentence.endswith(". Hiding: no token may attend to them.")
+        assert answer.sentence.endswith(".")
         return answer
 
     than = "than random tokens of equal attention"
     told = answered(-0.2)
-    assert f"; 20 more [10, 30] {than} (43). " in told.sentence and told.lead.startswith("Yes, in this model: ")
+    assert f"; 20 more [10, 30] {than} (43)." in told.sentence and told.lead.startswith("Yes, in this model: ")
     told = answered(0.2)
-    assert f"; 20 fewer [10, 30] {than} (83). " in told.sentence
+    assert f"; 20 fewer [10, 30] {than} (83)." in told.sentence
     assert told.lead.startswith("Per token, yes, in this model: ")
     told = answered(0.05)
-    assert f"; 5 fewer [−15, +5] {than} (68, not significant). " in told.sentence
+    assert f"; 5 fewer [−15, +5] {than} (68, not significant)." in told.sentence
     assert told.lead.startswith("Per token, yes, in this model: ")
     (hidden,) = (finding for finding in story_of(study).findings if finding.name == "hidden")
     assert hidden.title == (
-        "Hiding sinks changes 63 of 100 generated tokens, hiding as many random tokens 32; random tokens of "
-        "equal attention 43"
+        "Hiding sinks changes 63 of 100 generated tokens, as many random tokens 32; random tokens of equal attention 43"
     )
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
     assert hidden.beats[1].startswith(
-        "Left-to-right twin, over 30 prompts: 53 change, 45 more [35, 56] than hiding as many random tokens; "
-        "over the 15 prompts that have random tokens of equal attention 45 change, 7 fewer [−25, +11] than with these "
-        "(52, not significant)."
-    ), "53 − 7 would be 46"
+        "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
+    )
     assert "random tokens of equal attention (15 of 30 prompts)" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
     assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks."
@@ -385,16 +383,14 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
     assert place.beats[0].startswith(
-        "Kinds that stand out against all tokens, significantly and by at least 10 points. Diffusion model: masked "
+        "Significantly above their share of all tokens, by at least 10 points. Diffusion model: masked "
     )
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
-    assert place.caveat.endswith("of those of all layers averaged, 96 % are masked.")
+    assert place.caveat.endswith("with layers averaged, 96 % are masked.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
-    untrained = (
-        "In an untrained model with equally sharp attention, at most 14 % of the sinks of layers 0–2 are masked."
-    )
+    untrained = "In equally sharp untrained attention, at most 14 % of the sinks of layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(untrained)
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -424,12 +420,10 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     study = read(EXAMPLE)
     (_, answer) = story_of(study).answers
     assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
-    assert answer.lead == (
-        "Not measurably: it changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points."
-    )
+    assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points.")
     assert answer.sentence == (
         "70 % pruned: +0.3 points [−0.3, +1.0]; pruning costs 21 [18, 25]. 50 %: +0.1 [−0.7, +0.9]; "
-        "pruning costs 1.3 [−0.4, 3.0]. Accuracy unpruned: 92.6 %."
+        "pruning costs 1.3 [−0.4, 3.0]. Unpruned: 92.6 %."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "−21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
@@ -493,10 +487,7 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
     told = story_of(read(EXAMPLE)).findings[0]
-    assert (
-        told.title
-        == "A sink draws 2.5 × an even split of attention, in an untrained model with equally sharp attention 1.8 ×"
-    )
+    assert told.title == "A sink draws 2.5 × an even split of attention, in equally sharp untrained attention 1.8 ×"
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
     labels = ["its sinks", "untrained, equally sharp attention"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
@@ -508,7 +499,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
     assert told.beats == (told.takeaway, "Left-to-right twin: 0.52, baselines at most 0.42.")
     assert told.takeaway == (
-        "Beside an untrained model with equally sharp attention (1.7): more only in layer 0, fewer in layers 1–7."
+        "Beside equally sharp untrained attention (1.7): more only in layer 0, fewer in layers 1–7."
     )
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+) \[[^<]+\]</span>', told.figure
@@ -518,8 +509,8 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert told.figure.count('class="bar cut"') == 1 and "cut, ends at 1.67" in told.figure
     assert told.notes[0] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
-        "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (an untrained model with "
-        "equally sharp attention: 1.7)?"
+        "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (equally sharp untrained "
+        "attention: 1.7)?"
     )
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
@@ -592,10 +583,11 @@ def test_a_study_without_levels_tells_differences():
     causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
-        "Yes, in this model: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
+        "Yes, in this model: hiding them from attention changes 31 more of 100 generated tokens than hiding as many "
+        "random tokens."
     )
     assert answer.sentence.startswith("31 more [23, 39]; ") and answer.sentence.endswith(
-        "; 20 more [10, 29] than random tokens of equal attention. Hiding: no token may attend to them."
+        "; 20 more [10, 29] than random tokens of equal attention."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
@@ -649,7 +641,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Tokens of 100 that change when sinks are hidden", "31 more [23, 39]", "32 with as many random tokens hidden"),
         ("Accuracy points the discount adds, 70 % removed", "+0.3 [−0.3, +1.0]", "pruning without it: −21 points"),
     ]
-    assert rows[0].baseline == "1.8 × in an untrained model with equally sharp attention"
+    assert rows[0].baseline == "1.8 × in equally sharp untrained attention"
 
 
 def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
@@ -688,7 +680,7 @@ def test_only_a_null_far_beyond_all_other_bars_is_cut_and_its_end_told():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_of(read(EXAMPLE)).in_short == (
-        "Hiding sinks changes 63 of 100 tokens, hiding as many random tokens 32; the discount changes "
+        "Hiding sinks changes 63 of 100 tokens, as many random tokens 32; the discount changes "
         "accuracy by less than 2 points"
     )
     assert story_of(cannot_tell()).in_short == (
