@@ -75,7 +75,7 @@ def place(findings: Findings) -> Told | None:
     return Told(
         "place",
         title,
-        charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind of token, all steps of {prompts} prompts"),
+        charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
         f"It does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",

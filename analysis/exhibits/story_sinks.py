@@ -262,7 +262,7 @@ _MODELS = {"random": "an untrained model of the same shape", "permuted": "the mo
 _MEANT = {
     "random": f" Random weights: {_MODELS['random']}.",
     "permuted": f" Permuted weights: {_MODELS['permuted']}.",
-    "matched": " Equally sharp: random weights whose attention scores spread as widely.",
+    "matched": " Equally sharp: scores spread as widely.",
 }
 
 
