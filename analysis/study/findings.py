@@ -51,7 +51,8 @@ class Stage(Found):
 
 class Waterfall(Found):
     """The way to one sink-aware method at one sparsity. floor: what two calibration seeds of the control differ by, in
-    root mean square; None with one seed.
+    root mean square; None with one seed. without: the same pruning without the discount, from the dense model; None in
+    studies of earlier versions.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Waterfall(Found):
     dense: float
     stages: tuple[Stage, ...]
     floor: float | None
+    without: Difference | None = None
 
 
 class Dose(Found):

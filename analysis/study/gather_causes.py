@@ -6,18 +6,20 @@ from typing import Any
 
 from analysis.engine import JobRecord
 from analysis.engine.planned_parts import Part
-from analysis.evaluation.ablation_effects import COUNT, MASS, TESTED, UNIT, effect_of, effects, levels_of
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, TESTED, UNIT, effect_of, effects, levels_of
 from analysis.specs import StudySpec
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 
 _CONTROLS = (COUNT, MASS, UNIT)  # that the verdict is of, in models with and without [MASK] alike
+_SHOWN = (*_CONTROLS, MASKED)  # the last with its interval alone, in models with [MASK]
 
 
 def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, ...]:
     """Return the effect of hiding each model's sinks against each control, in every measure, not yet adjusted.
 
-    primary: the outcome tested against every control; the others are tested only against as many tokens.
+    primary: the outcome tested against every control that all models have; the others are tested only against as many
+    tokens.
     """
     return tuple(
         Cause(
@@ -40,7 +42,8 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
 
 def _tested(row: Mapping[str, Any], primary: str) -> Difference:
     effect = effect_of(row)
-    return effect if row["against"] == COUNT or row["measure"] == primary else replace(effect, p=None)
+    tested = row["against"] == COUNT or (row["measure"] == primary and row["against"] in _CONTROLS)
+    return effect if tested else replace(effect, p=None)
 
 
 def _whole(job: JobRecord) -> bool:
@@ -50,7 +53,7 @@ def _whole(job: JobRecord) -> bool:
 
 def _hidden(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The effects of hiding sinks against each control."""
-    return [row for row in rows if row["target"] == "sinks" and row["against"] in _CONTROLS and row["low"] is not None]
+    return [row for row in rows if row["target"] == "sinks" and row["against"] in _SHOWN and row["low"] is not None]
 
 
 def _same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -206,6 +206,7 @@ def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Water
                 dense=last.setting.dense.value,
                 stages=tuple(stages),
                 floor=None if floor is None else floor.typical,
+                without=_from_dense(last.other),
             )
         )
     return waterfalls

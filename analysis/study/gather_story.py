@@ -21,7 +21,7 @@ from analysis.recording.trajectory import Trajectory
 from analysis.specs import METHODS
 from analysis.study.findings import Continuation, MaskChange
 
-MOST_SEEDS = 3  # whose masks are compared, so that those of large models are read in a reasonable time
+MOST_SEEDS = 6  # whose masks are compared, so that those of large models are read in a reasonable time
 MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of three megabytes has room for
 
 
