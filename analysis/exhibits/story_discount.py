@@ -6,16 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import (
-    accuracies,
-    discounts,
-    needs,
-    outcomes_of,
-    priced_method,
-    prices_of,
-    share,
-    spread,
-)
+from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, prices_of, share, spread
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
@@ -132,7 +123,6 @@ def accuracy(findings: Findings) -> Told | None:
     without = {
         name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
     }
-    priced = next(filter(None, (priced_method(findings, one) for one in by_setting.values())), "")
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
@@ -146,7 +136,7 @@ def accuracy(findings: Findings) -> Told | None:
             *needs(findings),
         ),
         meaning=story_meanings.of_accuracy(outcomes),
-        takeaway=_levels_told(pruning, without, priced) or beats[0],
+        takeaway=_levels_told(pruning, without) or beats[0],
         summary=_summary(findings, by_setting, outcomes),
     )
 
@@ -163,16 +153,12 @@ def _summary(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: M
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
-def _levels_told(pruning: Pruning, without: Mapping[str, str], priced: str) -> str:
-    """Tell the accuracy of the dense model and of its prunings without the discount; empty without the latter. priced:
-    by which other method pruning itself is measured, which has no noise in its calibration text.
-    """
+def _levels_told(pruning: Pruning, without: Mapping[str, str]) -> str:
+    """Tell the accuracy of the dense model and of its prunings without the discount; empty without the latter."""
     told = listed([f"{accuracy} with {_removed(name)}" for name, accuracy in without.items()])
     told = told.replace(" of the weights removed", " removed")
-    noised, plain = ("on the same noised text ", f" (pruning itself: {priced}, no noise)") if priced else ("", "")
     return (
-        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right; without the discount {noised}{told}"
-        f"{plain}."
+        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right; without the discount {told}."
         if told
         else ""
     )

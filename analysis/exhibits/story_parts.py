@@ -375,22 +375,14 @@ def outcomes_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> dict[
 
 
 def cost_of(findings: Findings, contrast: Contrast) -> Difference | None:
-    """Return what pruning without the discount does to accuracy in a study: the first method on the way from the dense
-    model, which is the published one where the study has it. None where the study does not hold that way.
+    """Return what pruning without the discount, by the control of a comparison, does to accuracy in a study. None where
+    the study does not hold that.
     """
     pruning = findings.pruning
     ways = () if pruning is None else pruning.waterfalls
     at = (contrast.method, contrast.sparsity)
-    first = next((way.stages[0].effect for way in ways if (way.method, way.sparsity) == at), None)
+    first = next((way.without for way in ways if (way.method, way.sparsity) == at), None)
     return None if pruning is None or first is None else replace(first, above_chance=rules.above_chance(pruning))
-
-
-def priced_method(findings: Findings, contrast: Contrast) -> str:
-    """Return the title of the method behind `cost_of`; '' where it is the control of the discount itself."""
-    ways = () if findings.pruning is None else findings.pruning.waterfalls
-    at = (contrast.method, contrast.sparsity)
-    first = next((way.stages[0].title for way in ways if (way.method, way.sparsity) == at), "")
-    return "" if first == METHODS[contrast.against].title else first
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.exhibits.story_parts import accuracies, cost_of, discounts, priced_method, spec_of
+from analysis.exhibits.story_parts import accuracies, cost_of, discounts, spec_of
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
@@ -71,11 +71,10 @@ def shown_shifts(shifts: Sequence[Shift]) -> list[Shift]:
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
     """Return what a study compares, in sentences."""
-    spec = spec_of(findings)
-    first = priced_method(findings, contrast) or METHODS[contrast.against].title
+    spec, (without, discounted) = spec_of(findings), (METHODS[one].title for one in (contrast.against, contrast.method))
     return (
-        f"The cost: {first} against the dense model. The discount: {METHODS[contrast.method].title} against the same "
-        f"pruning of the same noised text without it. Calibration: {spec.samples} sequences of {spec.seq_len} tokens."
+        f"Without the discount: {without} against the dense model. The discount: {discounted} against that. "
+        f"Calibration: {spec.samples} sequences of {spec.seq_len} tokens."
     )
 
 
