@@ -544,7 +544,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     )
     assert told.caveat.endswith("At 50 % no significant loss to win back.")
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
-    assert glued("−1.3 points [−3.0, +0.4]") in shown and glued("−21 points [−25, −18]") in shown
+    assert glued("−1.3 points [−3.0, +0.4]") in shown and glued("−21 points [−24, −18]") in shown
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
     cost = Difference(value=-0.0432, low=-0.06, high=-0.03, n=9, clusters=9)
     price = Price("70 % (Sink-Wanda)", cost, effect, BETTER)
@@ -646,13 +646,11 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
 
 def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
     study = read(EXAMPLE)
-    wider = [
-        one.model_copy(
-            update={"changed": tuple(np.linspace(0.002, 0.0022, 6)), "floor": tuple(np.linspace(0.014, 0.016, 15))}
-        )
+    fewer = [
+        one.model_copy(update={"changed": one.changed[:3], "floor": (float(np.mean(one.floor)),) * 3})
         for one in study.mask_changes
     ]
-    for changes in (study.mask_changes, wider):
+    for changes in (study.mask_changes, fewer):
         (told,) = (
             one
             for one in story_of(study.model_copy(update={"mask_changes": tuple(changes)})).findings
