@@ -156,7 +156,7 @@ def _marked(tokens: Sequence[charts.Token]) -> str:
     if not any(token.masked for token in tokens):
         return "Orange: sinks."
     if all(token.masked for token in tokens if token.sink):
-        return "Orange: sinks, [MASK] (hatched)."
+        return "Orange: masked sinks."
     return "Orange: sinks. Hatched: [MASK]."
 
 

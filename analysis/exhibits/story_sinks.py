@@ -259,11 +259,7 @@ def has_sinks(findings: Findings) -> str:
 
 _MODELS = {"random": "an untrained model of the same shape", "permuted": "the model with its weights shuffled"}
 """Other weights, for a reader who knows no null."""
-_MEANT = {
-    "random": f" Random weights: {_MODELS['random']}.",
-    "permuted": f" Permuted weights: {_MODELS['permuted']}.",
-    "matched": " Equally sharp: scores spread as widely.",
-}
+_MEANT = {"random": f" Random weights: {_MODELS['random']}.", "permuted": f" Permuted weights: {_MODELS['permuted']}."}
 
 
 def _weights(findings: Findings) -> list[str]:
