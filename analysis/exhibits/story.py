@@ -14,7 +14,9 @@ from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     Price,
     about,
+    beside_sinks,
     called,
+    control_told,
     day,
     discounts,
     factor,
@@ -22,16 +24,15 @@ from analysis.exhibits.story_parts import (
     outcomes_of,
     position,
     prices_of,
+    quality_told,
     recordings,
     spec_of,
     step_words,
     text_causes,
-    text_changed,
     text_effect,
     text_in_words,
     text_levels,
     text_matters,
-    than_controls,
     tokens_more,
 )
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
@@ -86,19 +87,22 @@ def story_of(findings: Findings) -> Story:
         picture_told=told,
         findings=shown,
         in_short=_in_short(shown),
+        decision=" ".join(told.meaning for told in reversed(shown) if told.name in _ANSWERING and told.meaning),
         closing=_closing(findings),
     )
 
 
+_ANSWERING = ("hidden", "accuracy")
+"""The findings that answer the study's two questions."""
 _NO_VERDICT = f"{NO_ANSWER} whether"
 
 
 def _in_short(shown: Sequence[Told]) -> str:
     """Return the titles of what answers the study's two questions, up to where they qualify it."""
-    titles = [re.split("; |, (?=and|but)", told.title)[0] for told in shown if told.name in ("hidden", "accuracy")]
+    titles = [told.brief or re.split("; |, (?=and|but)", told.title)[0] for told in shown if told.name in _ANSWERING]
     if len(titles) < 2:
         return f"{counted(len(shown), 'finding')}, each beside its baseline"
-    first, second = titles[0].replace(" generated tokens", " tokens"), titles[1]
+    first, second = titles
     if first.startswith(_NO_VERDICT):
         first = first.partition(" than ")[0]
         second = second.replace(_NO_VERDICT, "nor whether")
@@ -120,7 +124,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell what the intervals of the answers are over."""
     over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
-    unit = f" {_NATS}" if any(f" {NATS.name} " in answer.words for answer in answers) else ""
+    unit = f" {_NATS}" if any(re.search(rf"\b{NATS.name}\b", answer.words) for answer in answers) else ""
     return f"Brackets: 95 % intervals over {', or '.join(over)}.{unit}" if over else ""
 
 
@@ -175,7 +179,7 @@ def _matter(findings: Findings) -> Answer | None:
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
-        return Answer(_MATTER, *_token_for_token(causes))
+        return Answer(_MATTER, *_token_for_token(causes, rules.shift_of(spec, "divergence")))
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
     return Answer(_MATTER, lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps."))
@@ -184,21 +188,22 @@ def _matter(findings: Findings) -> Answer | None:
 _MATTER = "Do sinks matter?"
 
 
-def _token_for_token(causes: Sequence[Cause]) -> tuple[str, str]:
-    """Return lead and sentence where hiding sinks changes more of the text than hiding as many random tokens. causes:
-    of one model.
+def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, str]:
+    """Return lead, sentence and the words of a slide where hiding sinks changes more of the text than hiding as many
+    random tokens. causes: of one model. margin: of the predictions, in nats.
     """
     levels = text_levels(causes)
     if levels:
         sinks, others = levels[COUNT]
-        told = f"hiding them from attention changes {sinks} of 100 generated tokens; {rules.AS_MANY}, {others}"
+        hiding = f"hiding them from attention changes {sinks} of 100 generated tokens; "
+        told, brief = f"{hiding}{rules.AS_MANY} changes {others}", f"{hiding}{beside_sinks(causes)}"
     else:
         more, _ = tokens_more(text_effect(causes, COUNT))
-        told = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
+        told = brief = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    _, *beside = than_controls(causes)
-    return f"{yes}, in this model: {told}.", f"{'; '.join((text_changed(causes)[COUNT], *beside))}."
+    lead, sentence = f"{yes}, in this model: {told}.", f"{control_told(causes)} {quality_told(causes, margin)}"
+    return lead, sentence, f"{yes}, in this model: {brief}. Change, not quality."
 
 
 _LEADS = {
@@ -227,12 +232,10 @@ def _discount(findings: Findings) -> Answer | None:
         brief = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             brief = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
-        dearest = [
-            f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}."
-            for one in prices[:1]
-            if -one.cost.value > margin
-        ]
-        lead = brief.removesuffix(".") + "".join(dearest or ["."])
+        dearest = [one for one in prices[:1] if -one.cost.value > margin]
+        told = [f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}." for one in dearest]
+        lead = brief.removesuffix(".") + "".join(told or ["."])
+        sentence = _changed(findings, by_setting, prices, dearest)
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
@@ -250,20 +253,24 @@ def _discount(findings: Findings) -> Answer | None:
     return Answer("Does counting them less when pruning (sink discount) help?", lead, sentence, brief)
 
 
-def _changed(findings: Findings, by_setting: Mapping[str, Contrast], prices: Sequence[Price]) -> str:
+def _changed(
+    findings: Findings, by_setting: Mapping[str, Contrast], prices: Sequence[Price], told: Sequence[Price] = ()
+) -> str:
     """Tell by how much the discount changes accuracy at each setting, beside what pruning itself costs; without that
-    where the study does not hold it. prices: of `prices_of`.
+    where the study does not hold it. prices: of `prices_of`. told: those whose cost was told already.
     """
     if not prices:
         words = [interval_words(contrast.effect) for contrast in by_setting.values()]
         later = [each.replace(f" {POINTS.name}", "", 1) for each in words[1:]]
         changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
         return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
-    first, *others = prices
-    at_first = f"{first.setting} pruned: {interval_words(first.effect)}"
-    told = [(at_first, first)]
-    told += [(f"{one.setting}: {interval_words(one.effect).replace(f' {POINTS.name}', '', 1)}", one) for one in others]
-    return " ".join([*(f"{said}; pruning {cost_words(one.cost, '')}." for said, one in told), _unpruned(findings)])
+    clauses = []
+    for price in prices:
+        change = interval_words(price.effect)
+        change = change.replace(f" {POINTS.name}", "", 1) if clauses else change
+        cost = "" if price in told else f", where pruning {cost_words(price.cost, '')}"
+        clauses.append(f"{change} at {price.setting}{cost}")
+    return " ".join([f"{'; '.join(clauses)}.", _unpruned(findings)])
 
 
 def _unpruned(findings: Findings) -> str:

@@ -137,18 +137,21 @@ def accuracy(findings: Findings) -> Told | None:
         ),
         meaning=story_meanings.of_accuracy(outcomes),
         takeaway=_levels_told(pruning, without) or beats[0],
-        summary=_summary(findings, by_setting, outcomes),
+        summary=_summary(findings, by_setting, outcomes, margin),
     )
 
 
-def _summary(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> Summary:
+def _summary(
+    findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str], margin: float
+) -> Summary:
     """Return the row of the last slide: the setting where pruning costs most, or all where their outcomes differ."""
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     settings = list(by_setting) if len(set(outcomes.values())) > 1 else [next(iter(costs or by_setting))]
     told = [interval_words(by_setting[name].effect).replace(f" {POINTS.name}", "") for name in settings]
     baseline = "the same pruning without it"
     if len(settings) == 1 and settings[0] in costs:
-        baseline = f"pruning without it: {loss_words(costs[settings[0]], interval=False)}"
+        cost = cost_words(costs[settings[0]], "").partition(" [")[0]
+        baseline = f"margin ±{POINTS.margin(margin)}; pruning without it {cost}"
     removed = _removed(listed(settings)).replace(" of the weights", "")
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 

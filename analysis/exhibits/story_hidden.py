@@ -8,12 +8,14 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_meanings, story_sinks
 from analysis.exhibits.story_parts import (
+    beside_sinks,
     by_attention,
     called,
     level_beside,
     no_less_with_random,
     predictions_told,
     spec_of,
+    strictest,
     text_causes,
     text_changed,
     text_effect,
@@ -65,9 +67,7 @@ def hidden(findings: Findings) -> Told | None:
         name = called(findings).get(model, model)
         others = [one for one in findings.causes if one.model == model]
         beats += _other_model(name, others)
-        if no_less_with_random(others):
-            random = _with_random(others).strip()
-            takeaways.append(f"{name}: {random[0].lower()}{random[1:]}")
+    takeaways.append(_random_weights(findings))
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -89,9 +89,10 @@ def hidden(findings: Findings) -> Told | None:
         ),
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
-        takeaway=" ".join(takeaways) or beats[0],
+        takeaway=" ".join(filter(None, takeaways)) or beats[0],
         folded=effects if tokens else None,
         summary=_summary(own, those),
+        brief=_text_brief(own, those, margin),
     )
 
 
@@ -143,15 +144,18 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
 
 
 def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
-    """Return the row of the last slide: tokens of the text that change where that was measured, else the outcome."""
-    text, baseline = text_changed(causes), rules.AS_MANY
-    quantity = "Tokens of 100 that change when sinks are hidden"
+    """Return the row of the last slide: tokens of the text that change where that was measured, beside the strictest
+    control, else the outcome.
+    """
+    text, control = text_changed(causes), strictest(causes) or COUNT
+    if not text:
+        named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
+        return Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY)
+    quantity = "Tokens of 100 that change, not quality, with sinks hidden"
     if levels := text_levels(causes):
-        return Summary(quantity, text[COUNT], f"{levels[COUNT][1]} with {_title(COUNT)} hidden")
-    if text:
-        return Summary(quantity, text[COUNT], baseline)
-    named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
-    return Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), baseline)
+        sinks, others = levels[control]
+        return Summary(quantity, f"{sinks}: {text[control]}", f"{others} with {_title(control)} hidden")
+    return Summary(quantity, text[control], f"hiding {_title(control)}")
 
 
 def _title(control: str) -> str:
@@ -249,6 +253,22 @@ def _with_random(causes: Sequence[Cause]) -> str:
     return f" Random weights depend on their sinks, too ({told}): the effect there needs no training."
 
 
+def _random_weights(findings: Findings) -> str:
+    """Tell, of each model alike, what hiding as much does with random weights; empty where it does less than with each
+    model's own, or was not measured.
+    """
+    of = {name: [one for one in findings.causes if one.model == model] for model, name in called(findings).items()}
+    if not any(map(no_less_with_random, of.values())):
+        return ""
+    told = []
+    for name, causes in of.items():
+        random = [one.untrained for one in causes if (one.measure, one.control) == ("aligned", COUNT)]
+        if random and random[0] is not None:
+            so = ", so the effect there needs no training" if no_less_with_random(causes) else ""
+            told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(random[0]))}{so}")
+    return f"With random weights: {'; '.join(told)}."
+
+
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome. causes: of
     the same model.
@@ -317,7 +337,7 @@ def _tokens(findings: Findings) -> Markup:
     for beat, model in enumerate(dict.fromkeys(cause.model for cause in findings.causes)):
         marks = tuple(
             Mark(
-                _title(control) + _prompts_told(cause),
+                _title(control) + _FEWER.get(control, "") + _prompts_told(cause),
                 -cause.effect.value,
                 " ".join(tokens_more(cause.effect)),
                 low=-cause.effect.high,
@@ -330,7 +350,11 @@ def _tokens(findings: Findings) -> Markup:
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "more tokens of 100 that change than with these hidden", 100)
+    return charts.intervals(groups, "extra changed tokens of 100: sinks hidden minus control hidden", 100)
+
+
+_FEWER = {MASKED: " (fewer where few are left)"}
+"""Controls that can have fewer tokens than there are sinks, as the end of a label."""
 
 
 def _prompts_told(cause: Cause) -> str:
@@ -343,18 +367,28 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     """Return the title where the text tells the finding; else nothing."""
     if not _by_text(own, causes, margin):
         return ""
-    levels, there = text_levels(causes), text_causes(causes)
-    if not levels:
-        told = f"Hiding sinks changes {tokens_more(there[COUNT].effect)[0]} tokens of 100 than {rules.AS_MANY}"
-        return told + (f"; {tokens_more(there[MASS].effect)[0]} than {rules.AS_MUCH}" if MASS in there else "")
-    told = f"Hiding sinks changes {levels[COUNT][0]} of 100 generated tokens, {_title(COUNT)} {levels[COUNT][1]}"
-    for control in (MASKED, MASS):
-        side = side_of(there[control].effect) if control in there else -1
-        if control in there and (control == MASS or side >= 0):
-            sinks, others = levels[control]
-            beside = f"{sinks} against " if there[control].unmatched else ""
-            told += f"; {_title(control)} {beside}{others}{'' if side else ' (not significant)'}"
-    return told
+    if text_levels(causes):
+        return f"{_sinks_change(causes)} generated tokens; {beside_sinks(causes)}"
+    control = strictest(causes) or COUNT
+    effect = text_effect(causes, control)
+    told = f"Hiding sinks changes {tokens_more(effect)[0]} tokens of 100 than hiding {_title(control)}"
+    return told if side_of(effect) else f"{told} (not significant)"
+
+
+def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
+    """Return the title in a few words; empty where `_text_title` is, or where the study holds no levels."""
+    levels, control = text_levels(causes), strictest(causes) or COUNT
+    if not levels or text_causes(causes)[control].unmatched or not _by_text(own, causes, margin):
+        return ""
+    return f"{_sinks_change(causes)} tokens ({levels[control][1]} {_HELD[control]})"
+
+
+_HELD = {COUNT: "for as many random ones", MASKED: "for other masked positions", MASS: "at equal attention"}
+"""The controls in the title of the last slide."""
+
+
+def _sinks_change(causes: Sequence[Cause]) -> str:
+    return f"Hiding sinks changes {text_levels(causes)[COUNT][0]} of 100"
 
 
 def _hidden_title(cause: Cause, outcome: str) -> str:

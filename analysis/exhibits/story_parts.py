@@ -211,6 +211,17 @@ def level_beside(cause: Cause) -> str:
     return f"{others}" if more == f"{abs(sinks - others)}" else ""
 
 
+def beside_sinks(causes: Sequence[Cause]) -> str:
+    """Return how much of the text changes with the tokens of the strictest control hidden, as a clause beside what the
+    sinks change: `hiding random tokens of equal attention changes 43`. causes: of one model, with levels.
+    """
+    control = strictest(causes) or COUNT
+    cause, (sinks, others) = text_causes(causes)[control], text_levels(causes)[control]
+    over = f" where sinks change {sinks}" if cause.unmatched else ""
+    open_one = "" if side_of(cause.effect) else " (not significant)"
+    return f"hiding {CONTROLS[control].title} changes {others}{over}{open_one}"
+
+
 def than_controls(causes: Sequence[Cause]) -> list[str]:
     """Return by how much more of the text changes than with each control, a clause each: `31 more [23, 39] than hiding
     as many random tokens (32)`, `20 more [10, 29] than random tokens of equal attention (43)`. causes: of one model.
@@ -253,23 +264,79 @@ def text_matters(causes: Sequence[Cause]) -> bool:
     return bool(text_causes(causes)) and side_of(text_effect(causes, COUNT)) < 0 and not no_less_with_random(causes)
 
 
+def strictest(causes: Sequence[Cause]) -> str:
+    """Return the control of `text_causes` that sinks exceed by least, one that they do not exceed before all others;
+    empty where there is none but as many random tokens. causes: of one model.
+    """
+    others = {name: cause for name, cause in text_causes(causes).items() if name != COUNT}
+    return max(others, key=lambda name: (side_of(others[name].effect) >= 0, others[name].effect.value), default="")
+
+
+def control_told(causes: Sequence[Cause]) -> str:
+    """Tell how much of the text changes with the tokens of the strictest control hidden, beside the sinks: `Random
+    tokens of equal attention: 43 (20 fewer [10, 29]).` Beside as many random tokens where there is no stricter one.
+    causes: of one model.
+    """
+    control = strictest(causes)
+    cause = text_causes(causes)[control or COUNT]
+    if not control:
+        return f"{' '.join(tokens_more(cause.effect))}."
+    effect = cause.effect
+    told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
+    told += "" if side_of(effect) else ", not significant"
+    title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
+    levels = text_levels(causes).get(control)
+    if cause.unmatched:
+        title += f", over the {effect.n} prompts that have these"
+    if cause.unmatched and levels:
+        return f"{title}: {levels[1]} beside {levels[0]} ({told})."
+    level = level_beside(cause)
+    return f"{title}: {level} ({told})." if level else f"{title}: {told}."
+
+
+def quality_told(causes: Sequence[Cause], margin: float) -> str:
+    """Tell that a changed text is no worse one, and how far predictions shift beside random tokens of equal attention
+    where that was measured. causes, margin: as of `predictions_told`.
+    """
+    told, cause = "Changed, not necessarily worse", _at_equal(causes)
+    outcome = WAITING if cause is None else decide(cause.effect, margin)
+    if cause is None or outcome not in _PREDICTIONS:
+        return f"{told}."
+    others = "these" if strictest(causes) == MASS else CONTROLS[MASS].title
+    joint = {EQUIVALENT: "as with", CANNOT_TELL: "from those with"}.get(outcome, "than with")
+    numbers = interval_words(cause.effect, NATS)
+    if cause.levels is not None:
+        numbers = f"{' against '.join(_levels_apart(cause))} {NATS.name}"
+    return f"{told}; predicted probabilities {_PREDICTIONS[outcome]} {joint} {others} ({numbers})."
+
+
+def _at_equal(causes: Sequence[Cause]) -> Cause | None:
+    """Return what hiding sinks does to predictions at equal attention."""
+    return next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+
+
+def _levels_apart(cause: Cause) -> list[str]:
+    """Return the levels with the sinks and with the control hidden, in as many decimals as tell them apart."""
+    decimals = min(max(2, -floor(log10(abs(cause.effect.value) or 1))), 4)
+    return [f"{abs(level):.{decimals}f}" for level in cause.levels or ()]
+
+
 def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     """Tell how far predictions shift with the sinks and with random tokens of equal attention hidden, and whether the
     text does the same; empty where either was not measured. causes: of one model. margin: of the predictions, in nats.
     """
-    cause = next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+    cause = _at_equal(causes)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
     side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
     but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"
-    verdict = f"{_TEXT[side]}, {but} {_PREDICTIONS[outcome]}"
+    verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"
     if (side, outcome) == (0, CANNOT_TELL):
         verdict = "neither text nor predictions differ significantly"
     if cause.levels is None:
         return f"At equal attention {verdict} ({interval_words(cause.effect, NATS)})."
-    decimals = min(max(2, -floor(log10(abs(cause.effect.value) or 1))), 4)  # as many as tell them apart
-    sinks, others = (f"{abs(level):.{decimals}f}" for level in cause.levels)
+    sinks, others = _levels_apart(cause)
     return (
         f"At equal attention a step's predicted probabilities shift by {sinks} nats (KL divergence) with sinks hidden, "
         f"by {others} with random tokens: {verdict}."
@@ -278,10 +345,10 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
 
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
 _PREDICTIONS = {
-    BETTER: "predictions shift more",
-    WORSE: "predictions shift less",
-    EQUIVALENT: "predictions shift about as much",
-    CANNOT_TELL: "predictions do not differ significantly",
+    BETTER: "shift more",
+    WORSE: "shift less",
+    EQUIVALENT: "shift about as much",
+    CANNOT_TELL: "do not differ significantly",
 }
 
 

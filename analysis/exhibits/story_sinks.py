@@ -70,7 +70,9 @@ def sink(findings: Findings) -> Told | None:
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
-        summary=Summary("Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {own.called}"),
+        summary=Summary(
+            "Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {_MODELS.get(own.weights, own.called)}"
+        ),
     )
 
 
@@ -257,7 +259,11 @@ def has_sinks(findings: Findings) -> str:
     )
 
 
-_MODELS = {"random": "an untrained model of the same shape", "permuted": "the model with its weights shuffled"}
+_MODELS = {
+    "random": "an untrained model of the same shape",
+    "permuted": "the model with its weights shuffled",
+    "matched": "an untrained model with equally sharp attention",
+}
 """Other weights, for a reader who knows no null."""
 _MEANT = {"random": f" Random weights: {_MODELS['random']}.", "permuted": f" Permuted weights: {_MODELS['permuted']}."}
 

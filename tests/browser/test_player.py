@@ -55,7 +55,7 @@ def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
     expect(edited).to_have_text(NAMES[3])
     edited.hover()
     expect(page.get_by_text("edited, was ‘a’")).to_be_visible()
-    page.get_by_role("button", name="Strongest step: 3").click()
+    page.get_by_role("button", name="Peak: step 3").click()
     expect(status).to_contain_text("Step 3 (0–11)")
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")

@@ -341,7 +341,7 @@ class Player {
     this.recording = data.recording;
     this.given = data.step;
     this.best.hidden = this.telling === null;
-    this.best.textContent = `Strongest step: ${this.telling}`;
+    this.best.textContent = `Peak: step ${this.telling}`;
     if (data.play && !playedOnce.has(data.play)) {
       playedOnce.add(data.play);
       if (!still()) {

@@ -84,7 +84,10 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% endfor %}
 </table>
 </div>
+<div class="foot">
+{% if decision %}<p class="meaning"><b>Decision:</b> {{ decision }}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }}</p>
+</div>
 <aside class="speaker">
 {% for line in closing[1:] %}<p>{{ line }}</p>{% endfor %}
 <p>{{ command }}</p>
@@ -118,7 +121,8 @@ class Told:
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
     the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
     follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
-    the last slide. folded: a second figure, among the numbers.
+    the last slide. folded: a second figure, among the numbers. brief: the title in a few words, for the last slide;
+    empty where its first clause will do.
     """
 
     name: str
@@ -133,6 +137,7 @@ class Told:
     takeaway: str = ""
     summary: Summary | None = None
     folded: Markup | None = None
+    brief: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,8 @@ class Story:
     """All of it. made: whose study of which day this is. question: its heading; what: what this is about, for a
     stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
     one; empty where it is not. reading: how to read the numbers of the answers. picture: of one sink, and what it
-    shows. in_short: title of the last slide. closing: what the study as a whole does not say. command: that repeats it.
+    shows. in_short: title of the last slide. decision: what to do, by the findings that answer the question; empty
+    where nothing follows. closing: what the study as a whole does not say. command: that repeats it.
     """
 
     made: str
@@ -179,6 +185,7 @@ class Story:
     picture_told: str
     findings: tuple[Told, ...]
     in_short: str
+    decision: str
     closing: tuple[str, ...]
     command: str
 
