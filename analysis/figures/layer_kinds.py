@@ -28,7 +28,7 @@ _APART = 1.4  # rows between that of all tokens and the first layer's
 _LABEL, _LABELLED = 11, 0.13  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
-_BESIDE = 3  # kinds that a line names
+_BESIDE, _KEY_LEFT = 4, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
@@ -130,10 +130,10 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
         for kind in model.drawn:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [
-        f"<span style='color:{_color(kind)};font-size:16px'>■</span> {' or '.join(named[kind])}"
+        f"<span style='color:{_color(kind)};font-size:14px'>■</span> {' or '.join(named[kind])}"
         for kind in sorted(named)
     ]
-    return ["   ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
+    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
 
 
 def _name_kinds(figure: go.Figure, keys: Sequence[str], shift: float) -> None:
@@ -141,7 +141,9 @@ def _name_kinds(figure: go.Figure, keys: Sequence[str], shift: float) -> None:
     panels and the names.
     """
     place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "bottom"}
-    figure.add_annotation(**place, yshift=shift, align="left", showarrow=False, font_size=12, text="<br>".join(keys))
+    figure.add_annotation(
+        **place, xshift=_KEY_LEFT, yshift=shift, align="left", showarrow=False, font_size=12, text="<br>".join(keys)
+    )
 
 
 def _color(kind: int) -> str:

@@ -47,6 +47,7 @@ FINDINGS: Registry[Finding] = Registry(
     Finding("how sinks move", "record_set", implementation="analysis.findings.sets:movement"),
     Finding("missing claims", "record_set", implementation="analysis.findings.sets:missing"),
     Finding("kinds of sets", "sets", implementation="analysis.findings.set_headline:kinds_of_sets"),
+    Finding("rarer untrained", "sets", implementation="analysis.findings.set_headline:rarer_untrained"),
     Finding("kinds of layers", "layers", implementation="analysis.findings.set_headline:kinds_of_layers"),
     Finding("steps of sets", "sets", implementation="analysis.findings.set_headline:steps_of_sets"),
     Finding("prompts of a set", "sets", implementation="analysis.findings.set_headline:prompts_of_set"),

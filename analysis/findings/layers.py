@@ -27,6 +27,8 @@ IN_IID = f"in {set_counts.IID}"
 """The column with the sinks per step of the null of counts."""
 PLACES = "shuffled"
 """The null with sinks anywhere in every step: the most movement possible, which no model should exceed."""
+SHARP = "matched"
+"""The null of untrained models with equally sharp attention."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 LEGEND: Mapping[str, str] = {
@@ -45,15 +47,35 @@ LEGEND: Mapping[str, str] = {
 @dataclass(frozen=True)
 class Lead:
     """A kind of token that leads in some layers, as of `KindShares`. shares: of the sinks of each of them that are of
-    the kind. tokens: its share of all tokens. untrained: its largest share of the sinks of other weights in these
-    layers, after their name in `MOVEMENT_NULLS`; None where there are none.
+    the kind. tokens: its share of all tokens. others: its shares of the sinks of other weights in the same layers, NaN
+    without sinks, by their name in `MOVEMENT_NULLS`.
     """
 
     kind: str
     layers: tuple[int, ...]
     shares: tuple[float, ...]
     tokens: float
-    untrained: tuple[str, float] | None = None
+    others: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def untrained(self) -> tuple[str, float] | None:
+        """The other weights that the kind is held against, as sharp ones where there are any, else those with most of
+        it, and their largest share in one of the layers; None where there are none.
+        """
+        most = {null: max(there) for null, shares in self.others.items() if (there := _finite(shares))}
+        null = SHARP if SHARP in most else max(most, key=most.__getitem__, default=None)
+        return None if null is None else (null, most[null])
+
+    @property
+    def close(self) -> Mapping[str, tuple[int, ...]]:
+        """In which of the layers, by place, other weights come within `CLEARLY` of the share, by their name."""
+        near = {
+            null: tuple(
+                at for at, (own, other) in enumerate(zip(self.shares, shares, strict=True)) if other > own - CLEARLY
+            )
+            for null, shares in self.others.items()
+        }
+        return {null: places for null, places in near.items() if places}
 
 
 @dataclass(frozen=True)
@@ -82,15 +104,13 @@ class KindShares:
             there = np.flatnonzero(leading[:, place])
             if len(there):
                 value = self.portions.value[there, place]
-                untrained = self._untrained(there, place)
-                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share, untrained))
+                others = {null: tuple(portions[there, place].tolist()) for null, portions in self.others.items()}
+                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share, others))
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
-    def _untrained(self, layers: np.ndarray, kind: int) -> tuple[str, float] | None:
-        """Return the other weights whose sinks are of a kind most, in one of these layers, and their share there."""
-        most = {null: np.nanmax(np.append(portions[layers, kind], -np.inf)) for null, portions in self.others.items()}
-        null = max(most, key=most.__getitem__, default=None)
-        return None if null is None or not np.isfinite(most[null]) else (null, float(most[null]))
+
+def _finite(shares: Sequence[float]) -> list[float]:
+    return [share for share in shares if np.isfinite(share)]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from analysis.findings.layers import (
     BELOW,
     MOVES_BY,
     OTHERS,
+    SHARP,
     KindShares,
     LayerAnswer,
     Lead,
@@ -52,11 +53,29 @@ def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
     beside = f"{number(first.tokens, True)} of all tokens"
     if first.untrained is not None:
         null, most = first.untrained
-        called = MOVEMENT_NULLS[null].called
-        beside += f" and at most {number(most, True)} {'in' if called.startswith('an ') else 'with'} {called}"
+        beside += f" and at most {number(most, True)} {_with(null)}"
+    for null, places in first.close.items():
+        numbers = [first.layers[at] for at in places]
+        own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
+        beside += f"; in {_in_layers(numbers, layers)}, {share_range(own)} against {share_range(others)} {_with(null)}"
     return (
         f"In {_in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
         f"{_title(first.kind)}, against {beside}."
+    )
+
+
+def _with(null: str) -> str:
+    called = MOVEMENT_NULLS[null].called
+    return "in an untrained model with equally sharp attention" if null == SHARP else f"with {called}"
+
+
+def rarer_untrained(leads: Sequence[Lead]) -> str:
+    """Explain a null that lies below the share of all tokens; empty where it does not. leads: of a model."""
+    if not leads or leads[0].untrained is None or leads[0].untrained[1] >= leads[0].tokens:
+        return ""
+    return (
+        "The untrained share can lie below that of all tokens: untrained attention does not favour "
+        f"{_title(leads[0].kind)}; in these layers its sinks are more often other tokens."
     )
 
 

@@ -181,17 +181,17 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text("× an even split")
     shares = sink_shares(maps[0][0], params)
     own = sink_shares(definitions.mean_mass(trajectory.mass), params)
-    expect(beside).to_contain_text(
-        f"In an untrained model with equally sharp attention, its sinks take {told(shares[3])} at this step, "
-    )
-    above = int((own > shares).sum()) or "none"
-    expect(beside).to_contain_text(
-        f"an even split. Mean of all steps: {told(own.mean())} against {told(shares.mean())}; above it in {above} of 9 "
-        "steps."
+    expect(finding).to_contain_text("; an untrained model with equally sharp attention, ")
+    expect(finding).to_contain_text(f"\u00a0× ({told(shares[3])}).")
+    above = int((own > shares).sum())
+    rest = f", in {9 - above} level with it or below." if 0 < above < 9 else "."
+    counted = f"bove it in {above or 'none'} of 9 steps{rest}"
+    expect(beside).to_have_text(
+        f"Over all steps, {told(own.mean())} of attention against {told(shares.mean())}; a{counted}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(beside).to_contain_text(f"attention, its sinks take {told(shares.mean())}, ")
-    expect(beside).to_contain_text(f"an even split. This model is above it in {above} of 9 steps.")
+    expect(finding).to_contain_text(f"\u00a0× ({told(shares.mean())}).")
+    expect(beside).to_have_text(f"A{counted}")
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
@@ -203,18 +203,47 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     sinks = [definitions.find_sinks(mass.astype(np.float32), params)[3] for mass in draws]
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
     evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
-    expect(beside).to_contain_text(
-        f"In 3 untrained models with equally sharp attention, their sinks take {told(shares[:, 3].mean())} "
-        f"at this step, {shares[:, 3].mean() / evens:.1f}\u00a0× an even split. Mean of all steps: "
-        f"{told(own.mean())} against {told(shares.mean())}; above all 3 in {above or 'none'} of 9 steps."
+    expect(finding).to_contain_text(
+        f"; 3 untrained models with equally sharp attention, {shares[:, 3].mean() / evens:.1f}\u00a0× "
+        f"({told(shares[:, 3].mean())})."
+    )
+    rest = f", in {9 - above} within or below their range." if 0 < above < 9 else "."
+    expect(beside).to_have_text(
+        f"Over all steps, {told(own.mean())} of attention against {told(shares.mean())}; above all 3 in "
+        f"{above or 'none'} of 9 steps{rest}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"At step {own.argmax()}, the strongest, ")
+    expect(finding).to_contain_text(f"At step {own.argmax()}, where their share peaks, ")
 
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
     opened(page, tmp_path, explored([trajectory], ["model"]))
     assert page.evaluate(NULLS, view) == [[], [], []]
-    expect(beside).not_to_contain_text("untrained")
+    expect(finding).not_to_contain_text("untrained")
+    expect(beside).to_contain_text("Mean of all 9 steps: ")
+
+
+def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_that_is_told(page, tmp_path):
+    """Against draws: in each step as many of every state as are sinks, none twice."""
+    trajectory, rng = relative(attending(block_trajectory(), "bidirectional")), np.random.default_rng(0)
+    lasting = np.where(np.isin(np.arange(trajectory.state.shape[1]), (3, 10)), 4, 1)
+    trajectory = replace(trajectory, mass=(trajectory.mass * lasting).astype(np.float32))
+    opened(page, tmp_path, explored([trajectory], ["model"]), "#k=1.25")
+    sinks = definitions.find_sinks(definitions.mean_mass(trajectory.mass), SinkParams(k=1.25))
+    state, ever = trajectory.state, []
+    for _ in range(4000):
+        drawn = np.zeros(state.shape[1], bool)
+        for flags, states in zip(sinks, state, strict=True):
+            for each in np.unique(states[flags]):
+                places = np.flatnonzero(states == each)
+                drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
+        ever.append(drawn.sum())
+    said = re.compile(r"(\d+) of \d+ tokens are a sink at some step, .* random positions would give (\d+)\.")
+    expect(page.locator(".sx-lives")).to_have_text(said)
+    found = said.search(page.locator(".sx-lives").inner_text())
+    assert found is not None
+    own, chance = map(int, found.groups())
+    assert own == sinks.any(axis=0).sum() != chance
+    assert abs(chance - np.mean(ever)) <= 0.5 + 4 * np.std(ever) / np.sqrt(len(ever))
 
 
 def coded_before(packed):
@@ -375,8 +404,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; drawn at random at each step, "
-                r"masked for masked, \d+ would be\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; random positions would give "
+                r"\d+\."
             )
         )
     ).to_be_visible()
@@ -394,10 +423,10 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_role("button", name="Undo").click()
     expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
-    explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
+    explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
     found = re.compile(
-        r"At step \d+, the strongest, \d of \d+ tokens (is a sink|are sinks) by raw attention: "
-        r"(it takes|they take) \d.*, \d\.\d\s× an even split under its mask \("
+        r"At step \d+, where (their|the sinks’) share peaks, \d of \d+ tokens (is a sink|are sinks) by raw "
+        r"attention: (it takes|they take) \d\.\d\s× an even split under its mask \(\d"
     )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
     expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Mean of all 9 steps: [\d.]+\s%\.$"))

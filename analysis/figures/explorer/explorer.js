@@ -33,7 +33,7 @@ function mount(root, packed, options = {}) {
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
 
   // --- drawing ---
-  let requested = 0, spoken = 0, stepTold = "", gone = false;
+  let requested = 0, spoken = 0, told = "", stepTold = "", gone = false;
   const bars = [...root.querySelectorAll("[data-bar]")];
   function invalidate() { if (!gone) requested ||= requestAnimationFrame(frame); } // a pointer may leave a removed canvas
   function frame() {
@@ -53,16 +53,17 @@ function mount(root, packed, options = {}) {
       parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), `\n${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
     const means = several.map((each) => [each.name, each.series(view, view.layer, view.head)?.share]).filter(() => !to && !throughout(view, first));
-    put("beside", several.length < 2 ? beside(first, view) : means.every(([, share]) => share) && means.length ? `Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.` : "");
-    say(parts, `${out("beside").textContent} ${attending(first, view)}`);
+    const more = several.length < 2 ? beside(first, view) : means.every(([, share]) => share) && means.length ? [`Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.`] : [];
+    tell("beside", more);
+    say(parts, `${more.join("")} ${attending(first, view)}`);
     const over = t0 !== t1;
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} (0–${app.steps - 1})`);
     const peak = strongestStep();
-    put("strongest", peak === null ? "Strongest step" : `Strongest step: ${peak}`);
+    put("strongest", peak === null ? "Peak" : `Peak: step ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : "Attention to each token");
     put("headtitle", headTitle(first, view));
-    put("own", to || view.judged === "model" ? "" : "not always the outlined ones");
+    put("own", to || view.judged === "model" ? "" : `each ${view.judged} picks its own sinks`);
     put("pale", first.noise ? "prompt, undecided" : "prompt");
     put("rastertitle", `Attention to every token over the steps${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));
@@ -87,12 +88,19 @@ function mount(root, packed, options = {}) {
     stepTold = text;
     for (const [name, value] of Object.entries(told)) views.curve.canvas.setAttribute(`aria-${name}`, value);
   }
+  // Draws [text, news, text, …]. Whether it is another text than before.
+  function tell(name, parts) {
+    const element = out(name), text = parts.join("");
+    if (element.textContent === text) return false;
+    element.replaceChildren(...parts.map((part, n) => (n % 2 ? make("strong", part) : part)));
+    return true;
+  }
   // more: is drawn elsewhere, and spoken here
   function say(parts, more) {
-    const element = out("finding"), text = `${parts.join("")} ${more}`.trim();
-    if (element.dataset.text === text) return;
-    element.dataset.text = text;
-    element.replaceChildren(...parts.map((part, n) => (n % 2 ? make("strong", part) : part)));
+    const text = `${parts.join("")} ${more}`.trim();
+    tell("finding", parts);
+    if (told === text) return;
+    told = text;
     clearTimeout(spoken);
     if (!app.playing) spoken = setTimeout(() => put("live", text), 500);
   }

@@ -65,20 +65,21 @@ function finding(recording, view) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  const strongest = one && !view.several && t0 === recording.strongest(view, view.layer, view.head), lead = `${view.several ? when : capital(when)}, ${strongest ? "the strongest, " : ""}`;
+  const peak = count > 0 && one && !view.several && t0 === recording.strongest(view, view.layer, view.head), lead = `${view.several ? when : capital(when)}, ${peak ? `where ${count === 1 ? "the sinks’" : "their"} share peaks, ` : ""}`;
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "it takes"] : ["are sinks", "they take"];
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${raw}: ${take} `, percent(share), ` ${of}, ${multiple(share / even)} an even split${under} (${percent(even)}).`];
+  const others = view.several ? "" : untrained(recording, view);
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
-// What the finding stands beside, and more of one token.
+// What the finding stands beside, and more of one token, as [text, news, text, …].
 function beside(recording, view) {
   const to = target(view, recording);
-  if (finished(view, recording) || !recording.has(view.layer, view.head)) return "";
-  if (to) return to.length && to[0] === to[1] ? livedOne(recording, view, to[0]) : "";
+  if (finished(view, recording) || !recording.has(view.layer, view.head)) return [];
+  if (to) return to.length && to[0] === to[1] ? [livedOne(recording, view, to[0])] : [];
   const share = recording.series(view, view.layer, view.head)?.share;
-  return share ? untrained(recording, view, share) : "";
+  return share ? throughoutAll(recording, view, share) : [];
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -87,18 +88,26 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// What sinks take in untrained models, as the finding has it, the means over all steps, and in how many steps this model's
-// take more than the most of them. Without untrained models only this one's mean.
-function untrained(recording, view, share) {
-  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], range = stepRange(view, recording), over = throughout(view, recording);
-  const own = percent(meanOver(share, all)), steps = `${recording.T} steps`, several = nulls.length > 1;
-  if (!nulls.length) return over ? "" : `Mean of all ${steps}: ${own}.`;
-  const mean = (name, within) => meanOver(nulls.map((each) => meanOver(each[name], within)), [0, nulls.length - 1]);
-  const who = view.head != null ? `${nulls.length} heads of this layer in an untrained model` : several ? `${nulls.length} untrained models` : "an untrained model";
-  const take = mean("share", range), times = take ? `, ${multiple(take / mean("even", range))} an even split` : "", when = over ? "" : range[0] === range[1] ? " at this step" : " at these steps";
-  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), beaten = `above ${several ? `all ${nulls.length}` : "it"} in ${above || "none"} of ${steps}`;
-  const ends = over ? `This model is ${beaten}.` : `Mean of all steps: ${own} against ${percent(mean("share", all))}; ${beaten}.`;
-  return `In ${who} with equally sharp attention, ${several ? "their" : "its"} sinks take ${percent(take)}${when}${times}. ${ends}`;
+// What sinks of untrained models take, as the finding has it; empty where there are none.
+function untrained(recording, view) {
+  const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording);
+  if (!nulls.length) return "";
+  const mean = (name) => meanOver(nulls.map((each) => meanOver(each[name], range)), [0, nulls.length - 1]);
+  const who = view.head != null ? `${nulls.length} heads of this layer in an untrained model` : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model", share = mean("share");
+  return `${who} with equally sharp attention${share ? `, ${multiple(share / mean("even"))} (${percent(share)})` : ": no sinks"}`;
+}
+// What sinks take over all steps, and in how many of them more than the most of the untrained models’. Without untrained
+// models only the mean.
+function throughoutAll(recording, view, share) {
+  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], over = throughout(view, recording), { T } = recording;
+  const own = percent(meanOver(share, all)), several = nulls.length > 1;
+  if (!nulls.length) return over ? [] : [`Mean of all ${T} steps: ${own}.`];
+  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), rest = several ? "within or below their range" : "level with it or below";
+  const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
+  return [
+    `${over ? "Above" : `Over all steps, ${own} of attention against ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
+    `${above || "none"} of ${T} steps`, above && above < T ? `, in ${T - above} ${rest}.` : ".",
+  ];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -122,8 +131,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  const like = recording.autoregressive ? "prompt" : recording.noise ? "undecided" : "masked";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn at random at each step, ${like} for ${like}, ${Math.round(chance)} would be.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; random positions would give ${Math.round(chance)}.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

@@ -40,7 +40,7 @@ const TEMPLATE = `<div class="sx-body">
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
       <button type="button" class="sx-icon" data-do="next" aria-label="Next step" title="Next step (→)">${icon("next")}</button>
       <span class="sx-step" data-out="step"></span>
-      <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take most (S)"></button>
+      <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take the largest share (S)"></button>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
     <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
     <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "sink, as long as it lasts (named where there is room)"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
@@ -57,7 +57,7 @@ const LABELS = {
 };
 const KEYS = [
   ["Space", "play or pause"], ["← →", "previous and next step; Home and End jump"], ["↑ ↓", "token"], ["Shift + arrows", "layer and head"],
-  ["Enter", "pin what is highlighted"], ["Esc", "undo the last pin, selection or zoom"], ["S", "strongest step"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
+  ["Enter", "pin what is highlighted"], ["Esc", "undo the last pin, selection or zoom"], ["S", "step in which the sinks’ share peaks"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
 ];
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
@@ -65,7 +65,7 @@ const DEFINITIONS_TOLD = [
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
   "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition.",
-  "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Drawn at random, masked for masked: at each step, as many sinks among the prompt’s tokens, the masked and the written ones as there are.",
+  "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Random positions: at each step, as many sinks drawn among the prompt’s tokens, the masked and the written ones as there are.",
 ];
 
 function make(kind, text, ...children) {
@@ -111,6 +111,6 @@ function table(recording, view) {
 function headTitle(recording, view) {
   const to = target(view, recording);
   if (to) return `Attention each head gives ${aim(view, to)}`;
-  return `Attention of each head to ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
+  return `How much attention each head gives ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
 }
 const aim = (view, to) => (!to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`);

@@ -118,13 +118,14 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
     else:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
+        rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
         twin = f" {TWIN_TOLD}" if any(one_set.job.spec["model"]["source"] == TWIN for one_set in sets) else ""
         st.caption(
             plain(
                 f"Sink: a token whose attention, relative to an even split, exceeds {rules} in its layer at that step."
                 f"{twin}"
             ),
-            help=plain(f"{NOISE} {_CAUSAL}" if causal else NOISE),
+            help=plain(" ".join(filter(None, [NOISE, _CAUSAL if causal else "", rarer]))),
         )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
