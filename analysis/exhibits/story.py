@@ -148,7 +148,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
-    where = f"{step[0].upper()}{step[1:]}. {_marked(tokens)}"
+    there = f"positions {first}–{first + len(tokens) - 1} of {int((track.mass[at] > 0).sum())}"
+    where = f"{step[0].upper()}{step[1:]}, {there}. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture

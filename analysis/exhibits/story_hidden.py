@@ -151,7 +151,7 @@ def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
     if not text:
         named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
         return Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY)
-    quantity = "Tokens of 100 that change, not quality, with sinks hidden"
+    quantity = "Tokens of 100 that hiding sinks changes (not quality)"
     if levels := text_levels(causes):
         sinks, others = levels[control]
         return Summary(quantity, f"{sinks}: {text[control]}", f"{others} with {_title(control)} hidden")
@@ -353,7 +353,7 @@ def _tokens(findings: Findings) -> Markup:
     return charts.intervals(groups, "extra changed tokens of 100: sinks hidden minus control hidden", 100)
 
 
-_FEWER = {MASKED: " (fewer where few are left)"}
+_FEWER = {MASKED: " (fewer if scarce)"}
 """Controls that can have fewer tokens than there are sinks, as the end of a label."""
 
 

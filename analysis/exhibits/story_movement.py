@@ -22,6 +22,7 @@ from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import MOVES
 from analysis.sinks.movement import MOVEMENT_NULLS, null_name
 from analysis.study.findings import Findings
+from analysis.words import counted
 
 
 def movement(findings: Findings) -> Told | None:
@@ -98,7 +99,10 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
         joined = " and than" if other == side else f", {_SIDES[other]} than"
         beside += f"{joined} {_BRIEF[hardest]} ({_beside(nulls[hardest], value)})"
     if side > 0 and not story_meanings.rare(value, steps):
-        return f"Sinks keep changing: {number(value)} new per layer and step, {beside}"
+        if steps is None:
+            return f"Sinks keep changing: {number(value)} new per layer and step, {beside}"
+        gained = counted(round(value * steps), "sink")
+        return f"A layer gains {gained} in {steps} steps ({number(value)} a step), {beside}"
     return f"{number(value)} new sinks per layer and step: {beside}"
 
 

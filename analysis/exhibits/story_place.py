@@ -86,7 +86,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STAND_OUT = f"Significantly above their share of all tokens, by at least {POINTS.margin(CLEARLY)}."
+_STAND_OUT = f"Above their share of all tokens by at least {POINTS.margin(CLEARLY)}."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:

@@ -62,10 +62,10 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        f"All layers averaged. By definition sinks exceed an even split.{meant}",
+        f"{_definition()} By definition sinks exceed an even split.{meant}",
         (
             *(beats if text else ()),
-            *filter(None, (_of_commonest(findings), _weights_told(own), _definition(), _SPLIT if others else "")),
+            *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
         ),
         plays=True,
         meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
@@ -118,10 +118,13 @@ class _Draws:
 
 
 def _definition() -> str:
-    """Tell which tokens a study counts as sinks."""
+    """Tell which tokens a study counts as sinks, by the one definition that studies have."""
     params = SinkParams()
     row = DEFINITIONS[params.definition]
-    return f"A sink: {row.help.removesuffix('.')} ({row.parameter} = {getattr(params, row.parameter):g})."
+    level = f"{getattr(params, row.parameter):g}"
+    told = row.title.replace("Mass ", "attention ")
+    told = told.replace("k·std", f"{level} std") if row.in_deviations else f"{told} ({row.parameter} = {level})"
+    return f"Sinks: {told}; layers averaged unless a layer is named."
 
 
 def _weights_told(draws: _Draws) -> str:

@@ -98,8 +98,8 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^Sinks keep changing: 0\.29 new per layer and step, more than writing explains \(0\.08\), fewer "
-        r"than equally sharp untrained attention \(1\.7\)$",
+        "movement": r"^A layer gains 14 sinks in 48 steps \(0\.29 a step\), more than writing explains \(0\.08\), "
+        r"fewer than equally sharp untrained attention \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "masks": "2 times what another random calibration sample changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -333,7 +333,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "31 more [23, 39] than other masked positions (32)" in hidden.beats[0]
-    assert "other masked positions (fewer where few are left)" in hidden.figure and "any kind" not in hidden.caveat
+    assert "other masked positions (fewer if scarce)" in hidden.figure and "any kind" not in hidden.caveat
     assert "masked" not in story.answers[0].sentence, "the strictest control alone"
     assert story.answers[0].lead.startswith("Yes, in this model: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
@@ -392,9 +392,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
-    assert place.beats[0].startswith(
-        "Significantly above their share of all tokens, by at least 10 points. Diffusion model: masked "
-    )
+    assert place.beats[0].startswith("Above their share of all tokens by at least 10 points. Diffusion model: masked ")
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
     assert place.caveat.endswith("with layers averaged, 96 % are masked.")
     assert place.notes[-1] == (
@@ -502,6 +500,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     labels = ["its sinks", "untrained, equally sharp attention"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
+    assert told.caveat.startswith("Sinks: attention above mean + 2 std; layers averaged unless a layer is named. ")
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
 
@@ -529,7 +528,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title.endswith("0.29 new per layer and step, more than writing explains (0.08)")
+    assert told.title == "A layer gains 14 sinks in 48 steps (0.29 a step), more than writing explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
     assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
 
@@ -647,7 +646,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         ("Sinks that end: as their own token is written", "78 % [75, 82]", "14 % at random positions"),
         (
-            "Tokens of 100 that change, not quality, with sinks hidden",
+            "Tokens of 100 that hiding sinks changes (not quality)",
             "63: 20 more [10, 29]",
             "43 with random tokens of equal attention hidden",
         ),
