@@ -85,8 +85,8 @@ def largest(values: np.ndarray) -> tuple[int, ...]:
 
 
 def glued(text: str) -> str:
-    """Return a text whose lines do not break between a number and its sign, nor within an interval."""
-    text = re.sub(r"(?<=\d) (?=[%×]|nats\b)", "\u00a0", text)
+    """Return a text whose lines do not break between a number and its sign or its interval, nor within an interval."""
+    text = re.sub(r"(?<=\d) (?=[%×[]|nats\b|seeds?\b)", "\u00a0", text)
     return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 

@@ -115,7 +115,7 @@ def _changed(study: OfStudy | None, pairs: list[RunPair]) -> bool:
     if study is not None:
         change = changed_at(study.findings, study.contrast)
         if change is not None:
-            draw_changed(change.changed, change.floor, change.chance, study.contrast.effect.seeds)
+            draw_changed(change.changed, change.floor, change.chance, study.contrast.effect.seeds, study.within)
         return change is not None
     masks = pair_masks(pairs)
     if masks is not None:

@@ -20,7 +20,7 @@ from analysis.study.findings import Contrast, Findings, MaskChange
 from analysis.words import counted, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "without the discount", "discount on top"
+_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "without discount − dense", "with − without discount"
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -84,10 +84,12 @@ def changed_at(findings: Findings, contrast: Contrast) -> MaskChange | None:
     return next((one for one in findings.mask_changes if (one.method, one.sparsity) == at and one.changed), None)
 
 
-def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0) -> Exhibit:
+def weights_changed(
+    changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0, source: str = ""
+) -> Exhibit:
     """Return what share of the weights the discount changes, one per calibration seed, beside what another random
     calibration sample changes, one per pair of seeds; none where that is not known. chance: of independent masks.
-    seeds: that were scored, where that is told.
+    seeds: that were scored, where that is told. source: whose numbers these are, where the page does not say it.
     """
     kinds = [("Sink discount", "seed", changed, colors_by_method([PruneSpec().method])[0])]
     kinds += [("Another calibration sample", "pair", floor, REFERENCE)] if floor else []
@@ -110,7 +112,7 @@ def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: fl
     )
     several = any(len(all) > 1 for _, _, all, _ in kinds)
     return Exhibit(
-        "Weights changed",
+        _titled("Weights changed", source),
         f"{_CHANGED} Independent masks would differ in {percent(chance)}.{part}",
         accuracy_levels(
             rows, f"weights changed{'; small dots: seeds, pairs' if several else ''}", _SEED_DECIMALS, from_zero=True
@@ -121,10 +123,17 @@ def weights_changed(changed: Sequence[float], floor: Sequence[float], chance: fl
 
 
 def accuracy_shifts(
-    shifts: Sequence[Shift], dense: float, chance: float | None, method: str, margin: float, compared: str
+    shifts: Sequence[Shift],
+    dense: float,
+    chance: float | None,
+    method: str,
+    margin: float,
+    compared: str,
+    source: str = "",
 ) -> Exhibit:
     """Return what pruning does to accuracy and what the discount changes on top, with their intervals. shifts: at least
     one, of which `shown_shifts` are drawn. method: with the discount. compared: what is compared, in sentences.
+    source: as of `weights_changed`.
     """
     color, drawn = colors_by_method([method])[0], shown_shifts(shifts)
     rows = [row for one in drawn for row in (_shift(one, 0, REFERENCE), _shift(one, 1, color))]
@@ -132,7 +141,7 @@ def accuracy_shifts(
     without, discounted = (percent(level, 1) for level in first.accuracies)
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
-        _SHIFTS,
+        _titled(_SHIFTS, source),
         f"Right answers at {first.sparsity} sparsity: {percent(dense, 1)} dense, {without} without the discount, "
         f"{discounted} with it{beside}. {compared}",
         accuracy_levels(
@@ -140,6 +149,10 @@ def accuracy_shifts(
         ),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
+
+
+def _titled(title: str, source: str) -> str:
+    return f"{title}, {source}" if source else title
 
 
 def _shift(shift: Shift, which: int, color: str) -> Accuracy:
@@ -157,7 +170,7 @@ def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
     return [
         {
             "sparsity": shift.sparsity,
-            "change by": name,
+            "difference": name,
             **{
                 each: POINTS.scale * value
                 for each, value in zip(("points", "low", "high"), (one.value, one.low, one.high), strict=True)

@@ -37,8 +37,11 @@ def discounted_mask(value: float, seeds: float | None, chance: float, place: str
     who = f"{place}: the discount" if place else "The discount"
     if not value > 0:
         return f"{who} changes none of the weights."
-    floor, other = (seeds, "another calibration sample changes") if seeds else (chance, "independent masks differ in")
-    beside = f"; {other} {percent(floor)}" if floor > 0 else ""
+    beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
+    if seeds:
+        more = "more than" if value > seeds else "less than"
+        than = "about as much as" if times(value, seeds) == "about" else more
+        beside = f", {than} another calibration sample ({percent(seeds)})"
     return f"{who} changes {percent(value)} of the weights{beside}."
 
 

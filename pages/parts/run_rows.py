@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run, Score, latency, score, size
+from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.pruned.naming import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
 from analysis.statistics.differences import Difference
@@ -22,7 +23,7 @@ RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
     "★": st.column_config.TextColumn(width=30),
     "run": st.column_config.TextColumn(width=230),
-    "method": st.column_config.TextColumn(width=168),
+    "method": st.column_config.TextColumn(width=168, help=EXPLAINED),
     "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
     "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=83),

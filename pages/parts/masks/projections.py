@@ -182,7 +182,9 @@ def changed_weights(comparisons: Sequence[Comparison], floor: Comparison | None)
         projections_map(whole, floor)
 
 
-def draw_changed(changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0) -> None:
+def draw_changed(
+    changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0, source: str = ""
+) -> None:
     """Draw `weights_changed` with its formula."""
-    exhibit = weights_changed(changed, floor, chance, seeds)
+    exhibit = weights_changed(changed, floor, chance, seeds, source)
     chart(replace(exhibit, formula=formula(next(iter(MEASURES.values())))), "prune_changed")

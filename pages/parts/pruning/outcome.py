@@ -216,7 +216,7 @@ def accuracies_in_brief(
     _say_cut_short(asked)
     if study is not None:
         if found is not None:
-            _draw(found)
+            _draw(found, study.within)
         return
     if not runs and not pairs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
@@ -262,10 +262,9 @@ def _asked_pairs(specs: list[PruneSpec]) -> list[RunPair]:
     return [pair for pair in matched_pairs(specs) if has_setting(pair, specs)]
 
 
-def _draw(found: Found) -> None:
-    exhibit = accuracy_shifts(
-        found.shifts, found.dense, found.chance, found.method, found.margin, f"{found.compared} {found.explained}"
-    )
+def _draw(found: Found, source: str = "") -> None:
+    compared = f"{found.compared} {found.explained}"
+    exhibit = accuracy_shifts(found.shifts, found.dense, found.chance, found.method, found.margin, compared, source)
     chart(exhibit, "prune_accuracy")
 
 
@@ -422,11 +421,10 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
         detected = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected}"
     explained = "" if found is None else f"{detected} {found.compared} {found.explained}"
     if study is not None:
-        within = f"{study.title[0].lower()}{study.title[1:]}"
-        explained += f" Method, sparsity and λ are those chosen here, all else is as in the {within}."
+        explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        link_study(f"{study.title}: {stands[0].lower()}{stands[1:]}", study.name, within)
+        link_study(f"{study.title}: {stands[0].lower()}{stands[1:]}", study.name, study.within)
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
 

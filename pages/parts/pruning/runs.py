@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -49,7 +50,7 @@ def active_runs() -> None:
 def finished_runs(asked: Sequence[PruneSpec], above: bool = False) -> None:
     """Draw the table of pruned models, the one that is open, and the prunings that were interrupted. asked: the
     requested prunings, of which a run that has just finished is open at first. above: whether a study stands above,
-    whose accuracies are others."""
+    whose accuracies are others, so that the table is in a fold."""
     runs = engine().jobs("prune")
     ended = [record for record in runs if record.ended]
     if not ended:
@@ -124,21 +125,21 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: bool) ->
     title = counted(len(done), "pruned model")
     if len(done) > len(shown):
         title = f"{len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
-    other = "Runs here, not those of the study above. " if above else ""
-    table_of_runs(
-        title,
-        "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
-        shown,
-        key,
-        selected=[] if preset not in by_id else [list(by_id).index(preset)],
-        rows=_MOST,
-        hint=f"{other}{'' if wanted else 'None has these settings. '}Click a row to open it.",
-        left_out=("dense, %", "chance, %", "items") if above else (),
-        on_select=clicked,
-        selection_mode="single-row",
-    )
-    if len(done) > len(shown):
-        st.page_link("pages/runs.py", label=f"All {len(done)} on Runs", icon=":material/table_rows:")
+    fold = st.expander(plain(f"Runs here: {title[0].lower()}{title[1:]}"), key="fold_prune_runs") if above else None
+    with fold or nullcontext():
+        table_of_runs(
+            "Pruned models" if above else title,
+            "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
+            shown,
+            key,
+            selected=[] if preset not in by_id else [list(by_id).index(preset)],
+            rows=_MOST,
+            hint=f"{'' if wanted else 'None has these settings. '}Click a row to open it.",
+            on_select=clicked,
+            selection_mode="single-row",
+        )
+        if len(done) > len(shown):
+            st.page_link("pages/runs.py", label=f"All {len(done)} on Runs", icon=":material/table_rows:")
     return opened
 
 

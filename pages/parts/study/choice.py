@@ -81,6 +81,11 @@ class OfStudy(NamedTuple):
     findings: Findings
     contrast: Contrast
 
+    @property
+    def within(self) -> str:
+        """What the study is called within a sentence."""
+        return f"{self.title[0].lower()}{self.title[1:]}"
+
 
 def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSpec], explained: str = "") -> str:
     """Say in the first line of a page what the sink discount does to accuracy; where its runs cannot tell, or there are
